@@ -1,0 +1,1 @@
+"""Floor 0: what travels, as values. No I/O, no state, no decisions."""

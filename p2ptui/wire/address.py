@@ -1,0 +1,61 @@
+"""Network addresses as the wire and people write them: `host:port`, `[v6]:port`."""
+
+import ipaddress
+from typing import TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+"""A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
+
+MAX_PORT = 65535
+
+
+def format_address(address: Address) -> str:
+    """Write an address as the wire does: `192.0.2.1:80`, `[2001:db8::1]:80`."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port` or `[v6]:port`; the host may be a name.
+
+    Args:
+        text: What a person or a peer wrote.
+
+    Raises:
+        ValueError: The text is no address; the message says what would be right.
+    """
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or not rest.startswith(":"):
+            raise ValueError(f"{text!r} is not an address: write [IPV6]:PORT")
+        _require_ipv6(host, text)
+        port_text = rest[1:]
+    else:
+        host, colon, port_text = text.rpartition(":")
+        if not colon or not host:
+            raise ValueError(f"{text!r} is not an address: write HOST:PORT")
+        if ":" in host:
+            raise ValueError(f"{text!r} is not an address: write IPv6 as [{host}]:{port_text}")
+    if not (port_text.isascii() and port_text.isdigit()) or int(port_text) > MAX_PORT:
+        raise ValueError(f"{text!r} is not an address: the port must be 0 to {MAX_PORT}")
+    return host, int(port_text)
+
+
+def parse_ip_address(text: str) -> Address | None:
+    """Read an address that a peer wrote: a literal IP and a port above 0, or None.
+
+    Names are refused: nothing that a peer says may cause a look-up.
+    """
+    try:
+        host, port = parse_address(text)
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, port) if port else None
+
+
+def _require_ipv6(host: str, text: str) -> None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address: {host!r} is not IPv6") from None
