@@ -1,0 +1,378 @@
+"""Every option of a node: its place, default, meaning, unit and bounds.
+
+A `Config` is immutable and valid: it cannot be built from values that make no sense
+together. Files and the environment are read by `p2ptui.config_load`, and
+`p2ptui.config_render` prints.
+"""
+
+import uuid
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from p2ptui.config_nat import (
+    NAT_SHORTHANDS,
+    IceOptions,
+    NatDetectionOptions,
+    PortPredictionOptions,
+    StunServerOptions,
+    TrafficForwardingOptions,
+)
+from p2ptui.config_option import (
+    COUNT,
+    DAY_S,
+    GIB,
+    HOUR_MS,
+    LISTEN_ADDRESS,
+    REMOTE_ADDRESS,
+    About,
+    Form,
+    OptionTable,
+    Section,
+)
+from p2ptui.errors import ConfigError
+from p2ptui.wire.address import MAX_PORT
+
+__all__ = [
+    "OPTIONS",
+    "Config",
+    "IceOptions",
+    "LogLevel",
+    "LoggingOptions",
+    "NatDetectionOptions",
+    "PortPredictionOptions",
+    "ReliabilityOptions",
+    "RoutingOptions",
+    "SecurityOptions",
+    "ServerOptions",
+    "StunServerOptions",
+    "TrafficForwardingOptions",
+    "config_warnings",
+    "unavailable_options",
+]
+
+LogLevel: TypeAlias = Literal["trace", "debug", "info", "warn", "error"]
+
+
+def _check_node_id(text: str) -> None:
+    if text and str(uuid.UUID(text)) != text.lower():
+        raise ValueError
+
+
+def _check_network_id(text: str) -> None:
+    if not 1 <= len(text) <= 255:
+        raise ValueError
+
+
+_NODE_ID = Form("a UUID, or empty", _check_node_id)
+_NETWORK_ID = Form("text of 1 to 255 characters", _check_network_id)
+
+
+class ServerOptions(Section, frozen=True, kw_only=True):
+    """The node itself: where it listens, whom it joins, how long it waits."""
+
+    address: Annotated[
+        str,
+        About("The address to listen on.", form=LISTEN_ADDRESS, aliases=("listen_address",)),
+    ] = "127.0.0.1:8080"
+    max_connections: Annotated[
+        int, About("Connected peers, at most; newcomers beyond are refused.", "peers", 1, COUNT)
+    ] = 100
+    heartbeat_interval: Annotated[
+        float, About("A peer that was silent this long is sent a Ping.", "s", 0.01, DAY_S)
+    ] = 30.0
+    connection_timeout: Annotated[
+        float, About("A peer that was silent this long is lost.", "s", 0.01, DAY_S)
+    ] = 60.0
+    discovery_port_range: Annotated[
+        tuple[int, int],
+        About("First and last port on which to look for nodes nearby.", "ports", 1, MAX_PORT),
+    ] = (8081, 8090)
+    enable_discovery: Annotated[
+        bool, About("Look for nodes of the same network on this machine and its subnets.")
+    ] = True
+    discovery_interval: Annotated[
+        float, About("The time between two looks for nodes nearby.", "s", 0.01, DAY_S)
+    ] = 60.0
+    network_id: Annotated[
+        str, About("Only nodes with the same network id talk to each other.", form=_NETWORK_ID)
+    ] = "p2p_default"
+    peerlist_broadcast_debounce_ms: Annotated[
+        int, About("News of peers that join wait this long for more.", "ms", 0, HOUR_MS)
+    ] = 300
+    peerlist_broadcast_max_wait_ms: Annotated[
+        int, About("News of peers wait this long at most, however many join.", "ms", 0, HOUR_MS)
+    ] = 1500
+    name: Annotated[
+        str,
+        About("The name that others see; empty: p2ptui- and the start of the id.", max_length=64),
+    ] = ""
+    node_id: Annotated[
+        str, About("The node's id, a UUID; empty: a fresh one at each start.", form=_NODE_ID)
+    ] = ""
+    join: Annotated[
+        tuple[str, ...],
+        About("Nodes to join at start.", max_length=64, form=REMOTE_ADDRESS),
+    ] = ()
+    stats_interval: Annotated[
+        float, About("The time between two lines of statistics; 0: none.", "s", 0, DAY_S)
+    ] = 300.0
+    max_message_size: Annotated[
+        int, About("A message's JSON, at most, in both directions.", "bytes", 1024, GIB)
+    ] = 1_048_576
+    datagram_budget: Annotated[
+        int,
+        # 576: what every IPv4 host must take; 65507: the most that UDP over IPv4 carries.
+        About("Larger messages are cut into datagrams of this size.", "bytes", 576, 65_507),
+    ] = 1200  # below any usual path MTU, so that nothing is fragmented by IP
+    event_queue_size: Annotated[
+        int, About("Events that wait for a slow reader, at most.", "events", 1, COUNT)
+    ] = 10_000
+    verbose_logging: Annotated[bool, About("Log at level debug, as in [logging].")] = False
+
+
+class ReliabilityOptions(Section, frozen=True, kw_only=True):
+    """Acknowledgements, retransmission and reassembly."""
+
+    initial_rto_ms: Annotated[
+        int, About("Retransmission time-out before a round trip was seen.", "ms", 1, HOUR_MS)
+    ] = 500  # RFC 8489, section 6.2.1
+    min_rto_ms: Annotated[int, About("Retransmission time-out, at least.", "ms", 1, HOUR_MS)] = 50
+    max_rto_ms: Annotated[int, About("Retransmission time-out, at most.", "ms", 1, HOUR_MS)] = 8000
+    max_tries: Annotated[
+        int, About("Sends of one datagram before it is given up.", "sends", 1, 100)
+    ] = 6
+    max_queued_bytes: Annotated[
+        int, About("What may wait to be sent to one peer.", "bytes", 1024, GIB)
+    ] = 4 << 20
+    resend_buffer_bytes: Annotated[
+        int, About("Kept for each peer to answer its Retransmit.", "bytes", 0, GIB)
+    ] = 262_144
+    reassembly_bytes_per_peer: Annotated[
+        int, About("Incomplete messages from one peer, at most.", "bytes", 1024, GIB)
+    ] = 2 << 20
+    reassembly_bytes_total: Annotated[
+        int, About("Incomplete messages from all peers, at most.", "bytes", 1024, 64 * GIB)
+    ] = 64 << 20
+    reassembly_timeout: Annotated[
+        float, About("An incomplete message is dropped after this time.", "s", 0.01, DAY_S)
+    ] = 30.0
+    initial_window: Annotated[
+        int, About("Unacknowledged datagrams to a new peer.", "datagrams", 1, 65_536)
+    ] = 10  # RFC 6928
+    max_window: Annotated[
+        int, About("Unacknowledged datagrams to one peer, at most.", "datagrams", 1, 65_536)
+    ] = 512
+    reorder_wait_ms: Annotated[
+        int, About("A gap may fill by itself before a Retransmit is sent.", "ms", 0, HOUR_MS)
+    ] = 20
+    retransmit_requests: Annotated[
+        int, About("Retransmits sent for one gap, at most.", "requests", 0, 100)
+    ] = 3
+
+
+class RoutingOptions(Section, frozen=True, kw_only=True):
+    """Messages to nodes that are not connected directly."""
+
+    max_hops: Annotated[
+        int, About("Hops of a routed message before it is dropped.", "hops", 1, 255)
+    ] = 8
+    route_lifetime: Annotated[
+        float, About("A route that nothing confirmed is forgotten.", "s", 0.01, DAY_S)
+    ] = 300.0
+    seen_lifetime: Annotated[
+        float, About("A routed message is known as a duplicate this long.", "s", 0.01, DAY_S)
+    ] = 300.0
+    max_routes: Annotated[int, About("Routes kept, at most.", "routes", 1, COUNT)] = 10_000
+    max_seen: Annotated[
+        int, About("Routed messages known as duplicates, at most.", "messages", 1, COUNT)
+    ] = 20_000
+    flood_fanout: Annotated[
+        int, About("Peers that get a message to which no route is known.", "peers", 0, 255)
+    ] = 8
+    flood_rate: Annotated[
+        int, About("Messages handed on without a route, at most.", "messages/s", 0, COUNT)
+    ] = 100
+    introductions_max: Annotated[
+        int, About("Peers known by introduction only, at most.", "peers", 0, COUNT)
+    ] = 256
+    introduction_probe_ports: Annotated[
+        int, About("Ports probed at an introduced peer, at most.", "ports", 1, 1024)
+    ] = 4
+
+
+class SecurityOptions(Section, frozen=True, kw_only=True):
+    """What strangers may do."""
+
+    enable_authentication: Annotated[
+        bool,
+        About("Accepted for existing files; nothing is ever served without a handshake."),
+    ] = True
+    auth_timeout: Annotated[
+        float, About("A handshake that takes longer is given up.", "s", 0.01, DAY_S)
+    ] = 10.0
+    max_unauthenticated_connections: Annotated[
+        int, About("Unfinished handshakes kept, at most.", "handshakes", 1, COUNT)
+    ] = 100
+    enable_rate_limiting: Annotated[
+        bool, About("Limit what one address may ask before its handshake.")
+    ] = True
+    max_requests_per_ip: Annotated[
+        int,
+        About("Datagrams taken from one address before its handshake.", "datagrams/s", 1, COUNT),
+    ] = 1000  # not 10, as files in the field say: a whole office shares one address
+
+
+class LoggingOptions(Section, frozen=True, kw_only=True):
+    """What is logged, how and where to."""
+
+    level: Annotated[LogLevel, About("The least important level that is logged.")] = "info"
+    verbose_logging: Annotated[
+        bool, About("Log at level debug, unless the level is lower already.")
+    ] = False
+    format: Annotated[
+        Literal["pretty", "json"], About("Lines for people, or one JSON object a line.")
+    ] = "pretty"
+    log_to_file: Annotated[bool, About("Log to a file too.")] = False
+    log_file_path: Annotated[
+        str, About("That file; empty: in the user's directory for logs.", max_length=4096)
+    ] = ""
+    max_log_file_size: Annotated[
+        int, About("A file that has grown to this size is put aside.", "MB", 1, 100_000)
+    ] = 100
+    max_log_files: Annotated[
+        int, About("Log files kept, the current one included.", "files", 1, 1000)
+    ] = 5
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All options of a node; `Config()` holds the defaults.
+
+    Raises:
+        ConfigError: A value is out of bounds, or two do not go together.
+    """
+
+    server: ServerOptions = ServerOptions()
+    reliability: ReliabilityOptions = ReliabilityOptions()
+    routing: RoutingOptions = RoutingOptions()
+    security: SecurityOptions = SecurityOptions()
+    logging: LoggingOptions = LoggingOptions()
+    traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
+    stun_server: StunServerOptions = StunServerOptions()
+    nat_detection: NatDetectionOptions = NatDetectionOptions()
+    port_prediction: PortPredictionOptions = PortPredictionOptions()
+    ice: IceOptions = IceOptions()
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS.options:
+            option.accept(option.value_in(self), option.path)
+        for lesser, greater in _ASCENDING:
+            low, high = attrgetter(lesser, greater)(self)
+            if low > high:
+                raise ConfigError(f"{lesser} = {low} must not exceed {greater} = {high}")
+        first, last = self.server.discovery_port_range
+        if first > last:
+            raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
+
+    def with_options(self, **options: object) -> "Config":
+        """A copy with other values, checked.
+
+        Args:
+            options: Values by option name, aliases included: `max_hops=4`. Of several
+                options with one name, that in [server] is meant; if there is none there,
+                the section must be given: `ice={"enable": False}`.
+
+        Raises:
+            ConfigError: An unknown or ambiguous name, or a value that is not accepted.
+        """
+        tree = {OPTIONS.path_of(name): value for name, value in options.items()}
+        return self.with_values(OPTIONS.settle(tree, ""))
+
+    def with_values(self, values: Mapping[str, Any]) -> "Config":
+        """A copy with other values by option path, as `OptionTable.settle` returns them.
+
+        Raises:
+            ConfigError: Two values do not go together.
+        """
+        return _replaced(self, values)
+
+
+OPTIONS = OptionTable(
+    {
+        "server": ServerOptions,
+        "reliability": ReliabilityOptions,
+        "routing": RoutingOptions,
+        "security": SecurityOptions,
+        "logging": LoggingOptions,
+        "traffic_forwarding": TrafficForwardingOptions,
+        "stun_server": StunServerOptions,
+        "nat_detection": NatDetectionOptions,
+        "port_prediction": PortPredictionOptions,
+        "ice": IceOptions,
+        "ice.port_prediction": PortPredictionOptions,
+    },
+    NAT_SHORTHANDS,
+)
+"""Every option of a `Config`, in the order in which they are printed."""
+
+_ASCENDING = (
+    ("reliability.min_rto_ms", "reliability.initial_rto_ms"),
+    ("reliability.initial_rto_ms", "reliability.max_rto_ms"),
+    ("reliability.initial_window", "reliability.max_window"),
+    ("server.max_message_size", "reliability.max_queued_bytes"),
+    ("server.max_message_size", "reliability.reassembly_bytes_per_peer"),
+    ("reliability.reassembly_bytes_per_peer", "reliability.reassembly_bytes_total"),
+    ("port_prediction.port_range_min", "port_prediction.port_range_max"),
+    ("ice.port_prediction.port_range_min", "ice.port_prediction.port_range_max"),
+)
+
+
+def unavailable_options(config: Config) -> list[str]:
+    """Paths of options that were set, though nothing reads them yet; for a warning."""
+    return [
+        option.path
+        for option in OPTIONS.options
+        if not option.available and option.value_in(config) != option.default
+    ]
+
+
+def config_warnings(config: Config) -> list[str]:
+    """What is allowed but will surprise, one line each."""
+    server = config.server
+    warnings = []
+    if not config.security.enable_authentication:
+        warnings.append(
+            "security.enable_authentication = false is ignored: "
+            "nothing is served without a handshake"
+        )
+    if server.heartbeat_interval >= server.connection_timeout:
+        warnings.append(
+            f"server.heartbeat_interval = {server.heartbeat_interval} s is not below "
+            f"server.connection_timeout = {server.connection_timeout} s: quiet peers will be lost"
+        )
+    if server.peerlist_broadcast_debounce_ms > server.peerlist_broadcast_max_wait_ms:
+        warnings.append(
+            f"server.peerlist_broadcast_debounce_ms = {server.peerlist_broadcast_debounce_ms} "
+            "exceeds server.peerlist_broadcast_max_wait_ms = "
+            f"{server.peerlist_broadcast_max_wait_ms}: the latter is what counts"
+        )
+    return warnings
+
+
+_StructT = TypeVar("_StructT", bound=msgspec.Struct)
+
+
+def _replaced(struct: _StructT, values: Mapping[str, Any]) -> _StructT:
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            inner.setdefault(name, {})[rest] = value
+        else:
+            changes[name] = value
+    for name, inner_values in inner.items():
+        changes[name] = _replaced(getattr(struct, name), inner_values)
+    return msgspec.structs.replace(struct, **changes)

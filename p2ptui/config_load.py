@@ -1,0 +1,179 @@
+"""Where a configuration comes from: command line over environment over file over default."""
+
+import difflib
+import json
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import tomli
+
+from p2ptui.config import OPTIONS, Config, LogLevel
+from p2ptui.config_option import Option
+from p2ptui.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "P2PTUI_"
+
+_LEVELS = typing.get_args(LogLevel)
+_TRUE = {"true", "1", "yes", "on"}
+_FALSE = {"false", "0", "no", "off"}
+
+_VARIABLES = {ENVIRONMENT_PREFIX + path.replace(".", "_").upper(): path for path in OPTIONS.by_path}
+_SECTION_PREFIXES = tuple(
+    f"{ENVIRONMENT_PREFIX}{section.replace('.', '_').upper()}_" for section in OPTIONS.sections
+)
+# Kubernetes and Docker describe a service called "p2ptui-server" to every neighbour in
+# variables that look like ours; they are nobody's typing mistake.
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)")
+
+
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object],
+) -> Config:
+    """Read a configuration from everywhere that may set an option.
+
+    Args:
+        path: A file, TOML or JSON by its ending, or None.
+        environ: The environment: `P2PTUI_<SECTION>_<KEY>`, and `P2PTUI_LOG` or else
+            `RUST_LOG` for the log level.
+        overrides: What the command line sets, by `section.key`.
+
+    Returns:
+        Each option from the strongest source that sets it: command line, environment,
+        file, default.
+
+    Raises:
+        ConfigError: A file that cannot be read, an unknown key, a value that is not
+            accepted, or values that do not go together.
+    """
+    layers = (
+        OPTIONS.settle(read_file(path), f"{path}: ") if path is not None else {},
+        _read_environment(environ),
+        _read_log_level(environ),
+        OPTIONS.settle(overrides, "command line: "),
+    )
+    values: dict[str, Any] = {}
+    for layer in layers:
+        if "logging.level" in layer:
+            # A level is stronger than the verbosity that a weaker source asks for.
+            values.pop("logging.verbose_logging", None)
+            values.pop("server.verbose_logging", None)
+        values |= layer
+    return Config().with_values(values)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a configuration file into sections and keys, without a look at their meaning.
+
+    Raises:
+        ConfigError: It is missing, unreadable, of another kind, or not valid.
+    """
+    parsers = {".toml": _parse_toml, ".json": _parse_json}
+    parse = parsers.get(path.suffix.lower())
+    if parse is None:
+        raise ConfigError(f"{path}: unknown kind of file; its name must end in .toml or .json")
+    try:
+        # utf-8-sig: some editors put a byte order mark in front.
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}: line {line}: not UTF-8 text") from None
+    try:
+        return parse(text, path)
+    except (ValueError, RecursionError) as error:
+        # Beyond the grammar: a number of thousands of digits, nesting without end.
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+
+
+def _parse_toml(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        reason = str(error)
+        at = re.search(r" \(at line (\d+), column \d+\)$", reason)
+        line = at[1] if at else text.count("\n") + 1
+        reason = reason[: at.start()] if at else reason
+        raise ConfigError(f"{path}: line {line}: not valid TOML: {reason}") from None
+
+
+def _parse_json(text: str, path: Path) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in table:
+                raise ConfigError(f"{path}: key {key!r} is given twice")
+            table[key] = value
+        return table
+
+    def refuse(constant: str) -> NoReturn:
+        raise ConfigError(f"{path}: {constant} is not a number in JSON")
+
+    try:
+        table = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: not valid JSON: {error.msg}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path}: must be a JSON object of options")
+    return table
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    return OPTIONS.settle_entries(_variables(environ), "environment: ")
+
+
+def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
+    for name, text in environ.items():
+        if name in _VARIABLES:
+            path = _VARIABLES[name]
+            known = OPTIONS.by_path[path]
+            yield name, path, _value(text, known if isinstance(known, Option) else known.option)
+        elif name.startswith(ENVIRONMENT_PREFIX) and not _is_service_link(name, text):
+            # Other variables of this prefix are not ours to judge, unless they look mistyped.
+            likeness = 0.0 if name.startswith(_SECTION_PREFIXES) else 0.85
+            if close := difflib.get_close_matches(name, _VARIABLES, 1, likeness):
+                raise ConfigError(
+                    f"environment: unknown variable {name!r}; did you mean {close[0]!r}?"
+                )
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    return _SERVICE_LINK.search(name) is not None or "://" in text
+
+
+def _value(text: str, option: Option) -> object:
+    """A variable's text as the option's type; as it is, for the check to refuse, if it is none."""
+    text = text.strip()
+    parts = [part.strip() for part in text.split(",")] if text else []
+    try:
+        if option.type is int:
+            return int(text)
+        if option.type is float:
+            return float(text)
+        if option.type == tuple[int, int]:
+            return [int(part) for part in parts]
+    except ValueError:
+        return text
+    if option.type == tuple[str, ...]:
+        return parts
+    if option.type is bool:
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    return text.lower() if option.choices else text
+
+
+def _read_log_level(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The level from `P2PTUI_LOG`, or else from `RUST_LOG`, which existing set-ups have."""
+    own = environ.get("P2PTUI_LOG", "").strip().lower()
+    if own:
+        return OPTIONS.settle_entries([("P2PTUI_LOG", "logging.level", own)], "environment: ")
+    # A filter of the Rust programs: "warn,p2p_server=debug". Theirs, so never an error.
+    directives = [part.strip().lower() for part in environ.get("RUST_LOG", "").split(",")]
+    plain = [part for part in directives if "=" not in part]
+    of_targets = [part.rpartition("=")[2].strip() for part in directives]
+    levels = [level for level in (*plain, *of_targets) if level in _LEVELS]
+    return {"logging.level": levels[0]} if levels else {}

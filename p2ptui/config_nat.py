@@ -1,0 +1,151 @@
+"""The options of what gets traffic past NATs: STUN, detection, relaying, prediction, ICE."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from p2ptui.config_option import (
+    COUNT,
+    DAY_S,
+    GIB,
+    HOUR_MS,
+    LISTEN_ADDRESS,
+    REMOTE_ADDRESS,
+    About,
+    Option,
+    Section,
+    Shorthand,
+)
+from p2ptui.wire.address import MAX_PORT, format_address, parse_address
+
+_STUN_SERVERS = ("stun.l.google.com:19302", "stun1.l.google.com:19302")
+
+
+class StunServerOptions(Section, frozen=True, kw_only=True):
+    """Answers to STUN clients."""
+
+    AVAILABLE = False
+    enable: Annotated[bool, About("Answer STUN requests.")] = False
+    address: Annotated[str, About("The separate address for STUN.", form=LISTEN_ADDRESS)] = (
+        "0.0.0.0:3478"
+    )
+    software: Annotated[
+        # RFC 8489, section 14.14: fewer than 128 characters.
+        str, About("Sent as the SOFTWARE attribute; empty: none.", max_length=127)
+    ] = "p2ptui"
+    timeout_ms: Annotated[
+        int, About("A request that takes longer is given up.", "ms", 1, HOUR_MS)
+    ] = 5000
+    max_concurrent_requests: Annotated[
+        int, About("Requests in work, at most.", "requests", 1, COUNT)
+    ] = 1000
+    verbose_logging: Annotated[bool, About("Log each request.")] = False
+
+
+class NatDetectionOptions(Section, frozen=True, kw_only=True):
+    """What kind of NAT is in the way."""
+
+    AVAILABLE = False
+    enable: Annotated[bool, About("Find out at start.")] = True
+    stun_servers: Annotated[
+        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+    ] = _STUN_SERVERS
+    detection_timeout_ms: Annotated[
+        int,
+        About("It takes this long at most.", "ms", 1, HOUR_MS, aliases=("detection_timeout",)),
+    ] = 10_000
+    retry_count: Annotated[int, About("Further tries of one request.", "tries", 0, 100)] = 3
+    verbose_logging: Annotated[bool, About("Log each request.")] = False
+
+
+class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
+    """Relaying for peers that cannot reach each other."""
+
+    allow_symmetric_nat_relay: Annotated[
+        bool,
+        About("Relay for connected peers.", aliases=("server.allow_symmetric_nat_relay",)),
+    ] = False
+    buffer_size: Annotated[
+        int, About("Waiting for one relayed peer.", "bytes", 1, GIB, available=False)
+    ] = 65_536
+    max_relay_rate_per_client: Annotated[
+        int, About("Relayed for one peer, at most.", "bytes/s", 1, 64 * GIB)
+    ] = 1_048_576
+    relay_timeout: Annotated[
+        float, About("An idle relay is closed.", "s", 0.01, DAY_S, available=False)
+    ] = 60.0
+    max_concurrent_relays: Annotated[
+        int, About("Relays open, at most.", "relays", 1, COUNT, available=False)
+    ] = 50
+
+
+class PortPredictionOptions(Section, frozen=True, kw_only=True):
+    """Guessing the next port of a symmetric NAT."""
+
+    AVAILABLE = False
+    enable: Annotated[bool, About("Guess ports.")] = True
+    max_predictions: Annotated[int, About("Ports guessed, at most.", "ports", 1, 65_536)] = 10
+    min_samples: Annotated[int, About("Ports seen before guessing.", "ports", 1, 65_536)] = 3
+    prediction_window: Annotated[
+        int, About("Guesses stay this near the last port.", "ports", 1, 65_536)
+    ] = 100
+    enable_ipv6: Annotated[bool, About("Guess for IPv6 too.")] = True
+    port_range_min: Annotated[int, About("The least port to guess.", "port", 0, MAX_PORT)] = 1024
+    port_range_max: Annotated[int, About("The greatest port to guess.", "port", 0, MAX_PORT)] = (
+        MAX_PORT
+    )
+    prediction_timeout_ms: Annotated[
+        int, About("A guess is good for this long.", "ms", 1, HOUR_MS)
+    ] = 5000
+    enable_port_verification: Annotated[bool, About("Try a guess before it is used.")] = True
+    verification_timeout_ms: Annotated[
+        int, About("A try takes this long at most.", "ms", 1, HOUR_MS)
+    ] = 1000
+    enable_nat_type_optimization: Annotated[bool, About("Guess by the kind of NAT.")] = True
+
+
+class IceOptions(Section, frozen=True, kw_only=True):
+    """The search for a direct path between two peers."""
+
+    AVAILABLE = False
+    enable: Annotated[bool, About("Search for direct paths.")] = True
+    stun_servers: Annotated[
+        tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
+    ] = _STUN_SERVERS
+    gathering_timeout: Annotated[
+        int, About("Gathering candidates takes this long at most.", "ms", 1, HOUR_MS)
+    ] = 5000
+    connectivity_check_timeout: Annotated[
+        int, About("Trying pairs takes this long at most.", "ms", 1, HOUR_MS)
+    ] = 30_000
+    max_candidates: Annotated[int, About("Candidates, at most.", "candidates", 1, 1000)] = 10
+    stun_retry_count: Annotated[int, About("Further tries of one request.", "tries", 0, 100)] = 3
+    stun_timeout: Annotated[
+        int, About("One request takes this long at most.", "ms", 1, HOUR_MS)
+    ] = 5000
+    port_prediction: PortPredictionOptions = PortPredictionOptions()
+
+
+def _port_range(section: str) -> Shorthand:
+    low, high = f"{section}.port_range_min", f"{section}.port_range_max"
+    about = About("Short for port_range_min and port_range_max.", "ports", 0, MAX_PORT)
+    option = Option(f"{section}.port_range", tuple[int, int], (0, MAX_PORT), about)
+    return Shorthand(option, lambda ports, _: {low: ports[0], high: ports[1]})
+
+
+def _stun_port() -> Shorthand:
+    about = About("Short for an address of that port.", "port", 0, MAX_PORT)
+    path = "stun_server.address"
+    any_host = StunServerOptions().address
+
+    def expand(port: int, beside: Mapping[str, str]) -> Mapping[str, str]:
+        host, _ = parse_address(beside.get(path, any_host))
+        return {path: format_address((host, port))}
+
+    return Shorthand(Option("stun_server.port", int, 3478, about), expand)
+
+
+NAT_SHORTHANDS = (
+    _stun_port(),
+    _port_range("port_prediction"),
+    _port_range("ice.port_prediction"),
+)

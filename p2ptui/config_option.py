@@ -1,0 +1,314 @@
+"""What an option says about itself: meaning, unit, bounds, and which values it accepts.
+
+An option is one annotated field of a section in `p2ptui.config`. Everything that
+talks about options (checking, printing, the documentation) reads the same annotation,
+so that none of them can tell a different story.
+"""
+
+import difflib
+import reprlib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+import msgspec
+
+from p2ptui.errors import ConfigError
+from p2ptui.wire.address import parse_address
+
+# Bounds are generous: they refuse nonsense, and what would exhaust a machine.
+COUNT = 1_000_000
+DAY_S = 86_400
+HOUR_MS = 3_600_000
+GIB = 1 << 30
+
+Entry: TypeAlias = tuple[str, str, object]
+"""One thing that a source gives: the name as written, the known path, the value."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Options that belong together."""
+
+    AVAILABLE: ClassVar[bool] = True
+    """False while nothing reads the section's options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of a text.
+
+    Args:
+        text: The form for people, after "must be".
+        check: Raises `ValueError` for a text that does not have the form.
+    """
+
+    text: str
+    check: Callable[[str], object]
+
+
+def _check_remote_address(text: str) -> None:
+    if parse_address(text)[1] == 0:
+        raise ValueError
+
+
+LISTEN_ADDRESS = Form("HOST:PORT or [IPV6]:PORT; port 0 takes any free one", parse_address)
+REMOTE_ADDRESS = Form("HOST:PORT or [IPV6]:PORT", _check_remote_address)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The annotation of an option's field."""
+
+    meaning: str
+    """What it does, for people."""
+    unit: str = ""
+    """What a number counts; empty for texts and switches."""
+    ge: float | None = None
+    """The least number."""
+    le: float | None = None
+    """The greatest number; with `ge` it keeps NaN and the infinities out."""
+    max_length: int | None = None
+    """Characters of a text, or entries of a list, at most."""
+    form: Form | None = None
+    """The form of a text, or of each text in a list."""
+    aliases: tuple[str, ...] = ()
+    """Other names in existing files: in the same section, or `section.name` elsewhere."""
+    available: bool = True
+    """False while nothing reads the option."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: where it is, its type and default, and what its annotation says."""
+
+    path: str
+    """Section and name: `server.address`."""
+    type: Any
+    """`int`, `tuple[str, ...]`, `Literal[...]`."""
+    default: Any
+    about: About
+
+    @property
+    def section(self) -> str:
+        return self.path.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def available(self) -> bool:
+        """Whether anything reads it."""
+        return self.about.available
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The only values there are, for an option whose values are a few names."""
+        is_literal = typing.get_origin(self.type) is typing.Literal
+        return typing.get_args(self.type) if is_literal else ()
+
+    @property
+    def bounds(self) -> str:
+        """The values that it accepts, for people: "a whole number from 1 to 10"."""
+        about = self.about
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.type is bool:
+            return "true or false"
+        if self.type is str and about.form:
+            return about.form.text
+        if self.type is str:
+            return f"text of at most {about.max_length} characters"
+        if self.type == tuple[str, ...]:
+            each = f", each {about.form.text}" if about.form else ""
+            return f"a list of at most {about.max_length} texts{each}"
+        number = {int: "a whole number", float: "a number"}.get(self.type, "two whole numbers")
+        return f"{number} from {about.ge:_} to {about.le:_}"
+
+    def accept(self, value: object, complaint: str) -> Any:
+        """Check a value; nothing is bent to fit, but an integer is also a number.
+
+        Args:
+            value: What was given.
+            complaint: What a complaint begins with: the source, and the name as written.
+
+        Returns:
+            The value in the option's own type (a list becomes a tuple).
+
+        Raises:
+            ConfigError: The wrong type, or out of bounds.
+        """
+        try:
+            accepted = msgspec.convert(value, self.type)
+            self._require_bounds(accepted)
+        except ValueError:
+            unit = f" ({self.about.unit})" if self.about.unit else ""
+            raise ConfigError(
+                f"{complaint} = {_shortened(value)}: must be {self.bounds}{unit}"
+            ) from None
+        return accepted
+
+    def value_in(self, config: object) -> Any:
+        """This option's value in a configuration."""
+        return attrgetter(self.path)(config)
+
+    def _require_bounds(self, accepted: Any) -> None:
+        about = self.about
+        if about.max_length is not None and len(accepted) > about.max_length:
+            raise ValueError
+        for part in accepted if isinstance(accepted, tuple) else (accepted,):
+            if isinstance(part, str):
+                part.encode()  # a lone surrogate fits neither a file nor the wire
+                if about.form is not None:
+                    about.form.check(part)
+            elif about.ge is not None and about.le is not None and not about.ge <= part <= about.le:
+                raise ValueError
+
+
+@dataclass(frozen=True, slots=True)
+class Shorthand:
+    """A key that existing files use for other options: `port_range` for its two ends."""
+
+    option: Option
+    """Checks what was written; it is no option of the configuration itself."""
+    expand: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
+    """From its value, and the options given beside it, to option values by path."""
+
+
+class OptionTable:
+    """All options, found by any name that a file may use.
+
+    Args:
+        sections: The sections by path. The options of the first one may also be
+            written without a section, as the flat files of deployed servers do.
+        shorthands: Keys that stand for other options.
+    """
+
+    def __init__(
+        self, sections: Mapping[str, type[Section]], shorthands: Iterable[Shorthand]
+    ) -> None:
+        self.sections = sections
+        self.options = [o for path, section in sections.items() for o in options_of(section, path)]
+        self.by_path: dict[str, Option | Shorthand] = {o.path: o for o in self.options}
+        """Every name with its section, aliases and shorthands included."""
+        for each in self.options:
+            for alias in each.about.aliases:
+                self.by_path[alias if "." in alias else f"{each.section}.{alias}"] = each
+        self.by_path |= {shorthand.option.path: shorthand for shorthand in shorthands}
+        first = next(iter(sections))
+        self._flat = {name: f"{first}.{name}" for name in self._names_in(first)}
+
+    def path_of(self, name: str) -> str:
+        """The path of the option, or section, that a bare name means.
+
+        Raises:
+            ConfigError: Nothing has that name, or several options have it.
+        """
+        if name in self.sections or name in self.by_path:
+            return name
+        if name in self._flat:
+            return self._flat[name]
+        paths = [path for path in self.by_path if path.rpartition(".")[2] == name]
+        if not paths:
+            raise ConfigError(f"unknown option {name!r}; {self._nearest(name, '')}")
+        if len(paths) > 1:
+            raise ConfigError(f"{name!r} could be any of {', '.join(paths)}: give the section")
+        return paths[0]
+
+    def settle(self, tree: Mapping[str, object], source: str) -> dict[str, Any]:
+        """Check what one source gives, and bring it to the options' own paths.
+
+        Args:
+            tree: Sections, flat keys and full paths, in any mixture.
+            source: What a complaint begins with: "config.toml: ", or nothing.
+
+        Returns:
+            Accepted values by option path.
+
+        Raises:
+            ConfigError: An unknown key, a value that is not accepted, or an option
+                that is given twice with different values.
+        """
+        return self.settle_entries(self._entries(tree, source, ""), source)
+
+    def settle_entries(self, entries: Iterable[Entry], source: str) -> dict[str, Any]:
+        """Like `settle`, for names that are already known to be right."""
+        settled: dict[str, Any] = {}
+        written_as: dict[str, str] = {}
+        # Shorthands last: they may complete what is given beside them.
+        ordered = sorted(entries, key=lambda entry: isinstance(self.by_path[entry[1]], Shorthand))
+        for written, path, value in ordered:
+            known = self.by_path[path]
+            complaint = f"{source}{written}"
+            if isinstance(known, Shorthand):
+                accepted = known.expand(known.option.accept(value, complaint), settled)
+            else:
+                accepted = {known.path: known.accept(value, complaint)}
+            for target, part in accepted.items():
+                if settled.setdefault(target, part) != part:
+                    raise ConfigError(
+                        f"{source}{written_as[target]} and {written} mean the same option, "
+                        "and are given different values"
+                    )
+                written_as[target] = written
+        return settled
+
+    def _entries(self, tree: Mapping[str, object], source: str, section: str) -> Iterable[Entry]:
+        for key, value in tree.items():
+            path = f"{section}.{key}" if section else self._flat.get(key, key)
+            written = f"{section}.{key}" if section else key
+            if path in self.sections:
+                if not isinstance(value, Mapping):
+                    raise ConfigError(
+                        f"{source}{written} = {_shortened(value)}: must be a section of options"
+                    )
+                yield from self._entries(value, source, path)
+            elif path in self.by_path:
+                yield written, path, value
+            else:
+                place = f" in [{section}]" if section else ""
+                raise ConfigError(
+                    f"{source}unknown key {key!r}{place}; {self._nearest(key, section)}"
+                )
+
+    def _names_in(self, section: str) -> list[str]:
+        split = [path.rpartition(".") for path in (*self.by_path, *self.sections)]
+        return [name for where, _, name in split if where == section]
+
+    def _nearest(self, key: str, section: str) -> str:
+        """A suggestion: the known key that a mistaken one resembles most."""
+        split = [path.rpartition(".") for path in self.by_path]
+        everywhere = {name: f"{name!r} in [{where}]" for where, _, name in split}
+        here = {name: repr(name) for name in self._names_in(section)}
+        if not section:
+            here |= {name: repr(name) for name in self._flat}
+        for known, likeness in ((everywhere, 1.0), (here, 0.6), (everywhere, 0.6)):
+            if close := difflib.get_close_matches(key, known, 1, likeness):
+                return f"did you mean {known[close[0]]}?"
+        return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
+
+
+def options_of(section: type[Section], path: str) -> list[Option]:
+    """The options of one section, in the order in which they are written."""
+    hints = typing.get_type_hints(section, include_extras=True)
+    options = []
+    for field in msgspec.structs.fields(section):
+        if typing.get_origin(hints[field.name]) is Annotated:  # otherwise a section in a section
+            plain, about = typing.get_args(hints[field.name])
+            if not section.AVAILABLE:
+                about = replace(about, available=False)
+            options.append(Option(f"{path}.{field.name}", plain, field.default, about))
+    return options
+
+
+def _shortened(value: object) -> str:
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # an integer of more digits than Python cares to print
+        return "a huge number"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 80

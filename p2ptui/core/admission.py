@@ -1,0 +1,94 @@
+"""What strangers may cost: rate limits for addresses that have not completed a handshake."""
+
+from collections import OrderedDict
+from typing import Final
+
+from p2ptui.config import SecurityOptions
+from p2ptui.core.peers import AMPLIFICATION_LIMIT
+from p2ptui.wire.address import Address
+
+MAX_TRACKED_HOSTS: Final = 4096
+"""Hosts with a rate limit of their own; the one not heard of for longest makes room."""
+
+MAX_TRACKED_ERRORS: Final = 4096
+"""Addresses that were told to shake hands; likewise."""
+
+ERROR_INTERVAL_S: Final = 5.0
+"""A stranger is told to shake hands this often."""
+
+REFUSALS_PER_SECOND: Final = 200
+"""Answers to all strangers together, so that no flood makes this node a source of one."""
+
+
+class TokenBucket:
+    """A rate with a burst of one second's worth."""
+
+    __slots__ = ("_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._tokens = rate
+        self._updated = now
+
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Whether `amount` may pass now; if so it is used up."""
+        tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
+        self._updated = now
+        if tokens < amount:
+            self._tokens = tokens
+            return False
+        self._tokens = tokens - amount
+        return True
+
+
+class Admission:
+    """Decides whether a stranger's datagram is looked at, and whether it is answered.
+
+    The limits are by IP address and touch unauthenticated traffic only: a peer
+    behind the same address as a flood is not slowed.
+
+    Args:
+        options: `[security]` of the configuration.
+    """
+
+    def __init__(self, options: SecurityOptions) -> None:
+        self._options = options
+        self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._told: OrderedDict[Address, float] = OrderedDict()
+        self._answers: TokenBucket | None = None
+
+    def __len__(self) -> int:
+        return len(self._hosts) + len(self._told)
+
+    def admits(self, address: Address, now: float) -> bool:
+        """Whether a datagram from a stranger at `address` is looked at."""
+        if not self._options.enable_rate_limiting:
+            return True
+        host = address[0]
+        bucket = self._hosts.get(host)
+        if bucket is None:
+            bucket = self._hosts[host] = TokenBucket(self._options.max_requests_per_ip, now)
+            if len(self._hosts) > MAX_TRACKED_HOSTS:
+                self._hosts.popitem(last=False)
+        else:
+            self._hosts.move_to_end(host)
+        return bucket.take(now)
+
+    def may_answer(self, answer_bytes: int, request_bytes: int, now: float) -> bool:
+        """Whether a stranger's datagram is answered: within three times its bytes, and in all."""
+        if answer_bytes > AMPLIFICATION_LIMIT * request_bytes:
+            return False
+        if self._answers is None:
+            self._answers = TokenBucket(REFUSALS_PER_SECOND, now)
+        return self._answers.take(now)
+
+    def may_tell(self, address: Address, now: float) -> bool:
+        """Whether this address is told (again) that it must shake hands."""
+        last = self._told.get(address)
+        if last is not None and now - last < ERROR_INTERVAL_S:
+            return False
+        self._told[address] = now
+        self._told.move_to_end(address)
+        if len(self._told) > MAX_TRACKED_ERRORS:
+            self._told.popitem(last=False)
+        return True

@@ -1,0 +1,77 @@
+"""One session with a peer: both halves of reliability, and the round trip that they share."""
+
+from p2ptui.config import Config
+from p2ptui.core.duplicates import RELIABLE_IDS, UNRELIABLE_IDS, ReceivedSequences, RecentIds
+from p2ptui.core.fragments import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability import ReliableSender
+from p2ptui.core.rtt import RttEstimator
+from p2ptui.wire.message import Envelope
+
+
+class Channel:
+    """What is under way to a peer, and what has come from it, in one session.
+
+    A new session gets a new channel: its windows start afresh.
+
+    Args:
+        config: The node's configuration.
+        first_sequence: Random start of this side's numbering.
+        reassembly_budget: Shared by all peers.
+        rtt: The estimator of an earlier session over the same path, if there was one.
+    """
+
+    __slots__ = ("_reliable_ids", "_unreliable_ids", "reassembly", "rtt", "sender", "sequences")
+
+    def __init__(
+        self,
+        config: Config,
+        first_sequence: int,
+        reassembly_budget: ReassemblyBudget,
+        rtt: RttEstimator | None = None,
+    ) -> None:
+        options = config.reliability
+        self.rtt = rtt or RttEstimator(
+            options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
+        )
+        self.sender = ReliableSender(
+            options, self.rtt, first_sequence, config.server.datagram_budget
+        )
+        self.sequences = ReceivedSequences(
+            options.reorder_wait_ms / 1000, options.retransmit_requests
+        )
+        self.reassembly = Reassembly(
+            config.server.max_message_size,
+            options.reassembly_bytes_per_peer,
+            options.reassembly_timeout,
+            reassembly_budget,
+        )
+        self._reliable_ids = RecentIds(RELIABLE_IDS)
+        self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+
+    def is_new(self, message: Envelope, *, numbered: bool, now: float) -> bool:
+        """Remember a message; whether it has not come before.
+
+        Args:
+            message: What was received.
+            numbered: Whether the peer numbers without holes what needs an Ack.
+            now: The time, seconds.
+        """
+        if not message.requires_ack:
+            return self._unreliable_ids.add(message.id)
+        if numbered and message.sequence_number is not None:
+            return self.sequences.add(message.sequence_number, now)
+        return self._reliable_ids.add(message.id)
+
+    def next_timeout(self, now: float) -> float | None:
+        """When something of this session is due next, or None."""
+        return _earliest(self.sender.next_timeout(now), self.next_receive_timeout())
+
+    def next_receive_timeout(self) -> float | None:
+        """When something of the receiving half is due next, or None."""
+        return _earliest(self.sequences.next_timeout(), self.reassembly.next_timeout())
+
+
+def _earliest(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return min(a, b)

@@ -1,0 +1,32 @@
+"""What the core counts: every datagram, and every reason for which one was dropped."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start."""
+
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    """Accepted messages of authenticated peers."""
+    messages_out: int = 0
+    duplicates: int = 0
+    acks_without_message: int = 0
+    retransmissions: int = 0
+    handshakes_accepted: int = 0
+    handshakes_refused: int = 0
+    delivered: int = 0
+    """Data handed to this node's user."""
+    forwarded: int = 0
+    relayed: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    """What was not processed or not sent, by cause."""
+
+    def drop(self, cause: str) -> None:
+        """Count one datagram, message or entry that was dropped because of `cause`."""
+        self.drops[cause] += 1

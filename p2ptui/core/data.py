@@ -1,0 +1,124 @@
+"""Data: what its payload means, and what is done with it here."""
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET, Raw
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import DataReceived, Path, RoutesReceived
+from p2ptui.core.pager import Pager
+from p2ptui.core.peers import Peer
+from p2ptui.core.routing import Origin, Routing
+from p2ptui.core.state import NodeState
+from p2ptui.errors import LocalError
+from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload
+from p2ptui.wire.message import DataKeys, Envelope, MessageType, RoutedPayload, RoutesPayload
+
+_GET_ROUTES = b'"get_routes"'
+
+
+class DataKind(enum.Enum):
+    """What a Data payload is."""
+
+    PLAIN = "plain"
+    ECHO = "echo"
+    ROUTED = "routed"
+    ROUTES_REQUEST = "routes request"
+    ROUTES = "routes"
+
+
+@dataclass(frozen=True, slots=True)
+class DataContent:
+    """A Data payload, understood."""
+
+    kind: DataKind
+    value: Any
+    """Plain JSON values, or the RoutedPayload."""
+
+
+def read_data(raw: Raw) -> DataContent:
+    """Tell what a Data payload is.
+
+    Raises:
+        MalformedError: It is a broken routed message, or holds what Python cannot represent.
+    """
+    if memoryview(raw)[0] != JSON_START:
+        return DataContent(DataKind.PLAIN, decode_any(raw))
+    keys = decode_payload(raw, DataKeys)
+    if keys.original_message is not UNSET:
+        return DataContent(DataKind.ROUTED, decode_payload(raw, RoutedPayload))
+    kind = DataKind.PLAIN
+    if keys.echo is not UNSET:
+        kind = DataKind.ECHO
+    elif keys.routes is not UNSET:
+        kind = DataKind.ROUTES
+    elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
+        kind = DataKind.ROUTES_REQUEST
+    return DataContent(kind, decode_any(raw))
+
+
+def frame_routes(joined: bytes, number: int, more: bool) -> bytes:
+    """The payload of an answer to `get_routes`."""
+    flag = b"true" if more else b"false"
+    return b'{"routes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+class DataService:
+    """Delivers, echoes, answers and hands on what comes as Data.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        routing: Takes routed messages.
+        pager: Sends the route table.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, routing: Routing, pager: Pager
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._routing = routing
+        self._pager = pager
+
+    def handle(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> None:
+        """Data came from a peer; it is no duplicate."""
+        if content.kind is DataKind.ROUTED:
+            self._routing.handle(Origin(peer.node_id, peer.address, peer), content.value, now)
+            return
+        if content.kind is DataKind.ROUTES_REQUEST:
+            self._pager.start(
+                peer, MessageType.DATA, "routes", self._routing.entries(now), frame_routes, now
+            )
+            return
+        if content.kind is DataKind.ROUTES:
+            self._handle_routes(peer, message)
+        self._state.counters.delivered += 1
+        is_echo = content.kind is DataKind.ECHO
+        self._state.emit(
+            DataReceived(
+                peer.node_id, peer.address, content.value, message.id, Path.DIRECT, is_echo
+            )
+        )
+        if content.kind is DataKind.PLAIN and peer.accepted:
+            self._echo(peer, message, now)
+
+    def _handle_routes(self, peer: Peer, message: Envelope) -> None:
+        try:
+            answer = decode_payload(message.payload, RoutesPayload)
+        except MalformedError:
+            return
+        self._state.emit(RoutesReceived(peer.node_id, tuple(answer.routes)))
+
+    def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
+        echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))
+        if not message.requires_ack:
+            self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
+            return
+        try:
+            # Whoever wanted its message acknowledged wants the echo as surely.
+            self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now)
+        except LocalError:
+            self._state.counters.drop("echo_too_large")

@@ -1,0 +1,285 @@
+"""Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeersDiscovered
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.lifecycle import Lifecycle
+from p2ptui.core.pager import ENVELOPE_BYTES, Pager, pages
+from p2ptui.core.peers import Peer, peer_info
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import LocalError
+from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.message import (
+    Capability,
+    DiscoveryUpdatePayload,
+    MessageType,
+    NodeInfo,
+    PeerInfo,
+)
+
+FIRST_PAGE_ENTRIES: Final = 8
+"""Looked at for the list that a newcomer is sent: more do not fit a datagram."""
+
+MAX_RECIPIENTS: Final = 256
+"""Peers told of a change: all while they are no more than this, else a random sample. The others
+ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
+
+MAX_CHANGES: Final = 1024
+"""Joins and leaves that may wait for the next update; the oldest are left out."""
+
+TICK_S: Final = 0.01
+MESSAGES_PER_TICK: Final = 32
+"""The pace of an update: 3,200 messages a second."""
+
+MAX_LISTED: Final = 1024
+"""Entries of a received list that are looked at."""
+
+
+def frame_list(joined: bytes, _number: int, _more: bool) -> bytes:
+    """The payload of a DiscoveryResponse: the bare list."""
+    return b"[" + joined + b"]"
+
+
+def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
+    """The payload of a ListNodesResponse."""
+    flag = b"true" if more else b"false"
+    return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+@dataclass(slots=True)
+class _Update:
+    joined: list[PeerInfo]
+    left: list[str]
+    recipients: deque[str]
+    full_list: list[Raw]
+    full_delta: list[Raw]
+    ids: frozenset[str]
+
+
+class Discovery:
+    """Tells peers of each other.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of joins and leaves.
+        pager: Sends long lists.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, pager: Pager
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._pager = pager
+        self._joined: dict[str, None] = {}
+        self._left: dict[str, None] = {}
+        self._changed_at = 0.0
+        self._timer: Timer | None = None
+        self._update: _Update | None = None
+        self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float], None]] = []
+        """Called with what a peer lists."""
+        self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
+        """Called with who left, as a peer tells it."""
+        lifecycle.on_joined.append(self._handle_joined)
+        lifecycle.on_left.append(self._handle_left)
+
+    # What others ask.
+
+    def handle_request(self, peer: Peer, now: float) -> None:
+        """Send the whole peer list, without the one who asks."""
+        entries = self._entries(peer, now)
+        self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
+
+    def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
+        unix = self._state.unix(now)
+        # The ids are noted once; each entry is made when its page is due.
+        for node_id in [peer.node_id for peer in self._state.peers.recent()]:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None and peer is not receiver:
+                yield peer_info(peer, now, unix)
+
+    def handle_list_nodes(self, peer: Peer, now: float) -> None:
+        """Send who is here with names, each at the address that this node sees."""
+        self._pager.start(
+            peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
+        )
+
+    def _nodes(self) -> Iterator[NodeInfo]:
+        for node_id in [peer.node_id for peer in self._state.peers]:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None and peer.info is not None:
+                info = peer.info
+                yield NodeInfo(
+                    id=info.id,
+                    node_id=info.id,
+                    name=info.name,
+                    version=info.version,
+                    listen_addr=format_address(peer.address),
+                    capabilities=info.capabilities,
+                    metadata=info.metadata,
+                    network_id=info.network_id,
+                )
+
+    # What others tell.
+
+    def handle_response(self, peer: Peer, entries: list[PeerInfo], now: float) -> None:
+        """A peer lists others."""
+        self.handle_update(peer, DiscoveryUpdatePayload(joined=entries), now)
+
+    def handle_update(self, peer: Peer, update: DiscoveryUpdatePayload, now: float) -> None:
+        """A peer tells who came and who left."""
+        own_id = self._state.identity.id
+        joined = tuple(
+            PeerInfo(node_id, entry.addr, entry.last_seen, entry.capabilities)
+            for entry in update.joined[:MAX_LISTED]
+            if (node_id := canonical_id(entry.id)) is not None
+            and node_id != own_id
+            and parse_ip_address(entry.addr) is not None
+        )
+        left = tuple(
+            node_id
+            for entry in update.left[:MAX_LISTED]
+            if (node_id := canonical_id(entry)) is not None and node_id != own_id
+        )
+        for listed in self.on_listed:
+            listed(peer, joined, now)
+        for unlisted in self.on_unlisted:
+            unlisted(peer, left, now)
+        self._state.emit(PeersDiscovered(peer.node_id, joined, left))
+
+    # What this node tells by itself.
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        self._left.pop(peer.node_id, None)
+        self._joined[peer.node_id] = None
+        self._note_change(now)
+        if peer.accepted:
+            recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
+            unix = self._state.unix(now)
+            entries = [
+                peer_info(other, now, unix)
+                for other in recent
+                if other is not peer and other.is_authenticated
+            ][:FIRST_PAGE_ENTRIES]
+            budget = self._first_page_budget(peer)
+            joined, _ = next(pages(iter(entries), budget))
+            if len(joined) > budget:
+                joined = b""
+            payload = Raw(frame_list(joined, 0, False))
+            if Capability.RETRANSMIT in peer.capabilities:
+                self._delivery.send_reliable(peer, MessageType.DISCOVERY_RESPONSE, payload, now)
+            else:
+                self._delivery.send(peer, MessageType.DISCOVERY_RESPONSE, payload, now)
+
+    def _first_page_budget(self, peer: Peer) -> int:
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        if peer.proved or Capability.RETRANSMIT in peer.capabilities:
+            return budget
+        return min(budget, 3 * peer.bytes_in - peer.bytes_out - ENVELOPE_BYTES)
+
+    def _handle_left(self, peer: Peer, now: float) -> None:
+        if peer.node_id in self._joined:
+            del self._joined[peer.node_id]
+        else:
+            self._left[peer.node_id] = None
+        self._note_change(now)
+
+    def _note_change(self, now: float) -> None:
+        for changes in (self._joined, self._left):
+            if len(changes) > MAX_CHANGES:
+                del changes[next(iter(changes))]
+        server = self._state.config.server
+        if self._timer is None:
+            self._changed_at = now
+        else:
+            self._timer.cancel()
+        debounced = now + server.peerlist_broadcast_debounce_ms / 1000
+        latest = self._changed_at + server.peerlist_broadcast_max_wait_ms / 1000
+        self._timer = self._state.timers.schedule(min(debounced, latest), self._flush)
+
+    def _flush(self, now: float) -> None:
+        if self._update is not None:
+            # The last update is still leaving: this one waits, and gathers more.
+            self._timer = self._state.timers.schedule(now + TICK_S, self._flush)
+            return
+        self._timer = None
+        unix = self._state.unix(now)
+        peers = self._state.peers
+        joined = [
+            peer_info(peer, now, unix)
+            for node_id in self._joined
+            if (peer := peers.authenticated(node_id)) is not None
+        ]
+        left = list(self._left)
+        self._joined.clear()
+        self._left.clear()
+        if joined or left:
+            self._begin_update(joined, left, now)
+
+    def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
+        recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]
+        if len(recipients) > MAX_RECIPIENTS:
+            recipients = self._state.rng.sample(recipients, MAX_RECIPIENTS)
+        self._update = _Update(
+            joined=joined,
+            left=left,
+            recipients=deque(recipients),
+            full_list=self._list_payloads(joined),
+            full_delta=self._delta_payloads(joined, left),
+            ids=frozenset(entry.id for entry in joined),
+        )
+        self._tick(now)
+
+    def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
+        if not joined:
+            return []
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
+
+    def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        came = [b'{"joined":[%s],"left":[]}' % page for page, _ in pages(iter(joined), budget)]
+        went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
+        return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]
+
+    def _tick(self, now: float) -> None:
+        update = self._update
+        if update is None:
+            return
+        for _ in range(min(MESSAGES_PER_TICK, len(update.recipients))):
+            peer = self._state.peers.authenticated(update.recipients.popleft())
+            if peer is not None:
+                self._tell(peer, update, now)
+        if update.recipients:
+            self._state.timers.schedule(now + TICK_S, self._tick)
+        else:
+            self._update = None
+
+    def _tell(self, peer: Peer, update: _Update, now: float) -> None:
+        joined = update.joined
+        concerns_itself = peer.node_id in update.ids
+        if concerns_itself:
+            joined = [entry for entry in joined if entry.id != peer.node_id]
+        if Capability.PEER_UPDATES in peer.capabilities:
+            payloads = (
+                self._delta_payloads(joined, update.left) if concerns_itself else update.full_delta
+            )
+            for payload in payloads:
+                try:
+                    self._delivery.send_reliable(peer, MessageType.DISCOVERY_UPDATE, payload, now)
+                except LocalError:
+                    self._state.counters.drop("queue_full")
+            return
+        payloads = self._list_payloads(joined) if concerns_itself else update.full_list
+        for payload in payloads:
+            self._delivery.send(peer, MessageType.DISCOVERY_RESPONSE, payload, now)

@@ -1,0 +1,371 @@
+"""One socket's whole protocol state: datagrams and time in, datagrams and events out.
+
+Five calls drive it, in the manner of quinn and aioquic: `receive_datagram`,
+`handle_timeout`, `datagrams_to_send`, `next_timeout`, `next_event`. Everything
+else is what the user of this node asks for; such a call returns a token, and a
+CallFinished event with that token tells its end.
+"""
+
+import random
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.config import Config
+from p2ptui.core.admission import Admission
+from p2ptui.core.counters import Counters
+from p2ptui.core.data import DataService
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.discovery import Discovery
+from p2ptui.core.endtoend import EndToEnd
+from p2ptui.core.events import Direction, Event, PeerStatus, SendResult, SendStatus
+from p2ptui.core.handshake import Handshake
+from p2ptui.core.inbox import Inbox, Services
+from p2ptui.core.lifecycle import Lifecycle
+from p2ptui.core.liveness import Liveness
+from p2ptui.core.neighbours import Neighbours
+from p2ptui.core.pager import Pager
+from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.queries import Queries
+from p2ptui.core.relay import Relay
+from p2ptui.core.rendezvous import Introduction, Rendezvous
+from p2ptui.core.routing import Routing
+from p2ptui.core.state import NodeState
+from p2ptui.core.strangers import Strangers
+from p2ptui.core.takeover import Takeover
+from p2ptui.errors import LocalError, MessageTooLargeError
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope, encode_payload
+from p2ptui.wire.frames import FRAME_START
+from p2ptui.wire.message import (
+    NULL,
+    DisconnectPayload,
+    MessageType,
+    NodeInfo,
+    RouteEntry,
+)
+
+STUN_LAST_FIRST_BYTE: Final = 0x03
+"""STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
+
+
+class Endpoint:
+    """A node without its socket and its clock.
+
+    Args:
+        config: Every option.
+        identity: Who this node is; see `core.identity.own_node_info`.
+        rng: The only source of randomness.
+        unix_offset: Unix time minus the clock that all `now` come from, seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        identity: NodeInfo,
+        rng: random.Random,
+        unix_offset: float = 0.0,
+    ) -> None:
+        self._state = state = NodeState(config, identity, rng, unix_offset)
+        self._delivery = delivery = Delivery(state)
+        self._lifecycle = lifecycle = Lifecycle(state, delivery)
+        self._admission = Admission(config.security)
+        self._handshake = Handshake(state, delivery, lifecycle, self._admission)
+        self._takeover = Takeover(state, delivery, lifecycle, self._handshake)
+        self._liveness = Liveness(state, delivery, lifecycle)
+        self._liveness.on_forgotten = self._handshake.reconnect
+        self._pager = Pager(state, delivery)
+        self._discovery = Discovery(state, delivery, lifecycle, self._pager)
+        self._queries = Queries(state, delivery)
+        self._routing = Routing(state, delivery, lifecycle)
+        self._end_to_end = EndToEnd(state, delivery, self._routing)
+        self._relay = Relay(state, delivery, lifecycle)
+        self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
+        self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
+        self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
+        self.neighbours = Neighbours(state, delivery, self._handshake)
+        """Local discovery; `start` it once the networks are known."""
+        data = DataService(state, delivery, self._routing, self._pager)
+        services = Services(
+            self._handshake,
+            self._liveness,
+            self._discovery,
+            self._queries,
+            self._rendezvous,
+            self._relay,
+            data,
+        )
+        self._inbox = Inbox(state, delivery, services)
+        self._strangers = Strangers(
+            state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
+        )
+
+    # Getters.
+
+    @property
+    def config(self) -> Config:
+        """Every option."""
+        return self._state.config
+
+    @property
+    def identity(self) -> NodeInfo:
+        """Who this node says it is."""
+        return self._state.identity
+
+    @property
+    def peers(self) -> PeerTable:
+        """Every node that this one talks to."""
+        return self._state.peers
+
+    @property
+    def counters(self) -> Counters:
+        """Totals since the start."""
+        return self._state.counters
+
+    @property
+    def introductions(self) -> tuple[Introduction, ...]:
+        """Nodes whose address a server has told."""
+        return self._rendezvous.introductions
+
+    def routes(self, now: float) -> list[RouteEntry]:
+        """All routes that hold."""
+        return list(self._routing.entries(now))
+
+    def sizes(self) -> dict[str, int]:
+        """How full everything is that grows with what others do; each has a limit."""
+        return {
+            "peers": len(self._state.peers),
+            "timers": len(self._state.timers),
+            "tracked_strangers": len(self._admission),
+            "id_disputes": len(self._takeover),
+            "routes": len(self._routing.table),
+            "routes_seen": self._routing.seen,
+            "routed_waiting": len(self._end_to_end),
+            "introductions": len(self._rendezvous),
+            "lists": len(self._pager),
+            "queries": len(self._queries),
+            "relays": len(self._relay),
+            "reassembly_bytes": self._state.reassembly_bytes,
+        }
+
+    # The contract.
+
+    def receive_datagram(self, data: bytes, address: Address, now: float) -> None:
+        """Take one datagram; never raises, whatever it holds.
+
+        Args:
+            data: Its bytes.
+            address: Where it came from.
+            now: The time, seconds, on the clock of all other calls.
+        """
+        state = self._state
+        counters = state.counters
+        counters.datagrams_in += 1
+        counters.bytes_in += len(data)
+        if state.closing:
+            counters.drop("closing")
+            return
+        peer = state.peers.at(address)
+        if peer is not None:
+            peer.bytes_in += len(data)
+        elif not self._admission.admits(address, now):
+            counters.drop("rate_limited")
+            return
+        first = data[0] if data else -1
+        if first == JSON_START:
+            self._receive_json(data, address, peer, now)
+        elif first >= FRAME_START:
+            if peer is not None and peer.is_authenticated:
+                self._inbox.receive_frame(peer, data, now)
+            else:
+                counters.drop("unauthenticated")
+        elif 0 <= first <= STUN_LAST_FIRST_BYTE:
+            counters.drop("stun_disabled")
+        else:
+            counters.drop("junk")
+
+    def _receive_json(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+        state = self._state
+        try:
+            message = decode_envelope(data)
+        except MalformedError:
+            state.counters.drop("malformed")
+            return
+        if state.tracing:
+            node_id = peer.node_id if peer is not None else ""
+            state.trace(Direction.IN, address, node_id, message.message_type, data)
+        if message.message_type == MessageType.HANDSHAKE_REQUEST:
+            self._handshake.handle_request(address, message, len(data), now)
+        elif peer is None:
+            self._strangers.receive(address, message, len(data), now)
+        elif peer.is_authenticated:
+            self._inbox.receive(peer, message, now)
+        else:
+            self._strangers.receive_handshaking(peer, message, now)
+
+    def datagrams_to_send(self, _now: float) -> list[tuple[bytes, Address]]:
+        """What must leave now, in order; each datagram is returned once."""
+        return self._state.take_datagrams()
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` wants to be called next, or None."""
+        return self._state.timers.next_timeout()
+
+    def handle_timeout(self, now: float) -> None:
+        """Do all that is due at `now`."""
+        self._state.timers.run(now)
+
+    def next_event(self) -> Event | None:
+        """The oldest event not yet told, or None."""
+        return self._state.next_event()
+
+    # What the user of this node asks for.
+
+    def set_tracing(self, *, enabled: bool) -> None:
+        """Whether each message is told as a MessageTraced event."""
+        self._state.tracing = enabled
+
+    def set_unix_offset(self, unix_offset: float) -> None:
+        """The wall clock was set: Unix time minus the clock of `now`, seconds."""
+        self._state.unix_offset = unix_offset
+
+    def connect(self, address: Address, now: float, timeout_s: float) -> int:
+        """Shake hands with the node at `address`.
+
+        Returns:
+            The token of a ConnectResult, or of a HandshakeError.
+
+        Raises:
+            LocalError: `max_connections` is reached.
+        """
+        return self._handshake.connect(address, now, timeout_s)
+
+    def introduce(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
+        """Ask a server for the address of a node, and shake hands with it directly.
+
+        Returns:
+            The token of a ConnectResult, or of the error.
+
+        Raises:
+            LocalError: Too many introductions are awaited.
+        """
+        return self._rendezvous.request(server, node_id, now, timeout_s)
+
+    def disconnect(self, peer: Peer, reason: str, now: float) -> None:
+        """Say goodbye to a peer and forget it; messages that still wait fail."""
+        if peer.is_authenticated:
+            self._say_goodbye(peer, reason, now)
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, f"disconnected: {reason}")
+        else:
+            self._handshake.cancel(peer, now, f"given up: {reason}")
+
+    def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ping a peer; the token of a PingResult or a PeerTimeoutError."""
+        return self._liveness.ping(peer, now, timeout_s)
+
+    def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:
+        """Ping a node that is no peer: at its introduced address, or by way of others.
+
+        Raises:
+            LocalError: There is no way to it.
+        """
+        introduction = self._rendezvous.with_id(node_id)
+        if introduction is not None:
+            return self._rendezvous.ping(introduction, now, timeout_s)
+        return self.ping_routed(node_id, now, timeout_s)
+
+    def ping_routed(self, node_id: str, now: float, timeout_s: float) -> int:
+        """Ping a node by way of others; the token of a PingResult or a PeerTimeoutError.
+
+        Raises:
+            LocalError: There is no way to it.
+        """
+        return self._end_to_end.ping(node_id, self.config.routing.max_hops, now, timeout_s)
+
+    def send(self, peer: Peer, payload: object, now: float, *, reliable: bool = True) -> int:
+        """Send Data to a peer; the token of a SendResult.
+
+        Raises:
+            LocalError: Not JSON, too large, or too much waiting.
+        """
+        raw = encode_data(payload)
+        token = self._state.new_token()
+        if reliable:
+            self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token)
+            return token
+        limit = self.config.server.max_message_size
+        if len(raw) > limit:
+            raise MessageTooLargeError(
+                f"the payload is {len(raw)} bytes, the limit is {limit} (max_message_size);"
+                " send it in parts"
+            )
+        sent = self._delivery.send(peer, MessageType.DATA, raw, now, budgeted=False)
+        status = SendStatus.SENT if sent else SendStatus.FAILED
+        reason = None if sent else f"{format_address(peer.address)} cannot take it"
+        self._state.finish(token, SendResult(status, 1, None, len(raw), reason))
+        return token
+
+    def send_routed(
+        self, node_id: str, payload: object, max_hops: int, now: float, timeout_s: float
+    ) -> int:
+        """Send Data to a node by way of others; the token of a SendResult.
+
+        Raises:
+            LocalError: Not JSON, too large, no way, or too much waiting.
+        """
+        return self._end_to_end.send(node_id, encode_data(payload), max_hops, now, timeout_s)
+
+    def relay(self, server: Peer, node_id: str, data: bytes, now: float, timeout_s: float) -> int:
+        """Have a server relay bytes to another of its peers; the token of a SendResult.
+
+        Raises:
+            LocalError: Too large, or too many requests waiting.
+        """
+        return self._relay.request(server, node_id, data, now, timeout_s)
+
+    def list_nodes(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ask a peer whom it knows; the token of a NodeList.
+
+        Raises:
+            LocalError: Too many such questions wait.
+        """
+        return self._queries.list_nodes(peer, now, timeout_s)
+
+    def discover(self, peer: Peer, now: float) -> None:
+        """Ask a peer for its peer list; the answers come as PeersDiscovered."""
+        self._delivery.send(peer, MessageType.DISCOVERY_REQUEST, NULL, now, budgeted=False)
+
+    def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
+        """Stop trying to deliver a message that was sent with `send`."""
+        finished = peer.channel.sender.cancel(token, now, reason)
+        if finished is not None:
+            self._delivery.report(finished)
+
+    def fail_datagram(self, address: Address, reason: str, now: float) -> None:
+        """The system refuses to send to `address`: a handshake with it ends at once."""
+        peer = self._state.peers.at(address)
+        if peer is not None and not peer.is_authenticated:
+            where = format_address(address)
+            self._handshake.cancel(peer, now, f"cannot send to {where}: {reason}")
+
+    def close(self, reason: str, now: float) -> None:
+        """Say goodbye to everybody; from now on nobody is answered."""
+        for peer in list(self._state.peers):
+            self.disconnect(peer, reason, now)
+        self._state.closing = True
+
+    def _say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
+        payload = encode_payload(DisconnectPayload(reason))
+        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
+
+
+def encode_data(payload: object) -> Raw:
+    """Write the payload of Data.
+
+    Raises:
+        LocalError: It is not JSON.
+    """
+    try:
+        return encode_payload(payload)
+    except MalformedError as error:
+        raise LocalError(f"the payload cannot be sent: {error}") from None

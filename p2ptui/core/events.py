@@ -1,0 +1,225 @@
+"""What the core tells the outside: frozen values, one docstring a field where it says more."""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from p2ptui.errors import P2PError
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import NodeInfo, PeerInfo, RouteEntry
+
+
+class PeerStatus(enum.Enum):
+    """The life of a peer, as seen from here."""
+
+    CONNECTING = "connecting"
+    """Asked for; nothing has been sent yet."""
+    HANDSHAKING = "handshaking"
+    """A HandshakeRequest is under way."""
+    AUTHENTICATED = "authenticated"
+    """The handshake is complete: messages flow."""
+    DISCONNECTED = "disconnected"
+    """It left, was replaced, or was not heard of for `connection_timeout`."""
+    FAILED = "failed"
+    """The handshake was refused or never answered."""
+
+
+class Path(enum.Enum):
+    """How datagrams reach a node."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+    """Through another node that forwards them."""
+
+
+class SendStatus(enum.Enum):
+    """What became of a message."""
+
+    DELIVERED = "delivered"
+    """The receiver acknowledged it."""
+    SENT = "sent"
+    """It left; no acknowledgement was asked for."""
+    UNCONFIRMED = "unconfirmed"
+    """It left, once; the receiver is of a kind that never acknowledges."""
+    FAILED = "failed"
+    """It cannot be delivered: the peer is gone or refuses it."""
+    TIMED_OUT = "timed out"
+    """No acknowledgement came, however often it was sent. It may have arrived all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """What became of one message."""
+
+    status: SendStatus
+    attempts: int
+    """How often it was sent; in fragments: how often its progress stalled, plus 1."""
+    rtt_s: float | None
+    """Seconds from its transmission to its acknowledgement; None if sent more than once."""
+    size_bytes: int
+    """Bytes of the message on the wire, without the fragments' heads."""
+    reason: str | None = None
+    """Why it was not delivered, in one line."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver acknowledged it."""
+        return self.status is SendStatus.DELIVERED
+
+
+@dataclass(frozen=True, slots=True)
+class PingResult:
+    """One answered Ping."""
+
+    rtt_s: float
+    path: Path
+    address: Address
+    """Where the answer came from: the peer itself, or the node that relayed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectResult:
+    """A completed handshake."""
+
+    node_id: str
+    address: Address
+    public_address: Address | None
+    """This node's address as the other side saw it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeList:
+    """The nodes that a server knows."""
+
+    nodes: tuple[NodeInfo, ...]
+    complete: bool
+    """False when pages were missing at the end of the time given."""
+
+
+Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | P2PError
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """A call made on the endpoint has come to its end."""
+
+    token: int
+    """What the call returned."""
+    outcome: Outcome
+    """Its result, or the error to raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatusChanged:
+    """A peer went from one status to another."""
+
+    node_id: str | None
+    """None while a peer that was asked for by address has not said who it is."""
+    address: Address
+    name: str
+    status: PeerStatus
+    previous: PeerStatus | None
+    """None for a peer that just appeared."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """Data for this node; never twice."""
+
+    node_id: str
+    """Who sent it."""
+    address: Address
+    """Where the datagram came from: the sender, or the node that relayed it."""
+    payload: Any
+    """Plain JSON values."""
+    message_id: str
+    path: Path
+    is_echo: bool
+    """Whether it answers something that this node sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeersDiscovered:
+    """Another node told who else is there."""
+
+    server_id: str
+    joined: tuple[PeerInfo, ...]
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIntroduced:
+    """A server that this node joined gave it the address of another node."""
+
+    node_id: str
+    address: Address
+    server_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesReceived:
+    """The answer to `get_routes`, a page of it."""
+
+    node_id: str
+    routes: tuple[RouteEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayDataReceived:
+    """Bytes that a server relayed for another of its peers."""
+
+    node_id: str
+    server_id: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReceived:
+    """A peer refused something."""
+
+    node_id: str | None
+    address: Address
+    text: str
+    """Its words: remote text, to be neutralised before it is shown."""
+    code: str | None = None
+
+
+class Direction(enum.Enum):
+    """Which way a message went."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTraced:
+    """A message came or went; only emitted while somebody traces."""
+
+    direction: Direction
+    address: Address
+    node_id: str | None
+    message_type: str
+    size_bytes: int
+    data: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDropped:
+    """A reader was too slow, or the core had too much to say: this many events are missing."""
+
+    count: int
+
+
+Event: TypeAlias = (
+    CallFinished
+    | PeerStatusChanged
+    | DataReceived
+    | PeersDiscovered
+    | PeerIntroduced
+    | RoutesReceived
+    | RelayDataReceived
+    | ErrorReceived
+    | MessageTraced
+    | EventsDropped
+)

@@ -1,0 +1,99 @@
+"""Who a node is: what it says of itself, and what is accepted of what others say."""
+
+import uuid
+from typing import Final
+
+from p2ptui.core.peers import Dialect
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    DEFAULT_NETWORK_ID,
+    OWN_CAPABILITIES,
+    Envelope,
+    NodeInfo,
+    ReceivedNodeInfo,
+)
+
+MAX_NODE_INFO_BYTES: Final = 1000
+"""A NodeInfo must fit one page of a list, that is a datagram."""
+
+_SHORT_ID: Final = 8
+
+
+class RefusedError(Exception):
+    """A peer's account of itself cannot be accepted; the text is for the peer."""
+
+
+def canonical_id(text: str | None) -> str | None:
+    """A node id in its canonical form, or None if it is no UUID (RFC 9562)."""
+    if text is None or len(text) > 64:
+        return None
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None
+
+
+def short_id(node_id: str) -> str:
+    """The first characters of an id, enough for people."""
+    return node_id[:_SHORT_ID]
+
+
+def own_node_info(
+    node_id: str, name: str, version: str, listen_addr: str, network_id: str
+) -> NodeInfo:
+    """What this node says of itself."""
+    return NodeInfo(
+        id=node_id,
+        node_id=node_id,
+        name=name or f"p2ptui-{short_id(node_id)}",
+        version=version,
+        listen_addr=listen_addr,
+        capabilities=OWN_CAPABILITIES,
+        metadata={},
+        network_id=network_id,
+    )
+
+
+def accept_node_info(received: ReceivedNodeInfo, own: NodeInfo) -> NodeInfo:
+    """Check who a peer says it is, and fill in what deployed programs leave out.
+
+    Args:
+        received: Its account, in the spec's or the reference's form.
+        own: This node's, for the network and against itself.
+
+    Raises:
+        RefusedError: It cannot be a peer of this node.
+    """
+    node_id = canonical_id(received.id if received.id is not None else received.node_id)
+    if node_id is None:
+        raise RefusedError("the node id must be a UUID")
+    if node_id == own.id:
+        raise RefusedError("this is the node's own id: it would talk to itself")
+    name = short_id(node_id) if received.name is None else received.name
+    version = "unknown" if received.version is None else received.version
+    if not name or not version:
+        raise RefusedError(f"the {'version' if name else 'name'} must not be empty")
+    network_id = DEFAULT_NETWORK_ID if received.network_id is None else received.network_id
+    if network_id != own.network_id:
+        raise RefusedError(
+            f"network mismatch: expected {own.network_id[:64]!r}, got {network_id[:64]!r}"
+        )
+    info = NodeInfo(
+        id=node_id,
+        node_id=node_id,
+        name=name,
+        version=version,
+        listen_addr=received.listen_addr or "",
+        capabilities=tuple(received.capabilities),
+        metadata=received.metadata,
+        network_id=network_id,
+    )
+    size = len(encode_payload(info))
+    if size > MAX_NODE_INFO_BYTES:
+        raise RefusedError(f"the node info is {size} bytes, at most {MAX_NODE_INFO_BYTES} fit")
+    return info
+
+
+def dialect_of(message: Envelope) -> Dialect:
+    """The habits of whoever sent a handshake: only the reference writes `sender_addr`."""
+    return Dialect.REFERENCE if isinstance(message.sender_addr, str | None) else Dialect.SPEC

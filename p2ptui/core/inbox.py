@@ -1,0 +1,272 @@
+"""What authenticated peers send: duplicates dropped, acknowledged, and each type to its handler."""
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec import Raw
+
+from p2ptui.core.data import DataService, read_data
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.discovery import Discovery
+from p2ptui.core.events import Direction, ErrorReceived
+from p2ptui.core.handshake import Handshake
+from p2ptui.core.liveness import Liveness
+from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.queries import Queries
+from p2ptui.core.relay import Relay
+from p2ptui.core.rendezvous import Rendezvous
+from p2ptui.core.state import NodeState
+from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
+from p2ptui.wire.frames import Fragment, decode_frame, encode_fragment_ack
+from p2ptui.wire.message import (
+    Capability,
+    DisconnectPayload,
+    DiscoveryRequestPayload,
+    DiscoveryUpdatePayload,
+    Envelope,
+    ErrorCode,
+    ErrorPayload,
+    ListNodesPayload,
+    MessageType,
+    P2PConnectPayload,
+    PeerInfo,
+    RelayDataPayload,
+    RelayRequestPayload,
+    RelayResponsePayload,
+    RetransmitPayload,
+)
+
+Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
+
+MAX_REASON: Final = 200
+"""Characters of a goodbye that are kept."""
+
+
+class _Entry(NamedTuple):
+    decode: Callable[[Raw], Any]
+    handle: Handle
+    is_request: bool = False
+    """Whether a payload that makes no sense is answered with an Error."""
+
+
+def _as(kind: Any) -> Callable[[Raw], Any]:
+    return lambda raw: decode_payload(raw, kind)
+
+
+def _as_is(_raw: Raw) -> None:
+    return None
+
+
+class Services(NamedTuple):
+    """The parts of the core that handle messages."""
+
+    handshake: Handshake
+    liveness: Liveness
+    discovery: Discovery
+    queries: Queries
+    rendezvous: Rendezvous
+    relay: Relay
+    data: DataService
+
+
+class Inbox:
+    """Takes the messages and frames of authenticated peers.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        services: Who handles what.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, services: Services) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._services = services
+        kind, s = MessageType, services
+        self._entries: dict[str, _Entry] = {
+            kind.PING: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_ping(p, m, n)),
+            kind.PONG: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_pong(p, m, n)),
+            kind.DATA: _Entry(read_data, s.data.handle, is_request=True),
+            kind.DISCOVERY_REQUEST: _Entry(
+                _as(DiscoveryRequestPayload | None),
+                lambda p, _m, _c, n: s.discovery.handle_request(p, n),
+                is_request=True,
+            ),
+            kind.DISCOVERY_RESPONSE: _Entry(
+                _as(list[PeerInfo]), lambda p, _m, c, n: s.discovery.handle_response(p, c, n)
+            ),
+            kind.DISCOVERY_UPDATE: _Entry(
+                _as(DiscoveryUpdatePayload),
+                lambda p, _m, c, n: s.discovery.handle_update(p, c, n),
+            ),
+            kind.LIST_NODES_REQUEST: _Entry(
+                _as_is,
+                lambda p, _m, _c, n: s.discovery.handle_list_nodes(p, n),
+                is_request=True,
+            ),
+            kind.LIST_NODES_RESPONSE: _Entry(
+                _as(ListNodesPayload), lambda p, _m, c, n: s.queries.handle_response(p, c, n)
+            ),
+            kind.P2P_CONNECT: _Entry(
+                _as(P2PConnectPayload),
+                lambda p, _m, c, n: s.rendezvous.handle_p2p_connect(p, c, n),
+                is_request=True,
+            ),
+            kind.RELAY_REQUEST: _Entry(
+                _as(RelayRequestPayload),
+                lambda p, _m, c, n: s.relay.handle_request(p, c, n),
+                is_request=True,
+            ),
+            kind.RELAY_RESPONSE: _Entry(
+                _as(RelayResponsePayload), lambda p, _m, c, n: s.relay.handle_response(p, c, n)
+            ),
+            kind.RELAY_DATA: _Entry(
+                _as(RelayDataPayload), lambda p, _m, c, n: s.relay.handle_data(p, c, n)
+            ),
+            kind.HANDSHAKE_RESPONSE: _Entry(
+                _as_is, lambda *_: state.counters.drop("unsolicited_handshake_response")
+            ),
+            kind.RETRANSMIT: _Entry(
+                _as(RetransmitPayload), self._handle_retransmit, is_request=True
+            ),
+            kind.ERROR: _Entry(_as(ErrorPayload), self._handle_error),
+            kind.DISCONNECT: _Entry(_as(DisconnectPayload | None), self._handle_disconnect),
+        }
+
+    def receive(self, peer: Peer, message: Envelope, now: float) -> None:
+        """Take a message of an authenticated peer."""
+        peer.last_received = now
+        self._state.peers.touch(peer)
+        if message.message_type == MessageType.ACK:
+            peer.messages_in += 1
+            self._receive_ack(peer, message, now)
+            return
+        entry = self._entries.get(message.message_type)
+        content: Any = None
+        if entry is not None:
+            try:
+                content = entry.decode(message.payload)
+            except MalformedError as error:
+                self._refuse_payload(peer, message, entry, error, now)
+                return
+        numbered = Capability.RETRANSMIT in peer.capabilities
+        if not peer.channel.is_new(message, numbered=numbered, now=now):
+            self._state.counters.duplicates += 1
+            if message.requires_ack:
+                self._delivery.acknowledge(peer, message, now)
+            return
+        peer.messages_in += 1
+        self._state.counters.messages_in += 1
+        if message.requires_ack:
+            self._delivery.acknowledge(peer, message, now)
+        if entry is not None:
+            entry.handle(peer, message, content, now)
+        else:
+            self._refuse_type(peer, message, now)
+        if peer.deferred:
+            self._delivery.release(peer)
+        if numbered and message.requires_ack and peer.channel.sequences.missing:
+            self._delivery.flush(peer, now)  # a gap is to be asked for in time
+
+    def _refuse_payload(
+        self, peer: Peer, message: Envelope, entry: _Entry, error: MalformedError, now: float
+    ) -> None:
+        self._state.counters.drop("malformed")
+        if entry.is_request:
+            text = f"bad payload of {message.message_type}: {error}"
+            self._send_error(peer, ErrorPayload(text, ErrorCode.BAD_PAYLOAD), now)
+
+    def _refuse_type(self, peer: Peer, message: Envelope, now: float) -> None:
+        self._state.counters.drop("unknown_type")
+        text = f"unknown message type {message.message_type!r}"
+        self._send_error(peer, ErrorPayload(text, ErrorCode.UNKNOWN_TYPE), now)
+
+    def _send_error(self, peer: Peer, payload: ErrorPayload, now: float) -> None:
+        self._delivery.send(peer, MessageType.ERROR, encode_payload(payload), now)
+
+    def _receive_ack(self, peer: Peer, message: Envelope, now: float) -> None:
+        key = message.ack_for
+        if key is None:
+            self._state.counters.acks_without_message += 1
+            return
+        finished = peer.channel.sender.handle_ack(key, now)
+        if finished is not None:
+            peer.acks = True
+            self._delivery.report(finished)
+            self._delivery.prove(peer, now)
+            self._delivery.flush(peer, now)
+        elif not self._services.handshake.handle_ack(peer, key, now):
+            self._state.counters.acks_without_message += 1
+
+    def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
+        """Take a binary frame of an authenticated peer."""
+        frame = decode_frame(data)
+        if frame is None or Capability.FRAGMENTS not in peer.capabilities:
+            self._state.counters.drop("bad_frame")
+            return
+        peer.last_received = now
+        if isinstance(frame, Fragment):
+            self._receive_fragment(peer, frame, now)
+        else:
+            finished = peer.channel.sender.handle_fragment_ack(frame, now)
+            if finished is not None:
+                self._delivery.report(finished)
+                self._delivery.prove(peer, now)
+        self._delivery.flush(peer, now)
+
+    def _receive_fragment(self, peer: Peer, fragment: Fragment, now: float) -> None:
+        channel = peer.channel
+        assembled = channel.reassembly.receive(fragment, now)
+        if assembled.refused:
+            self._state.counters.drop("fragment_refused")
+        if assembled.progressed:
+            timeout = self._state.config.reliability.reassembly_timeout
+            channel.sequences.postpone(fragment.sequence, now + timeout)
+        if assembled.report is not None:
+            self._delivery.transmit_frame(peer, encode_fragment_ack(assembled.report))
+        if assembled.message is None:
+            return
+        try:
+            message = decode_envelope(assembled.message)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        if message.message_type == MessageType.HANDSHAKE_REQUEST:
+            self._state.counters.drop("malformed")  # a handshake never needs fragments
+            return
+        self._state.trace(
+            Direction.IN, peer.address, peer.node_id, message.message_type, assembled.message
+        )
+        self.receive(peer, message, now)
+
+    def _handle_retransmit(
+        self, peer: Peer, _message: Envelope, content: RetransmitPayload, now: float
+    ) -> None:
+        sequence = content.sequence_number
+        data = peer.channel.sender.resend(sequence, now)
+        if data is None:
+            text = f"message {sequence} is no longer held"
+            payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
+            self._send_error(peer, payload, now)
+        elif data:
+            self._delivery.transmit(peer, data, MessageType.DATA, now)
+
+    def _handle_error(
+        self, peer: Peer, _message: Envelope, content: ErrorPayload, now: float
+    ) -> None:
+        if content.code == ErrorCode.GONE and content.sequence_number is not None:
+            peer.channel.sequences.give_up(content.sequence_number)
+            return
+        if content.code == ErrorCode.UNAUTHENTICATED:
+            reason = "it does not know this node any more"
+            self._services.liveness.suspect(peer, Suspicion.FORGOT, now, reason)
+            return
+        self._services.rendezvous.handle_error(content)
+        self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
+
+    def _handle_disconnect(
+        self, peer: Peer, _message: Envelope, content: DisconnectPayload | None, now: float
+    ) -> None:
+        words = content.reason[:MAX_REASON] if content is not None else ""
+        reason = f"it said goodbye: {words}" if words else "it said goodbye"
+        self._services.liveness.suspect(peer, Suspicion.LEFT, now, reason)

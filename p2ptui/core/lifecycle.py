@@ -1,0 +1,105 @@
+"""How a peer comes and goes: every change of its status passes here, and all who care are told."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.errors import PeerGoneError
+from p2ptui.wire.address import Address, format_address
+
+Listener: TypeAlias = Callable[[Peer, float], None]
+
+
+class Lifecycle:
+    """Changes the status of peers.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out, which reports the messages that end with a session.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self.on_joined: list[Listener] = []
+        """Called when a peer has become authenticated."""
+        self.on_left: list[Listener] = []
+        """Called when an authenticated peer is no longer so."""
+
+    def open(self, address: Address, now: float, *, initiated: bool) -> Peer:
+        """Enter a new peer into the table."""
+        peer = Peer(
+            address=address,
+            channel=self._state.new_channel(),
+            initiated=initiated,
+            accepted=not initiated,
+            created_at=now,
+            last_received=now,
+        )
+        self._state.peers.add(peer)
+        return peer
+
+    def authenticate(self, peer: Peer, now: float) -> None:
+        """The handshake is complete."""
+        peer.last_received = now
+        peer.suspicion = None
+        self._state.peers.index(peer)
+        self._cancel_timer(peer)
+        self.set_status(peer, PeerStatus.AUTHENTICATED)
+        for listener in self.on_joined:
+            listener(peer, now)
+        self._delivery.flush(peer, now)
+
+    def restart(self, peer: Peer, now: float, reason: str) -> None:
+        """The session is over, a new one begins with the same peer."""
+        self._end_session(peer, now, reason)
+        peer.channel = self._state.new_channel(peer.channel.rtt)
+
+    def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
+        """Take a peer out of the table.
+
+        Args:
+            peer: Which.
+            status: DISCONNECTED or FAILED.
+            now: The time, seconds.
+            reason: Why, in one line.
+        """
+        was_authenticated = peer.is_authenticated
+        self.set_status(peer, status, reason)
+        self._state.peers.remove(peer)
+        self._cancel_timer(peer)
+        self._end_session(peer, now, reason)
+        if was_authenticated:
+            for listener in self.on_left:
+                listener(peer, now)
+
+    def set_status(self, peer: Peer, status: PeerStatus, reason: str | None = None) -> None:
+        """Note a status and tell of it."""
+        previous = peer.status if peer.status is not status else None
+        peer.status = status
+        self._state.emit(
+            PeerStatusChanged(
+                peer.node_id or None, peer.address, peer.name, status, previous, reason
+            )
+        )
+
+    def _end_session(self, peer: Peer, now: float, reason: str) -> None:
+        for finished in peer.channel.sender.fail_all(reason, now):
+            self._delivery.report(finished)
+        peer.channel.reassembly.clear()
+        where = format_address(peer.address)
+        for ping in peer.pings.values():
+            self._state.finish(ping.token, PeerGoneError(f"{where} is gone: {reason}"))
+        peer.pings.clear()
+        if peer.channel_timer is not None:
+            peer.channel_timer.cancel()
+            peer.channel_timer = None
+
+    @staticmethod
+    def _cancel_timer(peer: Peer) -> None:
+        if peer.timer is not None:
+            peer.timer.cancel()
+            peer.timer = None

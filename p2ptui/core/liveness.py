@@ -1,0 +1,134 @@
+"""Who is still there: heartbeats, expiry, answers to Pings, and doubts settled by a Ping."""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Path, PeerStatus, PingResult
+from p2ptui.core.lifecycle import Lifecycle
+from p2ptui.core.peers import OutstandingPing, Peer, Suspicion
+from p2ptui.core.state import NodeState
+from p2ptui.errors import PeerTimeoutError
+from p2ptui.wire.address import format_address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
+
+HEARTBEAT_JITTER: Final = 0.1
+"""Heartbeats drift apart by this share of their interval."""
+
+SUSPICION_PROBES: Final = 3
+SUSPICION_INTERVAL_S: Final = 0.3
+"""A suspected peer gets three Pings over 0.6 s, and is judged at 0.9 s."""
+
+
+class Liveness:
+    """Keeps sessions alive and ends those whose peer is gone.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Where lost peers are removed.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self.on_forgotten: Callable[[Peer, float, str], None] | None = None
+        """Called when a peer that this node had asked for does not know it any more."""
+        lifecycle.on_joined.append(self._begin)
+
+    def _begin(self, peer: Peer, now: float) -> None:
+        # The first heartbeat falls anywhere in the interval: peers that came together
+        # are not pinged together.
+        interval = self._state.config.server.heartbeat_interval
+        self._plan(peer, now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0))
+
+    def _plan(self, peer: Peer, heartbeat: float) -> None:
+        expiry = peer.last_received + self._state.config.server.connection_timeout
+        if peer.timer is not None:
+            peer.timer.cancel()
+        peer.timer = self._state.timers.schedule(
+            min(heartbeat, expiry), lambda now: self._beat(peer, now)
+        )
+
+    def _beat(self, peer: Peer, now: float) -> None:
+        if not peer.is_authenticated:
+            return
+        timeout = self._state.config.server.connection_timeout
+        if now - peer.last_received >= timeout:
+            reason = f"nothing heard for {timeout:g} s"
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+            return
+        self._delivery.ping(peer, now)
+        interval = self._state.config.server.heartbeat_interval
+        jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
+        self._plan(peer, now + interval * jitter)
+
+    def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ping a peer; the token of its PingResult."""
+        token = self._state.new_token()
+        self._delivery.ping(peer, now, token, budgeted=False)
+        self._state.timers.schedule(
+            now + timeout_s, lambda _: self._give_up(peer, token, timeout_s)
+        )
+        return token
+
+    def _give_up(self, peer: Peer, token: int, timeout_s: float) -> None:
+        for ping in peer.pings.values():
+            if ping.token == token:
+                ping.token = None
+                error = f"no answer from {format_address(peer.address)} within {timeout_s:g} s"
+                self._state.finish(token, PeerTimeoutError(error))
+
+    def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
+        """Answer with the same payload."""
+        self._delivery.send(peer, MessageType.PONG, message.payload, now)
+
+    def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
+        """A Pong names its Ping, or is a deployed program's `null` and means the oldest."""
+        ping = self._match(peer, message)
+        if ping is None:
+            self._state.counters.drop("pong_without_ping")
+            return
+        rtt_s = now - ping.sent_at
+        peer.channel.rtt.observe(rtt_s)
+        peer.suspicion = None
+        self._state.finish(ping.token, PingResult(rtt_s, Path.DIRECT, peer.address))
+        self._delivery.prove(peer, now)
+
+    @staticmethod
+    def _match(peer: Peer, message: Envelope) -> OutstandingPing | None:
+        if message.payload == NULL:
+            return peer.pings.popitem(last=False)[1] if peer.pings else None
+        try:
+            nonce = decode_payload(message.payload, PingPayload).nonce
+        except MalformedError:
+            return None
+        return peer.pings.pop(nonce, None)
+
+    def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
+        """Believe the worst of a peer unless it answers a Ping within a second."""
+        if peer.suspicion is not None:
+            return
+        peer.suspicion = suspicion
+        self._probe(peer, SUSPICION_PROBES, reason, now)
+
+    def _probe(self, peer: Peer, left: int, reason: str, now: float) -> None:
+        if peer.suspicion is None or not peer.is_authenticated:
+            return
+        if left == 0:
+            self._judge(peer, reason, now)
+            return
+        self._delivery.ping(peer, now)
+        self._state.timers.schedule(
+            now + SUSPICION_INTERVAL_S, lambda at: self._probe(peer, left - 1, reason, at)
+        )
+
+    def _judge(self, peer: Peer, reason: str, now: float) -> None:
+        forgot = peer.suspicion is Suspicion.FORGOT
+        peer.suspicion = None
+        if forgot and peer.initiated and self.on_forgotten is not None:
+            self.on_forgotten(peer, now, reason)
+        else:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)

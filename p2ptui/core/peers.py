@@ -1,0 +1,175 @@
+"""The peer table: every node that this one talks to, by id and by address, most recent last."""
+
+import enum
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.channel import Channel
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.timers import Timer
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
+
+HANDSHAKES_REMEMBERED: Final = 4
+"""Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
+
+AMPLIFICATION_LIMIT: Final = 3
+"""Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
+
+
+class Dialect(enum.Enum):
+    """Whose habits a peer has: see `Envelope.speaks_reference`."""
+
+    SPEC = "spec"
+    REFERENCE = "reference"
+
+
+class Suspicion(enum.Enum):
+    """What is believed of a peer unless it answers a Ping."""
+
+    LEFT = "left"
+    """A Disconnect came, which anybody could have forged."""
+    FORGOT = "forgot"
+    """It says that it does not know this node: restarted, or forged."""
+
+
+@dataclass(slots=True)
+class OutstandingPing:
+    """A Ping whose Pong has not come."""
+
+    sent_at: float
+    token: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One node at one address, and the session with it."""
+
+    address: Address
+    channel: Channel
+    initiated: bool
+    """Whether this node asked for the session."""
+    created_at: float
+    accepted: bool = False
+    """Whether the peer asked for it; both are true when their requests crossed."""
+    info: NodeInfo | None = None
+    """Who it says it is; None until its handshake."""
+    status: PeerStatus = PeerStatus.CONNECTING
+    dialect: Dialect = Dialect.SPEC
+    capabilities: frozenset[str] = frozenset()
+    acks: bool = False
+    """Whether it has ever acknowledged anything."""
+    handshake_ids: list[str] = field(default_factory=list)
+    handshake_response: bytes = b""
+    """What answered its handshake, for a repeated request."""
+    response_keys: tuple[int | str, ...] = ()
+    """Number and id of that response: an Ack that names one proves the address."""
+    public_address: Address | None = None
+    """This node's address as the peer saw it."""
+    proved: bool = False
+    """Whether it has shown that it receives at its address."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    last_received: float = 0.0
+    last_ping_sent: float = float("-inf")
+    pings: OrderedDict[str, OutstandingPing] = field(default_factory=OrderedDict)
+    deferred: deque[bytes] = field(default_factory=deque)
+    """Messages that wait until its address is proved or it has sent enough itself."""
+    suspicion: Suspicion | None = None
+    timer: Timer | None = None
+    """Heartbeat and expiry, or the handshake's next step."""
+    channel_timer: Timer | None = None
+
+    @property
+    def node_id(self) -> str:
+        """Its id in canonical form; empty while unknown."""
+        return self.info.id if self.info is not None else ""
+
+    @property
+    def name(self) -> str:
+        """Its name, or its address while it has none: remote text."""
+        return self.info.name if self.info is not None else format_address(self.address)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether messages are taken from it and sent to it."""
+        return self.status is PeerStatus.AUTHENTICATED
+
+    def understands(self, capability: str) -> bool:
+        """Whether it announced `capability`; the core's own extensions go only to spec peers."""
+        return capability in self.capabilities
+
+    def may_receive(self, size: int) -> bool:
+        """Whether `size` more bytes stay within what an unproved address may be sent."""
+        return self.proved or self.bytes_out + size <= AMPLIFICATION_LIMIT * self.bytes_in
+
+    @property
+    def is_routing(self) -> bool:
+        """Whether messages for other nodes may be handed to it."""
+        return self.is_authenticated and Capability.ROUTING in self.capabilities
+
+
+class PeerTable:
+    """All peers, found by id and by address at once, in the order of their last message."""
+
+    def __init__(self) -> None:
+        self._by_address: OrderedDict[Address, Peer] = OrderedDict()
+        self._by_id: dict[str, Peer] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_address)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self._by_address.values())
+
+    def at(self, address: Address) -> Peer | None:
+        """The peer at `address`."""
+        return self._by_address.get(address)
+
+    def with_id(self, node_id: str) -> Peer | None:
+        """The peer with this id, if its handshake has told it."""
+        return self._by_id.get(node_id)
+
+    def authenticated(self, node_id: str) -> Peer | None:
+        """The peer with this id, if messages may be sent to it."""
+        peer = self._by_id.get(node_id)
+        return peer if peer is not None and peer.is_authenticated else None
+
+    def recent(self) -> Iterator[Peer]:
+        """All peers, the one heard of last first."""
+        return reversed(self._by_address.values())
+
+    def add(self, peer: Peer) -> None:
+        """Enter a peer by its address, and by its id if known."""
+        self._by_address[peer.address] = peer
+        self.index(peer)
+
+    def index(self, peer: Peer) -> None:
+        """Enter the id that a peer has told by now."""
+        if peer.info is not None:
+            self._by_id[peer.info.id] = peer
+
+    def touch(self, peer: Peer) -> None:
+        """A message came from `peer`: it is the most recent one now."""
+        self._by_address.move_to_end(peer.address)
+
+    def remove(self, peer: Peer) -> None:
+        """Take a peer out; nothing happens if another has its place by now."""
+        if self._by_address.get(peer.address) is peer:
+            del self._by_address[peer.address]
+        if self._by_id.get(peer.node_id) is peer:
+            del self._by_id[peer.node_id]
+
+
+def peer_info(peer: Peer, now: float, unix_now: int) -> PeerInfo:
+    """The entry of `peer` in a peer list; its address is the one that this node sees."""
+    return PeerInfo(
+        id=peer.node_id,
+        addr=format_address(peer.address),
+        last_seen=unix_now - int(max(now - peer.last_received, 0)),
+        capabilities=peer.info.capabilities if peer.info is not None else (),
+    )

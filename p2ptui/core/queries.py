@@ -1,0 +1,126 @@
+"""Node lists that this node asks its peers for, gathered page by page."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import NodeList
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import LocalError
+from p2ptui.wire.message import (
+    DEFAULT_NETWORK_ID,
+    NULL,
+    ListNodesPayload,
+    MessageType,
+    NodeInfo,
+    ReceivedNodeInfo,
+)
+
+ASK_AGAIN_S: Final = 1.0
+"""A request without any answer is repeated after this."""
+
+MAX_QUERIES: Final = 64
+MAX_PAGES: Final = 20_000
+"""More pages than a server with every port of an address taken would send."""
+
+
+@dataclass(slots=True)
+class _Query:
+    peer: Peer
+    tokens: list[int]
+    deadline: float
+    pages: dict[int, tuple[NodeInfo, ...]] = field(default_factory=dict)
+    last_page: int | None = None
+    timer: Timer | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.last_page is not None and len(self.pages) == self.last_page + 1
+
+    def result(self) -> NodeList:
+        nodes = tuple(node for number in sorted(self.pages) for node in self.pages[number])
+        return NodeList(nodes, self.is_complete)
+
+
+class Queries:
+    """Asks for node lists.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._queries: dict[str, _Query] = {}
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def list_nodes(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ask a peer whom it knows; the token of the NodeList.
+
+        Raises:
+            LocalError: Too many such questions wait.
+        """
+        token = self._state.new_token()
+        query = self._queries.get(peer.node_id)
+        if query is not None:
+            query.tokens.append(token)
+            return token
+        if len(self._queries) >= MAX_QUERIES:
+            raise LocalError(f"{MAX_QUERIES} node lists are awaited already; try again later")
+        query = self._queries[peer.node_id] = _Query(peer, [token], now + timeout_s)
+        self._ask(query, now)
+        return token
+
+    def _ask(self, query: _Query, now: float) -> None:
+        if now >= query.deadline or not query.peer.is_authenticated:
+            self._finish(query)
+            return
+        if not query.pages:
+            self._delivery.send(
+                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, budgeted=False
+            )
+        when = min(now + ASK_AGAIN_S, query.deadline)
+        query.timer = self._state.timers.schedule(when, lambda at: self._ask(query, at))
+
+    def _finish(self, query: _Query) -> None:
+        self._queries.pop(query.peer.node_id, None)
+        if query.timer is not None:
+            query.timer.cancel()
+        for token in query.tokens:
+            self._state.finish(token, query.result())
+
+    def handle_response(self, peer: Peer, payload: ListNodesPayload, _now: float) -> None:
+        """A page came."""
+        query = self._queries.get(peer.node_id)
+        if query is None or not 0 <= payload.page < MAX_PAGES:
+            self._state.counters.drop("node_list_unasked")
+            return
+        query.pages[payload.page] = tuple(
+            _as_node(node, node_id)
+            for node in payload.nodes
+            if (node_id := canonical_id(node.id or node.node_id)) is not None
+        )
+        if not payload.more:
+            query.last_page = payload.page
+        if query.is_complete:
+            self._finish(query)
+
+
+def _as_node(received: ReceivedNodeInfo, node_id: str) -> NodeInfo:
+    return NodeInfo(
+        id=node_id,
+        node_id=node_id,
+        name=received.name or node_id[:8],
+        version=received.version or "unknown",
+        listen_addr=received.listen_addr or "",
+        capabilities=tuple(received.capabilities),
+        metadata=received.metadata,
+        network_id=received.network_id or DEFAULT_NETWORK_ID,
+    )

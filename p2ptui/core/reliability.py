@@ -1,0 +1,373 @@
+"""What one peer must acknowledge: sent within the window, again after a timeout, or given up.
+
+A message that fits a datagram is acknowledged as a whole. A longer one leaves
+in fragments, one such message at a time, and counts as delivered when its
+Ack or the report of its completion arrives. Small messages never wait behind
+a large one.
+"""
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.config import ReliabilityOptions
+from p2ptui.core.congestion import CongestionWindow
+from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.fragments import OutgoingTransfer
+from p2ptui.core.rtt import RttEstimator
+from p2ptui.errors import QueueFullError
+from p2ptui.wire.frames import FragmentAck, TransferStatus
+
+MAX_IN_FLIGHT_MESSAGES: Final = 512
+"""Half of what a receiver remembers as missing, so that no number falls out of its memory."""
+
+_REORDER_FRACTION: Final = 0.25
+"""Of a round trip: how much later a datagram may arrive than its successors (RFC 8985, 6.2)."""
+
+_TRANSFER_TRIES_FACTOR: Final = 2
+"""A transfer without any progress gets this many times `max_tries` timeouts: much is at stake."""
+
+
+@dataclass(slots=True, eq=False)
+class OutgoingMessage:
+    """One message that waits for its acknowledgement."""
+
+    sequence: int
+    message_id: str
+    data: bytes
+    token: int | None
+    transfer: OutgoingTransfer | None = None
+    submitted_at: float = 0.0
+    attempts: int = 0
+    sent_at: float = 0.0
+    deadline: float = 0.0
+    in_flight: int = 0
+    stalled: int = 0
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A message that needs no more care, and what became of it."""
+
+    message: OutgoingMessage
+    result: SendResult
+
+
+class ReliableSender:
+    """The sending half of one session.
+
+    Args:
+        options: `[reliability]` of the configuration.
+        rtt: The path's round-trip estimator.
+        first_sequence: Where the numbering starts; the first message has the number after it.
+        datagram_bytes: Messages above this size travel in fragments.
+    """
+
+    def __init__(
+        self,
+        options: ReliabilityOptions,
+        rtt: RttEstimator,
+        first_sequence: int,
+        datagram_bytes: int,
+    ) -> None:
+        self._options = options
+        self._rtt = rtt
+        self._sequence = first_sequence
+        self._datagram_bytes = datagram_bytes
+        self.window = CongestionWindow(
+            datagram_bytes, options.initial_window, options.max_window, rtt
+        )
+        self._small: deque[OutgoingMessage] = deque()
+        self._large: deque[OutgoingMessage] = deque()
+        self._active: OutgoingMessage | None = None
+        self._by_sequence: dict[int, OutgoingMessage] = {}
+        self._by_id: dict[str, OutgoingMessage] = {}
+        self._in_flight_messages = 0
+        self._deadlines: list[tuple[float, int, OutgoingMessage]] = []
+        self._resend: OrderedDict[int, bytes] = OrderedDict()
+        self._resend_bytes = 0
+        self.queued_bytes = 0
+        """Bytes of all messages that wait or are under way."""
+        self.retransmissions = 0
+
+    def __len__(self) -> int:
+        return len(self._by_sequence)
+
+    @property
+    def next_sequence(self) -> int:
+        """The number that the next message of this session must have."""
+        return (self._sequence + 1) & 0xFFFFFFFF
+
+    def take_sequence(self) -> int:
+        """Use up the next sequence number of this session (unsigned 32 bit, wrapping)."""
+        self._sequence = self.next_sequence
+        return self._sequence
+
+    def check_room(self, size: int) -> None:
+        """Raise QueueFullError if `size` more bytes may not wait."""
+        if self.queued_bytes + size > self._options.max_queued_bytes:
+            raise QueueFullError(
+                f"{self.queued_bytes} bytes already wait for this peer"
+                f" (max_queued_bytes = {self._options.max_queued_bytes}); try again later"
+            )
+
+    def submit(self, message: OutgoingMessage, now: float) -> None:
+        """Queue a message, numbered `next_sequence`, for sending; see `to_send`.
+
+        Raises:
+            QueueFullError: `max_queued_bytes` are already waiting.
+        """
+        self.check_room(len(message.data))
+        self._sequence = message.sequence
+        message.submitted_at = now
+        self.queued_bytes += len(message.data)
+        self._by_sequence[message.sequence] = message
+        self._by_id[message.message_id] = message
+        if len(message.data) > self._datagram_bytes:
+            message.transfer = OutgoingTransfer(
+                message.sequence, message.data, self._datagram_bytes
+            )
+            self._large.append(message)
+        else:
+            self._small.append(message)
+
+    def to_send(self, now: float) -> Iterator[bytes]:
+        """The datagrams that window and pace let go now; each counts as sent when taken."""
+        window = self.window
+        while window.has_room and window.next_send(now) <= now:
+            message = self._next_small()
+            if message is not None:
+                yield self._transmit(message, now)
+                continue
+            message = self._next_large()
+            if message is None or message.transfer is None:
+                return
+            yield self._transmit_fragment(message, message.transfer, now)
+
+    def _next_small(self) -> OutgoingMessage | None:
+        small = self._small
+        while small:
+            # What is sent again has its place under way already.
+            if small[0].attempts == 0 and self._in_flight_messages >= MAX_IN_FLIGHT_MESSAGES:
+                return None
+            message = small.popleft()
+            if not message.done:
+                return message
+        return None
+
+    def _next_large(self) -> OutgoingMessage | None:
+        while self._active is None and self._large:
+            message = self._large.popleft()
+            if not message.done:
+                self._active = message
+        active = self._active
+        if active is None or active.transfer is None or not active.transfer.has_more:
+            return None
+        return active
+
+    def _transmit(self, message: OutgoingMessage, now: float) -> bytes:
+        size = len(message.data)
+        message.attempts += 1
+        if message.attempts == 1:
+            self._in_flight_messages += 1
+        else:
+            self.retransmissions += 1
+        message.sent_at = now
+        message.in_flight = size
+        self.window.handle_sent(size, now)
+        self._set_deadline(message, now + self._rtt.rto(message.attempts))
+        return message.data
+
+    def _transmit_fragment(
+        self, message: OutgoingMessage, transfer: OutgoingTransfer, now: float
+    ) -> bytes:
+        index = transfer.take(now)
+        size = transfer.size(index)
+        message.attempts = max(message.attempts, 1)
+        message.sent_at = now
+        self.window.handle_sent(size, now)
+        if message.deadline <= now:
+            self._set_deadline(message, now + self._rtt.rto(message.stalled + 1))
+        return transfer.frame(index)
+
+    def _set_deadline(self, message: OutgoingMessage, when: float) -> None:
+        message.deadline = when
+        heapq.heappush(self._deadlines, (when, message.sequence, message))
+
+    def handle_ack(self, key: int | str, now: float) -> Finished | None:
+        """An Ack names a sequence number or a message id; None if nothing waits for it."""
+        message = self._by_sequence.get(key) if isinstance(key, int) else self._by_id.get(key)
+        if message is None or message.attempts == 0:
+            return None
+        if message.attempts == 1 and message.transfer is None:
+            self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
+        return self._finish(message, SendStatus.DELIVERED, now)
+
+    def handle_fragment_ack(self, ack: FragmentAck, now: float) -> Finished | None:
+        """A receiver reports on a transfer; the message if that ends it."""
+        message = self._by_sequence.get(ack.sequence)
+        if message is None or message.transfer is None or message.attempts == 0:
+            return None
+        transfer = message.transfer
+        if ack.status is TransferStatus.COMPLETE:
+            return self._finish(message, SendStatus.DELIVERED, now)
+        if ack.status is TransferStatus.TOO_LARGE:
+            reason = "the message is larger than the peer accepts"
+            return self._finish(message, SendStatus.FAILED, now, reason)
+        if ack.status is TransferStatus.BUSY:
+            return None  # it is sent again after the timeout
+        news = transfer.handle_ack(ack)
+        if not news:
+            return None
+        message.stalled = 0
+        newest = 0.0
+        for index, sent_at, sent_once in news:
+            newest = max(newest, sent_at)
+            if sent_once:
+                self._rtt.observe(now - sent_at)
+            self.window.handle_acked(transfer.size(index))
+        reorder_s = _REORDER_FRACTION * (self._rtt.srtt or self._rtt.rto())
+        for index, sent_at in transfer.detect_lost(newest, reorder_s):
+            self.retransmissions += 1
+            self.window.handle_lost(transfer.size(index), sent_at, now)
+        self._set_deadline(message, now + self._rtt.rto())
+        return None
+
+    def handle_timeout(self, now: float) -> list[Finished]:
+        """Give up what has had all its tries; let the others be sent again by `to_send`."""
+        finished: list[Finished] = []
+        again: list[OutgoingMessage] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            when, _, message = heapq.heappop(self._deadlines)
+            if message.done or when != message.deadline:
+                continue
+            if message.transfer is None:
+                self.window.handle_lost(message.in_flight, message.sent_at, now)
+                message.in_flight = 0
+                if message.attempts >= self._options.max_tries:
+                    finished.append(self._time_out(message, now))
+                else:
+                    again.append(message)
+            elif (done := self._handle_stall(message, message.transfer, now)) is not None:
+                finished.append(done)
+        self._small.extendleft(reversed(again))
+        return finished
+
+    def _handle_stall(
+        self, message: OutgoingMessage, transfer: OutgoingTransfer, now: float
+    ) -> Finished | None:
+        message.stalled += 1
+        if message.stalled > _TRANSFER_TRIES_FACTOR * self._options.max_tries:
+            return self._time_out(message, now)
+        lost = transfer.detect_timeout(now - self._rtt.rto())
+        for index, sent_at in lost:
+            self.retransmissions += 1
+            self.window.handle_lost(transfer.size(index), sent_at, now)
+        if transfer.is_complete:
+            # All has arrived but nobody said that the whole did: any fragment asks again.
+            transfer.repeat_last()
+            self.retransmissions += 1
+        self._set_deadline(message, now + self._rtt.rto(message.stalled + 1))
+        return None
+
+    def _time_out(self, message: OutgoingMessage, now: float) -> Finished:
+        reason = f"no acknowledgement after {message.attempts} tries"
+        if message.transfer is not None:
+            reason = "no fragment was acknowledged any more"
+        return self._finish(message, SendStatus.TIMED_OUT, now, reason)
+
+    def resend(self, sequence: int, now: float) -> bytes | None:
+        """The peer asks for a message again (`Retransmit`).
+
+        Returns:
+            The datagram to send, empty bytes if it is arriving in fragments or on its way
+            already, None if it is no longer held.
+        """
+        message = self._by_sequence.get(sequence)
+        if message is None:
+            return self._resend.get(sequence)
+        if message.transfer is not None or message.attempts == 0 or message.in_flight == 0:
+            return b""
+        self.retransmissions += 1
+        message.attempts += 1
+        self.window.handle_lost(message.in_flight, message.sent_at, now)
+        self.window.handle_sent(message.in_flight, now)
+        message.sent_at = now
+        self._set_deadline(message, now + self._rtt.rto(message.attempts))
+        return message.data
+
+    def cancel(self, token: int, now: float, reason: str) -> Finished | None:
+        """Stop trying to deliver the message of `token`."""
+        for message in self._by_sequence.values():
+            if message.token == token:
+                return self._finish(message, SendStatus.TIMED_OUT, now, reason)
+        return None
+
+    def fail_all(self, reason: str, now: float) -> list[Finished]:
+        """Give everything up: the session is over."""
+        messages = list(self._by_sequence.values())
+        self._resend.clear()
+        self._resend_bytes = 0
+        return [self._finish(message, SendStatus.FAILED, now, reason) for message in messages]
+
+    def next_timeout(self, now: float) -> float | None:
+        """When `handle_timeout` or `to_send` has something to do next, or None."""
+        while self._deadlines:
+            when, _, message = self._deadlines[0]
+            if not message.done and when == message.deadline:
+                break
+            heapq.heappop(self._deadlines)
+        earliest = self._deadlines[0][0] if self._deadlines else None
+        while self._small and self._small[0].done:
+            self._small.popleft()
+        full = self._in_flight_messages >= MAX_IN_FLIGHT_MESSAGES
+        waiting = self._next_large() is not None or (
+            bool(self._small) and (not full or self._small[0].attempts > 0)
+        )
+        if waiting and self.window.has_room:
+            pace = self.window.next_send(now)
+            earliest = pace if earliest is None else min(earliest, pace)
+        return earliest
+
+    def _finish(
+        self, message: OutgoingMessage, status: SendStatus, now: float, reason: str | None = None
+    ) -> Finished:
+        message.done = True
+        del self._by_sequence[message.sequence]
+        del self._by_id[message.message_id]
+        self.queued_bytes -= len(message.data)
+        delivered = status is SendStatus.DELIVERED
+        self._settle_window(message, delivered=delivered)
+        if self._active is message:
+            self._active = None
+        if delivered and message.transfer is None:
+            self._remember(message)
+        attempts = message.attempts if message.transfer is None else 1 + message.stalled
+        rtt_s = now - message.sent_at if message.attempts == 1 and delivered else None
+        if message.transfer is not None:
+            rtt_s = now - message.submitted_at if delivered else None
+        result = SendResult(status, attempts, rtt_s, len(message.data), reason)
+        return Finished(message, result)
+
+    def _settle_window(self, message: OutgoingMessage, *, delivered: bool) -> None:
+        transfer = message.transfer
+        if transfer is None:
+            if message.attempts:
+                self._in_flight_messages -= 1
+            size = message.in_flight
+        else:
+            size = transfer.bytes_in_flight
+        if delivered and size:
+            self.window.handle_acked(size)
+        else:
+            self.window.release(size)
+
+    def _remember(self, message: OutgoingMessage) -> None:
+        self._resend[message.sequence] = message.data
+        self._resend_bytes += len(message.data)
+        while self._resend_bytes > self._options.resend_buffer_bytes:
+            _, data = self._resend.popitem(last=False)
+            self._resend_bytes -= len(data)

@@ -1,0 +1,87 @@
+"""The distance table: through whom a node is reached, how far it is, and until when that holds."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to a node."""
+
+    next_hop: str
+    """The id of the peer that comes next."""
+    distance: int
+    """Hops."""
+    expires: float
+    capabilities: tuple[str, ...] = ()
+    """What the destination announced, as far as somebody told."""
+
+
+class RouteTable:
+    """Routes by destination, bounded; the one not refreshed for longest makes room.
+
+    Nodes that are peers themselves are not in it: they are always reached directly.
+
+    Args:
+        lifetime_s: How long a route holds without news, seconds.
+        limit: Most routes held.
+    """
+
+    def __init__(self, lifetime_s: float, limit: int) -> None:
+        self._lifetime_s = lifetime_s
+        self._limit = limit
+        self._routes: OrderedDict[str, Route] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def learn(
+        self,
+        destination: str,
+        next_hop: str,
+        distance: int,
+        now: float,
+        capabilities: tuple[str, ...] = (),
+    ) -> None:
+        """Take news of a way; a longer one never replaces a shorter one that still holds."""
+        known = self._routes.get(destination)
+        if (
+            known is not None
+            and known.expires > now
+            and known.distance < distance
+            and known.next_hop != next_hop
+        ):
+            return
+        if not capabilities and known is not None:
+            capabilities = known.capabilities
+        self._routes[destination] = Route(next_hop, distance, now + self._lifetime_s, capabilities)
+        self._routes.move_to_end(destination)
+        if len(self._routes) > self._limit:
+            self._routes.popitem(last=False)
+
+    def lookup(self, destination: str, now: float) -> Route | None:
+        """The way to a node, or None."""
+        route = self._routes.get(destination)
+        if route is not None and route.expires <= now:
+            del self._routes[destination]
+            return None
+        return route
+
+    def forget(self, destination: str, next_hop: str) -> None:
+        """The way through `next_hop` has ended."""
+        route = self._routes.get(destination)
+        if route is not None and route.next_hop == next_hop:
+            del self._routes[destination]
+
+    def forget_next_hop(self, next_hop: str) -> None:
+        """A peer is gone, and so is every way through it."""
+        gone = [key for key, route in self._routes.items() if route.next_hop == next_hop]
+        for destination in gone:
+            del self._routes[destination]
+
+    def items(self, now: float) -> Iterator[tuple[str, Route]]:
+        """All ways that hold."""
+        for destination, route in self._routes.items():
+            if route.expires > now:
+                yield destination, route

@@ -1,0 +1,53 @@
+"""The round-trip time and the retransmission timeout (RFC 6298)."""
+
+from typing import Final
+
+_ALPHA: Final = 1 / 8
+_BETA: Final = 1 / 4
+_K: Final = 4
+# RFC 6298, section 2: SRTT gains an eighth of each sample, RTTVAR a quarter, RTO = SRTT + 4 RTTVAR.
+
+
+class RttEstimator:
+    """Smoothed round trip of one path.
+
+    The caller keeps Karn's rule: it hands over no sample of a datagram that
+    was sent more than once (RFC 6298, section 3).
+
+    Args:
+        initial_rto_s: The timeout before the first sample, seconds.
+        min_rto_s: Its floor; RFC 6298 asks for 1 s, here an option, since both
+            ends answer at once and a terminal wants to see loss quickly.
+        max_rto_s: Its ceiling.
+    """
+
+    __slots__ = ("_initial_rto_s", "_max_rto_s", "_min_rto_s", "latest", "minimum", "srtt", "var")
+
+    def __init__(self, initial_rto_s: float, min_rto_s: float, max_rto_s: float) -> None:
+        self._initial_rto_s = initial_rto_s
+        self._min_rto_s = min_rto_s
+        self._max_rto_s = max_rto_s
+        self.srtt: float | None = None
+        """Smoothed round trip, seconds; None before the first sample."""
+        self.var = 0.0
+        """Mean deviation (RTTVAR), seconds."""
+        self.latest: float | None = None
+        self.minimum: float | None = None
+
+    def observe(self, rtt_s: float) -> None:
+        """Take one sample, seconds."""
+        rtt_s = max(rtt_s, 0.0)
+        self.latest = rtt_s
+        self.minimum = rtt_s if self.minimum is None else min(self.minimum, rtt_s)
+        if self.srtt is None:
+            self.srtt = rtt_s
+            self.var = rtt_s / 2
+        else:
+            self.var = (1 - _BETA) * self.var + _BETA * abs(self.srtt - rtt_s)
+            self.srtt = (1 - _ALPHA) * self.srtt + _ALPHA * rtt_s
+
+    def rto(self, attempts: int = 1) -> float:
+        """The timeout after the `attempts`-th transmission, doubled for each after the first."""
+        base = self._initial_rto_s if self.srtt is None else self.srtt + _K * self.var
+        base = max(base, self._min_rto_s)
+        return min(base * 2.0 ** min(attempts - 1, 16), self._max_rto_s)

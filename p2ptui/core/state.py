@@ -1,0 +1,129 @@
+"""What all parts of the core share: identity, peers, timers, and the ways out."""
+
+import random
+from collections import deque
+from itertools import count
+from typing import Final
+
+from p2ptui.config import Config
+from p2ptui.core.channel import Channel
+from p2ptui.core.counters import Counters
+from p2ptui.core.events import (
+    CallFinished,
+    Direction,
+    Event,
+    EventsDropped,
+    MessageTraced,
+    Outcome,
+)
+from p2ptui.core.fragments import ReassemblyBudget
+from p2ptui.core.ids import IdSource
+from p2ptui.core.peers import PeerTable
+from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.timers import Timers
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import NodeInfo
+
+MAX_EVENTS: Final = 50_000
+"""Events that may wait for `next_event`; the driver empties the queue after every batch."""
+
+MAX_OUTGOING: Final = 50_000
+"""Datagrams that may wait for `datagrams_to_send`; likewise."""
+
+
+class NodeState:
+    """The ground that the parts of the core stand on.
+
+    Args:
+        config: Every option.
+        identity: Who this node is.
+        rng: The only randomness; `random.SystemRandom` in a real node.
+        unix_offset: Unix time minus the clock that `now` comes from, seconds.
+    """
+
+    def __init__(
+        self, config: Config, identity: NodeInfo, rng: random.Random, unix_offset: float
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self.rng = rng
+        self.unix_offset = unix_offset
+        self.ids = IdSource(rng)
+        self.peers = PeerTable()
+        self.timers = Timers()
+        self.counters = Counters()
+        self.closing = False
+        """Whether the node is saying goodbye: it answers nobody any more."""
+        self.tracing = False
+        """Whether a MessageTraced is wanted for each message."""
+        self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
+        self._events: deque[Event] = deque()
+        self._events_dropped = 0
+        self._outgoing: deque[tuple[bytes, Address]] = deque()
+        self._tokens = count(1)
+        self._aliases: dict[int, int] = {}
+
+    def unix(self, now: float) -> int:
+        """The Unix time that belongs to `now`, whole seconds."""
+        return int(now + self.unix_offset)
+
+    def new_token(self) -> int:
+        """A name for a call whose end will be told by a CallFinished."""
+        return next(self._tokens)
+
+    def new_channel(self, rtt: RttEstimator | None = None) -> Channel:
+        """A fresh session with a random start of its numbering."""
+        return Channel(self.config, self.rng.getrandbits(32), self._reassembly, rtt)
+
+    @property
+    def reassembly_bytes(self) -> int:
+        """Bytes that partial messages of all peers hold."""
+        return self._reassembly.used_bytes
+
+    def put_datagram(self, data: bytes, address: Address) -> None:
+        """Queue one datagram for the socket."""
+        if len(self._outgoing) >= MAX_OUTGOING:
+            self.counters.drop("outgoing_full")
+            return
+        self.counters.datagrams_out += 1
+        self.counters.bytes_out += len(data)
+        self._outgoing.append((data, address))
+
+    def take_datagrams(self) -> list[tuple[bytes, Address]]:
+        """All queued datagrams, oldest first; the queue is empty afterwards."""
+        taken = list(self._outgoing)
+        self._outgoing.clear()
+        return taken
+
+    def emit(self, event: Event) -> None:
+        """Queue one event for `next_event`."""
+        if len(self._events) >= MAX_EVENTS and not isinstance(event, CallFinished):
+            self._events_dropped += 1
+            return
+        self._events.append(event)
+
+    def finish(self, token: int | None, outcome: Outcome) -> None:
+        """Tell the end of a call; nothing for calls that nobody waits for."""
+        if token is not None:
+            token = self._aliases.pop(token, token)
+            self._events.append(CallFinished(token, outcome))
+
+    def alias(self, inner: int, outer: int) -> None:
+        """The end of the call `inner` is the end of the call `outer`."""
+        self._aliases[inner] = outer
+
+    def next_event(self) -> Event | None:
+        """The oldest event, or None."""
+        if self._events:
+            return self._events.popleft()
+        if self._events_dropped:
+            dropped, self._events_dropped = self._events_dropped, 0
+            return EventsDropped(dropped)
+        return None
+
+    def trace(
+        self, direction: Direction, address: Address, node_id: str, kind: str, data: bytes
+    ) -> None:
+        """Tell of one message, if somebody traces."""
+        if self.tracing:
+            self.emit(MessageTraced(direction, address, node_id or None, kind, len(data), data))

@@ -1,0 +1,86 @@
+"""Everything that must happen later, in one heap: one timer of the outside world drives it."""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Final, TypeAlias
+
+Action: TypeAlias = Callable[[float], None]
+"""Called with the time, in seconds, at which it is run."""
+
+_COMPACT_ABOVE: Final = 64
+"""Cancelled entries are swept out once they are more than this and more than half."""
+
+
+class Timer:
+    """One planned action; `cancel()` makes it never happen."""
+
+    __slots__ = ("_timers", "action", "when")
+
+    def __init__(self, when: float, action: Action, timers: "Timers") -> None:
+        self.when = when
+        self.action: Action | None = action
+        self._timers = timers
+
+    def cancel(self) -> None:
+        """Take the action back; harmless when it has run or was cancelled."""
+        if self.action is not None:
+            self.action = None
+            self._timers.forget_one()
+
+
+class Timers:
+    """A heap of planned actions on the clock that the caller passes in."""
+
+    __slots__ = ("_cancelled", "_heap", "_order")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+        self._cancelled = 0
+
+    def __len__(self) -> int:
+        return len(self._heap) - self._cancelled
+
+    def schedule(self, when: float, action: Action) -> Timer:
+        """Plan `action` for the time `when` (seconds, same clock as `run`)."""
+        timer = Timer(when, action, self)
+        heapq.heappush(self._heap, (when, next(self._order), timer))
+        return timer
+
+    def next_timeout(self) -> float | None:
+        """When the next action is due, or None."""
+        heap = self._heap
+        while heap and heap[0][2].action is None:
+            heapq.heappop(heap)
+            self._cancelled -= 1
+        return heap[0][0] if heap else None
+
+    def run(self, now: float) -> None:
+        """Run all that is due; what these actions plan for now or earlier waits for the next call.
+
+        Actions run in the order of their times.
+        """
+        due: list[Timer] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            timer = heapq.heappop(heap)[2]
+            if timer.action is None:
+                self._cancelled -= 1
+            else:
+                due.append(timer)
+        for timer in due:
+            action = timer.action
+            if action is None:
+                self._cancelled -= 1  # an earlier action of this round took it back
+                continue
+            timer.action = None
+            action(now)
+
+    def forget_one(self) -> None:
+        """Account for one cancelled timer (called by `Timer.cancel`)."""
+        self._cancelled += 1
+        if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].action is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0

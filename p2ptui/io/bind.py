@@ -1,0 +1,114 @@
+"""Taking the listening address: the socket options of a node, and failures that say what to do."""
+
+import errno
+import socket
+import sys
+from contextlib import suppress
+
+from p2ptui.errors import BindError
+from p2ptui.io.resolve import literal_address, local_sockaddr
+from p2ptui.wire.address import Address, format_address
+
+RECEIVE_BUFFER_BYTES = 4 << 20
+"""About 2,000 full datagrams: what arrives while the event loop is busy for 20 ms at 1 Gbit/s."""
+SEND_BUFFER_BYTES = 1 << 20
+
+_SIO_UDP_CONNRESET = 0x9800000C
+_BIND_ADVICE = {
+    errno.EADDRINUSE: (
+        "address already in use",
+        "choose another address with --address, or port 0 for a free one",
+    ),
+    errno.EACCES: (
+        "permission denied",
+        "ports below 1024 may need an administrator: choose a higher port with --address",
+    ),
+    errno.EADDRNOTAVAIL: (
+        "no interface of this machine has this address",
+        "choose one that it has with --address, or 0.0.0.0 for all of them",
+    ),
+    errno.EAFNOSUPPORT: (
+        "this machine has no such address family",
+        "choose an IPv4 address with --address",
+    ),
+}
+
+
+def bind_udp(
+    address: Address,
+    *,
+    broadcast: bool = True,
+    receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
+    send_buffer_bytes: int = SEND_BUFFER_BYTES,
+) -> socket.socket:
+    """A bound, non-blocking UDP socket; `p2ptui.io.udp.open_udp` has the arguments.
+
+    It never shares its port: neither SO_REUSEADDR nor SO_REUSEPORT.
+
+    Raises:
+        BindError: The address cannot be used; the text says what to do.
+    """
+    try:
+        address = host, port = literal_address(address)
+    except ValueError as error:
+        raise BindError(f"cannot bind {format_address(address)}: {error}") from None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise bind_error(address, error) from error
+    try:
+        sock.setblocking(False)
+        _ask(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, int(broadcast))
+        _ask(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        _ask(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        if host == "::":
+            _ask(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if sys.platform == "win32":
+            # Without it, another program may take the datagrams of a bound port there.
+            _ask(sock, socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            _ignore_port_unreachable(sock)
+        sock.bind(local_sockaddr(host, port))
+    except OSError as error:
+        sock.close()
+        raise bind_error(address, error) from error
+    return sock
+
+
+def bind_error(address: Address, error: OSError) -> BindError:
+    """One line: which address, what the system said, and what to do."""
+    said, advice = _BIND_ADVICE.get(
+        error.errno or 0,
+        ((error.strerror or str(error)).lower(), "choose another address with --address"),
+    )
+    return BindError(f"cannot bind {format_address(address)}: {said}; {advice}")
+
+
+def _ask(sock: socket.socket, level: int, option: int, value: int) -> None:
+    # A system that refuses an option still has a socket that works.
+    with suppress(OSError):
+        sock.setsockopt(level, option, value)
+
+
+def _ignore_port_unreachable(sock: socket.socket) -> None:
+    """Windows fails the next receive of a socket with error 10054 when a peer's port was closed.
+
+    Before Python 3.13 the proactor loop then stopped reading for good (CPython issue 91227).
+    `socket.ioctl` does not know SIO_UDP_CONNRESET, hence the call through ctypes.
+    """
+    if sys.platform == "win32":
+        import ctypes
+
+        off, returned = ctypes.c_uint32(0), ctypes.c_uint32(0)
+        with suppress(OSError, AttributeError):
+            ctypes.windll.ws2_32.WSAIoctl(
+                ctypes.c_void_p(sock.fileno()),
+                ctypes.c_uint32(_SIO_UDP_CONNRESET),
+                ctypes.byref(off),
+                ctypes.c_uint32(ctypes.sizeof(off)),
+                None,
+                ctypes.c_uint32(0),
+                ctypes.byref(returned),
+                None,
+                None,
+            )

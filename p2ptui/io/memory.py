@@ -1,0 +1,389 @@
+"""A network in memory: links with latency, loss and an MTU, on any clock, repeatable by a seed.
+
+`MemoryNetwork` knows no event loop: time is an argument. `MemorySocket` puts it behind the
+interface of the UDP socket, so that a node runs in it unchanged, under virtual time.
+"""
+
+import asyncio
+import errno
+import heapq
+import itertools
+import random
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from p2ptui.errors import BindError
+from p2ptui.io.bind import bind_error
+from p2ptui.io.resolve import literal_address, sockaddr_of
+from p2ptui.io.udp import INBOX_DATAGRAMS, SendFailures, SocketCounters
+from p2ptui.wire.address import MAX_PORT, Address, format_address
+
+MAX_PAYLOAD_BYTES = 65507
+"""The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
+MAX_IN_FLIGHT = 65536
+"""Datagrams under way at once; one more is dropped and counted."""
+FIRST_EPHEMERAL_PORT = 49152
+"""Where the dynamic ports begin (RFC 6335, section 6)."""
+LIMITED_BROADCAST = "255.255.255.255"
+
+Endpoint: TypeAlias = str | Address
+"""One side of a link: a host with all its ports, or one address."""
+Delivery: TypeAlias = tuple[bytes, Address, Address]
+"""A datagram with its source and its destination."""
+Translate: TypeAlias = Callable[[bytes, Address, Address, float], tuple[Address, Address] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What one direction between two endpoints does to datagrams."""
+
+    latency_s: float = 0.0
+    jitter_s: float = 0.0
+    """At most this is added to the latency, evenly distributed."""
+    loss: float = 0.0
+    """Probability, 0 to 1, as the next two."""
+    duplication: float = 0.0
+    reorder: float = 0.0
+    """Probability that a datagram is held back by `reorder_delay_s`."""
+    reorder_delay_s: float = 0.05
+    mtu: int | None = None
+    """Largest payload in bytes; None is what UDP allows."""
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "duplication", "reorder"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability: 0 to 1, not {getattr(self, name)}")
+        for name in ("latency_s", "jitter_s", "reorder_delay_s"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is a time: 0 or more, not {getattr(self, name)}")
+
+
+@dataclass(slots=True)
+class NetworkCounters:
+    """What became of the datagrams; a copy of one fan-out is counted as a datagram."""
+
+    sent: int = 0
+    delivered: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    dropped_mtu: int = 0
+    dropped_partition: int = 0
+    dropped_unknown: int = 0
+    """Nobody was attached to the destination when the datagram arrived."""
+    dropped_translation: int = 0
+    dropped_full: int = 0
+    """More than the limit of datagrams were in flight."""
+
+
+class MemoryNetwork:
+    """Datagrams between attached addresses, in virtual time.
+
+    Args:
+        link: Options of `Link`, for every direction that `set_link` does not name.
+        seed: Of the random choices: the same seed and calls give the same deliveries.
+        broadcast_hosts: Destinations that reach every attached address with the same port,
+            the sender's own too, as on a real network. 255.255.255.255 always does.
+        translate: Called once a datagram, when it is sent; gives the source and destination
+            that the other side sees, or None to drop it. For NATs.
+        max_in_flight: Limit of datagrams under way.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        broadcast_hosts: Iterable[str] = (),
+        translate: Translate | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        **link: Any,
+    ) -> None:
+        self.translate = translate
+        self._link = Link(**link)
+        self._links: dict[tuple[Endpoint, Endpoint], Link] = {}
+        self._cuts: set[frozenset[Endpoint]] = set()
+        self._attached: dict[Address, None] = {}
+        self._broadcast_hosts = {LIMITED_BROADCAST, *broadcast_hosts}
+        self._max_in_flight = max_in_flight
+        self._rng = random.Random(seed)
+        self._order = itertools.count()
+        # Time, order of sending, datagram as its receiver sees it, and who really sent it.
+        self._in_flight: list[tuple[float, int, Delivery, Address]] = []
+        self._counters = NetworkCounters()
+        # Of the event loop that `MemorySocket` runs on; the network itself never looks at it.
+        self._clockwork: _Clockwork | None = None
+
+    def attach(self, address: Address) -> Address:
+        """Make an address reachable; port 0 takes the first free dynamic port of the host.
+
+        Raises:
+            BindError: It is taken, or the host is no single literal IP address.
+        """
+        try:
+            host, port = literal_address(address)
+        except ValueError as error:
+            raise BindError(f"cannot bind {format_address(address)}: {error}") from None
+        if host in ("0.0.0.0", "::"):
+            raise bind_error((host, port), OSError(errno.EADDRNOTAVAIL, "one host only"))
+        ports = range(FIRST_EPHEMERAL_PORT, MAX_PORT + 1) if port == 0 else (port,)
+        for candidate in ports:
+            if (host, candidate) not in self._attached:
+                self._attached[host, candidate] = None
+                return host, candidate
+        raise bind_error((host, port), OSError(errno.EADDRINUSE, "taken"))
+
+    def detach(self, address: Address) -> None:
+        """Make an address unreachable; what is under way to it will be dropped."""
+        self._attached.pop(address, None)
+
+    def set_link(self, source: Endpoint, destination: Endpoint, **link: Any) -> None:
+        """Change options of `Link` in one direction; the others stay as the network has them.
+
+        Of several that fit, the one with the more exact source wins, then destination.
+        """
+        self._links[source, destination] = replace(self._link, **link)
+
+    def partition(self, a: Endpoint, b: Endpoint) -> None:
+        """Drop everything between `a` and `b`, in both directions, what is under way too."""
+        self._cuts.add(frozenset((a, b)))
+
+    def heal(self, a: Endpoint, b: Endpoint) -> None:
+        """Undo `partition(a, b)`; without one, nothing happens."""
+        self._cuts.discard(frozenset((a, b)))
+
+    def send(self, data: bytes, source: Address, destination: Address, now: float) -> None:
+        """Put one datagram on its way, or drop it and count why.
+
+        Args:
+            data: The payload.
+            source: Who sends it, before translation.
+            destination: Whom the sender addressed, before translation.
+            now: The time in seconds, on the caller's clock.
+        """
+        seen_source = source
+        if self.translate is not None:
+            translated = self.translate(data, source, destination, now)
+            if translated is None:
+                self._counters.sent += 1
+                self._counters.dropped_translation += 1
+                return
+            seen_source, destination = translated
+        if destination[0] not in self._broadcast_hosts:
+            self._send_one((data, seen_source, destination), source, now)
+            return
+        for address in list(self._attached):
+            if address[1] == destination[1]:
+                self._send_one((data, seen_source, address), source, now)
+
+    def next_delivery(self) -> float | None:
+        """The time in seconds of the earliest datagram under way, or None."""
+        return self._in_flight[0][0] if self._in_flight else None
+
+    def deliver(self, now: float) -> list[Delivery]:
+        """Take every datagram that has arrived by `now`, in the order of arrival."""
+        arrived: list[Delivery] = []
+        while self._in_flight and self._in_flight[0][0] <= now:
+            _, _, delivery, sender = heapq.heappop(self._in_flight)
+            if self._is_cut(sender, delivery[2]):
+                self._counters.dropped_partition += 1
+            elif delivery[2] not in self._attached:
+                self._counters.dropped_unknown += 1
+            else:
+                self._counters.delivered += 1
+                arrived.append(delivery)
+        return arrived
+
+    def counters(self) -> NetworkCounters:
+        """A copy of the counters."""
+        return replace(self._counters)
+
+    def _send_one(self, delivery: Delivery, sender: Address, now: float) -> None:
+        counters, rng = self._counters, self._rng
+        data, _, destination = delivery
+        counters.sent += 1
+        link = self._link_between(sender, destination)
+        if self._is_cut(sender, destination):
+            counters.dropped_partition += 1
+        elif len(data) > (MAX_PAYLOAD_BYTES if link.mtu is None else link.mtu):
+            counters.dropped_mtu += 1
+        elif rng.random() < link.loss:
+            counters.lost += 1
+        else:
+            copies = 1
+            if rng.random() < link.duplication:
+                counters.duplicated += 1
+                copies = 2
+            for _ in range(copies):
+                self._launch(delivery, sender, link, now)
+
+    def _launch(self, delivery: Delivery, sender: Address, link: Link, now: float) -> None:
+        arrival = now + link.latency_s + link.jitter_s * self._rng.random()
+        if self._rng.random() < link.reorder:
+            self._counters.reordered += 1
+            arrival += link.reorder_delay_s
+        if len(self._in_flight) >= self._max_in_flight:
+            self._counters.dropped_full += 1
+            return
+        heapq.heappush(self._in_flight, (arrival, next(self._order), delivery, sender))
+
+    def _link_between(self, source: Address, destination: Address) -> Link:
+        if self._links:
+            for pair in itertools.product((source, source[0]), (destination, destination[0])):
+                if pair in self._links:
+                    return self._links[pair]
+        return self._link
+
+    def _is_cut(self, source: Address, destination: Address) -> bool:
+        return bool(self._cuts) and any(
+            frozenset(pair) in self._cuts
+            for pair in itertools.product((source, source[0]), (destination, destination[0]))
+        )
+
+
+class MemorySocket:
+    """The socket of a node in a `MemoryNetwork`; see `DatagramSocket` for its methods."""
+
+    def __init__(self, clockwork: "_Clockwork", local_address: Address) -> None:
+        self._clockwork = clockwork
+        self._local_address = local_address
+        self._family = socket.AF_INET6 if ":" in local_address[0] else socket.AF_INET
+        self._inbox: deque[tuple[bytes, Address]] = deque()
+        self._readable = asyncio.Event()
+        self._closed = False
+        self._failures = SendFailures()
+        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
+        self._dropped_in = self._dropped_out = 0
+
+    @classmethod
+    async def open(cls, network: MemoryNetwork, address: Address) -> "MemorySocket":
+        """Attach to the network on the running loop, whose `time()` is the network's clock.
+
+        Raises:
+            BindError: See `MemoryNetwork.attach`.
+        """
+        clockwork = _Clockwork.of(network)
+        opened = cls(clockwork, network.attach(address))
+        clockwork.sockets[opened.local_address] = opened
+        return opened
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is attached."""
+        return self._local_address
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
+    async def wait(self) -> None:
+        """Return when a datagram is readable, or the socket is `closed`."""
+        await self._readable.wait()
+
+    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
+        """Take at most `budget` datagrams, oldest first."""
+        received = [self._inbox.popleft() for _ in range(min(budget, len(self._inbox)))]
+        if not self._inbox and not self._closed:
+            self._readable.clear()
+        self._datagrams_in += len(received)
+        self._bytes_in += sum(len(data) for data, _ in received)
+        return received
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram; it fails as a UDP socket's would, on a wrong address or size."""
+        if self._closed:
+            self._dropped_out += 1
+            return
+        try:
+            sockaddr_of(address, self._family)
+        except OSError as error:
+            self._failures.record(address, error)
+            return
+        if len(data) > MAX_PAYLOAD_BYTES:
+            self._failures.record(address, OSError(errno.EMSGSIZE, "message too long"))
+            return
+        self._datagrams_out += 1
+        self._bytes_out += len(data)
+        self._clockwork.send(data, self._local_address, address)
+
+    def next_send_failure(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure that was not asked for."""
+        return self._failures.next()
+
+    def counters(self) -> SocketCounters:
+        """What happened so far."""
+        return SocketCounters(
+            datagrams_in=self._datagrams_in,
+            datagrams_out=self._datagrams_out,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            receive_errors=0,
+            send_errors=self._failures.counts(),
+            dropped_in=self._dropped_in,
+            dropped_out=self._dropped_out,
+            backlog=0,
+        )
+
+    def close(self) -> None:
+        """Detach from the network and wake whoever waits."""
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.clear()
+        self._readable.set()
+        self._clockwork.close(self._local_address)
+
+    def receive(self, data: bytes, source: Address) -> None:
+        """Queue one datagram that arrived; the network's side calls it."""
+        if len(self._inbox) >= INBOX_DATAGRAMS:
+            self._dropped_in += 1
+            return
+        self._inbox.append((data, source))
+        self._readable.set()
+
+
+class _Clockwork:
+    """One timer for all the sockets of a network: a timer each would wake all for every one."""
+
+    def __init__(self, network: MemoryNetwork, loop: asyncio.AbstractEventLoop) -> None:
+        self.sockets: dict[Address, MemorySocket] = {}
+        self._network = network
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, network: MemoryNetwork) -> "_Clockwork":
+        loop = asyncio.get_running_loop()
+        if network._clockwork is None or network._clockwork._loop is not loop:
+            network._clockwork = cls(network, loop)
+        return network._clockwork
+
+    def send(self, data: bytes, source: Address, destination: Address) -> None:
+        self._network.send(data, source, destination, self._loop.time())
+        self._arm()
+
+    def close(self, address: Address) -> None:
+        self._network.detach(address)
+        del self.sockets[address]
+        if not self.sockets and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        due = self._network.next_delivery()
+        if due is None or (self._timer is not None and self._timer.when() <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._fire, due)
+
+    def _fire(self, due: float) -> None:
+        self._timer = None
+        # The loop fires a timer up to its clock's resolution early.
+        for data, source, destination in self._network.deliver(max(due, self._loop.time())):
+            if destination in self.sockets:
+                self.sockets[destination].receive(data, source)
+        self._arm()

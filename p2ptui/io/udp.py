@@ -1,0 +1,381 @@
+"""The node's UDP socket: asyncio-dgram, wrapped once behind a bounded, synchronous drain.
+
+Used as it comes, asyncio-dgram queues received datagrams without a limit and raises the
+error of one send at the next call, to somebody else. Here its stream only wakes the reader:
+datagrams are then read from the same non-blocking socket, and sent with its own `sendto`,
+which costs half as much and says at once which destination failed.
+"""
+
+import asyncio
+import errno
+import socket
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from asyncio_dgram import aio
+
+from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp
+from p2ptui.io.resolve import address_of, sockaddr_of
+from p2ptui.wire.address import Address
+
+MAX_DATAGRAM_BYTES = 65535
+"""More than any UDP payload (65507 over IPv4), so that nothing is read in part."""
+INBOX_DATAGRAMS = 1024
+"""Datagrams that the event loop may have read before `drain` takes them."""
+INBOX_BYTES = 4 << 20
+"""The same limit in bytes: 1024 datagrams of 64 KiB would be 64 MiB."""
+BACKLOG_DATAGRAMS = 1024
+"""Datagrams that wait because the kernel has no room."""
+BACKLOG_RETRY_S = 0.005
+"""A full send buffer empties in about this time at 100 Mbit/s and 64 KiB."""
+SEND_FAILURES = 256
+"""Failures that are kept to be asked for; an older one is forgotten."""
+
+_NO_ROOM = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
+
+
+@dataclass(frozen=True, slots=True)
+class SocketCounters:
+    """What a socket did since it was opened."""
+
+    datagrams_in: int
+    datagrams_out: int
+    bytes_in: int
+    bytes_out: int
+    receive_errors: int
+    """Errors that were read from the socket, such as an ICMP refusal; they name no peer."""
+    send_errors: Mapping[str, int]
+    """Failed sends by the name of their error, such as `EMSGSIZE`."""
+    dropped_in: int
+    """Received, and dropped because nobody drained the inbox in time."""
+    dropped_out: int
+    """Never sent: the backlog was full, or the socket closed."""
+    backlog: int
+    """Datagrams that wait for room in the kernel, now."""
+
+
+class DatagramSocket(Protocol):
+    """What the pump needs of a socket: `UdpSocket`, or `MemorySocket` in tests."""
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is bound."""
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, or when the event loop lost the socket."""
+
+    async def wait(self) -> None:
+        """Return when a datagram may be readable, or the socket is `closed`.
+
+        It may be cancelled at any time, and loses nothing.
+        """
+
+    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
+        """Take at most `budget` datagrams, oldest first, without blocking.
+
+        Nothing that a remote or the network did raises here; it is counted.
+        """
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram to a literal IP address, or remember why it failed; never raises."""
+
+    def next_send_failure(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure that was not asked for: whom it was for, and why."""
+
+    def counters(self) -> SocketCounters:
+        """What happened so far."""
+
+    def close(self) -> None:
+        """Release the address and wake whoever waits; again is harmless."""
+
+
+class SendFailures:
+    """Sends that failed: counted by errno, the latest kept until somebody asks."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
+
+    def record(self, address: Address, error: OSError) -> None:
+        """Blame `address`, and nobody else, for `error`."""
+        number = error.errno or 0
+        # Windows has a second name for each of them, WSAEMSGSIZE and so on.
+        self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
+        # Its traceback would keep the datagram and the frames of the send alive.
+        self._kept.append((address, error.with_traceback(None)))
+
+    def next(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure, or None."""
+        return self._kept.popleft() if self._kept else None
+
+    def counts(self) -> dict[str, int]:
+        """Failures by the name of their errno."""
+        return dict(self._counts)
+
+
+class UdpSocket:
+    """A bound UDP socket; make it with `open_udp`. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        transport: Any,
+        stream: aio.DatagramServer,
+        inbox: "_Inbox",
+        errors: "_CountedErrors",
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._family = sock.family
+        self._transport = transport
+        self._stream = stream
+        self._inbox = inbox
+        self._errors = errors
+        self._reads_directly = _reads_directly(self._loop)
+        self._recvfrom = sock.recvfrom
+        self._sendto = sock.sendto if self._reads_directly else self._send_through_transport
+        self._local_address = address_of(sock.getsockname())
+        self._closed = False
+        # What `recv` returned when it woke `wait`: older than anything in the inbox.
+        self._first: tuple[bytes, Any] | None = None
+        self._backlog: deque[tuple[bytes, Address]] = deque()
+        self._retry: asyncio.TimerHandle | None = None
+        self._failures = SendFailures()
+        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
+        self._receive_errors = self._dropped_out = 0
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is bound: the host as text, and the port."""
+        return self._local_address
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, or when the event loop lost the socket."""
+        return self._closed
+
+    async def wait(self) -> None:
+        """Return when a datagram may be readable, or the socket is `closed`."""
+        if self._first is not None or self._closed:
+            return
+        try:
+            self._first = await self._stream.recv()
+        except aio.TransportClosed:
+            self._closed = True
+
+    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
+        """Take at most `budget` datagrams, oldest first; see `DatagramSocket.drain`."""
+        if self._backlog:
+            self._flush()
+        received: list[tuple[bytes, Any]] = []
+        if self._closed or budget < 1:
+            return received
+        if self._first is not None:
+            received.append(self._first)
+            self._first = None
+        for _ in range(min(budget - len(received), self._inbox.qsize())):
+            item = self._inbox.get_nowait()
+            if item[0] is None:
+                self._closed = True
+                break
+            received.append(item)
+        if self._reads_directly and not self._closed:
+            self._read(received, budget - len(received))
+        self._datagrams_in += len(received)
+        self._bytes_in += sum([len(data) for data, _ in received])
+        if self._family == socket.AF_INET6:
+            return [(data, address_of(sockaddr)) for data, sockaddr in received]
+        return received
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram to a literal IP address; see `DatagramSocket.send`."""
+        if self._closed:
+            self._dropped_out += 1
+            return
+        if self._backlog:
+            self._flush()
+        if not self._backlog and self._transmit(data, address):
+            return
+        if len(self._backlog) >= BACKLOG_DATAGRAMS:
+            self._dropped_out += 1
+            return
+        self._backlog.append((data, address))
+        self._retry_soon()
+
+    def next_send_failure(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure that was not asked for; at most `SEND_FAILURES` are kept."""
+        return self._failures.next()
+
+    def counters(self) -> SocketCounters:
+        """What happened so far."""
+        return SocketCounters(
+            datagrams_in=self._datagrams_in,
+            datagrams_out=self._datagrams_out,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            receive_errors=self._receive_errors + self._errors.count,
+            send_errors=self._failures.counts(),
+            dropped_in=self._inbox.dropped,
+            dropped_out=self._dropped_out,
+            backlog=len(self._backlog),
+        )
+
+    def close(self) -> None:
+        """Send what still can be sent, release the address and wake whoever waits."""
+        if self._backlog and not self._closed:
+            self._flush()
+        self._dropped_out += len(self._backlog)
+        self._backlog.clear()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._closed = True
+        self._first = None
+        self._stream.close()
+
+    def _read(self, received: list[tuple[bytes, Any]], budget: int) -> None:
+        recvfrom = self._recvfrom
+        for _ in range(budget):
+            try:
+                received.append(recvfrom(MAX_DATAGRAM_BYTES))
+            except BlockingIOError:
+                return
+            except OSError:
+                # An ICMP refusal (10054 on Windows) ends this read, never the reading.
+                self._receive_errors += 1
+
+    def _transmit(self, data: bytes, address: Address, *, again: bool = True) -> bool:
+        """True when the datagram is dealt with, False when the kernel has no room for it."""
+        try:
+            self._sendto(data, sockaddr_of(address, self._family))
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                return False
+            if again and isinstance(error, ConnectionError):
+                # What an earlier datagram met, told to this one: ask again, blame nobody.
+                self._receive_errors += 1
+                return self._transmit(data, address, again=False)
+            self._failures.record(address, error)
+            if "%" in address[0]:
+                # An interface that went and came back has a new index.
+                sockaddr_of.cache_clear()
+        else:
+            self._datagrams_out += 1
+            self._bytes_out += len(data)
+        return True
+
+    def _send_through_transport(self, data: bytes, sockaddr: Any) -> int:
+        if self._transport.get_write_buffer_size() + len(data) > SEND_BUFFER_BYTES:
+            raise BlockingIOError(errno.EAGAIN, "the transport's buffer is full")
+        self._transport.sendto(data, sockaddr)
+        return len(data)
+
+    def _flush(self) -> None:
+        while self._backlog:
+            if not self._transmit(*self._backlog[0]):
+                self._retry_soon()
+                return
+            self._backlog.popleft()
+
+    def _retry_soon(self) -> None:
+        # The loop refuses `add_writer` for a socket that a transport owns, hence a timer.
+        if self._retry is None:
+            self._retry = self._loop.call_later(BACKLOG_RETRY_S, self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._retry = None
+        self._flush()
+
+
+async def open_udp(
+    address: Address,
+    *,
+    broadcast: bool = True,
+    receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
+    send_buffer_bytes: int = SEND_BUFFER_BYTES,
+) -> UdpSocket:
+    """Bind a UDP socket on the running event loop; nothing is looked up.
+
+    Args:
+        address: A literal IP of this machine and a port. An empty host is every IPv4
+            interface, `::` every interface of both families, `localhost` 127.0.0.1;
+            port 0 takes a free one.
+        broadcast: Whether it may send to broadcast addresses.
+        receive_buffer_bytes: Asked of the kernel, which may give less.
+        send_buffer_bytes: Asked of the kernel, which may give less.
+
+    Raises:
+        BindError: The address cannot be used; the text says what to do.
+    """
+    return await adopt(
+        bind_udp(
+            address,
+            broadcast=broadcast,
+            receive_buffer_bytes=receive_buffer_bytes,
+            send_buffer_bytes=send_buffer_bytes,
+        )
+    )
+
+
+async def adopt(sock: socket.socket) -> UdpSocket:
+    """Take over a bound, non-blocking UDP socket; it is closed with the result, or on failure."""
+    inbox, errors, drained = _Inbox(), _CountedErrors(), asyncio.Event()
+    # asyncio's stubs know no write buffer of a datagram transport, asyncio-dgram's no transport.
+    transport: Any
+    try:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: aio.Protocol(inbox, errors, drained), sock=sock
+        )
+    except BaseException:
+        sock.close()
+        raise
+    # libuv sets it when it takes a socket over, and then a second program could take the port.
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    return UdpSocket(
+        sock, transport, aio.DatagramServer(transport, inbox, errors, drained), inbox, errors
+    )
+
+
+def _reads_directly(loop: asyncio.AbstractEventLoop) -> bool:
+    # Windows' proactor has an overlapped read under way, and would race with ours.
+    proactor = getattr(asyncio, "ProactorEventLoop", None)
+    return proactor is None or not isinstance(loop, proactor)
+
+
+class _Inbox(asyncio.Queue[tuple[Any, Any]]):
+    """Drops the newest when it is full; the sentinel of a closed socket always gets in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._size_bytes = 0
+
+    def put_nowait(self, item: tuple[Any, Any]) -> None:
+        data = item[0]
+        if data is not None:
+            if self.qsize() >= INBOX_DATAGRAMS or self._size_bytes + len(data) > INBOX_BYTES:
+                self.dropped += 1
+                return
+            self._size_bytes += len(data)
+        super().put_nowait(item)
+
+    def get_nowait(self) -> tuple[Any, Any]:
+        item = super().get_nowait()
+        if item[0] is not None:
+            self._size_bytes -= len(item[0])
+        return item
+
+
+class _CountedErrors(asyncio.Queue[Exception]):
+    """Counts what the transport reports and keeps none of it: it does not say about whom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def put_nowait(self, item: Exception) -> None:  # noqa: ARG002
+        self.count += 1

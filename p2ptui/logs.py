@@ -1,0 +1,239 @@
+"""What is logged, how and where to: levels, two formats, standard error and a file.
+
+Modules log to `logging.getLogger(__name__)`. Here, at the edge, every message is made
+inert, since much of it was written by peers, and no failure of an output reaches the node.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, TextIO
+
+import platformdirs
+
+from p2ptui.config import LoggingOptions
+from p2ptui.errors import ConfigError
+from p2ptui.text import printable
+
+TRACE = 5
+"""Below DEBUG: every datagram."""
+
+MESSAGE_LIMIT = 2000
+"""Characters of one message or field; a message on the wire may have a megabyte."""
+
+_LEVELS = {
+    "trace": TRACE,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+_NAMES = {level: name.upper() for name, level in _LEVELS.items()} | {logging.CRITICAL: "ERROR"}
+_COLOURS = {"TRACE": "2", "DEBUG": "36", "INFO": "32", "WARN": "33", "ERROR": "31"}
+
+# asyncio reports what died unseen, remote text included, with tracebacks of its own.
+_LOGGERS = (logging.getLogger("p2ptui"), logging.getLogger("asyncio"))
+
+_BYTES_PER_MB = 1_000_000
+
+logging.addLevelName(TRACE, "TRACE")
+
+
+def configure_logging(
+    options: LoggingOptions, stream: TextIO | None = None, *, verbose: bool = False
+) -> None:
+    """Send what the package logs to a stream, and to a file if the options say so.
+
+    A repeated call replaces what the one before it set up.
+
+    Args:
+        options: The section [logging].
+        stream: Where to; standard error if None.
+        verbose: `verbose_logging` of another section: log at level debug at least.
+
+    Raises:
+        ConfigError: The log file cannot be opened. Nothing has changed then.
+    """
+    level = _LEVELS[options.level]
+    if verbose or options.verbose_logging:
+        level = min(level, logging.DEBUG)
+    stream = sys.stderr if stream is None else stream
+    handlers: list[logging.Handler] = [_StreamHandler(stream)]
+    handlers[0].setFormatter(_formatter(options, level, colours=_wants_colours(stream)))
+    if options.log_to_file:
+        file_handler = _open_file(options)
+        file_handler.setFormatter(_formatter(options, level, colours=False))
+        handlers.append(file_handler)
+    shutdown_logging()
+    for logger in _LOGGERS:
+        for handler in handlers:
+            logger.addHandler(handler)
+        logger.propagate = False
+    package, asyncio_logger = _LOGGERS
+    package.setLevel(level)
+    asyncio_logger.setLevel(max(level, logging.WARNING))
+
+
+def shutdown_logging() -> None:
+    """Write out what is left, close the file and undo `configure_logging`."""
+    for logger in _LOGGERS:
+        for handler in [h for h in logger.handlers if isinstance(h, _Unfailing)]:
+            logger.removeHandler(handler)
+            with contextlib.suppress(OSError, ValueError):
+                handler.close()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+
+
+def default_log_file() -> Path:
+    """The log file if the options name none: in the user's directory for logs."""
+    return Path(platformdirs.user_log_dir("p2ptui", appauthor=False)) / "p2ptui.log"
+
+
+class _Unfailing(logging.Handler):
+    """An output whose failures (full disk, reader gone) cost a record, never the node."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
+
+
+class _StreamHandler(_Unfailing, logging.StreamHandler[TextIO]):
+    pass
+
+
+class _FileHandler(_Unfailing, RotatingFileHandler):
+    def doRollover(self) -> None:  # noqa: N802
+        if self.backupCount > 0:
+            super().doRollover()
+        elif self.stream is not None:  # the base class would let the only file grow for ever
+            self.stream.truncate(0)
+
+
+def _open_file(options: LoggingOptions) -> _FileHandler:
+    path = Path(options.log_file_path) if options.log_file_path else default_log_file()
+    try:
+        path = path.expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _FileHandler(
+            path,
+            maxBytes=options.max_log_file_size * _BYTES_PER_MB,
+            backupCount=options.max_log_files - 1,
+            encoding="utf-8",
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
+
+
+def _wants_colours(stream: TextIO) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if sys.platform == "win32" and "WT_SESSION" not in os.environ:
+        return False  # the old console shows escape sequences as they are
+    return stream is not None and stream.isatty()
+
+
+def _formatter(options: LoggingOptions, level: int, *, colours: bool) -> logging.Formatter:
+    tracebacks = level <= logging.DEBUG
+    if options.format == "json":
+        return _JsonFormatter(tracebacks=tracebacks)
+    return _PrettyFormatter(tracebacks=tracebacks, colours=colours)
+
+
+class _PrettyFormatter(logging.Formatter):
+    """Time, level, message; a traceback, if wanted, follows in indented lines."""
+
+    def __init__(self, *, tracebacks: bool, colours: bool) -> None:
+        super().__init__()
+        self._tracebacks = tracebacks
+        self._colours = colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        level = _level_name(record)
+        padded = f"{level:<5}"
+        if self._colours:
+            padded = f"\x1b[{_COLOURS.get(level, '0')}m{padded}\x1b[0m"
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        line = f"{clock}.{int(record.msecs):03} {padded} {_message(record)}{fields}"
+        error = _exception(record)
+        if error is None:
+            return line
+        if self._tracebacks:
+            return "\n".join([line, *(f"    | {part}" for part in _traceback(error))])
+        return f"{line}: {_summary(error)}"
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__()
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry: dict[str, Any] = {
+            "timestamp": moment.replace("+00:00", "Z"),
+            "level": _level_name(record).lower(),
+            "target": printable(record.name),
+            "message": _message(record),
+        }
+        if (error := _exception(record)) is not None:
+            entry["error"] = _summary(error)
+            if self._tracebacks:
+                entry["traceback"] = _traceback(error)
+        return json.dumps(_fields(record) | entry, ensure_ascii=False)
+
+
+def _level_name(record: logging.LogRecord) -> str:
+    return _NAMES.get(record.levelno) or printable(record.levelname)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception:  # a mistaken call to the logger, or a broken __str__, must still be seen
+        text = f"{record.msg} (could not be formatted)"
+    return printable(text, MESSAGE_LIMIT)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What came with `extra={"fields": {...}}`."""
+    fields = getattr(record, "fields", None)
+    inert = _inert(fields) if isinstance(fields, Mapping) else {}
+    return dict(inert)
+
+
+def _inert(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {printable(str(name)): _inert(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_inert(inner) for inner in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):  # JSON has no NaN
+        return value
+    return printable(str(value), MESSAGE_LIMIT)
+
+
+def _exception(record: logging.LogRecord) -> BaseException | None:
+    return record.exc_info[1] if record.exc_info else None
+
+
+def _summary(error: BaseException) -> str:
+    return printable(f"{type(error).__name__}: {error}", MESSAGE_LIMIT)
+
+
+def _traceback(error: BaseException) -> list[str]:
+    text = "".join(traceback.format_exception(error))
+    return [printable(line, MESSAGE_LIMIT) for line in text.splitlines()]

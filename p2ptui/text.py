@@ -1,0 +1,65 @@
+"""Remote text made harmless for people: what cannot be seen is spelled out.
+
+Whatever a peer sends may end on a terminal, in a log or in a pasted report. There an
+escape sequence retitles the window, a bidi override reorders the line and an unseen
+character makes two names look alike. Letters of every script and emoji stay as they are.
+"""
+
+import unicodedata
+
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ELLIPSIS = "…"
+
+# Letters and marks by category, but drawn as nothing (Default_Ignorable_Code_Point):
+# grapheme joiner, Hangul and Khmer fillers, and the selectors in plane 14, which carry
+# hidden text as well as tag characters do.
+_UNSEEN = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xE0100, 0xE01F0)))
+)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Neutralise text that somebody else wrote, for one line of output.
+
+    Control characters (C0, DEL, C1), format characters (bidi controls, zero width, tags,
+    byte order mark), line and paragraph separators, lone surrogates, private and
+    unassigned characters become visible escapes such as `\\x1b`, `\\u202e` or `\\n`.
+
+    Args:
+        text: Anything.
+        limit: The most characters in the result, 1 or more; what is cut off becomes "…".
+            Text beyond the limit costs nothing.
+
+    Returns:
+        Text that is safe to print as it is. Where markup is interpreted, the caller must
+        still turn that off.
+    """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
+    pieces: list[str] = []
+    length = 0
+    for character in text[:limit]:
+        piece = character if _is_seen(character) else _escaped(character)
+        pieces.append(piece)
+        length += len(piece)
+    if length <= limit and len(text) <= limit:
+        return "".join(pieces)
+    while length > limit - len(_ELLIPSIS):
+        length -= len(pieces.pop())
+    return "".join(pieces) + _ELLIPSIS
+
+
+def _is_seen(character: str) -> bool:
+    if character in _UNSEEN:
+        return False
+    # Spaces other than U+0020 are not "printable" in Python's sense, but harmless.
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

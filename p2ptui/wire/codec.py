@@ -1,0 +1,134 @@
+"""Bytes to messages and back; the one place that knows how JSON may be malformed."""
+
+import re
+from array import array
+from itertools import accumulate
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from p2ptui.wire.message import NULL, Envelope
+
+T = TypeVar("T")
+
+JSON_START: Final = 0x7B
+"""First byte of a JSON message: `{`."""
+
+MAX_NESTING: Final = 64
+"""Deepest nesting accepted: far above any real message, far below the interpreter's stack."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+_encoder: Final = msgspec.json.Encoder()
+_envelope_decoder: Final = msgspec.json.Decoder(Envelope)
+_any_decoder: Final = msgspec.json.Decoder()
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
+
+
+class MalformedError(ValueError):
+    """The bytes are no message, or a payload is not what its type says."""
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """Read one message; its payload is checked for syntax but stays raw.
+
+    Raises:
+        MalformedError: Not JSON, not UTF-8, nested too deeply, or no envelope.
+    """
+    try:
+        message = _envelope_decoder.decode(data)
+        if not data.isascii():
+            data.decode("utf-8")  # a raw payload is not looked at by the decoder
+        _check_nesting(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(str(error)) from None
+    return message
+
+
+def decode_payload(raw: Raw | bytes, kind: type[T]) -> T:
+    """Read a payload as `kind`.
+
+    Raises:
+        MalformedError: The payload is something else; the message says where.
+    """
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        result: T = decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedError(str(error)) from None
+    return result
+
+
+def decode_any(raw: Raw | bytes) -> Any:
+    """Read a payload as plain Python values.
+
+    Raises:
+        MalformedError: It holds what Python cannot represent (`1e999`).
+    """
+    try:
+        return _any_decoder.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedError(str(error)) from None
+
+
+def encode_payload(value: Any) -> Raw:
+    """Write a payload.
+
+    Args:
+        value: JSON-compatible values, a payload class of `wire.message`, or raw JSON.
+
+    Raises:
+        MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type, too deep).
+    """
+    if value is None:
+        return NULL
+    if type(value) is Raw:
+        return value
+    try:
+        raw = _encoder.encode(value)
+        if b"null" in raw:
+            _refuse_nonfinite(value)
+        _check_nesting(raw)
+    except MalformedError:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from None
+    return Raw(raw)
+
+
+def encode_envelope(message: Envelope) -> bytes:
+    """Write one message as the bytes of a datagram (or of what is cut into fragments)."""
+    return _encoder.encode(message)
+
+
+def _check_nesting(data: bytes) -> None:
+    """Refuse what is nested too deeply; `data` must be valid JSON."""
+    # Counting brackets settles nearly every message. For the others the running
+    # sum over +1 and -1 is the depth; strings are taken out only if they may matter.
+    if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
+        return
+    if _depth(data) > MAX_NESTING and _depth(_STRING.sub(b"", data)) > MAX_NESTING:
+        raise MalformedError(f"nested deeper than {MAX_NESTING} levels")
+
+
+def _depth(data: bytes) -> int:
+    steps = array("b", data.translate(_STEPS, _NOT_BRACKETS))
+    return max(accumulate(steps))
+
+
+def _refuse_nonfinite(value: Any) -> None:
+    # msgspec writes NaN and the infinities as null; a caller who sent NaN would
+    # never learn that something else arrived.
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        raise MalformedError(f"{value} has no JSON form")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_nonfinite(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _refuse_nonfinite(item)

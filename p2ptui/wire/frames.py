@@ -1,0 +1,108 @@
+"""Binary frames between our own nodes: fragments, and what of them has arrived.
+
+A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
+(in the manner of RFC 7983). Integers are unsigned and big-endian.
+
+    FRAGMENT      C0 | sequence u32 | total bytes u32 | chunk bytes u16 | index u32 | bytes
+    FRAGMENT_ACK  C1 | sequence u32 | status u8 | below u32 | bitmap
+
+All fragments of a message but the last carry `chunk` bytes, so a receiver
+knows their count from any one of them. In an acknowledgement every fragment
+with an index under `below` has arrived; bit k of the bitmap (least significant
+first) stands for fragment `below + k`.
+"""
+
+import enum
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+FRAME_START: Final = 0xC0
+"""First byte values from here on are binary frames."""
+
+FRAGMENT: Final = 0xC0
+FRAGMENT_ACK: Final = 0xC1
+
+MAX_BITMAP_BYTES: Final = 1000
+"""So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
+
+MIN_CHUNK_BYTES: Final = 256
+"""Smaller pieces than any sender cuts would make a receiver's bookkeeping outweigh the message."""
+
+_FRAGMENT: Final = struct.Struct("!BIIHI")
+_FRAGMENT_ACK: Final = struct.Struct("!BIBI")
+
+FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
+
+
+class TransferStatus(enum.IntEnum):
+    """What a receiver says of a fragmented message."""
+
+    PROGRESS = 0
+    COMPLETE = 1
+    TOO_LARGE = 2
+    BUSY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One piece of a message."""
+
+    sequence: int
+    total_bytes: int
+    chunk_bytes: int
+    index: int
+    data: bytes
+
+    @property
+    def count(self) -> int:
+        """How many fragments the message has."""
+        return -(-self.total_bytes // self.chunk_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentAck:
+    """Which pieces of a message have arrived."""
+
+    sequence: int
+    status: TransferStatus
+    below: int
+    bitmap: bytes = b""
+
+
+def encode_fragment(fragment: Fragment) -> bytes:
+    """Write a fragment."""
+    head = _FRAGMENT.pack(
+        FRAGMENT, fragment.sequence, fragment.total_bytes, fragment.chunk_bytes, fragment.index
+    )
+    return head + fragment.data
+
+
+def encode_fragment_ack(ack: FragmentAck) -> bytes:
+    """Write an acknowledgement of fragments."""
+    return _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below) + ack.bitmap
+
+
+def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
+    """Read a binary frame, or None where it is none that this node knows or is inconsistent."""
+    kind = data[0] if data else 0
+    if kind == FRAGMENT and len(data) > _FRAGMENT.size:
+        return _decode_fragment(data)
+    if kind == FRAGMENT_ACK and len(data) >= _FRAGMENT_ACK.size:
+        _, sequence, status, below = _FRAGMENT_ACK.unpack_from(data)
+        bitmap = data[_FRAGMENT_ACK.size :]
+        if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
+            return None
+        return FragmentAck(sequence, TransferStatus(status), below, bitmap)
+    return None
+
+
+def _decode_fragment(data: bytes) -> Fragment | None:
+    _, sequence, total, chunk, index = _FRAGMENT.unpack_from(data)
+    if chunk < MIN_CHUNK_BYTES or total == 0:
+        return None
+    fragment = Fragment(sequence, total, chunk, index, data[_FRAGMENT.size :])
+    if index >= fragment.count:
+        return None
+    expected = chunk if index < fragment.count - 1 else total - chunk * (fragment.count - 1)
+    return fragment if len(fragment.data) == expected else None

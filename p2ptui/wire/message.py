@@ -1,0 +1,290 @@
+"""The JSON messages as typed values: the envelope, and one payload class a message type.
+
+Classes that are only received are lenient where deployed programs differ
+(`id` or `node_id`, missing names); what this node sends is the union of both forms.
+"""
+
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+MAX_ID_LENGTH: Final = 64
+"""A message id is an opaque key of at most this many characters."""
+
+MAX_SEQUENCE_NUMBER: Final = 2**32 - 1
+
+NULL: Final = Raw(b"null")
+
+DEFAULT_NETWORK_ID: Final = "p2p_default"
+"""The network of a peer that names none."""
+
+MessageId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+SequenceNumber: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
+UnixSeconds: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
+Byte: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+
+
+class MessageType:
+    """The names that `message_type` may have; a plain string on the wire."""
+
+    HANDSHAKE_REQUEST: Final = "HandshakeRequest"
+    HANDSHAKE_RESPONSE: Final = "HandshakeResponse"
+    PING: Final = "Ping"
+    PONG: Final = "Pong"
+    DISCOVERY_REQUEST: Final = "DiscoveryRequest"
+    DISCOVERY_RESPONSE: Final = "DiscoveryResponse"
+    DATA: Final = "Data"
+    ERROR: Final = "Error"
+    DISCONNECT: Final = "Disconnect"
+    ACK: Final = "Ack"
+    RETRANSMIT: Final = "Retransmit"
+    LIST_NODES_REQUEST: Final = "ListNodesRequest"
+    LIST_NODES_RESPONSE: Final = "ListNodesResponse"
+    P2P_CONNECT: Final = "P2PConnect"
+    RELAY_REQUEST: Final = "RelayRequest"
+    RELAY_RESPONSE: Final = "RelayResponse"
+    RELAY_DATA: Final = "RelayData"
+    DISCOVERY_UPDATE: Final = "DiscoveryUpdate"
+    """Extension: who joined and who left, for peers that announced `peer_updates`."""
+
+
+class Capability:
+    """What a node announces in its handshake; an extension goes only to those that named it."""
+
+    HANDSHAKE: Final = "handshake"
+    DISCOVERY: Final = "discovery"
+    DATA_TRANSFER: Final = "data_transfer"
+    ROUTING: Final = "routing"
+    """Looks at `destination_node` of routed messages, forwards them and answers inside them."""
+    FRAGMENTS: Final = "fragments"
+    """Reassembles binary fragments and reports them selectively."""
+    RETRANSMIT: Final = "retransmit"
+    """Numbers what needs an Ack without holes, asks for gaps and serves such requests."""
+    PEER_UPDATES: Final = "peer_updates"
+    """Understands DiscoveryUpdate."""
+
+
+OWN_CAPABILITIES: Final = (
+    Capability.HANDSHAKE,
+    Capability.DISCOVERY,
+    Capability.DATA_TRANSFER,
+    Capability.ROUTING,
+    Capability.FRAGMENTS,
+    Capability.RETRANSMIT,
+    Capability.PEER_UPDATES,
+)
+
+
+class ErrorCode:
+    """Stable values of `code` in an Error."""
+
+    UNAUTHENTICATED: Final = "unauthenticated"
+    UNKNOWN_TYPE: Final = "unknown_type"
+    BAD_PAYLOAD: Final = "bad_payload"
+    PEER_NOT_FOUND: Final = "peer_not_found"
+    NO_ROUTE: Final = "no_route"
+    GONE: Final = "gone"
+
+
+class Envelope(Struct):
+    """One message. The payload stays raw until its type is known.
+
+    `sender_addr` is UNSET when the key is absent: whether it is there tells
+    the reference's dialect from the spec's.
+    """
+
+    id: MessageId
+    message_type: Annotated[str, Meta(min_length=1, max_length=64)]
+    timestamp: UnixSeconds
+    payload: Raw = NULL
+    sequence_number: SequenceNumber | None = None
+    requires_ack: bool = False
+    ack_for: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = (
+        None
+    )
+    sender_addr: str | UnsetType | None = UNSET
+
+    @property
+    def speaks_reference(self) -> bool:
+        """Whether an Ack of this message names its id rather than its sequence number."""
+        return self.sender_addr is not UNSET or self.sequence_number is None
+
+
+class ReceivedNodeInfo(Struct):
+    """Who a peer says it is, in either form; see `core.handshake` for what is accepted."""
+
+    id: str | None = None
+    node_id: str | None = None
+    name: str | None = None
+    version: str | None = None
+    listen_addr: str | None = None
+    capabilities: list[str] = []
+    metadata: dict[str, str] = {}
+    network_id: str | None = None
+
+
+class NodeInfo(Struct, frozen=True, kw_only=True):
+    """Who a node is: the union of the spec's and the reference's form."""
+
+    id: str
+    node_id: str
+    name: str
+    version: str
+    listen_addr: str
+    capabilities: tuple[str, ...] = ()
+    metadata: dict[str, str] = {}
+    network_id: str = DEFAULT_NETWORK_ID
+
+
+class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
+    """What opens a session: a NodeInfo, padded so that the answer fits three times its bytes."""
+
+    padding: str = ""
+
+
+class HandshakeResponsePayload(Struct, kw_only=True):
+    """The answer to a HandshakeRequest, and its Ack."""
+
+    node_info: NodeInfo
+    success: bool
+    error_message: str | None = None
+    public_addr: str | None = None
+
+
+class ReceivedHandshakeResponse(Struct):
+    """A HandshakeResponse as received."""
+
+    success: bool
+    node_info: ReceivedNodeInfo | None = None
+    error_message: str | None = None
+    public_addr: str | None = None
+
+
+class PeerInfo(Struct, frozen=True):
+    """One entry of a peer list."""
+
+    id: str
+    addr: str
+    last_seen: int = 0
+    capabilities: tuple[str, ...] = ()
+
+
+class DiscoveryUpdatePayload(Struct):
+    """Who joined and who left since the last update."""
+
+    joined: list[PeerInfo] = []
+    left: list[str] = []
+
+
+class DiscoveryRequestPayload(Struct):
+    """The object form of a DiscoveryRequest."""
+
+    network_id: str | None = None
+
+
+class ListNodesPayload(Struct):
+    """A page of the node list: pages count from 0, the last one (or the only one) has no more."""
+
+    nodes: list[ReceivedNodeInfo]
+    page: int = 0
+    more: bool = False
+
+
+class PingPayload(Struct):
+    """What our own Pings carry, so that a Pong proves its way and times itself."""
+
+    nonce: str = ""
+
+
+class RoutedPayload(Struct):
+    """A message on its way to another node, inside the payload of Data."""
+
+    original_message: Raw
+    source_node: str
+    destination_node: str
+    hop_count: Annotated[int, Meta(ge=0, le=255)]
+    max_hops: Annotated[int, Meta(ge=0)]
+    route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+class DataKeys(Struct):
+    """The keys that give a Data payload a meaning; absent ones are UNSET."""
+
+    original_message: Raw | UnsetType = UNSET
+    echo: Raw | UnsetType = UNSET
+    routes: Raw | UnsetType = UNSET
+    cmd: Raw | UnsetType = UNSET
+
+
+class RouteEntry(Struct, frozen=True):
+    """One line of the answer to `get_routes`; distance in hops."""
+
+    destination: str
+    next_hop: str
+    distance: int
+
+
+class RoutesPayload(Struct):
+    """A page of the answer to `get_routes`."""
+
+    routes: list[RouteEntry] = []
+    page: int = 0
+    more: bool = False
+
+
+class P2PConnectPayload(Struct, omit_defaults=True):
+    """With `peer_addr` an introduction, without it the request for one."""
+
+    peer_id: str
+    peer_addr: str | None = None
+    nat_type: str | None = None
+    predicted_ports: list[Port] | None = None
+    public_addr: str | None = None
+    peer_nat_type: str | None = None
+    peer_predicted_ports: list[Port] | None = None
+    peer_public_addr: str | None = None
+    peer_name: str | None = None
+    peer_capabilities: list[str] | None = None
+
+
+class RelayRequestPayload(Struct):
+    """Bytes for another peer of the server, as the reference writes them: integers."""
+
+    target_peer_id: str
+    data: list[Byte]
+
+
+class RelayDataPayload(Struct):
+    """Relayed bytes as they reach their target."""
+
+    from_peer_id: str
+    data: list[Byte]
+
+
+class RelayResponsePayload(Struct, omit_defaults=True):
+    """Whether a RelayRequest was taken."""
+
+    success: bool
+    error_message: str | None = None
+
+
+class ErrorPayload(Struct, omit_defaults=True):
+    """A refusal in words and, from us, with a stable code."""
+
+    error: str = ""
+    code: str | None = None
+    sequence_number: int | None = None
+    target: str | None = None
+
+
+class DisconnectPayload(Struct):
+    """A goodbye."""
+
+    reason: str = ""
+
+
+class RetransmitPayload(Struct):
+    """Asks for one message again."""
+
+    sequence_number: SequenceNumber

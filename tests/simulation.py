@@ -1,0 +1,210 @@
+"""Whole cores in a simulated network on virtual time: no socket, no event loop, no sleeping.
+
+A `World` holds hosts. Each host is an Endpoint or a hand-driven address (a
+`Puppet`, which plays a deployed program byte by byte). Time moves from one
+due thing to the next.
+"""
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from p2ptui.config import Config
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import CallFinished, DataReceived, Event
+from p2ptui.core.identity import own_node_info
+from p2ptui.core.peers import Peer
+from p2ptui.io.memory import MemoryNetwork
+from p2ptui.version import VERSION
+from p2ptui.wire.address import Address, format_address
+
+UNIX_START = 1_795_000_000
+
+
+class Host:
+    """A core at an address of the world."""
+
+    def __init__(self, world: "World", address: Address, config: Config, node_id: str) -> None:
+        self.world = world
+        self.address = address
+        server = config.server
+        identity = own_node_info(
+            node_id, server.name, VERSION, format_address(address), server.network_id
+        )
+        rng = random.Random(f"{world.seed} {address}")
+        self.endpoint = Endpoint(config, identity, rng, UNIX_START)
+        self.events: list[Event] = []
+        self.outcomes: dict[int, Any] = {}
+
+    @property
+    def id(self) -> str:
+        return self.endpoint.identity.id
+
+    def receive(self, data: bytes, source: Address) -> None:
+        self.endpoint.receive_datagram(data, source, self.world.now)
+
+    def settle(self) -> None:
+        for data, address in self.endpoint.datagrams_to_send(self.world.now):
+            self.world.network.send(data, self.address, address, self.world.now)
+        while (event := self.endpoint.next_event()) is not None:
+            self.events.append(event)
+            if isinstance(event, CallFinished):
+                self.outcomes[event.token] = event.outcome
+
+    # What a user does, in the words of the transcripts.
+
+    def connect(self, other: "Host | Puppet | Address", timeout_s: float = 10.0) -> int:
+        address = other if isinstance(other, tuple) else other.address
+        token = self.endpoint.connect(address, self.world.now, timeout_s)
+        self.settle()
+        return token
+
+    def peer(self, other: "Host | Puppet | Address") -> Peer | None:
+        return self.endpoint.peers.at(other if isinstance(other, tuple) else other.address)
+
+    def send(self, other: "Host | Puppet", payload: Any, *, reliable: bool = True) -> int:
+        peer = self.peer(other)
+        assert peer is not None
+        token = self.endpoint.send(peer, payload, self.world.now, reliable=reliable)
+        self.settle()
+        return token
+
+    def ping(self, other: "Host | Puppet", timeout_s: float = 5.0) -> int:
+        peer = self.peer(other)
+        assert peer is not None
+        token = self.endpoint.ping(peer, self.world.now, timeout_s)
+        self.settle()
+        return token
+
+    def outcome(self, token: int, within: float = 120.0) -> Any:
+        """Run the world until the call has ended; its outcome."""
+        self.world.run_until(lambda: token in self.outcomes, within)
+        return self.outcomes[token]
+
+    def received(self) -> list[Any]:
+        """The payloads of all Data that came, without echoes."""
+        return [
+            event.payload
+            for event in self.events
+            if isinstance(event, DataReceived) and not event.is_echo
+        ]
+
+    def told(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def is_connected_to(self, other: "Host | Puppet") -> bool:
+        peer = self.peer(other)
+        return peer is not None and peer.is_authenticated
+
+
+class Puppet:
+    """An address played by the test: what it receives is kept, what it sends is up to it."""
+
+    def __init__(self, world: "World", address: Address) -> None:
+        self.world = world
+        self.address = address
+        self.inbox: deque[bytes] = deque()
+
+    def receive(self, data: bytes, _source: Address) -> None:
+        self.inbox.append(data)
+
+    def settle(self) -> None:
+        pass
+
+    def send(self, message: dict[str, Any] | str | bytes, to: Host) -> int:
+        """Send; returns the bytes sent."""
+        if isinstance(message, dict):
+            message = json.dumps(message)
+        data = message.encode() if isinstance(message, str) else message
+        self.world.network.send(data, self.address, to.address, self.world.now)
+        return len(data)
+
+    def take(self) -> list[dict[str, Any]]:
+        """All JSON messages received since the last call."""
+        messages = [json.loads(data) for data in self.inbox if data[:1] == b"{"]
+        self.inbox.clear()
+        return messages
+
+    def take_types(self) -> list[str]:
+        return [message["message_type"] for message in self.take()]
+
+
+class World:
+    """A network, its hosts and their time."""
+
+    def __init__(self, seed: int = 0, **link: Any) -> None:
+        link.setdefault("latency_s", 0.01)
+        self.seed = seed
+        self.now = 1000.0
+        self.network = MemoryNetwork(seed=seed, **link)
+        self.hosts: dict[Address, Host | Puppet] = {}
+        self._next_host = 1
+
+    def address(self, port: int = 8080) -> Address:
+        self._next_host += 1
+        high, low = divmod(self._next_host, 250)
+        return (f"10.0.{high}.{low}", port)
+
+    def host(
+        self, address: Address | None = None, node_id: str | None = None, **options: Any
+    ) -> Host:
+        """Add a node; options by name, as in `Config.with_options`."""
+        address = self.network.attach(address or self.address())
+        options.setdefault("name", f"node-{len(self.hosts) + 1}")
+        config = Config().with_options(**options)
+        host = Host(self, address, config, node_id or self.node_id())
+        self.hosts[address] = host
+        return host
+
+    def puppet(self, address: Address | None = None) -> Puppet:
+        puppet = Puppet(self, self.network.attach(address or self.address()))
+        self.hosts[puppet.address] = puppet
+        return puppet
+
+    def node_id(self) -> str:
+        return f"{len(self.hosts) + 1:08x}-0000-4000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
+
+    def remove(self, host: Host | Puppet) -> None:
+        """Take a host away without a word, as a crash does."""
+        self.network.detach(host.address)
+        del self.hosts[host.address]
+
+    def run_until(self, condition: Callable[[], bool], within: float = 60.0) -> None:
+        """Move time until the condition holds; fails if it does not in time (seconds)."""
+        end = self.now + within
+        while not condition():
+            if not self._step(end):
+                raise AssertionError(f"not reached within {within} s of virtual time")
+
+    def run_for(self, seconds: float) -> None:
+        """Move time on."""
+        end = self.now + seconds
+        while self._step(end):
+            pass
+
+    def _step(self, end: float) -> bool:
+        for host in list(self.hosts.values()):
+            host.settle()
+        times = [self.network.next_delivery()]
+        times += [
+            host.endpoint.next_timeout() for host in self.hosts.values() if isinstance(host, Host)
+        ]
+        due = min((time for time in times if time is not None), default=end)
+        if due >= end:
+            self.now = end
+            return False
+        self.now = max(due, self.now)
+        for data, source, destination in self.network.deliver(self.now):
+            receiver = self.hosts.get(destination)
+            if receiver is not None:
+                receiver.receive(data, source)
+                receiver.settle()
+        for host in list(self.hosts.values()):
+            if isinstance(host, Host):
+                timeout = host.endpoint.next_timeout()
+                if timeout is not None and timeout <= self.now:
+                    host.endpoint.handle_timeout(self.now)
+                host.settle()
+        return True

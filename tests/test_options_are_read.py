@@ -1,0 +1,32 @@
+"""No option is decoration: each one that is available is read by some module."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import p2ptui
+from p2ptui.config import OPTIONS
+from p2ptui.config_option import Option
+
+PACKAGE = Path(p2ptui.__file__).parent
+
+# Accepted for the sake of existing files, and only ever warned about.
+WARNED_ABOUT = {"security.enable_authentication"}
+
+READ = {
+    node.attr
+    for path in PACKAGE.rglob("*.py")
+    if not path.name.startswith("config")
+    for node in ast.walk(ast.parse(path.read_text("utf-8")))
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [o for o in OPTIONS.options if o.available and o.path not in WARNED_ABOUT],
+    ids=lambda option: option.path,
+)
+def test_every_available_option_is_read_outside_the_configuration(option: Option) -> None:
+    assert option.name in READ

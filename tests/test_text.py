@@ -1,0 +1,85 @@
+"""Remote text made harmless: nothing unseen gets through, everything readable does."""
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.text import printable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello, world ~",
+        "naïve café — Ελλάδα Привет 日本語 한국어 हिन्दी עברית العربية ไทย",
+        "e\u0301",  # a letter with a combining accent
+        "🙂🇩🇪👍🏽❤\ufe0f",
+        "a\u00a0b\u3000c",  # spaces that are seen
+        "C:\\temp [/x] [@click=app.exit]",  # markup is the widgets' to switch off
+    ],
+)
+def test_letters_of_every_script_and_emoji_stay(text: str) -> None:
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x1b]0;owned\x07", "\\x1b]0;owned\\x07"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("abc\u202edcba", "abc\\u202edcba"),
+        ("\u2066x\u2069\u200e\u200f\u061c", "\\u2066x\\u2069\\u200e\\u200f\\u061c"),
+        ("a\u200bb\u200c\u200d\u2060\u00ad", "a\\u200bb\\u200c\\u200d\\u2060\\xad"),
+        ("a\u2028b\u2029", "a\\u2028b\\u2029"),
+        ("\ufeffa", "\\ufeffa"),
+        ("\ud800", "\\ud800"),
+        ("\ue000\U0010ffff", "\\ue000\\U0010ffff"),
+        ("\U000e0041\U000e0100", "\\U000e0041\\U000e0100"),
+        ("\u3164\u115f\uffa0\u034f", "\\u3164\\u115f\\uffa0\\u034f"),
+    ],
+)
+def test_what_is_not_seen_is_spelled_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_every_unseen_character_is_escaped() -> None:
+    hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if unicodedata.category(character) in hidden:
+            shown = printable(character)
+            assert shown != character
+            assert shown.isascii()
+            assert shown.isprintable()
+
+
+@given(st.text(st.characters()), st.integers(1, 300))
+def test_no_control_character_gets_through_and_the_limit_holds(text: str, limit: int) -> None:
+    shown = printable(text, limit)
+    assert len(shown) <= limit
+    assert all(c.isprintable() or unicodedata.category(c) == "Zs" for c in shown)
+    shown.encode()
+
+
+@given(st.text(st.characters()))
+def test_what_was_made_harmless_stays_as_it_is(text: str) -> None:
+    shown = printable(text, 10_000)
+    assert printable(shown, 10_000) == shown
+
+
+def test_long_text_is_cut_with_an_ellipsis() -> None:
+    assert printable("x" * 200) == "x" * 200
+    assert printable("x" * 201) == "x" * 199 + "…"
+    assert printable("日" * 9, 8) == "日" * 7 + "…"
+    assert printable("abc", 1) == "…"
+
+
+def test_an_escape_is_never_cut_in_two() -> None:
+    assert printable("a\x1bbc", 7) == "a\\x1bbc"
+    assert printable("a\x1bbc", 6) == "a\\x1b…"
+    assert printable("a\x1bbc", 5) == "a…"

@@ -1,0 +1,100 @@
+"""An event loop whose clock jumps: a test that waits an hour takes no time, and the same way.
+
+    from tests.virtual_loop import run_virtual
+
+    def test_a_lost_answer_is_asked_for_again():
+        async def story():
+            ...
+            await asyncio.sleep(3600)
+
+        run_virtual(story())
+
+When nothing is ready, time jumps to the next timer. When no timer is left either, nothing can
+ever happen again, and `DeadlockError` says which tasks wait, and where. Only what lives in the
+loop has its time jump: a thread or a real socket is not waited for.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+START_S = 1000.0
+"""Not 0, so that a test notices a time that was taken for a truth value or for a duration."""
+DEFAULT_LIMIT_S = 86_400.0
+MAX_LIMIT_S = 1e6
+"""Far beyond it, the loop's clock resolution of 1 ns is lost in rounding, and timers with it."""
+
+
+class DeadlockError(Exception):
+    """Every task waits, and nothing is scheduled that could wake one."""
+
+
+class TimeLimitError(Exception):
+    """The virtual clock passed the limit of the run: something waits for what never comes."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A selector loop in virtual time.
+
+    Args:
+        limit_s: How far the clock may go, in seconds, never beyond `MAX_LIMIT_S`; it
+            catches a wait without an end while some timer keeps the loop alive.
+    """
+
+    def __init__(self, limit_s: float = DEFAULT_LIMIT_S) -> None:
+        self._now = START_S
+        self._end = START_S + min(limit_s, MAX_LIMIT_S)
+        super().__init__(_JumpingSelector(self._jump))
+
+    def time(self) -> float:
+        return self._now
+
+    def _jump(self, timeout_s: float | None) -> None:
+        if timeout_s is None:
+            raise DeadlockError(f"nothing is scheduled, and this waits:\n{self._waiting()}")
+        self._now += timeout_s
+        if self._now > self._end:
+            raise TimeLimitError(
+                f"{self._end - START_S:g} s of virtual time passed, and this still waits:\n"
+                f"{self._waiting()}"
+            )
+
+    def _waiting(self) -> str:
+        lines = []
+        for task in sorted(asyncio.all_tasks(self), key=lambda task: task.get_name()):
+            stack = task.get_stack(limit=1)
+            where = f"{stack[0].f_code.co_filename}:{stack[0].f_lineno}" if stack else "?"
+            lines.append(f"  {task.get_name()} at {where}")
+        return "\n".join(lines) or "  (no task)"
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never sleeps: what the loop would sleep is told to the clock."""
+
+    def __init__(self, jump: Callable[[float | None], None]) -> None:
+        super().__init__()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and (timeout is None or timeout > 0):
+            self._jump(timeout)
+        return ready
+
+
+def run_virtual(coro: Coroutine[Any, Any, T], *, limit_s: float = DEFAULT_LIMIT_S) -> T:
+    """Run a coroutine to its end in virtual time, and return its result.
+
+    Args:
+        coro: The test.
+        limit_s: How much virtual time it may take.
+
+    Raises:
+        DeadlockError: It waits, and nothing is scheduled.
+        TimeLimitError: It took longer.
+    """
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(limit_s)) as runner:
+        return runner.run(coro)
