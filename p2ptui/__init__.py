@@ -1,0 +1,28 @@
+"""A peer-to-peer node over UDP: `Node` runs it, `Config` describes it.
+
+async with Node(Config().with_options(address="127.0.0.1:0")) as node:
+    peer = await node.connect("192.0.2.1:8080")
+    result = await node.send(peer, {"text": "hello"})
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from p2ptui.config import Config
+from p2ptui.version import VERSION
+
+__version__ = VERSION
+
+if TYPE_CHECKING:
+    from p2ptui.node import Node, PeerView, Stats
+
+__all__ = ["Config", "Node", "PeerView", "Stats", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # The node brings the event loop with it; whoever wants the version or a
+    # configuration alone does not wait for that.
+    if name in ("Node", "PeerView", "Stats"):
+        import p2ptui.node
+
+        return getattr(p2ptui.node, name)
+    raise AttributeError(f"module 'p2ptui' has no attribute {name!r}")

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui import config_render
 from p2ptui.config import (
     OPTIONS,
     Config,
@@ -19,11 +18,12 @@ from p2ptui.config import (
     ReliabilityOptions,
     ServerOptions,
     config_warnings,
+    render,
     unavailable_options,
 )
-from p2ptui.config_load import load_config
-from p2ptui.config_option import Option
-from p2ptui.config_render import render_config, with_tables
+from p2ptui.config.load import load_config
+from p2ptui.config.option import Option
+from p2ptui.config.render import render_config, with_tables
 from p2ptui.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -627,23 +627,21 @@ def test_what_is_printed_names_every_option_with_meaning_unit_and_bounds() -> No
 
 def test_the_example_file_is_fresh_and_loads() -> None:
     path = ROOT / "config_example.toml"
-    assert path.read_text("utf-8") == render_config(Config()), config_render.__doc__
+    assert path.read_text("utf-8") == render_config(Config()), render.__doc__
     assert from_file(path) == Config()
 
 
 def test_the_documentation_is_fresh() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    assert page == with_tables(page), config_render.__doc__
+    assert page == with_tables(page), render.__doc__
     for path in OPTIONS.by_path:
         assert f"`{path.rpartition('.')[2]}`" in page
 
 
 def test_one_command_brings_example_and_documentation_up_to_date(tmp_path: Path) -> None:
     example, page = tmp_path / "example.toml", tmp_path / "page.md"
-    page.write_text(
-        f"before {config_render.BEGIN_TABLES} stale {config_render.END_TABLES} after", "utf-8"
-    )
-    config_render.main([str(example), str(page)])
+    page.write_text(f"before {render.BEGIN_TABLES} stale {render.END_TABLES} after", "utf-8")
+    render.main([str(example), str(page)])
     assert from_file(example) == Config()
     assert "stale" not in page.read_text("utf-8")
     assert page.read_text("utf-8").endswith(" after")

@@ -7,7 +7,7 @@ import pytest
 
 import p2ptui
 from p2ptui.config import OPTIONS
-from p2ptui.config_option import Option
+from p2ptui.config.option import Option
 
 PACKAGE = Path(p2ptui.__file__).parent
 

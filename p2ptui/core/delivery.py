@@ -8,6 +8,7 @@ from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Dialect, OutstandingPing, Peer
 from p2ptui.core.reliability import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.errors import MessageTooLargeError
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.frames import encode_fragment_ack
@@ -212,15 +213,29 @@ class Delivery:
         self.send(peer, MessageType.ACK, NULL, now, ack_for=key)
 
     def ping(
-        self, peer: Peer, now: float, token: int | None = None, *, budgeted: bool = True
+        self,
+        peer: Peer,
+        now: float,
+        token: int | None = None,
+        timer: Timer | None = None,
+        *,
+        budgeted: bool = True,
     ) -> bool:
-        """Send a Ping whose Pong can be recognised; whether it left."""
+        """Send a Ping whose Pong can be recognised; whether it left.
+
+        Args:
+            peer: To whom.
+            now: The time, seconds.
+            token: The call that waits for it.
+            timer: What ends that call if no Pong comes.
+            budgeted: See `send`.
+        """
         nonce = self._state.ids.nonce()
         payload = encode_payload(PingPayload(nonce))
         if not self.send(peer, MessageType.PING, payload, now, budgeted=budgeted):
             return False
         peer.last_ping_sent = now
-        peer.pings[nonce] = OutstandingPing(now, token)
+        peer.pings[nonce] = OutstandingPing(now, token, timer)
         if len(peer.pings) > MAX_OUTSTANDING_PINGS:
             peer.pings.popitem(last=False)
         return True

@@ -89,9 +89,13 @@ class Lifecycle:
     def _end_session(self, peer: Peer, now: float, reason: str) -> None:
         for finished in peer.channel.sender.fail_all(reason, now):
             self._delivery.report(finished)
+        self._state.counters.retransmissions += peer.channel.sender.retransmissions
         peer.channel.reassembly.clear()
         where = format_address(peer.address)
         for ping in peer.pings.values():
+            if ping.timer is None:
+                continue
+            ping.timer.cancel()
             self._state.finish(ping.token, PeerGoneError(f"{where} is gone: {reason}"))
         peer.pings.clear()
         if peer.channel_timer is not None:

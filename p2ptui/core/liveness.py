@@ -68,18 +68,14 @@ class Liveness:
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult."""
         token = self._state.new_token()
-        self._delivery.ping(peer, now, token, budgeted=False)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up(peer, token, timeout_s)
+        error = PeerTimeoutError(
+            f"no answer from {format_address(peer.address)} within {timeout_s:g} s"
         )
+        timer = self._state.timers.schedule(
+            now + timeout_s, lambda _: self._state.finish(token, error)
+        )
+        self._delivery.ping(peer, now, token, timer, budgeted=False)
         return token
-
-    def _give_up(self, peer: Peer, token: int, timeout_s: float) -> None:
-        for ping in peer.pings.values():
-            if ping.token == token:
-                ping.token = None
-                error = f"no answer from {format_address(peer.address)} within {timeout_s:g} s"
-                self._state.finish(token, PeerTimeoutError(error))
 
     def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
         """Answer with the same payload."""
@@ -94,7 +90,9 @@ class Liveness:
         rtt_s = now - ping.sent_at
         peer.channel.rtt.observe(rtt_s)
         peer.suspicion = None
-        self._state.finish(ping.token, PingResult(rtt_s, Path.DIRECT, peer.address))
+        if ping.timer is not None:
+            ping.timer.cancel()
+            self._state.finish(ping.token, PingResult(rtt_s, Path.DIRECT, peer.address))
         self._delivery.prove(peer, now)
 
     @staticmethod

@@ -41,6 +41,8 @@ class OutstandingPing:
 
     sent_at: float
     token: int | None = None
+    timer: Timer | None = None
+    """Gives it up, if somebody waits for it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -18,6 +18,7 @@ from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import OutstandingPing, Peer
 from p2ptui.core.routing import Origin, Routing
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
@@ -269,31 +270,27 @@ class Rendezvous:
         now: float,
         port: int | None = None,
         token: int | None = None,
+        timer: Timer | None = None,
     ) -> None:
         nonce = self._state.ids.nonce()
         _, data = self._delivery.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
         host, observed_port = introduction.address
         self._state.put_datagram(data, (host, port or observed_port))
-        introduction.pings[nonce] = OutstandingPing(now, token)
+        introduction.pings[nonce] = OutstandingPing(now, token, timer)
         if len(introduction.pings) > MAX_INTRODUCED_PINGS:
             introduction.pings.popitem(last=False)
 
     def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
         """Ping an introduced node directly; the token of its PingResult."""
         token = self._state.new_token()
-        self._ping(introduction, now, token=token)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up_ping(introduction, token, timeout_s)
+        error = PeerTimeoutError(
+            f"no answer from {format_address(introduction.address)} within {timeout_s:g} s"
         )
+        timer = self._state.timers.schedule(
+            now + timeout_s, lambda _: self._state.finish(token, error)
+        )
+        self._ping(introduction, now, token=token, timer=timer)
         return token
-
-    def _give_up_ping(self, introduction: Introduction, token: int, timeout_s: float) -> None:
-        for ping in introduction.pings.values():
-            if ping.token == token:
-                ping.token = None
-                where = format_address(introduction.address)
-                error = PeerTimeoutError(f"no answer from {where} within {timeout_s:g} s")
-                self._state.finish(token, error)
 
     def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
         """A message from an address that is no peer's; whether it was introduced and is served."""
@@ -325,7 +322,8 @@ class Rendezvous:
                 ping = pings.pop(decode_payload(message.payload, PingPayload).nonce, None)
             except MalformedError:
                 self._state.counters.drop("malformed")
-        if ping is not None:
+        if ping is not None and ping.timer is not None:
+            ping.timer.cancel()
             result = PingResult(now - ping.sent_at, Path.DIRECT, introduction.address)
             self._state.finish(ping.token, result)
 

@@ -1,6 +1,6 @@
 """A configuration in writing: as TOML that loads again, and as tables for the documentation.
 
-`python -m p2ptui.config_render config_example.toml docs/configuration.md`, at the top of
+`python -m p2ptui.config.render config_example.toml docs/configuration.md`, at the top of
 the repository, brings both files up to date.
 """
 
@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from p2ptui.config import OPTIONS, Config
-from p2ptui.config_option import Option, Section, Shorthand
+from p2ptui.config.option import Option, Section, Shorthand
+from p2ptui.config.sections import OPTIONS, Config
 
-BEGIN_TABLES = "<!-- begin of what python -m p2ptui.config_render writes -->"
-END_TABLES = "<!-- end of what python -m p2ptui.config_render writes -->"
+BEGIN_TABLES = "<!-- begin of what python -m p2ptui.config.render writes -->"
+END_TABLES = "<!-- end of what python -m p2ptui.config.render writes -->"
 
 _NOT_YET = "Not available yet: checked, otherwise ignored."
 

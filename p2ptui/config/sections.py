@@ -1,8 +1,8 @@
 """Every option of a node: its place, default, meaning, unit and bounds.
 
 A `Config` is immutable and valid: it cannot be built from values that make no sense
-together. Files and the environment are read by `p2ptui.config_load`, and
-`p2ptui.config_render` prints.
+together. Files and the environment are read by `p2ptui.config.load`, and
+`p2ptui.config.render` prints.
 """
 
 import uuid
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from p2ptui.config_nat import (
+from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
     IceOptions,
     NatDetectionOptions,
@@ -20,7 +20,7 @@ from p2ptui.config_nat import (
     StunServerOptions,
     TrafficForwardingOptions,
 )
-from p2ptui.config_option import (
+from p2ptui.config.option import (
     COUNT,
     DAY_S,
     GIB,
@@ -34,24 +34,6 @@ from p2ptui.config_option import (
 )
 from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT
-
-__all__ = [
-    "OPTIONS",
-    "Config",
-    "IceOptions",
-    "LogLevel",
-    "LoggingOptions",
-    "NatDetectionOptions",
-    "PortPredictionOptions",
-    "ReliabilityOptions",
-    "RoutingOptions",
-    "SecurityOptions",
-    "ServerOptions",
-    "StunServerOptions",
-    "TrafficForwardingOptions",
-    "config_warnings",
-    "unavailable_options",
-]
 
 LogLevel: TypeAlias = Literal["trace", "debug", "info", "warn", "error"]
 

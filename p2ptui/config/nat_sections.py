@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from p2ptui.config_option import (
+from p2ptui.config.option import (
     COUNT,
     DAY_S,
     GIB,

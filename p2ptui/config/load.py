@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import tomli
 
-from p2ptui.config import OPTIONS, Config, LogLevel
-from p2ptui.config_option import Option
+from p2ptui.config.option import Option
+from p2ptui.config.sections import OPTIONS, Config, LogLevel
 from p2ptui.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "P2PTUI_"

@@ -1,0 +1,43 @@
+"""Floor 0: every option of a node, read from files, environment and command line, and printed.
+
+`option` says what an option is, `sections` and `nat_sections` list them all,
+`load` reads and `render` prints.
+"""
+
+from p2ptui.config.nat_sections import (
+    IceOptions,
+    NatDetectionOptions,
+    PortPredictionOptions,
+    StunServerOptions,
+    TrafficForwardingOptions,
+)
+from p2ptui.config.sections import (
+    OPTIONS,
+    Config,
+    LoggingOptions,
+    LogLevel,
+    ReliabilityOptions,
+    RoutingOptions,
+    SecurityOptions,
+    ServerOptions,
+    config_warnings,
+    unavailable_options,
+)
+
+__all__ = [
+    "OPTIONS",
+    "Config",
+    "IceOptions",
+    "LogLevel",
+    "LoggingOptions",
+    "NatDetectionOptions",
+    "PortPredictionOptions",
+    "ReliabilityOptions",
+    "RoutingOptions",
+    "SecurityOptions",
+    "ServerOptions",
+    "StunServerOptions",
+    "TrafficForwardingOptions",
+    "config_warnings",
+    "unavailable_options",
+]

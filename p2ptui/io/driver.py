@@ -1,0 +1,109 @@
+"""The one pump: datagrams and time into the core, datagrams and events out of it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import Event
+from p2ptui.io.udp import DatagramSocket
+
+BATCH: Final = 256
+"""Datagrams read and processed at a time, with one look at the clock."""
+
+BUSY_S: Final = 0.005
+"""A busy socket lets the rest of the event loop run after this: timers, and the screen."""
+
+
+class Driver:
+    """Moves datagrams between a socket and an endpoint, and keeps its one timer.
+
+    It belongs to the running event loop and is not safe for threads.
+
+    Args:
+        endpoint: The protocol.
+        sock: The socket.
+        on_event: Called, in order, with each event of the endpoint; must not block or raise.
+        clock: Seconds that only go forward.
+        wall: Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sock: DatagramSocket,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._socket = sock
+        self._on_event = on_event
+        self._clock = clock
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    @property
+    def now(self) -> float:
+        """The time on the clock that the endpoint lives by, seconds."""
+        return self._clock()
+
+    async def run(self) -> None:
+        """Pump until the socket closes."""
+        while not self._socket.closed:
+            await self._socket.wait()
+            self._pump()
+            await asyncio.sleep(0)
+
+    def _pump(self) -> None:
+        began = self._clock()
+        now = began
+        while True:
+            batch = self._socket.drain(BATCH)
+            if not batch:
+                return
+            for data, address in batch:
+                self._endpoint.receive_datagram(data, address, now)
+            self.flush()
+            now = self._clock()
+            if len(batch) < BATCH or now - began > BUSY_S:
+                return
+
+    def flush(self) -> None:
+        """Send what the endpoint has to send, tell its events, and set the timer."""
+        now = self._clock()
+        for data, address in self._endpoint.datagrams_to_send(now):
+            self._socket.send(data, address)
+        while (failure := self._socket.next_send_failure()) is not None:
+            address, error = failure
+            self._endpoint.fail_datagram(address, error.strerror or str(error), now)
+        while (event := self._endpoint.next_event()) is not None:
+            self._on_event(event)
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        when = self._endpoint.next_timeout()
+        if when is None:
+            return
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return  # it comes early enough, and is then set anew
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = self._loop.call_later(max(when - now, 0.0), self._handle_timer)
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        now = self._clock()
+        self._endpoint.set_unix_offset(self._wall() - now)
+        self._endpoint.handle_timeout(now)
+        self.flush()
+
+    def close(self) -> None:
+        """Stop the timer; the socket's owner closes the socket, which ends `run`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

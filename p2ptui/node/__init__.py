@@ -1,0 +1,7 @@
+"""Floor 3: Node, the public async API for the screen, the command line and library users alike."""
+
+from p2ptui.node.metrics import Stats
+from p2ptui.node.node import Node
+from p2ptui.node.view import PeerView
+
+__all__ = ["Node", "PeerView", "Stats"]

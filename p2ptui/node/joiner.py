@@ -1,0 +1,56 @@
+"""Keeps a node connected to the servers that it was told to join, with growing pauses."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from p2ptui.errors import P2PError
+from p2ptui.wire.address import Address, format_address
+
+log = logging.getLogger("p2ptui.join")
+
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+PAUSE_JITTER: Final = 0.25
+"""Many nodes that lost one server do not come back at the same moment."""
+
+ATTEMPT_TIMEOUT_S: Final = 10.0
+STABLE_S: Final = 30.0
+"""A connection that held this long makes the next pause short again."""
+
+
+async def keep_joined(
+    server: Address,
+    connect: Callable[[Address, float], Awaitable[Address]],
+    wait_until_left: Callable[[Address], Awaitable[None]],
+    now: Callable[[], float],
+    rng: random.Random,
+) -> None:
+    """Connect to `server`, and again whenever the connection is lost, until cancelled.
+
+    Args:
+        server: Host (a name is looked up at each attempt) and port.
+        connect: Shakes hands within seconds; gives the address that answered.
+        wait_until_left: Returns when the peer at an address is gone.
+        now: The time, seconds.
+        rng: For the jitter.
+    """
+    pause = FIRST_PAUSE_S
+    while True:
+        try:
+            address = await connect(server, ATTEMPT_TIMEOUT_S)
+        except P2PError as error:
+            log.warning("cannot join %s: %s", format_address(server), error)
+        else:
+            began = now()
+            log.info("joined %s", format_address(server))
+            await wait_until_left(address)
+            log.warning("lost %s", format_address(server))
+            if now() - began >= STABLE_S:
+                pause = FIRST_PAUSE_S
+        wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
+        log.info("joining %s again in %.1f s", format_address(server), wait)
+        await asyncio.sleep(wait)
+        pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -1,0 +1,76 @@
+"""What a node has done so far, as one cheap snapshot."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.io.udp import DatagramSocket, SocketCounters
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Totals since the start, and how full the node is now."""
+
+    uptime_s: float
+    peers: Mapping[str, int]
+    """Peers by the name of their status."""
+    datagrams_in: int
+    datagrams_out: int
+    bytes_in: int
+    bytes_out: int
+    messages_in: int
+    messages_out: int
+    duplicates: int
+    """Messages that came again and were not delivered again."""
+    retransmissions: int
+    """Datagrams of this node that were sent again."""
+    handshakes_accepted: int
+    handshakes_refused: int
+    delivered: int
+    """Data handed to this node's user."""
+    forwarded: int
+    """Routed messages handed on."""
+    relayed: int
+    drops: Mapping[str, int]
+    """What was not processed or not sent, by cause."""
+    socket: SocketCounters
+    sizes: Mapping[str, int]
+    """Entries of everything that grows with what others do; each has a limit."""
+
+    @property
+    def connected(self) -> int:
+        """Authenticated peers."""
+        return self.peers.get("authenticated", 0)
+
+
+def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats:
+    """Take the numbers of a node.
+
+    Args:
+        endpoint: Its protocol.
+        sock: Its socket.
+        uptime_s: Since when it runs, seconds.
+    """
+    counters = endpoint.counters
+    under_way = sum(peer.channel.sender.retransmissions for peer in endpoint.peers)
+    return Stats(
+        uptime_s=uptime_s,
+        peers=Counter(peer.status.value for peer in endpoint.peers),
+        datagrams_in=counters.datagrams_in,
+        datagrams_out=counters.datagrams_out,
+        bytes_in=counters.bytes_in,
+        bytes_out=counters.bytes_out,
+        messages_in=counters.messages_in,
+        messages_out=counters.messages_out,
+        duplicates=counters.duplicates,
+        retransmissions=counters.retransmissions + under_way,
+        handshakes_accepted=counters.handshakes_accepted,
+        handshakes_refused=counters.handshakes_refused,
+        delivered=counters.delivered,
+        forwarded=counters.forwarded,
+        relayed=counters.relayed,
+        drops=dict(counters.drops),
+        socket=sock.counters(),
+        sizes=endpoint.sizes(),
+    )

@@ -1,0 +1,352 @@
+"""The node: server and client in one event loop, behind one async API."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from p2ptui.config import Config
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import ConnectResult, NodeList, PingResult, SendResult
+from p2ptui.core.identity import canonical_id
+from p2ptui.errors import LocalError, P2PError
+from p2ptui.io.udp import open_udp
+from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
+from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.runtime import OpenSocket, Runtime
+from p2ptui.node.subscription import Subscription
+from p2ptui.node.view import PeerView, view
+from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.message import NodeInfo, RouteEntry
+
+
+class Node:
+    """A node; use it as `async with Node(config) as node`.
+
+    All methods belong to the event loop in which it was started. Times are
+    seconds unless a name says otherwise.
+
+    Args:
+        config: Every option; the defaults without it.
+        open_socket: Opens the socket at the listening address; for simulated networks.
+        clock: Seconds that only go forward.
+        rng: Where ids and jitter come from; must be unpredictable but in tests.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        open_socket: OpenSocket = open_udp,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._config = config or Config()
+        self._open_socket = open_socket
+        self._clock = clock
+        self._rng = rng or random.SystemRandom()
+        self._started: Runtime | None = None
+
+    async def start(self) -> None:
+        """Bind the address, and begin to serve, to look for neighbours and to join servers.
+
+        Raises:
+            BindError: The listening address cannot be taken.
+            LocalError: It cannot be resolved, or the node runs already.
+        """
+        if self._started is not None:
+            raise LocalError("the node was started already")
+        self._started = await Runtime.start(self._config, self._open_socket, self._clock, self._rng)
+
+    async def close(self, reason: str = "shutting down") -> None:
+        """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
+        if self._started is not None:
+            await self._started.close(reason)
+
+    async def __aenter__(self) -> "Node":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def _runtime(self) -> Runtime:
+        if self._started is None or self._started.socket.closed:
+            raise LocalError("the node is not running; start it first")
+        return self._started
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self._runtime.endpoint
+
+    async def wait_failed(self) -> None:
+        """Return never, unless the node's own machinery fails: then raise what failed."""
+        await asyncio.shield(self._runtime.failure)
+
+    # What there is.
+
+    @property
+    def id(self) -> str:
+        """This node's id."""
+        return self._endpoint.identity.id
+
+    @property
+    def info(self) -> NodeInfo:
+        """Who this node says it is."""
+        return self._endpoint.identity
+
+    @property
+    def address(self) -> Address:
+        """Where its socket is bound."""
+        return self._runtime.socket.local_address
+
+    @property
+    def peers(self) -> list[PeerView]:
+        """All peers, the one heard of longest ago first."""
+        now = self._clock()
+        return [view(peer, now) for peer in self._endpoint.peers]
+
+    @property
+    def routes(self) -> list[RouteEntry]:
+        """To whom there is a way, through whom, and how far it is (hops)."""
+        return self._endpoint.routes(self._clock())
+
+    def peer(self, peer: PeerRef) -> PeerView:
+        """One peer.
+
+        Raises:
+            UnknownPeerError: There is none, or the name fits several.
+        """
+        return view(find_peer(self._endpoint, peer), self._clock())
+
+    def stats(self) -> Stats:
+        """Totals since the start, and how full the node is."""
+        runtime = self._runtime
+        return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
+
+    def events(self, limit: int | None = None) -> Subscription:
+        """What happens from now on, as an async iterator of `p2ptui.core.events`.
+
+        Args:
+            limit: Events that may wait for the reader (`event_queue_size` without it); beyond
+                that they are dropped, and an EventsDropped says how many.
+        """
+        return self._runtime.subscribe(limit or self._config.server.event_queue_size)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription."""
+        self._runtime.unsubscribe(subscription)
+
+    def trace(self, *, enabled: bool) -> None:
+        """Whether every message that comes and goes is told as a MessageTraced event."""
+        self._endpoint.set_tracing(enabled=enabled)
+
+    # What it does.
+
+    async def connect(self, target: str | Address, timeout_s: float | None = None) -> PeerView:
+        """Shake hands with the node at an address, or with a node that a joined server knows.
+
+        Args:
+            target: `host:port`, an address, or a node id (needs a joined server, which
+                introduces the two).
+            timeout_s: Seconds; `auth_timeout` without it.
+
+        Raises:
+            HandshakeError: It refused, or nobody answered.
+            LocalError: The address makes no sense, or the peer table is full.
+            RemoteError: No joined server could introduce the node.
+        """
+        timeout_s = self._config.security.auth_timeout if timeout_s is None else timeout_s
+        node_id = canonical_id(target) if isinstance(target, str) else None
+        if node_id is not None:
+            known = self._endpoint.peers.authenticated(node_id)
+            if known is not None:
+                return view(known, self._clock())
+            result = await self._connect_by_id(node_id, timeout_s)
+        else:
+            address = await self._runtime.resolve(
+                parse_address(target) if isinstance(target, str) else target
+            )
+            result = await self._runtime.call(
+                self._endpoint.connect(address, self._runtime.now, timeout_s)
+            )
+        return self.peer(result.address)
+
+    async def _connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
+        servers = [
+            peer for peer in self._endpoint.peers if peer.initiated and peer.is_authenticated
+        ]
+        if not servers:
+            raise LocalError(f"cannot find node {node_id}: join a server first")
+        error: P2PError | None = None
+        for server in servers:
+            try:
+                token = self._endpoint.introduce(server, node_id, self._runtime.now, timeout_s)
+                result: ConnectResult = await self._runtime.call(token)
+            except P2PError as failed:
+                error = failed
+            else:
+                return result
+        assert error is not None
+        raise error
+
+    async def disconnect(self, peer: PeerRef, reason: str = "disconnected") -> None:
+        """Say goodbye to a peer.
+
+        Raises:
+            UnknownPeerError: There is none.
+        """
+        self._endpoint.disconnect(find_peer(self._endpoint, peer), reason, self._runtime.now)
+        self._runtime.flush()
+
+    async def ping(self, peer: PeerRef, timeout_s: float = 5.0) -> PingResult:
+        """Measure the round trip to a peer, or to a node reached by way of others.
+
+        Args:
+            peer: A peer; or the id of any node to which there is a way.
+            timeout_s: Seconds to wait for the answer.
+
+        Raises:
+            PeerTimeoutError: No answer in time.
+            PeerGoneError: The peer left meanwhile.
+            UnknownPeerError: There is no such peer.
+            LocalError: There is no way to the node.
+        """
+        node_id = node_id_of(peer)
+        if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
+            token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
+        else:
+            token = self._endpoint.ping(
+                find_peer(self._endpoint, peer), self._runtime.now, timeout_s
+            )
+        result: PingResult = await self._runtime.call(token)
+        return result
+
+    async def ping_routed(self, node_id: str, timeout_s: float = 5.0) -> PingResult:
+        """Measure the round trip to a node by way of others, also where a direct path exists.
+
+        Raises:
+            PeerTimeoutError: No answer in time.
+            LocalError: There is no way to the node.
+        """
+        result: PingResult = await self._runtime.call(
+            self._endpoint.ping_routed(node_id, self._runtime.now, timeout_s)
+        )
+        return result
+
+    async def send(
+        self,
+        peer: PeerRef,
+        payload: Any,
+        reliable: bool = True,
+        timeout_s: float | None = None,
+    ) -> SendResult:
+        """Send Data.
+
+        Args:
+            peer: To whom.
+            payload: Any JSON values.
+            reliable: Whether it is sent again until it is acknowledged.
+            timeout_s: When to stop trying, seconds; without it the retransmission options decide.
+
+        Returns:
+            What became of it: delivered, failed, timed out; sent or unconfirmed where nobody
+            acknowledges.
+
+        Raises:
+            UnknownPeerError: There is no such peer.
+            LocalError: Not JSON, larger than the limit, or too much waiting.
+        """
+        target = find_peer(self._endpoint, peer)
+        token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
+        timer: asyncio.TimerHandle | None = None
+        if timeout_s is not None:
+            reason = f"no acknowledgement within {timeout_s:g} s"
+            timer = self._runtime.later(
+                timeout_s, lambda now: self._endpoint.cancel(target, token, reason, now)
+            )
+        try:
+            result: SendResult = await self._runtime.call(token)
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return result
+
+    async def send_routed(
+        self, node_id: str, payload: Any, max_hops: int | None = None, timeout_s: float = 30.0
+    ) -> SendResult:
+        """Send Data to a node by way of others, until it answers.
+
+        Args:
+            node_id: Its id.
+            payload: Any JSON values.
+            max_hops: How many nodes may hand it on (`max_hops` of the configuration, 8).
+            timeout_s: Seconds.
+
+        Raises:
+            LocalError: Not JSON, too large, or no way to the node.
+        """
+        hops = self._config.routing.max_hops if max_hops is None else max_hops
+        token = self._endpoint.send_routed(node_id, payload, hops, self._runtime.now, timeout_s)
+        result: SendResult = await self._runtime.call(token)
+        return result
+
+    async def relay(
+        self, server: PeerRef, node_id: str, data: bytes, timeout_s: float = 5.0
+    ) -> SendResult:
+        """Have a server bring bytes to another of its peers (its RelayRequest).
+
+        Returns:
+            SENT once the server agreed, FAILED with its reason otherwise.
+
+        Raises:
+            UnknownPeerError: There is no such server.
+            MessageTooLargeError: The request does not fit a datagram.
+            PeerTimeoutError: The server did not answer in time.
+        """
+        peer = find_peer(self._endpoint, server)
+        result: SendResult = await self._runtime.call(
+            self._endpoint.relay(peer, node_id, data, self._runtime.now, timeout_s)
+        )
+        return result
+
+    async def list_nodes(self, server: PeerRef, timeout_s: float = 10.0) -> NodeList:
+        """Ask a peer whom it knows, with names and addresses.
+
+        Raises:
+            UnknownPeerError: There is no such peer.
+        """
+        peer = find_peer(self._endpoint, server)
+        result: NodeList = await self._runtime.call(
+            self._endpoint.list_nodes(peer, self._runtime.now, timeout_s)
+        )
+        return result
+
+    async def discover(self, server: PeerRef | None = None) -> None:
+        """Ask one peer, or all, for peer lists; the answers come as PeersDiscovered events.
+
+        Raises:
+            UnknownPeerError: There is no such peer.
+        """
+        if server is not None:
+            peers = [find_peer(self._endpoint, server)]
+        else:
+            peers = [peer for peer in self._endpoint.peers if peer.is_authenticated]
+        for peer in peers:
+            self._endpoint.discover(peer, self._runtime.now)
+        self._runtime.flush()
+
+
+def _address_of(target: str | Address) -> Address:
+    try:
+        return parse_address(target) if isinstance(target, str) else target
+    except ValueError as error:
+        raise LocalError(str(error)) from None

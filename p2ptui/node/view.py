@@ -1,0 +1,69 @@
+"""A peer as the outside sees it: a snapshot that stays what it was."""
+
+from dataclasses import dataclass
+
+from p2ptui.core.events import Path, PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.wire.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One peer at the time of asking."""
+
+    node_id: str
+    """Canonical UUID; empty while its handshake has not told it."""
+    name: str
+    """Remote text: neutralise it before showing it."""
+    address: Address
+    status: PeerStatus
+    path: Path
+    version: str
+    dialect: str
+    """`spec` or `reference`: whose habits it has."""
+    capabilities: tuple[str, ...]
+    public_address: Address | None
+    """This node's address as the peer saw it."""
+    initiated: bool
+    """Whether this node asked for the session."""
+    proved: bool
+    """Whether the peer has shown that it receives at its address."""
+    rtt_ms: float | None
+    """Smoothed round trip."""
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    bytes_out: int
+    retransmissions: int
+    waiting: int
+    """Messages of this node that it has not acknowledged yet."""
+    last_received_ago_s: float
+    connected_for_s: float
+
+
+def view(peer: Peer, now: float) -> PeerView:
+    """Take a snapshot of `peer` at `now` (seconds)."""
+    srtt = peer.channel.rtt.srtt
+    info = peer.info
+    return PeerView(
+        node_id=peer.node_id,
+        name=peer.name,
+        address=peer.address,
+        status=peer.status,
+        path=Path.DIRECT,
+        version=info.version if info is not None else "",
+        dialect=peer.dialect.value,
+        capabilities=info.capabilities if info is not None else (),
+        public_address=peer.public_address,
+        initiated=peer.initiated,
+        proved=peer.proved,
+        rtt_ms=None if srtt is None else srtt * 1000,
+        messages_in=peer.messages_in,
+        messages_out=peer.messages_out,
+        bytes_in=peer.bytes_in,
+        bytes_out=peer.bytes_out,
+        retransmissions=peer.channel.sender.retransmissions,
+        waiting=len(peer.channel.sender),
+        last_received_ago_s=now - peer.last_received,
+        connected_for_s=now - peer.created_at,
+    )
