@@ -39,6 +39,7 @@ from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope, encod
 from p2ptui.wire.frames import FRAME_START
 from p2ptui.wire.message import (
     NULL,
+    Capability,
     DisconnectPayload,
     MessageType,
     NodeInfo,
@@ -264,13 +265,15 @@ class Endpoint:
         return self._liveness.ping(peer, now, timeout_s)
 
     def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:
-        """Ping a node that is no peer: at its introduced address, or by way of others.
+        """Ping a node that is no peer: by way of others, or at its introduced address.
+
+        A node that does not answer inside routed messages can only be asked at the address.
 
         Raises:
             LocalError: There is no way to it.
         """
         introduction = self._rendezvous.with_id(node_id)
-        if introduction is not None:
+        if introduction is not None and Capability.ROUTING not in introduction.capabilities:
             return self._rendezvous.ping(introduction, now, timeout_s)
         return self.ping_routed(node_id, now, timeout_s)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import NodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class PeerView:
     capabilities: tuple[str, ...]
     public_address: Address | None
     """This node's address as the peer saw it."""
+    info: NodeInfo | None
+    """All that it said of itself in its handshake: remote text."""
     initiated: bool
     """Whether this node asked for the session."""
     proved: bool
@@ -55,6 +58,7 @@ def view(peer: Peer, now: float) -> PeerView:
         dialect=peer.dialect.value,
         capabilities=info.capabilities if info is not None else (),
         public_address=peer.public_address,
+        info=info,
         initiated=peer.initiated,
         proved=peer.proved,
         rtt_ms=None if srtt is None else srtt * 1000,

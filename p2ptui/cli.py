@@ -1,0 +1,189 @@
+"""The command line: which program is meant, with which configuration.
+
+Nothing heavy is imported before it is known to be needed: `--version` answers
+at once, and a one-shot command never waits for what only the screen uses.
+"""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from p2ptui.errors import ConfigError, P2PError
+from p2ptui.version import VERSION
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "ping": "measure the round trip to a node",
+    "send": "send a message, a file or standard input to a node",
+    "peers": "list the nodes that a server knows",
+}
+
+LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
+
+_EPILOG: Final = "commands:\n" + "\n".join(
+    f"  {name:<8}{meaning}; see p2ptui {name} -h" for name, meaning in COMMANDS.items()
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments ask for.
+
+    Args:
+        argv: The arguments without the program's name; those of the process without it.
+
+    Returns:
+        The exit code: 0 done, 1 it did not work, 2 wrong usage or configuration,
+        130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            from p2ptui.commands import run_command
+
+            return run_command(arguments[0], arguments[1:], os.environ)
+        return _run_node(arguments)
+    except ConfigError as error:
+        return complain(error, EXIT_USAGE)
+    except P2PError as error:
+        return complain(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; what is left of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def complain(error: Exception, code: int) -> int:
+    """Say in one line on standard error what went wrong; gives `code` back."""
+    from p2ptui.text import printable
+
+    print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # One line is enough: usage is asked for with -h.
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} -h\n")
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _node_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="p2ptui",
+        description="A peer-to-peer node over UDP: server and client in one.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "-a",
+        "--address",
+        "--listen-address",
+        metavar="HOST:PORT",
+        help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080)",
+    )
+    add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
+    add("-c", "--config", type=Path, metavar="FILE", help="a configuration, .toml or .json")
+    add("--network-id", metavar="ID", help="only nodes of the same network become peers")
+    add("--name", metavar="NAME", help="what this node is called")
+    add("--heartbeat-interval", type=float, metavar="S", help="seconds between heartbeats")
+    add("--connection-timeout", type=float, metavar="S", help="a peer silent this long is gone")
+    add(
+        "--enable-discovery",
+        type=_boolean,
+        metavar="true|false",
+        help="look for nodes on this machine and its networks",
+    )
+    add("--STUN", "--stun", dest="stun", action="store_true", help="serve STUN")
+    add("--relay", action="store_true", help="relay for peers that cannot reach each other")
+    add(
+        "--join",
+        action="append",
+        metavar="HOST:PORT",
+        help="connect to this node, and keep connected; may be given several times",
+    )
+    add("--no-ui", action="store_true", help="no screen: log to standard error")
+    levels = parser.add_mutually_exclusive_group()
+    for level in LEVELS:
+        levels.add_argument(
+            f"--{level}",
+            dest="level",
+            action="store_const",
+            const=level.lower(),
+            help=f"log {level} and above" if level != "ERROR" else "log errors only",
+        )
+    add("--check-config", action="store_true", help="check the configuration, and exit")
+    add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
+    add("--version", action="version", version=f"p2ptui {VERSION}")
+    add("command", nargs="?", help=argparse.SUPPRESS)
+    return parser
+
+
+_OPTION_PATHS: Final[Mapping[str, str]] = {
+    "address": "server.address",
+    "max_connections": "server.max_connections",
+    "network_id": "server.network_id",
+    "name": "server.name",
+    "heartbeat_interval": "server.heartbeat_interval",
+    "connection_timeout": "server.connection_timeout",
+    "enable_discovery": "server.enable_discovery",
+    "join": "server.join",
+    "level": "logging.level",
+}
+"""Where each argument stands in the configuration."""
+
+
+def _run_node(arguments: Sequence[str]) -> int:
+    parser = _node_parser()
+    options = parser.parse_args(arguments)
+    if options.command is not None:
+        near = difflib.get_close_matches(options.command, COMMANDS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        parser.error(f"unknown command {options.command!r}{hint}")
+    overrides: dict[str, object] = {
+        path: value
+        for name, path in _OPTION_PATHS.items()
+        if (value := getattr(options, name)) is not None
+    }
+    if options.stun:
+        overrides["stun_server.enable"] = True
+    if options.relay:
+        overrides["traffic_forwarding.allow_symmetric_nat_relay"] = True
+
+    from p2ptui.config.load import load_config
+
+    config = load_config(options.config, os.environ, overrides)
+    if options.print_config:
+        from p2ptui.config.render import render_config
+
+        print(render_config(config), end="")
+        return EXIT_OK
+    if options.check_config:
+        from p2ptui.config import config_warnings
+
+        for warning in config_warnings(config):
+            print(f"p2ptui: {warning}", file=sys.stderr)
+        print("the configuration is valid")
+        return EXIT_OK
+    if not options.no_ui:
+        print("the screen is not available yet; running without it", file=sys.stderr)
+
+    from p2ptui.headless import run_headless
+
+    return run_headless(config)

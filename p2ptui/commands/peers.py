@@ -1,0 +1,93 @@
+"""List the nodes that a server knows."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from p2ptui.commands import CommandParser, positive_seconds
+from p2ptui.commands.session import (
+    DEFAULT_TIMEOUT_S,
+    command_config,
+    open_node,
+    print_json,
+    read_address,
+)
+from p2ptui.core.events import NodeList
+from p2ptui.errors import RemoteError
+from p2ptui.io.resolve import resolve
+from p2ptui.node import PeerView
+from p2ptui.text import printable
+from p2ptui.wire.address import format_address
+from p2ptui.wire.message import NodeInfo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui peers` takes."""
+    parser.add_argument("server", metavar="HOST:PORT", help="the server to ask")
+    parser.add_argument(
+        "--timeout",
+        type=positive_seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="seconds to wait for the list (10)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+async def run(
+    options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]
+) -> int:
+    """Ask, and print."""
+    config = command_config(options, environ)
+    server = await resolve(read_address(options.server, parser))
+    async with open_node(config, server) as node:
+        peer = await node.connect(server, options.timeout)
+        listed = await node.list_nodes(peer, options.timeout)
+        others = [entry for entry in listed.nodes if entry.node_id != node.id]
+        if options.json:
+            print_json(_report(peer, others))
+        else:
+            _print_table(peer, others)
+    return _judge(listed)
+
+
+def _judge(listed: NodeList) -> int:
+    if listed.complete:
+        return 0
+    if not listed.nodes:
+        raise RemoteError("the server did not send its list in time")
+    raise RemoteError(f"the list is incomplete: {len(listed.nodes)} nodes came in time")
+
+
+def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
+    public = peer.public_address
+    return {
+        "server": msgspec.to_builtins(peer.info),
+        "public_address": None if public is None else format_address(public),
+        "nodes": [msgspec.to_builtins(node) for node in nodes],
+    }
+
+
+def _print_table(peer: PeerView, nodes: list[NodeInfo]) -> None:
+    public = peer.public_address
+    seen = "" if public is None else f", which sees you at {format_address(public)}"
+    print(f"{printable(peer.name, 64)} ({peer.node_id}) at {format_address(peer.address)}{seen}")
+    if not nodes:
+        print("no other nodes")
+        return
+    rows = [("NAME", "ID", "ADDRESS", "VERSION")]
+    rows += [
+        (
+            printable(node.name, 32),
+            node.id,
+            printable(node.listen_addr, 64),
+            printable(node.version, 16),
+        )
+        for node in nodes
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())

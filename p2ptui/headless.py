@@ -1,0 +1,209 @@
+"""A node without a screen: it logs what happens, counts, and leaves politely."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from p2ptui.config import Config, config_warnings, unavailable_options
+from p2ptui.core.admission import TokenBucket
+from p2ptui.core.events import (
+    DataReceived,
+    ErrorReceived,
+    Event,
+    EventsDropped,
+    MessageTraced,
+    PeerIntroduced,
+    PeersDiscovered,
+    PeerStatus,
+    PeerStatusChanged,
+    RelayDataReceived,
+)
+from p2ptui.logs import TRACE, configure_logging, shutdown_logging
+from p2ptui.node import Node, Stats
+from p2ptui.text import printable
+from p2ptui.wire.address import format_address
+
+log = logging.getLogger("p2ptui.headless")
+
+PEER_LINES_PER_SECOND: Final = 20
+"""Lines about peers that come and go: a flood of handshakes must not become one of the log."""
+
+_SHORT_ID: Final = 8
+
+_EXIT_BY_SIGNAL: Final = 128
+"""A second signal ends the process at once, with the exit code that shells expect."""
+
+
+def run_headless(config: Config) -> int:
+    """Run a node until SIGINT or SIGTERM.
+
+    Args:
+        config: Every option.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        ConfigError: The log file cannot be opened.
+        P2PError: The node cannot start, or its machinery failed.
+    """
+    configure_logging(config.logging, verbose=config.server.verbose_logging)
+    try:
+        return _event_loop()(_serve(config))
+    finally:
+        shutdown_logging()
+
+
+def _event_loop() -> Callable[[Coroutine[Any, Any, int]], int]:
+    # uvloop makes a datagram a third cheaper; the node runs without it.
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+async def _serve(config: Config) -> int:
+    stopping = asyncio.Event()
+    _handle_signals(stopping)
+    for warning in config_warnings(config):
+        log.warning("%s", warning)
+    if missing := unavailable_options(config):
+        log.warning("not available yet, ignored: %s", ", ".join(missing))
+    async with Node(config) as node:
+        info = node.info
+        log.info(
+            "%s is listening on %s, network %s, id %s",
+            info.name,
+            format_address(node.address),
+            info.network_id,
+            info.id,
+        )
+        node.trace(enabled=log.isEnabledFor(logging.DEBUG))
+        waiting = [
+            asyncio.ensure_future(work)
+            for work in (
+                stopping.wait(),
+                node.wait_failed(),
+                _log_events(node),
+                _log_stats(node, config.server.stats_interval),
+            )
+        ]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+        log.info("shutting down: %d peers", node.stats().connected)
+    log.info("stopped")
+    return 0
+
+
+def _handle_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if stopping.is_set():
+            os._exit(_EXIT_BY_SIGNAL + number)
+        log.info("%s: saying goodbye; once more ends at once", signal.Signals(number).name)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop, number)
+        except NotImplementedError:  # Windows: its loops know no signals
+            signal.signal(number, lambda n, _frame: loop.call_soon_threadsafe(stop, n))
+
+
+async def _log_stats(node: Node, interval_s: float) -> None:
+    if not interval_s:
+        await asyncio.get_running_loop().create_future()
+    while True:
+        await asyncio.sleep(interval_s)
+        log.info("%s", stats_line(node.stats()))
+
+
+def stats_line(stats: Stats) -> str:
+    """The numbers of a node in one line."""
+    drops = sum(stats.drops.values()) + stats.socket.dropped_in + stats.socket.dropped_out
+    return (
+        f"up {stats.uptime_s:.0f} s, {stats.connected} peers,"
+        f" in {stats.datagrams_in} datagrams / {stats.bytes_in} bytes,"
+        f" out {stats.datagrams_out} / {stats.bytes_out},"
+        f" delivered {stats.delivered}, forwarded {stats.forwarded}, relayed {stats.relayed},"
+        f" sent again {stats.retransmissions}, duplicates {stats.duplicates}, dropped {drops}"
+    )
+
+
+async def _log_events(node: Node) -> None:
+    events = node.events()
+    loop = asyncio.get_running_loop()
+    bucket = TokenBucket(PEER_LINES_PER_SECOND, loop.time())
+    untold = 0
+    async for event in events:
+        if not isinstance(event, PeerStatusChanged | PeerIntroduced | ErrorReceived):
+            _log_event(event)
+        elif bucket.take(loop.time()):
+            if untold:
+                log.info("%d more changes of peers were not logged", untold)
+                untold = 0
+            _log_event(event)
+        else:
+            untold += 1
+
+
+def _log_event(event: Event) -> None:
+    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only."""
+    match event:
+        case PeerStatusChanged():
+            _log_status(event)
+        case PeerIntroduced():
+            where = format_address(event.address)
+            log.info("introduced to %s at %s", event.node_id[:_SHORT_ID], where)
+        case ErrorReceived():
+            where = format_address(event.address)
+            log.warning("%s reports: %s", where, printable(event.text))
+        case DataReceived():
+            log.debug(
+                "data from %s by %s path: %s",
+                event.node_id[:_SHORT_ID],
+                event.path.value,
+                printable(str(event.payload)),
+            )
+        case RelayDataReceived():
+            log.debug("%d bytes relayed from %s", len(event.data), event.node_id[:_SHORT_ID])
+        case PeersDiscovered():
+            log.debug("%d nodes listed, %d left", len(event.joined), len(event.left))
+        case MessageTraced():
+            _log_message(event)
+        case EventsDropped():
+            log.warning("%d events were not logged: there were too many", event.count)
+        case _:
+            pass
+
+
+def _log_status(event: PeerStatusChanged) -> None:
+    where = format_address(event.address)
+    who = f"{printable(event.name, 64)} ({(event.node_id or 'unknown')[:_SHORT_ID]}) at {where}"
+    if event.status is PeerStatus.AUTHENTICATED:
+        log.info("connected: %s", who)
+    elif event.status is PeerStatus.DISCONNECTED:
+        log.info("disconnected: %s: %s", who, printable(event.reason or ""))
+    elif event.status is PeerStatus.FAILED:
+        log.info("failed: %s: %s", where, printable(event.reason or ""))
+    else:
+        log.debug("%s: %s", event.status.value, where)
+
+
+def _log_message(event: MessageTraced) -> None:
+    where = format_address(event.address)
+    kind = printable(event.message_type, 64)
+    log.debug("%s %s %s, %d bytes", event.direction.value, where, kind, event.size_bytes)
+    if log.isEnabledFor(TRACE):
+        with contextlib.suppress(UnicodeDecodeError):
+            log.log(TRACE, "%s", printable(event.data.decode(), 2000))
