@@ -17,7 +17,7 @@ WARNED_ABOUT = {"security.enable_authentication"}
 READ = {
     node.attr
     for path in PACKAGE.rglob("*.py")
-    if not path.name.startswith("config")
+    if path.relative_to(PACKAGE).parts[0] != "config"
     for node in ast.walk(ast.parse(path.read_text("utf-8")))
     if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
 }

@@ -92,10 +92,12 @@ class Option:
 
     @property
     def section(self) -> str:
+        """Its section: `server`."""
         return self.path.rpartition(".")[0]
 
     @property
     def name(self) -> str:
+        """Its key there: `max_connections`."""
         return self.path.rpartition(".")[2]
 
     @property

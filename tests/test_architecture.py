@@ -1,0 +1,105 @@
+"""The house keeps its plan: floors, small modules, owned tasks, the documented commands."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "p2ptui").rglob("*.py"))
+MAX_LINES = 400
+
+ids = [str(path.relative_to(ROOT)) for path in MODULES]
+
+
+def test_imports_point_down_only() -> None:
+    tool = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run(
+        [tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_module_has_one_idea_and_says_it(path: Path) -> None:
+    source = path.read_text("utf-8")
+    assert len(source.splitlines()) <= MAX_LINES
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring
+    assert docstring.splitlines()[0].strip()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_every_public_thing_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    bare: list[str] = []
+
+    def visit(node: ast.AST, inside: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                if child.name.startswith("_"):
+                    continue
+                name = f"{inside}{child.name}"
+                if ast.get_docstring(child) is None:
+                    bare.append(name)
+                if isinstance(child, ast.ClassDef):
+                    visit(child, f"{name}.")
+
+    visit(tree, "")
+    assert not bare
+
+
+def test_no_background_task_is_without_an_owner() -> None:
+    owners = {"p2ptui/node/runtime.py", "p2ptui/commands/ping.py"}
+    users = {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if "create_task(" in path.read_text("utf-8")
+    }
+    assert users <= owners
+
+
+def test_the_top_level_holds_what_it_should() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    names = {line.split("/")[0] for line in tracked.stdout.splitlines()}
+    allowed = {
+        "pyproject.toml",
+        "README.md",
+        "p2ptui",
+        "tests",
+        "screenshots",
+        "config_example.toml",
+        "docs",
+        "CHANGELOG.md",
+        "LICENSE",
+    }
+    assert {name for name in names if not name.startswith(".")} <= allowed
+
+
+def test_ci_runs_the_test_command_of_readme_literally() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (command,) = [block.strip() for block in blocks if "-m pytest" in block]
+    assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+
+
+def test_the_package_says_which_dependencies_it_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = {re.split(r"[>=<;\[ ]", line)[0] for line in project["dependencies"]}
+    assert names == {
+        "asyncio-dgram",
+        "ifaddr",
+        "msgspec",
+        "platformdirs",
+        "rich",
+        "textual",
+        "tomli",
+        "uvloop",
+    }
