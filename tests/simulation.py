@@ -100,25 +100,92 @@ class Host:
 
 
 class Puppet:
-    """An address played by the test: what it receives is kept, what it sends is up to it."""
+    """An address played by the test: what it receives is kept, what it sends is up to it.
 
-    def __init__(self, world: "World", address: Address) -> None:
+    It answers Pings with `null`, as every deployed client does, unless told otherwise; those
+    are not kept.
+    """
+
+    def __init__(self, world: "World", address: Address, node_id: str) -> None:
         self.world = world
         self.address = address
+        self.id = node_id
+        self.answers_pings = True
         self.inbox: deque[bytes] = deque()
+        self.bytes_received = 0
+        self.bytes_sent = 0
 
-    def receive(self, data: bytes, _source: Address) -> None:
-        self.inbox.append(data)
+    def receive(self, data: bytes, source: Address) -> None:
+        self.bytes_received += len(data)
+        if self.answers_pings and b'"message_type":"Ping"' in data:
+            self._transmit(json.dumps(self.message("Pong")).encode(), source)
+        else:
+            self.inbox.append(data)
 
     def settle(self) -> None:
         pass
 
-    def send(self, message: dict[str, Any] | str | bytes, to: Host) -> int:
+    def message(self, kind: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
+        """A message as deployed clients write it: every key is there, the number is always 1."""
+        return {
+            "id": self.world.message_id(),
+            "message_type": kind,
+            "timestamp": UNIX_START,
+            "payload": payload,
+            "sender_addr": None,
+            "sequence_number": 1,
+            "requires_ack": False,
+            "ack_for": None,
+        } | fields
+
+    def spec_message(self, kind: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
+        """The same without `sender_addr`, which only deployed programs write."""
+        message = self.message(kind, payload, **fields)
+        del message["sender_addr"]
+        return message
+
+    def handshake_request(self, **changes: Any) -> dict[str, Any]:
+        """What a deployed client opens with; a change to None takes the key away."""
+        payload = {
+            "id": self.id,
+            "name": "puppet",
+            "version": "0.3.0",
+            "listen_addr": format_address(self.address),
+            "capabilities": ["handshake", "discovery", "data_transfer"],
+            "metadata": {},
+            "network_id": "p2p_default",
+        } | changes
+        payload = {key: value for key, value in payload.items() if value is not None}
+        return self.message("HandshakeRequest", payload, requires_ack=True)
+
+    def join(self, server: Host, **changes: Any) -> list[dict[str, Any]]:
+        """Shake hands with a node; what came back within a second."""
+        self.send(self.handshake_request(**changes), server)
+        self.world.run_for(1)
+        return self.take()
+
+    def send(self, message: dict[str, Any] | str | bytes, to: "Host | Address") -> int:
         """Send; returns the bytes sent."""
         if isinstance(message, dict):
             message = json.dumps(message)
         data = message.encode() if isinstance(message, str) else message
-        self.world.network.send(data, self.address, to.address, self.world.now)
+        return self._transmit(data, to if isinstance(to, tuple) else to.address)
+
+    def say(self, kind: str, payload: Any, to: Host, **fields: Any) -> dict[str, Any]:
+        """Send a message as deployed clients write it; returns it."""
+        message = self.message(kind, payload, **fields)
+        self.send(message, to)
+        return message
+
+    def ask(self, kind: str, payload: Any, of: Host, **fields: Any) -> list[dict[str, Any]]:
+        """Send a message; what came back within a second."""
+        self.say(kind, payload, of, **fields)
+        self.world.run_for(1)
+        return self.take()
+
+    def _transmit(self, data: bytes, to: Address) -> int:
+        self.bytes_sent += len(data)
+        self.world.network.send(data, self.address, to, self.world.now)
         return len(data)
 
     def take(self) -> list[dict[str, Any]]:
@@ -140,7 +207,10 @@ class World:
         self.now = 1000.0
         self.network = MemoryNetwork(seed=seed, **link)
         self.hosts: dict[Address, Host | Puppet] = {}
+        self._nodes: dict[Address, Host] = {}
         self._next_host = 1
+        self._next_node = 0
+        self._next_message = 0
 
     def address(self, port: int = 8080) -> Address:
         self._next_host += 1
@@ -155,21 +225,28 @@ class World:
         options.setdefault("name", f"node-{len(self.hosts) + 1}")
         config = Config().with_options(**options)
         host = Host(self, address, config, node_id or self.node_id())
-        self.hosts[address] = host
+        self.hosts[address] = self._nodes[address] = host
         return host
 
-    def puppet(self, address: Address | None = None) -> Puppet:
-        puppet = Puppet(self, self.network.attach(address or self.address()))
+    def puppet(self, address: Address | None = None, node_id: str | None = None) -> Puppet:
+        address = self.network.attach(address or self.address())
+        puppet = Puppet(self, address, node_id or self.node_id())
         self.hosts[puppet.address] = puppet
         return puppet
 
     def node_id(self) -> str:
-        return f"{len(self.hosts) + 1:08x}-0000-4000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
+        self._next_node += 1
+        return f"{self._next_node:08x}-0000-4000-8000-{self.seed & 0xFFFFFFFFFFFF:012x}"
+
+    def message_id(self) -> str:
+        self._next_message += 1
+        return f"{self._next_message:08x}-feed-4000-8000-000000000000"
 
     def remove(self, host: Host | Puppet) -> None:
         """Take a host away without a word, as a crash does."""
         self.network.detach(host.address)
         del self.hosts[host.address]
+        self._nodes.pop(host.address, None)
 
     def run_until(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Move time until the condition holds; fails if it does not in time (seconds)."""
@@ -185,12 +262,10 @@ class World:
             pass
 
     def _step(self, end: float) -> bool:
-        for host in list(self.hosts.values()):
-            host.settle()
-        times = [self.network.next_delivery()]
-        times += [
-            host.endpoint.next_timeout() for host in self.hosts.values() if isinstance(host, Host)
-        ]
+        nodes = list(self._nodes.values())
+        for node in nodes:
+            node.settle()
+        times = [self.network.next_delivery(), *(node.endpoint.next_timeout() for node in nodes)]
         due = min((time for time in times if time is not None), default=end)
         if due >= end:
             self.now = end
@@ -201,10 +276,9 @@ class World:
             if receiver is not None:
                 receiver.receive(data, source)
                 receiver.settle()
-        for host in list(self.hosts.values()):
-            if isinstance(host, Host):
-                timeout = host.endpoint.next_timeout()
-                if timeout is not None and timeout <= self.now:
-                    host.endpoint.handle_timeout(self.now)
-                host.settle()
+        for node in self._nodes.values():
+            timeout = node.endpoint.next_timeout()
+            if timeout is not None and timeout <= self.now:
+                node.endpoint.handle_timeout(self.now)
+            node.settle()
         return True

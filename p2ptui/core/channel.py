@@ -11,16 +11,26 @@ from p2ptui.wire.message import Envelope
 class Channel:
     """What is under way to a peer, and what has come from it, in one session.
 
-    A new session gets a new channel: its windows start afresh.
+    A new session gets a new channel: its windows start afresh. Of the one before it only the
+    numbers are remembered, so that what arrives late is not delivered a second time.
 
     Args:
         config: The node's configuration.
         first_sequence: Random start of this side's numbering.
         reassembly_budget: Shared by all peers.
         rtt: The estimator of an earlier session over the same path, if there was one.
+        earlier: The numbers received in that session.
     """
 
-    __slots__ = ("_reliable_ids", "_unreliable_ids", "reassembly", "rtt", "sender", "sequences")
+    __slots__ = (
+        "_earlier",
+        "_reliable_ids",
+        "_unreliable_ids",
+        "reassembly",
+        "rtt",
+        "sender",
+        "sequences",
+    )
 
     def __init__(
         self,
@@ -28,8 +38,10 @@ class Channel:
         first_sequence: int,
         reassembly_budget: ReassemblyBudget,
         rtt: RttEstimator | None = None,
+        earlier: ReceivedSequences | None = None,
     ) -> None:
         options = config.reliability
+        self._earlier = earlier
         self.rtt = rtt or RttEstimator(
             options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
         )
@@ -58,8 +70,11 @@ class Channel:
         """
         if not message.requires_ack:
             return self._unreliable_ids.add(message.id)
-        if numbered and message.sequence_number is not None:
-            return self.sequences.add(message.sequence_number, now)
+        number = message.sequence_number
+        if numbered and number is not None:
+            for sequences in (self.sequences, self._earlier):
+                if sequences is not None and sequences.covers(number):
+                    return sequences.add(number, now)
         return self._reliable_ids.add(message.id)
 
     def next_timeout(self, now: float) -> float | None:

@@ -72,8 +72,11 @@ class CongestionWindow:
             self._next_send = max(self._next_send, earliest) + size / rate
 
     def handle_acked(self, size: int) -> None:
-        """Count `size` bytes as arrived; the window grows."""
+        """Count `size` bytes as arrived; the window grows if it was in use (RFC 9002, 7.8)."""
+        in_use = self.in_flight * 2 >= self.window
         self.in_flight = max(self.in_flight - size, 0)
+        if not in_use:
+            return
         if self.window < self._threshold:
             self.window += size
         else:

@@ -14,7 +14,14 @@ from p2ptui.core.routing import Origin, Routing
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload
-from p2ptui.wire.message import DataKeys, Envelope, MessageType, RoutedPayload, RoutesPayload
+from p2ptui.wire.message import (
+    Capability,
+    DataKeys,
+    Envelope,
+    MessageType,
+    RoutedPayload,
+    RoutesPayload,
+)
 
 _GET_ROUTES = b'"get_routes"'
 
@@ -114,7 +121,9 @@ class DataService:
 
     def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
         echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))
-        if not message.requires_ack:
+        # To whoever may never prove its address the echo goes once, within what that allows.
+        surely = peer.proved or Capability.RETRANSMIT in peer.capabilities
+        if not (message.requires_ack and surely and peer.is_expected_to_ack):
             self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
             return
         try:

@@ -5,11 +5,11 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.peers import Dialect, OutstandingPing, Peer
+from p2ptui.core.peers import Peer
+from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
-from p2ptui.errors import MessageTooLargeError
+from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.frames import encode_fragment_ack
 from p2ptui.wire.message import (
@@ -34,7 +34,12 @@ CHALLENGES: Final = 5
 """And so often in a row, while something waits for it."""
 
 MAX_DEFERRED: Final = 16
-"""Messages that wait for an unproved peer to prove itself."""
+MAX_DEFERRED_BYTES: Final = 64 * 1024
+"""Messages that wait for an unproved peer to prove itself, and their bytes."""
+
+PING_BYTES: Final = 168
+"""A Ping with `null`, at most. This much of what an unproved peer may be sent is kept for one: a
+silent client that hears of others must still be asked whether it is there."""
 
 
 class Delivery:
@@ -83,6 +88,33 @@ class Delivery:
         *,
         ack_for: int | str | None = None,
         budgeted: bool = True,
+        payer: Peer | None = None,
+    ) -> bool:
+        """Send a message that needs no Ack; see `send_once` for what it takes.
+
+        Returns:
+            Whether it left, or is on its way, or waits for the peer's proof of its address.
+        """
+        try:
+            return self.send_once(
+                peer, kind, payload, now, ack_for=ack_for, budgeted=budgeted, payer=payer
+            )
+        except MessageTooLargeError:
+            self._state.counters.drop("message_too_large")
+        except QueueFullError:
+            self._state.counters.drop("queue_full")
+        return False
+
+    def send_once(
+        self,
+        peer: Peer,
+        kind: str,
+        payload: Raw,
+        now: float,
+        *,
+        ack_for: int | str | None = None,
+        budgeted: bool = True,
+        payer: Peer | None = None,
     ) -> bool:
         """Send a message that needs no Ack.
 
@@ -94,31 +126,25 @@ class Delivery:
             ack_for: What it acknowledges.
             budgeted: Whether it counts against what an unproved peer may be sent; False for
                 what the user of this node asked for.
+            payer: The peer that caused it, if another: then it counts against what that one
+                may be sent.
 
         Returns:
-            Whether it left (or is on its way in fragments).
+            As `send`; never False for what is not budgeted.
+
+        Raises:
+            MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
+            QueueFullError: It needs fragments, and too much is already waiting for this peer.
         """
         _, data = self.build(kind, payload, now, ack_for=ack_for)
-        if len(data) <= self._state.config.server.datagram_budget:
-            return self.transmit(peer, data, kind, now, budgeted=budgeted)
-        if len(data) > self._state.config.server.max_message_size:
-            self._state.counters.drop("message_too_large")
-            return False
-        if peer.understands(Capability.FRAGMENTS):
-            if peer.channel.sender.queued_bytes + len(data) > self.max_queued_bytes:
-                self._state.counters.drop("queue_full")
-                return False
+        self.check_size(peer, len(data))
+        if (
+            len(data) > self._state.config.server.datagram_budget
+            and Capability.FRAGMENTS in peer.capabilities
+        ):
             self.send_reliable(peer, kind, payload, now)
             return True
-        if len(data) > MAX_DATAGRAM_BYTES:
-            self._state.counters.drop("message_too_large")
-            return False
-        return self.transmit(peer, data, kind, now, budgeted=budgeted)
-
-    @property
-    def max_queued_bytes(self) -> int:
-        """What may wait for one peer, bytes."""
-        return self._state.config.reliability.max_queued_bytes
+        return self.transmit(peer, data, kind, now, budgeted=budgeted, payer=payer)
 
     def send_reliable(
         self, peer: Peer, kind: str, payload: Raw, now: float, token: int | None = None
@@ -133,65 +159,88 @@ class Delivery:
             QueueFullError: Too much is already waiting for this peer.
         """
         sender = peer.channel.sender
-        sender.check_room(len(payload))
+        self.check_size(peer, len(payload))
         # The number is taken only when the message is: a refused one leaves no hole.
         sequence = sender.next_sequence
         message_id, data = self.build(
             kind, payload, now, sequence_number=sequence, requires_ack=True
         )
-        self._check_size(peer, len(data))
-        if peer.dialect is Dialect.REFERENCE and not peer.acks:
+        self.check_size(peer, len(data))
+        if not peer.is_expected_to_ack:
             sender.take_sequence()
-            self.transmit(peer, data, kind, now, budgeted=False)
+            # What a call of the user waits for leaves at once; what answers the peer is budgeted.
+            self.transmit(peer, data, kind, now, budgeted=token is None)
             result = SendResult(
                 SendStatus.UNCONFIRMED, 1, None, len(data), "the peer never acknowledges"
             )
             self._state.finish(token, result)
             return
-        sender.submit(OutgoingMessage(sequence, message_id, data, token), now)
+        whole = Capability.FRAGMENTS not in peer.capabilities
+        sender.submit(OutgoingMessage(sequence, message_id, data, token, whole))
         self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
 
-    def _check_size(self, peer: Peer, size: int) -> None:
+    def check_size(self, peer: Peer, size: int) -> None:
+        """Whether a message of `size` bytes can reach a peer at all.
+
+        Raises:
+            MessageTooLargeError: It cannot.
+        """
         limit = self._state.config.server.max_message_size
         if size > limit:
             raise MessageTooLargeError(
                 f"the message is {size} bytes, the limit is {limit} (max_message_size);"
                 " send it in parts"
             )
-        if size > MAX_DATAGRAM_BYTES and not peer.understands(Capability.FRAGMENTS):
+        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.capabilities:
             raise MessageTooLargeError(
                 f"the message is {size} bytes, and this peer takes single datagrams of at most"
                 f" {MAX_DATAGRAM_BYTES}; send it in parts"
             )
 
     def transmit(
-        self, peer: Peer, data: bytes, kind: str, now: float, *, budgeted: bool = True
+        self,
+        peer: Peer,
+        data: bytes,
+        kind: str,
+        now: float,
+        *,
+        budgeted: bool = True,
+        payer: Peer | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if budgeted and not peer.may_receive(len(data)):
+        if payer is None or not self.has_room(payer, len(data)):
+            payer = peer
+        if budgeted and not self.has_room(payer, len(data)):
             return self._defer(peer, data, now)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
-        self.transmit_frame(peer, data)
+        self.transmit_frame(peer, data, payer)
         self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
         return True
 
+    @staticmethod
+    def has_room(peer: Peer, size: int) -> bool:
+        """Whether a peer may be sent `size` more bytes, and a Ping after them."""
+        return peer.may_receive(size + PING_BYTES)
+
     def _defer(self, peer: Peer, data: bytes, now: float) -> bool:
-        if len(peer.deferred) >= MAX_DEFERRED:
+        waiting = sum(map(len, peer.deferred))
+        if len(peer.deferred) >= MAX_DEFERRED or waiting + len(data) > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")
             return False
         peer.deferred.append(data)
-        self.challenge(peer, now)
         if len(peer.deferred) == 1:
             self._insist(peer, CHALLENGES, now)
+        else:
+            self.challenge(peer, now)
         return True
 
     def _insist(self, peer: Peer, left: int, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
-        if left and peer.deferred and peer.is_authenticated:
+        if left and peer.deferred:
             self.challenge(peer, now)
             self._state.timers.schedule(
                 now + CHALLENGE_INTERVAL_S, lambda at: self._insist(peer, left - 1, at)
@@ -199,12 +248,13 @@ class Delivery:
 
     def release(self, peer: Peer) -> None:
         """Send what was deferred, as far as it may go now."""
-        while peer.deferred and peer.may_receive(len(peer.deferred[0])):
+        while peer.deferred and self.has_room(peer, len(peer.deferred[0])):
             self.transmit_frame(peer, peer.deferred.popleft())
 
-    def transmit_frame(self, peer: Peer, data: bytes) -> None:
+    def transmit_frame(self, peer: Peer, data: bytes, payer: Peer | None = None) -> None:
         """Put a datagram on the wire that is no message of its own."""
         peer.bytes_out += len(data)
+        (payer or peer).credit -= len(data)
         self._state.put_datagram(data, peer.address)
 
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
@@ -212,42 +262,34 @@ class Delivery:
         key = message.id if message.speaks_reference else message.sequence_number
         self.send(peer, MessageType.ACK, NULL, now, ack_for=key)
 
-    def ping(
-        self,
-        peer: Peer,
-        now: float,
-        token: int | None = None,
-        timer: Timer | None = None,
-        *,
-        budgeted: bool = True,
-    ) -> bool:
-        """Send a Ping whose Pong can be recognised; whether it left.
+    def ping(self, peer: Peer, now: float) -> None:
+        """Ask whether a peer is there, if it may be sent that."""
+        if peer.proved:
+            self.send_ping(peer, now)
+        elif peer.may_receive(PING_BYTES):
+            # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
+            _, data = self.build(MessageType.PING, NULL, now)
+            self._transmit_ping(peer, self._state.ids.nonce(), data, now)
 
-        Args:
-            peer: To whom.
-            now: The time, seconds.
-            token: The call that waits for it.
-            timer: What ends that call if no Pong comes.
-            budgeted: See `send`.
-        """
-        nonce = self._state.ids.nonce()
-        payload = encode_payload(PingPayload(nonce))
-        if not self.send(peer, MessageType.PING, payload, now, budgeted=budgeted):
-            return False
+    def send_ping(self, peer: Peer, now: float) -> OutstandingPing:
+        """Send a Ping whose Pong can be recognised, whatever an unproved peer may be sent."""
+        nonce, data = self.build_ping(now)
+        return self._transmit_ping(peer, nonce, data, now)
+
+    def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
+        self.transmit(peer, data, MessageType.PING, now, budgeted=False)
         peer.last_ping_sent = now
-        peer.pings[nonce] = OutstandingPing(now, token, timer)
-        if len(peer.pings) > MAX_OUTSTANDING_PINGS:
-            peer.pings.popitem(last=False)
-        return True
+        return peer.pings.add(nonce, MAX_OUTSTANDING_PINGS, now)
+
+    def build_ping(self, now: float) -> tuple[str, bytes]:
+        """Make a Ping: its nonce and its bytes."""
+        nonce = self._state.ids.nonce()
+        _, data = self.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
+        return nonce, data
 
     def challenge(self, peer: Peer, now: float) -> None:
         """Give an unproved peer the chance to prove itself."""
-        size_of_a_ping = 256
-        if (
-            not peer.proved
-            and now - peer.last_ping_sent >= CHALLENGE_INTERVAL_S
-            and peer.may_receive(size_of_a_ping)
-        ):
+        if not peer.proved and now - peer.last_ping_sent >= CHALLENGE_INTERVAL_S:
             self.ping(peer, now)
 
     def prove(self, peer: Peer, now: float) -> None:

@@ -1,6 +1,5 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -8,7 +7,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.core.delivery import Delivery
+from p2ptui.core.delivery import PING_BYTES, Delivery
 from p2ptui.core.events import PeersDiscovered
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.lifecycle import Lifecycle
@@ -18,6 +17,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
     DiscoveryUpdatePayload,
@@ -55,14 +55,27 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
     return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
-@dataclass(slots=True)
-class _Update:
+def _fitting(entries: list[PeerInfo], room: int) -> list[bytes]:
+    """As many of the first entries, encoded, as fit `room` bytes when they are joined."""
+    page: list[bytes] = []
+    for entry in entries:
+        raw = bytes(encode_payload(entry))
+        room -= len(raw) + 1
+        if room < -1:
+            break
+        page.append(raw)
+    return page
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """Who joined and who left, with the payloads that tell it to whoever is not among them."""
+
     joined: list[PeerInfo]
     left: list[str]
-    recipients: deque[str]
-    full_list: list[Raw]
-    full_delta: list[Raw]
     ids: frozenset[str]
+    lists: list[Raw]
+    deltas: list[Raw]
 
 
 class Discovery:
@@ -85,7 +98,7 @@ class Discovery:
         self._left: dict[str, None] = {}
         self._changed_at = 0.0
         self._timer: Timer | None = None
-        self._update: _Update | None = None
+        self._update: Iterator[tuple[Peer, str, Raw]] | None = None
         self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float], None]] = []
         """Called with what a peer lists."""
         self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
@@ -164,34 +177,45 @@ class Discovery:
         self._joined[peer.node_id] = None
         self._note_change(now)
         if peer.accepted:
-            recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
-            unix = self._state.unix(now)
-            entries = [
-                peer_info(other, now, unix)
-                for other in recent
-                if other is not peer and other.is_authenticated
-            ][:FIRST_PAGE_ENTRIES]
-            budget = self._first_page_budget(peer)
-            joined, _ = next(pages(iter(entries), budget))
-            if len(joined) > budget:
-                joined = b""
-            payload = Raw(frame_list(joined, 0, False))
-            if Capability.RETRANSMIT in peer.capabilities:
-                self._delivery.send_reliable(peer, MessageType.DISCOVERY_RESPONSE, payload, now)
-            else:
-                self._delivery.send(peer, MessageType.DISCOVERY_RESPONSE, payload, now)
+            self._push(peer, now)
 
-    def _first_page_budget(self, peer: Peer) -> int:
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
-        if peer.proved or Capability.RETRANSMIT in peer.capabilities:
-            return budget
-        return min(budget, 3 * peer.bytes_in - peer.bytes_out - ENVELOPE_BYTES)
+    def _push(self, peer: Peer, now: float) -> None:
+        """Send a newcomer the first page of the list: those heard of last."""
+        recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
+        unix = self._state.unix(now)
+        entries = [
+            peer_info(other, now, unix)
+            for other in recent
+            if other is not peer and other.is_authenticated
+        ][:FIRST_PAGE_ENTRIES]
+        room = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        page = Raw(frame_list(b",".join(_fitting(entries, room)), 0, False))
+        kind = MessageType.DISCOVERY_RESPONSE
+        if Capability.RETRANSMIT in peer.capabilities:
+            self._delivery.send_reliable(peer, kind, page, now)
+        elif peer.proved or not self._push_within_allowance(peer, entries, now):
+            self._delivery.send(peer, kind, page, now)
+
+    def _push_within_allowance(self, peer: Peer, entries: list[PeerInfo], now: float) -> bool:
+        """Send what an unproved newcomer may be sent of the list; whether that was all.
+
+        Many clients only ever look at this, so that one entry goes even where it leaves no
+        room for a Ping.
+        """
+        _, empty = self._delivery.build(MessageType.DISCOVERY_RESPONSE, Raw(b"[]"), now)
+        room = int(peer.allowance) - len(empty)
+        brief = [PeerInfo(entry.id, entry.addr, entry.last_seen) for entry in entries]
+        page = _fitting(brief, room - PING_BYTES) or _fitting(brief[:1], room)
+        payload = Raw(frame_list(b",".join(page), 0, False))
+        _, data = self._delivery.build(MessageType.DISCOVERY_RESPONSE, payload, now)
+        if not peer.may_receive(len(data)):
+            return False
+        self._delivery.transmit(peer, data, MessageType.DISCOVERY_RESPONSE, now, budgeted=False)
+        return len(page) == len(entries)
 
     def _handle_left(self, peer: Peer, now: float) -> None:
-        if peer.node_id in self._joined:
-            del self._joined[peer.node_id]
-        else:
-            self._left[peer.node_id] = None
+        self._joined.pop(peer.node_id, None)
+        self._left[peer.node_id] = None
         self._note_change(now)
 
     def _note_change(self, now: float) -> None:
@@ -230,14 +254,14 @@ class Discovery:
         recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]
         if len(recipients) > MAX_RECIPIENTS:
             recipients = self._state.rng.sample(recipients, MAX_RECIPIENTS)
-        self._update = _Update(
+        news = _News(
             joined=joined,
             left=left,
-            recipients=deque(recipients),
-            full_list=self._list_payloads(joined),
-            full_delta=self._delta_payloads(joined, left),
             ids=frozenset(entry.id for entry in joined),
+            lists=self._list_payloads(joined),
+            deltas=self._delta_payloads(joined, left),
         )
+        self._update = self._messages(news, recipients)
         self._tick(now)
 
     def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
@@ -252,34 +276,42 @@ class Discovery:
         went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
         return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]
 
+    def _messages(self, news: _News, recipients: list[str]) -> Iterator[tuple[Peer, str, Raw]]:
+        for node_id in recipients:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is None:
+                continue
+            joined = news.joined
+            is_named = node_id in news.ids
+            if is_named:
+                joined = [entry for entry in joined if entry.id != node_id]
+            if Capability.PEER_UPDATES in peer.capabilities:
+                payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
+                kind = MessageType.DISCOVERY_UPDATE
+            else:
+                payloads = self._list_payloads(joined) if is_named else news.lists
+                kind = MessageType.DISCOVERY_RESPONSE
+            for payload in payloads:
+                yield peer, kind, payload
+
     def _tick(self, now: float) -> None:
-        update = self._update
-        if update is None:
+        if self._update is None:
             return
-        for _ in range(min(MESSAGES_PER_TICK, len(update.recipients))):
-            peer = self._state.peers.authenticated(update.recipients.popleft())
-            if peer is not None:
-                self._tell(peer, update, now)
-        if update.recipients:
+        sent = 0
+        for peer, kind, payload in islice(self._update, MESSAGES_PER_TICK):
+            sent += 1
+            if peer.is_authenticated:
+                self._tell(peer, kind, payload, now)
+        if sent:
             self._state.timers.schedule(now + TICK_S, self._tick)
         else:
             self._update = None
 
-    def _tell(self, peer: Peer, update: _Update, now: float) -> None:
-        joined = update.joined
-        concerns_itself = peer.node_id in update.ids
-        if concerns_itself:
-            joined = [entry for entry in joined if entry.id != peer.node_id]
-        if Capability.PEER_UPDATES in peer.capabilities:
-            payloads = (
-                self._delta_payloads(joined, update.left) if concerns_itself else update.full_delta
-            )
-            for payload in payloads:
-                try:
-                    self._delivery.send_reliable(peer, MessageType.DISCOVERY_UPDATE, payload, now)
-                except LocalError:
-                    self._state.counters.drop("queue_full")
+    def _tell(self, peer: Peer, kind: str, payload: Raw, now: float) -> None:
+        if kind == MessageType.DISCOVERY_RESPONSE:
+            self._delivery.send(peer, kind, payload, now)
             return
-        payloads = self._list_payloads(joined) if concerns_itself else update.full_list
-        for payload in payloads:
-            self._delivery.send(peer, MessageType.DISCOVERY_RESPONSE, payload, now)
+        try:
+            self._delivery.send_reliable(peer, kind, payload, now)
+        except LocalError:
+            self._state.counters.drop("queue_full")

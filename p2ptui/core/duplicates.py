@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER
@@ -13,10 +14,18 @@ UNRELIABLE_IDS: Final = 256
 """Ids remembered of other messages: only the network doubles those, and soon."""
 
 MAX_MISSING: Final = 1024
-"""Sequence numbers remembered as not yet arrived; twice what a sender of ours keeps under way."""
+"""Sequence numbers remembered as not yet arrived, the latest ones. A sender of ours goes no
+further than this beyond the oldest number that it still tries to deliver, so none of those
+is ever forgotten, however long it takes."""
 
-MISSING_LIFETIME_S: Final = 120.0
-"""Longer than any sender of ours keeps trying: 6 tries of at most 8 s each, and transfers."""
+MAX_JUMP: Final = 2**16
+"""A number further than this from the latest is of another session: one that a sender of ours
+gave up before it was ever heard is nearer, and numbers start at random, so that a late message
+of an earlier session is so near once in 32,768 times."""
+
+REQUESTS_AT_ONCE: Final = 64
+REQUESTS_PAUSE_S: Final = 0.02
+"""3,200 requests a second: after a blackout not everything is asked for in one burst."""
 
 _MODULUS: Final = MAX_SEQUENCE_NUMBER + 1
 _HALF: Final = _MODULUS // 2
@@ -56,7 +65,6 @@ class RecentIds:
 
 @dataclass(slots=True)
 class _Gap:
-    since: float
     ask_at: float
     asked: int = 0
 
@@ -72,13 +80,16 @@ class ReceivedSequences:
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_highest", "_missing", "_reorder_wait_s", "_requests")
+    __slots__ = ("_ask_at", "_highest", "_missing", "_reorder_wait_s", "_requests")
 
     def __init__(self, reorder_wait_s: float, requests: int) -> None:
         self._reorder_wait_s = reorder_wait_s
         self._requests = requests
         self._highest: int | None = None
         self._missing: dict[int, _Gap] = {}
+        # Nothing is to be asked for before this time. It may be too early, when what was
+        # missing has come: to look at all numbers for each datagram would cost more.
+        self._ask_at: float | None = None
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -90,6 +101,12 @@ class ReceivedSequences:
         if self._highest is None:
             self._highest = sequence
 
+    def covers(self, sequence: int) -> bool:
+        """Whether `sequence` can be of this session: it has begun, and its numbers are near."""
+        if self._highest is None:
+            return False
+        return abs(sequence_distance(sequence, self._highest)) <= MAX_JUMP
+
     def add(self, sequence: int, now: float) -> bool:
         """Remember `sequence`; whether it is new."""
         if self._highest is None:
@@ -98,20 +115,21 @@ class ReceivedSequences:
         ahead = sequence_distance(sequence, self._highest)
         if ahead <= 0:
             return self._missing.pop(sequence, None) is not None
-        first = max(1, ahead - MAX_MISSING)
-        for step in range(first, ahead):
-            gap = _Gap(now, now + self._reorder_wait_s)
-            self._missing[(self._highest + step) % _MODULUS] = gap
+        if ahead > 1:
+            self._open_gap(self._highest, ahead, now)
         self._highest = sequence
-        while len(self._missing) > MAX_MISSING:
-            del self._missing[next(iter(self._missing))]
         return True
 
-    def is_new(self, sequence: int) -> bool:
-        """Whether `sequence` has not arrived before; nothing is remembered."""
-        if self._highest is None:
-            return True
-        return sequence_distance(sequence, self._highest) > 0 or sequence in self._missing
+    def _open_gap(self, highest: int, ahead: int, now: float) -> None:
+        first = max(1, ahead - MAX_MISSING)
+        excess = len(self._missing) + ahead - first - MAX_MISSING
+        if excess > 0:
+            for sequence in list(islice(self._missing, excess)):
+                del self._missing[sequence]
+        ask_at = now + self._reorder_wait_s
+        for step in range(first, ahead):
+            self._missing[(highest + step) % _MODULUS] = _Gap(ask_at)
+        self._ask_at = ask_at if self._ask_at is None else min(self._ask_at, ask_at)
 
     def give_up(self, sequence: int) -> None:
         """The peer no longer has `sequence`: it is not asked for again."""
@@ -123,27 +141,28 @@ class ReceivedSequences:
         """The message `sequence` is arriving in fragments: it is not lost before `until`."""
         gap = self._missing.get(sequence)
         if gap is not None:
-            gap.since = max(gap.since, until)
             gap.ask_at = max(gap.ask_at, until)
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
         """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
         wanted: list[int] = []
-        expired: list[int] = []
+        later: list[float] = []
         for sequence, gap in self._missing.items():
-            if now - gap.since > MISSING_LIFETIME_S:
-                expired.append(sequence)
-            elif gap.asked < self._requests and gap.ask_at <= now:
+            if gap.asked >= self._requests:
+                continue
+            if gap.ask_at > now:
+                later.append(gap.ask_at)
+            elif len(wanted) == REQUESTS_AT_ONCE:
+                later.append(now + REQUESTS_PAUSE_S)
+            else:
+                wanted.append(sequence)
                 gap.ask_at = now + backoff_s * 2**gap.asked
                 gap.asked += 1
-                wanted.append(sequence)
-        for sequence in expired:
-            del self._missing[sequence]
+                if gap.asked < self._requests:
+                    later.append(gap.ask_at)
+        self._ask_at = min(later, default=None)
         return wanted
 
     def next_timeout(self) -> float | None:
-        """When `to_request` has something to say next, or None."""
-        return min(
-            (gap.ask_at for gap in self._missing.values() if gap.asked < self._requests),
-            default=None,
-        )
+        """When `to_request` is to be called next, or None."""
+        return self._ask_at if self._missing and self._requests else None

@@ -29,11 +29,12 @@ from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.queries import Queries
 from p2ptui.core.relay import Relay
 from p2ptui.core.rendezvous import Introduction, Rendezvous
+from p2ptui.core.responder import Responder
 from p2ptui.core.routing import Routing
 from p2ptui.core.state import NodeState
 from p2ptui.core.strangers import Strangers
 from p2ptui.core.takeover import Takeover
-from p2ptui.errors import LocalError, MessageTooLargeError
+from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope, encode_payload
 from p2ptui.wire.frames import FRAME_START
@@ -71,8 +72,11 @@ class Endpoint:
         self._delivery = delivery = Delivery(state)
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
-        self._handshake = Handshake(state, delivery, lifecycle, self._admission)
-        self._takeover = Takeover(state, delivery, lifecycle, self._handshake)
+        self._takeover = takeover = Takeover(state, delivery, lifecycle)
+        self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
+        self._responder = Responder(
+            state, delivery, lifecycle, takeover, handshake, self._admission
+        )
         self._liveness = Liveness(state, delivery, lifecycle)
         self._liveness.on_forgotten = self._handshake.reconnect
         self._pager = Pager(state, delivery)
@@ -168,10 +172,7 @@ class Endpoint:
             return
         peer = state.peers.at(address)
         if peer is not None:
-            peer.bytes_in += len(data)
-        elif not self._admission.admits(address, now):
-            counters.drop("rate_limited")
-            return
+            peer.note_datagram(len(data))
         first = data[0] if data else -1
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
@@ -187,6 +188,11 @@ class Endpoint:
 
     def _receive_json(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         state = self._state
+        # What is no message at all is dropped without this: its source may be forged, and
+        # must not pay for it.
+        if peer is None and not self._admission.admits(address, now):
+            state.counters.drop("rate_limited")
+            return
         try:
             message = decode_envelope(data)
         except MalformedError:
@@ -196,13 +202,13 @@ class Endpoint:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
         if message.message_type == MessageType.HANDSHAKE_REQUEST:
-            self._handshake.handle_request(address, message, len(data), now)
+            self._responder.handle_request(address, message, len(data), now)
         elif peer is None:
             self._strangers.receive(address, message, len(data), now)
         elif peer.is_authenticated:
             self._inbox.receive(peer, message, now)
         else:
-            self._strangers.receive_handshaking(peer, message, now)
+            self._strangers.receive_handshaking(peer, message, len(data), now)
 
     def datagrams_to_send(self, _now: float) -> list[tuple[bytes, Address]]:
         """What must leave now, in order; each datagram is returned once."""
@@ -258,7 +264,7 @@ class Endpoint:
             self._say_goodbye(peer, reason, now)
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, f"disconnected: {reason}")
         else:
-            self._handshake.cancel(peer, now, f"given up: {reason}")
+            self._lifecycle.remove(peer, PeerStatus.FAILED, now, f"given up: {reason}")
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of a PingResult or a PeerTimeoutError."""
@@ -289,23 +295,19 @@ class Endpoint:
         """Send Data to a peer; the token of a SendResult.
 
         Raises:
-            LocalError: Not JSON, too large, or too much waiting.
+            LocalError: Not JSON, too large, too much waiting, or no session with the peer.
         """
+        if not peer.is_authenticated:
+            where = format_address(peer.address)
+            raise LocalError(f"cannot send to {where}: the handshake is not complete")
         raw = encode_data(payload)
-        token = self._state.new_token()
         if reliable:
+            token = self._state.new_token()
             self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token)
             return token
-        limit = self.config.server.max_message_size
-        if len(raw) > limit:
-            raise MessageTooLargeError(
-                f"the payload is {len(raw)} bytes, the limit is {limit} (max_message_size);"
-                " send it in parts"
-            )
-        sent = self._delivery.send(peer, MessageType.DATA, raw, now, budgeted=False)
-        status = SendStatus.SENT if sent else SendStatus.FAILED
-        reason = None if sent else f"{format_address(peer.address)} cannot take it"
-        self._state.finish(token, SendResult(status, 1, None, len(raw), reason))
+        self._delivery.send_once(peer, MessageType.DATA, raw, now, budgeted=False)
+        token = self._state.new_token()
+        self._state.finish(token, SendResult(SendStatus.SENT, 1, None, len(raw)))
         return token
 
     def send_routed(
@@ -348,8 +350,8 @@ class Endpoint:
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
         if peer is not None and not peer.is_authenticated:
-            where = format_address(address)
-            self._handshake.cancel(peer, now, f"cannot send to {where}: {reason}")
+            reason = f"cannot send to {format_address(address)}: {reason}"
+            self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""

@@ -89,7 +89,7 @@ class EndToEnd:
             LocalError: No way, too many waiting, or too large.
         """
         capabilities = self._routing.capabilities_of(node_id, now)
-        confirmed = not capabilities or Capability.ROUTING in capabilities
+        confirmed = capabilities is None or Capability.ROUTING in capabilities
         message_id, message = self._delivery.build(
             MessageType.DATA, payload, now, requires_ack=confirmed
         )

@@ -1,7 +1,6 @@
 """Messages larger than a datagram: cut by the sender, assembled and reported by the receiver."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,7 +47,6 @@ class OutgoingTransfer:
         "_sent_at",
         "_times_sent",
         "count",
-        "datagrams_sent",
         "sequence",
     )
 
@@ -57,13 +55,12 @@ class OutgoingTransfer:
         self._message = message
         self._chunk = datagram_bytes - FRAGMENT_OVERHEAD
         self.count = -(-len(message) // self._chunk)
-        self._arrived = bytearray(self.count)
+        self._arrived = 0  # bit k stands for fragment k
         self._lost: deque[int] = deque()
         self._next = 0
         # Fragments under way only, in the order of their last transmission.
         self._sent_at: dict[int, float] = {}
         self._times_sent = bytearray(self.count)
-        self.datagrams_sent = 0
 
     @property
     def is_complete(self) -> bool:
@@ -95,41 +92,40 @@ class OutgoingTransfer:
         else:
             index = self._next
             self._next += 1
-        self._sent_at.pop(index, None)
         self._sent_at[index] = now
         self._times_sent[index] = min(self._times_sent[index] + 1, 255)
-        self.datagrams_sent += 1
         return index
 
     def handle_ack(self, ack: FragmentAck) -> list[tuple[int, float, bool]]:
-        """Take a report: the fragments that it shows for the first time.
+        """Take a report; `arrived` tells whether it showed anything new.
 
         Returns:
-            Index, time of the last transmission, and whether it was sent only once.
+            What was under way and has arrived: index, time of the last transmission, and
+            whether it was sent only once.
         """
         news: list[tuple[int, float, bool]] = []
-        for index in list(self._reported(ack)):
-            if self._arrived[index]:
-                continue
-            self._arrived[index] = 1
+        new = self._reported(ack) & ~self._arrived
+        self._arrived |= new
+        while new:
+            index = (new & -new).bit_length() - 1
+            new &= new - 1
             sent_at = self._sent_at.pop(index, None)
             if sent_at is None:
-                # Reported after it was given up for lost: nothing is under way to count.
-                if index in self._lost:
-                    self._lost.remove(index)
-                continue
-            news.append((index, sent_at, self._times_sent[index] == 1))
+                self._lost.remove(index)  # given up too early: it needs not be sent again
+            else:
+                news.append((index, sent_at, self._times_sent[index] == 1))
         return news
 
-    def _reported(self, ack: FragmentAck) -> Iterator[int]:
+    def _reported(self, ack: FragmentAck) -> int:
         # Only what has been sent can have arrived, whatever the report claims.
-        for index in [*self._sent_at, *self._lost]:
-            if index < ack.below:
-                yield index
-                continue
-            byte, bit = divmod(index - ack.below, 8)
-            if byte < len(ack.bitmap) and ack.bitmap[byte] >> bit & 1:
-                yield index
+        below = min(ack.below, self.count)
+        reported = (1 << below) - 1 | int.from_bytes(ack.bitmap, "little") << below
+        return reported & (1 << self._next) - 1
+
+    @property
+    def arrived(self) -> int:
+        """How many fragments the receiver has reported."""
+        return self._arrived.bit_count()
 
     def detect_lost(self, newest_sent_at: float, reorder_s: float) -> list[tuple[int, float]]:
         """Give up what was sent more than `reorder_s` before a fragment that has arrived.
@@ -161,9 +157,9 @@ class OutgoingTransfer:
             self._lost.append(index)
 
     @property
-    def oldest_sent_at(self) -> float | None:
-        """When the oldest fragment under way was sent, or None."""
-        return next(iter(self._sent_at.values()), None)
+    def is_under_way(self) -> bool:
+        """Whether any fragment has been sent of which nothing is known."""
+        return bool(self._sent_at)
 
     @property
     def bytes_in_flight(self) -> int:
@@ -284,9 +280,9 @@ class Reassembly:
             report = FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
             return Assembled(report, message, progressed=True)
         partial.unreported += 1
-        out_of_order = index != partial.below
         self._advance(partial)
-        if repeated or out_of_order or partial.unreported >= ACK_EVERY:
+        in_order = partial.below == index + 1  # neither leaves a hole nor closes one
+        if repeated or not in_order or partial.unreported >= ACK_EVERY:
             return Assembled(self._report(fragment.sequence, partial), progressed=not repeated)
         if partial.report_at is None:
             partial.report_at = now + ACK_DELAY_S

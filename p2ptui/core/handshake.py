@@ -1,33 +1,23 @@
-"""The handshake in both roles: a request answered, a request made.
+"""The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
-The side that asks repeats its request, byte for byte, until an answer comes.
-The side that answers keeps nothing for an address before it accepts it, and
-answers a repeated request with the same bytes.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
-from p2ptui.core.admission import Admission
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult, PeerStatus
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
+from p2ptui.core.greetings import request_payload
+from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.lifecycle import Lifecycle
-from p2ptui.core.peers import HANDSHAKES_REMEMBERED, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.core.takeover import Claim, Takeover
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
-    Capability,
     Envelope,
     ErrorPayload,
-    HandshakeRequestPayload,
-    HandshakeResponsePayload,
     MessageType,
-    NodeInfo,
     ReceivedHandshakeResponse,
     ReceivedNodeInfo,
 )
@@ -38,12 +28,6 @@ tries, and one handshake in 170 would fail at 20 % loss each way; two small data
 burden nobody."""
 
 RETRY_JITTER: Final = 0.1
-
-_EVICTION_CANDIDATES: Final = 16
-"""Peers looked at for one that must make room, longest silent first: no newcomer costs more."""
-
-REQUEST_BYTES: Final = 640
-"""A request is padded to this size: the answer, its Ack and a first page fit three times that."""
 
 
 @dataclass(slots=True)
@@ -56,16 +40,6 @@ class _Attempt:
     tokens: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A HandshakeRequest that passed all checks but that of its id's owner."""
-
-    address: Address
-    message: Envelope
-    info: NodeInfo
-    size_bytes: int
-
-
 class Handshake:
     """Makes peers out of addresses.
 
@@ -73,31 +47,40 @@ class Handshake:
         state: The shared ground.
         delivery: The way out.
         lifecycle: Where peers are entered and removed.
-        admission: What strangers may cost.
+        takeover: Settles who owns an id.
     """
 
     def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, admission: Admission
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, takeover: Takeover
     ) -> None:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
-        self._admission = admission
+        self._takeover = takeover
         self._attempts: dict[Address, _Attempt] = {}
-        self.on_id_taken: Callable[[Arrival, Peer, float], None] | None = None
-        """Called when a newcomer brings the id of a peer at another address."""
+        lifecycle.on_removed.append(self._handle_removed)
 
-    # The side that asks.
+    def connect(
+        self, address: Address, now: float, timeout_s: float, token: int | None = None
+    ) -> int:
+        """Begin (or join) a handshake with `address`.
 
-    def connect(self, address: Address, now: float, timeout_s: float) -> int:
-        """Begin (or join) a handshake with `address`; the token of its ConnectResult.
+        Args:
+            address: Whom to ask.
+            now: The time, seconds.
+            timeout_s: How long to try, seconds.
+            token: Of the call that this is a part of; without it, of a new one.
+
+        Returns:
+            The token of the ConnectResult.
 
         Raises:
             LocalError: The peer table is full.
         """
-        token = self._state.new_token()
+        token = self._state.new_token() if token is None else token
         peer = self._state.peers.at(address)
         if peer is not None and peer.is_authenticated:
+            peer.initiated = True  # a server from now on, if it was a client
             self._state.finish(token, self._result(peer))
             return token
         attempt = self._attempts.get(address)
@@ -116,31 +99,24 @@ class Handshake:
 
     def reconnect(self, peer: Peer, now: float, reason: str) -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
-        self._lifecycle.restart(peer, now, reason)
+        self._lifecycle.suspend(peer, now, reason)
         peer.proved = False
         self._begin(peer, now + self._state.config.security.auth_timeout, now)
 
     def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
         sequence = peer.channel.sender.take_sequence()
-        own = self._state.identity
-        payload = HandshakeRequestPayload(
-            **{name: getattr(own, name) for name in own.__struct_fields__}
-        )
-        size = len(encode_payload(payload)) + 256
-        padded = HandshakeRequestPayload(
-            **{name: getattr(own, name) for name in own.__struct_fields__},
-            padding=" " * max(REQUEST_BYTES - size, 0),
-        )
         message_id, data = self._delivery.build(
             MessageType.HANDSHAKE_REQUEST,
-            encode_payload(padded),
+            request_payload(self._state.identity),
             now,
             sequence_number=sequence,
             requires_ack=True,
         )
+        peer.handshake_keys = (message_id, sequence)
         attempt = _Attempt(peer, message_id, sequence, data, deadline)
         self._attempts[peer.address] = attempt
-        self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
+        if peer.status is not PeerStatus.HANDSHAKING:
+            self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
         return attempt
 
@@ -158,65 +134,86 @@ class Handshake:
         peer.timer = self._state.timers.schedule(when, lambda at: self._try(attempt, at))
 
     def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
-        self._attempts.pop(attempt.peer.address, None)
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
-        for token in attempt.tokens:
-            self._state.finish(token, HandshakeError(reason))
 
-    def cancel(self, peer: Peer, now: float, reason: str) -> None:
-        """Give up a handshake that was asked for."""
-        attempt = self._attempts.get(peer.address)
+    def _handle_removed(self, peer: Peer, reason: str) -> None:
+        attempt = self._attempts.pop(peer.address, None)
         if attempt is not None:
-            self._fail(attempt, now, reason)
+            for token in attempt.tokens:
+                self._state.finish(token, HandshakeError(reason))
 
-    def handle_response(self, address: Address, message: Envelope, now: float) -> bool:
-        """The answer to a request of this node; whether the session began with it."""
+    def handle_response(self, address: Address, message: Envelope, now: float) -> None:
+        """The answer to a request of this node."""
         attempt = self._attempts.get(address)
         if attempt is None or (
             message.ack_for is not None
             and message.ack_for not in (attempt.sequence, attempt.message_id)
         ):
             self._state.counters.drop("unsolicited_handshake_response")
-            return False
+            return
+        where = format_address(address)
         try:
             response = decode_payload(message.payload, ReceivedHandshakeResponse)
             if not response.success:
                 self._fail(attempt, now, _refusal(address, response.error_message))
-                return False
+                return
             info = accept_node_info(response.node_info or ReceivedNodeInfo(), self._state.identity)
         except MalformedError:
             self._state.counters.drop("malformed")
-            return False
+            return
         except RefusedError as error:
-            where = format_address(address)
             self._fail(attempt, now, f"the node at {where} cannot be a peer: {error}")
-            return False
-        known = self._state.peers.with_id(info.id)
-        if known is not None and known is not attempt.peer:
-            where = format_address(known.address)
-            self._fail(attempt, now, f"node {info.id} is already connected, at {where}")
-            return False
+            return
+        owner = self._state.peers.with_id(info.id)
+        if owner is not None and owner is not attempt.peer:
+            claim = Claim(
+                owner,
+                address,
+                refuse=lambda at: self._handle_taken(attempt, owner, at),
+                grant=lambda at: self.handle_response(address, message, at),
+            )
+            self._takeover.begin(claim, now)
+            return
         peer = attempt.peer
-        self._describe(peer, info, message)
+        self._lifecycle.describe(peer, info, message)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
-        if response.public_addr is not None:
-            peer.public_address = parse_ip_address(response.public_addr)
-        self._succeed(attempt, now)
-        return True
+        peer.public_address = parse_ip_address(response.public_addr or "")
+        self._lifecycle.authenticate(peer, now)
+        self._succeed(attempt, peer)
+        if message.requires_ack:
+            self._delivery.acknowledge(peer, message, now)
+
+    def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
+        if self._attempts.get(attempt.peer.address) is attempt:
+            where = format_address(owner.address)
+            self._fail(attempt, now, f"node {owner.node_id} is already connected, at {where}")
+
+    def handle_crossing(self, peer: Peer) -> None:
+        """The node at this address asked too, and was accepted: what was asked for is there."""
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None:
+            self._succeed(attempt, peer)
+
+    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
+        """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
+        if not peer.initiated or peer.public_address is not None:
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        try:
+            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        peer.public_address = parse_ip_address(response.public_addr or "")
 
     def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
         """An Ack of a handshake message, in either role; whether it was one."""
-        attempt = self._attempts.get(peer.address)
-        if attempt is not None and key in (attempt.sequence, attempt.message_id):
-            peer.acks = True
-            self._delivery.prove(peer, now)
-            return True
-        if key in peer.response_keys:
-            peer.acks = True
-            self._delivery.prove(peer, now)
-            return True
-        return False
+        if key not in peer.handshake_keys:
+            return False
+        peer.acks = True
+        self._delivery.prove(peer, now)
+        return True
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
         """The reference refuses a handshake by an Error; whether this was one."""
@@ -226,149 +223,14 @@ class Handshake:
         self._fail(attempt, now, _refusal(address, payload.error))
         return True
 
-    def _succeed(self, attempt: _Attempt, now: float) -> None:
-        peer = attempt.peer
-        self._attempts.pop(peer.address, None)
-        self._lifecycle.authenticate(peer, now)
+    def _succeed(self, attempt: _Attempt, peer: Peer) -> None:
+        del self._attempts[peer.address]
         for token in attempt.tokens:
             self._state.finish(token, self._result(peer))
 
     @staticmethod
     def _result(peer: Peer) -> ConnectResult:
         return ConnectResult(peer.node_id, peer.address, peer.public_address)
-
-    def _describe(self, peer: Peer, info: NodeInfo, message: Envelope) -> None:
-        peer.info = info
-        peer.capabilities = frozenset(info.capabilities)
-        peer.dialect = dialect_of(message)
-        if message.sequence_number is not None and Capability.RETRANSMIT in peer.capabilities:
-            peer.channel.sequences.start(message.sequence_number)
-
-    # The side that answers.
-
-    def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> None:
-        """Somebody wants to be a peer."""
-        peer = self._state.peers.at(address)
-        if peer is not None and message.id in peer.handshake_ids:
-            self._repeat(peer, message, now)
-            return
-        try:
-            received = decode_payload(message.payload, ReceivedNodeInfo)
-            info = accept_node_info(received, self._state.identity)
-            arrival = Arrival(address, message, info, size)
-            self._check_room(arrival, now)
-        except MalformedError as error:
-            self.refuse(address, message, size, f"malformed handshake: {error}", now)
-            return
-        except RefusedError as error:
-            self.refuse(address, message, size, str(error), now)
-            return
-        owner = self._state.peers.with_id(info.id)
-        if owner is not None and owner.address != address and self.on_id_taken is not None:
-            self.on_id_taken(arrival, owner, now)
-            return
-        self.accept(arrival, now)
-
-    def _repeat(self, peer: Peer, message: Envelope, now: float) -> None:
-        if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
-            self._state.counters.duplicates += 1
-            return
-        self._delivery.transmit(peer, peer.handshake_response, MessageType.HANDSHAKE_RESPONSE, now)
-        if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
-
-    def _check_room(self, arrival: Arrival, now: float) -> None:
-        peers = self._state.peers
-        limit = self._state.config.server.max_connections
-        if (
-            len(peers) < limit
-            or peers.at(arrival.address) is not None
-            or peers.with_id(arrival.info.id) is not None
-        ):
-            return
-        # Whoever forges addresses must not fill the house: who never said another
-        # word after its handshake and never proved its address makes room.
-        patience = self._state.config.security.auth_timeout
-        for peer in islice(peers, _EVICTION_CANDIDATES):
-            silent = peer.messages_in == 0 and not peer.proved and not peer.initiated
-            if silent and now - peer.created_at >= patience:
-                reason = "never proved its address"
-                self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
-                return
-        raise RefusedError(f"the server is full: {limit} peers (max_connections)")
-
-    def refuse(
-        self, address: Address, message: Envelope, size: int, reason: str, now: float
-    ) -> None:
-        """Answer that the handshake failed, and why."""
-        self._state.counters.handshakes_refused += 1
-        _, data = self._response(address, message, reason, None, now)
-        if self._admission.may_answer(len(data), size, now):
-            self._state.put_datagram(data, address)
-        else:
-            self._state.counters.drop("refusal_unsent")
-
-    def refuse_known(self, arrival: Arrival, now: float) -> None:
-        """Answer that another peer has the newcomer's id."""
-        reason = f"node id {arrival.info.id} already exists"
-        self.refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
-
-    def accept(self, arrival: Arrival, now: float) -> None:
-        """Make the newcomer a peer, or begin a new session with the peer at its address."""
-        message = arrival.message
-        peer = self._state.peers.at(arrival.address)
-        if peer is not None and peer.info is not None and peer.info.id != arrival.info.id:
-            reason = f"replaced by node {arrival.info.id} at the same address"
-            self._attempts.pop(peer.address, None)
-            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
-            peer = None
-        if peer is None:
-            peer = self._lifecycle.open(arrival.address, now, initiated=False)
-            peer.bytes_in = arrival.size_bytes
-        elif peer.is_authenticated:
-            self._lifecycle.restart(peer, now, "it began a new session")
-        peer.accepted = True
-        peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
-        self._describe(peer, arrival.info, message)
-        self._state.counters.handshakes_accepted += 1
-        own = Capability.RETRANSMIT in peer.capabilities
-        sequence = peer.channel.sender.take_sequence() if own else None
-        response_id, response = self._response(peer.address, message, None, sequence, now)
-        peer.handshake_response = response
-        peer.response_keys = (response_id,) if sequence is None else (response_id, sequence)
-        self._delivery.transmit(peer, response, MessageType.HANDSHAKE_RESPONSE, now)
-        if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
-        attempt = self._attempts.get(peer.address)
-        if attempt is not None:
-            self._succeed(attempt, now)  # the requests crossed
-        else:
-            self._lifecycle.authenticate(peer, now)
-
-    def _response(
-        self,
-        address: Address,
-        message: Envelope,
-        reason: str | None,
-        sequence: int | None,
-        now: float,
-    ) -> tuple[str, bytes]:
-        payload = HandshakeResponsePayload(
-            node_info=self._state.identity,
-            success=reason is None,
-            error_message=reason,
-            public_addr=format_address(address),
-        )
-        # The request's number comes back, as proof to who asked; the reference writes null.
-        ack_for = None if message.speaks_reference else message.sequence_number
-        return self._delivery.build(
-            MessageType.HANDSHAKE_RESPONSE,
-            encode_payload(payload),
-            now,
-            sequence_number=sequence,
-            requires_ack=sequence is not None,
-            ack_for=ack_for,
-        )
 
 
 def _refusal(address: Address, words: str | None) -> str:

@@ -13,8 +13,8 @@ from p2ptui.wire.message import (
     ReceivedNodeInfo,
 )
 
-MAX_NODE_INFO_BYTES: Final = 1000
-"""A NodeInfo must fit one page of a list, that is a datagram."""
+MAX_NODE_INFO_BYTES: Final = 900
+"""A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
 
 _SHORT_ID: Final = 8
 

@@ -124,7 +124,7 @@ class Inbox:
                 _as(RelayDataPayload), lambda p, _m, c, n: s.relay.handle_data(p, c, n)
             ),
             kind.HANDSHAKE_RESPONSE: _Entry(
-                _as_is, lambda *_: state.counters.drop("unsolicited_handshake_response")
+                _as_is, lambda p, m, _c, _n: s.handshake.handle_late_response(p, m)
             ),
             kind.RETRANSMIT: _Entry(
                 _as(RetransmitPayload), self._handle_retransmit, is_request=True
@@ -141,14 +141,6 @@ class Inbox:
             peer.messages_in += 1
             self._receive_ack(peer, message, now)
             return
-        entry = self._entries.get(message.message_type)
-        content: Any = None
-        if entry is not None:
-            try:
-                content = entry.decode(message.payload)
-            except MalformedError as error:
-                self._refuse_payload(peer, message, entry, error, now)
-                return
         numbered = Capability.RETRANSMIT in peer.capabilities
         if not peer.channel.is_new(message, numbered=numbered, now=now):
             self._state.counters.duplicates += 1
@@ -159,14 +151,23 @@ class Inbox:
         self._state.counters.messages_in += 1
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
-        if entry is not None:
-            entry.handle(peer, message, content, now)
-        else:
-            self._refuse_type(peer, message, now)
+        self._dispatch(peer, message, now)
         if peer.deferred:
             self._delivery.release(peer)
         if numbered and message.requires_ack and peer.channel.sequences.missing:
             self._delivery.flush(peer, now)  # a gap is to be asked for in time
+
+    def _dispatch(self, peer: Peer, message: Envelope, now: float) -> None:
+        entry = self._entries.get(message.message_type)
+        if entry is None:
+            self._refuse_type(peer, message, now)
+            return
+        try:
+            content = entry.decode(message.payload)
+        except MalformedError as error:
+            self._refuse_payload(peer, message, entry, error, now)
+            return
+        entry.handle(peer, message, content, now)
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: _Entry, error: MalformedError, now: float
@@ -205,6 +206,12 @@ class Inbox:
             self._state.counters.drop("bad_frame")
             return
         peer.last_received = now
+        if not peer.proved:
+            # What a forged handshake begins must stay small, and a report can be longer
+            # than the fragment that asks for it.
+            self._state.counters.drop("unproved_frame")
+            self._delivery.challenge(peer, now)
+            return
         if isinstance(frame, Fragment):
             self._receive_fragment(peer, frame, now)
         else:

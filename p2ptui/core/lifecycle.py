@@ -1,16 +1,23 @@
 """How a peer comes and goes: every change of its status passes here, and all who care are told."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.greetings import believed_capabilities
+from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import PeerGoneError
 from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
 Listener: TypeAlias = Callable[[Peer, float], None]
+
+EVICTION_CANDIDATES: Final = 16
+"""Peers looked at for one that must make room, longest silent first: no newcomer costs more."""
 
 
 class Lifecycle:
@@ -28,6 +35,8 @@ class Lifecycle:
         """Called when a peer has become authenticated."""
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
+        self.on_removed: list[Callable[[Peer, str], None]] = []
+        """Called with the reason when a peer of whatever status is taken out."""
 
     def open(self, address: Address, now: float, *, initiated: bool) -> Peer:
         """Enter a new peer into the table."""
@@ -42,11 +51,34 @@ class Lifecycle:
         self._state.peers.add(peer)
         return peer
 
+    def make_room(self, now: float) -> bool:
+        """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
+
+        Whoever forges addresses must not fill the house: who never said another word after
+        its handshake and never proved its address makes room.
+        """
+        if len(self._state.peers) < self._state.config.server.max_connections:
+            return True
+        patience = self._state.config.security.auth_timeout
+        for peer in islice(self._state.peers, EVICTION_CANDIDATES):
+            silent = peer.messages_in == 0 and not peer.proved and not peer.initiated
+            if silent and now - peer.created_at >= patience:
+                self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
+                return True
+        return False
+
+    def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope) -> None:
+        """Note who a peer says it is, and the habits that its handshake message shows."""
+        self._state.peers.identify(peer, info)
+        peer.dialect = dialect_of(handshake)
+        peer.capabilities = believed_capabilities(info, peer.dialect)
+        if handshake.sequence_number is not None and Capability.RETRANSMIT in peer.capabilities:
+            peer.channel.sequences.start(handshake.sequence_number)
+
     def authenticate(self, peer: Peer, now: float) -> None:
         """The handshake is complete."""
         peer.last_received = now
         peer.suspicion = None
-        self._state.peers.index(peer)
         self._cancel_timer(peer)
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
@@ -56,7 +88,14 @@ class Lifecycle:
     def restart(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, a new one begins with the same peer."""
         self._end_session(peer, now, reason)
-        peer.channel = self._state.new_channel(peer.channel.rtt)
+        peer.channel = self._state.new_channel(peer.channel)
+        peer.acks = False
+
+    def suspend(self, peer: Peer, now: float, reason: str) -> None:
+        """The session is over, and a new one with the same address is asked for."""
+        self.set_status(peer, PeerStatus.HANDSHAKING, reason)
+        self.restart(peer, now, reason)
+        self._tell_left(peer, now)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
         """Take a peer out of the table.
@@ -72,9 +111,14 @@ class Lifecycle:
         self._state.peers.remove(peer)
         self._cancel_timer(peer)
         self._end_session(peer, now, reason)
+        for removed in self.on_removed:
+            removed(peer, reason)
         if was_authenticated:
-            for listener in self.on_left:
-                listener(peer, now)
+            self._tell_left(peer, now)
+
+    def _tell_left(self, peer: Peer, now: float) -> None:
+        for listener in self.on_left:
+            listener(peer, now)
 
     def set_status(self, peer: Peer, status: PeerStatus, reason: str | None = None) -> None:
         """Note a status and tell of it."""
@@ -92,12 +136,8 @@ class Lifecycle:
         self._state.counters.retransmissions += peer.channel.sender.retransmissions
         peer.channel.reassembly.clear()
         where = format_address(peer.address)
-        for ping in peer.pings.values():
-            if ping.timer is None:
-                continue
-            ping.timer.cancel()
-            self._state.finish(ping.token, PeerGoneError(f"{where} is gone: {reason}"))
-        peer.pings.clear()
+        peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
+        peer.deferred.clear()
         if peer.channel_timer is not None:
             peer.channel_timer.cancel()
             peer.channel_timer = None

@@ -47,6 +47,9 @@ MAX_PROBES: Final = 512
 CONNECTS_PER_SEARCH: Final = 32
 """Handshakes that the answers to one search may begin."""
 
+SINGLE_TRY_S: Final = 0.4
+"""Less than the pause between two tries of a handshake."""
+
 SEARCH_JITTER: Final = 0.2
 FIRST_SEARCH_WITHIN_S: Final = 0.5
 
@@ -69,6 +72,7 @@ class Neighbours:
         self._own_port = 0
         self._probes: list[Address] = []
         self._probed: OrderedDict[Address, float] = OrderedDict()
+        self._probe_ids: OrderedDict[str, None] = OrderedDict()
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
@@ -128,18 +132,21 @@ class Neighbours:
         address = self._probes.pop()
         if self._state.peers.at(address) is None:
             payload = encode_payload(DiscoveryRequestPayload(self._state.config.server.network_id))
-            _, data = self._delivery.build(MessageType.DISCOVERY_REQUEST, payload, now)
+            probe_id, data = self._delivery.build(MessageType.DISCOVERY_REQUEST, payload, now)
             self._state.put_datagram(data, address)
-            self._remember(address, now)
+            self._remember(probe_id, address, now)
         self._state.timers.schedule(now + PROBE_SPACING_S, self._probe)
 
-    def _remember(self, address: Address, now: float) -> None:
+    def _remember(self, probe_id: str, address: Address, now: float) -> None:
         if not _is_loopback(address[0]):
             self._broadcast_at = now
         self._probed[address] = now
         self._probed.move_to_end(address)
         if len(self._probed) > MAX_PROBES:
             self._probed.popitem(last=False)
+        self._probe_ids[probe_id] = None
+        if len(self._probe_ids) > MAX_PROBES:
+            self._probe_ids.popitem(last=False)
 
     def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> bool:
         """A stranger asks who is here; whether it was answered."""
@@ -152,13 +159,15 @@ class Neighbours:
         ):
             return False
         own = self._state.identity
-        entry = PeerInfo(own.id, own.listen_addr, self._state.unix(now), own.capabilities)
-        payload = Raw(frame_list(bytes(encode_payload(entry)), 0, False))
-        _, data = self._delivery.build(MessageType.DISCOVERY_RESPONSE, payload, now)
-        if len(data) > AMPLIFICATION_LIMIT * size:
-            entry = PeerInfo(own.id, own.listen_addr, self._state.unix(now))
+        for capabilities in (own.capabilities, ()):
+            entry = PeerInfo(own.id, own.listen_addr, self._state.unix(now), capabilities)
             payload = Raw(frame_list(bytes(encode_payload(entry)), 0, False))
-            _, data = self._delivery.build(MessageType.DISCOVERY_RESPONSE, payload, now)
+            # Naming the probe proves to its sender that this address received it.
+            _, data = self._delivery.build(
+                MessageType.DISCOVERY_RESPONSE, payload, now, ack_for=message.id
+            )
+            if len(data) <= AMPLIFICATION_LIMIT * size:
+                break
         if self._answers is None:
             self._answers = TokenBucket(ANSWERS_PER_SECOND, now)
         if len(data) > AMPLIFICATION_LIMIT * size or not self._answers.take(now):
@@ -185,8 +194,11 @@ class Neighbours:
             self._state.counters.drop("neighbours_limited")
             return True
         self._connects += 1
+        # An answer that names no probe may be forged, to draw requests to a third: one goes.
+        is_proved = message.ack_for in self._probe_ids
+        timeout_s = self._state.config.security.auth_timeout if is_proved else SINGLE_TRY_S
         try:
-            self._handshake.connect(address, now, self._state.config.security.auth_timeout)
+            self._handshake.connect(address, now, timeout_s)
         except LocalError:
             self._state.counters.drop("neighbours_limited")
         return True

@@ -151,7 +151,7 @@ class Pager:
             except LocalError:
                 return False
             return True
-        if not peer.may_receive(len(payload) + ENVELOPE_BYTES):
+        if not self._delivery.has_room(peer, len(payload) + ENVELOPE_BYTES):
             self._delivery.challenge(peer, now)
             return False
         return self._delivery.send(peer, job.kind, payload, now)

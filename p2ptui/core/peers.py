@@ -1,6 +1,7 @@
 """The peer table: every node that this one talks to, by id and by address, most recent last."""
 
 import enum
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Final
 
 from p2ptui.core.channel import Channel
 from p2ptui.core.events import PeerStatus
+from p2ptui.core.pings import Pings
 from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
@@ -35,16 +37,6 @@ class Suspicion(enum.Enum):
     """It says that it does not know this node: restarted, or forged."""
 
 
-@dataclass(slots=True)
-class OutstandingPing:
-    """A Ping whose Pong has not come."""
-
-    sent_at: float
-    token: int | None = None
-    timer: Timer | None = None
-    """Gives it up, if somebody waits for it."""
-
-
 @dataclass(slots=True, eq=False)
 class Peer:
     """One node at one address, and the session with it."""
@@ -61,24 +53,27 @@ class Peer:
     status: PeerStatus = PeerStatus.CONNECTING
     dialect: Dialect = Dialect.SPEC
     capabilities: frozenset[str] = frozenset()
+    """What it announced; of our extensions none that a peer of the reference's kind claims."""
     acks: bool = False
     """Whether it has ever acknowledged anything."""
     handshake_ids: list[str] = field(default_factory=list)
     handshake_response: bytes = b""
     """What answered its handshake, for a repeated request."""
-    response_keys: tuple[int | str, ...] = ()
-    """Number and id of that response: an Ack that names one proves the address."""
+    handshake_keys: tuple[int | str, ...] = ()
+    """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
     public_address: Address | None = None
     """This node's address as the peer saw it."""
     proved: bool = False
     """Whether it has shown that it receives at its address."""
+    credit: int = 0
+    """Bytes that it may still be sent before it has proved its address."""
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0
     messages_out: int = 0
     last_received: float = 0.0
     last_ping_sent: float = float("-inf")
-    pings: OrderedDict[str, OutstandingPing] = field(default_factory=OrderedDict)
+    pings: Pings = field(default_factory=Pings)
     deferred: deque[bytes] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""
     suspicion: Suspicion | None = None
@@ -101,18 +96,34 @@ class Peer:
         """Whether messages are taken from it and sent to it."""
         return self.status is PeerStatus.AUTHENTICATED
 
-    def understands(self, capability: str) -> bool:
-        """Whether it announced `capability`; the core's own extensions go only to spec peers."""
-        return capability in self.capabilities
+    @property
+    def is_expected_to_ack(self) -> bool:
+        """Whether it will acknowledge; programs of the reference's kind may never do so."""
+        return self.dialect is Dialect.SPEC or self.acks
+
+    def note_datagram(self, size: int) -> None:
+        """Count `size` bytes that came from its address."""
+        self.bytes_in += size
+        self.credit += AMPLIFICATION_LIMIT * size
+
+    @property
+    def allowance(self) -> float:
+        """Bytes that it may be sent now: without end once it has proved its address."""
+        return math.inf if self.proved else self.credit
 
     def may_receive(self, size: int) -> bool:
         """Whether `size` more bytes stay within what an unproved address may be sent."""
-        return self.proved or self.bytes_out + size <= AMPLIFICATION_LIMIT * self.bytes_in
+        return self.proved or size <= self.credit
 
     @property
     def is_routing(self) -> bool:
         """Whether messages for other nodes may be handed to it."""
         return self.is_authenticated and Capability.ROUTING in self.capabilities
+
+    @property
+    def forwards(self) -> bool:
+        """Whether it may bring messages of others: it routes, or is a server that was joined."""
+        return self.initiated or Capability.ROUTING in self.capabilities
 
 
 class PeerTable:
@@ -146,14 +157,18 @@ class PeerTable:
         return reversed(self._by_address.values())
 
     def add(self, peer: Peer) -> None:
-        """Enter a peer by its address, and by its id if known."""
+        """Enter a peer by its address."""
         self._by_address[peer.address] = peer
-        self.index(peer)
 
-    def index(self, peer: Peer) -> None:
-        """Enter the id that a peer has told by now."""
-        if peer.info is not None:
-            self._by_id[peer.info.id] = peer
+    def identify(self, peer: Peer, info: NodeInfo) -> None:
+        """Note who a peer says it is, which may be another than before."""
+        self._forget_id(peer)
+        peer.info = info
+        self._by_id[info.id] = peer
+
+    def _forget_id(self, peer: Peer) -> None:
+        if self._by_id.get(peer.node_id) is peer:
+            del self._by_id[peer.node_id]
 
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
@@ -163,8 +178,7 @@ class PeerTable:
         """Take a peer out; nothing happens if another has its place by now."""
         if self._by_address.get(peer.address) is peer:
             del self._by_address[peer.address]
-        if self._by_id.get(peer.node_id) is peer:
-            del self._by_id[peer.node_id]
+        self._forget_id(peer)
 
 
 def peer_info(peer: Peer, now: float, unix_now: int) -> PeerInfo:

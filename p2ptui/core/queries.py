@@ -23,8 +23,8 @@ ASK_AGAIN_S: Final = 1.0
 """A request without any answer is repeated after this."""
 
 MAX_QUERIES: Final = 64
-MAX_PAGES: Final = 20_000
-"""More pages than a server with every port of an address taken would send."""
+MAX_NODES: Final = 100_000
+"""Nodes of one list; more than a server with every port of an address taken would name."""
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class _Query:
     tokens: list[int]
     deadline: float
     pages: dict[int, tuple[NodeInfo, ...]] = field(default_factory=dict)
+    size: int = 0
     last_page: int | None = None
     timer: Timer | None = None
 
@@ -99,8 +100,13 @@ class Queries:
     def handle_response(self, peer: Peer, payload: ListNodesPayload, _now: float) -> None:
         """A page came."""
         query = self._queries.get(peer.node_id)
-        if query is None or not 0 <= payload.page < MAX_PAGES:
+        if query is None or payload.page < 0 or payload.page in query.pages:
             self._state.counters.drop("node_list_unasked")
+            return
+        # An empty page counts as well: they could go on for ever.
+        query.size += max(len(payload.nodes), 1)
+        if query.size > MAX_NODES:
+            self._state.counters.drop("node_list_too_long")
             return
         query.pages[payload.page] = tuple(
             _as_node(node, node_id)

@@ -66,7 +66,7 @@ class Relay:
         if not rate.take(now, len(request.data)):
             return f"over the limit of {options.max_relay_rate_per_client} bytes a second"
         payload = encode_payload(RelayDataPayload(peer.node_id, request.data))
-        if not self._delivery.send(target, MessageType.RELAY_DATA, payload, now):
+        if not self._delivery.send(target, MessageType.RELAY_DATA, payload, now, payer=peer):
             return "the target cannot be sent to at present"
         self._state.counters.relayed += 1
         return None

@@ -2,8 +2,8 @@
 
 A message that fits a datagram is acknowledged as a whole. A longer one leaves
 in fragments, one such message at a time, and counts as delivered when its
-Ack or the report of its completion arrives. Small messages never wait behind
-a large one.
+Ack or the report of its completion arrives. Small messages overtake large ones,
+but nothing leaves so far ahead that the receiver would forget what is missing.
 """
 
 import heapq
@@ -14,17 +14,18 @@ from typing import Final
 
 from p2ptui.config import ReliabilityOptions
 from p2ptui.core.congestion import CongestionWindow
+from p2ptui.core.duplicates import MAX_MISSING, sequence_distance
 from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.fragments import OutgoingTransfer
 from p2ptui.core.rtt import RttEstimator
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import FragmentAck, TransferStatus
 
-MAX_IN_FLIGHT_MESSAGES: Final = 512
-"""Half of what a receiver remembers as missing, so that no number falls out of its memory."""
-
 _REORDER_FRACTION: Final = 0.25
 """Of a round trip: how much later a datagram may arrive than its successors (RFC 8985, 6.2)."""
+
+_STALE_DEADLINES: Final = 256
+"""Deadlines that were put off or need no care any more are swept out above this many."""
 
 _TRANSFER_TRIES_FACTOR: Final = 2
 """A transfer without any progress gets this many times `max_tries` timeouts: much is at stake."""
@@ -38,13 +39,19 @@ class OutgoingMessage:
     message_id: str
     data: bytes
     token: int | None
+    whole: bool = False
+    """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
     transfer: OutgoingTransfer | None = None
-    submitted_at: float = 0.0
     attempts: int = 0
+    """Transmissions; of a message in fragments 1, and 1 more for each stall."""
+    began_at: float = 0.0
     sent_at: float = 0.0
+    timeout_s: float = 0.0
     deadline: float = 0.0
     in_flight: int = 0
+    """Bytes under way, for a message in one datagram."""
     stalled: int = 0
+    """Timeouts of a message in fragments since its last progress."""
     done: bool = False
 
 
@@ -54,6 +61,11 @@ class Finished:
 
     message: OutgoingMessage
     result: SendResult
+
+
+def _is_current(entry: tuple[float, int, OutgoingMessage]) -> bool:
+    when, _, message = entry
+    return not message.done and when == message.deadline
 
 
 class ReliableSender:
@@ -83,9 +95,9 @@ class ReliableSender:
         self._small: deque[OutgoingMessage] = deque()
         self._large: deque[OutgoingMessage] = deque()
         self._active: OutgoingMessage | None = None
-        self._by_sequence: dict[int, OutgoingMessage] = {}
+        # In the order of their numbers: the first is the oldest that still matters.
+        self._by_sequence: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._by_id: dict[str, OutgoingMessage] = {}
-        self._in_flight_messages = 0
         self._deadlines: list[tuple[float, int, OutgoingMessage]] = []
         self._resend: OrderedDict[int, bytes] = OrderedDict()
         self._resend_bytes = 0
@@ -114,7 +126,7 @@ class ReliableSender:
                 f" (max_queued_bytes = {self._options.max_queued_bytes}); try again later"
             )
 
-    def submit(self, message: OutgoingMessage, now: float) -> None:
+    def submit(self, message: OutgoingMessage) -> None:
         """Queue a message, numbered `next_sequence`, for sending; see `to_send`.
 
         Raises:
@@ -122,11 +134,10 @@ class ReliableSender:
         """
         self.check_room(len(message.data))
         self._sequence = message.sequence
-        message.submitted_at = now
         self.queued_bytes += len(message.data)
         self._by_sequence[message.sequence] = message
         self._by_id[message.message_id] = message
-        if len(message.data) > self._datagram_bytes:
+        if len(message.data) > self._datagram_bytes and not message.whole:
             message.transfer = OutgoingTransfer(
                 message.sequence, message.data, self._datagram_bytes
             )
@@ -138,72 +149,80 @@ class ReliableSender:
         """The datagrams that window and pace let go now; each counts as sent when taken."""
         window = self.window
         while window.has_room and window.next_send(now) <= now:
-            message = self._next_small()
-            if message is not None:
-                yield self._transmit(message, now)
-                continue
-            message = self._next_large()
-            if message is None or message.transfer is None:
+            if (small := self._next_small()) is not None:
+                self._small.popleft()
+                yield self._transmit(small, now)
+            elif (large := self._next_large()) is not None and large.transfer is not None:
+                yield self._transmit_fragment(large, large.transfer, now)
+            else:
                 return
-            yield self._transmit_fragment(message, message.transfer, now)
 
     def _next_small(self) -> OutgoingMessage | None:
         small = self._small
-        while small:
-            # What is sent again has its place under way already.
-            if small[0].attempts == 0 and self._in_flight_messages >= MAX_IN_FLIGHT_MESSAGES:
-                return None
-            message = small.popleft()
-            if not message.done:
-                return message
+        while small and small[0].done:
+            small.popleft()
+        if small and (small[0].attempts or self._is_in_reach(small[0])):
+            return small[0]
         return None
 
     def _next_large(self) -> OutgoingMessage | None:
-        while self._active is None and self._large:
-            message = self._large.popleft()
-            if not message.done:
-                self._active = message
+        if self._active is None and self._large and self._is_in_reach(self._large[0]):
+            self._active = self._large.popleft()
         active = self._active
         if active is None or active.transfer is None or not active.transfer.has_more:
             return None
         return active
 
+    def _is_in_reach(self, message: OutgoingMessage) -> bool:
+        # What the receiver forgot to be missing it would take for a duplicate. This also
+        # keeps a stream of small messages from starving a large one.
+        oldest = next(iter(self._by_sequence))
+        return sequence_distance(message.sequence, oldest) <= MAX_MISSING
+
     def _transmit(self, message: OutgoingMessage, now: float) -> bytes:
         size = len(message.data)
         message.attempts += 1
         if message.attempts == 1:
-            self._in_flight_messages += 1
+            message.began_at = now
         else:
             self.retransmissions += 1
         message.sent_at = now
         message.in_flight = size
         self.window.handle_sent(size, now)
-        self._set_deadline(message, now + self._rtt.rto(message.attempts))
+        self._set_deadline(message, self._rtt.rto(message.attempts), now)
         return message.data
 
     def _transmit_fragment(
         self, message: OutgoingMessage, transfer: OutgoingTransfer, now: float
     ) -> bytes:
         index = transfer.take(now)
-        size = transfer.size(index)
-        message.attempts = max(message.attempts, 1)
-        message.sent_at = now
-        self.window.handle_sent(size, now)
+        if message.attempts == 0:
+            message.attempts = 1
+            message.began_at = now
+        self.window.handle_sent(transfer.size(index), now)
         if message.deadline <= now:
-            self._set_deadline(message, now + self._rtt.rto(message.stalled + 1))
+            self._set_deadline(message, self._rtt.rto(message.stalled + 1), now)
         return transfer.frame(index)
 
-    def _set_deadline(self, message: OutgoingMessage, when: float) -> None:
-        message.deadline = when
-        heapq.heappush(self._deadlines, (when, message.sequence, message))
+    def _set_deadline(self, message: OutgoingMessage, timeout_s: float, now: float) -> None:
+        message.timeout_s = timeout_s
+        message.deadline = now + timeout_s
+        heap = self._deadlines
+        heapq.heappush(heap, (message.deadline, message.sequence, message))
+        if len(heap) > _STALE_DEADLINES + 2 * len(self._by_sequence):
+            self._deadlines = [entry for entry in heap if _is_current(entry)]
+            heapq.heapify(self._deadlines)
 
     def handle_ack(self, key: int | str, now: float) -> Finished | None:
         """An Ack names a sequence number or a message id; None if nothing waits for it."""
         message = self._by_sequence.get(key) if isinstance(key, int) else self._by_id.get(key)
         if message is None or message.attempts == 0:
             return None
-        if message.attempts == 1 and message.transfer is None:
-            self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
+        if message.transfer is None:
+            if message.attempts == 1:
+                self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
+            else:
+                self._rtt.hold(message.timeout_s)
         return self._finish(message, SendStatus.DELIVERED, now)
 
     def handle_fragment_ack(self, ack: FragmentAck, now: float) -> Finished | None:
@@ -219,31 +238,46 @@ class ReliableSender:
             return self._finish(message, SendStatus.FAILED, now, reason)
         if ack.status is TransferStatus.BUSY:
             return None  # it is sent again after the timeout
+        before = transfer.arrived
         news = transfer.handle_ack(ack)
-        if not news:
+        if transfer.arrived == before:
             return None
-        message.stalled = 0
-        newest = 0.0
-        for index, sent_at, sent_once in news:
-            newest = max(newest, sent_at)
+        newest = float("-inf")
+        clean = False
+        for _, sent_at, sent_once in news:
+            elapsed = now - sent_at
             if sent_once:
-                self._rtt.observe(now - sent_at)
-            self.window.handle_acked(transfer.size(index))
+                clean = True
+                self._rtt.observe(elapsed)
+            if sent_once or elapsed >= (self._rtt.minimum or 0.0):
+                # Else the report is of an earlier transmission (RFC 8985, section 6.2, step 2).
+                newest = max(newest, sent_at)
+        if message.stalled and not clean:
+            self._rtt.hold(message.timeout_s)
+        message.stalled = 0
+        self.window.handle_acked(sum(transfer.size(index) for index, _, _ in news))
         reorder_s = _REORDER_FRACTION * (self._rtt.srtt or self._rtt.rto())
-        for index, sent_at in transfer.detect_lost(newest, reorder_s):
-            self.retransmissions += 1
-            self.window.handle_lost(transfer.size(index), sent_at, now)
-        self._set_deadline(message, now + self._rtt.rto())
+        self._count_lost(transfer, transfer.detect_lost(newest, reorder_s), now)
+        self._set_deadline(message, self._rtt.rto(), now)
         return None
+
+    def _count_lost(
+        self, transfer: OutgoingTransfer, lost: list[tuple[int, float]], now: float
+    ) -> None:
+        self.retransmissions += len(lost)
+        for index, sent_at in lost:
+            self.window.handle_lost(transfer.size(index), sent_at, now)
 
     def handle_timeout(self, now: float) -> list[Finished]:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
         finished: list[Finished] = []
         again: list[OutgoingMessage] = []
         while self._deadlines and self._deadlines[0][0] <= now:
-            when, _, message = heapq.heappop(self._deadlines)
-            if message.done or when != message.deadline:
+            entry = heapq.heappop(self._deadlines)
+            if not _is_current(entry):
                 continue
+            message = entry[2]
+            message.deadline = 0.0  # taken care of, even if it stands here twice
             if message.transfer is None:
                 self.window.handle_lost(message.in_flight, message.sent_at, now)
                 message.in_flight = 0
@@ -259,18 +293,18 @@ class ReliableSender:
     def _handle_stall(
         self, message: OutgoingMessage, transfer: OutgoingTransfer, now: float
     ) -> Finished | None:
+        if not transfer.is_under_way and transfer.has_more:
+            return None  # small messages had the window; the next fragment sets a deadline
         message.stalled += 1
+        message.attempts += 1
         if message.stalled > _TRANSFER_TRIES_FACTOR * self._options.max_tries:
             return self._time_out(message, now)
-        lost = transfer.detect_timeout(now - self._rtt.rto())
-        for index, sent_at in lost:
-            self.retransmissions += 1
-            self.window.handle_lost(transfer.size(index), sent_at, now)
+        self._count_lost(transfer, transfer.detect_timeout(now - self._rtt.rto()), now)
         if transfer.is_complete:
             # All has arrived but nobody said that the whole did: any fragment asks again.
             transfer.repeat_last()
             self.retransmissions += 1
-        self._set_deadline(message, now + self._rtt.rto(message.stalled + 1))
+        self._set_deadline(message, self._rtt.rto(message.stalled + 1), now)
         return None
 
     def _time_out(self, message: OutgoingMessage, now: float) -> Finished:
@@ -296,37 +330,33 @@ class ReliableSender:
         self.window.handle_lost(message.in_flight, message.sent_at, now)
         self.window.handle_sent(message.in_flight, now)
         message.sent_at = now
-        self._set_deadline(message, now + self._rtt.rto(message.attempts))
+        self._set_deadline(message, self._rtt.rto(message.attempts), now)
         return message.data
 
     def cancel(self, token: int, now: float, reason: str) -> Finished | None:
         """Stop trying to deliver the message of `token`."""
         for message in self._by_sequence.values():
             if message.token == token:
+                if message.attempts == 0 and message is not self._active:
+                    (self._small if message.transfer is None else self._large).remove(message)
                 return self._finish(message, SendStatus.TIMED_OUT, now, reason)
         return None
 
     def fail_all(self, reason: str, now: float) -> list[Finished]:
         """Give everything up: the session is over."""
         messages = list(self._by_sequence.values())
-        self._resend.clear()
+        finished = [self._finish(message, SendStatus.FAILED, now, reason) for message in messages]
+        for container in (self._small, self._large, self._deadlines, self._resend):
+            container.clear()
         self._resend_bytes = 0
-        return [self._finish(message, SendStatus.FAILED, now, reason) for message in messages]
+        return finished
 
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
-        while self._deadlines:
-            when, _, message = self._deadlines[0]
-            if not message.done and when == message.deadline:
-                break
+        while self._deadlines and not _is_current(self._deadlines[0]):
             heapq.heappop(self._deadlines)
         earliest = self._deadlines[0][0] if self._deadlines else None
-        while self._small and self._small[0].done:
-            self._small.popleft()
-        full = self._in_flight_messages >= MAX_IN_FLIGHT_MESSAGES
-        waiting = self._next_large() is not None or (
-            bool(self._small) and (not full or self._small[0].attempts > 0)
-        )
+        waiting = self._next_small() is not None or self._next_large() is not None
         if waiting and self.window.has_room:
             pace = self.window.next_send(now)
             earliest = pace if earliest is None else min(earliest, pace)
@@ -345,25 +375,15 @@ class ReliableSender:
             self._active = None
         if delivered and message.transfer is None:
             self._remember(message)
-        attempts = message.attempts if message.transfer is None else 1 + message.stalled
-        rtt_s = now - message.sent_at if message.attempts == 1 and delivered else None
-        if message.transfer is not None:
-            rtt_s = now - message.submitted_at if delivered else None
-        result = SendResult(status, attempts, rtt_s, len(message.data), reason)
+        timed = delivered and (message.attempts == 1 or message.transfer is not None)
+        rtt_s = now - message.began_at if timed else None
+        result = SendResult(status, message.attempts, rtt_s, len(message.data), reason)
         return Finished(message, result)
 
     def _settle_window(self, message: OutgoingMessage, *, delivered: bool) -> None:
         transfer = message.transfer
-        if transfer is None:
-            if message.attempts:
-                self._in_flight_messages -= 1
-            size = message.in_flight
-        else:
-            size = transfer.bytes_in_flight
-        if delivered and size:
-            self.window.handle_acked(size)
-        else:
-            self.window.release(size)
+        size = message.in_flight if transfer is None else transfer.bytes_in_flight
+        (self.window.handle_acked if delivered else self.window.release)(size)
 
     def _remember(self, message: OutgoingMessage) -> None:
         self._resend[message.sequence] = message.data

@@ -11,19 +11,18 @@ from typing import Final
 
 from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import Path, PeerIntroduced, PingResult
+from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.lifecycle import Lifecycle
-from p2ptui.core.peers import OutstandingPing, Peer
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.routing import Origin, Routing
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     Envelope,
     ErrorCode,
@@ -31,7 +30,6 @@ from p2ptui.wire.message import (
     MessageType,
     P2PConnectPayload,
     PeerInfo,
-    PingPayload,
     RoutedPayload,
 )
 
@@ -62,7 +60,7 @@ class Introduction:
     expires: float
     capabilities: tuple[str, ...]
     name: str
-    pings: OrderedDict[str, OutstandingPing] = field(default_factory=OrderedDict)
+    pings: Pings = field(default_factory=Pings)
 
 
 @dataclass(slots=True)
@@ -136,21 +134,24 @@ class Rendezvous:
             )
             self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
             return
-        self._introduce(peer, target, P2PConnectPayload(target.node_id), now)
+        self._introduce(peer, target, P2PConnectPayload(target.node_id), peer, now)
         about = P2PConnectPayload(
             peer.node_id,
             peer_nat_type=payload.nat_type,
             peer_predicted_ports=payload.predicted_ports,
             peer_public_addr=payload.public_addr,
         )
-        self._introduce(target, peer, about, now)
+        self._introduce(target, peer, about, peer, now)
 
-    def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
+    def _introduce(
+        self, receiver: Peer, other: Peer, about: P2PConnectPayload, asker: Peer, now: float
+    ) -> None:
         about.peer_addr = format_address(other.address)
         if other.info is not None:
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
-        self._delivery.send(receiver, MessageType.P2P_CONNECT, encode_payload(about), now)
+        payload = encode_payload(about)
+        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now, payer=asker)
 
     # The client's part.
 
@@ -226,8 +227,8 @@ class Rendezvous:
         self._introduced[address] = introduction
         if len(self._introduced) > self._state.config.routing.introductions_max:
             self._introduced.popitem(last=False)
-        capabilities = introduction.capabilities or self._routing.capabilities_of(node_id, now)
-        introduction.capabilities = capabilities
+        if not introduction.capabilities:
+            introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if self._state.peers.authenticated(node_id) is None:
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
@@ -243,8 +244,7 @@ class Rendezvous:
                 self._state.finish(waiting.token, error)
                 continue
             try:
-                inner = self._handshake.connect(introduction.address, now, waiting.timeout_s)
-                self._state.alias(inner, waiting.token)
+                self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
             except LocalError as error:
                 self._state.finish(waiting.token, error)
 
@@ -265,34 +265,19 @@ class Rendezvous:
         )
 
     def _ping(
-        self,
-        introduction: Introduction,
-        now: float,
-        port: int | None = None,
-        token: int | None = None,
-        timer: Timer | None = None,
-    ) -> None:
-        nonce = self._state.ids.nonce()
-        _, data = self._delivery.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
+        self, introduction: Introduction, now: float, port: int | None = None
+    ) -> OutstandingPing:
+        nonce, data = self._delivery.build_ping(now)
         host, observed_port = introduction.address
         self._state.put_datagram(data, (host, port or observed_port))
-        introduction.pings[nonce] = OutstandingPing(now, token, timer)
-        if len(introduction.pings) > MAX_INTRODUCED_PINGS:
-            introduction.pings.popitem(last=False)
+        return introduction.pings.add(nonce, MAX_INTRODUCED_PINGS, now)
 
     def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
         """Ping an introduced node directly; the token of its PingResult."""
-        token = self._state.new_token()
-        error = PeerTimeoutError(
-            f"no answer from {format_address(introduction.address)} within {timeout_s:g} s"
-        )
-        timer = self._state.timers.schedule(
-            now + timeout_s, lambda _: self._state.finish(token, error)
-        )
-        self._ping(introduction, now, token=token, timer=timer)
-        return token
+        ping = self._ping(introduction, now)
+        return self._state.await_pong(ping, introduction.address, now, timeout_s)
 
-    def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
+    def handle_message(self, address: Address, message: Envelope, size: int, now: float) -> bool:
         """A message from an address that is no peer's; whether it was introduced and is served."""
         introduction = self._introduced.get(address)
         if introduction is None:
@@ -302,30 +287,19 @@ class Rendezvous:
             return False
         if message.message_type == MessageType.PING:
             _, data = self._delivery.build(MessageType.PONG, message.payload, now)
-            self._state.put_datagram(data, address)
+            if len(data) > AMPLIFICATION_LIMIT * size:
+                self._state.counters.drop("ping_too_short")
+            else:
+                self._state.put_datagram(data, address)
         elif message.message_type == MessageType.PONG:
-            self._handle_pong(introduction, message, now)
+            if introduction.pings.receive_pong(message.payload, address, now) is None:
+                self._state.counters.drop("pong_without_ping")
         elif message.message_type == MessageType.DATA:
             self._handle_data(introduction, message, now)
         else:
             return False
         introduction.expires = now + INTRODUCTION_LIFETIME_S
         return True
-
-    def _handle_pong(self, introduction: Introduction, message: Envelope, now: float) -> None:
-        pings = introduction.pings
-        ping: OutstandingPing | None = None
-        if message.payload == NULL:
-            ping = pings.popitem(last=False)[1] if pings else None
-        else:
-            try:
-                ping = pings.pop(decode_payload(message.payload, PingPayload).nonce, None)
-            except MalformedError:
-                self._state.counters.drop("malformed")
-        if ping is not None and ping.timer is not None:
-            ping.timer.cancel()
-            result = PingResult(now - ping.sent_at, Path.DIRECT, introduction.address)
-            self._state.finish(ping.token, result)
 
     def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> None:
         try:

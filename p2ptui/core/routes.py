@@ -32,6 +32,8 @@ class RouteTable:
         self._lifetime_s = lifetime_s
         self._limit = limit
         self._routes: OrderedDict[str, Route] = OrderedDict()
+        # Destinations by next hop, so that a peer that leaves costs its own routes only.
+        self._behind: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -55,16 +57,25 @@ class RouteTable:
             return
         if not capabilities and known is not None:
             capabilities = known.capabilities
+        if known is not None:
+            self._remove(destination)
         self._routes[destination] = Route(next_hop, distance, now + self._lifetime_s, capabilities)
-        self._routes.move_to_end(destination)
+        self._behind.setdefault(next_hop, set()).add(destination)
         if len(self._routes) > self._limit:
-            self._routes.popitem(last=False)
+            self._remove(next(iter(self._routes)))
+
+    def _remove(self, destination: str) -> None:
+        next_hop = self._routes.pop(destination).next_hop
+        destinations = self._behind[next_hop]
+        destinations.remove(destination)
+        if not destinations:
+            del self._behind[next_hop]
 
     def lookup(self, destination: str, now: float) -> Route | None:
         """The way to a node, or None."""
         route = self._routes.get(destination)
         if route is not None and route.expires <= now:
-            del self._routes[destination]
+            self._remove(destination)
             return None
         return route
 
@@ -72,13 +83,12 @@ class RouteTable:
         """The way through `next_hop` has ended."""
         route = self._routes.get(destination)
         if route is not None and route.next_hop == next_hop:
-            del self._routes[destination]
+            self._remove(destination)
 
     def forget_next_hop(self, next_hop: str) -> None:
         """A peer is gone, and so is every way through it."""
-        gone = [key for key, route in self._routes.items() if route.next_hop == next_hop]
-        for destination in gone:
-            del self._routes[destination]
+        for destination in list(self._behind.get(next_hop, ())):
+            self._remove(destination)
 
     def items(self, now: float) -> Iterator[tuple[str, Route]]:
         """All ways that hold."""

@@ -22,7 +22,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
-    Capability,
     ErrorCode,
     ErrorPayload,
     MessageType,
@@ -75,7 +74,7 @@ class Routing:
 
     def learn_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """A peer lists others: they are reached through it, if it forwards."""
-        if not (peer.initiated or Capability.ROUTING in peer.capabilities):
+        if not peer.forwards:
             return
         for entry in entries:
             if self._state.peers.authenticated(entry.id) is None:
@@ -93,13 +92,13 @@ class Routing:
         for destination, route in list(self.table.items(now)):
             yield RouteEntry(destination, route.next_hop, route.distance)
 
-    def capabilities_of(self, node_id: str, now: float) -> tuple[str, ...]:
-        """What a node announced, as far as known here."""
+    def capabilities_of(self, node_id: str, now: float) -> tuple[str, ...] | None:
+        """What a node announced; None if nobody told."""
         peer = self._state.peers.authenticated(node_id)
         if peer is not None:
             return tuple(peer.capabilities)
         route = self.table.lookup(node_id, now)
-        return route.capabilities if route is not None else ()
+        return (route.capabilities or None) if route is not None else None
 
     def handle(self, origin: Origin, routed: RoutedPayload, now: float) -> None:
         """A routed message came: deliver it here, hand it on, or drop it."""
@@ -110,14 +109,15 @@ class Routing:
         if source is None or destination is None or routed.hop_count > routed.max_hops:
             counters.drop("routed_invalid")
             return
-        first_hand = routed.hop_count == 0 or origin.peer is None
-        if source == own_id or (first_hand and source != origin.node_id):
+        # Who does not forward can only bring its own messages.
+        second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
+        if source == own_id or (source != origin.node_id and not second_hand):
             counters.drop("routed_false_source")
             return
         if not self._is_first_sight(source, routed.route_id, now):
             counters.drop("routed_seen")
             return
-        if routed.hop_count and self._state.peers.authenticated(source) is None:
+        if second_hand and self._state.peers.authenticated(source) is None:
             self.table.learn(source, origin.node_id, routed.hop_count + 1, now)
         if destination != own_id:
             self._forward(origin, source, destination, routed, now)
@@ -147,7 +147,7 @@ class Routing:
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
-        if self._dispatch(onward, {origin.node_id, source}, now):
+        if self._dispatch(onward, {origin.node_id, source}, origin.peer, now):
             self._state.counters.forwarded += 1
             return
         self._state.counters.drop("routed_no_route")
@@ -167,13 +167,15 @@ class Routing:
             max_hops,
             self._state.ids.uuid(),
         )
-        return self._dispatch(routed, set(), now)
+        return self._dispatch(routed, set(), None, now)
 
-    def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> bool:
+    def _dispatch(
+        self, routed: RoutedPayload, avoid: set[str], payer: Peer | None, now: float
+    ) -> bool:
         payload = encode_payload(routed)
         sent = False
         for peer in self._next_hops(routed.destination_node, avoid, now):
-            if self._delivery.send(peer, MessageType.DATA, payload, now):
+            if self._delivery.send(peer, MessageType.DATA, payload, now, payer=payer):
                 sent = True
         return sent
 

@@ -21,12 +21,22 @@ class RttEstimator:
         max_rto_s: Its ceiling.
     """
 
-    __slots__ = ("_initial_rto_s", "_max_rto_s", "_min_rto_s", "latest", "minimum", "srtt", "var")
+    __slots__ = (
+        "_held_rto_s",
+        "_initial_rto_s",
+        "_max_rto_s",
+        "_min_rto_s",
+        "latest",
+        "minimum",
+        "srtt",
+        "var",
+    )
 
     def __init__(self, initial_rto_s: float, min_rto_s: float, max_rto_s: float) -> None:
         self._initial_rto_s = initial_rto_s
         self._min_rto_s = min_rto_s
         self._max_rto_s = max_rto_s
+        self._held_rto_s = 0.0
         self.srtt: float | None = None
         """Smoothed round trip, seconds; None before the first sample."""
         self.var = 0.0
@@ -37,6 +47,7 @@ class RttEstimator:
     def observe(self, rtt_s: float) -> None:
         """Take one sample, seconds."""
         rtt_s = max(rtt_s, 0.0)
+        self._held_rto_s = 0.0
         self.latest = rtt_s
         self.minimum = rtt_s if self.minimum is None else min(self.minimum, rtt_s)
         if self.srtt is None:
@@ -46,8 +57,17 @@ class RttEstimator:
             self.var = (1 - _BETA) * self.var + _BETA * abs(self.srtt - rtt_s)
             self.srtt = (1 - _ALPHA) * self.srtt + _ALPHA * rtt_s
 
+    def hold(self, timeout_s: float) -> None:
+        """Go no lower than this timeout until the next sample.
+
+        The other half of Karn's rule: what was acknowledged only after its timeout had
+        doubled gives no sample, so on a path slower than the timeout nothing else would
+        ever teach it (RFC 6298, section 5, at the end).
+        """
+        self._held_rto_s = max(self._held_rto_s, timeout_s)
+
     def rto(self, attempts: int = 1) -> float:
         """The timeout after the `attempts`-th transmission, doubled for each after the first."""
         base = self._initial_rto_s if self.srtt is None else self.srtt + _K * self.var
-        base = max(base, self._min_rto_s)
+        base = max(base, self._min_rto_s, self._held_rto_s)
         return min(base * 2.0 ** min(attempts - 1, 16), self._max_rto_s)

@@ -15,13 +15,15 @@ from p2ptui.core.events import (
     EventsDropped,
     MessageTraced,
     Outcome,
+    PingResult,
 )
 from p2ptui.core.fragments import ReassemblyBudget
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.timers import Timers
-from p2ptui.wire.address import Address
+from p2ptui.errors import P2PError, PeerTimeoutError
+from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
 
 MAX_EVENTS: Final = 50_000
@@ -61,7 +63,6 @@ class NodeState:
         self._events_dropped = 0
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
-        self._aliases: dict[int, int] = {}
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""
@@ -71,9 +72,18 @@ class NodeState:
         """A name for a call whose end will be told by a CallFinished."""
         return next(self._tokens)
 
-    def new_channel(self, rtt: RttEstimator | None = None) -> Channel:
-        """A fresh session with a random start of its numbering."""
-        return Channel(self.config, self.rng.getrandbits(32), self._reassembly, rtt)
+    def new_channel(self, earlier: Channel | None = None) -> Channel:
+        """A fresh session with a random start of its numbering.
+
+        Args:
+            earlier: The session with the same peer that it follows.
+        """
+        first_sequence = self.rng.getrandbits(32)
+        if earlier is None:
+            return Channel(self.config, first_sequence, self._reassembly)
+        return Channel(
+            self.config, first_sequence, self._reassembly, earlier.rtt, earlier.sequences
+        )
 
     @property
     def reassembly_bytes(self) -> int:
@@ -82,6 +92,8 @@ class NodeState:
 
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Queue one datagram for the socket."""
+        if self.closing:
+            return  # the goodbyes have left
         if len(self._outgoing) >= MAX_OUTGOING:
             self.counters.drop("outgoing_full")
             return
@@ -105,12 +117,32 @@ class NodeState:
     def finish(self, token: int | None, outcome: Outcome) -> None:
         """Tell the end of a call; nothing for calls that nobody waits for."""
         if token is not None:
-            token = self._aliases.pop(token, token)
             self._events.append(CallFinished(token, outcome))
 
-    def alias(self, inner: int, outer: int) -> None:
-        """The end of the call `inner` is the end of the call `outer`."""
-        self._aliases[inner] = outer
+    def await_pong(
+        self, ping: OutstandingPing, address: Address, now: float, timeout_s: float
+    ) -> int:
+        """Let a call wait for the answer to a Ping.
+
+        Args:
+            ping: Which.
+            address: Where it went.
+            now: The time, seconds.
+            timeout_s: How long to wait, seconds.
+
+        Returns:
+            The token of a PingResult or a PeerTimeoutError.
+        """
+        token = self.new_token()
+        error = PeerTimeoutError(f"no answer from {format_address(address)} within {timeout_s:g} s")
+        timer = self.timers.schedule(now + timeout_s, lambda _: ping.end(error))
+
+        def end(outcome: PingResult | P2PError) -> None:
+            timer.cancel()
+            self.finish(token, outcome)
+
+        ping.on_end = end
+        return token
 
     def next_event(self) -> Event | None:
         """The oldest event, or None."""

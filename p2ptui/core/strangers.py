@@ -6,7 +6,7 @@ from p2ptui.core.admission import Admission
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.neighbours import Neighbours
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.rendezvous import Rendezvous
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -16,15 +16,23 @@ from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
 TOLD: Final = frozenset(
     {
         MessageType.PING,
+        MessageType.PONG,
         MessageType.DATA,
+        MessageType.DISCONNECT,
+        MessageType.RETRANSMIT,
         MessageType.DISCOVERY_REQUEST,
+        MessageType.DISCOVERY_RESPONSE,
+        MessageType.DISCOVERY_UPDATE,
         MessageType.LIST_NODES_REQUEST,
+        MessageType.LIST_NODES_RESPONSE,
         MessageType.P2P_CONNECT,
         MessageType.RELAY_REQUEST,
+        MessageType.RELAY_RESPONSE,
+        MessageType.RELAY_DATA,
     }
 )
-"""Types whose sender hopes for something, and is told to shake hands first. All else gets no
-answer: an answer to an answer would go round for ever."""
+"""Types whose sender is told to shake hands first. Not an Ack or an Error: an answer to an answer
+would go round for ever; nor a handshake, nor what this node does not know."""
 
 _TOLD_TEXT: Final = "unauthenticated: shake hands first"
 
@@ -57,13 +65,11 @@ class Strangers:
         self._rendezvous = rendezvous
         self._admission = admission
 
-    def receive_handshaking(self, peer: Peer, message: Envelope, now: float) -> None:
+    def receive_handshaking(self, peer: Peer, message: Envelope, size: int, now: float) -> None:
         """Take a message from an address with which a handshake is under way."""
         kind = message.message_type
         if kind == MessageType.HANDSHAKE_RESPONSE:
-            began = self._handshake.handle_response(peer.address, message, now)
-            if began and message.requires_ack:
-                self._delivery.acknowledge(peer, message, now)
+            self._handshake.handle_response(peer.address, message, now)
         elif kind == MessageType.ACK and message.ack_for is not None:
             if not self._handshake.handle_ack(peer, message.ack_for, now):
                 self._state.counters.acks_without_message += 1
@@ -75,11 +81,11 @@ class Strangers:
                 return
             self._handshake.handle_error(peer.address, payload, now)
         else:
-            self._rendezvous.handle_message(peer.address, message, now)
+            self._rendezvous.handle_message(peer.address, message, size, now)
 
     def receive(self, address: Address, message: Envelope, size: int, now: float) -> None:
         """Take a message from an address of which nothing is known."""
-        if self._rendezvous.handle_message(address, message, now):
+        if self._rendezvous.handle_message(address, message, size, now):
             return
         kind = message.message_type
         if kind == MessageType.DISCOVERY_REQUEST:
@@ -98,7 +104,10 @@ class Strangers:
     def _tell(self, address: Address, size: int, now: float) -> None:
         payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
         _, data = self._delivery.build(MessageType.ERROR, payload, now)
-        if self._admission.may_tell(address, now) and self._admission.may_answer(
+        # A message too short to be answered must not use up the one answer.
+        if len(data) > AMPLIFICATION_LIMIT * size:
+            self._state.counters.drop("untold")
+        elif self._admission.may_tell(address, now) and self._admission.may_answer(
             len(data), size, now
         ):
             self._state.put_datagram(data, address)

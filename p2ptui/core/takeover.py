@@ -4,16 +4,16 @@ Alive, and the newcomer is refused; silent, and it takes over (its NAT gave it
 another port, or it restarted). Either way within what clients wait.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.handshake import Arrival, Handshake
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import Address, format_address
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
@@ -24,10 +24,22 @@ COOLDOWN_S: Final = 10.0
 """An id whose owner proved alive is not probed again for this long."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A newcomer's claim to the id of a peer at another address."""
+
+    owner: Peer
+    address: Address
+    """Where the newcomer is."""
+    refuse: Callable[[float], None]
+    """Called with the time if the owner is alive."""
+    grant: Callable[[float], None]
+    """Called with the time once the id is free."""
+
+
 @dataclass(slots=True)
 class _Dispute:
-    arrival: Arrival
-    owner: Peer
+    claim: Claim
     began: float
     probes: int = 0
 
@@ -39,67 +51,59 @@ class Takeover:
         state: The shared ground.
         delivery: The way out.
         lifecycle: Where the silent owner is removed.
-        handshake: Where the newcomer is accepted or refused.
     """
 
-    def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, handshake: Handshake
-    ) -> None:
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
-        self._handshake = handshake
         self._disputes: dict[str, _Dispute] = {}
         self._alive_until: dict[str, float] = {}
-        handshake.on_id_taken = self.begin
 
     def __len__(self) -> int:
         return len(self._disputes) + len(self._alive_until)
 
-    def begin(self, arrival: Arrival, owner: Peer, now: float) -> None:
-        """A request names the id of `owner`, who is at another address."""
-        node_id = arrival.info.id
+    def begin(self, claim: Claim, now: float) -> None:
+        """Ask the owner whether it is there, unless it proved so a short time ago."""
+        node_id = claim.owner.node_id
         if node_id in self._disputes:
             return  # the answer is on its way; repetitions wait for it
-        if not owner.is_authenticated:
-            # It was only being asked for, under an id that an earlier session told.
-            self._handshake.refuse_known(arrival, now)
-            return
         if self._alive_until.get(node_id, 0.0) > now:
-            self._handshake.refuse_known(arrival, now)
+            claim.refuse(now)
             return
         if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
             self._state.counters.drop("disputes_full")
             return
-        dispute = self._disputes[node_id] = _Dispute(arrival, owner, now)
-        self._probe(dispute, now)
+        dispute = self._disputes[node_id] = _Dispute(claim, now)
+        self._probe(node_id, dispute, now)
 
-    def _probe(self, dispute: _Dispute, now: float) -> None:
-        owner = dispute.owner
+    def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
+        owner = dispute.claim.owner
+        if self._state.closing:
+            return
         if owner.last_received > dispute.began or dispute.probes == PROBES:
-            self._settle(dispute, now)
+            self._settle(node_id, dispute, now)
             return
         # Bounded by the cooldown and paid for by the newcomer's request, so that an
         # owner which has not proved its address can be asked as well.
-        self._delivery.ping(owner, now, budgeted=False)
+        self._delivery.send_ping(owner, now)
         dispute.probes += 1
-        self._state.timers.schedule(now + PROBE_INTERVAL_S, lambda at: self._probe(dispute, at))
+        self._state.timers.schedule(
+            now + PROBE_INTERVAL_S, lambda at: self._probe(node_id, dispute, at)
+        )
 
-    def _settle(self, dispute: _Dispute, now: float) -> None:
-        arrival, owner = dispute.arrival, dispute.owner
-        node_id = arrival.info.id
+    def _settle(self, node_id: str, dispute: _Dispute, now: float) -> None:
+        claim, owner = dispute.claim, dispute.claim.owner
         del self._disputes[node_id]
-        current = self._state.peers.with_id(node_id)
-        if current is owner and owner.last_received > dispute.began:
-            self._remember_alive(node_id, now)
-            self._handshake.refuse_known(arrival, now)
-            return
-        if current is owner:
-            where = format_address(arrival.address)
-            self._lifecycle.remove(
-                owner, PeerStatus.DISCONNECTED, now, f"silent, and its id came from {where}"
-            )
-        self._handshake.accept(arrival, now)
+        if self._state.peers.with_id(node_id) is owner:
+            if owner.last_received > dispute.began:
+                self._remember_alive(node_id, now)
+                claim.refuse(now)
+                return
+            where = format_address(claim.address)
+            reason = f"silent, and its id came from {where}"
+            self._lifecycle.remove(owner, PeerStatus.DISCONNECTED, now, reason)
+        claim.grant(now)
 
     def _remember_alive(self, node_id: str, now: float) -> None:
         self._alive_until[node_id] = now + COOLDOWN_S

@@ -32,20 +32,21 @@ class Timer:
 class Timers:
     """A heap of planned actions on the clock that the caller passes in."""
 
-    __slots__ = ("_cancelled", "_heap", "_order")
+    __slots__ = ("_heap", "_live", "_order")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
-        self._cancelled = 0
+        self._live = 0
 
     def __len__(self) -> int:
-        return len(self._heap) - self._cancelled
+        return self._live
 
     def schedule(self, when: float, action: Action) -> Timer:
         """Plan `action` for the time `when` (seconds, same clock as `run`)."""
         timer = Timer(when, action, self)
         heapq.heappush(self._heap, (when, next(self._order), timer))
+        self._live += 1
         return timer
 
     def next_timeout(self) -> float | None:
@@ -53,34 +54,32 @@ class Timers:
         heap = self._heap
         while heap and heap[0][2].action is None:
             heapq.heappop(heap)
-            self._cancelled -= 1
         return heap[0][0] if heap else None
 
     def run(self, now: float) -> None:
         """Run all that is due; what these actions plan for now or earlier waits for the next call.
 
-        Actions run in the order of their times.
+        Actions run in the order of their times. If one raises, those after it are still due.
         """
-        due: list[Timer] = []
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            timer = heapq.heappop(heap)[2]
-            if timer.action is None:
-                self._cancelled -= 1
-            else:
-                due.append(timer)
-        for timer in due:
-            action = timer.action
-            if action is None:
-                self._cancelled -= 1  # an earlier action of this round took it back
-                continue
-            timer.action = None
-            action(now)
+        due: list[tuple[float, int, Timer]] = []
+        while self._heap and self._heap[0][0] <= now:
+            due.append(heapq.heappop(self._heap))
+        remaining = iter(due)
+        try:
+            for _, _, timer in remaining:
+                action = timer.action
+                if action is not None:  # else it was taken back, perhaps by an earlier one
+                    timer.action = None
+                    self._live -= 1
+                    action(now)
+        finally:
+            for entry in remaining:
+                heapq.heappush(self._heap, entry)
 
     def forget_one(self) -> None:
         """Account for one cancelled timer (called by `Timer.cancel`)."""
-        self._cancelled += 1
-        if self._cancelled > _COMPACT_ABOVE and self._cancelled * 2 > len(self._heap):
+        self._live -= 1
+        cancelled = len(self._heap) - self._live
+        if cancelled > _COMPACT_ABOVE and cancelled * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].action is not None]
             heapq.heapify(self._heap)
-            self._cancelled = 0

@@ -1,12 +1,15 @@
 """Network addresses as the wire and people write them: `host:port`, `[v6]:port`."""
 
 import ipaddress
-from typing import TypeAlias
+import re
+from typing import Final, TypeAlias
 
 Address: TypeAlias = tuple[str, int]
 """A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
 
 MAX_PORT = 65535
+
+_PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 def format_address(address: Address) -> str:
@@ -36,7 +39,7 @@ def parse_address(text: str) -> Address:
             raise ValueError(f"{text!r} is not an address: write HOST:PORT")
         if ":" in host:
             raise ValueError(f"{text!r} is not an address: write IPv6 as [{host}]:{port_text}")
-    if not (port_text.isascii() and port_text.isdigit()) or int(port_text) > MAX_PORT:
+    if not _PORT.fullmatch(port_text) or int(port_text) > MAX_PORT:
         raise ValueError(f"{text!r} is not an address: the port must be 0 to {MAX_PORT}")
     return host, int(port_text)
 
@@ -44,14 +47,18 @@ def parse_address(text: str) -> Address:
 def parse_ip_address(text: str) -> Address | None:
     """Read an address that a peer wrote: a literal IP and a port above 0, or None.
 
-    Names are refused: nothing that a peer says may cause a look-up.
+    Names are refused: nothing that a peer says may cause a look-up. The host comes back as
+    a datagram's source would have it: in canonical form (RFC 5952), an IPv4-mapped address
+    as IPv4, and without a zone (`%eth0`), which means something on the peer's machine only.
     """
     try:
         host, port = parse_address(text)
-        ipaddress.ip_address(host)
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return (host, port) if port else None
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    bare = str(mapped or ip).partition("%")[0]
+    return (bare, port) if port else None
 
 
 def _require_ipv6(host: str, text: str) -> None:

@@ -18,9 +18,16 @@ JSON_START: Final = 0x7B
 MAX_NESTING: Final = 64
 """Deepest nesting accepted: far above any real message, far below the interpreter's stack."""
 
+MAX_PAYLOAD_NESTING: Final = MAX_NESTING - 4
+"""Deepest payload sent: it still fits when it is routed, within two envelopes and the routed
+form, and when it comes back as an echo."""
+
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be."""
 
 _encoder: Final = msgspec.json.Encoder()
 _envelope_decoder: Final = msgspec.json.Decoder(Envelope)
@@ -42,8 +49,8 @@ def decode_envelope(data: bytes) -> Envelope:
         message = _envelope_decoder.decode(data)
         if not data.isascii():
             data.decode("utf-8")  # a raw payload is not looked at by the decoder
-        _check_nesting(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_nesting(data, MAX_NESTING)
+    except _NOT_JSON as error:
         raise MalformedError(str(error)) from None
     return message
 
@@ -59,7 +66,7 @@ def decode_payload(raw: Raw | bytes, kind: type[T]) -> T:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
         result: T = decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise MalformedError(str(error)) from None
     return result
 
@@ -72,7 +79,7 @@ def decode_any(raw: Raw | bytes) -> Any:
     """
     try:
         return _any_decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise MalformedError(str(error)) from None
 
 
@@ -83,7 +90,8 @@ def encode_payload(value: Any) -> Raw:
         value: JSON-compatible values, a payload class of `wire.message`, or raw JSON.
 
     Raises:
-        MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type, too deep).
+        MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type), or is
+            nested deeper than `MAX_PAYLOAD_NESTING`.
     """
     if value is None:
         return NULL
@@ -93,7 +101,9 @@ def encode_payload(value: Any) -> Raw:
         raw = _encoder.encode(value)
         if b"null" in raw:
             _refuse_nonfinite(value)
-        _check_nesting(raw)
+        if not isinstance(value, msgspec.Struct):
+            # The depth of our own classes is known, and what they carry was checked when it came.
+            _check_nesting(raw, MAX_PAYLOAD_NESTING)
     except MalformedError:
         raise
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -106,19 +116,15 @@ def encode_envelope(message: Envelope) -> bytes:
     return _encoder.encode(message)
 
 
-def _check_nesting(data: bytes) -> None:
-    """Refuse what is nested too deeply; `data` must be valid JSON."""
+def _check_nesting(data: bytes, limit: int) -> None:
+    """Refuse what is nested deeper than `limit`; `data` must be valid JSON."""
     # Counting brackets settles nearly every message. For the others the running
-    # sum over +1 and -1 is the depth; strings are taken out only if they may matter.
-    if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
+    # sum over +1 and -1 is the depth, once the brackets within strings are gone.
+    if data.count(b"[") + data.count(b"{") <= limit:
         return
-    if _depth(data) > MAX_NESTING and _depth(_STRING.sub(b"", data)) > MAX_NESTING:
-        raise MalformedError(f"nested deeper than {MAX_NESTING} levels")
-
-
-def _depth(data: bytes) -> int:
-    steps = array("b", data.translate(_STEPS, _NOT_BRACKETS))
-    return max(accumulate(steps))
+    steps = array("b", _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS))
+    if max(accumulate(steps), default=0) > limit:
+        raise MalformedError(f"nested deeper than {limit} levels")
 
 
 def _refuse_nonfinite(value: Any) -> None:

@@ -204,7 +204,7 @@ class RoutedPayload(Struct):
     source_node: str
     destination_node: str
     hop_count: Annotated[int, Meta(ge=0, le=255)]
-    max_hops: Annotated[int, Meta(ge=0)]
+    max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 

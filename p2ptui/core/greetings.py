@@ -1,0 +1,77 @@
+"""What the two handshake messages say of this node, in a form that the other side can take."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Raw
+from msgspec.structs import asdict, replace
+
+from p2ptui.core.peers import Dialect
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    OWN_CAPABILITIES,
+    Capability,
+    HandshakeRequestPayload,
+    HandshakeResponsePayload,
+    NodeInfo,
+)
+
+REQUEST_PAYLOAD_BYTES: Final = 384
+"""A request is padded to this: the answer, its Ack and a first page fit three times the whole."""
+
+PLAIN_CAPABILITIES: Final = (
+    Capability.HANDSHAKE,
+    Capability.DISCOVERY,
+    Capability.DATA_TRANSFER,
+)
+
+EXTENSIONS: Final = frozenset(OWN_CAPABILITIES) - frozenset(PLAIN_CAPABILITIES)
+"""What only our own nodes understand."""
+
+RESPONSE_ENVELOPE_BYTES: Final = 256
+"""What the envelope and the observed address add to the payload of a response, at most."""
+
+
+def request_payload(own: NodeInfo) -> Raw:
+    """The payload of a HandshakeRequest, padded."""
+    size = len(encode_payload(HandshakeRequestPayload(**asdict(own))))
+    padding = " " * max(REQUEST_PAYLOAD_BYTES - size, 0)
+    return encode_payload(HandshakeRequestPayload(**asdict(own), padding=padding))
+
+
+def response_payloads(
+    own: NodeInfo, dialect: Dialect, address: Address, reason: str | None
+) -> Iterator[Raw]:
+    """The payload of a HandshakeResponse: first as it should be, then as short as it can be.
+
+    Args:
+        own: Who this node is.
+        dialect: Of who asked. A peer of the reference's kind has no use for our extensions,
+            and often not the bytes to spare.
+        address: Where the request came from.
+        reason: Why it is refused, or None.
+    """
+    if dialect is Dialect.REFERENCE:
+        own = replace(own, capabilities=PLAIN_CAPABILITIES)
+    for node_info in (own, replace(own, capabilities=(), metadata={})):
+        yield encode_payload(
+            HandshakeResponsePayload(
+                node_info=node_info,
+                success=reason is None,
+                error_message=reason,
+                public_addr=format_address(address),
+            )
+        )
+
+
+def shortest_response_bytes(own: NodeInfo) -> int:
+    """The length of a response in its short form, at most."""
+    *_, shortest = response_payloads(own, Dialect.SPEC, ("", 0), None)
+    return len(shortest) + RESPONSE_ENVELOPE_BYTES
+
+
+def believed_capabilities(info: NodeInfo, dialect: Dialect) -> frozenset[str]:
+    """What a peer announced, less those of our extensions that its dialect belies."""
+    announced = frozenset(info.capabilities)
+    return announced if dialect is Dialect.SPEC else announced - EXTENSIONS

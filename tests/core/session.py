@@ -1,0 +1,204 @@
+"""Both halves of one session over a bad link, on virtual time.
+
+What a peer does with datagrams is done here with the real parts: sequence numbers,
+reassembly, reports. After each step it must hold that nothing is due any more, and
+that what is said to be under way makes sense.
+"""
+
+import heapq
+import random
+from itertools import count
+from typing import Final
+
+from p2ptui.config import Config
+from p2ptui.core.duplicates import ReceivedSequences
+from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.fragments import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability import Finished, OutgoingMessage, ReliableSender
+from p2ptui.core.rtt import RttEstimator
+from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
+
+MESSAGE: Final = b"M"
+ACK: Final = b"A"
+RETRANSMIT: Final = b"R"
+HEAD_BYTES: Final = 5
+
+
+def message(sender: ReliableSender, size: int, token: int | None = None) -> OutgoingMessage:
+    """The next message of a session: `size` bytes that name its number."""
+    sequence = sender.next_sequence
+    data = (MESSAGE + sequence.to_bytes(4, "big")).ljust(size, b".")
+    return OutgoingMessage(sequence, f"id-{sequence}", data, token)
+
+
+class Session:
+    """A sender, its peer, and the link between them."""
+
+    def __init__(
+        self,
+        seed: int | random.Random = 0,
+        *,
+        latency_s: float = 0.02,
+        jitter_s: float = 0.0,
+        loss: float = 0.0,
+        duplication: float = 0.0,
+        first_sequence: int = 0,
+        **options: object,
+    ) -> None:
+        config = Config().with_options(**options)
+        reliability = config.reliability
+        self.rng = random.Random(seed) if isinstance(seed, int) else seed
+        self.latency_s, self.jitter_s = latency_s, jitter_s
+        self.loss, self.duplication = loss, duplication
+        self.now = 1000.0
+        self.rtt = RttEstimator(
+            reliability.initial_rto_ms / 1000,
+            reliability.min_rto_ms / 1000,
+            reliability.max_rto_ms / 1000,
+        )
+        self.sender = ReliableSender(
+            reliability, self.rtt, first_sequence, config.server.datagram_budget
+        )
+        self.sequences = ReceivedSequences(
+            reliability.reorder_wait_ms / 1000, reliability.retransmit_requests
+        )
+        self.sequences.start(first_sequence)
+        self.budget = ReassemblyBudget(reliability.reassembly_bytes_total)
+        self.reassembly = Reassembly(
+            config.server.max_message_size,
+            reliability.reassembly_bytes_per_peer,
+            reliability.reassembly_timeout,
+            self.budget,
+        )
+        self.submitted: dict[int, bytes] = {}
+        """What was sent, by token, which is its number."""
+        self.delivered: list[int] = []
+        """Numbers of what reached the reader, in that order."""
+        self.told: list[tuple[int | None, SendResult]] = []
+        """Token and result of each message that ended, in that order."""
+        self.datagrams = 0
+        """Datagrams that the sender put on the link."""
+        self._link: list[tuple[float, int, bool, bytes]] = []
+        self._order = count()
+
+    def send(self, size: int) -> int:
+        """Submit a message; its number, which is its token as well."""
+        made = message(self.sender, max(size, HEAD_BYTES))
+        made.token = made.sequence
+        self.sender.submit(made)
+        self.submitted[made.sequence] = made.data
+        return made.sequence
+
+    @property
+    def results(self) -> dict[int | None, SendResult]:
+        return dict(self.told)
+
+    def run(self, seconds: float = 1000.0) -> None:
+        """Move time on until nothing is left to do, or so long."""
+        end = self.now + seconds
+        while self.step(end):
+            pass
+
+    def step(self, end: float) -> bool:
+        """Do what is due next; False if that is not before `end`."""
+        self._settle()
+        times = [
+            self._link[0][0] if self._link else None,
+            self.sender.next_timeout(self.now),
+            self.sequences.next_timeout(),
+            self.reassembly.next_timeout(),
+        ]
+        due = min((time for time in times if time is not None), default=end)
+        if due >= end:
+            self.now = end
+            return False
+        assert due > self.now or self._link[0][0] <= self.now, "time stands still"
+        self.now = max(self.now, due)
+        while self._link and self._link[0][0] <= self.now:
+            _, _, to_peer, data = heapq.heappop(self._link)
+            (self._peer_receives if to_peer else self._sender_receives)(data)
+        self._settle()
+        return True
+
+    def _settle(self) -> None:
+        """Let both sides do what is due now; then nothing may be due any more."""
+        now = self.now
+        for finished in self.sender.handle_timeout(now):
+            self._finish(finished)
+        for data in self.sender.to_send(now):
+            self.datagrams += 1
+            self._put(data, to_peer=True)
+        for sequence in self.sequences.to_request(now, self.rtt.rto()):
+            self._put(RETRANSMIT + sequence.to_bytes(4, "big"), to_peer=False)
+        for report in self.reassembly.handle_timeout(now)[0]:
+            self._put(encode_fragment_ack(report), to_peer=False)
+        for later in (
+            self.sender.next_timeout(now),
+            self.sequences.next_timeout(),
+            self.reassembly.next_timeout(),
+        ):
+            assert later is None or later > now
+        waiting = self.sender._by_sequence.values()
+        if len(waiting) < 100:  # to look at thousands each time would take too long
+            assert self.sender.queued_bytes == sum(len(made.data) for made in waiting)
+            assert self.sender.window.in_flight == sum(
+                made.transfer.bytes_in_flight if made.transfer else made.in_flight
+                for made in waiting
+            )
+
+    def _put(self, data: bytes, *, to_peer: bool) -> None:
+        copies = 2 if self.rng.random() < self.duplication else 1
+        for _ in range(copies):
+            if self.rng.random() >= self.loss:
+                arrival = self.now + self.latency_s + self.rng.uniform(0, self.jitter_s)
+                heapq.heappush(self._link, (arrival, next(self._order), to_peer, data))
+
+    def _peer_receives(self, data: bytes) -> None:
+        frame = decode_frame(data)
+        if isinstance(frame, Fragment):
+            assembled = self.reassembly.receive(frame, self.now)
+            if assembled.progressed:
+                self.sequences.postpone(frame.sequence, self.now + self.reassembly.timeout_s)
+            if assembled.report is not None:
+                self._put(encode_fragment_ack(assembled.report), to_peer=False)
+            if assembled.message is None:
+                return
+            data = assembled.message
+        sequence = int.from_bytes(data[1:HEAD_BYTES], "big")
+        assert data == self.submitted[sequence]
+        if self.sequences.add(sequence, self.now):
+            self.delivered.append(sequence)
+        self._put(ACK + data[1:HEAD_BYTES], to_peer=False)
+
+    def _sender_receives(self, data: bytes) -> None:
+        frame = decode_frame(data)
+        sequence = int.from_bytes(data[1:HEAD_BYTES], "big")
+        if isinstance(frame, FragmentAck):
+            self._finish(self.sender.handle_fragment_ack(frame, self.now))
+        elif data[:1] == ACK:
+            self._finish(self.sender.handle_ack(sequence, self.now))
+        else:
+            again = self.sender.resend(sequence, self.now)
+            if again:
+                self.datagrams += 1
+                self._put(again, to_peer=True)
+
+    def _finish(self, finished: Finished | None) -> None:
+        if finished is not None:
+            self.told.append((finished.message.token, finished.result))
+
+    def cancel(self, token: int) -> None:
+        """Take a message back."""
+        self._finish(self.sender.cancel(token, self.now, "cancelled"))
+
+    def check_the_end(self) -> None:
+        """After all has been said: nothing twice, nothing falsely, nothing left."""
+        tokens = [token for token, _ in self.told]
+        assert sorted(tokens) == sorted(self.submitted)
+        assert len(set(self.delivered)) == len(self.delivered)
+        believed = {token for token, result in self.told if result.status is SendStatus.DELIVERED}
+        assert believed <= set(self.delivered)
+        assert len(self.sender) == 0
+        assert (self.sender.queued_bytes, self.sender.window.in_flight) == (0, 0)
+        assert self.sender.next_timeout(self.now) is None
+        assert self.budget.used_bytes == self.reassembly.partial_bytes == 0

@@ -1,0 +1,217 @@
+"""The same node id from another address: the old address is asked first."""
+
+from typing import Any
+
+import pytest
+
+from p2ptui.core.events import ConnectResult
+from p2ptui.errors import HandshakeError
+from tests.simulation import Host, Puppet, World
+
+NODE_ID = "77777777-0000-4000-8000-000000000007"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def server(world: World) -> Host:
+    return world.host()
+
+
+@pytest.fixture
+def owner(world: World, server: Host) -> Puppet:
+    puppet = world.puppet(node_id=NODE_ID)
+    puppet.join(server)
+    return puppet
+
+
+@pytest.fixture
+def newcomer(world: World, owner: Puppet) -> Puppet:
+    return world.puppet(node_id=NODE_ID)
+
+
+def answer_within(puppet: Puppet, seconds: float) -> dict[str, Any]:
+    """The first thing that comes, and it comes in time."""
+    puppet.world.run_until(lambda: bool(puppet.inbox), seconds)
+    return puppet.take()[0]
+
+
+def test_an_owner_that_is_alive_keeps_its_id(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    newcomer.send(newcomer.handshake_request(), server)
+
+    response = answer_within(newcomer, 2.0)
+
+    assert response["message_type"] == "HandshakeResponse"
+    assert response["payload"]["success"] is False
+    assert f"node id {NODE_ID} already exists" in response["payload"]["error_message"]
+    assert server.is_connected_to(owner)
+    assert server.peer(newcomer) is None
+
+
+def test_any_traffic_of_the_owner_counts_as_alive(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(1.0)
+    owner.say("Data", "still here", server)
+
+    assert answer_within(newcomer, 1.0)["payload"]["success"] is False
+    assert server.is_connected_to(owner)
+
+
+def test_a_silent_owner_loses_its_id_within_two_seconds(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    owner.answers_pings = False
+    owner.inbox.clear()
+    began = world.now
+    newcomer.send(newcomer.handshake_request(), server)
+
+    response = answer_within(newcomer, 2.0)
+
+    assert response["payload"]["success"] is True
+    assert 1.2 <= world.now - began < 2.0
+    assert server.is_connected_to(newcomer)
+    assert server.peer(owner) is None
+    assert server.endpoint.peers.with_id(NODE_ID) is server.peer(newcomer)
+    pings = [message for message in owner.take() if message["message_type"] == "Ping"]
+    assert len(pings) >= 4
+    assert len({ping["payload"]["nonce"] for ping in pings}) == len(pings)
+
+
+def test_repetitions_wait_for_the_same_answer(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    owner.answers_pings = False
+    request = newcomer.handshake_request()
+    for _ in range(4):
+        newcomer.send(request, server)
+        world.run_for(0.25)
+    world.run_for(1)
+
+    assert newcomer.take_types().count("HandshakeResponse") == 1
+    assert len([data for data in owner.inbox if b'"Ping"' in data]) == 4
+
+
+def test_an_owner_that_proved_alive_is_left_alone_for_ten_seconds(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    newcomer.join(server)
+    world.run_for(8)
+    owner.answers_pings = False
+    owner.inbox.clear()
+
+    newcomer.send(newcomer.handshake_request(), server)
+    assert answer_within(newcomer, 0.1)["payload"]["success"] is False  # at once, unasked
+    assert owner.take() == []
+
+    world.run_for(3)
+    newcomer.send(newcomer.handshake_request(), server)
+    assert answer_within(newcomer, 2.0)["payload"]["success"] is True
+
+
+def test_two_newcomers_do_not_share_an_id(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    other = world.puppet(node_id=NODE_ID)
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.1)
+    other.send(other.handshake_request(), server)
+    world.run_for(5)
+
+    connected = [puppet for puppet in (newcomer, other) if server.is_connected_to(puppet)]
+    assert connected == [newcomer]
+    assert len(server.endpoint.peers) == 1
+
+
+def test_an_owner_that_moves_twice_is_found_at_its_last_address(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    """It says goodbye and comes back elsewhere while a newcomer waits for the answer."""
+    owner.answers_pings = False
+    moved = world.puppet(node_id=NODE_ID)
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.1)
+    server.endpoint.disconnect(server.peer(owner), "moving", world.now)
+    moved.join(server)
+    world.run_for(5)
+
+    assert server.is_connected_to(moved)
+    assert len(server.endpoint.peers) == 1
+    assert newcomer.take()[0]["payload"]["success"] is False
+
+
+def test_a_takeover_needs_no_room_in_a_full_house(world: World) -> None:
+    server = world.host(max_connections=1)
+    owner, newcomer = world.puppet(node_id=NODE_ID), world.puppet(node_id=NODE_ID)
+    owner.join(server)
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.5)
+    other = world.puppet()
+    other.join(server)
+    world.run_for(2)
+
+    assert [peer.node_id for peer in server.endpoint.peers] == [NODE_ID]
+    assert server.is_connected_to(newcomer)
+
+
+def test_disputes_are_bounded(world: World) -> None:
+    server = world.host(max_unauthenticated_connections=3, max_connections=20)
+    owners = [world.puppet() for _ in range(5)]
+    for owner in owners:
+        owner.join(server)
+        owner.answers_pings = False
+    for owner in owners:
+        world.puppet(node_id=owner.id).send(owner.handshake_request(), server)
+    world.run_for(0.1)
+
+    assert server.endpoint.sizes()["id_disputes"] == 3
+    assert server.endpoint.counters.drops["disputes_full"] == 2
+    world.run_for(20)
+    assert server.endpoint.sizes()["id_disputes"] == 0
+
+
+def test_a_node_found_again_at_another_address_is_asked_for_there(world: World) -> None:
+    """Here the id comes with an answer: this node asked the address where it has moved to."""
+    node, server = world.host(), world.host(node_id=NODE_ID)
+    node.outcome(node.connect(server))
+    world.remove(server)
+    moved = world.host(node_id=NODE_ID)
+
+    outcome = node.outcome(node.connect(moved), 3)
+
+    assert outcome == ConnectResult(NODE_ID, moved.address, node.address)
+    assert node.peer(server) is None
+
+
+def test_a_node_at_two_addresses_is_joined_at_one(world: World) -> None:
+    node, server = world.host(), world.host(node_id=NODE_ID)
+    impostor = world.host(node_id=NODE_ID)
+    node.outcome(node.connect(server))
+
+    outcome = node.outcome(node.connect(impostor), 3)
+
+    assert isinstance(outcome, HandshakeError)
+    assert "already connected" in str(outcome)
+    assert node.is_connected_to(server)
+
+
+def test_nobody_is_accepted_after_the_node_was_closed(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.1)
+    server.endpoint.close("done", world.now)
+    world.run_for(3)
+
+    assert newcomer.take() == []
+    assert len(server.endpoint.peers) == 0
