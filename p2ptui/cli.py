@@ -5,19 +5,21 @@ at once, and a one-shot command never waits for what only the screen uses.
 """
 
 import argparse
-import difflib
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, TextIO
 
+from p2ptui.commands import EXIT_USAGE, CommandParser
 from p2ptui.errors import ConfigError, P2PError
+from p2ptui.text import printable
 from p2ptui.version import VERSION
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -43,37 +45,58 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 it did not work, 2 wrong usage or configuration,
         130 interrupted.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks must not end the program.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        code = EXIT_FAILED  # whoever read the output has gone, and wants no more
+    except OSError as error:
+        code = complain(f"the system refused: {error}", EXIT_FAILED)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         if arguments and arguments[0] in COMMANDS:
             from p2ptui.commands import run_command
 
             return run_command(arguments[0], arguments[1:], os.environ)
         return _run_node(arguments)
+    except SystemExit as leaving:  # argparse has said what it had to say
+        return leaving.code if isinstance(leaving.code, int) else EXIT_OK
     except ConfigError as error:
-        return complain(error, EXIT_USAGE)
+        return complain(str(error), EXIT_USAGE)
     except P2PError as error:
-        return complain(error, EXIT_FAILED)
+        return complain(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has gone; what is left of it goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
 
 
-def complain(error: Exception, code: int) -> int:
+def complain(text: str, code: int) -> int:
     """Say in one line on standard error what went wrong; gives `code` back."""
-    from p2ptui.text import printable
-
-    print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"p2ptui: {printable(text, 1000)}", file=sys.stderr)
     return code
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # One line is enough: usage is asked for with -h.
-        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see {self.prog} -h\n")
+def _let_go(stream: TextIO | None) -> None:
+    """What an output cannot take goes nowhere: the interpreter would complain of it at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _boolean(text: str) -> bool:
@@ -82,8 +105,8 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-def _node_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _node_parser() -> CommandParser:
+    parser = CommandParser(
         prog="p2ptui",
         description="A peer-to-peer node over UDP: server and client in one.",
         epilog=_EPILOG,
@@ -131,7 +154,7 @@ def _node_parser() -> argparse.ArgumentParser:
     add("--check-config", action="store_true", help="check the configuration, and exit")
     add("--print-config", action="store_true", help="print it as TOML with meanings, and exit")
     add("--version", action="version", version=f"p2ptui {VERSION}")
-    add("command", nargs="?", help=argparse.SUPPRESS)
+    add("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 
 
@@ -149,13 +172,27 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
 """Where each argument stands in the configuration."""
 
 
+def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequence[str]) -> None:
+    if not words and not unknown:
+        return
+    import difflib
+
+    if words and words[0] in COMMANDS:
+        parser.error(f"a command comes first: p2ptui {words[0]} ...")
+    if words:
+        near = difflib.get_close_matches(words[0], COMMANDS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        parser.error(f"unknown command {words[0]!r}{hint}")
+    options = [name for action in parser._actions for name in action.option_strings]
+    near = difflib.get_close_matches(unknown[0].partition("=")[0], options, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    parser.error(f"unknown argument {unknown[0]!r}{hint}")
+
+
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
-    options = parser.parse_args(arguments)
-    if options.command is not None:
-        near = difflib.get_close_matches(options.command, COMMANDS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        parser.error(f"unknown command {options.command!r}{hint}")
+    options, unknown = parser.parse_known_args(arguments)
+    _refuse_unknown(parser, options.words, unknown)
     overrides: dict[str, object] = {
         path: value
         for name, path in _OPTION_PATHS.items()

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Iterable
 from typing import Any, Final
 
 from p2ptui.config import Config, config_warnings, unavailable_options
@@ -22,6 +22,8 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     RelayDataReceived,
 )
+from p2ptui.errors import P2PError
+from p2ptui.io.loop import run
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats
 from p2ptui.text import printable
@@ -49,22 +51,13 @@ def run_headless(config: Config) -> int:
 
     Raises:
         ConfigError: The log file cannot be opened.
-        P2PError: The node cannot start, or its machinery failed.
+        P2PError: The node cannot start, or its own machinery failed.
     """
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return _event_loop()(_serve(config))
+        return run(_serve(config), fast=True)
     finally:
         shutdown_logging()
-
-
-def _event_loop() -> Callable[[Coroutine[Any, Any, int]], int]:
-    # uvloop makes a datagram a third cheaper; the node runs without it.
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run
 
 
 async def _serve(config: Config) -> int:
@@ -97,11 +90,25 @@ async def _serve(config: Config) -> int:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        for task in done:
-            task.result()
+        await _require_success(node, done)
         log.info("shutting down: %d peers", node.stats().connected)
     log.info("stopped")
     return 0
+
+
+async def _require_success(node: Node, ended: Iterable["asyncio.Task[Any]"]) -> None:
+    try:
+        for task in ended:
+            task.result()
+        if node.has_failed:
+            await node.wait_failed()
+    except P2PError:
+        raise
+    except Exception as error:
+        raise P2PError(
+            f"the node failed: {type(error).__name__}: {error}; this is a mistake in p2ptui,"
+            " please report it, with the log at level DEBUG"
+        ) from error
 
 
 def _handle_signals(stopping: asyncio.Event) -> None:
@@ -141,20 +148,33 @@ def stats_line(stats: Stats) -> str:
 
 
 async def _log_events(node: Node) -> None:
-    events = node.events()
-    loop = asyncio.get_running_loop()
-    bucket = TokenBucket(PEER_LINES_PER_SECOND, loop.time())
-    untold = 0
-    async for event in events:
-        if not isinstance(event, PeerStatusChanged | PeerIntroduced | ErrorReceived):
+    lines = _PeerLines()
+    async for event in node.events():
+        is_about_peers = isinstance(event, PeerStatusChanged | PeerIntroduced | ErrorReceived)
+        if not is_about_peers or lines.has_room():
             _log_event(event)
-        elif bucket.take(loop.time()):
-            if untold:
-                log.info("%d more changes of peers were not logged", untold)
-                untold = 0
-            _log_event(event)
-        else:
-            untold += 1
+
+
+class _PeerLines:
+    """Room for lines that somebody else can cause without end."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bucket = TokenBucket(PEER_LINES_PER_SECOND, self._loop.time())
+        self._untold = 0
+
+    def has_room(self) -> bool:
+        """Whether one more may be logged now; those that may not are counted, and told of."""
+        if self._bucket.take(self._loop.time()):
+            return True
+        if not self._untold:
+            self._loop.call_later(1.0, self._tell)
+        self._untold += 1
+        return False
+
+    def _tell(self) -> None:
+        log.info("%d more changes of peers were not logged", self._untold)
+        self._untold = 0
 
 
 def _log_event(event: Event) -> None:
@@ -168,7 +188,7 @@ def _log_event(event: Event) -> None:
         case ErrorReceived():
             where = format_address(event.address)
             log.warning("%s reports: %s", where, printable(event.text))
-        case DataReceived():
+        case DataReceived() if log.isEnabledFor(logging.DEBUG):  # it may have a megabyte
             log.debug(
                 "data from %s by %s path: %s",
                 event.node_id[:_SHORT_ID],

@@ -6,20 +6,22 @@ from typing import Any
 
 import msgspec
 
-from p2ptui.commands import CommandParser, positive_seconds
+from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
+    Deadline,
     command_config,
+    look_up,
     open_node,
     print_json,
     read_address,
 )
+from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError
-from p2ptui.io.resolve import resolve
 from p2ptui.node import PeerView
 from p2ptui.text import printable
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
 
 
@@ -36,15 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-async def run(
-    options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]
-) -> int:
-    """Ask, and print."""
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked; what comes back asks, and prints."""
     config = command_config(options, environ)
-    server = await resolve(read_address(options.server, parser))
-    async with open_node(config, server) as node:
-        peer = await node.connect(server, options.timeout)
-        listed = await node.list_nodes(peer, options.timeout)
+    server = read_address(options.server, parser)
+    return lambda: _run(options, config, server)
+
+
+async def _run(options: argparse.Namespace, config: Config, server: Address) -> int:
+    deadline = Deadline(options.timeout)
+    address = await look_up(server, deadline)
+    async with open_node(config, address) as node:
+        peer = await node.connect(address, deadline.left_s)
+        listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
         if options.json:
             print_json(_report(peer, others))

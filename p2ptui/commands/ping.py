@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from p2ptui.commands import CommandParser, positive_seconds
+from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
+    Deadline,
     Target,
+    Way,
     add_target_arguments,
     command_config,
-    first_hop,
-    gather_cancelled,
     milliseconds,
-    open_node,
+    open_target,
     print_json,
-    reach,
+    read_way,
 )
+from p2ptui.config import Config
 from p2ptui.core.events import Path
 from p2ptui.errors import P2PError
 from p2ptui.text import printable
@@ -27,6 +28,11 @@ from p2ptui.wire.address import Address, format_address
 
 DEFAULT_COUNT: Final = 4
 DEFAULT_INTERVAL_S: Final = 1.0
+
+MAX_COUNT: Final = 1_000_000
+
+MAX_WAITING: Final = 32
+"""Samples on their way at once: a node remembers no more Pings to one peer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a count of 1 to 1,000,000")
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_COUNT))
+    if not is_number or not 0 < int(text) <= MAX_COUNT:
+        shown = printable(text, 20)
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a count of 1 to {MAX_COUNT:,}")
     return int(text)
 
 
@@ -90,14 +98,15 @@ class Samples:
         }
 
 
-async def run(
-    options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]
-) -> int:
-    """Ping, print, and tell by the exit code whether anything was answered."""
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked; what comes back pings, and prints."""
     config = command_config(options, environ)
-    server = await first_hop(options, parser)
-    async with open_node(config, server) as node:
-        target = await reach(node, options, server, options.timeout)
+    way = read_way(options, parser)
+    return lambda: _run(options, config, way)
+
+
+async def _run(options: argparse.Namespace, config: Config, way: Way) -> int:
+    async with open_target(config, way, Deadline(options.timeout)) as target:
         if not options.json:
             name = printable(target.name, 64)
             print(f"PING {name} ({target.node_id}), {target.path.value}", flush=True)
@@ -105,26 +114,42 @@ async def run(
         try:
             await _measure(target, options, samples)
         finally:
+            # Also when it is interrupted.
             if options.json:
                 print_json(_report(options, target, samples))
             else:
                 _print_summary(samples)
-    return 0 if samples.rtts_s else 1
+    if not samples.rtts_s:
+        raise P2PError(samples.last_error)
+    return 0
 
 
 async def _measure(target: Target, options: argparse.Namespace, samples: Samples) -> None:
     # Each sample waits by itself: a lost one does not delay the next.
     loop = asyncio.get_running_loop()
-    tasks: list[asyncio.Task[None]] = []
+    waiting: set[asyncio.Task[None]] = set()
     try:
         for number in range(1, options.count + 1):
             samples.sent += 1
-            tasks.append(loop.create_task(_sample(target, number, options, samples)))
+            waiting.add(loop.create_task(_sample(target, number, options, samples)))
             if number < options.count:
                 await asyncio.sleep(options.interval)
-        await asyncio.gather(*tasks)
+                waiting = await _without_finished(waiting)
+        await asyncio.gather(*waiting)
     finally:
-        await gather_cancelled(tasks)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _without_finished(waiting: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Those that still wait, once there is room for one more."""
+    if len(waiting) >= MAX_WAITING:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        if task.done():
+            task.result()  # its output may have failed
+    return {task for task in waiting if not task.done()}
 
 
 async def _sample(
@@ -140,8 +165,9 @@ async def _sample(
     samples.rtts_s.append(result.rtt_s)
     samples.path, samples.address = result.path, result.address
     if not options.json:
+        way = " by relay" if result.path is Path.RELAY else ""
         where = format_address(result.address)
-        print(f"{number}: {result.rtt_s * 1000:.3f} ms from {where}", flush=True)
+        print(f"{number}: {result.rtt_s * 1000:.3f} ms from {where}{way}", flush=True)
 
 
 def _report(options: argparse.Namespace, target: Target, samples: Samples) -> dict[str, Any]:

@@ -7,30 +7,37 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-from p2ptui.commands import CommandParser, positive_seconds
+from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
+    Deadline,
     Target,
+    Way,
     add_target_arguments,
     command_config,
-    first_hop,
     milliseconds,
-    open_node,
+    open_target,
     print_json,
-    reach,
+    read_way,
 )
+from p2ptui.config import Config
 from p2ptui.core.endpoint import encode_data
 from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable
+from p2ptui.wire.codec import encode_envelope
+from p2ptui.wire.message import NULL, Envelope, MessageType
+
+_LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
 
 ECHO_PATIENCE_S: Final = 1.0
 """How long an echo is waited for, beside half again as long as the message took."""
 
-ENVELOPE_BYTES: Final = 256
+_EMPTY: Final = Envelope("0" * 36, MessageType.DATA, 10**10 - 1, NULL, 2**32 - 1, True, None)
+ENVELOPE_BYTES: Final = len(encode_envelope(_EMPTY)) - len(bytes(NULL))
 """What a message's other fields take of the limit, at most."""
 
 
@@ -40,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
     )
-    parser.add_argument("--file", type=Path, metavar="F", help="send a file instead")
+    parser.add_argument("--file", metavar="F", help="send a file instead")
     parser.add_argument(
         "--timeout",
         type=positive_seconds,
@@ -52,59 +59,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-async def run(
-    options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]
-) -> int:
-    """Send, print, and tell by the exit code whether it arrived."""
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked, and read the payload; what comes back sends, and prints.
+
+    Raises:
+        LocalError: The payload cannot be read.
+        MessageTooLargeError: It does not fit.
+    """
     if bool(options.text) == (options.file is not None):
         parser.error("give either a text, - or --file F")
     config = command_config(options, environ)
+    way = read_way(options, parser)
     limit = config.server.max_message_size
+    # Read outside of the event loop, where Ctrl-C ends a read of standard input at once.
     payload = _read_payload(options, parser, limit)
     size = len(encode_data(payload)) + ENVELOPE_BYTES
     if size > limit:
-        raise MessageTooLargeError(_too_large(size, limit))
-    server = await first_hop(options, parser)
-    async with open_node(config, server) as node:
+        raise _too_large(f"{size}", limit)
+    return lambda: _run(options, config, way, payload)
+
+
+async def _run(options: argparse.Namespace, config: Config, way: Way, payload: Any) -> int:
+    deadline = Deadline(options.timeout)
+    async with open_target(config, way, deadline) as target:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + options.timeout
-        target = await reach(node, options, server, options.timeout)
-        events = node.events()
+        events = target.node.events()
         began = loop.time()
-        result = await target.send(payload, max(deadline - loop.time(), 0.001))
-        took = loop.time() - began
-        patience = min(ECHO_PATIENCE_S + 1.5 * took, max(deadline - loop.time(), 0.0))
-        echo = await _wait_for_echo(events, target, patience) if target.is_peer else None
-    _print_result(options, target, result, echo)
-    return 0 if result.status in (SendStatus.DELIVERED, SendStatus.UNCONFIRMED) else 1
+        result = await target.send(payload, deadline.left_s)
+        echo = None
+        if options.json and target.is_peer and result.status in _LEFT:
+            patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
+            echo = await _wait_for_echo(events, target, patience_s)
+    if options.json:
+        print_json(_report(options, result, echo))
+    elif result.delivered:
+        _print_delivered(target, result)
+    name = printable(target.name, 64)
+    if result.status is SendStatus.UNCONFIRMED:
+        print(
+            f"sent {result.size_bytes} bytes to {name}, unconfirmed: {result.reason}",
+            file=sys.stderr if options.json else sys.stdout,
+        )
+    elif not result.delivered:
+        raise P2PError(f"not delivered to {name}: {result.reason}")
+    return 0
 
 
-def _too_large(size: int, limit: int) -> str:
-    return f"the message is {size} bytes, the limit is {limit} (max_message_size); send it in parts"
+def _too_large(size: str, limit: int) -> MessageTooLargeError:
+    return MessageTooLargeError(
+        f"the message is {size} bytes, the limit is {limit} (max_message_size); send it in parts"
+    )
 
 
 def _read_payload(options: argparse.Namespace, parser: CommandParser, limit: int) -> Any:
+    name = ""
     if options.file is not None:
-        name, data = options.file.name, _read_file(options.file, limit)
+        path = Path(options.file)
+        if not options.file:
+            parser.error("--file needs the name of a file")
+        name, data = path.name, _read_file(path, limit)
     elif options.text == ["-"]:
-        # One byte more than fits tells that it does not.
-        name, data = "-", sys.stdin.buffer.read(limit + 1)
+        name, data = "-", _read_standard_input(limit)
     else:
-        name, data = "", " ".join(options.text).encode("utf-8", "surrogateescape")
-    if len(data) > limit:
-        raise MessageTooLargeError(_too_large(len(data), limit).replace("is", "is over", 1))
+        data = " ".join(options.text).encode("utf-8", "surrogateescape")
     if options.json_payload:
-        try:
-            return json.loads(data, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            parser.error(f"the payload is not JSON: {error}")
+        return _read_json(data, parser)
+    text = _as_text(data)
+    if text is not None:
+        return text
+    if not name:
+        parser.error("the text is not UTF-8; send it as a file, or through standard input")
+    return {"file": name, "base64": base64.b64encode(data).decode()}
+
+
+def _as_text(data: bytes) -> str | None:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" not in text or not name:
-        return text
-    return {"file": name, "base64": base64.b64encode(data).decode()}
+        return None
+    return None if "\0" in text else text
+
+
+def _read_json(data: bytes, parser: CommandParser) -> Any:
+    try:
+        payload = json.loads(data, parse_constant=_refuse_constant)
+        encode_data(payload)
+    except (ValueError, RecursionError, LocalError) as error:
+        parser.error(f"the payload is not JSON that can be sent: {error}")
+    return payload
 
 
 def _refuse_constant(name: str) -> None:
@@ -115,11 +157,29 @@ def _read_file(path: Path, limit: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise MessageTooLargeError(_too_large(size, limit))
+            raise _too_large(str(size), limit)
         with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise LocalError(f"cannot read {path}: {error.strerror or error}") from None
+            return _read_at_most(file, limit)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise LocalError(f"cannot read {path}: {reason}") from None
+
+
+def _read_standard_input(limit: int) -> bytes:
+    if sys.stdin is None:
+        raise LocalError("cannot read standard input: it is closed")
+    try:
+        return _read_at_most(sys.stdin.buffer, limit)
+    except (OSError, ValueError) as error:
+        raise LocalError(f"cannot read standard input: {error}") from None
+
+
+def _read_at_most(stream: BinaryIO, limit: int) -> bytes:
+    # What comes through a pipe has no size; one byte too many tells that it does not fit.
+    data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise _too_large(f"more than {limit}", limit)
+    return data
 
 
 async def _wait_for_echo(events: Subscription, target: Target, patience_s: float) -> Any:
@@ -139,29 +199,18 @@ async def _wait_for_echo(events: Subscription, target: Target, patience_s: float
         return None
 
 
-def _print_result(
-    options: argparse.Namespace, target: Target, result: SendResult, echo: Any
-) -> None:
-    if options.json:
-        print_json(
-            {
-                "target": options.target,
-                "node_id": target.node_id,
-                "delivered": result.delivered,
-                "status": result.status.value,
-                "attempts": result.attempts,
-                "rtt_ms": milliseconds(result.rtt_s),
-                "bytes": result.size_bytes,
-                "echo": echo,
-                "reason": result.reason,
-            }
-        )
-        return
+def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[str, Any]:
+    return {
+        "target": options.target,
+        "delivered": result.delivered,
+        "attempts": result.attempts,
+        "rtt_ms": milliseconds(result.rtt_s),
+        "bytes": result.size_bytes,
+        "echo": echo,
+    }
+
+
+def _print_delivered(target: Target, result: SendResult) -> None:
+    time = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.3f} ms"
     name = printable(target.name, 64)
-    if result.delivered:
-        time = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.3f} ms"
-        print(f"delivered {result.size_bytes} bytes to {name} ({target.path.value}){time}")
-    elif result.status is SendStatus.UNCONFIRMED:
-        print(f"sent {result.size_bytes} bytes to {name}, unconfirmed: {result.reason}")
-    else:
-        raise P2PError(f"not delivered to {name}: {result.reason}")
+    print(f"delivered {result.size_bytes} bytes to {name} ({target.path.value}){time}")

@@ -3,26 +3,43 @@
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from p2ptui.commands import CommandParser
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
-from p2ptui.core.events import Path, PingResult, SendResult
+from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, UnknownPeerError
 from p2ptui.io.resolve import resolve
 from p2ptui.node import Node, PeerView
+from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
 from p2ptui.wire.address import Address, format_address, parse_address
-from p2ptui.wire.message import Capability
+from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 2.0
 """How long a direct path to a node behind a server is sought before it is asked by way of it."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
+
+SHORTEST_WAIT_S: Final = 0.001
+"""What is left of a time that is over: the last step may still find its answer there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the arguments say that the target is reached."""
+
+    first: Address
+    """The server's address, or the target's own; its host may be a name."""
+    wanted: str | None = None
+    """Whom to ask the server for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +51,12 @@ class Target:
     name: str
     address: Address
     """Its own where the path is direct, else the server's."""
-    is_peer: bool
-    """Whether there is a session with it; else it is reached by way of the server."""
+    path: Path
 
     @property
-    def path(self) -> Path:
-        """How it is reached."""
-        return Path.DIRECT if self.is_peer else Path.RELAY
+    def is_peer(self) -> bool:
+        """Whether there is a session with it; else it is reached by way of the server."""
+        return self.path is Path.DIRECT
 
     async def ping(self, timeout_s: float) -> PingResult:
         """Measure one round trip."""
@@ -51,6 +67,28 @@ class Target:
         if self.is_peer:
             return await self.node.send(self.node_id, payload, timeout_s=timeout_s)
         return await self.node.send_routed(self.node_id, payload, timeout_s=timeout_s)
+
+
+class Deadline:
+    """One time for all steps of a command.
+
+    Args:
+        timeout_s: Seconds from now.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._end = asyncio.get_running_loop().time() + timeout_s
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds in all."""
+        return self._timeout_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, a trace above 0."""
+        return max(self._end - asyncio.get_running_loop().time(), SHORTEST_WAIT_S)
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,10 +112,59 @@ def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> C
         "server.node_id": "",
         "server.enable_discovery": False,
         "server.join": [],
+        "server.max_connections": Config().server.max_connections,
     }
     if options.network_id is not None:
         overrides["server.network_id"] = options.network_id
     return load_config(options.config, environ, overrides)
+
+
+def read_address(text: str, parser: CommandParser) -> Address:
+    """Read `HOST:PORT`, or leave with the exit code of wrong usage."""
+    try:
+        address = parse_address(text)
+    except ValueError as error:
+        parser.error(str(error))
+    if address[1] == 0:
+        parser.error(f"{text!r}: port 0 is no port to connect to")
+    try:
+        ipaddress.ip_address(address[0])
+    except ValueError:
+        return address  # a name, looked up later
+    try:
+        return single_host(address)
+    except LocalError as error:
+        parser.error(str(error))
+
+
+def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
+    """Read target and server, or leave with the exit code of wrong usage."""
+    text: str = options.target
+    if options.join is not None:
+        if not text:
+            parser.error("the target is empty; give a node id, the beginning of one, or a name")
+        return Way(read_address(options.join, parser), text)
+    if ":" not in text:
+        parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
+    return Way(read_address(text, parser))
+
+
+async def look_up(address: Address, deadline: Deadline) -> Address:
+    """Find the IP address of a host.
+
+    Raises:
+        LocalError: It does not resolve in time, or means no single host.
+    """
+    try:
+        async with asyncio.timeout(deadline.left_s):
+            # A node listens on IPv4 unless told otherwise, also where "localhost" is ::1 first.
+            found = await resolve(address, family=socket.AF_INET)
+    except TimeoutError:
+        raise LocalError(
+            f"cannot resolve host {address[0]!r} within {deadline.timeout_s:g} s;"
+            " check the network, or use an IP address"
+        ) from None
+    return single_host(found)
 
 
 @contextlib.asynccontextmanager
@@ -88,106 +175,86 @@ async def open_node(config: Config, server: Address) -> AsyncIterator[Node]:
         yield node
 
 
-def read_address(text: str, parser: argparse.ArgumentParser) -> Address:
-    """Read `HOST:PORT`, or leave with the exit code of wrong usage."""
-    try:
-        address = parse_address(text)
-    except ValueError as error:
-        parser.error(str(error))
-    if address[1] == 0:
-        parser.error(f"{text!r}: port 0 is no port to connect to")
-    return address
-
-
-async def first_hop(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Address:
-    """The address to connect to first: the server's, or the target's own.
+@contextlib.asynccontextmanager
+async def open_target(config: Config, way: Way, deadline: Deadline) -> AsyncIterator[Target]:
+    """Run a node, and connect it to the target.
 
     Raises:
-        LocalError: Its host does not resolve.
+        P2PError: The target cannot be found or reached in time.
     """
-    text = options.join if options.join is not None else options.target
-    if options.join is None and ":" not in text:
-        parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
-    return await resolve(read_address(text, parser))
+    first = await look_up(way.first, deadline)
+    async with open_node(config, first) as node:
+        yield await reach(node, first, way.wanted, deadline)
 
 
-async def reach(
-    node: Node, options: argparse.Namespace, server: Address, timeout_s: float
-) -> Target:
-    """Connect to the target that the arguments name.
+async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadline) -> Target:
+    """Connect to the target.
+
+    Args:
+        node: The command's node.
+        first: The address of the server, or of the target itself.
+        wanted: Whom to ask the server for; None if the target is at `first`.
+        deadline: When to give up.
 
     Raises:
         P2PError: It cannot be found or reached.
     """
-    peer = await node.connect(server, timeout_s)
-    if options.join is None:
-        return _as_target(node, peer)
-    wanted = await _find(node, peer, options.target, timeout_s)
-    if wanted.node_id == peer.node_id:
-        return _as_target(node, peer)
-    if Capability.ROUTING not in wanted.capabilities:
-        # Its program takes no handshake from a peer: an introduction is all there is.
-        with contextlib.suppress(P2PError):
-            await node.connect(wanted.node_id, DIRECT_ATTEMPT_S)
-        return wanted
+    peer = await node.connect(first, deadline.left_s)
+    if wanted is None:
+        return _connected(node, peer)
+    found = await _find(node, peer, wanted, deadline)
+    if not isinstance(found, NodeInfo):
+        return _connected(node, await node.connect(found, deadline.left_s))
+    if found.node_id == peer.node_id:
+        return _connected(node, peer)
+    relayed = Target(node, found.node_id, found.name, peer.address, Path.RELAY)
+    # A program that does not route takes no handshake from a peer: the attempt ends with
+    # the introduction, and that is all there is.
     try:
-        direct = await node.connect(wanted.node_id, min(DIRECT_ATTEMPT_S, timeout_s))
+        direct = await node.connect(found.node_id, min(DIRECT_ATTEMPT_S, deadline.left_s))
     except P2PError:
-        return wanted
-    return _as_target(node, direct)
+        return relayed
+    return _connected(node, direct) if Capability.ROUTING in found.capabilities else relayed
 
 
-def _as_target(node: Node, peer: PeerView) -> Target:
-    return Target(node, peer.node_id, peer.name, peer.address, is_peer=True)
+def _connected(node: Node, peer: PeerView) -> Target:
+    return Target(node, peer.node_id, peer.name, peer.address, Path.DIRECT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted(Target):
-    capabilities: tuple[str, ...] = ()
-
-
-async def _find(node: Node, server: PeerView, text: str, timeout_s: float) -> _Wanted:
-    listed = await node.list_nodes(server, timeout_s)
+async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> NodeInfo | Address:
+    """The node that is meant, or the address of one that the server does not know."""
+    listed = await node.list_nodes(server, deadline.left_s)
+    known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
+    if server.info is not None:
+        known[server.node_id] = server.info
     node_id = canonical_id(text)
-    if node_id == server.node_id or text == server.name:
-        return _Wanted(node, server.node_id, server.name, server.address, is_peer=True)
     if node_id is not None:
-        found = next((entry for entry in listed.nodes if entry.node_id == node_id), None)
-        if found is None:
-            where = format_address(server.address)
-            raise UnknownPeerError(f"the server at {where} does not know node {node_id}")
-    else:
-        others = [entry for entry in listed.nodes if entry.node_id != node.id]
-        try:
-            found = find_named(text, others)
-        except UnknownPeerError:
-            if server.node_id.startswith(text.lower()):
-                return _Wanted(node, server.node_id, server.name, server.address, is_peer=True)
-            raise
-    if found.node_id == node.id:
-        raise LocalError("that is this command itself")
-    return _Wanted(
-        node,
-        found.node_id,
-        found.name,
-        server.address,
-        is_peer=False,
-        capabilities=found.capabilities,
-    )
+        if node_id not in known:
+            raise UnknownPeerError(
+                f"the server at {format_address(server.address)} does not know node {node_id}"
+                + _caveat(listed)
+            )
+        return known[node_id]
+    if ":" in text and all(entry.name != text for entry in known.values()):
+        with contextlib.suppress(ValueError):
+            address = await look_up(parse_address(text), deadline)
+            at = format_address(address)
+            return next((entry for entry in listed.nodes if entry.listen_addr == at), address)
+    try:
+        return find_named(text, known.values())
+    except UnknownPeerError as error:
+        raise UnknownPeerError(f"{error}{_caveat(listed)}") from None
+
+
+def _caveat(listed: NodeList) -> str:
+    return "" if listed.complete else " (its list of nodes did not arrive completely)"
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object, pure ASCII: nothing remote in it can act on a terminal."""
-    print(json.dumps(value, ensure_ascii=True))
+    print(json.dumps(value, ensure_ascii=True), flush=True)
 
 
 def milliseconds(seconds: float | None) -> float | None:
     """Seconds as milliseconds with three decimals."""
     return None if seconds is None else round(seconds * 1000, 3)
-
-
-async def gather_cancelled(tasks: list["asyncio.Task[None]"]) -> None:
-    """End tasks and wait until they have."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -54,15 +54,15 @@ class Lifecycle:
     def make_room(self, now: float) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
 
-        Whoever forges addresses must not fill the house: who never said another word after
-        its handshake and never proved its address makes room.
+        Whoever forges addresses must not fill the house: who never proved its address and has
+        been silent for a while makes room.
         """
         if len(self._state.peers) < self._state.config.server.max_connections:
             return True
         patience = self._state.config.security.auth_timeout
         for peer in islice(self._state.peers, EVICTION_CANDIDATES):
-            silent = peer.messages_in == 0 and not peer.proved and not peer.initiated
-            if silent and now - peer.created_at >= patience:
+            is_doubtful = not peer.proved and not peer.initiated
+            if is_doubtful and now - peer.last_received >= patience:
                 self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
                 return True
         return False
@@ -94,6 +94,7 @@ class Lifecycle:
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""
         self.set_status(peer, PeerStatus.HANDSHAKING, reason)
+        self._cancel_timer(peer)
         self.restart(peer, now, reason)
         self._tell_left(peer, now)
 

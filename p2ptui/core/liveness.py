@@ -94,17 +94,19 @@ class Liveness:
         if peer.suspicion is not None:
             return
         peer.suspicion = suspicion
-        self._probe(peer, SUSPICION_PROBES, reason, now)
+        peer.suspected_at = now
+        self._probe(peer, SUSPICION_PROBES, reason, now, now)
 
-    def _probe(self, peer: Peer, left: int, reason: str, now: float) -> None:
-        if peer.suspicion is None or not peer.is_authenticated:
+    def _probe(self, peer: Peer, left: int, reason: str, began: float, now: float) -> None:
+        # An answer ends a suspicion, and the next one has all its time again.
+        if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
             return
         if left == 0:
             self._judge(peer, reason, now)
             return
         self._delivery.ping(peer, now)
         self._state.timers.schedule(
-            now + SUSPICION_INTERVAL_S, lambda at: self._probe(peer, left - 1, reason, at)
+            now + SUSPICION_INTERVAL_S, lambda at: self._probe(peer, left - 1, reason, began, at)
         )
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:

@@ -77,6 +77,7 @@ class Peer:
     deferred: deque[bytes] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""
     suspicion: Suspicion | None = None
+    suspected_at: float = 0.0
     timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None

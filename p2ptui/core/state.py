@@ -92,8 +92,6 @@ class NodeState:
 
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Queue one datagram for the socket."""
-        if self.closing:
-            return  # the goodbyes have left
         if len(self._outgoing) >= MAX_OUTGOING:
             self.counters.drop("outgoing_full")
             return

@@ -27,6 +27,9 @@ class Driver:
         on_event: Called, in order, with each event of the endpoint; must not block or raise.
         clock: Seconds that only go forward.
         wall: Unix time, seconds.
+        on_failure: Called with what the endpoint's timer raised, after which nothing is
+            timed any more. Without it the event loop reports it. What a datagram raised,
+            `run` raises.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Driver:
         on_event: Callable[[Event], None],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._socket = sock
         self._on_event = on_event
         self._clock = clock
         self._wall = wall
+        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -98,9 +103,15 @@ class Driver:
     def _handle_timer(self) -> None:
         self._timer = None
         now = self._clock()
-        self._endpoint.set_unix_offset(self._wall() - now)
-        self._endpoint.handle_timeout(now)
-        self.flush()
+        try:
+            self._endpoint.set_unix_offset(self._wall() - now)
+            self._endpoint.handle_timeout(now)
+            self.flush()
+        except Exception as error:
+            # Left to the loop it would be a line in a log, and the node stand still.
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
 
     def close(self) -> None:
         """Stop the timer; the socket's owner closes the socket, which ends `run`."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
 from p2ptui.wire.address import Address, format_address
 
@@ -23,7 +24,7 @@ STABLE_S: Final = 30.0
 
 async def keep_joined(
     server: Address,
-    connect: Callable[[Address, float], Awaitable[Address]],
+    connect: Callable[[Address, float], Awaitable[ConnectResult]],
     wait_until_left: Callable[[Address], Awaitable[None]],
     now: Callable[[], float],
     rng: random.Random,
@@ -32,7 +33,7 @@ async def keep_joined(
 
     Args:
         server: Host (a name is looked up at each attempt) and port.
-        connect: Shakes hands within seconds; gives the address that answered.
+        connect: Shakes hands within seconds.
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
@@ -40,13 +41,13 @@ async def keep_joined(
     pause = FIRST_PAUSE_S
     while True:
         try:
-            address = await connect(server, ATTEMPT_TIMEOUT_S)
+            result = await connect(server, ATTEMPT_TIMEOUT_S)
         except P2PError as error:
             log.warning("cannot join %s: %s", format_address(server), error)
         else:
             began = now()
             log.info("joined %s", format_address(server))
-            await wait_until_left(address)
+            await wait_until_left(result.address)
             log.warning("lost %s", format_address(server))
             if now() - began >= STABLE_S:
                 pause = FIRST_PAUSE_S

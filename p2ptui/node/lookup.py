@@ -6,7 +6,8 @@ from typing import Final, TypeAlias, TypeVar
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import UnknownPeerError
+from p2ptui.errors import LocalError, UnknownPeerError
+from p2ptui.node.arguments import single_host
 from p2ptui.node.view import PeerView
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, parse_address
@@ -15,8 +16,8 @@ from p2ptui.wire.message import NodeInfo
 PeerRef: TypeAlias = str | Address | PeerView
 """A peer by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
 
-SHORTEST_PREFIX: Final = 4
-"""Characters of an id that may stand for it."""
+NAMED_AT_MOST: Final = 4
+"""Of many nodes that fit, so many are named."""
 
 _Named = TypeVar("_Named", Peer, NodeInfo)
 
@@ -35,18 +36,19 @@ def find_peer(endpoint: Endpoint, peer: PeerRef) -> Peer:
         UnknownPeerError: None fits, or several do.
     """
     node_id = node_id_of(peer)
-    found: Peer | None = None
+    found: Peer | None
     if node_id is not None:
         found = endpoint.peers.with_id(node_id)
     elif isinstance(peer, str):
         try:
-            found = endpoint.peers.at(parse_address(peer))
+            address = parse_address(peer)
         except ValueError:
             return find_named(peer, endpoint.peers)
+        found = endpoint.peers.at(_canonical(address))
     elif isinstance(peer, PeerView):
         found = endpoint.peers.at(peer.address)
     else:
-        found = endpoint.peers.at(peer)
+        found = endpoint.peers.at(_canonical(peer))
     if found is None:
         raise UnknownPeerError(f"no peer {_words(peer)}; connect to it first")
     return found
@@ -60,7 +62,7 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     """
     nodes = list(candidates)
     fitting = [node for node in nodes if node.name == text]
-    if not fitting and len(text) >= SHORTEST_PREFIX:
+    if not fitting and text:
         fitting = [node for node in nodes if _id(node).startswith(text.lower())]
     if len(fitting) == 1:
         return fitting[0]
@@ -68,8 +70,18 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
         raise UnknownPeerError(
             f"no node is called {printable(text, 80)!r} or has an id that begins so"
         )
-    ids = ", ".join(_id(node)[:8] for node in fitting[:4])
-    raise UnknownPeerError(f"{printable(text, 80)!r} fits {len(fitting)} nodes ({ids}, ...)")
+    ids = ", ".join(_id(node) for node in fitting[:NAMED_AT_MOST])
+    more = ", ..." if len(fitting) > NAMED_AT_MOST else ""
+    raise UnknownPeerError(
+        f"{printable(text, 80)!r} fits {len(fitting)} nodes: {ids}{more}; give more of the id"
+    )
+
+
+def _canonical(address: Address) -> Address:
+    try:
+        return single_host(address)
+    except (ValueError, LocalError):
+        return address  # no peer is there, and the complaint names it as it was written
 
 
 def _id(node: Peer | NodeInfo) -> str:

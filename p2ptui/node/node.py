@@ -9,16 +9,18 @@ from typing import Any
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import ConnectResult, NodeList, PingResult, SendResult
+from p2ptui.core.events import NodeList, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError
+from p2ptui.core.peers import Peer
+from p2ptui.errors import LocalError, PeerGoneError, UnknownPeerError
 from p2ptui.io.udp import open_udp
+from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.metrics import Stats, snapshot
 from p2ptui.node.runtime import OpenSocket, Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
-from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
 
@@ -48,6 +50,7 @@ class Node:
         self._clock = clock
         self._rng = rng or random.SystemRandom()
         self._started: Runtime | None = None
+        self._starting = False
 
     async def start(self) -> None:
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
@@ -56,9 +59,15 @@ class Node:
             BindError: The listening address cannot be taken.
             LocalError: It cannot be resolved, or the node runs already.
         """
-        if self._started is not None:
-            raise LocalError("the node was started already")
-        self._started = await Runtime.start(self._config, self._open_socket, self._clock, self._rng)
+        if self._started is not None or self._starting:
+            raise LocalError("the node was started already; make another one")
+        self._starting = True
+        try:
+            self._started = await Runtime.start(
+                self._config, self._open_socket, self._clock, self._rng
+            )
+        finally:
+            self._starting = False
 
     async def close(self, reason: str = "shutting down") -> None:
         """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
@@ -79,17 +88,30 @@ class Node:
 
     @property
     def _runtime(self) -> Runtime:
-        if self._started is None or self._started.socket.closed:
+        if self._started is None:
             raise LocalError("the node is not running; start it first")
+        self._started.require_running()
         return self._started
 
     @property
     def _endpoint(self) -> Endpoint:
         return self._runtime.endpoint
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the node's own machinery broke; it can only be closed then."""
+        return self._started is not None and self._started.failure is not None
+
     async def wait_failed(self) -> None:
-        """Return never, unless the node's own machinery fails: then raise what failed."""
-        await asyncio.shield(self._runtime.failure)
+        """Return never, unless the node's own machinery fails: then raise what failed.
+
+        Raises:
+            LocalError: The node is not running, or was closed meanwhile.
+            Exception: What failed; the node can only be closed then.
+        """
+        if self._started is None:
+            raise LocalError("the node is not running; start it first")
+        await self._started.wait_ended()
 
     # What there is.
 
@@ -138,12 +160,20 @@ class Node:
         Args:
             limit: Events that may wait for the reader (`event_queue_size` without it); beyond
                 that they are dropped, and an EventsDropped says how many.
+
+        Raises:
+            LocalError: The limit is below 1.
         """
-        return self._runtime.subscribe(limit or self._config.server.event_queue_size)
+        if limit is None:
+            limit = self._config.server.event_queue_size
+        if limit < 1:
+            raise LocalError(f"limit = {limit}: at least one event must have room")
+        return self._runtime.subscribe(limit)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription."""
-        self._runtime.unsubscribe(subscription)
+        """End a subscription; also one that has ended, with the node or before."""
+        if self._started is not None:
+            self._started.unsubscribe(subscription)
 
     def trace(self, *, enabled: bool) -> None:
         """Whether every message that comes and goes is told as a MessageTraced event."""
@@ -157,46 +187,31 @@ class Node:
         Args:
             target: `host:port`, an address, or a node id (needs a joined server, which
                 introduces the two).
-            timeout_s: Seconds; `auth_timeout` without it.
+            timeout_s: Seconds, for a look-up of the host and the handshake; `auth_timeout`
+                without it.
 
         Raises:
             HandshakeError: It refused, or nobody answered.
-            LocalError: The address makes no sense, or the peer table is full.
+            LocalError: The address makes no sense or does not resolve, the peer table is full,
+                or a node id was given and no server is joined.
             RemoteError: No joined server could introduce the node.
         """
-        timeout_s = self._config.security.auth_timeout if timeout_s is None else timeout_s
+        timeout_s = read_seconds(
+            self._config.security.auth_timeout if timeout_s is None else timeout_s
+        )
         node_id = canonical_id(target) if isinstance(target, str) else None
         if node_id is not None:
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
                 return view(known, self._clock())
-            result = await self._connect_by_id(node_id, timeout_s)
+            result = await self._runtime.connect_by_id(node_id, timeout_s)
         else:
-            address = await self._runtime.resolve(
-                parse_address(target) if isinstance(target, str) else target
-            )
-            result = await self._runtime.call(
-                self._endpoint.connect(address, self._runtime.now, timeout_s)
-            )
-        return self.peer(result.address)
-
-    async def _connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
-        servers = [
-            peer for peer in self._endpoint.peers if peer.initiated and peer.is_authenticated
-        ]
-        if not servers:
-            raise LocalError(f"cannot find node {node_id}: join a server first")
-        error: P2PError | None = None
-        for server in servers:
-            try:
-                token = self._endpoint.introduce(server, node_id, self._runtime.now, timeout_s)
-                result: ConnectResult = await self._runtime.call(token)
-            except P2PError as failed:
-                error = failed
-            else:
-                return result
-        assert error is not None
-        raise error
+            result = await self._runtime.connect(read_address(target), timeout_s)
+        try:
+            return self.peer(result.address)
+        except UnknownPeerError:
+            where = format_address(result.address)
+            raise PeerGoneError(f"{where} left as soon as it was connected") from None
 
     async def disconnect(self, peer: PeerRef, reason: str = "disconnected") -> None:
         """Say goodbye to a peer.
@@ -206,6 +221,13 @@ class Node:
         """
         self._endpoint.disconnect(find_peer(self._endpoint, peer), reason, self._runtime.now)
         self._runtime.flush()
+
+    def _connected(self, peer: PeerRef) -> Peer:
+        found = find_peer(self._endpoint, peer)
+        if not found.is_authenticated:
+            where = format_address(found.address)
+            raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
+        return found
 
     async def ping(self, peer: PeerRef, timeout_s: float = 5.0) -> PingResult:
         """Measure the round trip to a peer, or to a node reached by way of others.
@@ -220,13 +242,12 @@ class Node:
             UnknownPeerError: There is no such peer.
             LocalError: There is no way to the node.
         """
+        timeout_s = read_seconds(timeout_s)
         node_id = node_id_of(peer)
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
             token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
         else:
-            token = self._endpoint.ping(
-                find_peer(self._endpoint, peer), self._runtime.now, timeout_s
-            )
+            token = self._endpoint.ping(self._connected(peer), self._runtime.now, timeout_s)
         result: PingResult = await self._runtime.call(token)
         return result
 
@@ -237,9 +258,10 @@ class Node:
             PeerTimeoutError: No answer in time.
             LocalError: There is no way to the node.
         """
-        result: PingResult = await self._runtime.call(
-            self._endpoint.ping_routed(node_id, self._runtime.now, timeout_s)
+        token = self._endpoint.ping_routed(
+            read_node_id(node_id), self._runtime.now, read_seconds(timeout_s)
         )
+        result: PingResult = await self._runtime.call(token)
         return result
 
     async def send(
@@ -265,7 +287,9 @@ class Node:
             UnknownPeerError: There is no such peer.
             LocalError: Not JSON, larger than the limit, or too much waiting.
         """
-        target = find_peer(self._endpoint, peer)
+        if timeout_s is not None:
+            read_seconds(timeout_s)
+        target = self._connected(peer)
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
@@ -294,8 +318,10 @@ class Node:
         Raises:
             LocalError: Not JSON, too large, or no way to the node.
         """
-        hops = self._config.routing.max_hops if max_hops is None else max_hops
-        token = self._endpoint.send_routed(node_id, payload, hops, self._runtime.now, timeout_s)
+        hops = self._config.routing.max_hops if max_hops is None else read_hops(max_hops)
+        token = self._endpoint.send_routed(
+            read_node_id(node_id), payload, hops, self._runtime.now, read_seconds(timeout_s)
+        )
         result: SendResult = await self._runtime.call(token)
         return result
 
@@ -312,10 +338,14 @@ class Node:
             MessageTooLargeError: The request does not fit a datagram.
             PeerTimeoutError: The server did not answer in time.
         """
-        peer = find_peer(self._endpoint, server)
-        result: SendResult = await self._runtime.call(
-            self._endpoint.relay(peer, node_id, data, self._runtime.now, timeout_s)
+        token = self._endpoint.relay(
+            self._connected(server),
+            read_node_id(node_id),
+            data,
+            self._runtime.now,
+            read_seconds(timeout_s),
         )
+        result: SendResult = await self._runtime.call(token)
         return result
 
     async def list_nodes(self, server: PeerRef, timeout_s: float = 10.0) -> NodeList:
@@ -324,10 +354,10 @@ class Node:
         Raises:
             UnknownPeerError: There is no such peer.
         """
-        peer = find_peer(self._endpoint, server)
-        result: NodeList = await self._runtime.call(
-            self._endpoint.list_nodes(peer, self._runtime.now, timeout_s)
+        token = self._endpoint.list_nodes(
+            self._connected(server), self._runtime.now, read_seconds(timeout_s)
         )
+        result: NodeList = await self._runtime.call(token)
         return result
 
     async def discover(self, server: PeerRef | None = None) -> None:
@@ -337,16 +367,9 @@ class Node:
             UnknownPeerError: There is no such peer.
         """
         if server is not None:
-            peers = [find_peer(self._endpoint, server)]
+            peers = [self._connected(server)]
         else:
             peers = [peer for peer in self._endpoint.peers if peer.is_authenticated]
         for peer in peers:
             self._endpoint.discover(peer, self._runtime.now)
         self._runtime.flush()
-
-
-def _address_of(target: str | Address) -> Address:
-    try:
-        return parse_address(target) if isinstance(target, str) else target
-    except ValueError as error:
-        raise LocalError(str(error)) from None

@@ -12,13 +12,21 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import CallFinished, Event, PeerStatus, PeerStatusChanged
+from p2ptui.core.events import (
+    CallFinished,
+    ConnectResult,
+    Event,
+    PeerStatus,
+    PeerStatusChanged,
+)
 from p2ptui.core.identity import canonical_id, own_node_info
-from p2ptui.errors import LocalError, P2PError
+from p2ptui.core.peers import Peer
+from p2ptui.errors import LocalError, P2PError, PeerTimeoutError
 from p2ptui.io.driver import Driver
 from p2ptui.io.interfaces import broadcast_addresses, local_networks
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
+from p2ptui.node.arguments import single_host
 from p2ptui.node.joiner import keep_joined
 from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
@@ -29,7 +37,13 @@ log = logging.getLogger("p2ptui.node")
 OpenSocket: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
 CLOSE_FLUSH_S: Final = 0.5
-"""How long `close` waits for the system to take goodbyes that it had no room for."""
+"""How long `close` waits, at most, for the system to take goodbyes that it had no room for."""
+
+CLOSE_LOOKS: Final = 10
+"""So often it looks meanwhile whether they have left."""
+
+SHORTEST_ATTEMPT_S: Final = 0.1
+"""What a handshake gets after a look-up that took all the time."""
 
 NETWORKS_REFRESH_S: Final = 30.0
 """A machine's networks are looked up this often: cables and radios come and go."""
@@ -67,13 +81,15 @@ class Runtime:
         listening = format_address(sock.local_address)
         identity = own_node_info(node_id, server.name, VERSION, listening, server.network_id)
         self.endpoint = Endpoint(config, identity, rng, time.time() - self.started_at)
-        self._driver = Driver(self.endpoint, sock, self._handle_event, clock)
+        self._driver = Driver(self.endpoint, sock, self._handle_event, clock, on_failure=self._fail)
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._subscriptions: list[Subscription] = []
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.failure: asyncio.Future[None] = self._loop.create_future()
-        """Gets the exception if the machinery itself fails."""
+        self.failure: BaseException | None = None
+        """What broke the machinery itself."""
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] | None = None
 
     @classmethod
     async def start(
@@ -95,7 +111,7 @@ class Runtime:
         runtime._begin(runtime._watch_networks(), "networks")
         for text in config.server.join:
             work = keep_joined(
-                parse_address(text), runtime.join, runtime.wait_until_left, clock, rng
+                parse_address(text), runtime.connect, runtime.wait_until_left, clock, rng
             )
             runtime._begin(work, f"join {text}")
         return runtime
@@ -112,35 +128,94 @@ class Runtime:
         self._tasks.append(task)
 
     def _handle_task_end(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled() or self.failure.done():
+        if task.cancelled() or self.closing:
             return
         error = task.exception()
         if error is not None:
-            log.error("%s failed: %s: %s", task.get_name(), type(error).__name__, error)
-            self.failure.set_exception(error)
-            self.failure.exception()  # marks it as seen, for those who never wait for it
+            self._fail(error)
+        elif self.socket.closed:
+            self._fail(OSError("the event loop lost the socket"))
+
+    def _fail(self, error: BaseException) -> None:
+        """The machinery is broken: nothing is done any more, and nobody waits for it."""
+        if self.failure is not None:
+            return
+        log.error("the node failed", exc_info=error)
+        self.failure = error
+        self._stop()
+        self._end_waiting(self._failure_words(), error)
+
+    def _failure_words(self) -> str:
+        return f"the node failed: {type(self.failure).__name__}: {self.failure}"
+
+    async def wait_ended(self) -> None:
+        """Wait until the node breaks or is closed.
+
+        Raises:
+            LocalError: It was closed.
+            Exception: What broke it.
+        """
+        await asyncio.shield(self._ended)
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed is not None
+
+    def require_running(self) -> None:
+        """Nothing can be asked of a node that is closed, or broken.
+
+        Raises:
+            LocalError: This one is.
+        """
+        if self.closing:
+            raise LocalError("the node is closed")
+        if self.failure is not None:
+            raise LocalError(f"{self._failure_words()}; close it")
 
     async def close(self, reason: str) -> None:
         """Say goodbye to every peer, send what is left, and release everything."""
-        if self.socket.closed:
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
             return
-        pump, *others = self._tasks
-        for task in others:
+        self._closed = self._loop.create_future()
+        try:
+            if self.failure is None:
+                self.endpoint.close(reason, self.now)
+                self._driver.flush()
+                await self._wait_until_sent()
+        finally:
+            self._stop()
+            closed = f"the node was closed: {reason}"
+            self._end_waiting(closed, LocalError(closed))
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+            finally:
+                self._closed.set_result(None)
+
+    async def _wait_until_sent(self) -> None:
+        for _ in range(CLOSE_LOOKS):
+            if not self.socket.counters().backlog:
+                return
+            await asyncio.sleep(CLOSE_FLUSH_S / CLOSE_LOOKS)
+
+    def _stop(self) -> None:
+        for task in self._tasks:
             task.cancel()
-        self.endpoint.close(reason, self.now)
-        self._driver.flush()
-        if self.socket.counters().backlog:
-            await asyncio.sleep(CLOSE_FLUSH_S)
         self._driver.close()
         self.socket.close()
-        pump.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end_waiting(self, reason: str, error: BaseException) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
+            self._ended.exception()  # marks it as seen, for those who never wait for it
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(LocalError(f"the node was closed: {reason}"))
+                future.set_exception(LocalError(reason))
         self._calls.clear()
         for subscription in self._subscriptions:
             subscription.close()
+        self._subscriptions.clear()
 
     # Calls and events.
 
@@ -166,8 +241,11 @@ class Runtime:
         """Do something to the endpoint after a time, seconds."""
 
         def run() -> None:
-            action(self.now)
-            self._driver.flush()
+            try:
+                action(self.now)
+                self._driver.flush()
+            except Exception as error:
+                self._fail(error)
 
         return self._loop.call_later(delay_s, run)
 
@@ -197,25 +275,66 @@ class Runtime:
         with contextlib.suppress(ValueError):
             self._subscriptions.remove(subscription)
 
-    # Servers to stay connected to.
+    # Connecting.
 
-    async def join(self, server: Address, timeout_s: float) -> Address:
-        """Shake hands with a server; the address that answered.
+    async def connect(self, address: Address, timeout_s: float) -> ConnectResult:
+        """Look a host up and shake hands with the node there, all within `timeout_s` seconds.
 
         Raises:
             P2PError: It cannot be found, refused, or did not answer.
         """
-        address = await self.resolve(server)
-        await self.call(self.endpoint.connect(address, self.now, timeout_s))
-        return address
+        deadline = self.now + timeout_s
+        address = await self.resolve(address, timeout_s)
+        self.require_running()
+        left = max(deadline - self.now, SHORTEST_ATTEMPT_S)
+        result: ConnectResult = await self.call(self.endpoint.connect(address, self.now, left))
+        return result
 
-    async def resolve(self, address: Address) -> Address:
+    async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
+        """Have the joined servers, one after the other, introduce a node, and shake hands with it.
+
+        Raises:
+            LocalError: No server is joined.
+            P2PError: The last server's introduction led nowhere.
+        """
+        servers = [peer for peer in self.endpoint.peers if peer.initiated and peer.is_authenticated]
+        if not servers:
+            raise LocalError(f"cannot find node {node_id}: join a server first")
+        deadline = self.now + timeout_s
+        while True:
+            # A silent server must not use up the time of the next one.
+            share = max((deadline - self.now) / len(servers), SHORTEST_ATTEMPT_S)
+            try:
+                return await self._ask_server(servers.pop(), node_id, share)
+            except P2PError:
+                if not servers:
+                    raise
+
+    async def _ask_server(self, server: Peer, node_id: str, timeout_s: float) -> ConnectResult:
+        try:
+            async with asyncio.timeout(timeout_s):
+                token = self.endpoint.introduce(server, node_id, self.now, timeout_s)
+                result: ConnectResult = await self.call(token)
+        except TimeoutError:
+            raise PeerTimeoutError(f"node {node_id} did not answer in time") from None
+        return result
+
+    async def resolve(self, address: Address, timeout_s: float) -> Address:
         """Look a host up, in the family of the socket.
 
         Raises:
-            LocalError: It does not resolve.
+            LocalError: It does not resolve in time, or means no single host.
         """
-        return await resolve(address, family=_family_of(self.socket.local_address[0]))
+        family = _family_of(self.socket.local_address[0])
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await resolve(address, family=family)
+        except TimeoutError:
+            raise LocalError(
+                f"cannot resolve host {address[0]!r} within {timeout_s:g} s;"
+                " check the network, or use an IP address"
+            ) from None
+        return single_host(found)
 
     async def wait_until_left(self, address: Address) -> None:
         """Return when there is no peer at `address` any more."""

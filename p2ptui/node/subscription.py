@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from p2ptui.core.events import Event, EventsDropped
+from p2ptui.errors import LocalError
 
 
 class Subscription(AsyncIterator[Event]):
@@ -55,6 +56,8 @@ class Subscription(AsyncIterator[Event]):
                 return EventsDropped(dropped)
             if self._closed:
                 raise StopAsyncIteration
+            if self._waiter is not None:
+                raise LocalError("another task waits for these events; subscribe once for each")
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

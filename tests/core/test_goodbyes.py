@@ -55,6 +55,21 @@ def test_a_forged_goodbye_is_asked_about_and_forgotten(
     assert statuses(server) == [PeerStatus.AUTHENTICATED]
 
 
+def test_forged_goodbyes_one_after_the_other_shorten_nothing() -> None:
+    """Each gives the peer all its time to answer, though the one before was asked about, too."""
+    world = World(latency_s=0.05)
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(1)
+    puppet = world.puppet()
+    for pause in (0.29, 0.3, 0.3, 0.3, 0.3):
+        forge(world, puppet.message("Disconnect", {"reason": "ha"}), node, server)
+        world.run_for(pause)
+    world.run_for(2)
+
+    assert statuses(server) == [PeerStatus.AUTHENTICATED]
+
+
 def test_a_goodbye_without_a_reason_will_do(world: World, server: Host) -> None:
     client = world.puppet()
     client.join(server)

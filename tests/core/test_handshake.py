@@ -292,6 +292,25 @@ def test_a_new_session_fails_what_waited_in_the_old_one(server: Host, client: Pu
     assert "new session" in server.outcomes[token].reason
 
 
+def test_a_new_session_forgets_what_waited_for_a_proof_of_the_address(
+    world: World, server: Host, client: Puppet
+) -> None:
+    others = [world.puppet() for _ in range(5)]
+    for other in others:
+        other.join(server)
+    client.answers_pings = False
+    client.join(server)
+    client.join(server)
+    assert len(server.peer(client).deferred) == 1  # the first page, of this session only
+
+    client.answers_pings = True
+    server.ping(client)
+    world.run_for(0.1)
+
+    (page,) = [m["payload"] for m in client.take() if m["message_type"] == "DiscoveryResponse"]
+    assert {entry["id"] for entry in page} == {other.id for other in others}
+
+
 def test_a_late_copy_of_an_old_request_is_ignored(server: Host, client: Puppet) -> None:
     old = client.handshake_request()
     client.send(old, server)

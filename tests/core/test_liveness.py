@@ -1,5 +1,6 @@
 """Heartbeats, expiry, and the answers to Pings."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -118,6 +119,34 @@ def test_a_silent_peer_is_lost_after_the_timeout(world: World) -> None:
     assert server.peer(client) is None
     assert server.told(PeerStatusChanged)[-1].status is PeerStatus.DISCONNECTED
     assert "nothing heard for 25 s" in server.told(PeerStatusChanged)[-1].reason
+
+
+def test_expiry_comes_at_the_planned_time_to_the_last_digit(world: World) -> None:
+    """(a + b) - a is not always b: a peer must not be due and not yet lost at the same time."""
+    server = world.host(heartbeat_interval=7, connection_timeout=19.3)
+    endpoint = server.endpoint
+    for n in range(60):
+        client = world.puppet()
+        request = json.dumps(client.handshake_request()).encode()
+        endpoint.receive_datagram(request, client.address, 1000 + n * 0.0037)
+    steps = 0
+    while len(endpoint.peers):
+        endpoint.handle_timeout(endpoint.next_timeout())
+        steps += 1
+        assert steps < 60 * 20
+
+
+def test_listeners_in_company_are_kept(world: World) -> None:
+    """The news of others must leave an unproved client the bytes for a Ping."""
+    server = world.host()
+    clients = [world.puppet() for _ in range(8)]
+    for client in clients:
+        client.join(server, name="listener")
+        world.run_for(5)
+
+    world.run_for(300)
+
+    assert all(server.is_connected_to(client) for client in clients)
 
 
 def test_a_peer_that_answers_heartbeats_stays(world: World) -> None:

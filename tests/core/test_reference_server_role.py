@@ -264,6 +264,22 @@ def test_two_deployed_clients_exchange_routed_data_over_this_node() -> None:
     assert other in listed
 
 
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [("p2p connect", "P2PConnect"), ("relay", "RelayData"), ("routed data", "Data")],
+)
+def test_what_one_client_causes_reaches_another_that_proved_nothing(
+    scene: Scene, case: str, kind: str
+) -> None:
+    """Its bytes are paid for by whoever caused them: `b` sent no more than its handshake."""
+    for client in scene.clients.values():
+        client.answers_pings = False
+    scene.replay("handshake")
+    scene.replay("handshake of a second node")
+
+    assert kind in types(scene.replay(case)["b"])
+
+
 def test_a_deployed_client_that_only_listens_is_kept() -> None:
     scene = Scene()
     scene.replay("handshake")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.events import ConnectResult
+from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged
 from p2ptui.errors import HandshakeError
 from tests.simulation import Host, Puppet, World
 
@@ -63,6 +63,22 @@ def test_any_traffic_of_the_owner_counts_as_alive(
 
     assert answer_within(newcomer, 1.0)["payload"]["success"] is False
     assert server.is_connected_to(owner)
+
+
+def test_an_owner_that_repeats_its_own_handshake_is_alive(
+    world: World, server: Host, newcomer: Puppet
+) -> None:
+    world.remove(newcomer)
+    owner, newcomer = world.puppet(), world.puppet()
+    request = owner.handshake_request()
+    owner.answers_pings = False
+    owner.send(request, server)
+    world.run_for(0.5)
+    newcomer.send(newcomer.handshake_request(id=owner.id), server)
+    world.run_for(0.5)
+    owner.send(request, server)
+
+    assert answer_within(newcomer, 1.0)["payload"]["success"] is False
 
 
 def test_a_silent_owner_loses_its_id_within_two_seconds(
@@ -145,6 +161,8 @@ def test_an_owner_that_moves_twice_is_found_at_its_last_address(
 
     assert server.is_connected_to(moved)
     assert len(server.endpoint.peers) == 1
+    changes = [(event.address, event.status) for event in server.told(PeerStatusChanged)]
+    assert changes.count((owner.address, PeerStatus.DISCONNECTED)) == 1
     assert newcomer.take()[0]["payload"]["success"] is False
 
 
@@ -215,3 +233,18 @@ def test_nobody_is_accepted_after_the_node_was_closed(
 
     assert newcomer.take() == []
     assert len(server.endpoint.peers) == 0
+
+
+def test_asking_an_owner_that_proved_nothing_is_bounded(world: World, server: Host) -> None:
+    """Both handshakes may be forged: four Pings beyond the budget, and only if the owner is new."""
+    owner, newcomer = world.puppet(node_id=NODE_ID), world.puppet(node_id=NODE_ID)
+    owner.answers_pings = newcomer.answers_pings = False
+    owner.send(owner.handshake_request(), server)
+    world.run_for(0.5)
+    before = owner.bytes_received
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(120)
+
+    assert before <= 3 * owner.bytes_sent
+    assert owner.bytes_received - before <= 4 * 192
+    assert newcomer.bytes_received <= 3 * newcomer.bytes_sent

@@ -1,0 +1,91 @@
+"""What a caller passes, checked before the core sees it: a mistake is named where it was made."""
+
+import ipaddress
+import math
+from typing import Final
+
+from p2ptui.core.identity import canonical_id
+from p2ptui.errors import LocalError
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address, parse_address
+
+MAX_HOPS: Final = 255
+LIMITED_BROADCAST: Final = "255.255.255.255"
+LONGEST_TIMEOUT_S: Final = 1e7
+"""Some event loops cannot plan further ahead."""
+
+
+def read_seconds(value: float) -> float:
+    """A time to wait.
+
+    Raises:
+        LocalError: It is no time that can be waited for.
+    """
+    if not (math.isfinite(value) and 0 < value <= LONGEST_TIMEOUT_S):
+        raise LocalError(
+            f"timeout_s = {value!r}: must be above 0 and at most {LONGEST_TIMEOUT_S:g}"
+        )
+    return value
+
+
+def read_hops(value: int) -> int:
+    """A limit of hops.
+
+    Raises:
+        LocalError: It is none.
+    """
+    if not 1 <= value <= MAX_HOPS:
+        raise LocalError(f"max_hops = {value!r}: must be 1 to {MAX_HOPS}")
+    return value
+
+
+def read_node_id(text: str) -> str:
+    """A node id in its canonical form.
+
+    Raises:
+        LocalError: It is no UUID.
+    """
+    node_id = canonical_id(text)
+    if node_id is None:
+        raise LocalError(f"{printable(text, 80)!r} is not a node id: a UUID is needed here")
+    return node_id
+
+
+def read_address(target: str | Address) -> Address:
+    """Where to connect to: `host:port`, or an address as it is.
+
+    Raises:
+        LocalError: It is none.
+    """
+    try:
+        address = parse_address(target) if isinstance(target, str) else target
+    except ValueError as error:
+        raise LocalError(printable(str(error))) from None
+    if not 0 < address[1] <= 65535:
+        raise LocalError(f"{format_address(address)}: {address[1]} is no port to connect to")
+    return address
+
+
+def single_host(address: Address) -> Address:
+    """An address of one host, written as answers from there are: peers are known by it.
+
+    Args:
+        address: A literal IP in any of its spellings, and a port.
+
+    Raises:
+        LocalError: It stands for several hosts, or for all.
+    """
+    host, port = address
+    ip = ipaddress.ip_address(host)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    address = str(ip), port
+    if ip.is_unspecified:
+        loopback = format_address(("127.0.0.1" if ip.version == 4 else "::1", port))
+        raise LocalError(
+            f"{format_address(address)} stands for every address of a machine;"
+            f" connect to one of them, on this machine {loopback}"
+        )
+    if ip.is_multicast or address[0] == LIMITED_BROADCAST:
+        raise LocalError(f"{format_address(address)} is a group; connect to a single node")
+    return address

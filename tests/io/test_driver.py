@@ -1,0 +1,244 @@
+"""The pump: what the endpoint wants is done at the right time, and what breaks is told."""
+
+import asyncio
+
+import pytest
+
+from p2ptui.io.driver import BATCH, Driver
+from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from tests.virtual_loop import run_virtual
+
+HERE = ("10.0.0.1", 80)
+THERE = ("10.0.0.2", 80)
+
+
+class Endpoint:
+    """A core that echoes, and counts who asked it what."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[bytes, float]] = []
+        self.timeouts: list[float] = []
+        self.next: float | None = None
+        self.events: list[str] = []
+        self.failed: list[tuple[object, str]] = []
+        self.unix_offsets: list[float] = []
+        self.outgoing: list[tuple[bytes, object]] = []
+        self.breaks = False
+
+    def receive_datagram(self, data, address, now):
+        if self.breaks:
+            raise ZeroDivisionError
+        self.received.append((data, now))
+        self.outgoing.append((b"echo " + data, address))
+        self.events.append(data.decode())
+
+    def datagrams_to_send(self, now):
+        taken, self.outgoing = self.outgoing, []
+        return taken
+
+    def next_timeout(self):
+        return self.next
+
+    def handle_timeout(self, now):
+        self.timeouts.append(now)
+        self.next = None
+        if self.breaks:
+            raise ZeroDivisionError
+
+    def next_event(self):
+        return self.events.pop(0) if self.events else None
+
+    def fail_datagram(self, address, reason, now):
+        self.failed.append((address, reason))
+
+    def set_unix_offset(self, offset):
+        self.unix_offsets.append(offset)
+
+
+class Bench:
+    """A driver between an `Endpoint` and a socket, and a second socket across the street."""
+
+    async def __aenter__(self) -> "Bench":
+        network = MemoryNetwork(latency_s=0.01)
+        self.socket = await MemorySocket.open(network, HERE)
+        self.other = await MemorySocket.open(network, THERE)
+        self.endpoint = Endpoint()
+        self.events: list[str] = []
+        self.failures: list[Exception] = []
+        self.driver = Driver(
+            self.endpoint,
+            self.socket,
+            self.events.append,
+            self.now,
+            lambda: 1_795_000_000.0,
+            on_failure=self.failures.append,
+        )
+        self.running = asyncio.ensure_future(self.driver.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.driver.close()
+        self.socket.close()
+        self.other.close()
+        await asyncio.gather(self.running, return_exceptions=True)
+
+    @staticmethod
+    def now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def answers(self) -> list[bytes]:
+        await asyncio.sleep(1)
+        return [data for data, _ in self.other.drain(10_000)]
+
+
+def test_datagrams_go_in_and_answers_and_events_come_out():
+    async def story():
+        async with Bench() as bench:
+            bench.other.send(b"one", HERE)
+            bench.other.send(b"two", HERE)
+            assert await bench.answers() == [b"echo one", b"echo two"]
+            assert bench.events == ["one", "two"]
+
+    run_virtual(story())
+
+
+def test_a_batch_has_one_time_and_a_flood_is_taken_in_batches():
+    async def story():
+        async with Bench() as bench:
+            for number in range(2 * BATCH + 3):
+                bench.other.send(b"%d" % number, HERE)
+            assert len(await bench.answers()) == 2 * BATCH + 3
+            assert {data for data, _ in bench.endpoint.received} == {
+                b"%d" % number for number in range(2 * BATCH + 3)
+            }
+
+    run_virtual(story())
+
+
+def test_a_busy_socket_lets_the_rest_of_the_loop_run(monkeypatch):
+    async def story():
+        async with Bench() as bench:
+            clock = iter(range(1, 1_000_000))
+            bench.driver._clock = lambda: bench.now() + 0.001 * next(clock)  # work takes time
+            ran = []
+            for number in range(1000):
+                bench.socket.receive(b"%d" % number, THERE)
+
+            async def another():
+                while len(bench.endpoint.received) < 1000:
+                    ran.append(len(bench.endpoint.received))
+                    await asyncio.sleep(0)
+
+            await another()
+            assert len(set(ran)) > 1
+
+    run_virtual(story())
+
+
+def test_one_timer_fires_when_the_endpoint_wants():
+    async def story():
+        async with Bench() as bench:
+            start = bench.now()
+            bench.endpoint.next = start + 5
+            bench.driver.flush()
+            await asyncio.sleep(1)
+            bench.endpoint.next = start + 2  # earlier than planned
+            bench.driver.flush()
+            await asyncio.sleep(10)
+            assert bench.endpoint.timeouts == [pytest.approx(start + 2)]
+            assert bench.endpoint.unix_offsets == [pytest.approx(1_795_000_000 - (start + 2))]
+
+    run_virtual(story())
+
+
+def test_a_later_wish_is_met_though_the_timer_was_set_for_earlier():
+    async def story():
+        async with Bench() as bench:
+            start = bench.now()
+            bench.endpoint.next = start + 2
+            bench.driver.flush()
+            bench.endpoint.next = start + 7
+            bench.driver.flush()
+            await asyncio.sleep(2.5)
+            # Woken in vain once, and then there is no reason for another timer: the
+            # endpoint of this test forgets its wish when it is called.
+            assert bench.endpoint.timeouts == [pytest.approx(start + 2)]
+
+    run_virtual(story())
+
+
+def test_what_is_overdue_happens_at_once():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.next = bench.now() - 100
+            bench.driver.flush()
+            await asyncio.sleep(0.01)
+            assert len(bench.endpoint.timeouts) == 1
+
+    run_virtual(story())
+
+
+def test_a_send_that_fails_is_told_to_the_endpoint():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.outgoing.append((b"x", ("2001:db8::1", 80)))
+            bench.driver.flush()
+            ((address, reason),) = bench.endpoint.failed
+            assert address == ("2001:db8::1", 80)
+            assert "an IPv4 socket cannot send" in reason
+
+    run_virtual(story())
+
+
+def test_what_a_datagram_breaks_ends_the_pump_with_the_error():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.breaks = True
+            bench.other.send(b"x", HERE)
+            with pytest.raises(ZeroDivisionError):
+                await bench.running
+
+    run_virtual(story())
+
+
+def test_what_the_timer_breaks_is_told_too():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.breaks = True
+            bench.endpoint.next = bench.now() + 1
+            bench.driver.flush()
+            await asyncio.sleep(2)
+            assert [type(error) for error in bench.failures] == [ZeroDivisionError]
+
+    run_virtual(story())
+
+
+def test_without_anybody_to_tell_the_loop_reports_it():
+    async def story():
+        reported = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        async with Bench() as bench:
+            bench.driver._on_failure = None
+            bench.endpoint.breaks = True
+            bench.endpoint.next = bench.now() + 1
+            bench.driver.flush()
+            await asyncio.sleep(2)
+        assert [type(error) for error in reported] == [ZeroDivisionError]
+
+    run_virtual(story())
+
+
+def test_the_pump_ends_with_the_socket_and_the_timer_with_the_driver():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.next = bench.now() + 1
+            bench.driver.flush()
+            bench.driver.close()
+            bench.driver.close()
+            bench.socket.close()
+            await asyncio.wait_for(bench.running, 1)
+            await asyncio.sleep(5)
+            assert bench.endpoint.timeouts == []
+
+    run_virtual(story())

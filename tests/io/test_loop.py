@@ -1,0 +1,75 @@
+"""The loop of a program: its result, its fast variant, and look-ups that hold nothing up."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from p2ptui.io.loop import run
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_it_runs_a_coroutine_to_its_end(fast):
+    async def program():
+        await asyncio.sleep(0)
+        return type(asyncio.get_running_loop()).__mro__[1].__module__.partition(".")[0]
+
+    if fast:
+        pytest.importorskip("uvloop")
+    assert run(program(), fast=fast) == ("uvloop" if fast else "asyncio")
+
+
+def test_without_uvloop_it_runs_all_the_same(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "uvloop", None)
+
+    async def program():
+        return 42
+
+    assert run(program(), fast=True) == 42
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_look_up_gives_what_the_system_says(fast, monkeypatch):
+    asked = []
+
+    def getaddrinfo(host, port, **options):
+        asked.append((host, port, options))
+        if host == "nosuch.example":
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def program():
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo("host.example", 80, type=socket.SOCK_DGRAM)
+        assert found[0][4] == ("192.0.2.1", 80)
+        with pytest.raises(socket.gaierror, match="not known"):
+            await loop.getaddrinfo("nosuch.example", 80)
+
+    run(program(), fast=fast)
+    assert asked[0] == ("host.example", 80, {"type": socket.SOCK_DGRAM})
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait(60) and [])
+
+    async def program():
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(loop.getaddrinfo("slow.example", 80), 0.01)
+        looking = asyncio.ensure_future(loop.getaddrinfo("slow.example", 80))
+        await asyncio.sleep(0)
+        return looking
+
+    try:
+        assert run(program(), fast=fast).cancelled()
+    finally:
+        let_go.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("look up"):
+            thread.join(10)
+            assert not thread.is_alive()

@@ -1,0 +1,89 @@
+"""A caller's mistake is named where it was made."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.errors import LocalError
+from p2ptui.node.arguments import (
+    read_address,
+    read_hops,
+    read_node_id,
+    read_seconds,
+    single_host,
+)
+
+
+@pytest.mark.parametrize("value", [0.001, 1, 1e7])
+def test_a_time(value):
+    assert read_seconds(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -0.0, -1, math.nan, math.inf, -math.inf, 1e8])
+def test_no_time(value):
+    with pytest.raises(LocalError, match="timeout_s = "):
+        read_seconds(value)
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_hops(value):
+    assert read_hops(value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 256])
+def test_no_hops(value):
+    with pytest.raises(LocalError, match="must be 1 to 255"):
+        read_hops(value)
+
+
+def test_a_node_id_in_any_of_its_forms():
+    node_id = "0123abcd-0000-4000-8000-000000000001"
+    for text in (node_id, node_id.upper(), node_id.replace("-", "")):
+        assert read_node_id(text) == node_id
+
+
+@given(st.text(max_size=100))
+def test_an_error_is_one_line_whatever_was_passed(text):
+    said = ""
+    for read in (read_address, read_node_id):
+        try:
+            read(text)
+        except LocalError as error:
+            said += str(error)
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:80", "[2001:db8::1]:80", "127.0.0.1:80"])
+def test_an_address_of_one_host(address):
+    assert single_host(read_address(address)) == read_address(address)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "canonical"),
+    [
+        ("[0:0:0:0:0:0:0:1]:80", ("::1", 80)),
+        ("[2001:DB8::0001]:80", ("2001:db8::1", 80)),
+        ("[::ffff:192.0.2.1]:80", ("192.0.2.1", 80)),
+        ("[fe80::1%eth0]:80", ("fe80::1%eth0", 80)),
+    ],
+)
+def test_an_address_is_written_as_answers_from_there_are(spelling, canonical):
+    assert single_host(read_address(spelling)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("0.0.0.0:80", "0.0.0.0:80 stands for every address of a machine"),
+        ("[::]:80", r"on this machine \[::1\]:80"),
+        ("[::ffff:0.0.0.0]:80", "on this machine 127.0.0.1:80"),
+        ("239.1.1.1:80", "is a group"),
+        ("[ff02::1]:80", "is a group"),
+        ("255.255.255.255:80", "is a group"),
+    ],
+)
+def test_an_address_of_many_hosts(address, says):
+    with pytest.raises(LocalError, match=says):
+        single_host(read_address(address))

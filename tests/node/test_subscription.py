@@ -1,0 +1,131 @@
+"""One reader's events: in order, bounded, and honest about what is missing."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.core.events import EventsDropped, PeersDiscovered
+from p2ptui.errors import LocalError
+from p2ptui.node.subscription import Subscription
+from tests.virtual_loop import run_virtual
+
+
+def event(number: int) -> PeersDiscovered:
+    return PeersDiscovered(str(number), ())
+
+
+def numbers(events) -> list[int | str]:
+    return [
+        f"{e.count} dropped" if isinstance(e, EventsDropped) else int(e.server_id) for e in events
+    ]
+
+
+async def read(subscription: Subscription, count: int) -> list[int | str]:
+    return numbers([await anext(subscription) for _ in range(count)])
+
+
+def test_events_come_in_order_and_wake_the_reader():
+    async def story():
+        subscription = Subscription(10)
+        reading = asyncio.ensure_future(read(subscription, 3))
+        for number in (1, 2, 3):
+            subscription.put(event(number))
+            await asyncio.sleep(1)
+        assert await reading == [1, 2, 3]
+
+    run_virtual(story())
+
+
+def test_what_is_missing_is_told_where_it_is_missing():
+    async def story():
+        subscription = Subscription(2)
+        for number in range(5):
+            subscription.put(event(number))
+        assert await read(subscription, 2) == [0, 1]
+        subscription.put(event(5))
+        assert await read(subscription, 2) == ["3 dropped", 5]
+
+    run_virtual(story())
+
+
+def test_what_is_missing_at_the_end_is_told_too():
+    async def story():
+        subscription = Subscription(1)
+        subscription.put(event(0))
+        subscription.put(event(1))
+        subscription.close()
+        subscription.put(event(2))
+        assert numbers([each async for each in subscription]) == [0, "1 dropped"]
+
+    run_virtual(story())
+
+
+def test_a_closed_one_ends_the_iteration_also_for_a_reader_that_waits():
+    async def story():
+        subscription = Subscription(1)
+        reading = asyncio.ensure_future(anext(subscription, "the end"))
+        await asyncio.sleep(1)
+        subscription.close()
+        assert await reading == "the end"
+        with pytest.raises(StopAsyncIteration):
+            await anext(subscription)
+
+    run_virtual(story())
+
+
+def test_a_reader_that_is_cancelled_loses_nothing():
+    async def story():
+        subscription = Subscription(5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(subscription), 1)
+        subscription.put(event(1))
+        assert await read(subscription, 1) == [1]
+
+    run_virtual(story())
+
+
+def test_two_readers_of_one_subscription_are_a_mistake():
+    async def story():
+        subscription = Subscription(5)
+        first = asyncio.ensure_future(anext(subscription))
+        await asyncio.sleep(0)
+        with pytest.raises(LocalError, match="subscribe once for each"):
+            await anext(subscription)
+        subscription.put(event(1))
+        assert numbers([await first]) == [1]
+
+    run_virtual(story())
+
+
+def test_what_waits_can_be_taken_without_waiting():
+    subscription = Subscription(3)
+    assert subscription.take(10) == []
+    for number in range(5):
+        subscription.put(event(number))
+    assert numbers(subscription.take(2)) == [0, 1]
+    assert numbers(subscription.take(2)) == [2, "2 dropped"]
+    assert subscription.take(10) == []
+
+
+@given(st.integers(1, 5), st.lists(st.one_of(st.none(), st.integers(1, 4)), max_size=40))
+def test_every_event_is_read_or_counted_as_dropped(limit, steps):
+    """None puts one event, a number takes so many."""
+    subscription = Subscription(limit)
+    put, told = 0, []
+    for step in steps:
+        if step is None:
+            subscription.put(event(put))
+            put += 1
+        else:
+            told += subscription.take(step)
+    told += subscription.take(1000)
+    at = 0
+    for each in told:
+        if isinstance(each, EventsDropped):
+            at += each.count
+        else:
+            assert each.server_id == str(at)
+            at += 1
+    assert at == put

@@ -1,0 +1,195 @@
+"""The node without a screen, in process: which event becomes which line, and how it ends."""
+
+import asyncio
+import logging
+import os
+import signal
+
+import pytest
+
+from p2ptui import Config, headless
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import (
+    DataReceived,
+    Direction,
+    ErrorReceived,
+    EventsDropped,
+    MessageTraced,
+    Path,
+    PeerIntroduced,
+    PeersDiscovered,
+    PeerStatus,
+    PeerStatusChanged,
+    RelayDataReceived,
+)
+from p2ptui.errors import P2PError
+from p2ptui.headless import PEER_LINES_PER_SECOND
+from p2ptui.logs import TRACE
+from tests.town import Town
+from tests.virtual_loop import run_virtual
+
+NODE_ID = "0123abcd-0000-4000-8000-000000000001"
+ADDRESS = ("192.0.2.1", 80)
+HOSTILE = "\x1b[31m\u202e\n"
+
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+def changed(status: PeerStatus, reason: str | None = None, name: str = "bob") -> PeerStatusChanged:
+    return PeerStatusChanged(NODE_ID, ADDRESS, name, status, None, reason)
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "line"),
+    [
+        (changed(PeerStatus.AUTHENTICATED), "INFO", "connected: bob (0123abcd) at 192.0.2.1:80"),
+        (
+            changed(PeerStatus.DISCONNECTED, "it left"),
+            "INFO",
+            "disconnected: bob (0123abcd) at 192.0.2.1:80: it left",
+        ),
+        (changed(PeerStatus.FAILED, "no answer"), "INFO", "failed: 192.0.2.1:80: no answer"),
+        (changed(PeerStatus.HANDSHAKING), "DEBUG", "handshaking: 192.0.2.1:80"),
+        (
+            changed(PeerStatus.AUTHENTICATED, name=HOSTILE),
+            "INFO",
+            "connected: \\x1b[31m\\u202e\\n (0123abcd) at 192.0.2.1:80",
+        ),
+        (
+            PeerIntroduced(NODE_ID, ADDRESS, NODE_ID),
+            "INFO",
+            "introduced to 0123abcd at 192.0.2.1:80",
+        ),
+        (
+            ErrorReceived(NODE_ID, ADDRESS, HOSTILE),
+            "WARNING",
+            "192.0.2.1:80 reports: \\x1b[31m\\u202e\\n",
+        ),
+        (
+            DataReceived(NODE_ID, ADDRESS, {"a": HOSTILE}, "id", Path.RELAY, is_echo=False),
+            "DEBUG",
+            "data from 0123abcd by relay path: {'a': '\\x1b[31m\\u202e\\n'}",
+        ),
+        (RelayDataReceived(NODE_ID, NODE_ID, b"123"), "DEBUG", "3 bytes relayed from 0123abcd"),
+        (PeersDiscovered(NODE_ID, (), (NODE_ID,)), "DEBUG", "0 nodes listed, 1 left"),
+        (EventsDropped(7), "WARNING", "7 events were not logged: there were too many"),
+    ],
+)
+def test_what_each_event_is_called(caplog, event, level, line):
+    with caplog.at_level(logging.DEBUG, "p2ptui"):
+        headless._log_event(event)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, line)]
+
+
+def test_a_traced_message_is_a_line_and_its_content_another(caplog):
+    event = MessageTraced(Direction.IN, ADDRESS, NODE_ID, "Ping", 4, b'{"\x1b"}')
+    with caplog.at_level(TRACE, "p2ptui"):
+        headless._log_event(event)
+    assert [record.getMessage() for record in caplog.records] == [
+        "in 192.0.2.1:80 Ping, 4 bytes",
+        '{"\\x1b"}',
+    ]
+
+
+def test_data_is_not_even_looked_at_above_debug(caplog):
+    class Payload:
+        def __str__(self):
+            raise AssertionError("formatted in vain")
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        headless._log_event(DataReceived(NODE_ID, ADDRESS, Payload(), "id", Path.DIRECT, False))
+    assert caplog.records == []
+
+
+# --- whole runs, on virtual time
+
+
+def serve(monkeypatch, caplog, story, **options):
+    """Run a headless node beside a story; the lines that it logged."""
+
+    async def program():
+        async with Town() as town:
+            monkeypatch.setattr(headless, "Node", town.make_from)
+            config = Config().with_options(
+                address="10.0.0.100:8080", name="server", enable_discovery=False, **options
+            )
+            serving = asyncio.ensure_future(headless._serve(config))
+            await asyncio.sleep(0.1)
+            try:
+                await story(town, serving)
+                return await serving
+            finally:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+
+    with caplog.at_level(logging.INFO, "p2ptui"):
+        assert run_virtual(program()) == 0
+    return [r.getMessage() for r in caplog.records if r.name == "p2ptui.headless"]
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@needs_signals
+def test_a_run_from_its_first_line_to_its_last(monkeypatch, caplog):
+    async def story(town, serving):
+        client = await town.start("client")
+        await client.connect("10.0.0.100:8080")
+        await asyncio.sleep(25)
+        interrupt()
+
+    lines = serve(monkeypatch, caplog, story, stats_interval=10.0)
+    assert lines[0].startswith("server is listening on 10.0.0.100:8080, network p2p_default, id ")
+    assert lines[1].startswith("connected: client (")
+    assert lines[2].startswith("up 10 s, 1 peers, in ")
+    assert lines[3].startswith("up 20 s, 1 peers, in ")
+    assert lines[4:] == [
+        "SIGTERM: saying goodbye; once more ends at once",
+        "shutting down: 1 peers",
+        "stopped",
+    ]
+
+
+@needs_signals
+def test_statistics_can_be_turned_off(monkeypatch, caplog):
+    async def story(town, serving):
+        await asyncio.sleep(1000)
+        interrupt()
+
+    lines = serve(monkeypatch, caplog, story, stats_interval=0.0)
+    assert not [line for line in lines if line.startswith("up ")]
+
+
+@needs_signals
+def test_a_crowd_that_comes_and_goes_is_counted_not_listed(monkeypatch, caplog):
+    async def story(town, serving):
+        clients = [await town.start(f"client-{number}") for number in range(60)]
+        await asyncio.gather(*(client.connect("10.0.0.100:8080") for client in clients))
+        await asyncio.sleep(5)
+        interrupt()
+
+    lines = serve(monkeypatch, caplog, story)
+    told = [line for line in lines if line.startswith("connected: ")]
+    assert len(told) == PEER_LINES_PER_SECOND
+    assert f"{60 - PEER_LINES_PER_SECOND} more changes of peers were not logged" in lines
+
+
+def test_a_mistake_inside_is_one_line_with_what_to_do(monkeypatch, caplog):
+    async def story(town, serving):
+        client = await town.start("client")
+
+        def fail(*_):
+            raise ZeroDivisionError("oh")
+
+        monkeypatch.setattr(Endpoint, "receive_datagram", fail)
+        with pytest.raises(P2PError):
+            await client.connect("10.0.0.100:8080", timeout_s=1)
+        await asyncio.wait([serving], timeout=10)
+
+    with pytest.raises(P2PError) as caught:
+        serve(monkeypatch, caplog, story)
+    assert str(caught.value) == (
+        "the node failed: ZeroDivisionError: oh; this is a mistake in p2ptui,"
+        " please report it, with the log at level DEBUG"
+    )

@@ -1,0 +1,119 @@
+"""Whole nodes in a simulated network on virtual time, started and ended together.
+
+    def test_two_nodes_meet():
+        async def story():
+            async with Town() as town:
+                server, client = await town.start("server"), await town.start("client")
+                await client.connect(server.address)
+
+        run_virtual(story())
+
+At the end every node is closed, and nothing of it may be left: no task, no socket.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+from p2ptui import Config, Node
+from p2ptui.core.events import Event
+from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.node.subscription import Subscription
+from p2ptui.wire.address import Address, format_address
+
+LATENCY_S = 0.01
+
+
+class Town:
+    """A network and its nodes.
+
+    Args:
+        seed: Of all that is random.
+        link: Options of `MemoryNetwork` and its links.
+    """
+
+    def __init__(self, seed: int = 0, **link: Any) -> None:
+        link.setdefault("latency_s", LATENCY_S)
+        self.network = MemoryNetwork(seed=seed, **link)
+        self._seed = seed
+        self._nodes: list[Node] = []
+        self._hosts = 1
+        self._at_end: list[Callable[[], None]] = []
+
+    async def __aenter__(self) -> "Town":
+        return self
+
+    async def __aexit__(self, kind: Any, *_: Any) -> None:
+        for node in self._nodes:
+            await node.close()
+        for action in self._at_end:
+            action()
+        if kind is None:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"these tasks were left: {left}"
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Do something once all nodes are closed."""
+        self._at_end.append(action)
+
+    def free_address(self, port: int = 8080) -> Address:
+        """An address of a host of its own."""
+        self._hosts += 1
+        return f"10.0.0.{self._hosts}", port
+
+    def make(self, name: str = "", address: Address | None = None, **options: Any) -> Node:
+        """A node that is not started."""
+        options.setdefault("enable_discovery", False)
+        where = format_address(address or self.free_address())
+        return self.make_from(Config().with_options(name=name, address=where, **options))
+
+    def make_from(self, config: Config) -> Node:
+        """A node with this configuration, that is not started."""
+        seed = f"{self._seed} {config.server.name} {len(self._nodes)}"
+        node = Node(
+            config,
+            open_socket=lambda at: MemorySocket.open(self.network, at),
+            clock=asyncio.get_running_loop().time,
+            rng=random.Random(seed),
+        )
+        self._nodes.append(node)
+        return node
+
+    async def start(self, name: str = "", address: Address | None = None, **options: Any) -> Node:
+        """A running node."""
+        node = self.make(name, address, **options)
+        await node.start()
+        return node
+
+    async def trio(self, **server_options: Any) -> tuple[Node, Node, Node]:
+        """A server, and two clients that are connected to it."""
+        server = await self.start("server", **server_options)
+        alice, bob = await self.start("alice"), await self.start("bob")
+        await alice.connect(server.address)
+        await bob.connect(server.address)
+        return server, alice, bob
+
+    def partition(self, a: Node, b: Node) -> None:
+        """Nothing gets through between two nodes any more."""
+        self.network.partition(a.address[0], b.address[0])
+
+    def crash(self, node: Node) -> None:
+        """Cut a node off from everybody, as a machine without power is."""
+        for other in self._nodes:
+            if other is not node:
+                self.partition(node, other)
+
+
+async def next_of(events: Subscription, kind: type[Event], within_s: float = 60.0) -> Any:
+    """The next event of a kind; the others before it are passed over."""
+    async with asyncio.timeout(within_s):
+        async for event in events:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"the events ended before a {kind.__name__} came")
+
+
+def taken(events: Subscription, kind: type[Event]) -> list[Any]:
+    """Those events of a kind that already wait."""
+    return [event for event in events.take(100_000) if isinstance(event, kind)]
