@@ -67,7 +67,7 @@ async def run_among_nodes(code: Any) -> None:
             names[name] = await stack.enter_async_context(node)
         for name in ("alice", "bob"):
             await names[name].connect(names["server"].address)
-        result = eval(code, names)  # noqa: S307
+        result = eval(code, names)
         if inspect.isawaitable(result):
             await asyncio.wait_for(result, EXAMPLE_TIMEOUT_S)
 
@@ -76,7 +76,7 @@ async def run_among_nodes(code: Any) -> None:
 def test_an_example_runs(block: Block) -> None:
     source = "\n" * (block.line - 1) + block.text
     if "asyncio.run(" in block.text:
-        exec(compile(source, str(block.path), "exec"), {"__name__": "__main__"})  # noqa: S102
+        exec(compile(source, str(block.path), "exec"), {"__name__": "__main__"})
         return
     code = compile(source, str(block.path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asyncio.run(run_among_nodes(code))
@@ -142,9 +142,7 @@ def test_those_who_come_from_rust_find_every_message() -> None:
     assert {name for name in constants(MessageType) - own if f"`{name}`" not in text} == set()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in vars(Node) if not name.startswith("_")], ids=str
-)
+@pytest.mark.parametrize("name", [name for name in vars(Node) if not name.startswith("_")], ids=str)
 def test_the_library_document_knows_every_part_of_a_node(name: str) -> None:
     text = (ROOT / "docs" / "library.md").read_text("utf-8")
     assert re.search(rf"\b{name}\b", text)
