@@ -182,7 +182,9 @@ def _run_node(arguments: Sequence[str]) -> int:
         print("the configuration is valid")
         return EXIT_OK
     if not options.no_ui:
-        print("the screen is not available yet; running without it", file=sys.stderr)
+        from p2ptui.tui.run import run_screen
+
+        return run_screen(config)
 
     from p2ptui.headless import run_headless
 
