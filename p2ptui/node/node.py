@@ -33,6 +33,7 @@ class Node:
         open_socket: Opens the socket at the listening address; for simulated networks.
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from; must be unpredictable but in tests.
+        wall: Unix time, seconds.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Node:
         open_socket: OpenSocket = open_udp,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
         self._clock = clock
         self._rng = rng or random.SystemRandom()
+        self._wall = wall
         self._started: Runtime | None = None
 
     async def start(self) -> None:
@@ -58,7 +61,9 @@ class Node:
         """
         if self._started is not None:
             raise LocalError("the node was started already")
-        self._started = await Runtime.start(self._config, self._open_socket, self._clock, self._rng)
+        self._started = await Runtime.start(
+            self._config, self._open_socket, self._clock, self._rng, self._wall
+        )
 
     async def close(self, reason: str = "shutting down") -> None:
         """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
