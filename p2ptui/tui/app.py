@@ -146,8 +146,8 @@ class P2PApp(App[int]):
     async def _watch_node(self) -> None:
         try:
             await self.node.wait_failed()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the node
-            self.exit(1, 1, f"p2ptui: the node failed: {type(error).__name__}: {error}")
+        except Exception as error:
+            self.exit(1, 1, _one_line("the node failed", error))
 
     def note(self, text: str, level: str = "info") -> None:
         """Put a line of this program itself into the log."""
@@ -156,7 +156,11 @@ class P2PApp(App[int]):
     def _handle_exception(self, error: Exception) -> None:
         # One line on a restored terminal; who wants the traceback runs `textual console`.
         self.log.error(error)
-        self.exit(1, 1, f"p2ptui: the screen failed: {type(error).__name__}: {error}")
+        if self._exception is None:
+            # A pilot raises it where the test waits.
+            self._exception = error
+            self._exception_event.set()
+        self.exit(1, 1, _one_line("the screen failed", error))
 
     # From the node to the panes.
 
@@ -389,6 +393,11 @@ class P2PApp(App[int]):
         return lambda: self.run_line(name)
 
 
+def _one_line(what: str, error: Exception) -> Text:
+    # The words of an exception may hold what a peer wrote.
+    return Text(printable(f"p2ptui: {what}: {type(error).__name__}: {error}", 1000))
+
+
 def peer_text(peer: PeerView) -> Text:
     """All that is known of a peer."""
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
@@ -423,7 +432,9 @@ def _line_of(record: Record, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(record.as_dict()) + "\n"
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.time))
-    return f"{at} {record.direction} {record.peer or record.address} {record.kind} {record.summary}\n"
+    return (
+        f"{at} {record.direction} {record.peer or record.address} {record.kind} {record.summary}\n"
+    )
 
 
 def default_history() -> History:

@@ -280,7 +280,7 @@ class PeerHeader(Widget):
         text = render_cells(columns, names)
         text.truncate(width)
         segments = [s for s in text.render(self.app.console) if s.text != "\n"]
-        return Strip(segments).apply_style(self.rich_style).adjust_cell_length(width)
+        return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the column under the mouse."""
