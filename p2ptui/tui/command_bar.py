@@ -19,7 +19,11 @@ def completions(line: str, peers: Iterable[str]) -> list[str]:
     """What the word under the cursor may become: whole lines, the likeliest first."""
     words = line.split(" ")
     if len(words) == 1:
-        return [f"{name} " if VERBS[name].parameters else name for name in VERBS if name.startswith(line)]
+        return [
+            f"{name} " if VERBS[name].parameters else name
+            for name in VERBS
+            if name.startswith(line)
+        ]
     verb = VERBS.get(words[0])
     if verb is None or len(words) - 2 >= len(verb.parameters):
         return []

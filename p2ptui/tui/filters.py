@@ -1,12 +1,12 @@
 """Which records are shown: words and conditions, all of which must hold.
 
-    ping                 the text is somewhere in the record
-    /time.?out/          a regular expression; also without the closing slash, to the end
-    !word  !/re/         must not fit
-    level:warn           this level or a graver one
-    peer:alice           the peer's name, id or address contains it
-    dir:in               in, out or note
-    type:Data            the message type contains it
+ping                 the text is somewhere in the record
+/time.?out/          a regular expression; also without the closing slash, to the end
+!word  !/re/         must not fit
+level:warn           this level or a graver one
+peer:alice           the peer's name, id or address contains it
+dir:in               in, out or note
+type:Data            the message type contains it
 """
 
 import re
@@ -100,9 +100,7 @@ def _condition(word: str) -> Test:
             raise FilterError(f"{value!r} is no direction; one of {', '.join(_DIRECTIONS)}")
         return lambda record: record.direction == value
     if colon and key == "peer":
-        return lambda record: (
-            value in f"{record.peer} {record.node_id} {record.address}".lower()
-        )
+        return lambda record: value in f"{record.peer} {record.node_id} {record.address}".lower()
     if colon and key == "type":
         return lambda record: value in record.kind.lower()
     lowered = word.lower()

@@ -59,7 +59,7 @@ class NatPane(VerticalScroll):
         self.facts = Text()
         self._static = Static(markup=False)
 
-    def compose(self):  # type: ignore[no-untyped-def]  # noqa: D102
+    def compose(self):  # type: ignore[no-untyped-def]
         yield self._static
 
     def take(self, facts: Text) -> None:
@@ -78,7 +78,7 @@ class StatisticsPane(VerticalScroll):
         self._last: Stats | None = None
         self._series = {name: Series(HISTORY) for name in ("in", "out", "bytes in", "bytes out")}
 
-    def compose(self):  # type: ignore[no-untyped-def]  # noqa: D102
+    def compose(self):  # type: ignore[no-untyped-def]
         yield self._static
 
     def take(self, stats: Stats, elapsed_s: float) -> None:

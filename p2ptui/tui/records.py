@@ -56,8 +56,7 @@ class Record:
     def haystack(self) -> str:
         """What a filter looks at."""
         return (
-            f"{self.direction} {self.peer} {self.node_id} {self.address}"
-            f" {self.kind} {self.summary}"
+            f"{self.direction} {self.peer} {self.node_id} {self.address} {self.kind} {self.summary}"
         )
 
     def pretty(self) -> str:
