@@ -5,8 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 from p2ptui.config import Config, config_warnings, unavailable_options
 from p2ptui.core.admission import TokenBucket
@@ -22,6 +21,7 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     RelayDataReceived,
 )
+from p2ptui.io.loop import run
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats
 from p2ptui.text import printable
@@ -53,18 +53,9 @@ def run_headless(config: Config) -> int:
     """
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return _event_loop()(_serve(config))
+        return run(_serve(config))
     finally:
         shutdown_logging()
-
-
-def _event_loop() -> Callable[[Coroutine[Any, Any, int]], int]:
-    # uvloop makes a datagram a third cheaper; the node runs without it.
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run
 
 
 async def _serve(config: Config) -> int:

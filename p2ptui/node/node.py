@@ -15,6 +15,7 @@ from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.udp import open_udp
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.roster import Roster
 from p2ptui.node.runtime import OpenSocket, Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
@@ -118,6 +119,11 @@ class Node:
         """All peers, the one heard of longest ago first."""
         now = self._clock()
         return [view(peer, now) for peer in self._endpoint.peers]
+
+    @property
+    def roster(self) -> Roster:
+        """Peers, and the nodes behind them, for a table that shows a few of many."""
+        return Roster(self._endpoint, self._clock)
 
     @property
     def routes(self) -> list[RouteEntry]:
