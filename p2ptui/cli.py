@@ -5,7 +5,6 @@ at once, and a one-shot command never waits for what only the screen uses.
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from p2ptui.errors import ConfigError, P2PError
+from p2ptui.verbs import VERBS, nearest
 from p2ptui.version import VERSION
 
 EXIT_OK: Final = 0
@@ -21,10 +21,9 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "ping": "measure the round trip to a node",
-    "send": "send a message, a file or standard input to a node",
-    "peers": "list the nodes that a server knows",
+    verb.name: verb.summary for verb in VERBS.values() if verb.in_shell
 }
+"""The commands of the screen's grammar that the shell has too."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -135,6 +134,13 @@ def _node_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _about_unknown(command: str) -> str:
+    if command in VERBS:
+        return f"{command!r} is a command of the screen: run p2ptui and type it there"
+    near = nearest(command, COMMANDS)
+    return f"unknown command {command!r}" + (f"; did you mean {near!r}?" if near else "")
+
+
 _OPTION_PATHS: Final[Mapping[str, str]] = {
     "address": "server.address",
     "max_connections": "server.max_connections",
@@ -153,9 +159,7 @@ def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
     options = parser.parse_args(arguments)
     if options.command is not None:
-        near = difflib.get_close_matches(options.command, COMMANDS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        parser.error(f"unknown command {options.command!r}{hint}")
+        parser.error(_about_unknown(options.command))
     overrides: dict[str, object] = {
         path: value
         for name, path in _OPTION_PATHS.items()
@@ -179,6 +183,10 @@ def _run_node(arguments: Sequence[str]) -> int:
 
         for warning in config_warnings(config):
             print(f"p2ptui: {warning}", file=sys.stderr)
+        if config.ui.keys or config.ui.theme:
+            from p2ptui.tui.keymap import check_ui_options
+
+            check_ui_options(config.ui)
         print("the configuration is valid")
         return EXIT_OK
     if not options.no_ui:

@@ -6,7 +6,7 @@ commands are the verbs marked for it.
 
 import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -35,6 +35,7 @@ class Kind(Enum):
     VERB = "COMMAND"
     FILTER = "EXPR"
     SERVER = "SERVER"
+    WORD = "WORD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +86,26 @@ VERBS: Final = {
         Verb("broadcast", "send text to every peer", (_TEXT,)),
         Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
         Verb("punch", "open a direct path to a node", (_PEER,), available=False),
-        Verb("nat", "show what is known of the NAT", (Parameter(Kind.SERVER, True, True),)),
+        Verb(
+            "nat",
+            "show what is known of the NAT",
+            (Parameter(Kind.SERVER, optional=True, many=True),),
+        ),
         Verb("discover", "ask all peers whom they know"),
-        Verb("peers", "go to the peers", in_shell=True),
+        Verb(
+            "peers",
+            "list the nodes that are known, or those that fit",
+            (Parameter(Kind.WORD, optional=True),),
+            in_shell=True,
+        ),
         Verb("routes", "show to whom there is a way"),
         Verb("stats", "show the statistics"),
-        Verb("filter", "show only the messages that fit", (Parameter(Kind.FILTER, True),)),
+        Verb("filter", "show only the messages that fit", (Parameter(Kind.FILTER, optional=True),)),
         Verb("log", "show what is logged from this level on", (Parameter(Kind.LEVEL),)),
         Verb("save", "save the messages shown to a file", (Parameter(Kind.FILE),)),
         Verb("copy", "copy what is selected"),
         Verb("theme", "change the colours", (Parameter(Kind.THEME),)),
-        Verb("help", "show the commands and keys", (Parameter(Kind.VERB, True),)),
+        Verb("help", "show the commands and keys", (Parameter(Kind.VERB, optional=True),)),
         Verb("quit", "say goodbye to everybody and leave"),
     )
 }
@@ -116,11 +126,17 @@ class Command:
     words: tuple[str, ...] = ()
 
 
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of these that was probably meant."""
+    names = list(choices)
+    starts = [name for name in names if word and name.startswith(word)]
+    near = difflib.get_close_matches(word, names, 1, cutoff=0.5)
+    return starts[0] if len(starts) == 1 else next(iter(near), None)
+
+
 def nearest_verb(word: str) -> str | None:
     """The verb that was probably meant."""
-    near = difflib.get_close_matches(word, VERBS, 1, cutoff=0.5)
-    starts = [name for name in VERBS if word and name.startswith(word)]
-    return starts[0] if len(starts) == 1 else next(iter(near), None)
+    return nearest(word, VERBS)
 
 
 def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
@@ -190,6 +206,8 @@ def _read_words(verb: Verb, rest: str) -> Command:
         words = shlex.split(rest)
     except ValueError:
         raise UsageError(f"a quotation mark is not closed; usage: {verb.usage}") from None
+    if verb.name == "ping" and "-n" in words:  # as the shell has it
+        words.remove("-n")
     required = sum(not parameter.optional for parameter in verb.parameters)
     many = any(parameter.many for parameter in verb.parameters)
     if len(words) < required or (len(words) > len(verb.parameters) and not many):

@@ -15,7 +15,7 @@ class UiOptions(Section, frozen=True, kw_only=True):
     keys: Annotated[
         dict[str, str],
         About("Other keys, by the id of what they do: see docs/screen.md.", max_length=100),
-    ] = {}
+    ] = {}  # noqa: RUF012 - msgspec copies it for each
     max_records: Annotated[
         int, About("Records of the message log that are kept.", "records", 100, 1_000_000)
     ] = 10_000

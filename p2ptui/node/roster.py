@@ -76,7 +76,9 @@ class Roster:
     def __len__(self) -> int:
         return len(self._endpoint.peers) + len(self._others)
 
-    def keys(self, by: str = "name", *, descending: bool = False, containing: str = "") -> list[str]:
+    def keys(
+        self, by: str = "name", *, descending: bool = False, containing: str = ""
+    ) -> list[str]:
         """The keys of all, sorted.
 
         Args:
@@ -121,11 +123,10 @@ class Roster:
         if not endpoint.sizes()["routes"]:
             return
         for route in endpoint.routes(now):
-            if route.distance > 1 and route.destination not in seen:
-                if endpoint.peers.authenticated(route.destination) is None:
-                    yield OtherNode(
-                        route.destination, "", None, route.next_hop, route.distance, ()
-                    )
+            if route.distance < 2 or route.destination in seen:
+                continue
+            if endpoint.peers.authenticated(route.destination) is None:
+                yield OtherNode(route.destination, "", None, route.next_hop, route.distance, ())
 
     def look(self, key: str) -> Known | None:
         """A snapshot of who has this key, if it is still there."""
@@ -138,6 +139,17 @@ class Roster:
         if port.isdigit():
             peer = self._endpoint.peers.at((host.strip("[]"), int(port)))
         return view(peer, self._clock()) if peer is not None else None
+
+    @property
+    def connected(self) -> int:
+        """Peers with a session."""
+        return sum(peer.is_authenticated for peer in self._endpoint.peers)
+
+    def servers(self) -> list[PeerView]:
+        """The peers that this node asked for a session, and has one with."""
+        now = self._clock()
+        peers = self._endpoint.peers
+        return [view(peer, now) for peer in peers if peer.initiated and peer.is_authenticated]
 
     def name_at(self, address: Address) -> str:
         """The name of the peer at an address: remote text; empty without one."""

@@ -5,46 +5,49 @@ the node and hands results to the widgets at its own pace, never in the way of
 a packet.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-import platformdirs
 from rich.text import Text
-from textual import work
-from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
+from textual import events, work
+from textual.app import App, ComposeResult
 from textual.containers import Container
-from textual.screen import Screen
+from textual.theme import Theme
 from textual.widgets import Footer, Static, Tab, Tabs
 from textual.worker import get_current_worker
 
+from p2ptui.config import UiOptions
 from p2ptui.errors import P2PError
-from p2ptui.node import Node, PeerView
+from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
-from p2ptui.tui.detail import TextScreen
+from p2ptui.tui.detail import record_screen
 from p2ptui.tui.executor import Executor
-from p2ptui.tui.filters import FilterError, compile_filter
-from p2ptui.tui.help import help_text
+from p2ptui.tui.filters import DIRECTIONS
 from p2ptui.tui.history import History
 from p2ptui.tui.journal import Journal
+from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
-from p2ptui.tui.panes import NatPane, StatisticsPane, nat_facts
+from p2ptui.tui.palette import GrammarProvider
+from p2ptui.tui.panes import FactPane, NatPane, StatisticsPane, nat_facts, public_address
 from p2ptui.tui.peer_table import PeerTable
-from p2ptui.tui.records import Record, RecordLog
+from p2ptui.tui.records import RecordLog
 from p2ptui.tui.rows import RowView
-from p2ptui.verbs import VERBS, Command, UsageError, parse_command
-from p2ptui.wire.address import Address, format_address
+from p2ptui.tui.screen_verbs import ScreenVerbs, title_text
+from p2ptui.tui.settings import Settings
+from p2ptui.verbs import LEVELS, VERBS, Command, Kind, parse_command
+from p2ptui.wire.address import format_address
 
 LOG_INTERVAL_S: Final = 0.1
 """The log is repainted ten times a second at most."""
 
 PEERS_INTERVAL_S: Final = 0.25
-"""And the table four times."""
+MANY_PEERS: Final = 1000
+MANY_PEERS_INTERVAL_S: Final = 1.0
+"""And the table four times; once, where putting it in order takes its time."""
 
 STATS_INTERVAL_S: Final = 1.0
 
@@ -54,7 +57,10 @@ EVENTS_AT_ONCE: Final = 1000
 MAX_UNTOLD: Final = 1000
 """Notes that wait for the next repaint."""
 
-PANES: Final = ("peers", "messages", "nat", "statistics")
+MAX_WORDS: Final = 50
+"""Completions that are looked for."""
+
+PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
 
 
 class P2PApp(App[int]):
@@ -64,61 +70,64 @@ class P2PApp(App[int]):
         node: It runs already; the caller closes it.
         history: What was typed before.
         wall: Unix time, seconds.
+        options: The section [ui] of the configuration.
+        settings: What the user chose on the screen before.
+
+    Raises:
+        ConfigError: `options` name an action or a key that there is not.
     """
 
     TITLE = "p2ptui"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+    COMMANDS = {GrammarProvider}  # noqa: RUF012 - Textual declares it so
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (100, "-normal"),
         (160, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (16, "-tall")]
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-        Binding("colon", "command", "Command", id="app.command"),
-        Binding("f1", "help", "Help", id="app.help"),
-        Binding("f2", "pane('peers')", "Peers", show=False, id="app.peers"),
-        Binding("f3", "pane('messages')", "Messages", show=False, id="app.messages"),
-        Binding("f4", "pane('nat')", "NAT", show=False, id="app.nat"),
-        Binding("f5", "pane('statistics')", "Statistics", show=False, id="app.statistics"),
-        Binding("escape", "cancel", "Cancel", show=False, id="app.cancel"),
-    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]  # noqa: RUF012
+    BINDINGS = APP_BINDINGS
 
     def __init__(
         self,
         node: Node,
         history: History | None = None,
         wall: Callable[[], float] = time.time,
+        options: UiOptions | None = None,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__()
         self.node = node
-        self._records = RecordLog()
-        self._journal = Journal(self._records, self._name_at, wall)
+        self._options = options or UiOptions()
+        self._settings = settings or Settings()
+        self.keys = check_keys(self._options.keys)
+        """The user's own keys, by the id of the action."""
+        self.roster = node.roster
+        self._records = RecordLog(self._options.max_records, self._options.max_record_bytes)
+        self._journal = Journal(self._records, self.roster.name_at, wall)
         self._events = node.events()
-        self._stats_at = 0.0
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
-        self._names: dict[Address, str] = {}
+        self._stats_at = 0.0
+        self._peers_due = 0.0
         self.peers = PeerTable(id="peers")
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(id="nat")
         self.statistics = StatisticsPane(id="statistics")
-        self.bar = CommandBar(history or History(), self._peer_words)
-        self._executor = Executor(node, self._selected_peer)
+        self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
+        self.chosen = "peers"
+        """The pane that was looked at last."""
+        self.bar = CommandBar(history or History(), self._words_of)
+        self.executor = Executor(node, self.roster, self._selected_node)
+        self.screen_verbs = ScreenVerbs(self)
 
     def compose(self) -> ComposeResult:
         """Panes above the command bar."""
         yield Static(id="title", markup=False)
-        yield Tabs(*(Tab(name.capitalize(), id=f"tab-{name}") for name in PANES), id="tabs")
+        yield Tabs(*(Tab(title, id=f"tab-{name}") for name, title in PANES.items()), id="tabs")
         with Container(id="panes"):
-            for pane, title in (
-                (self.peers, "Peers"),
-                (self.nat, "NAT"),
-                (self.messages, "Messages"),
-                (self.statistics, "Statistics"),
-            ):
-                pane.border_title = title
+            for pane in (self.peers, self.nat, self.messages, self.statistics):
+                pane.border_title = PANES[pane.id or ""]
                 pane.add_class("pane")
                 yield pane
         yield self.bar
@@ -126,21 +135,36 @@ class P2PApp(App[int]):
 
     def on_mount(self) -> None:
         """Begin to look at the node."""
+        self._dress()
+        self.set_keymap(self.keys)
         self.node.trace(enabled=True)
-        self.peers.add_class("-chosen")
+        self._choose("peers")
         info = self.node.info
-        self._journal.note(
+        self.note(
             f"{printable(info.name)} listens on {format_address(self.node.address)},"
             f" network {printable(info.network_id)}, id {info.id}"
         )
-        self.messages.take(list(self._records))
-        self.set_interval(LOG_INTERVAL_S, self.take_events)
-        self.set_interval(PEERS_INTERVAL_S, self.take_peers)
-        self.set_interval(STATS_INTERVAL_S, self.take_stats)
+        self.take_events()
         self.take_peers()
         self.take_stats()
+        self.set_interval(LOG_INTERVAL_S, self.take_events)
+        self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
+        self.set_interval(STATS_INTERVAL_S, self.take_stats)
         self.bar.input.focus()
         self._watch_node()
+
+    def _dress(self) -> None:
+        wanted = self._options.theme or self._settings.text("theme")
+        if wanted in self.available_themes:
+            self.theme = wanted
+        elif wanted:
+            self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
+        elif self.console.color_system == "standard" and not self.is_headless:
+            self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        self._settings.remember("theme", theme.name)
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:
@@ -175,16 +199,25 @@ class P2PApp(App[int]):
         if records:
             self.messages.take(records)
 
+    def _take_peers_when_due(self) -> None:
+        self._peers_due -= PEERS_INTERVAL_S
+        if self._peers_due <= 0:
+            many = len(self.roster) > MANY_PEERS
+            self._peers_due = MANY_PEERS_INTERVAL_S if many else PEERS_INTERVAL_S
+            self.take_peers()
+
     def take_peers(self) -> None:
-        """Show the peers as they are now."""
-        views = self.node.peers
-        self._names = {view.address: view.name for view in views}
-        self.peers.list.take(views, lambda view: view.path.value)
-        count = sum(view.status.value == "authenticated" for view in views)
-        self.peers.border_title = f"Peers {count}"
-        self.nat.take(nat_facts(self.node, views))
-        title = f"p2ptui  {printable(self.node.info.name, 40)}  {format_address(self.node.address)}"
-        self.query_one("#title", Static).update(Text(f"{title}  {count} peers"))
+        """Show who is there now."""
+        if self.peers.display:
+            self.peers.list.take(self.roster)
+        servers = self.roster.servers()
+        if self.nat.display:
+            self.nat.show_facts(nat_facts(self.node, servers))
+        connected = self.roster.connected
+        public = public_address(servers)
+        text = title_text(self, connected, format_address(public) if public else "")
+        self.query_one("#title", Static).update(text)
+        self._show_titles()
 
     def take_stats(self) -> None:
         """Show the numbers."""
@@ -192,20 +225,55 @@ class P2PApp(App[int]):
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
 
-    def _name_at(self, address: Address) -> str:
-        return self._names.get(address, "")
+    def _show_titles(self) -> None:
+        """What stands above the panes and on their tabs."""
+        peers, log = self.peers.list, self.messages
+        found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
+        count = peers.row_count if self.peers.display else len(self.roster)
+        order = f"  by {peers.sort_column.name.strip() or 'state'}".lower()
+        self.peers.border_title = Text(f"Peers {count}{order}{found}")
+        state = ""
+        if not log.following:
+            state = f"{log.unseen} new" if log.unseen else "paused"
+        shown = printable(log.filter.expression, 60)
+        parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
+        log.border_title = Text("  ".join(filter(None, parts)))
+        self._label("peers", f"Peers {count}")
+        self._label("messages", f"Messages {state}".strip())
 
-    def _peer_words(self) -> Iterable[str]:
-        for row in self.peers.list.rows:
-            if row.view.node_id:
-                yield row.view.node_id
-                name = row.view.name
-                if name.isprintable() and " " not in name:
-                    yield name
+    def _label(self, name: str, label: str) -> None:
+        tab = self.query_one(f"#tab-{name}", Tab)
+        if tab.label_text != label:
+            tab.label = Text(label)
 
-    def _selected_peer(self) -> PeerView | None:
+    # Whom and what the user means.
+
+    def _selected_node(self) -> Known | None:
         row = self.peers.list.selected
-        return row.view if row is not None else None
+        return row.node if row is not None else None
+
+    def word_for(self, node: Known) -> str:
+        """How a node is named in a command."""
+        return node.node_id or (format_address(node.address) if node.address else "")
+
+    def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
+        if kind is Kind.PEER:
+            names = {_quoted(name) for name in self.roster.names() if name.isprintable()}
+            return sorted(name for name in names if name.startswith(beginning))[:MAX_WORDS]
+        words: dict[Kind, Iterable[str]] = {
+            Kind.VERB: VERBS,
+            Kind.LEVEL: LEVELS,
+            Kind.THEME: sorted(self.available_themes),
+            Kind.FILTER: [
+                *(f"level:{level}" for level in LEVELS),
+                *(f"dir:{direction}" for direction in DIRECTIONS),
+                "peer:",
+                "type:",
+            ],
+        }
+        if kind is Kind.FILE:
+            return _files(beginning)
+        return words.get(kind, ())
 
     # From the user to the node.
 
@@ -213,133 +281,88 @@ class P2PApp(App[int]):
         """A line was typed."""
         self.run_line(event.line)
 
+    def on_command_bar_typed(self, event: CommandBar.Typed) -> None:
+        """A line is being typed: filters show at once what they would do."""
+        wrong = self.screen_verbs.preview(event.line)
+        if wrong or event.line.startswith(("filter", "peers")):
+            self.bar.answer(wrong or "", failed=bool(wrong))
+
     def run_line(self, line: str) -> None:
         """Carry out a command line."""
         try:
-            command = parse_command(line, list(self._peer_words()))
-            self._carry_out(command)
-        except (UsageError, FilterError) as error:
-            self.bar.answer(str(error), failed=True)
-
-    def _carry_out(self, command: Command) -> None:
-        name = command.verb.name
-        if not command.verb.available:
-            self.bar.answer(f"{name} is not available yet", failed=True)
-        elif self._executor.handles(name):
-            self._execute(command)
-        else:
-            self.bar.answer("")
-            getattr(self, f"_do_{name}")(command)
-
-    @work(group="commands")
-    async def _execute(self, command: Command) -> None:
-        worker = get_current_worker()
-        try:
-            said = await self._executor.run(command, self.bar.answer)
+            command = parse_command(line, list(self.roster.names()))
         except P2PError as error:
             self.bar.answer(printable(str(error), 400), failed=True)
+            return
+        if not command.verb.available:
+            self.bar.answer(f"{command.verb.name} is not available yet", failed=True)
         else:
-            if not worker.is_cancelled:
-                self.bar.answer(said)
-                self._journal.note(said)
+            self._carry_out(command)
 
-    def _do_nat(self, _command: Command) -> None:
-        self.action_pane("nat")
-        self.bar.answer("the diagnosis is not available yet; this is what the servers said")
-
-    def _do_peers(self, _command: Command) -> None:
-        self.action_pane("peers")
-
-    def _do_stats(self, _command: Command) -> None:
-        self.action_pane("statistics")
-
-    def _do_routes(self, _command: Command) -> None:
-        routes = self.node.routes
-        text = Text()
-        for route in routes:
-            text.append(f"{route.destination}  by {route.next_hop[:8]}  {route.distance} hops\n")
-        if not routes:
-            text.append("no routes: nobody is connected")
-        self.push_screen(TextScreen(f"Routes {len(routes)}", text))
-
-    def _do_filter(self, command: Command) -> None:
-        self.messages.set_filter(compile_filter(command.text))
-        self._show_log_state()
-
-    def _do_log(self, command: Command) -> None:
-        self.messages.set_filter(compile_filter(f"level:{command.text}"))
-        self._show_log_state()
-
-    def _do_save(self, command: Command) -> None:
-        path = Path(command.text).expanduser()
-        records = self.messages.shown()
+    @work(group="commands")
+    async def _carry_out(self, command: Command) -> None:
+        worker = get_current_worker()
+        on_node = self.executor.handles(command.verb.name)
         try:
-            with path.open("w", encoding="utf-8") as file:
-                for record in records:
-                    file.write(_line_of(record, as_json=path.suffix in (".json", ".jsonl")))
-        except OSError as error:
-            self.bar.answer(f"cannot save to {path}: {error.strerror or error}", failed=True)
+            if on_node:
+                said = await self.executor.run(command, self._tell_progress)
+            else:
+                said = await self.screen_verbs.run(command)
+        except P2PError as error:
+            self.bar.answer(printable(str(error), 400), failed=True)
             return
-        self.bar.answer(f"saved {len(records)} records to {path.resolve()}")
-
-    def _do_copy(self, _command: Command) -> None:
-        self.action_copy()
-
-    def _do_theme(self, command: Command) -> None:
-        if command.text not in self.available_themes:
-            names = ", ".join(sorted(self.available_themes))
-            self.bar.answer(f"no theme {command.text!r}; one of {names}", failed=True)
+        if worker.is_cancelled:
             return
-        self.theme = command.text
+        shell = self.executor.in_shell(command) if on_node else ""
+        self.bar.answer(said, beside=shell)
+        if on_node:
+            self.note(said + (f"   ({printable(shell, 200)})" if shell else ""))
 
-    def _do_help(self, command: Command) -> None:
-        bindings = [
-            active.binding for active in self.screen.active_bindings.values() if active.enabled
-        ]
-        self.push_screen(TextScreen("Help", help_text(bindings, command.text)))
-
-    def _do_quit(self, _command: Command) -> None:
-        self.exit(0)
+    def _tell_progress(self, text: str) -> None:
+        self.bar.answer(f"{text} ...", beside="Escape cancels")
 
     # What the panes ask for.
 
     def on_row_view_opened(self, event: RowView.Opened) -> None:
         """A row is to be seen in full."""
-        if event.view is self.messages:
-            record = self.messages.record_at(event.index)
-            if record is not None:
-                title = f"{record.direction} {record.kind or 'note'} {record.peer}"
-                self.push_screen(TextScreen(title, Text(record.pretty()), record.pretty()))
-        else:
-            row = self.peers.list.selected
-            if row is not None:
-                self.push_screen(TextScreen(printable(row.view.name, 64), peer_text(row.view)))
+        if event.view is not self.messages:
+            self.screen_verbs.show_node()
+        elif (record := self.messages.record_at(event.index)) is not None:
+            self.push_screen(record_screen(record))
 
     def on_message_log_filter_wanted(self) -> None:
         """The bar takes the expression."""
-        self.bar.type("filter ")
+        self.bar.type(f"filter {self.screen_verbs.expression}")
 
-    def on_message_log_follow_changed(self) -> None:
+    def on_message_log_changed(self) -> None:
         """The pane's title says whether it follows."""
-        self._show_log_state()
+        self._show_titles()
 
-    def _show_log_state(self) -> None:
-        log = self.messages
-        parts = ["Messages"]
-        if log.filter.expression:
-            parts.append(f"filter {printable(log.filter.expression, 60)}")
-        if not log.following:
-            parts.append(f"paused, {log.unseen} new" if log.unseen else "paused")
-        log.border_title = Text("  ".join(parts))
+    def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
+        """The filter was given up."""
+        self.screen_verbs.forget_filter()
+        self.bar.answer(event.reason, failed=True)
+
+    def on_peer_list_sort_changed(self) -> None:
+        """The pane's title says the order."""
+        self._show_titles()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """In a narrow terminal one pane is shown at a time."""
         if event.tab.id is not None:
             self._choose(event.tab.id.removeprefix("tab-"))
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The pane with the focus is the one that stays in a terminal that gets narrow."""
+        for widget in event.widget.ancestors_with_self:
+            if widget.id in PANES:
+                self._choose(widget.id)
+
     def _choose(self, name: str) -> None:
-        for pane in (self.peers, self.messages, self.nat, self.statistics):
+        self.chosen = name
+        for pane in self.query(".pane"):
             pane.set_class(pane.id == name, "-chosen")
+        self.query_one(Tabs).active = f"tab-{name}"
 
     # Actions.
 
@@ -351,46 +374,53 @@ class P2PApp(App[int]):
         """Show commands and keys."""
         self.run_line("help")
 
+    def action_line(self, line: str) -> None:
+        """Carry out a command line."""
+        self.run_line(line)
+
+    def action_type(self, beginning: str) -> None:
+        """Begin a command line."""
+        self.bar.type(beginning)
+
+    def action_type_to_peer(self) -> None:
+        """Begin a message to the selected node."""
+        node = self._selected_node()
+        self.bar.type(f"send {self.word_for(node)} " if node is not None else "send ")
+
+    def action_filter_peer(self) -> None:
+        """Show only the messages of the selected node."""
+        node = self._selected_node()
+        if node is not None:
+            self.run_line(f"filter peer:{self.word_for(node)}")
+
     def action_pane(self, name: str) -> None:
         """Go to a pane."""
-        self.query_one(Tabs).active = f"tab-{name}"
         self._choose(name)
         pane = self.query_one(f"#{name}")
         (self.peers.list if pane is self.peers else pane).focus()
+        self.take_peers()
 
     def action_copy(self) -> None:
-        """Copy what is selected: a record, or a peer's address."""
-        if self.focused is self.messages and self.messages.selected is not None:
-            text = self.messages.selected.pretty()
-        elif (peer := self._selected_peer()) is not None:
-            text = format_address(peer.address)
-        else:
-            self.bar.answer("nothing is selected", failed=True)
-            return
-        self.copy_to_clipboard(text)
-        self.bar.answer(f"copied {len(text)} characters")
+        """Copy what is selected: a record, an address, or a pane's text."""
+        self.run_line("copy")
 
-    def action_cancel(self) -> None:
-        """Stop what takes long."""
+    def action_escape(self) -> None:
+        """Cancel what takes long; else leave the command bar for the panes, or go back to it."""
         cancelled = self.workers.cancel_group(self, "commands")
         if cancelled:
             self.bar.answer("cancelled", failed=True)
+        elif self.focused is self.bar.input:
+            self.action_pane(self.chosen)
+        else:
+            self.bar.input.focus()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette offers all commands of the grammar."""
-        for verb in VERBS.values():
-            needs = any(not parameter.optional for parameter in verb.parameters)
-            action = self._typed(verb.name) if needs else self._run(verb.name)
-            yield SystemCommand(verb.usage, verb.summary, action)
-        for command in super().get_system_commands(screen):
-            if command.title not in ("Quit", "Keys"):
-                yield command
-
-    def _typed(self, name: str) -> Callable[[], None]:
-        return lambda: self.bar.type(f"{name} ")
-
-    def _run(self, name: str) -> Callable[[], None]:
-        return lambda: self.run_line(name)
+    @work(group="palette")
+    async def act(self, pane: str, action: str) -> None:
+        """Carry out an action of the key map, in the pane that it belongs to."""
+        if pane:
+            self.action_pane(pane)
+        widget = self.focused or self
+        await self.run_action(action, widget)
 
 
 def _one_line(what: str, error: Exception) -> Text:
@@ -398,45 +428,17 @@ def _one_line(what: str, error: Exception) -> Text:
     return Text(printable(f"p2ptui: {what}: {type(error).__name__}: {error}", 1000))
 
 
-def peer_text(peer: PeerView) -> Text:
-    """All that is known of a peer."""
-    rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
-    public = "-" if peer.public_address is None else format_address(peer.public_address)
-    text = Text()
-    for name, value in (
-        ("name", printable(peer.name)),
-        ("id", peer.node_id),
-        ("address", format_address(peer.address)),
-        ("status", peer.status.value),
-        ("path", peer.path.value),
-        ("version", printable(peer.version)),
-        ("dialect", peer.dialect),
-        ("can", printable(", ".join(peer.capabilities), 400)),
-        ("sees us at", public),
-        ("asked for by us", "yes" if peer.initiated else "no"),
-        ("address proved", "yes" if peer.proved else "no"),
-        ("round trip", rtt),
-        ("messages", f"{peer.messages_in} in, {peer.messages_out} out"),
-        ("bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"),
-        ("sent again", str(peer.retransmissions)),
-        ("waiting", str(peer.waiting)),
-        ("last heard", f"{peer.last_received_ago_s:.1f} s ago"),
-        ("known for", f"{peer.connected_for_s:.0f} s"),
-    ):
-        text.append(f"{name:<16}", "dim")
-        text.append(f"{value}\n")
-    return text
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name and '"' not in name else name
 
 
-def _line_of(record: Record, *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(record.as_dict()) + "\n"
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.time))
-    return (
-        f"{at} {record.direction} {record.peer or record.address} {record.kind} {record.summary}\n"
-    )
-
-
-def default_history() -> History:
-    """What was typed in earlier sessions, under the platform's state directory."""
-    return History(platformdirs.user_state_path("p2ptui", appauthor=False) / "history")
+def _files(beginning: str) -> list[str]:
+    """Files and folders that begin so."""
+    folder, _, name = beginning.rpartition("/")
+    try:
+        base = Path(f"{folder}/" if "/" in beginning else ".").expanduser()
+        entries = sorted(entry for entry in base.iterdir() if entry.name.startswith(name))
+        prefix = f"{folder}/" if "/" in beginning else ""
+        return [f"{prefix}{entry.name}{'/' * entry.is_dir()}" for entry in entries[:MAX_WORDS]]
+    except (OSError, RuntimeError, ValueError):
+        return []

@@ -3,16 +3,21 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import SendResult, SendStatus
-from p2ptui.errors import LocalError, P2PError
-from p2ptui.node import Node, PeerView
+from p2ptui.core.identity import canonical_id
+from p2ptui.errors import LocalError, P2PError, PeerGoneError
+from p2ptui.node import Known, Node, OtherNode, PeerView, Roster
 from p2ptui.text import printable
-from p2ptui.verbs import Command
-from p2ptui.wire.address import format_address
+from p2ptui.tui.shell import shell_command
+from p2ptui.verbs import Command, UsageError
+from p2ptui.wire.address import format_address, parse_address
 
 Progress: TypeAlias = Callable[[str], None]
+
+PING_PAUSE_S: Final = 0.2
+"""Between two pings of one command."""
 
 
 class Executor:
@@ -20,11 +25,13 @@ class Executor:
 
     Args:
         node: The node.
-        selected: The peer that is meant when none is named.
+        roster: Everybody it knows.
+        selected: The one that is meant when none is named.
     """
 
-    def __init__(self, node: Node, selected: Callable[[], PeerView | None]) -> None:
+    def __init__(self, node: Node, roster: Roster, selected: Callable[[], Known | None]) -> None:
         self._node = node
+        self._roster = roster
         self._selected = selected
         self._actions: dict[str, Callable[[Command, Progress], Awaitable[str]]] = {
             "connect": self._connect,
@@ -55,49 +62,89 @@ class Executor:
         """
         return await self._actions[command.verb.name](command, progress)
 
-    def _target(self, command: Command) -> PeerView:
+    def in_shell(self, command: Command) -> str:
+        """The shell command that does the same; empty where there is none."""
+        try:
+            node = self.target(command)
+        except P2PError:
+            node = None
+        server = next(iter(self._roster.servers()), None)
+        return shell_command(command, node, server, self._node.info.network_id)
+
+    def target(self, command: Command) -> Known:
+        """Whom a command concerns.
+
+        Raises:
+            UnknownPeerError: Nobody is called so, or several are.
+            LocalError: Nobody is named, and nobody selected.
+        """
         if command.peer is not None:
-            return self._node.peer(command.peer)
+            return self._roster.find(command.peer)
         selected = self._selected()
         if selected is None:
-            raise LocalError(f"no peer is selected; usage: {command.verb.usage}")
-        return self._node.peer(selected)
+            raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
+        return selected
 
     async def _connect(self, command: Command, progress: Progress) -> str:
-        progress(f"connecting to {command.text}")
-        peer = await self._node.connect(command.text)
+        target = self._address_or_id(command.text)
+        progress(f"connecting to {printable(command.text, 60)}")
+        peer = await self._node.connect(target)
         return f"connected to {_name(peer)} at {format_address(peer.address)}"
 
+    def _address_or_id(self, text: str) -> str:
+        if canonical_id(text) is not None:
+            return text
+        if ":" not in text:
+            return self._roster.find(text).node_id
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise UsageError(f"{error}; usage: connect HOST:PORT") from None
+        if address[1] == 0:
+            raise UsageError("port 0 is no port to connect to; usage: connect HOST:PORT")
+        return text
+
     async def _disconnect(self, command: Command, _progress: Progress) -> str:
-        peer = self._target(command)
+        peer = self.target(command)
+        if isinstance(peer, OtherNode):
+            raise LocalError(f"there is no session with {_name(peer)} that could be ended")
         await self._node.disconnect(peer)
         return f"said goodbye to {_name(peer)}"
 
     async def _ping(self, command: Command, progress: Progress) -> str:
-        peer = self._target(command)
+        peer = self.target(command)
         times: list[float] = []
-        for number in range(1, command.count + 1):
-            progress(f"ping {number} of {command.count} to {_name(peer)}")
+        sent = 0
+        failed: P2PError | None = None
+        while sent < command.count:
+            last = f", the last took {times[-1]:.2f} ms" if times else ""
+            progress(f"ping {sent + 1} of {command.count} to {_name(peer)}{last}")
+            sent += 1
             try:
-                result = await self._node.ping(peer)
-            except P2PError:
-                if number == command.count and not times:
-                    raise
+                result = await self._node.ping(peer if isinstance(peer, PeerView) else peer.node_id)
+            except (LocalError, PeerGoneError) as error:
+                failed = error  # it will not come back for the next one
+                break
+            except P2PError as error:
+                failed = error
                 continue
             times.append(result.rtt_s * 1000)
-            progress(f"{times[-1]:.2f} ms, ping {number} of {command.count} to {_name(peer)}")
-            if number < command.count:
-                await asyncio.sleep(0.2)
-        average = sum(times) / len(times)
+            if sent < command.count:
+                await asyncio.sleep(PING_PAUSE_S)
+        if not times:
+            raise failed or LocalError("nothing was sent")
         return (
-            f"{_name(peer)}: {len(times)} of {command.count} answered,"
-            f" min {min(times):.2f}, avg {average:.2f}, max {max(times):.2f} ms"
+            f"{_name(peer)}: {len(times)} of {sent} answered, min {min(times):.2f},"
+            f" avg {sum(times) / len(times):.2f}, max {max(times):.2f} ms"
         )
 
     async def _send(self, command: Command, progress: Progress) -> str:
-        peer = self._target(command)
+        peer = self.target(command)
+        payload = read_payload(command.text)
         progress(f"sending to {_name(peer)}")
-        return _told(await self._node.send(peer, read_payload(command.text)), peer)
+        if isinstance(peer, OtherNode):
+            return _told(await self._node.send_routed(peer.node_id, payload), peer)
+        return _told(await self._node.send(peer, payload), peer)
 
     async def _broadcast(self, command: Command, progress: Progress) -> str:
         peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
@@ -112,8 +159,8 @@ class Executor:
         return f"delivered to {delivered} of {len(peers)} peers"
 
     async def _relay(self, command: Command, progress: Progress) -> str:
-        target = self._target(command)
-        servers = [p for p in self._node.peers if p.initiated and p.node_id != target.node_id]
+        target = self.target(command)
+        servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
         if not servers:
             raise LocalError("there is no server that could relay; connect to one first")
         progress(f"relaying to {_name(target)}")
@@ -122,9 +169,12 @@ class Executor:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
         return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
 
-    async def _discover(self, _command: Command, _progress: Progress) -> str:
+    async def _discover(self, _command: Command, progress: Progress) -> str:
+        if not self._node.stats().connected:
+            raise LocalError("there is nobody to ask; connect to a node first")
+        progress("asking all peers whom they know")
         await self._node.discover()
-        return "asked all peers whom they know"
+        return "asked all peers whom they know; what they tell appears among the peers"
 
 
 def read_payload(text: str) -> Any:
@@ -137,14 +187,14 @@ def read_payload(text: str) -> Any:
     return text
 
 
-def _name(peer: PeerView) -> str:
-    return printable(peer.name, 32)
+def _name(node: Known) -> str:
+    return printable(node.name, 32) or node.node_id[:8]
 
 
-def _told(result: SendResult, peer: PeerView) -> str:
+def _told(result: SendResult, peer: Known) -> str:
     if result.delivered:
         took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
         return f"delivered {result.size_bytes} bytes to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:
-        return f"sent to {_name(peer)}, unconfirmed: {result.reason}"
-    raise LocalError(f"not delivered to {_name(peer)}: {result.reason}")
+        return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
+    raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Final
 
+from p2ptui.tui.settings import write_whole
+
 MAX_ENTRIES: Final = 500
 
 
@@ -44,10 +46,7 @@ class History:
         if self._path is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".new")
-            temporary.write_text("\n".join(self._entries) + "\n", "utf-8")
-            temporary.replace(self._path)
+            write_whole(self._path, "\n".join(self._entries) + "\n")
         except OSError:
             self._path = None  # the session goes on without it
 

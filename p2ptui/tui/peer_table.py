@@ -1,9 +1,8 @@
-"""The live table of peers: sorted by any column; the cursor follows the peer, not the row."""
+"""The live table of nodes: sorted by any column; the cursor follows the peer, not the row."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import events
@@ -14,160 +13,33 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from p2ptui.core.events import PeerStatus
-from p2ptui.node import PeerView
-from p2ptui.text import printable
-from p2ptui.tui.rows import RowView
-from p2ptui.tui.series import rate_text, sparkline
-from p2ptui.wire.address import format_address
-
-GLYPHS: Final = {
-    PeerStatus.CONNECTING: ("◌", "yellow"),
-    PeerStatus.HANDSHAKING: ("◔", "yellow"),
-    PeerStatus.AUTHENTICATED: ("●", "green"),
-    PeerStatus.DISCONNECTED: ("○", "red"),
-    PeerStatus.FAILED: ("✗", "red"),
-}
-"""State by shape as well as by colour."""
-
-RTT_SAMPLES: Final = 12
-
-_ORDER: Final = list(GLYPHS)
-
-
-@dataclass(frozen=True, slots=True)
-class PeerRow:
-    """A peer and what the table remembers of it."""
-
-    view: PeerView
-    path: str
-    rtts_ms: tuple[float, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """What it is known by."""
-        return self.view.node_id or format_address(self.view.address)
-
-    @property
-    def loss(self) -> float:
-        """The share of its messages that were sent again."""
-        total = self.view.messages_out + self.view.retransmissions
-        return self.view.retransmissions / total if total else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column."""
-
-    name: str
-    width: int
-    from_width: int
-    """The table's width from which on it is shown."""
-    cell: Callable[[PeerRow], Text]
-    sort_key: Callable[[PeerRow], Any]
-    right: bool = False
-
-
-def _state(row: PeerRow) -> Text:
-    glyph, colour = GLYPHS[row.view.status]
-    return Text(glyph, colour)
-
-
-def _rtt(row: PeerRow) -> Text:
-    rtt_ms = row.view.rtt_ms
-    if rtt_ms is None:
-        return Text("-", "dim")
-    return Text(f"{rtt_ms:.2f}" if rtt_ms < 10 else f"{rtt_ms:.0f}")
-
-
-def _loss(row: PeerRow) -> Text:
-    loss = row.loss
-    style = "red" if loss > 0.1 else "yellow" if loss > 0.01 else "dim"
-    return Text(f"{loss:.0%}", style)
-
-
-def _seen(row: PeerRow) -> Text:
-    seconds = row.view.last_received_ago_s
-    if seconds < 1:
-        return Text("now")
-    for size, unit in ((3600, "h"), (60, "m"), (1, "s")):
-        if seconds >= size:
-            return Text(f"{seconds / size:.0f}{unit}")
-    return Text("now")
-
-
-def _trust(row: PeerRow) -> Text:
-    return Text("proved", "green") if row.view.proved else Text("claimed", "yellow")
-
-
-COLUMNS: Final[tuple[Column, ...]] = (
-    Column(" ", 1, 0, _state, lambda row: _ORDER.index(row.view.status)),
-    Column(
-        "Name", 16, 0, lambda row: Text(printable(row.view.name, 64)), lambda row: row.view.name
-    ),
-    Column("Id", 8, 64, lambda row: Text(row.view.node_id[:8], "dim"), lambda row: row.key),
-    Column(
-        "Address",
-        21,
-        46,
-        lambda row: Text(format_address(row.view.address)),
-        lambda row: row.view.address,
-    ),
-    Column("Path", 10, 90, lambda row: Text(row.path), lambda row: row.path),
-    Column("RTT ms", 7, 30, _rtt, lambda row: row.view.rtt_ms or float("inf"), right=True),
-    Column(
-        "Trend",
-        RTT_SAMPLES,
-        100,
-        lambda row: Text(sparkline(row.rtts_ms, RTT_SAMPLES), "cyan"),
-        lambda row: row.view.rtt_ms or float("inf"),
-    ),
-    Column("Loss", 4, 74, _loss, lambda row: row.loss, right=True),
-    Column(
-        "In",
-        5,
-        40,
-        lambda row: Text(rate_text(row.view.messages_in)),
-        lambda row: -row.view.messages_in,
-        right=True,
-    ),
-    Column(
-        "Out",
-        5,
-        40,
-        lambda row: Text(rate_text(row.view.messages_out)),
-        lambda row: -row.view.messages_out,
-        right=True,
-    ),
-    Column("Seen", 5, 82, _seen, lambda row: row.view.last_received_ago_s, right=True),
-    Column("Trust", 7, 110, _trust, lambda row: row.view.proved),
+from p2ptui.node import OtherNode, Roster
+from p2ptui.tui.columns import (
+    COLUMNS,
+    RTT_SAMPLES,
+    Column,
+    PeerRow,
+    columns_for,
+    render_cells,
+    widths_for,
 )
+from p2ptui.tui.rows import RowView
 
-
-def columns_for(width: int) -> list[Column]:
-    """The columns that a table of this width shows."""
-    return [column for column in COLUMNS if width >= column.from_width]
-
-
-def render_cells(columns: Sequence[Column], cells: Sequence[Text]) -> Text:
-    """Put cells side by side in the columns' widths."""
-    line = Text()
-    for column, cell in zip(columns, cells, strict=True):
-        cell.truncate(column.width, overflow="ellipsis")
-        gap = " " * (column.width - cell.cell_len)
-        line.append(gap if column.right else "")
-        line.append_text(cell)
-        line.append(("" if column.right else gap) + " ")
-    return line
+MAX_TRENDS: Final = 1024
+"""Peers whose round trips are remembered, the least lately seen forgotten first."""
 
 
 class PeerList(RowView):
-    """The rows of the table."""
+    """The rows of the table; only those in view are looked at."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort(1)", "Sort", id="peers.sort"),
-        Binding("S", "sort(-1)", "Sort back", show=False, id="peers.sort-back"),
-        Binding("r", "reverse", "Reverse", show=False, id="peers.reverse"),
+        Binding("S", "sort(-1)", "Sort by the column before", show=False, id="peers.sort-back"),
+        Binding("r", "reverse", "Reverse the order", show=False, id="peers.reverse"),
+        Binding("p", "app.line('ping')", "Ping", id="peers.ping"),
+        Binding("m", "app.type_to_peer", "Message", id="peers.message"),
+        Binding("f", "app.filter_peer", "Only its messages", show=False, id="peers.filter"),
+        Binding("slash", "app.type('peers ')", "Find", id="peers.find"),
         Binding("y", "app.copy", "Copy", id="peers.copy"),
     ]
 
@@ -176,70 +48,106 @@ class PeerList(RowView):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: list[PeerRow] = []
+        self._keys: list[str] = []
         self._index: dict[str, int] = {}
+        self._roster: Roster | None = None
         self._selected = ""
-        self._rtts: dict[str, deque[float]] = {}
+        self._trends: OrderedDict[str, deque[float]] = OrderedDict()
         self.sort_column = COLUMNS[1]
         self.descending = False
+        self.containing = ""
 
     @property
     def row_count(self) -> int:
-        """Peers."""
-        return len(self._rows)
+        """Nodes."""
+        return len(self._keys)
 
     @property
     def cursor_row(self) -> int:
-        """Where the selected peer stands now."""
+        """Where the selected node stands now."""
         return self._index.get(self._selected, -1)
 
     @property
     def selected(self) -> PeerRow | None:
-        """The selected peer."""
+        """The selected node."""
         row = self.cursor_row
-        return self._rows[row] if row >= 0 else None
+        return self.row_at(row) if row >= 0 else None
 
     @property
-    def rows(self) -> Sequence[PeerRow]:
+    def keys(self) -> Sequence[str]:
         """All, in the order shown."""
-        return self._rows
+        return self._keys
+
+    def row_at(self, index: int) -> PeerRow | None:
+        """What one row shows; None if the node has just gone."""
+        if self._roster is None or not 0 <= index < len(self._keys):
+            return None
+        key = self._keys[index]
+        node = self._roster.look(key)
+        return PeerRow(key, node, tuple(self._trends.get(key, ()))) if node is not None else None
 
     def place_cursor(self, row: int) -> None:
-        """Select a peer."""
-        self._selected = self._rows[row].key
+        """Select a node."""
+        self._selected = self._keys[row]
 
-    def take(self, views: Sequence[PeerView], paths: Callable[[PeerView], str]) -> None:
-        """Show these peers."""
-        rtts: dict[str, deque[float]] = {}
-        rows: list[PeerRow] = []
-        for view in views:
-            key = view.node_id or format_address(view.address)
-            samples = self._rtts.get(key)
-            if samples is None:
-                samples = deque(maxlen=RTT_SAMPLES)
-            if view.rtt_ms is not None and (not samples or samples[-1] != view.rtt_ms):
-                samples.append(view.rtt_ms)
-            rtts[key] = samples
-            rows.append(PeerRow(view, paths(view), tuple(samples)))
-        self._rtts = rtts
-        self._rows = rows
-        self._arrange()
+    def empty_text(self) -> str:
+        """What to do next."""
+        if self.containing:
+            return "No node fits. Type peers alone to show all again."
+        return (
+            "Nobody is here yet.\n\n"
+            "connect HOST:PORT   shakes hands with a node\n"
+            "discover            asks servers whom they know\n\n"
+            "Nodes on this machine and its networks are found by themselves."
+        )
 
-    def _arrange(self) -> None:
-        before = self.cursor_row
-        key = self.sort_column.sort_key
-        self._rows.sort(key=lambda row: (key(row), row.key), reverse=self.descending)
-        self._index = {row.key: number for number, row in enumerate(self._rows)}
-        if self._selected not in self._index and self._rows:
-            # The selected peer is gone: its neighbour takes its place.
-            self._selected = self._rows[min(max(before, 0), len(self._rows) - 1)].key
+    def take(self, roster: Roster) -> None:
+        """Show who is there now."""
+        self._roster = roster
+        before, top = self.cursor_row, self.scroll_offset.y
+        self._keys = roster.keys(
+            self.sort_column.rank, descending=self.descending, containing=self.containing
+        )
+        self._index = {key: number for number, key in enumerate(self._keys)}
+        if self._selected not in self._index and self._keys:
+            # The selected node is gone: its neighbour takes its place.
+            self._selected = self._keys[min(max(before, 0), len(self._keys) - 1)]
+        self._remember_trends()
         self.resize_rows()
+        seen = top <= before < top + self.scrollable_content_region.height
+        if seen and self.cursor_row != before:
+            # It keeps its place under the eye while the others move around it.
+            self.scroll_to(y=self.cursor_row - before + top, animate=False, immediate=True)
+
+    def _remember_trends(self) -> None:
+        top = self.scroll_offset.y
+        few = len(self._keys) <= MAX_TRENDS
+        for index in range(*((0, len(self._keys)) if few else (top, top + self.size.height))):
+            row = self.row_at(index)
+            if row is None or isinstance(row.node, OtherNode) or row.node.rtt_ms is None:
+                continue
+            trend = self._trends.setdefault(row.key, deque(maxlen=RTT_SAMPLES))
+            self._trends.move_to_end(row.key)
+            if not trend or trend[-1] != row.node.rtt_ms:
+                trend.append(row.node.rtt_ms)
+        while len(self._trends) > MAX_TRENDS:
+            self._trends.popitem(last=False)
+
+    def find(self, text: str) -> None:
+        """Show only nodes with this in name, id or address."""
+        self.containing = text
+        self._again()
 
     def sort_by(self, column: Column) -> None:
         """Sort by a column; again: the other way round."""
-        self.descending = not self.descending if column is self.sort_column else False
+        again = column is self.sort_column
+        self.descending = not self.descending if again else column.descending
         self.sort_column = column
-        self._arrange()
+        self._again()
+
+    def _again(self) -> None:
+        if self._roster is not None:
+            self.take(self._roster)
         self.show_row(max(self.cursor_row, 0))
         self.post_message(self.SortChanged())
 
@@ -254,10 +162,12 @@ class PeerList(RowView):
         self.sort_by(self.sort_column)
 
     def render_row(self, index: int, width: int) -> Text:
-        """One peer."""
+        """One node."""
+        row = self.row_at(index)
+        if row is None:
+            return Text()
         columns = columns_for(width)
-        row = self._rows[index]
-        return render_cells(columns, [column.cell(row) for column in columns])
+        return render_cells(columns, [column.cell(row) for column in columns], width)
 
 
 class PeerHeader(Widget):
@@ -269,27 +179,38 @@ class PeerHeader(Widget):
         super().__init__()
         self._peers = peers
 
+    def _width(self) -> int:
+        return self._peers.scrollable_content_region.width
+
     def render_line(self, y: int) -> Strip:  # noqa: ARG002
         """The one line."""
-        width = self.size.width
-        columns = columns_for(width - 1)
+        columns = columns_for(self._width())
         names = []
         for column in columns:
             mark = ("▼" if self._peers.descending else "▲") * (column is self._peers.sort_column)
-            names.append(Text(column.name.strip() + mark))
-        text = render_cells(columns, names)
-        text.truncate(width)
-        segments = [s for s in text.render(self.app.console) if s.text != "\n"]
-        return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
+            names.append(Text((column.name if column.name != " " else "") + mark))
+        text = render_cells(columns, names, self._width())
+        text.truncate(self.size.width)
+        segments = [segment for segment in text.render(self.app.console) if segment.text != "\n"]
+        return Strip(segments).adjust_cell_length(self.size.width).apply_style(self.rich_style)
 
     def on_click(self, event: events.Click) -> None:
         """Sort by the column under the mouse."""
-        left = 0
-        for column in columns_for(self.size.width - 1):
-            left += column.width + 1
-            if event.x < left:
+        width = self._width()
+        columns = columns_for(width)
+        ends = column_ends(columns, width)
+        for column, end in zip(columns, ends, strict=True):
+            if event.x < end:
                 self._peers.sort_by(column)
                 return
+
+
+def column_ends(columns: Sequence[Column], width: int) -> list[int]:
+    """Where each column ends, in cells from the left."""
+    ends: list[int] = []
+    for room in widths_for(columns, width):
+        ends.append((ends[-1] if ends else 0) + room + 1)
+    return ends
 
 
 class PeerTable(Vertical):
@@ -307,4 +228,8 @@ class PeerTable(Vertical):
 
     def on_peer_list_sort_changed(self) -> None:
         """The header shows the order."""
+        self.header.refresh()
+
+    def on_resize(self) -> None:
+        """Other columns may fit now."""
         self.header.refresh()

@@ -50,11 +50,11 @@ class Record:
     @cached_property
     def summary(self) -> str:
         """What it is about, in one line without control characters."""
-        return printable(self.text or _summarise(self.data), SUMMARY_CHARACTERS)
+        return printable(self.text or _summarise(self.data, self.size_bytes), SUMMARY_CHARACTERS)
 
-    @cached_property
+    @property
     def haystack(self) -> str:
-        """What a filter looks at."""
+        """What a filter looks at; made anew each time, since it would double the memory."""
         return (
             f"{self.direction} {self.peer} {self.node_id} {self.address} {self.kind} {self.summary}"
         )
@@ -62,12 +62,11 @@ class Record:
     def pretty(self) -> str:
         """The whole message, indented; remote text in it is left escaped."""
         if not self.data:
-            return self.summary
+            return printable(self.text, MAX_KEPT_BYTES)
         try:
-            value = msgspec.json.decode(self.data)
-        except (msgspec.DecodeError, RecursionError):
+            text = msgspec.json.format(self.data, indent=2).decode()
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return printable(self.data.decode("utf-8", "replace"), MAX_KEPT_BYTES)
-        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
         return "\n".join(printable(line, MAX_KEPT_BYTES) for line in text.split("\n"))
 
     def as_dict(self) -> dict[str, Any]:
@@ -85,15 +84,15 @@ class Record:
         }
 
 
-def _summarise(data: bytes) -> str:
+def _summarise(data: bytes, size_bytes: int) -> str:
     if not data:
         return ""
     try:
         message = decode_envelope(data)
     except MalformedError:
-        return f"{len(data)} bytes"
-    payload = bytes(message.payload[:] if isinstance(message.payload, bytes) else message.payload)
-    text = payload[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
+        # The rest of a long message was not kept.
+        return f"{size_bytes} bytes" if size_bytes > len(data) else "not a message of this protocol"
+    text = bytes(message.payload)[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
     marks = []
     if message.ack_for is not None:
         marks.append(f"for {message.ack_for}")

@@ -20,25 +20,32 @@ class RowView(ScrollView, can_focus=True):
     never markup: what a peer wrote is shown, not obeyed.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"row--cursor", "row--dim"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"row--cursor"}
     DEFAULT_CSS = """
     RowView {
         overflow-x: hidden;
         overflow-y: scroll;
         scrollbar-size-vertical: 1;
     }
-    RowView > .row--cursor { background: $surface-lighten-2; }
-    RowView:focus > .row--cursor { background: $primary; color: $text; }
-    RowView > .row--dim { color: $text-muted; }
+    RowView > .row--cursor { background: $block-cursor-blurred-background; }
+    RowView:focus > .row--cursor {
+        background: $block-cursor-background;
+        color: $block-cursor-foreground;
+        text-style: bold;
+    }
+    RowView:ansi > .row--cursor { text-style: underline; }
+    RowView:ansi:focus > .row--cursor { text-style: reverse; }
+    RowView:nocolor > .row--cursor { text-style: underline; }
+    RowView:nocolor:focus > .row--cursor { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="rows.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="rows.down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="rows.page-up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="rows.page-down"),
-        Binding("home,g", "first", "First", show=False, id="rows.first"),
-        Binding("end,G", "last", "Last", show=False, id="rows.last"),
-        Binding("enter", "open", "Open", show=False, id="rows.open"),
+        Binding("up,k", "move(-1)", "Up a row", show=False, id="rows.up"),
+        Binding("down,j", "move(1)", "Down a row", show=False, id="rows.down"),
+        Binding("pageup", "page(-1)", "Up a page", show=False, id="rows.page-up"),
+        Binding("pagedown", "page(1)", "Down a page", show=False, id="rows.page-down"),
+        Binding("home,g", "first", "First row", show=False, id="rows.first"),
+        Binding("end,G", "last", "Last row", show=False, id="rows.last"),
+        Binding("enter", "open", "Open", id="rows.open"),
     ]
 
     class Opened(Message):
@@ -54,32 +61,29 @@ class RowView(ScrollView, can_focus=True):
             """The list."""
             return self.view
 
-    class Moved(Message):
-        """The cursor is on another row."""
-
-        def __init__(self, view: "RowView", index: int) -> None:
-            super().__init__()
-            self.view = view
-            self.index = index
-
     # What a subclass says.
 
     @property
     def row_count(self) -> int:
         """How many rows there are."""
-        return 0
+        raise NotImplementedError
 
     @property
     def cursor_row(self) -> int:
         """The row of the cursor; -1 for none."""
-        return -1
+        raise NotImplementedError
 
     def place_cursor(self, row: int) -> None:
         """Put the cursor on a row that exists."""
+        raise NotImplementedError
 
     def render_row(self, index: int, width: int) -> Text:
         """What one row looks like, at most `width` cells."""
-        return Text()
+        raise NotImplementedError
+
+    def empty_text(self) -> str:
+        """What to do next, while there is no row; lines."""
+        return ""
 
     # What they all do.
 
@@ -93,18 +97,27 @@ class RowView(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         index = self.scroll_offset.y + y
         base = self.rich_style
-        if not 0 <= index < self.row_count:
+        if not self.row_count:
+            return self._strip(self._empty_line(y), base, width)
+        if index >= self.row_count:
             return Strip.blank(width, base)
         if index == self.cursor_row:
             base += self.get_component_rich_style("row--cursor", partial=True)
         text = self.render_row(index, width)
+        if index == self.cursor_row and self.has_focus:
+            text.stylize(Style(color=base.color))  # colours of its own would drown in the cursor's
+        return self._strip(text, base, width)
+
+    def _empty_line(self, y: int) -> Text:
+        lines = self.empty_text().splitlines()
+        return Text(f" {lines[y]}" if y < len(lines) else "", "dim")
+
+    def _strip(self, text: Text, base: Style, width: int) -> Strip:
         text.no_wrap = True
         text.truncate(width)
-        return Strip(self._segments(text, base)).adjust_cell_length(width, base)
-
-    def _segments(self, text: Text, base: Style) -> list[Segment]:
-        segments = text.render(self.app.console)
-        return list(Segment.apply_style((s for s in segments if s.text != "\n"), base))
+        segments = [segment for segment in text.render(self.app.console) if segment.text != "\n"]
+        styled = list(Segment.apply_style(segments, base))
+        return Strip(styled).adjust_cell_length(width, base)
 
     def move_to(self, row: int) -> None:
         """Put the cursor on a row, the nearest that exists, and show it."""
@@ -114,7 +127,6 @@ class RowView(ScrollView, can_focus=True):
         self.place_cursor(row)
         self.show_row(row)
         self.refresh()
-        self.post_message(self.Moved(self, row))
 
     def show_row(self, row: int) -> None:
         """Scroll just so far that a row is seen."""
@@ -127,7 +139,7 @@ class RowView(ScrollView, can_focus=True):
 
     def action_move(self, rows: int) -> None:
         """Move the cursor by rows."""
-        self.move_to(max(self.cursor_row, 0) + rows if self.cursor_row >= 0 else 0)
+        self.move_to(self.cursor_row + rows if self.cursor_row >= 0 else 0)
 
     def action_page(self, pages: int) -> None:
         """Move the cursor by screens."""
@@ -149,12 +161,12 @@ class RowView(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Select a row; a second click opens it."""
-        row = self.scroll_offset.y + event.y
+        at = event.get_content_offset(self)
+        row = self.scroll_offset.y + at.y if at is not None else -1
         if not 0 <= row < self.row_count:
             return
-        again = row == self.cursor_row and event.chain > 1
         self.move_to(row)
-        if again:
+        if event.chain > 1:
             self.action_open()
 
     def on_resize(self) -> None:
