@@ -68,7 +68,7 @@ def test_there_are_no_other_pictures(fresh: Path) -> None:
     [
         ("overview", lambda text: "bob" in text and "203.0.113.7:40112" in text),
         ("detail", lambda text: "tide gauge" in text and "requires_ack" in text),
-        ("filter", lambda text: "filter peer:bob" in text and "→" not in text),
+        ("filter", lambda text: "sensor" in text and "→" not in text),
         ("help", lambda text: "connect ADDR" in text),
     ],
 )
