@@ -107,6 +107,11 @@ class CommandInput(Input):
             self._choices = found
             self._show(found[0])
 
+    async def action_submit(self) -> None:
+        """Carry the line out; what is typed from here on belongs to the next one."""
+        line, self.value = self.value, ""
+        self.post_message(self.Submitted(self, line))
+
     async def action_leave(self) -> None:
         """Cancel what runs; else empty the line; when it is empty, go back to the panes."""
         if self.value:
@@ -158,7 +163,6 @@ class CommandBar(Vertical):
         """Enter was pressed."""
         event.stop()
         line = event.value.strip()
-        self.input.value = ""
         if line:
             self._history.add(line)
             self.post_message(self.Entered(line))
@@ -180,7 +184,7 @@ class CommandBar(Vertical):
         line = Text(text or " ", "bold red" if failed else "", no_wrap=True, overflow="ellipsis")
         if beside and len(text) + len(beside) + 6 < self.size.width:
             line.append(f"    {beside}", "dim")
-        self._answer.update(line)
+        self._answer.update(line, layout=False)
 
     def type(self, line: str) -> None:
         """Put a beginning into the line, and go there."""
