@@ -40,7 +40,7 @@ _FAR: Final = float("inf")
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
-    "name": (lambda peer: peer.name.lower(), lambda other: other.name.lower()),
+    "name": (lambda peer: peer.name.lower(), lambda other: other.name.lower() or other.node_id),
     "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
     "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
     "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),

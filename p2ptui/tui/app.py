@@ -16,6 +16,7 @@ from textual import events, work
 from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.theme import Theme
+from textual.widget import Widget
 from textual.widgets import Footer, Static, Tab, Tabs
 from textual.worker import get_current_worker
 
@@ -110,6 +111,8 @@ class P2PApp(App[int]):
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
         self._peers_due = 0.0
+        self._title_text = Text()
+        self._pane_titles: dict[Widget, Text] = {}
         self.peers = PeerTable(id="peers")
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(id="nat")
@@ -216,7 +219,9 @@ class P2PApp(App[int]):
         connected = self.roster.connected
         public = public_address(servers)
         text = title_text(self, connected, format_address(public) if public else "")
-        self.query_one("#title", Static).update(text)
+        if text != self._title_text:
+            self._title_text = text
+            self.query_one("#title", Static).update(text, layout=False)
         self._show_titles()
 
     def take_stats(self) -> None:
@@ -231,15 +236,21 @@ class P2PApp(App[int]):
         found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
         count = peers.row_count if self.peers.display else len(self.roster)
         order = f"  by {peers.sort_column.name.strip() or 'state'}".lower()
-        self.peers.border_title = Text(f"Peers {count}{order}{found}")
+        self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
         shown = printable(log.filter.expression, 60)
         parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
-        log.border_title = Text("  ".join(filter(None, parts)))
-        self._label("peers", f"Peers {count}")
-        self._label("messages", f"Messages {state}".strip())
+        self._entitle(log, Text("  ".join(filter(None, parts))))
+        if self.query_one(Tabs).display:
+            self._label("peers", f"Peers {count}")
+            self._label("messages", f"Messages {state}".strip())
+
+    def _entitle(self, pane: Widget, title: Text) -> None:
+        if title != self._pane_titles.get(pane):
+            self._pane_titles[pane] = title
+            pane.border_title = title
 
     def _label(self, name: str, label: str) -> None:
         tab = self.query_one(f"#tab-{name}", Tab)
@@ -336,7 +347,8 @@ class P2PApp(App[int]):
 
     def on_message_log_changed(self) -> None:
         """The pane's title says whether it follows."""
-        self._show_titles()
+        if not self.query_one(Tabs).display:  # a tab takes a layout: it is told more rarely
+            self._show_titles()
 
     def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
         """The filter was given up."""

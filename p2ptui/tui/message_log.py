@@ -105,6 +105,11 @@ class MessageLog(RowView):
         """The record of a row."""
         return self._log.get(self._numbers[row]) if 0 <= row < len(self._numbers) else None
 
+    @property
+    def shows_cursor(self) -> bool:
+        """A mark that runs along with the newest would only distract."""
+        return self.has_focus or not self.following
+
     def empty_text(self) -> str:
         """Why there is nothing to see."""
         return "No message fits the filter. Type filter alone to show all again."

@@ -39,8 +39,10 @@ class FactPane(VerticalScroll):
     def show_facts(self, facts: Text) -> None:
         """Show a text, if it is another."""
         if facts != self.facts:
+            height = self.facts.plain.count("\n")
             self.facts = facts
-            self._static.update(facts)
+            # A layout takes 20 ms: only where the height may have changed.
+            self._static.update(facts, layout=facts.plain.count("\n") != height)
 
 
 class NatPane(FactPane):

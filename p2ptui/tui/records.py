@@ -93,14 +93,12 @@ def _summarise(data: bytes, size_bytes: int) -> str:
         # The rest of a long message was not kept.
         return f"{size_bytes} bytes" if size_bytes > len(data) else "not a message of this protocol"
     text = bytes(message.payload)[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
-    marks = []
+    parts = [] if text == "null" else [text]
     if message.ack_for is not None:
-        marks.append(f"for {message.ack_for}")
+        parts.append(f"for {message.ack_for}")
     if message.requires_ack:
-        marks.append(f"#{message.sequence_number} wants Ack")
-    if text != "null":
-        marks.append(text)
-    return "  ".join(marks)
+        parts.append(f"#{message.sequence_number}")
+    return "  ".join(parts)
 
 
 class RecordLog:

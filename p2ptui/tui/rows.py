@@ -7,10 +7,11 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 
 class RowView(ScrollView, can_focus=True):
@@ -27,7 +28,7 @@ class RowView(ScrollView, can_focus=True):
         overflow-y: scroll;
         scrollbar-size-vertical: 1;
     }
-    RowView > .row--cursor { background: $block-cursor-blurred-background; }
+    RowView > .row--cursor { background: $surface-lighten-1; }
     RowView:focus > .row--cursor {
         background: $block-cursor-background;
         color: $block-cursor-foreground;
@@ -47,6 +48,8 @@ class RowView(ScrollView, can_focus=True):
         Binding("end,G", "last", "Last row", show=False, id="rows.last"),
         Binding("enter", "open", "Open", id="rows.open"),
     ]
+
+    _base = Style.null()
 
     class Opened(Message):
         """The row under the cursor is to be shown in full."""
@@ -81,6 +84,11 @@ class RowView(ScrollView, can_focus=True):
         """What one row looks like, at most `width` cells."""
         raise NotImplementedError
 
+    @property
+    def shows_cursor(self) -> bool:
+        """Whether the cursor's row is marked."""
+        return True
+
     def empty_text(self) -> str:
         """What to do next, while there is no row; lines."""
         return ""
@@ -89,22 +97,33 @@ class RowView(ScrollView, can_focus=True):
 
     def resize_rows(self) -> None:
         """The number of rows, or what they hold, has changed."""
-        self.virtual_size = Size(self.scrollable_content_region.width, self.row_count)
-        self.refresh()
+        size = Size(self.scrollable_content_region.width, self.row_count)
+        if size != self.virtual_size:
+            # Set as usual, it would have the whole screen laid out anew, which takes 20 ms.
+            self.set_reactive(Widget.virtual_size, size)
+            self._scroll_update(size)
+        if self.is_on_screen:
+            self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part; what they have in common is looked up once."""
+        self._base = self.rich_style
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
         width = self.scrollable_content_region.width
         index = self.scroll_offset.y + y
-        base = self.rich_style
+        base = self._base
         if not self.row_count:
             return self._strip(self._empty_line(y), base, width)
         if index >= self.row_count:
             return Strip.blank(width, base)
-        if index == self.cursor_row:
+        marked = index == self.cursor_row and self.shows_cursor
+        if marked:
             base += self.get_component_rich_style("row--cursor", partial=True)
         text = self.render_row(index, width)
-        if index == self.cursor_row and self.has_focus:
+        if marked and self.has_focus:
             text.stylize(Style(color=base.color))  # colours of its own would drown in the cursor's
         return self._strip(text, base, width)
 

@@ -170,5 +170,5 @@ def title_text(app: "P2PApp", connected: int, public: str) -> Text:
     text.append(f"  {format_address(app.node.address)}")
     text.append(f"  public {public or 'unknown'}")
     text.append(f"  {printable(info.network_id, 32)}")
-    text.append(f"  {connected} peer{'s' * (connected != 1)}")
+    text.append(f"  {connected} connected")
     return text
