@@ -49,7 +49,9 @@ class Journal:
         if told is None:
             return None
         level, address, node_id, text = told
-        return self._add(NOTE, level, address, node_id, "", 0, b"", text)
+        # Whoever has left is not in the table of names any more.
+        name = event.name if isinstance(event, PeerStatusChanged) else ""
+        return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
 
     def note(self, text: str, level: str = "info") -> Record:
         """Record something that the screen itself has to say."""
@@ -80,13 +82,16 @@ class Journal:
         size_bytes: int,
         data: bytes,
         text: str,
+        name: str = "",
     ) -> Record:
+        if not name and address is not None:
+            name = self._name_of(address)
         record = Record(
             number=self._log.next_number,
             time=self._wall(),
             direction=direction,
             level=level,
-            peer=printable(self._name_of(address), 64) if address is not None else "",
+            peer=printable(name, 64),
             node_id=node_id,
             address=format_address(address) if address is not None else "",
             kind=kind,
