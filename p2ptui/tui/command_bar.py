@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeAlias
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -106,6 +107,15 @@ class CommandInput(Input):
         else:
             self._choices = found
             self._show(found[0])
+
+    async def on_key(self, event: events.Key) -> None:
+        """Enter acts at once: as a binding it would wait until the app has time, and keys that
+        came meanwhile, from a fast typist or a slow line, would still go into the old line.
+        """
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            await self.action_submit()
 
     async def action_submit(self) -> None:
         """Carry the line out; what is typed from here on belongs to the next one."""
