@@ -93,6 +93,12 @@ class Screen:
         assert found, f"the program ended before it showed {pattern!r}:\n{self.text()}"
         return found[0]
 
+    async def hides(self, pattern: str, within: float = PATIENCE_S) -> None:
+        """Wait until a regular expression is not on the terminal any more."""
+        await until(
+            lambda: re.search(pattern, self.text()) is None, f"{pattern!r} has gone", within
+        )
+
     async def address(self) -> str:
         """Where the node listens, as its first line says."""
         return (await self.shows(r"127\.0\.0\.1:\d+"))[0]
