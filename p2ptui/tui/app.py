@@ -427,12 +427,26 @@ class P2PApp(App[int]):
             self.bar.input.focus()
 
     @work(group="palette")
-    async def act(self, pane: str, action: str) -> None:
-        """Carry out an action of the key map, in the pane that it belongs to."""
-        if pane:
-            self.action_pane(pane)
-        widget = self.focused or self
-        await self.run_action(action, widget)
+    async def act(self, name: str, action: str) -> None:
+        """Carry out an action of the key map where it belongs.
+
+        Args:
+            name: The action's id.
+            action: The action.
+        """
+        rows = self.messages if self.chosen == "messages" else self.peers.list
+        places: dict[str, Widget] = {
+            "rows": rows,
+            "peers": self.peers.list,
+            "log": self.messages,
+            "facts": self.statistics if self.chosen == "statistics" else self.nat,
+            "bar": self.bar.input,
+            "text": self.screen,
+        }
+        target = places.get(name.partition(".")[0])
+        if target is not None:
+            target.focus()
+        await self.run_action(action, target or self)
 
 
 def _one_line(what: str, error: Exception) -> Text:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 MAX_NODES: Final = 200
 """Nodes of the table, from its beginning, that the palette offers something for."""
 
-_BY_FOCUS: Final = {"rows": "peers", "peers": "peers", "log": "messages", "facts": "statistics"}
-"""The pane in which an action of the key map is carried out, by the beginning of its id."""
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -94,9 +91,7 @@ class GrammarProvider(Provider):
         return lambda: self._app.run_line(line)
 
     def _act(self, name: str, action: str) -> Callable[[], None]:
-        pane = _BY_FOCUS.get(name.partition(".")[0], "")
-
         def act() -> None:
-            self._app.act(pane, action)
+            self._app.act(name, action)
 
         return act
