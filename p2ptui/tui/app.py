@@ -5,6 +5,7 @@ the node and hands results to the widgets at its own pace, never in the way of
 a packet.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -33,11 +34,18 @@ from p2ptui.tui.journal import Journal
 from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.palette import GrammarProvider
-from p2ptui.tui.panes import FactPane, NatPane, StatisticsPane, nat_facts, public_address
+from p2ptui.tui.panes import (
+    FactPane,
+    NatPane,
+    StatisticsPane,
+    nat_facts,
+    public_address,
+    title_text,
+)
 from p2ptui.tui.peer_table import PeerTable
 from p2ptui.tui.records import RecordLog
 from p2ptui.tui.rows import RowView
-from p2ptui.tui.screen_verbs import ScreenVerbs, title_text
+from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
 from p2ptui.verbs import LEVELS, VERBS, Command, Kind, parse_command
 from p2ptui.wire.address import format_address
@@ -98,7 +106,8 @@ class P2PApp(App[int]):
         options: UiOptions | None = None,
         settings: Settings | None = None,
     ) -> None:
-        super().__init__()
+        # Without colours nothing may be drawn in greys either: only bold, reverse and underline.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.node = node
         self._options = options or UiOptions()
         self._settings = settings or Settings()
@@ -162,7 +171,7 @@ class P2PApp(App[int]):
             self.theme = wanted
         elif wanted:
             self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
-        elif self.console.color_system == "standard" and not self.is_headless:
+        elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
             self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
         self.theme_changed_signal.subscribe(self, self._remember_theme)
 
@@ -193,12 +202,13 @@ class P2PApp(App[int]):
 
     def take_events(self) -> None:
         """Show what has happened since the last time."""
-        records = [self._journal.note(text, level) for text, level in self._untold]
-        self._untold.clear()
+        records = []
         for event in self._events.take(EVENTS_AT_ONCE):
             record = self._journal.write(event)
             if record is not None:
                 records.append(record)
+        records += [self._journal.note(text, level) for text, level in self._untold]
+        self._untold.clear()
         if records:
             self.messages.take(records)
 
@@ -218,7 +228,7 @@ class P2PApp(App[int]):
             self.nat.show_facts(nat_facts(self.node, servers))
         connected = self.roster.connected
         public = public_address(servers)
-        text = title_text(self, connected, format_address(public) if public else "")
+        text = title_text(self.node, connected, public)
         if text != self._title_text:
             self._title_text = text
             self.query_one("#title", Static).update(text, layout=False)

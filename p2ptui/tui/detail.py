@@ -62,7 +62,7 @@ def record_screen(record: Record) -> TextScreen:
     arrow, _ = ARROWS[record.direction]
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.time))
     facts = [
-        ("time", f"{at}.{int(record.time % 1 * 1000):03}"),
+        ("time", f"{at}.{int(record.time % 1 * 10)}"),
         ("peer", " ".join(filter(None, (record.peer, record.node_id)))),
         ("address", record.address),
         ("size", f"{record.size_bytes} bytes" if record.size_bytes else ""),

@@ -19,6 +19,8 @@ Progress: TypeAlias = Callable[[str], None]
 PING_PAUSE_S: Final = 0.2
 """Between two pings of one command."""
 
+PAINT_PAUSE_S: Final = 0.05
+
 
 class Executor:
     """Carries out the commands that need nothing but the node.
@@ -116,9 +118,10 @@ class Executor:
         times: list[float] = []
         sent = 0
         failed: P2PError | None = None
+        progress(f"ping 1 of {command.count} to {_name(peer)}")
         while sent < command.count:
-            last = f", the last took {times[-1]:.2f} ms" if times else ""
-            progress(f"ping {sent + 1} of {command.count} to {_name(peer)}{last}")
+            # What was just told is drawn first: else the drawing would be measured.
+            await asyncio.sleep(PING_PAUSE_S if sent else PAINT_PAUSE_S)
             sent += 1
             try:
                 result = await self._node.ping(peer if isinstance(peer, PeerView) else peer.node_id)
@@ -127,10 +130,11 @@ class Executor:
                 break
             except P2PError as error:
                 failed = error
-                continue
-            times.append(result.rtt_s * 1000)
+            else:
+                times.append(result.rtt_s * 1000)
             if sent < command.count:
-                await asyncio.sleep(PING_PAUSE_S)
+                last = f", the last took {times[-1]:.2f} ms" if times else ", none answered"
+                progress(f"ping {sent + 1} of {command.count} to {_name(peer)}{last}")
         if not times:
             raise failed or LocalError("nothing was sent")
         return (

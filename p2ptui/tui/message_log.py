@@ -248,7 +248,8 @@ class MessageLog(RowView):
         text = Text()
         if width >= _TIME_FROM:
             clock = time.strftime("%H:%M:%S", time.localtime(record.time))
-            text.append(f"{clock}.{int(record.time % 1 * 1000):03} ", "dim")
+            # Records come ten times a second: more digits would pretend.
+            text.append(f"{clock}.{int(record.time % 1 * 10)} ", "dim")
         text.append(f"{arrow} ", colour)
         if width >= _PEER_FROM:
             peer = Text(record.peer or record.address)

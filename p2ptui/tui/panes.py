@@ -165,3 +165,17 @@ def _meaning(servers: int, addresses: int, own: bool) -> str:
         "\nServers see different addresses: the mapping depends on the destination,"
         " or the way to them differs.\n"
     )
+
+
+def title_text(node: Node, connected: int, public: Address | None) -> Text:
+    """The first line of the screen: who this node is, and how it is reached."""
+    info = node.info
+    local, outside = format_address(node.address), format_address(public) if public else "unknown"
+    text = Text()
+    text.append(printable(info.name, 40), "bold")
+    text.append(f"  {info.id[:8]}")
+    text.append(f"  {local}")
+    text.append("  public as well" if local == outside else f"  public {outside}")
+    text.append(f"  {connected} connected")
+    text.append(f"  network {printable(info.network_id, 32)}")
+    return text

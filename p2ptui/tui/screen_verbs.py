@@ -14,7 +14,6 @@ from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
 from p2ptui.verbs import VERBS, Command, nearest, parse_command
-from p2ptui.wire.address import format_address
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
@@ -159,16 +158,3 @@ class ScreenVerbs:
             hint = f"did you mean {near}?" if near else f"one of {', '.join(sorted(themes))}"
             raise LocalError(f"there is no theme {printable(name, 40)!r}; {hint}")
         self._app.theme = name
-
-
-def title_text(app: "P2PApp", connected: int, public: str) -> Text:
-    """The first line of the screen: who this node is, and how it is reached."""
-    info = app.node.info
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(printable(info.name, 40), "bold")
-    text.append(f"  {info.id[:8]}")
-    text.append(f"  {format_address(app.node.address)}")
-    text.append(f"  public {public or 'unknown'}")
-    text.append(f"  {printable(info.network_id, 32)}")
-    text.append(f"  {connected} connected")
-    return text
