@@ -76,6 +76,7 @@ async def test_nothing_that_a_peer_sends_is_obeyed(terminal: Terminal) -> None:
         await screen.shows(r"\\x1b\]0;owned")
         for key in ("F2", "F3"):
             screen.press(key)
+            await screen.shows("⏎ Open")
             for _ in range(8):
                 screen.press("Enter")
                 await screen.shows("Escape back")
@@ -84,13 +85,21 @@ async def test_nothing_that_a_peer_sends_is_obeyed(terminal: Terminal) -> None:
                 screen.press("Up")
         for key in ("F4", "F5"):
             screen.press(key)
-        screen.type(":filter owned")
+        # Keys act one after the other, but a key that moves the focus takes its time.
+        screen.press("F2")
+        await screen.shows("⏎ Open")
+        screen.press(":")
+        await screen.hides("⏎ Open")
+        screen.type("filter owned")
         screen.resize(80, 24)
-        screen.type(":ping")
+        screen.type("ping")
         await screen.shows("answered")
         screen.resize(200, 60)
         await node.disconnect(peer, TEXT)
         await screen.hides("● ")
+        screen.press("F3")
+        await screen.shows("⏎ Open")
+        screen.press("End")
         await screen.shows(r"disconnected.*\\x1b\]0;owned")
     assert screen.running
     screen.press("C-q")
