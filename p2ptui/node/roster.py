@@ -76,7 +76,7 @@ class Roster:
     def __len__(self) -> int:
         return len(self._endpoint.peers) + len(self._others)
 
-    def keys(
+    def order(
         self, by: str = "name", *, descending: bool = False, containing: str = ""
     ) -> list[str]:
         """The keys of all, sorted.
@@ -191,7 +191,7 @@ class Roster:
 
 
 def _means(other: OtherNode, text: str) -> bool:
-    if other.name == text:
+    if text and other.name == text:
         return True
     if other.address is not None and format_address(other.address) == text:
         return True

@@ -1,20 +1,15 @@
-"""The app: panes, command bar and node in one event loop.
+"""The app: what the user asks for, of the panes and of the node, in one event loop.
 
-Messages go up, calls go down: widgets post what the user wants, the app tells
-the node and hands results to the widgets at its own pace, never in the way of
-a packet.
+Messages go up, calls go down: widgets post what the user wants, the app tells the node.
 """
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Final
 
 from rich.text import Text
 from textual import events, work
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.containers import Container
 from textual.theme import Theme
 from textual.widget import Widget
@@ -28,51 +23,20 @@ from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
 from p2ptui.tui.detail import record_screen
 from p2ptui.tui.executor import Executor
-from p2ptui.tui.filters import DIRECTIONS
+from p2ptui.tui.feed import PANES, FeedApp
 from p2ptui.tui.history import History
-from p2ptui.tui.journal import Journal
 from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.palette import GrammarProvider
-from p2ptui.tui.panes import (
-    FactPane,
-    NatPane,
-    StatisticsPane,
-    nat_facts,
-    public_address,
-    title_text,
-)
-from p2ptui.tui.peer_table import PeerTable
-from p2ptui.tui.records import RecordLog
 from p2ptui.tui.rows import RowView
 from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
-from p2ptui.verbs import LEVELS, VERBS, Command, Kind, parse_command
+from p2ptui.tui.words import words_of
+from p2ptui.verbs import Command, Kind, parse_command
 from p2ptui.wire.address import format_address
 
-LOG_INTERVAL_S: Final = 0.1
-"""The log is repainted ten times a second at most."""
 
-PEERS_INTERVAL_S: Final = 0.25
-MANY_PEERS: Final = 1000
-MANY_PEERS_INTERVAL_S: Final = 1.0
-"""And the table four times; once, where putting it in order takes its time."""
-
-STATS_INTERVAL_S: Final = 1.0
-
-EVENTS_AT_ONCE: Final = 1000
-"""Taken from the node at one repaint; the rest waits, or is told as dropped."""
-
-MAX_UNTOLD: Final = 1000
-"""Notes that wait for the next repaint."""
-
-MAX_WORDS: Final = 50
-"""Completions that are looked for."""
-
-PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
-
-
-class P2PApp(App[int]):
+class P2PApp(FeedApp):
     """The screen of a started node.
 
     Args:
@@ -107,26 +71,11 @@ class P2PApp(App[int]):
         settings: Settings | None = None,
     ) -> None:
         # Without colours nothing may be drawn in greys either: only bold, reverse and underline.
-        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
-        self.node = node
-        self._options = options or UiOptions()
+        ansi_color = True if os.environ.get("NO_COLOR") else None
+        super().__init__(node, wall, options, ansi_color=ansi_color)
         self._settings = settings or Settings()
-        self.keys = check_keys(self._options.keys)
+        self.keys = check_keys(self.options.keys)
         """The user's own keys, by the id of the action."""
-        self.roster = node.roster
-        self._records = RecordLog(self._options.max_records, self._options.max_record_bytes)
-        self._journal = Journal(self._records, self.roster.name_at, wall)
-        self._events = node.events()
-        self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
-        self._stats_at = 0.0
-        self._peers_due = 0.0
-        self._title_text = Text()
-        self._pane_titles: dict[Widget, Text] = {}
-        self.peers = PeerTable(id="peers")
-        self.messages = MessageLog(self._records, id="messages")
-        self.nat = NatPane(id="nat")
-        self.statistics = StatisticsPane(id="statistics")
-        self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
         self.chosen = "peers"
         """The pane that was looked at last."""
         self.bar = CommandBar(history or History(), self._words_of)
@@ -149,24 +98,18 @@ class P2PApp(App[int]):
         """Begin to look at the node."""
         self._dress()
         self.set_keymap(self.keys)
-        self.node.trace(enabled=True)
         self._choose("peers")
         info = self.node.info
         self.note(
             f"{printable(info.name)} listens on {format_address(self.node.address)},"
             f" network {printable(info.network_id)}, id {info.id}"
         )
-        self.take_events()
-        self.take_peers()
-        self.take_stats()
-        self.set_interval(LOG_INTERVAL_S, self.take_events)
-        self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
-        self.set_interval(STATS_INTERVAL_S, self.take_stats)
+        self.begin()
         self.bar.input.focus()
         self._watch_node()
 
     def _dress(self) -> None:
-        wanted = self._options.theme or self._settings.text("theme")
+        wanted = self.options.theme or self._settings.text("theme")
         if wanted in self.available_themes:
             self.theme = wanted
         elif wanted:
@@ -185,10 +128,6 @@ class P2PApp(App[int]):
         except Exception as error:
             self.exit(1, 1, _one_line("the node failed", error))
 
-    def note(self, text: str, level: str = "info") -> None:
-        """Put a line of this program itself into the log."""
-        self._untold.append((text, level))
-
     def _handle_exception(self, error: Exception) -> None:
         # One line on a restored terminal; who wants the traceback runs `textual console`.
         self.log.error(error)
@@ -197,75 +136,6 @@ class P2PApp(App[int]):
             self._exception = error
             self._exception_event.set()
         self.exit(1, 1, _one_line("the screen failed", error))
-
-    # From the node to the panes.
-
-    def take_events(self) -> None:
-        """Show what has happened since the last time."""
-        records = []
-        for event in self._events.take(EVENTS_AT_ONCE):
-            record = self._journal.write(event)
-            if record is not None:
-                records.append(record)
-        records += [self._journal.note(text, level) for text, level in self._untold]
-        self._untold.clear()
-        if records:
-            self.messages.take(records)
-
-    def _take_peers_when_due(self) -> None:
-        self._peers_due -= PEERS_INTERVAL_S
-        if self._peers_due <= 0:
-            many = len(self.roster) > MANY_PEERS
-            self._peers_due = MANY_PEERS_INTERVAL_S if many else PEERS_INTERVAL_S
-            self.take_peers()
-
-    def take_peers(self) -> None:
-        """Show who is there now."""
-        if self.peers.display:
-            self.peers.list.take(self.roster)
-        servers = self.roster.servers()
-        if self.nat.display:
-            self.nat.show_facts(nat_facts(self.node, servers))
-        connected = self.roster.connected
-        public = public_address(servers)
-        text = title_text(self.node, connected, public)
-        if text != self._title_text:
-            self._title_text = text
-            self.query_one("#title", Static).update(text, layout=False)
-        self._show_titles()
-
-    def take_stats(self) -> None:
-        """Show the numbers."""
-        stats = self.node.stats()
-        self.statistics.take(stats, stats.uptime_s - self._stats_at)
-        self._stats_at = stats.uptime_s
-
-    def _show_titles(self) -> None:
-        """What stands above the panes and on their tabs."""
-        peers, log = self.peers.list, self.messages
-        found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
-        count = peers.row_count if self.peers.display else len(self.roster)
-        order = f"  by {peers.sort_column.name.strip() or 'state'}".lower()
-        self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
-        state = ""
-        if not log.following:
-            state = f"{log.unseen} new" if log.unseen else "paused"
-        shown = printable(log.filter.expression, 60)
-        parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
-        self._entitle(log, Text("  ".join(filter(None, parts))))
-        if self.query_one(Tabs).display:
-            self._label("peers", f"Peers {count}")
-            self._label("messages", f"Messages {state}".strip())
-
-    def _entitle(self, pane: Widget, title: Text) -> None:
-        if title != self._pane_titles.get(pane):
-            self._pane_titles[pane] = title
-            pane.border_title = title
-
-    def _label(self, name: str, label: str) -> None:
-        tab = self.query_one(f"#tab-{name}", Tab)
-        if tab.label_text != label:
-            tab.label = Text(label)
 
     # Whom and what the user means.
 
@@ -278,23 +148,7 @@ class P2PApp(App[int]):
         return node.node_id or (format_address(node.address) if node.address else "")
 
     def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
-        if kind is Kind.PEER:
-            names = {_quoted(name) for name in self.roster.names() if name.isprintable()}
-            return sorted(name for name in names if name.startswith(beginning))[:MAX_WORDS]
-        words: dict[Kind, Iterable[str]] = {
-            Kind.VERB: VERBS,
-            Kind.LEVEL: LEVELS,
-            Kind.THEME: sorted(self.available_themes),
-            Kind.FILTER: [
-                *(f"level:{level}" for level in LEVELS),
-                *(f"dir:{direction}" for direction in DIRECTIONS),
-                "peer:",
-                "type:",
-            ],
-        }
-        if kind is Kind.FILE:
-            return _files(beginning)
-        return words.get(kind, ())
+        return words_of(kind, beginning, self.roster, self.available_themes)
 
     # From the user to the node.
 
@@ -358,7 +212,7 @@ class P2PApp(App[int]):
     def on_message_log_changed(self) -> None:
         """The pane's title says whether it follows."""
         if not self.query_one(Tabs).display:  # a tab takes a layout: it is told more rarely
-            self._show_titles()
+            self.show_titles()
 
     def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
         """The filter was given up."""
@@ -367,7 +221,7 @@ class P2PApp(App[int]):
 
     def on_peer_list_sort_changed(self) -> None:
         """The pane's title says the order."""
-        self._show_titles()
+        self.show_titles()
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """In a narrow terminal one pane is shown at a time."""
@@ -462,19 +316,3 @@ class P2PApp(App[int]):
 def _one_line(what: str, error: Exception) -> Text:
     # The words of an exception may hold what a peer wrote.
     return Text(printable(f"p2ptui: {what}: {type(error).__name__}: {error}", 1000))
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name and '"' not in name else name
-
-
-def _files(beginning: str) -> list[str]:
-    """Files and folders that begin so."""
-    folder, _, name = beginning.rpartition("/")
-    try:
-        base = Path(f"{folder}/" if "/" in beginning else ".").expanduser()
-        entries = sorted(entry for entry in base.iterdir() if entry.name.startswith(name))
-        prefix = f"{folder}/" if "/" in beginning else ""
-        return [f"{prefix}{entry.name}{'/' * entry.is_dir()}" for entry in entries[:MAX_WORDS]]
-    except (OSError, RuntimeError, ValueError):
-        return []

@@ -105,7 +105,7 @@ class PeerList(RowView):
         """Show who is there now."""
         self._roster = roster
         before, top = self.cursor_row, self.scroll_offset.y
-        self._keys = roster.keys(
+        self._keys = roster.order(
             self.sort_column.rank, descending=self.descending, containing=self.containing
         )
         self._index = {key: number for number, key in enumerate(self._keys)}

@@ -14,13 +14,9 @@ from textual.widgets import Tabs
 from p2ptui.config import UiOptions
 from p2ptui.core.events import Direction, MessageTraced
 from p2ptui.errors import ConfigError, P2PError
-from p2ptui.tui.app import (
-    LOG_INTERVAL_S,
-    MANY_PEERS_INTERVAL_S,
-    PEERS_INTERVAL_S,
-    P2PApp,
-)
+from p2ptui.tui.app import P2PApp
 from p2ptui.tui.columns import COLUMNS, GLYPHS
+from p2ptui.tui.feed import LOG_INTERVAL_S, MANY_PEERS_INTERVAL_S, PEERS_INTERVAL_S
 from p2ptui.tui.history import History
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.keymap import all_bindings, check_keys
