@@ -147,6 +147,16 @@ class P2PApp(FeedApp):
         """How a node is named in a command."""
         return node.node_id or (format_address(node.address) if node.address else "")
 
+    def _short_word_for(self, node: Known) -> str:
+        """Its name, if that is one word and means nobody else."""
+        if node.name.isprintable() and not set(node.name) & set(" \"'"):
+            try:
+                if self.roster.find(node.name).node_id == node.node_id:
+                    return node.name
+            except P2PError:
+                pass
+        return self.word_for(node)
+
     def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
         return words_of(kind, beginning, self.roster, self.available_themes)
 
@@ -261,13 +271,13 @@ class P2PApp(FeedApp):
     def action_type_to_peer(self) -> None:
         """Begin a message to the selected node."""
         node = self._selected_node()
-        self.bar.type(f"send {self.word_for(node)} " if node is not None else "send ")
+        self.bar.type(f"send {self._short_word_for(node)} " if node is not None else "send ")
 
     def action_filter_peer(self) -> None:
         """Show only the messages of the selected node."""
         node = self._selected_node()
         if node is not None:
-            self.run_line(f"filter peer:{self.word_for(node)}")
+            self.run_line(f"filter peer:{node.node_id[:8] or self.word_for(node)}")
 
     def action_pane(self, name: str) -> None:
         """Go to a pane."""

@@ -135,8 +135,9 @@ class PeerList(RowView):
 
     def find(self, text: str) -> None:
         """Show only nodes with this in name, id or address."""
-        self.containing = text
-        self._again()
+        if text != self.containing:
+            self.containing = text
+            self._again()
 
     def sort_by(self, column: Column) -> None:
         """Sort by a column; again: the other way round."""

@@ -31,6 +31,8 @@ class ScreenVerbs:
         self._level = ALL
         self._kept = ALL
         """The filter that was entered, while another one is being typed."""
+        self._sought = ""
+        """The same of what is sought among the peers."""
 
     async def run(self, command: Command) -> str:
         """Carry out a command; what came of it, in one line.
@@ -43,7 +45,8 @@ class ScreenVerbs:
                 self._app.action_pane("nat")
                 return "the diagnosis is not available yet; this is what the servers said"
             case "peers":
-                self._app.peers.list.find(command.text)
+                self._sought = command.text
+                self._app.peers.list.find(self._sought)
                 self._app.action_pane("peers")
             case "stats":
                 self._app.action_pane("statistics")
@@ -73,8 +76,7 @@ class ScreenVerbs:
     def preview(self, line: str) -> str | None:
         """Show what a line that is being typed would filter; None, or what is wrong with it."""
         verb, _, rest = line.partition(" ")
-        if verb == "peers":
-            self._app.peers.list.find(rest.strip())
+        self._app.peers.list.find(rest.strip() if verb == "peers" and rest else self._sought)
         try:
             self._apply(compile_filter(rest) if verb == "filter" and rest else self._kept)
         except FilterError as error:

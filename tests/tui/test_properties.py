@@ -850,6 +850,17 @@ def test_property_12_find_shows_only_the_nodes_that_fit():
         await stage.pilot.press("f2", "slash", *"ro")
         await stage.wait(0.3)
         assert [app.peers.list.row_at(i).name for i in range(app.peers.list.row_count)] == ["carol"]
+        await stage.pilot.press("escape", "escape")
+        await stage.wait(0.3)
+        assert app.peers.list.row_count == 3
+        await stage.type("peers ro")
+        assert app.peers.list.row_count == 1
+        await stage.pilot.press("m")
+        assert app.bar.input.value == "send carol "
+        app.bar.input.value = ""
+        await stage.pilot.press("f2", "f")
+        await stage.wait(0.3)
+        assert {record.peer for record in app.messages.shown()} == {"carol"}
         await stage.type("peers")
         assert app.peers.list.row_count == 3
 
