@@ -143,11 +143,12 @@ def nat_facts(node: Node, servers: list[PeerView]) -> Text:
         text.append("\nA server tells it: connect HOST:PORT\n")
     for place, (address, count) in enumerate(seen.most_common(4)):
         text.append(" " * 9 * (place > 0))
-        text.append(address, "bold green")
-        text.append(f"  seen by {count} server{'s' * (count > 1)}\n")
+        text.append(f"{address}\n", "bold green")
+        text.append(f"         to {count} server{'s' * (count > 1)}\n", "dim")
+    if told:
+        text.append("\nas told by\n", "dim")
     for peer in told[:MAX_SERVERS_SHOWN]:
-        text.append("  says   ", "dim")
-        text.append(f"{printable(peer.name, 24)} at {format_address(peer.address)}\n")
+        text.append(f"  {printable(peer.name, 24)} {format_address(peer.address)}\n")
     if seen:
         text.append(_meaning(len(told), len(seen), format_address(node.address) in seen))
     text.append("\nThe full diagnosis is not available yet.", "dim")
