@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Footer, Static, Tab, Tabs
+from textual.widgets import Footer, Tabs
 from textual.worker import get_current_worker
 
 from p2ptui.config import UiOptions
@@ -84,10 +84,10 @@ class P2PApp(FeedApp):
 
     def compose(self) -> ComposeResult:
         """Panes above the command bar."""
-        yield Static(id="title", markup=False)
-        yield Tabs(*(Tab(title, id=f"tab-{name}") for name, title in PANES.items()), id="tabs")
+        yield self.title_line
+        yield self.tabs
         with Container(id="panes"):
-            for pane in (self.peers, self.nat, self.messages, self.statistics):
+            for pane in self.panes:
                 pane.border_title = PANES[pane.id or ""]
                 pane.add_class("pane")
                 yield pane
@@ -221,7 +221,7 @@ class P2PApp(FeedApp):
 
     def on_message_log_changed(self) -> None:
         """The pane's title says whether it follows."""
-        if not self.query_one(Tabs).display:  # a tab takes a layout: it is told more rarely
+        if not self.tabs.display:  # a tab takes a layout: it is told more rarely
             self.show_titles()
 
     def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
@@ -246,9 +246,10 @@ class P2PApp(FeedApp):
 
     def _choose(self, name: str) -> None:
         self.chosen = name
-        for pane in self.query(".pane"):
+        for pane in self.panes:
             pane.set_class(pane.id == name, "-chosen")
-        self.query_one(Tabs).active = f"tab-{name}"
+        if self.tabs.is_attached:
+            self.tabs.active = f"tab-{name}"
 
     # Actions.
 
@@ -282,8 +283,8 @@ class P2PApp(FeedApp):
     def action_pane(self, name: str) -> None:
         """Go to a pane."""
         self._choose(name)
-        pane = self.query_one(f"#{name}")
-        (self.peers.list if pane is self.peers else pane).focus()
+        focused: dict[str, Widget] = {"peers": self.peers.list, "messages": self.messages}
+        (focused | self.fact_panes)[name].focus()
         self.take_peers()
 
     def action_copy(self) -> None:

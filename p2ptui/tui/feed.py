@@ -83,7 +83,16 @@ class FeedApp(App[int]):
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(id="nat")
         self.statistics = StatisticsPane(id="statistics")
+        # Kept, not looked up: at the end they are gone from the screen before the timers stop.
+        self.title_line = Static(id="title", markup=False)
+        self.tab_of = {name: Tab(title, id=f"tab-{name}") for name, title in PANES.items()}
+        self.tabs = Tabs(*self.tab_of.values(), id="tabs")
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
+
+    @property
+    def panes(self) -> tuple[Widget, ...]:
+        """All four, from left to right and from top to bottom."""
+        return (self.peers, self.nat, self.messages, self.statistics)
 
     def begin(self) -> None:
         """Show what there is, and from now on what happens; once the panes are mounted."""
@@ -130,7 +139,7 @@ class FeedApp(App[int]):
         text = title_text(self.node, connected, public)
         if text != self._title_text:
             self._title_text = text
-            self.query_one("#title", Static).update(text, layout=False)
+            self.title_line.update(text, layout=False)
         self.show_titles()
 
     def take_stats(self) -> None:
@@ -152,7 +161,7 @@ class FeedApp(App[int]):
         shown = printable(log.filter.expression, 60)
         parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
         self._entitle(log, Text("  ".join(filter(None, parts))))
-        if self.query_one(Tabs).display:
+        if self.tabs.display:
             self._label("peers", f"Peers {count}")
             self._label("messages", f"Messages {state}".strip())
 
@@ -162,6 +171,6 @@ class FeedApp(App[int]):
             pane.border_title = title
 
     def _label(self, name: str, label: str) -> None:
-        tab = self.query_one(f"#tab-{name}", Tab)
+        tab = self.tab_of[name]
         if tab.label_text != label:
             tab.label = Text(label)

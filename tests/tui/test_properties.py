@@ -867,6 +867,29 @@ def test_property_12_find_shows_only_the_nodes_that_fit():
     play(story)
 
 
+def test_leaving_in_the_middle_of_a_flood_is_no_failure():
+    async def story(stage: Stage) -> None:
+        app = await stage.open((80, 24))
+        await flood(stage, 1000)
+        await stage.pilot.press("f3", "space")
+        app.exit(0)
+        for _ in range(20):
+            await flood_without_pause(stage)
+            app.take_peers()
+            app.take_stats()
+            await asyncio.sleep(0.01)
+        assert app.return_code == 0
+
+    play(story)
+
+
+async def flood_without_pause(stage: Stage) -> None:
+    event = MessageTraced(Direction.IN, ("10.0.1.2", 8080), None, "Data", 2, b"{}")
+    for subscription in stage.alice._runtime._subscriptions:
+        subscription.put(event)
+    stage.app.take_events()
+
+
 def test_a_screen_that_fails_leaves_with_one_line():
     async def story(stage: Stage) -> None:
         app = await stage.open()
