@@ -40,7 +40,10 @@ _FAR: Final = float("inf")
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
-    "name": (lambda peer: peer.name.lower(), lambda other: other.name.lower() or other.node_id),
+    "name": (
+        lambda peer: (peer.info.name if peer.info is not None else peer.name).lower(),
+        lambda other: other.name.lower() or other.node_id,
+    ),
     "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
     "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
     "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),
@@ -88,8 +91,16 @@ class Roster:
         """
         self._others = {other.node_id: other for other in self._find_others()}
         of_peer, of_other = RANKS[by]
-        peers = self._endpoint.peers
-        ranked = [(of_peer(peer), self._key(peer)) for peer in peers if _fits(peer, containing)]
+        with_id = self._endpoint.peers.with_id
+        ranked = []
+        for peer in self._endpoint.peers:  # of thousands, several times a second: no calls to spare
+            if containing and not _fits(peer, containing):
+                continue
+            info = peer.info
+            # While an id is being taken over, two peers have it: the address tells them apart.
+            known = info is not None and with_id(info.id) is peer
+            key = info.id if info is not None and known else format_address(peer.address)
+            ranked.append((of_peer(peer), key))
         ranked += [
             (of_other(other), other.node_id)
             for other in self._others.values()
@@ -97,12 +108,6 @@ class Roster:
         ]
         ranked.sort(reverse=descending)
         return [key for _, key in ranked]
-
-    def _key(self, peer: Peer) -> str:
-        # While an id is being taken over, two peers have it: the address tells them apart.
-        if peer.info is not None and self._endpoint.peers.with_id(peer.node_id) is peer:
-            return peer.node_id
-        return format_address(peer.address)
 
     def _find_others(self) -> Iterator[OtherNode]:
         endpoint, now = self._endpoint, self._clock()
