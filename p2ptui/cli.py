@@ -16,6 +16,7 @@ from typing import Final, TextIO
 from p2ptui.commands import EXIT_USAGE, CommandParser
 from p2ptui.errors import ConfigError, P2PError
 from p2ptui.text import printable
+from p2ptui.verbs import VERBS, nearest
 from p2ptui.version import VERSION
 
 EXIT_OK: Final = 0
@@ -23,10 +24,9 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "ping": "measure the round trip to a node",
-    "send": "send a message, a file or standard input to a node",
-    "peers": "list the nodes that a server knows",
+    verb.name: verb.summary for verb in VERBS.values() if verb.in_shell
 }
+"""The commands of the screen's grammar that the shell has too."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -158,6 +158,13 @@ def _node_parser() -> CommandParser:
     return parser
 
 
+def _about_unknown(command: str) -> str:
+    if command in VERBS:
+        return f"{command!r} is a command of the screen: run p2ptui and type it there"
+    near = nearest(command, COMMANDS)
+    return f"unknown command {command!r}" + (f"; did you mean {near!r}?" if near else "")
+
+
 _OPTION_PATHS: Final[Mapping[str, str]] = {
     "address": "server.address",
     "max_connections": "server.max_connections",
@@ -175,17 +182,13 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
 def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequence[str]) -> None:
     if not words and not unknown:
         return
-    import difflib
-
     if words and words[0] in COMMANDS:
         parser.error(f"a command comes first: p2ptui {words[0]} ...")
     if words:
-        near = difflib.get_close_matches(words[0], COMMANDS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        parser.error(f"unknown command {words[0]!r}{hint}")
+        parser.error(_about_unknown(words[0]))
     options = [name for action in parser._actions for name in action.option_strings]
-    near = difflib.get_close_matches(unknown[0].partition("=")[0], options, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = nearest(unknown[0].partition("=")[0], options)
+    hint = f"; did you mean {near}?" if near else ""
     parser.error(f"unknown argument {unknown[0]!r}{hint}")
 
 
@@ -216,10 +219,16 @@ def _run_node(arguments: Sequence[str]) -> int:
 
         for warning in config_warnings(config):
             print(f"p2ptui: {warning}", file=sys.stderr)
+        if config.ui.keys or config.ui.theme:
+            from p2ptui.tui.keymap import check_ui_options
+
+            check_ui_options(config.ui)
         print("the configuration is valid")
         return EXIT_OK
     if not options.no_ui:
-        print("the screen is not available yet; running without it", file=sys.stderr)
+        from p2ptui.tui.run import run_screen
+
+        return run_screen(config)
 
     from p2ptui.headless import run_headless
 

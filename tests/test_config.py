@@ -69,7 +69,8 @@ def test_every_option_says_what_it_means_counts_and_accepts(option: Option) -> N
     assert bool(option.about.unit) == is_number
     assert (option.about.ge is not None and option.about.le is not None) == is_number
     is_free_text = option.type is str and option.about.form is None
-    assert (option.about.max_length is not None) == (is_free_text or option.type == tuple[str, ...])
+    is_collection = option.type in (tuple[str, ...], dict[str, str])
+    assert (option.about.max_length is not None) == (is_free_text or is_collection)
 
 
 @pytest.mark.parametrize("option", OPTIONS.options, ids=lambda option: option.path)
@@ -582,6 +583,9 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
     address = st.integers(1, 65_535).map(lambda port: f"[2001:db8::1]:{port}")
     if option.type == tuple[str, ...]:
         return st.lists(address, max_size=3)
+    if option.type == dict[str, str]:
+        text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+        return st.dictionaries(text, text, max_size=3)
     if option.name in ("address", "node_id"):
         return address if option.name == "address" else st.uuids().map(str)
     return st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)

@@ -23,6 +23,7 @@ from p2ptui.config.sections import (
     config_warnings,
     unavailable_options,
 )
+from p2ptui.config.ui_section import UiOptions
 
 __all__ = [
     "OPTIONS",
@@ -38,6 +39,7 @@ __all__ = [
     "ServerOptions",
     "StunServerOptions",
     "TrafficForwardingOptions",
+    "UiOptions",
     "config_warnings",
     "unavailable_options",
 ]

@@ -161,6 +161,10 @@ def _value(text: str, option: Option) -> object:
         return text
     if option.type == tuple[str, ...]:
         return parts
+    if option.type == dict[str, str]:
+        # A list of keys holds commas, so that entries are parted by something else.
+        pairs = [part.partition("=") for part in text.split(";") if part.strip()]
+        return {name.strip(): value.strip() for name, _, value in pairs}
     if option.type is bool:
         return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
     return text.lower() if option.choices else text

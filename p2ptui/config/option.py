@@ -70,7 +70,7 @@ class About:
     le: float | None = None
     """The greatest number; with `ge` it keeps NaN and the infinities out."""
     max_length: int | None = None
-    """Characters of a text, or entries of a list, at most."""
+    """Characters of a text, or entries of a list or table, at most."""
     form: Form | None = None
     """The form of a text, or of each text in a list."""
     aliases: tuple[str, ...] = ()
@@ -126,6 +126,8 @@ class Option:
         if self.type == tuple[str, ...]:
             each = f", each {about.form.text}" if about.form else ""
             return f"a list of at most {about.max_length} texts{each}"
+        if self.type == dict[str, str]:
+            return f"a table of at most {about.max_length} texts"
         number = {int: "a whole number", float: "a number"}.get(self.type, "two whole numbers")
         return f"{number} from {about.ge:_} to {about.le:_}"
 
@@ -160,7 +162,7 @@ class Option:
         about = self.about
         if about.max_length is not None and len(accepted) > about.max_length:
             raise ValueError
-        for part in accepted if isinstance(accepted, tuple) else (accepted,):
+        for part in _parts(accepted):
             if isinstance(part, str):
                 part.encode()  # a lone surrogate fits neither a file nor the wire
                 if about.form is not None:
@@ -301,8 +303,17 @@ def options_of(section: type[Section], path: str) -> list[Option]:
             plain, about = typing.get_args(hints[field.name])
             if not section.AVAILABLE:
                 about = replace(about, available=False)
-            options.append(Option(f"{path}.{field.name}", plain, field.default, about))
+            default = field.default
+            if field.default_factory is not msgspec.NODEFAULT:  # a table, which nobody may share
+                default = field.default_factory()
+            options.append(Option(f"{path}.{field.name}", plain, default, about))
     return options
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _shortened(value: object) -> str:

@@ -96,6 +96,9 @@ def _toml(value: object) -> str:
         return '"' + "".join(map(_toml_character, value)) + '"'
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     return repr(value)
 
 

@@ -32,6 +32,7 @@ from p2ptui.config.option import (
     OptionTable,
     Section,
 )
+from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT
 
@@ -241,6 +242,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingOptions = RoutingOptions()
     security: SecurityOptions = SecurityOptions()
     logging: LoggingOptions = LoggingOptions()
+    ui: UiOptions = UiOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
@@ -288,6 +290,7 @@ OPTIONS = OptionTable(
         "routing": RoutingOptions,
         "security": SecurityOptions,
         "logging": LoggingOptions,
+        "ui": UiOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,

@@ -2,6 +2,7 @@
 
 from p2ptui.node.metrics import Stats
 from p2ptui.node.node import Node
+from p2ptui.node.roster import Known, OtherNode, Roster
 from p2ptui.node.view import PeerView
 
-__all__ = ["Node", "PeerView", "Stats"]
+__all__ = ["Known", "Node", "OtherNode", "PeerView", "Roster", "Stats"]

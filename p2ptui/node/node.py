@@ -17,6 +17,7 @@ from p2ptui.io.udp import open_udp
 from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.roster import Roster
 from p2ptui.node.runtime import OpenSocket, Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
@@ -35,6 +36,7 @@ class Node:
         open_socket: Opens the socket at the listening address; for simulated networks.
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from; must be unpredictable but in tests.
+        wall: Unix time, seconds.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Node:
         open_socket: OpenSocket = open_udp,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
         self._clock = clock
         self._rng = rng or random.SystemRandom()
+        self._wall = wall
         self._started: Runtime | None = None
         self._starting = False
 
@@ -64,7 +68,7 @@ class Node:
         self._starting = True
         try:
             self._started = await Runtime.start(
-                self._config, self._open_socket, self._clock, self._rng
+                self._config, self._open_socket, self._clock, self._rng, self._wall
             )
         finally:
             self._starting = False
@@ -135,6 +139,11 @@ class Node:
         """All peers, the one heard of longest ago first."""
         now = self._clock()
         return [view(peer, now) for peer in self._endpoint.peers]
+
+    @property
+    def roster(self) -> Roster:
+        """Peers, and the nodes behind them, for a table that shows a few of many."""
+        return Roster(self._endpoint, self._clock)
 
     @property
     def routes(self) -> list[RouteEntry]:

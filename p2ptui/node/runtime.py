@@ -59,6 +59,7 @@ class Runtime:
         sock: The open socket; `close` closes it.
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from.
+        wall: Unix time, seconds.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Runtime:
         sock: DatagramSocket,
         clock: Callable[[], float],
         rng: random.Random,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         server = config.server
         self._config = config
@@ -80,8 +82,10 @@ class Runtime:
         )
         listening = format_address(sock.local_address)
         identity = own_node_info(node_id, server.name, VERSION, listening, server.network_id)
-        self.endpoint = Endpoint(config, identity, rng, time.time() - self.started_at)
-        self._driver = Driver(self.endpoint, sock, self._handle_event, clock, on_failure=self._fail)
+        self.endpoint = Endpoint(config, identity, rng, wall() - self.started_at)
+        self._driver = Driver(
+            self.endpoint, sock, self._handle_event, clock, wall, on_failure=self._fail
+        )
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._subscriptions: list[Subscription] = []
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
@@ -98,6 +102,7 @@ class Runtime:
         open_socket: OpenSocket,
         clock: Callable[[], float],
         rng: random.Random,
+        wall: Callable[[], float] = time.time,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -106,7 +111,7 @@ class Runtime:
             LocalError: It cannot be resolved.
         """
         listen = await resolve(parse_address(config.server.address))
-        runtime = cls(config, await open_socket(listen), clock, rng)
+        runtime = cls(config, await open_socket(listen), clock, rng, wall)
         runtime._begin(runtime._driver.run(), "pump")
         runtime._begin(runtime._watch_networks(), "networks")
         for text in config.server.join:

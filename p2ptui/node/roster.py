@@ -1,0 +1,210 @@
+"""Everybody a node knows, in an order, without a snapshot of each: for tables of thousands."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.errors import UnknownPeerError
+from p2ptui.node.lookup import find_peer
+from p2ptui.node.view import PeerView, view
+from p2ptui.wire.address import Address, format_address
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNode:
+    """A node without a session: a server introduced it, or there is a way through a peer."""
+
+    node_id: str
+    name: str
+    """Remote text; empty where nobody told."""
+    address: Address | None
+    """Where a server says that it is."""
+    via: str
+    """The id of the server that introduced it, or of the peer that comes next on the way."""
+    hops: int
+    capabilities: tuple[str, ...]
+
+    @property
+    def introduced(self) -> bool:
+        """Whether it may be talked to directly; else only by way of others."""
+        return self.address is not None
+
+
+Known: TypeAlias = PeerView | OtherNode
+
+_STATUSES: Final = list(PeerStatus)
+_FAR: Final = float("inf")
+
+RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
+    "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
+    "name": (
+        lambda peer: (peer.info.name if peer.info is not None else peer.name).lower(),
+        lambda other: other.name.lower() or other.node_id,
+    ),
+    "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
+    "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
+    "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),
+    "rtt_ms": (lambda peer: peer.channel.rtt.srtt or _FAR, lambda _: _FAR),
+    "loss": (
+        lambda peer: (
+            peer.channel.sender.retransmissions
+            / ((peer.messages_out + peer.channel.sender.retransmissions) or 1)
+        ),
+        lambda _: 0.0,
+    ),
+    "messages_in": (lambda peer: peer.messages_in, lambda _: 0),
+    "messages_out": (lambda peer: peer.messages_out, lambda _: 0),
+    "last_received": (lambda peer: -peer.last_received, lambda _: _FAR),
+    "proved": (lambda peer: peer.proved, lambda _: False),
+}
+"""What one may sort by, of peers and of other nodes."""
+
+
+class Roster:
+    """Peers and other nodes by a key that stays while they do.
+
+    Args:
+        endpoint: The node's protocol.
+        clock: Its clock, seconds.
+    """
+
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], float]) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._others: dict[str, OtherNode] = {}
+
+    def __len__(self) -> int:
+        return len(self._endpoint.peers) + len(self._others)
+
+    def order(
+        self, by: str = "name", *, descending: bool = False, containing: str = ""
+    ) -> list[str]:
+        """The keys of all, sorted.
+
+        Args:
+            by: One of `RANKS`.
+            descending: The other way round.
+            containing: Only those with this in name, id or address.
+        """
+        self._others = {other.node_id: other for other in self._find_others()}
+        of_peer, of_other = RANKS[by]
+        with_id = self._endpoint.peers.with_id
+        ranked = []
+        for peer in self._endpoint.peers:  # of thousands, several times a second: no calls to spare
+            if containing and not _fits(peer, containing):
+                continue
+            info = peer.info
+            # While an id is being taken over, two peers have it: the address tells them apart.
+            known = info is not None and with_id(info.id) is peer
+            key = info.id if info is not None and known else format_address(peer.address)
+            ranked.append((of_peer(peer), key))
+        ranked += [
+            (of_other(other), other.node_id)
+            for other in self._others.values()
+            if _fits(other, containing)
+        ]
+        ranked.sort(reverse=descending)
+        return [key for _, key in ranked]
+
+    def _find_others(self) -> Iterator[OtherNode]:
+        endpoint, now = self._endpoint, self._clock()
+        own_id = endpoint.identity.id
+        seen = {own_id}
+        for entry in reversed(endpoint.introductions):
+            if entry.expires > now and entry.node_id not in seen:
+                seen.add(entry.node_id)
+                if endpoint.peers.authenticated(entry.node_id) is None:
+                    yield OtherNode(
+                        entry.node_id,
+                        entry.name,
+                        entry.address,
+                        entry.server_id,
+                        1,
+                        entry.capabilities,
+                    )
+        if not endpoint.sizes()["routes"]:
+            return
+        for route in endpoint.routes(now):
+            if route.distance < 2 or route.destination in seen:
+                continue
+            if endpoint.peers.authenticated(route.destination) is None:
+                yield OtherNode(route.destination, "", None, route.next_hop, route.distance, ())
+
+    def look(self, key: str) -> Known | None:
+        """A snapshot of who has this key, if it is still there."""
+        peer = self._endpoint.peers.with_id(key)
+        if peer is not None:
+            return view(peer, self._clock())
+        if key in self._others:
+            return self._others[key]
+        host, _, port = key.rpartition(":")
+        if port.isdigit():
+            peer = self._endpoint.peers.at((host.strip("[]"), int(port)))
+        return view(peer, self._clock()) if peer is not None else None
+
+    @property
+    def connected(self) -> int:
+        """Peers with a session."""
+        return sum(peer.is_authenticated for peer in self._endpoint.peers)
+
+    def servers(self) -> list[PeerView]:
+        """The peers that this node asked for a session, and has one with."""
+        now = self._clock()
+        peers = self._endpoint.peers
+        return [view(peer, now) for peer in peers if peer.initiated and peer.is_authenticated]
+
+    def name_at(self, address: Address) -> str:
+        """The name of the peer at an address: remote text; empty without one."""
+        peer = self._endpoint.peers.at(address)
+        return peer.name if peer is not None and peer.info is not None else ""
+
+    def names(self) -> Iterator[str]:
+        """Ids and names of all: words that mean one of them. Remote text."""
+        for peer in self._endpoint.peers:
+            if peer.info is not None:
+                yield peer.node_id
+                yield peer.name
+        for other in self._others.values():
+            yield other.node_id
+            if other.name:
+                yield other.name
+
+    def find(self, text: str) -> Known:
+        """Who is meant by an id, the beginning of one, a name or an address.
+
+        Raises:
+            UnknownPeerError: Nobody fits, or several do.
+        """
+        self._others = {other.node_id: other for other in self._find_others()}
+        if text.lower() in self._others:
+            return self._others[text.lower()]
+        others = [other for other in self._others.values() if _means(other, text)]
+        try:
+            found = view(find_peer(self._endpoint, text), self._clock())
+        except UnknownPeerError:
+            if len(others) == 1:
+                return others[0]
+            raise
+        if others and found.node_id.startswith(text.lower()) and found.node_id != text.lower():
+            fitting: list[Known] = [found, *others[:3]]
+            ids = ", ".join(node.node_id[:8] for node in fitting)
+            raise UnknownPeerError(f"{text!r} fits {1 + len(others)} nodes ({ids}, ...)")
+        return found
+
+
+def _means(other: OtherNode, text: str) -> bool:
+    if text and other.name == text:
+        return True
+    if other.address is not None and format_address(other.address) == text:
+        return True
+    return len(text) >= 4 and other.node_id.startswith(text.lower())
+
+
+def _fits(node: Peer | OtherNode, text: str) -> bool:
+    if not text:
+        return True
+    address = format_address(node.address) if node.address is not None else ""
+    return text.lower() in f"{node.name} {node.node_id} {address}".lower()

@@ -1,0 +1,329 @@
+"""The app: what the user asks for, of the panes and of the node, in one event loop.
+
+Messages go up, calls go down: widgets post what the user wants, the app tells the node.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+from rich.text import Text
+from textual import events, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.theme import Theme
+from textual.widget import Widget
+from textual.widgets import Footer, Tabs
+from textual.worker import get_current_worker
+
+from p2ptui.config import UiOptions
+from p2ptui.errors import P2PError
+from p2ptui.node import Known, Node
+from p2ptui.text import printable
+from p2ptui.tui.command_bar import CommandBar
+from p2ptui.tui.detail import record_screen
+from p2ptui.tui.executor import Executor
+from p2ptui.tui.feed import PANES, FeedApp
+from p2ptui.tui.history import History
+from p2ptui.tui.keymap import APP_BINDINGS, check_keys
+from p2ptui.tui.message_log import MessageLog
+from p2ptui.tui.palette import GrammarProvider
+from p2ptui.tui.rows import RowView
+from p2ptui.tui.screen_verbs import ScreenVerbs
+from p2ptui.tui.settings import Settings
+from p2ptui.tui.words import words_of
+from p2ptui.verbs import Command, Kind, parse_command
+from p2ptui.wire.address import format_address
+
+
+class P2PApp(FeedApp):
+    """The screen of a started node.
+
+    Args:
+        node: It runs already; the caller closes it.
+        history: What was typed before.
+        wall: Unix time, seconds.
+        options: The section [ui] of the configuration.
+        settings: What the user chose on the screen before.
+
+    Raises:
+        ConfigError: `options` name an action or a key that there is not.
+    """
+
+    TITLE = "p2ptui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {GrammarProvider}  # noqa: RUF012 - Textual declares it so
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-narrow"),
+        (100, "-normal"),
+        (160, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]  # noqa: RUF012
+    BINDINGS = APP_BINDINGS
+
+    def __init__(
+        self,
+        node: Node,
+        history: History | None = None,
+        wall: Callable[[], float] = time.time,
+        options: UiOptions | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        # Without colours nothing may be drawn in greys either: only bold, reverse and underline.
+        ansi_color = True if os.environ.get("NO_COLOR") else None
+        super().__init__(node, wall, options, ansi_color=ansi_color)
+        self._settings = settings or Settings()
+        self.keys = check_keys(self.options.keys)
+        """The user's own keys, by the id of the action."""
+        self.chosen = "peers"
+        """The pane that was looked at last."""
+        self.bar = CommandBar(history or History(), self._words_of)
+        self.executor = Executor(node, self.roster, self._selected_node)
+        self.screen_verbs = ScreenVerbs(self)
+
+    def compose(self) -> ComposeResult:
+        """Panes above the command bar."""
+        yield self.title_line
+        yield self.tabs
+        with Container(id="panes"):
+            for pane in self.panes:
+                pane.border_title = PANES[pane.id or ""]
+                pane.add_class("pane")
+                yield pane
+        yield self.bar
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to look at the node."""
+        self._dress()
+        self.set_keymap(self.keys)
+        self._choose("peers")
+        info = self.node.info
+        self.note(
+            f"{printable(info.name)} listens on {format_address(self.node.address)},"
+            f" network {printable(info.network_id)}, id {info.id}"
+        )
+        self.begin()
+        self.bar.input.focus()
+        self._watch_node()
+
+    def _dress(self) -> None:
+        wanted = self.options.theme or self._settings.text("theme")
+        if wanted in self.available_themes:
+            self.theme = wanted
+        elif wanted:
+            self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
+        elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
+            self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+
+    def _remember_theme(self, theme: Theme) -> None:
+        self._settings.remember("theme", theme.name)
+
+    @work(exclusive=True, group="node")
+    async def _watch_node(self) -> None:
+        try:
+            await self.node.wait_failed()
+        except Exception as error:
+            self.exit(1, 1, _one_line("the node failed", error))
+
+    def _handle_exception(self, error: Exception) -> None:
+        # One line on a restored terminal; who wants the traceback runs `textual console`.
+        self.log.error(error)
+        if self._exception is None:
+            # A pilot raises it where the test waits.
+            self._exception = error
+            self._exception_event.set()
+        self.exit(1, 1, _one_line("the screen failed", error))
+
+    # Whom and what the user means.
+
+    def _selected_node(self) -> Known | None:
+        row = self.peers.list.selected
+        return row.node if row is not None else None
+
+    def word_for(self, node: Known) -> str:
+        """How a node is named in a command."""
+        return node.node_id or (format_address(node.address) if node.address else "")
+
+    def _short_word_for(self, node: Known) -> str:
+        """Its name, if that is one word and means nobody else."""
+        if node.name.isprintable() and not set(node.name) & set(" \"'"):
+            try:
+                if self.roster.find(node.name).node_id == node.node_id:
+                    return node.name
+            except P2PError:
+                pass
+        return self.word_for(node)
+
+    def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
+        return words_of(kind, beginning, self.roster, self.available_themes)
+
+    # From the user to the node.
+
+    def on_command_bar_entered(self, event: CommandBar.Entered) -> None:
+        """A line was typed."""
+        self.run_line(event.line)
+
+    def on_command_bar_typed(self, event: CommandBar.Typed) -> None:
+        """A line is being typed: filters show at once what they would do."""
+        wrong = self.screen_verbs.preview(event.line)
+        if wrong or event.line.startswith(("filter", "peers")):
+            self.bar.answer(wrong or "", failed=bool(wrong))
+
+    def run_line(self, line: str) -> None:
+        """Carry out a command line."""
+        try:
+            command = parse_command(line, list(self.roster.names()))
+        except P2PError as error:
+            self.bar.answer(printable(str(error), 400), failed=True)
+            return
+        if not command.verb.available:
+            self.bar.answer(f"{command.verb.name} is not available yet", failed=True)
+        else:
+            self._carry_out(command)
+
+    @work(group="commands")
+    async def _carry_out(self, command: Command) -> None:
+        worker = get_current_worker()
+        on_node = self.executor.handles(command.verb.name)
+        try:
+            if on_node:
+                said = await self.executor.run(command, self._tell_progress)
+            else:
+                said = await self.screen_verbs.run(command)
+        except P2PError as error:
+            self.bar.answer(printable(str(error), 400), failed=True)
+            return
+        if worker.is_cancelled:
+            return
+        shell = self.executor.in_shell(command) if on_node else ""
+        self.bar.answer(said, beside=shell)
+        if on_node:
+            self.note(said + (f"   ({printable(shell, 200)})" if shell else ""))
+
+    def _tell_progress(self, text: str) -> None:
+        self.bar.answer(f"{text} ...", beside="Escape cancels")
+
+    # What the panes ask for.
+
+    def on_row_view_opened(self, event: RowView.Opened) -> None:
+        """A row is to be seen in full."""
+        if event.view is not self.messages:
+            self.screen_verbs.show_node()
+        elif (record := self.messages.record_at(event.index)) is not None:
+            self.push_screen(record_screen(record))
+
+    def on_message_log_filter_wanted(self) -> None:
+        """The bar takes the expression."""
+        self.bar.type(f"filter {self.screen_verbs.expression}")
+
+    def on_message_log_changed(self) -> None:
+        """The pane's title says whether it follows."""
+        if not self.tabs.display:  # a tab takes a layout: it is told more rarely
+            self.show_titles()
+
+    def on_message_log_filter_failed(self, event: MessageLog.FilterFailed) -> None:
+        """The filter was given up."""
+        self.screen_verbs.forget_filter()
+        self.bar.answer(event.reason, failed=True)
+
+    def on_peer_list_sort_changed(self) -> None:
+        """The pane's title says the order."""
+        self.show_titles()
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        """In a narrow terminal one pane is shown at a time."""
+        if event.tab.id is not None:
+            self._choose(event.tab.id.removeprefix("tab-"))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The pane with the focus is the one that stays in a terminal that gets narrow."""
+        for widget in event.widget.ancestors_with_self:
+            if widget.id in PANES:
+                self._choose(widget.id)
+
+    def _choose(self, name: str) -> None:
+        self.chosen = name
+        for pane in self.panes:
+            pane.set_class(pane.id == name, "-chosen")
+        if self.tabs.is_attached:
+            self.tabs.active = f"tab-{name}"
+
+    # Actions.
+
+    def action_command(self) -> None:
+        """Go to the command bar."""
+        self.bar.input.focus()
+
+    def action_help(self) -> None:
+        """Show commands and keys."""
+        self.run_line("help")
+
+    def action_line(self, line: str) -> None:
+        """Carry out a command line."""
+        self.run_line(line)
+
+    def action_type(self, beginning: str) -> None:
+        """Begin a command line."""
+        self.bar.type(beginning)
+
+    def action_type_to_peer(self) -> None:
+        """Begin a message to the selected node."""
+        node = self._selected_node()
+        self.bar.type(f"send {self._short_word_for(node)} " if node is not None else "send ")
+
+    def action_filter_peer(self) -> None:
+        """Show only the messages of the selected node."""
+        node = self._selected_node()
+        if node is not None:
+            self.run_line(f"filter peer:{node.node_id[:8] or self.word_for(node)}")
+
+    def action_pane(self, name: str) -> None:
+        """Go to a pane."""
+        self._choose(name)
+        focused: dict[str, Widget] = {"peers": self.peers.list, "messages": self.messages}
+        (focused | self.fact_panes)[name].focus()
+        self.take_peers()
+
+    def action_copy(self) -> None:
+        """Copy what is selected: a record, an address, or a pane's text."""
+        self.run_line("copy")
+
+    def action_escape(self) -> None:
+        """Cancel what takes long; else leave the command bar for the panes, or go back to it."""
+        cancelled = self.workers.cancel_group(self, "commands")
+        if cancelled:
+            self.bar.answer("cancelled", failed=True)
+        elif self.focused is self.bar.input:
+            self.action_pane(self.chosen)
+        else:
+            self.bar.input.focus()
+
+    @work(group="palette")
+    async def act(self, name: str, action: str) -> None:
+        """Carry out an action of the key map where it belongs.
+
+        Args:
+            name: The action's id.
+            action: The action.
+        """
+        rows = self.messages if self.chosen == "messages" else self.peers.list
+        places: dict[str, Widget] = {
+            "rows": rows,
+            "peers": self.peers.list,
+            "log": self.messages,
+            "facts": self.statistics if self.chosen == "statistics" else self.nat,
+            "bar": self.bar.input,
+            "text": self.screen,
+        }
+        target = places.get(name.partition(".")[0])
+        if target is not None:
+            target.focus()
+        await self.run_action(action, target or self)
+
+
+def _one_line(what: str, error: Exception) -> Text:
+    # The words of an exception may hold what a peer wrote.
+    return Text(printable(f"p2ptui: {what}: {type(error).__name__}: {error}", 1000))

@@ -1,0 +1,200 @@
+"""The columns of the peer table: what each shows of a node, and in which width it appears."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.text import Text
+
+from p2ptui.core.events import PeerStatus
+from p2ptui.node import Known, OtherNode
+from p2ptui.text import printable
+from p2ptui.tui.series import rate_text, sparkline
+from p2ptui.wire.address import format_address
+
+GLYPHS: Final = {
+    PeerStatus.CONNECTING: ("◌", "yellow"),
+    PeerStatus.HANDSHAKING: ("◔", "yellow"),
+    PeerStatus.AUTHENTICATED: ("●", "green"),
+    PeerStatus.DISCONNECTED: ("○", "red"),
+    PeerStatus.FAILED: ("✗", "red"),
+}
+"""State by shape as well as by colour."""
+
+INTRODUCED_GLYPH: Final = ("◇", "cyan")
+ROUTED_GLYPH: Final = ("·", "cyan")
+
+RTT_SAMPLES: Final = 12
+
+HIGH_LOSS: Final = 0.1
+SOME_LOSS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """A node and what the table remembers of it."""
+
+    key: str
+    node: Known
+    rtts_ms: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name, or the beginning of its id: neutralised."""
+        return printable(self.node.name, 64) or self.node.node_id[:8]
+
+    @property
+    def address(self) -> str:
+        """Where it is, as far as known."""
+        return format_address(self.node.address) if self.node.address is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    `from_width` is the table's width from which on it is shown; `rank` names the order
+    in `p2ptui.node.roster.RANKS`; the highest of a `descending` column come first.
+    """
+
+    name: str
+    width: int
+    from_width: int
+    rank: str
+    cell: Callable[[PeerRow], Text]
+    right: bool = False
+    descending: bool = False
+
+
+def glyph_of(node: Known) -> tuple[str, str]:
+    """Shape and colour of a node's state."""
+    if isinstance(node, OtherNode):
+        return INTRODUCED_GLYPH if node.introduced else ROUTED_GLYPH
+    return GLYPHS[node.status]
+
+
+def path_of(node: Known) -> str:
+    """How datagrams reach a node: direct, introduced or relay."""
+    if isinstance(node, OtherNode):
+        return "introduced" if node.introduced else "relay"
+    return node.path.value
+
+
+def trust_of(node: Known) -> str:
+    """How sure it is that the node is where it says.
+
+    A server told of it; it claims the address; or it has proved that it receives there.
+    """
+    if isinstance(node, OtherNode):
+        return "told"
+    return "proved" if node.proved else "claimed"
+
+
+def loss_of(node: Known) -> float | None:
+    """The share of messages to it that were sent again."""
+    if isinstance(node, OtherNode):
+        return None
+    total = node.messages_out + node.retransmissions
+    return node.retransmissions / total if total else 0.0
+
+
+def ago_text(seconds: float) -> str:
+    """A time that has passed, short."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return "now"
+
+
+def _rtt(row: PeerRow) -> Text:
+    rtt_ms = None if isinstance(row.node, OtherNode) else row.node.rtt_ms
+    if rtt_ms is None:
+        return _none()
+    return Text(f"{rtt_ms:.2f}" if rtt_ms < 10 else f"{rtt_ms:.0f}")
+
+
+def _loss(row: PeerRow) -> Text:
+    loss = loss_of(row.node)
+    if loss is None:
+        return _none()
+    style = "red" if loss > HIGH_LOSS else "yellow" if loss > SOME_LOSS else "dim"
+    return Text(f"{loss:.0%}", style)
+
+
+def _in(row: PeerRow) -> Text:
+    if isinstance(row.node, OtherNode):
+        return _none()
+    return Text(rate_text(row.node.messages_in))
+
+
+def _out(row: PeerRow) -> Text:
+    if isinstance(row.node, OtherNode):
+        return _none()
+    return Text(rate_text(row.node.messages_out))
+
+
+def _seen(row: PeerRow) -> Text:
+    if isinstance(row.node, OtherNode):
+        return _none()
+    return Text(ago_text(row.node.last_received_ago_s))
+
+
+_TRUST_STYLES: Final = {"proved": "green", "claimed": "yellow", "told": "dim"}
+
+
+def _trust(row: PeerRow) -> Text:
+    trust = trust_of(row.node)
+    return Text(trust, _TRUST_STYLES[trust])
+
+
+def _none() -> Text:
+    return Text("-", "dim")
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column(" ", 1, 0, "status", lambda row: Text(*glyph_of(row.node))),
+    Column("Name", 16, 0, "name", lambda row: Text(row.name)),
+    Column("Id", 8, 68, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
+    Column("Address", 21, 46, "address", lambda row: Text(row.address)),
+    Column("Path", 10, 98, "path", lambda row: Text(path_of(row.node))),
+    Column("RTT ms", 7, 30, "rtt_ms", _rtt, right=True),
+    Column(
+        "Trend",
+        RTT_SAMPLES,
+        112,
+        "rtt_ms",
+        lambda row: Text(sparkline(row.rtts_ms, RTT_SAMPLES), "cyan"),
+    ),
+    Column("Loss", 5, 75, "loss", _loss, right=True, descending=True),
+    Column("In", 5, 60, "messages_in", _in, right=True, descending=True),
+    Column("Out", 5, 60, "messages_out", _out, right=True, descending=True),
+    Column("Seen", 5, 82, "last_received", _seen, right=True),
+    Column("Trust", 7, 122, "proved", _trust, descending=True),
+)
+
+
+def columns_for(width: int) -> list[Column]:
+    """The columns that a table of this width shows."""
+    return [column for column in COLUMNS if width >= column.from_width]
+
+
+def widths_for(columns: Sequence[Column], width: int) -> list[int]:
+    """Their widths: what is left over goes to the name, as far as names can use it."""
+    widths = [column.width for column in columns]
+    left = width - sum(widths) - len(widths)
+    for number, column in enumerate(columns):
+        if column.name == "Name":
+            widths[number] += min(max(left, -8), 24)
+    return widths
+
+
+def render_cells(columns: Sequence[Column], cells: Sequence[Text], width: int) -> Text:
+    """Put cells side by side in the columns' widths."""
+    line = Text()
+    for column, cell, room in zip(columns, cells, widths_for(columns, width), strict=True):
+        cell.truncate(room, overflow="ellipsis")
+        gap = " " * (room - cell.cell_len)
+        line.append(gap if column.right else "")
+        line.append_text(cell)
+        line.append(("" if column.right else gap) + " ")
+    return line

@@ -1,0 +1,93 @@
+"""Screens above the main one: a whole message, a peer, the help, a list of routes."""
+
+import re
+import time
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from p2ptui.tui.message_log import ARROWS
+from p2ptui.tui.records import NOTE, Record
+
+_KEY: Final = re.compile(r'^ *("(?:[^"\\]|\\.)*"):')
+
+
+class TextScreen(ModalScreen[None]):
+    """A text to read, scroll and copy; Escape goes back.
+
+    Args:
+        title: Above it; harmless text.
+        text: What to read.
+        plain: What is copied; the text without it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Back", id="text.back"),
+        Binding("y", "copy", "Copy", id="text.copy"),
+        Binding("down,j", "scroll(1)", "Down a line", show=False, id="text.down"),
+        Binding("up,k", "scroll(-1)", "Up a line", show=False, id="text.up"),
+    ]
+
+    def __init__(self, title: str, text: Text, plain: str | None = None) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._plain = plain if plain is not None else text.plain
+
+    def compose(self) -> ComposeResult:
+        """A frame with the text."""
+        with VerticalScroll(id="text") as frame:
+            frame.border_title = Text(self._title)
+            frame.border_subtitle = Text("Escape back  y copy")
+            yield Static(self._text, markup=False)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.query_one("#text").scroll_relative(y=lines, animate=False)
+
+    def action_copy(self) -> None:
+        """Copy the text without its frame."""
+        self.app.copy_to_clipboard(self._plain)
+        self.notify(f"copied {len(self._plain)} characters", markup=False, timeout=2)
+
+
+def record_screen(record: Record) -> TextScreen:
+    """A record in full."""
+    text = Text()
+    arrow, _ = ARROWS[record.direction]
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.time))
+    facts = [
+        ("time", f"{at}.{int(record.time % 1 * 10)}"),
+        ("peer", " ".join(filter(None, (record.peer, record.node_id)))),
+        ("address", record.address),
+        ("size", f"{record.size_bytes} bytes" if record.size_bytes else ""),
+        ("level", record.level),
+    ]
+    for name, value in facts:
+        if value:
+            text.append(f"{name:<9}", "dim")
+            text.append(f"{value}\n")
+    text.append("\n")
+    text.append_text(coloured_json(record.pretty()))
+    if record.size_bytes > len(record.data) > 0:
+        text.append(f"\n... only the first {len(record.data)} bytes are kept", "yellow")
+    what = record.kind if record.direction != NOTE else "note"
+    return TextScreen(f"{arrow} {what}", text, record.pretty())
+
+
+def coloured_json(pretty: str) -> Text:
+    """Indented JSON with its keys in another colour; any other text as it is."""
+    text = Text()
+    for line in pretty.split("\n"):
+        key = _KEY.match(line)
+        if key is not None:
+            text.append(line[: key.end()], "cyan")
+            line = line[key.end() :]
+        text.append(f"{line}\n")
+    text.right_crop(1)
+    return text

@@ -1,0 +1,204 @@
+"""What the commands do to the node; each tells its result in one line, or raises why not."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.identity import canonical_id
+from p2ptui.errors import LocalError, P2PError, PeerGoneError
+from p2ptui.node import Known, Node, OtherNode, PeerView, Roster
+from p2ptui.text import printable
+from p2ptui.tui.shell import shell_command
+from p2ptui.verbs import Command, UsageError
+from p2ptui.wire.address import format_address, parse_address
+
+Progress: TypeAlias = Callable[[str], None]
+
+PING_PAUSE_S: Final = 0.2
+"""Between two pings of one command."""
+
+PAINT_PAUSE_S: Final = 0.05
+
+
+class Executor:
+    """Carries out the commands that need nothing but the node.
+
+    Args:
+        node: The node.
+        roster: Everybody it knows.
+        selected: The one that is meant when none is named.
+    """
+
+    def __init__(self, node: Node, roster: Roster, selected: Callable[[], Known | None]) -> None:
+        self._node = node
+        self._roster = roster
+        self._selected = selected
+        self._actions: dict[str, Callable[[Command, Progress], Awaitable[str]]] = {
+            "connect": self._connect,
+            "disconnect": self._disconnect,
+            "ping": self._ping,
+            "send": self._send,
+            "broadcast": self._broadcast,
+            "relay": self._relay,
+            "discover": self._discover,
+        }
+
+    def handles(self, name: str) -> bool:
+        """Whether a verb is carried out here."""
+        return name in self._actions
+
+    async def run(self, command: Command, progress: Progress) -> str:
+        """Carry out a command.
+
+        Args:
+            command: What was asked for.
+            progress: Told how it goes, while it takes long.
+
+        Returns:
+            What came of it, in one line.
+
+        Raises:
+            P2PError: It did not work; the text says why.
+        """
+        return await self._actions[command.verb.name](command, progress)
+
+    def in_shell(self, command: Command) -> str:
+        """The shell command that does the same; empty where there is none."""
+        try:
+            node = self.target(command)
+        except P2PError:
+            node = None
+        server = next(iter(self._roster.servers()), None)
+        return shell_command(command, node, server, self._node.info.network_id)
+
+    def target(self, command: Command) -> Known:
+        """Whom a command concerns.
+
+        Raises:
+            UnknownPeerError: Nobody is called so, or several are.
+            LocalError: Nobody is named, and nobody selected.
+        """
+        if command.peer is not None:
+            return self._roster.find(command.peer)
+        selected = self._selected()
+        if selected is None:
+            raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
+        return selected
+
+    async def _connect(self, command: Command, progress: Progress) -> str:
+        target = self._address_or_id(command.text)
+        progress(f"connecting to {printable(command.text, 60)}")
+        peer = await self._node.connect(target)
+        return f"connected to {_name(peer)} at {format_address(peer.address)}"
+
+    def _address_or_id(self, text: str) -> str:
+        if canonical_id(text) is not None:
+            return text
+        if ":" not in text:
+            return self._roster.find(text).node_id
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise UsageError(f"{error}; usage: connect HOST:PORT") from None
+        if address[1] == 0:
+            raise UsageError("port 0 is no port to connect to; usage: connect HOST:PORT")
+        return text
+
+    async def _disconnect(self, command: Command, _progress: Progress) -> str:
+        peer = self.target(command)
+        if isinstance(peer, OtherNode):
+            raise LocalError(f"there is no session with {_name(peer)} that could be ended")
+        await self._node.disconnect(peer)
+        return f"said goodbye to {_name(peer)}"
+
+    async def _ping(self, command: Command, progress: Progress) -> str:
+        peer = self.target(command)
+        times: list[float] = []
+        sent = 0
+        failed: P2PError | None = None
+        progress(f"ping 1 of {command.count} to {_name(peer)}")
+        while sent < command.count:
+            # What was just told is drawn first: else the drawing would be measured.
+            await asyncio.sleep(PING_PAUSE_S if sent else PAINT_PAUSE_S)
+            sent += 1
+            try:
+                result = await self._node.ping(peer if isinstance(peer, PeerView) else peer.node_id)
+            except (LocalError, PeerGoneError) as error:
+                failed = error  # it will not come back for the next one
+                break
+            except P2PError as error:
+                failed = error
+            else:
+                times.append(result.rtt_s * 1000)
+            if sent < command.count:
+                last = f", the last took {times[-1]:.2f} ms" if times else ", none answered"
+                progress(f"ping {sent + 1} of {command.count} to {_name(peer)}{last}")
+        if not times:
+            raise failed or LocalError("nothing was sent")
+        return (
+            f"{_name(peer)}: {len(times)} of {sent} answered, min {min(times):.2f},"
+            f" avg {sum(times) / len(times):.2f}, max {max(times):.2f} ms"
+        )
+
+    async def _send(self, command: Command, progress: Progress) -> str:
+        peer = self.target(command)
+        payload = read_payload(command.text)
+        progress(f"sending to {_name(peer)}")
+        if isinstance(peer, OtherNode):
+            return _told(await self._node.send_routed(peer.node_id, payload), peer)
+        return _told(await self._node.send(peer, payload), peer)
+
+    async def _broadcast(self, command: Command, progress: Progress) -> str:
+        peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
+        if not peers:
+            raise LocalError("there is no peer to send to; connect to one first")
+        payload = read_payload(command.text)
+        progress(f"sending to {len(peers)} peers")
+        results = await asyncio.gather(
+            *(self._node.send(peer, payload) for peer in peers), return_exceptions=True
+        )
+        delivered = sum(isinstance(r, SendResult) and r.delivered for r in results)
+        return f"delivered to {delivered} of {len(peers)} peers"
+
+    async def _relay(self, command: Command, progress: Progress) -> str:
+        target = self.target(command)
+        servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
+        if not servers:
+            raise LocalError("there is no server that could relay; connect to one first")
+        progress(f"relaying to {_name(target)}")
+        result = await self._node.relay(servers[0], target.node_id, command.text.encode())
+        if result.status is not SendStatus.SENT:
+            raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
+        return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
+
+    async def _discover(self, _command: Command, progress: Progress) -> str:
+        if not self._node.stats().connected:
+            raise LocalError("there is nobody to ask; connect to a node first")
+        progress("asking all peers whom they know")
+        await self._node.discover()
+        return "asked all peers whom they know; what they tell appears among the peers"
+
+
+def read_payload(text: str) -> Any:
+    """Text that is a JSON object or list travels as that, any other as a string."""
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _name(node: Known) -> str:
+    return printable(node.name, 32) or node.node_id[:8]
+
+
+def _told(result: SendResult, peer: Known) -> str:
+    if result.delivered:
+        took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
+        return f"delivered {result.size_bytes} bytes to {_name(peer)}{took}"
+    if result.status is SendStatus.UNCONFIRMED:
+        return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
+    raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")

@@ -1,0 +1,176 @@
+"""What the screen shows: the panes, brought up to date from the node at their own pace.
+
+Nothing here is in the way of a packet: events wait in a bounded queue, and are taken ten
+times a second.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from rich.text import Text
+from textual.app import App
+from textual.widget import Widget
+from textual.widgets import Static, Tab, Tabs
+
+from p2ptui.config import UiOptions
+from p2ptui.node import Node
+from p2ptui.text import printable
+from p2ptui.tui.journal import Journal
+from p2ptui.tui.message_log import MessageLog
+from p2ptui.tui.panes import (
+    FactPane,
+    NatPane,
+    StatisticsPane,
+    nat_facts,
+    public_address,
+    title_text,
+)
+from p2ptui.tui.peer_table import PeerTable
+from p2ptui.tui.records import RecordLog
+
+LOG_INTERVAL_S: Final = 0.1
+"""The log is repainted ten times a second at most."""
+
+PEERS_INTERVAL_S: Final = 0.25
+MANY_PEERS: Final = 1000
+MANY_PEERS_INTERVAL_S: Final = 1.0
+"""And the table four times; once, where putting it in order takes its time."""
+
+STATS_INTERVAL_S: Final = 1.0
+
+EVENTS_AT_ONCE: Final = 1000
+"""Taken from the node at one repaint; the rest waits, or is told as dropped."""
+
+MAX_UNTOLD: Final = 1000
+"""Notes that wait for the next repaint."""
+
+PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
+
+
+class FeedApp(App[int]):
+    """An app whose panes show a started node.
+
+    Args:
+        node: It runs already; the caller closes it.
+        wall: Unix time, seconds.
+        options: The section [ui] of the configuration.
+        ansi_color: Whether only the terminal's own colours are used.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        wall: Callable[[], float] = time.time,
+        options: UiOptions | None = None,
+        *,
+        ansi_color: bool | None = None,
+    ) -> None:
+        super().__init__(ansi_color=ansi_color)
+        self.node = node
+        self.options = options or UiOptions()
+        self.roster = node.roster
+        self._records = RecordLog(self.options.max_records, self.options.max_record_bytes)
+        self._journal = Journal(self._records, self.roster.name_at, wall)
+        self._events = node.events()
+        self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
+        self._stats_at = 0.0
+        self._peers_due = 0.0
+        self._title_text = Text()
+        self._pane_titles: dict[Widget, Text] = {}
+        self.peers = PeerTable(id="peers")
+        self.messages = MessageLog(self._records, id="messages")
+        self.nat = NatPane(id="nat")
+        self.statistics = StatisticsPane(id="statistics")
+        # Kept, not looked up: at the end they are gone from the screen before the timers stop.
+        self.title_line = Static(id="title", markup=False)
+        self.tab_of = {name: Tab(title, id=f"tab-{name}") for name, title in PANES.items()}
+        self.tabs = Tabs(*self.tab_of.values(), id="tabs")
+        self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
+
+    @property
+    def panes(self) -> tuple[Widget, ...]:
+        """All four, from left to right and from top to bottom."""
+        return (self.peers, self.nat, self.messages, self.statistics)
+
+    def begin(self) -> None:
+        """Show what there is, and from now on what happens; once the panes are mounted."""
+        self.node.trace(enabled=True)
+        self.take_events()
+        self.take_peers()
+        self.take_stats()
+        self.set_interval(LOG_INTERVAL_S, self.take_events)
+        self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
+        self.set_interval(STATS_INTERVAL_S, self.take_stats)
+
+    def note(self, text: str, level: str = "info") -> None:
+        """Put a line of this program itself into the log."""
+        self._untold.append((text, level))
+
+    def take_events(self) -> None:
+        """Show what has happened since the last time."""
+        records = []
+        for event in self._events.take(EVENTS_AT_ONCE):
+            record = self._journal.write(event)
+            if record is not None:
+                records.append(record)
+        records += [self._journal.note(text, level) for text, level in self._untold]
+        self._untold.clear()
+        if records:
+            self.messages.take(records)
+
+    def _take_peers_when_due(self) -> None:
+        self._peers_due -= PEERS_INTERVAL_S
+        if self._peers_due <= 0:
+            many = len(self.roster) > MANY_PEERS
+            self._peers_due = MANY_PEERS_INTERVAL_S if many else PEERS_INTERVAL_S
+            self.take_peers()
+
+    def take_peers(self) -> None:
+        """Show who is there now."""
+        if self.peers.display:
+            self.peers.list.take(self.roster)
+        servers = self.roster.servers()
+        if self.nat.display:
+            self.nat.show_facts(nat_facts(self.node, servers))
+        connected = self.roster.connected
+        public = public_address(servers)
+        text = title_text(self.node, connected, public)
+        if text != self._title_text:
+            self._title_text = text
+            self.title_line.update(text, layout=False)
+        self.show_titles()
+
+    def take_stats(self) -> None:
+        """Show the numbers."""
+        stats = self.node.stats()
+        self.statistics.take(stats, stats.uptime_s - self._stats_at)
+        self._stats_at = stats.uptime_s
+
+    def show_titles(self) -> None:
+        """Say what stands above the panes and on their tabs."""
+        peers, log = self.peers.list, self.messages
+        found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
+        count = peers.row_count if self.peers.display else len(self.roster)
+        order = f"  by {peers.sort_column.name.strip() or 'state'}".lower()
+        self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
+        state = ""
+        if not log.following:
+            state = f"{log.unseen} new" if log.unseen else "paused"
+        shown = printable(log.filter.expression, 60)
+        parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
+        self._entitle(log, Text("  ".join(filter(None, parts))))
+        if self.tabs.display:
+            self._label("peers", f"Peers {count}")
+            self._label("messages", f"Messages {state}".strip())
+
+    def _entitle(self, pane: Widget, title: Text) -> None:
+        if title != self._pane_titles.get(pane):
+            self._pane_titles[pane] = title
+            pane.border_title = title
+
+    def _label(self, name: str, label: str) -> None:
+        tab = self.tab_of[name]
+        if tab.label_text != label:
+            tab.label = Text(label)

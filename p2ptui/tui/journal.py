@@ -1,0 +1,125 @@
+"""Events of the node become records of the log."""
+
+import time
+from collections.abc import Callable
+
+from p2ptui.core.events import (
+    Direction,
+    ErrorReceived,
+    Event,
+    EventsDropped,
+    MessageTraced,
+    PeerIntroduced,
+    PeerStatus,
+    PeerStatusChanged,
+    RelayDataReceived,
+)
+from p2ptui.text import printable
+from p2ptui.tui.records import IN, MAX_KEPT_BYTES, NOTE, OUT, Record, RecordLog
+from p2ptui.wire.address import Address, format_address
+
+_GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
+_CHATTER = frozenset({"Ack", "Ping", "Pong"})
+
+
+class Journal:
+    """Writes the log.
+
+    Args:
+        log: Where to.
+        name_of: The name of the peer at an address, or an empty string.
+        wall: Unix time, seconds.
+    """
+
+    def __init__(
+        self,
+        log: RecordLog,
+        name_of: Callable[[Address], str],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._log = log
+        self._name_of = name_of
+        self._wall = wall
+
+    def write(self, event: Event) -> Record | None:
+        """Record an event, if it is one for the log."""
+        if isinstance(event, MessageTraced):
+            return self._message(event)
+        told = _tell(event)
+        if told is None:
+            return None
+        level, address, node_id, text = told
+        # Whoever has left is not in the table of names any more.
+        name = event.name if isinstance(event, PeerStatusChanged) else ""
+        return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
+
+    def note(self, text: str, level: str = "info") -> Record:
+        """Record something that the screen itself has to say."""
+        return self._add(NOTE, level, None, "", "", 0, b"", text)
+
+    def _message(self, event: MessageTraced) -> Record:
+        direction = IN if event.direction is Direction.IN else OUT
+        level = "debug" if event.message_type in _CHATTER else "info"
+        level = "warn" if event.message_type == "Error" else level
+        return self._add(
+            direction,
+            level,
+            event.address,
+            event.node_id or "",
+            printable(event.message_type, 64),
+            event.size_bytes,
+            event.data[:MAX_KEPT_BYTES],
+            "",
+        )
+
+    def _add(
+        self,
+        direction: str,
+        level: str,
+        address: Address | None,
+        node_id: str,
+        kind: str,
+        size_bytes: int,
+        data: bytes,
+        text: str,
+        name: str = "",
+    ) -> Record:
+        if not name and address is not None:
+            name = self._name_of(address)
+        record = Record(
+            number=self._log.next_number,
+            time=self._wall(),
+            direction=direction,
+            level=level,
+            peer=printable(name, 64),
+            node_id=node_id,
+            address=format_address(address) if address is not None else "",
+            kind=kind,
+            size_bytes=size_bytes,
+            data=data,
+            text=text,
+        )
+        self._log.append(record)
+        return record
+
+
+def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
+    """Level, address, node id and words of an event; None if the log has no place for it."""
+    match event:
+        case PeerStatusChanged(status=PeerStatus.CONNECTING):
+            return None
+        case PeerStatusChanged():
+            reason = f": {event.reason}" if event.reason else ""
+            level = _GRAVE.get(event.status, "info")
+            return level, event.address, event.node_id or "", event.status.value + reason
+        case PeerIntroduced():
+            return "info", event.address, event.node_id, "introduced by a server"
+        case ErrorReceived():
+            return "warn", event.address, event.node_id or "", f"reports: {event.text}"
+        case RelayDataReceived():
+            words = event.data.decode("utf-8", "replace")
+            return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
+        case EventsDropped():
+            return "warn", None, "", f"{event.count} events are missing: there were too many"
+        case _:
+            return None

@@ -1,0 +1,268 @@
+"""The live log of messages: it follows the newest, or holds still for a reader."""
+
+import asyncio
+import time
+from bisect import bisect_left
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from p2ptui.tui.filters import ALL, Filter, FilterError
+from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
+from p2ptui.tui.rows import RowView
+
+ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
+_LEVEL_STYLES: Final = {"warn": "yellow", "error": "bold red", "debug": "dim", "trace": "dim"}
+
+_TIME_FROM: Final = 60
+_PEER_FROM: Final = 40
+_SIZE_FROM: Final = 120
+"""Columns appear from these widths on."""
+
+SLICE_S: Final = 0.005
+"""A filter looks at old records for this long before it lets packets and keys through."""
+
+
+class MessageLog(RowView):
+    """Records, newest at the end.
+
+    Scrolled up, the same record stays on top while others come; End resumes.
+
+    Args:
+        log: Where the records are kept.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "toggle_pause", "Pause", id="log.pause"),
+        Binding("slash", "filter", "Filter", id="log.filter"),
+        Binding("y", "app.copy", "Copy", id="log.copy"),
+    ]
+
+    class Changed(Message):
+        """Whether it follows, how many are new below, or what is shown, has changed."""
+
+    class FilterWanted(Message):
+        """A filter is to be typed."""
+
+    class FilterFailed(Message):
+        """The filter was given up."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    def __init__(self, log: RecordLog, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._log = log
+        self._numbers: list[int] = []
+        self._filter: Filter = ALL
+        self._cursor = -1
+        self._placing = False
+        self.following = True
+        self.unseen = 0
+
+    @property
+    def filter(self) -> Filter:
+        """What is shown."""
+        return self._filter
+
+    @property
+    def row_count(self) -> int:
+        """Records that the filter lets through."""
+        return len(self._numbers)
+
+    @property
+    def cursor_row(self) -> int:
+        """Where the selected record stands; the newest while it follows."""
+        last = len(self._numbers) - 1
+        return last if self.following else min(bisect_left(self._numbers, self._cursor), last)
+
+    def place_cursor(self, row: int) -> None:
+        """Select a record; the last one means to follow."""
+        self._cursor = self._numbers[row]
+        self._set_following(row == len(self._numbers) - 1)
+
+    @property
+    def selected(self) -> Record | None:
+        """The record under the cursor."""
+        row = self.cursor_row
+        return self._log.get(self._numbers[row]) if row >= 0 else None
+
+    @property
+    def top_record(self) -> Record | None:
+        """The record in the first line."""
+        return self.record_at(self.scroll_offset.y)
+
+    def shown(self) -> list[Record]:
+        """All records that the filter lets through, oldest first."""
+        records = (self._log.get(number) for number in self._numbers)
+        return [record for record in records if record is not None]
+
+    def record_at(self, row: int) -> Record | None:
+        """The record of a row."""
+        return self._log.get(self._numbers[row]) if 0 <= row < len(self._numbers) else None
+
+    @property
+    def shows_cursor(self) -> bool:
+        """A mark that runs along with the newest would only distract."""
+        return self.has_focus or not self.following
+
+    def empty_text(self) -> str:
+        """Why there is nothing to see."""
+        return "No message fits the filter. Type filter alone to show all again."
+
+    # New records.
+
+    def take(self, records: list[Record]) -> None:
+        """Records were appended to the log: show them, and forget the oldest."""
+        try:
+            fresh = [record.number for record in records if self._filter.accepts(record)]
+        except FilterError as error:
+            self._give_up(error)
+            return
+        top = self._top_number()
+        self._numbers += fresh
+        first = self._log.trim(top)
+        gone = bisect_left(self._numbers, first)
+        del self._numbers[:gone]
+        if fresh and not self.following:
+            self.unseen += len(fresh)
+            self.post_message(self.Changed())
+        if fresh or gone:
+            self._refresh_keeping(top)
+
+    def _top_number(self) -> int | None:
+        """What a reader has in the first line; None while it follows."""
+        row = self.scroll_offset.y
+        return None if self.following or row >= len(self._numbers) else self._numbers[row]
+
+    def _refresh_keeping(self, top: int | None) -> None:
+        """Redraw; the record `top` stays on top, or the newest at the bottom."""
+        self._placing = True
+        self.resize_rows()
+        if top is None:
+            row = max(len(self._numbers) - self.scrollable_content_region.height, 0)
+        else:
+            row = bisect_left(self._numbers, top)
+        self.scroll_to(y=row, animate=False, immediate=True, force=True)
+        self._placing = False
+
+    # Filters.
+
+    def set_filter(self, chosen: Filter) -> None:
+        """Show only what fits; works while it holds still.
+
+        Many records are gone through in slices, and what was shown stays until then.
+        """
+        if chosen.expression == self._filter.expression:
+            self.workers.cancel_group(self, "filter")
+        else:
+            self._refilter(chosen)
+
+    @work(exclusive=True, group="filter")
+    async def _refilter(self, chosen: Filter) -> None:
+        fitting: list[int] = []
+        number = self._log.first_number
+        began = time.perf_counter()
+        try:
+            while number < self._log.next_number:
+                record = self._log.get(number)
+                if record is not None and chosen.accepts(record):
+                    fitting.append(number)
+                number += 1
+                if time.perf_counter() - began > SLICE_S:
+                    await asyncio.sleep(0)
+                    began = time.perf_counter()
+        except FilterError as error:
+            self._give_up(error)
+            return
+        self._show(chosen, fitting)
+
+    def _show(self, chosen: Filter, fitting: list[int]) -> None:
+        top = self._top_number()
+        self._filter = chosen
+        self._numbers = fitting[bisect_left(fitting, self._log.first_number) :]
+        self._refresh_keeping(top)
+        self.post_message(self.Changed())
+
+    def _give_up(self, error: FilterError) -> None:
+        self.post_message(self.FilterFailed(str(error)))
+        self._show(ALL, [record.number for record in self._log])
+
+    # Following and holding still.
+
+    def on_resize(self) -> None:
+        """Keep the place."""
+        self._refresh_keeping(self._top_number())
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Whoever scrolls up wants to read; at the end it follows again."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._placing:
+            return
+        at_end = round(new_value) >= round(self.max_scroll_y)
+        if new_value < old_value and not at_end:
+            self._hold()
+        elif new_value > old_value and at_end:
+            self._set_following(True)
+
+    def _hold(self) -> None:
+        if self.following and self._numbers:
+            self._cursor = self._numbers[-1]
+            self._set_following(False)
+
+    def action_toggle_pause(self) -> None:
+        """Hold still, or follow again."""
+        if self.following:
+            self._hold()
+        else:
+            self.action_last()
+
+    def action_last(self) -> None:
+        """Follow the newest."""
+        self._set_following(True)
+        self._refresh_keeping(None)
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        self.post_message(self.FilterWanted())
+
+    def _set_following(self, following: bool) -> None:
+        if following:
+            self.unseen = 0
+        if following != self.following:
+            self.following = following
+            self.post_message(self.Changed())
+
+    # Looks.
+
+    def render_row(self, index: int, width: int) -> Text:
+        """Time, direction, peer, type, summary."""
+        record = self._log.get(self._numbers[index])
+        if record is None:
+            return Text()
+        arrow, colour = ARROWS[record.direction]
+        text = Text()
+        if width >= _TIME_FROM:
+            clock = time.strftime("%H:%M:%S", time.localtime(record.time))
+            # Records come ten times a second: more digits would pretend.
+            text.append(f"{clock}.{int(record.time % 1 * 10)} ", "dim")
+        text.append(f"{arrow} ", colour)
+        if width >= _PEER_FROM:
+            peer = Text(record.peer or record.address)
+            peer.truncate(16, overflow="ellipsis", pad=True)
+            text.append_text(peer)
+            text.append(" ")
+        style = _LEVEL_STYLES.get(record.level, "")
+        if record.direction != NOTE:
+            kind = Text(record.kind, style or "bold")
+            kind.truncate(18, overflow="ellipsis", pad=width >= _TIME_FROM)
+            text.append_text(kind)
+            text.append(" ")
+            if width >= _SIZE_FROM:
+                text.append(f"{record.size_bytes:>7} B  ", "dim")
+        text.append(record.summary, style)
+        return text

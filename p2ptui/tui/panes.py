@@ -1,0 +1,182 @@
+"""The two panes of plain facts: what is known of this node's NAT, and its statistics."""
+
+from collections import Counter
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from p2ptui.node import Node, PeerView, Stats
+from p2ptui.text import printable
+from p2ptui.tui.series import Series, rate_text, sparkline
+from p2ptui.wire.address import Address, format_address
+
+HISTORY: Final = 120
+"""Seconds of rates that are kept."""
+
+MAX_SERVERS_SHOWN: Final = 20
+
+
+class FactPane(VerticalScroll):
+    """A text that is made anew from time to time; hidden, it is not drawn."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "app.copy", "Copy", id="facts.copy"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.facts = Text()
+        self._static = Static(markup=False)
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield self._static
+
+    def show_facts(self, facts: Text) -> None:
+        """Show a text, if it is another."""
+        if facts != self.facts:
+            height = self.facts.plain.count("\n")
+            self.facts = facts
+            # A layout takes 20 ms: only where the height may have changed.
+            self._static.update(facts, layout=facts.plain.count("\n") != height)
+
+
+class NatPane(FactPane):
+    """What is known of the NAT."""
+
+
+class StatisticsPane(FactPane):
+    """Rates as sparklines, and totals."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._last: Stats | None = None
+        self._series = {name: Series(HISTORY) for name in ("in", "out", "bytes in", "bytes out")}
+
+    def take(self, stats: Stats, elapsed_s: float) -> None:
+        """Note the numbers, about once a second, and show them if anybody sees it."""
+        last, self._last = self._last, stats
+        if last is not None and elapsed_s > 0:
+            for name, old, new in (
+                ("in", last.messages_in, stats.messages_in),
+                ("out", last.messages_out, stats.messages_out),
+                ("bytes in", last.bytes_in, stats.bytes_in),
+                ("bytes out", last.bytes_out, stats.bytes_out),
+            ):
+                self._series[name].add((new - old) / elapsed_s)
+        if self.display:
+            self.show_facts(self.picture(stats))
+
+    def on_show(self) -> None:
+        """It is seen again: with the last numbers."""
+        if self._last is not None:
+            self.show_facts(self.picture(self._last))
+
+    def on_resize(self) -> None:
+        """The sparklines are as long as there is room."""
+        self.on_show()
+
+    def picture(self, stats: Stats) -> Text:
+        """What is shown."""
+        width = max(min(self.scrollable_content_region.width - 20, HISTORY), 4)
+        text = Text()
+        for name, series in self._series.items():
+            now = series.values[-1] if series.values else 0.0
+            unit = "B/s" if "bytes" in name else "/s"
+            text.append(f"{name:<10}", "dim")
+            text.append(sparkline(series.values, width), "cyan")
+            text.append(f" {rate_text(now, unit):>8}\n")
+        for name, value in (
+            ("uptime", duration(stats.uptime_s)),
+            ("peers", str(stats.connected)),
+            ("messages", f"{stats.messages_in} in, {stats.messages_out} out"),
+            ("bytes", f"{rate_text(stats.bytes_in)} in, {rate_text(stats.bytes_out)} out"),
+            ("delivered", str(stats.delivered)),
+            ("sent again", str(stats.retransmissions)),
+            ("duplicates", str(stats.duplicates)),
+            ("forwarded", str(stats.forwarded)),
+            ("relayed", str(stats.relayed)),
+        ):
+            text.append(f"{name:<12}", "dim")
+            text.append(f"{value}\n")
+        drops = sorted(stats.drops.items(), key=lambda item: -item[1])
+        text.append("dropped     ", "dim")
+        text.append("by cause\n" if drops else "0\n", "dim" if drops else "")
+        for cause, count in drops:
+            text.append(f"  {cause.replace('_', ' '):<24}{count}\n", "yellow")
+        text.right_crop(1)
+        return text
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, s = divmod(int(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}"
+
+
+def public_address(servers: list[PeerView]) -> Address | None:
+    """This node's address as most of the servers saw it."""
+    seen = Counter(peer.public_address for peer in servers if peer.public_address is not None)
+    return seen.most_common(1)[0][0] if seen else None
+
+
+def nat_facts(node: Node, servers: list[PeerView]) -> Text:
+    """What the servers said of this node's address, and what follows from it so far.
+
+    Args:
+        node: This node.
+        servers: The peers that it asked for a session.
+    """
+    text = Text()
+    text.append("local    ", "dim")
+    text.append(f"{format_address(node.address)}\n")
+    told = [peer for peer in servers if peer.public_address is not None]
+    seen = Counter(format_address(peer.public_address) for peer in told if peer.public_address)
+    text.append("public   ", "dim")
+    if not seen:
+        text.append("unknown\n", "yellow")
+        text.append("\nA server tells it: connect HOST:PORT\n")
+    for place, (address, count) in enumerate(seen.most_common(4)):
+        text.append(" " * 9 * (place > 0))
+        text.append(f"{address}\n", "bold green")
+        text.append(f"         to {count} server{'s' * (count > 1)}\n", "dim")
+    if told:
+        text.append("\nas told by\n", "dim")
+    for peer in told[:MAX_SERVERS_SHOWN]:
+        text.append(f"  {printable(peer.name, 24)} {format_address(peer.address)}\n")
+    if seen:
+        text.append(_meaning(len(told), len(seen), format_address(node.address) in seen))
+    text.append("\nThe full diagnosis is not available yet.", "dim")
+    return text
+
+
+def _meaning(servers: int, addresses: int, own: bool) -> str:
+    if own and addresses == 1:
+        return "\nServers see the local address itself: there is no NAT on the way to them.\n"
+    if servers < 2:
+        return "\nTwo servers would tell whether the NAT keeps one address for all.\n"
+    if addresses == 1:
+        return "\nAll servers see the same address: the mapping does not depend on them.\n"
+    return (
+        "\nServers see different addresses: the mapping depends on the destination,"
+        " or the way to them differs.\n"
+    )
+
+
+def title_text(node: Node, connected: int, public: Address | None) -> Text:
+    """The first line of the screen: who this node is, and how it is reached."""
+    info = node.info
+    local, outside = format_address(node.address), format_address(public) if public else "unknown"
+    text = Text()
+    text.append(printable(info.name, 40), "bold")
+    text.append(f"  {info.id[:8]}")
+    text.append(f"  {local}")
+    text.append("  public as well" if local == outside else f"  public {outside}")
+    text.append(f"  {connected} connected")
+    text.append(f"  network {printable(info.network_id, 32)}")
+    return text

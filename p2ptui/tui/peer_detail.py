@@ -1,0 +1,78 @@
+"""All that is known of a node, for reading and for pasting into a report."""
+
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from p2ptui.node import Known, OtherNode, PeerView
+from p2ptui.text import printable
+from p2ptui.tui.columns import ago_text, glyph_of, path_of, trust_of
+from p2ptui.wire.address import format_address
+
+_TRUST_MEANS = {
+    "proved": "proved: it has shown that it receives at this address",
+    "claimed": "claimed: it has not yet shown that it receives at this address",
+    "told": "told: another node says so",
+}
+
+
+def node_text(node: Known, shell: Iterable[str] = ()) -> Text:
+    """The page.
+
+    Args:
+        node: A peer, or a node behind one.
+        shell: Commands for a shell that concern it.
+    """
+    text = Text()
+    glyph, colour = glyph_of(node)
+    status = path_of(node) if isinstance(node, OtherNode) else node.status.value
+    _fact(text, "name", printable(node.name) or "(nobody told)")
+    _fact(text, "id", node.node_id or "(not told yet)")
+    text.append(f"{'state':<15}", "dim")
+    text.append(glyph, colour)
+    text.append(f" {status}\n")
+    for name, value in _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node):
+        _fact(text, name, value)
+    _fact(text, "trust", _TRUST_MEANS[trust_of(node)])
+    lines = list(shell)
+    if lines:
+        text.append("\nthe same from a shell\n", "dim")
+    for line in lines:
+        text.append(f"{line}\n")
+    return text
+
+
+def _fact(text: Text, name: str, value: str) -> None:
+    text.append(f"{name:<15}", "dim")
+    text.append(f"{value}\n")
+
+
+def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
+    if node.address is not None:
+        yield "address", format_address(node.address)
+        yield "introduced by", node.via
+        yield "next", "connect to it by its id, or ping it: it answers without a session"
+    else:
+        yield "by way of", node.via
+        yield "hops", str(node.hops)
+        yield "next", "connect to it by its id: a server that knows it introduces the two"
+    yield "can", printable(", ".join(node.capabilities), 400) or "-"
+
+
+def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
+    rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
+    public = "-" if peer.public_address is None else format_address(peer.public_address)
+    yield "address", format_address(peer.address)
+    yield "path", peer.path.value
+    yield "role", "server: this node asked for the session" if peer.initiated else "client"
+    yield "version", printable(peer.version) or "-"
+    yield "dialect", peer.dialect
+    yield "can", printable(", ".join(peer.capabilities), 400) or "-"
+    yield "sees us at", public
+    yield "round trip", rtt
+    yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
+    yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
+    yield "sent again", str(peer.retransmissions)
+    yield "waiting", f"{peer.waiting} not acknowledged yet"
+    yield "last heard", ago_text(peer.last_received_ago_s)
+    yield "known for", ago_text(peer.connected_for_s)

@@ -1,0 +1,236 @@
+"""The live table of nodes: sorted by any column; the cursor follows the peer, not the row."""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from p2ptui.node import OtherNode, Roster
+from p2ptui.tui.columns import (
+    COLUMNS,
+    RTT_SAMPLES,
+    Column,
+    PeerRow,
+    columns_for,
+    render_cells,
+    widths_for,
+)
+from p2ptui.tui.rows import RowView
+
+MAX_TRENDS: Final = 1024
+"""Peers whose round trips are remembered, the least lately seen forgotten first."""
+
+
+class PeerList(RowView):
+    """The rows of the table; only those in view are looked at."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "sort(1)", "Sort", id="peers.sort"),
+        Binding("S", "sort(-1)", "Sort by the column before", show=False, id="peers.sort-back"),
+        Binding("r", "reverse", "Reverse the order", show=False, id="peers.reverse"),
+        Binding("p", "app.line('ping')", "Ping", id="peers.ping"),
+        Binding("m", "app.type_to_peer", "Message", id="peers.message"),
+        Binding("f", "app.filter_peer", "Only its messages", show=False, id="peers.filter"),
+        Binding("slash", "app.type('peers ')", "Find", id="peers.find"),
+        Binding("y", "app.copy", "Copy", id="peers.copy"),
+    ]
+
+    class SortChanged(Message):
+        """Another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: list[str] = []
+        self._index: dict[str, int] = {}
+        self._roster: Roster | None = None
+        self._selected = ""
+        self._trends: OrderedDict[str, deque[float]] = OrderedDict()
+        self.sort_column = COLUMNS[1]
+        self.descending = False
+        self.containing = ""
+
+    @property
+    def row_count(self) -> int:
+        """Nodes."""
+        return len(self._keys)
+
+    @property
+    def cursor_row(self) -> int:
+        """Where the selected node stands now."""
+        return self._index.get(self._selected, -1)
+
+    @property
+    def selected(self) -> PeerRow | None:
+        """The selected node."""
+        row = self.cursor_row
+        return self.row_at(row) if row >= 0 else None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """All, in the order shown."""
+        return self._keys
+
+    def row_at(self, index: int) -> PeerRow | None:
+        """What one row shows; None if the node has just gone."""
+        if self._roster is None or not 0 <= index < len(self._keys):
+            return None
+        key = self._keys[index]
+        node = self._roster.look(key)
+        return PeerRow(key, node, tuple(self._trends.get(key, ()))) if node is not None else None
+
+    def place_cursor(self, row: int) -> None:
+        """Select a node."""
+        self._selected = self._keys[row]
+
+    def empty_text(self) -> str:
+        """What to do next."""
+        if self.containing:
+            return "No node fits. Type peers alone to show all again."
+        return (
+            "Nobody is here yet.\n\n"
+            "connect HOST:PORT   shakes hands with a node\n"
+            "discover            asks servers whom they know\n\n"
+            "Nodes on this machine and its networks are found by themselves."
+        )
+
+    def take(self, roster: Roster) -> None:
+        """Show who is there now."""
+        self._roster = roster
+        before, top = self.cursor_row, self.scroll_offset.y
+        self._keys = roster.order(
+            self.sort_column.rank, descending=self.descending, containing=self.containing
+        )
+        self._index = {key: number for number, key in enumerate(self._keys)}
+        if self._selected not in self._index and self._keys:
+            # The selected node is gone: its neighbour takes its place.
+            self._selected = self._keys[min(max(before, 0), len(self._keys) - 1)]
+        self._remember_trends()
+        self.resize_rows()
+        seen = top <= before < top + self.scrollable_content_region.height
+        if seen and self.cursor_row != before:
+            # It keeps its place under the eye while the others move around it.
+            self.scroll_to(y=self.cursor_row - before + top, animate=False, immediate=True)
+
+    def _remember_trends(self) -> None:
+        top = self.scroll_offset.y
+        few = len(self._keys) <= MAX_TRENDS
+        for index in range(*((0, len(self._keys)) if few else (top, top + self.size.height))):
+            row = self.row_at(index)
+            if row is None or isinstance(row.node, OtherNode) or row.node.rtt_ms is None:
+                continue
+            trend = self._trends.setdefault(row.key, deque(maxlen=RTT_SAMPLES))
+            self._trends.move_to_end(row.key)
+            if not trend or trend[-1] != row.node.rtt_ms:
+                trend.append(row.node.rtt_ms)
+        while len(self._trends) > MAX_TRENDS:
+            self._trends.popitem(last=False)
+
+    def find(self, text: str) -> None:
+        """Show only nodes with this in name, id or address."""
+        if text != self.containing:
+            self.containing = text
+            self._again()
+
+    def sort_by(self, column: Column) -> None:
+        """Sort by a column; again: the other way round."""
+        again = column is self.sort_column
+        self.descending = not self.descending if again else column.descending
+        self.sort_column = column
+        self._again()
+
+    def _again(self) -> None:
+        if self._roster is not None:
+            self.take(self._roster)
+        self.show_row(max(self.cursor_row, 0))
+        self.post_message(self.SortChanged())
+
+    def action_sort(self, step: int) -> None:
+        """Sort by the next column."""
+        shown = columns_for(self.scrollable_content_region.width)
+        place = shown.index(self.sort_column) if self.sort_column in shown else 0
+        self.sort_by(shown[(place + step) % len(shown)])
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.sort_by(self.sort_column)
+
+    def render_row(self, index: int, width: int) -> Text:
+        """One node."""
+        row = self.row_at(index)
+        if row is None:
+            return Text()
+        columns = columns_for(width)
+        return render_cells(columns, [column.cell(row) for column in columns], width)
+
+
+class PeerHeader(Widget):
+    """The columns' names; a click sorts."""
+
+    DEFAULT_CSS = "PeerHeader { height: 1; text-style: bold; color: $text-muted; }"
+
+    def __init__(self, peers: PeerList) -> None:
+        super().__init__()
+        self._peers = peers
+
+    def _width(self) -> int:
+        return self._peers.scrollable_content_region.width
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002
+        """The one line."""
+        columns = columns_for(self._width())
+        names = []
+        for column in columns:
+            mark = ("▼" if self._peers.descending else "▲") * (column is self._peers.sort_column)
+            names.append(Text((column.name if column.name != " " else "") + mark))
+        text = render_cells(columns, names, self._width())
+        text.truncate(self.size.width)
+        segments = [segment for segment in text.render(self.app.console) if segment.text != "\n"]
+        return Strip(segments).adjust_cell_length(self.size.width).apply_style(self.rich_style)
+
+    def on_click(self, event: events.Click) -> None:
+        """Sort by the column under the mouse."""
+        width = self._width()
+        columns = columns_for(width)
+        ends = column_ends(columns, width)
+        for column, end in zip(columns, ends, strict=True):
+            if event.x < end:
+                self._peers.sort_by(column)
+                return
+
+
+def column_ends(columns: Sequence[Column], width: int) -> list[int]:
+    """Where each column ends, in cells from the left."""
+    ends: list[int] = []
+    for room in widths_for(columns, width):
+        ends.append((ends[-1] if ends else 0) + room + 1)
+    return ends
+
+
+class PeerTable(Vertical):
+    """Header and rows."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.list = PeerList()
+        self.header = PeerHeader(self.list)
+
+    def compose(self) -> ComposeResult:
+        """Header above rows."""
+        yield self.header
+        yield self.list
+
+    def on_peer_list_sort_changed(self) -> None:
+        """The header shows the order."""
+        self.header.refresh()
+
+    def on_resize(self) -> None:
+        """Other columns may fit now."""
+        self.header.refresh()

@@ -1,0 +1,163 @@
+"""The message log as plain records in bounded memory; the screen renders the few it shows."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+
+from p2ptui.text import printable
+from p2ptui.wire.codec import MalformedError, decode_envelope
+
+MAX_RECORDS: Final = 10_000
+MAX_BYTES: Final = 8 << 20
+"""Records are dropped from the oldest on beyond either limit."""
+
+MAX_KEPT_BYTES: Final = 16 << 10
+"""Of one message; the rest of a longer one is not kept."""
+
+SUMMARY_CHARACTERS: Final = 400
+
+IN: Final = "in"
+OUT: Final = "out"
+NOTE: Final = "note"
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One message that came or went, or one note of the node."""
+
+    number: int
+    """Counts up from 0 over the whole session."""
+    time: float
+    """Unix time, seconds."""
+    direction: str
+    level: str
+    peer: str
+    """Its name, neutralised."""
+    node_id: str
+    address: str
+    kind: str
+    """The message type, neutralised."""
+    size_bytes: int
+    data: bytes
+    """The message, at most MAX_KEPT_BYTES of it; empty for a note."""
+    text: str = ""
+    """The words of a note."""
+
+    @cached_property
+    def summary(self) -> str:
+        """What it is about, in one line without control characters."""
+        return printable(self.text or _summarise(self.data, self.size_bytes), SUMMARY_CHARACTERS)
+
+    @property
+    def haystack(self) -> str:
+        """What a filter looks at; made anew each time, since it would double the memory."""
+        return (
+            f"{self.direction} {self.peer} {self.node_id} {self.address} {self.kind} {self.summary}"
+        )
+
+    def pretty(self) -> str:
+        """The whole message, indented; remote text in it is left escaped."""
+        if not self.data:
+            return printable(self.text, MAX_KEPT_BYTES)
+        try:
+            text = msgspec.json.format(self.data, indent=2).decode()
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return printable(self.data.decode("utf-8", "replace"), MAX_KEPT_BYTES)
+        return "\n".join(printable(line, MAX_KEPT_BYTES) for line in text.split("\n"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record for a file of JSON lines."""
+        return {
+            "time": self.time,
+            "direction": self.direction,
+            "level": self.level,
+            "peer": self.peer,
+            "node_id": self.node_id,
+            "address": self.address,
+            "type": self.kind,
+            "bytes": self.size_bytes,
+            "message": self.data.decode("utf-8", "replace") or self.text,
+        }
+
+
+def _summarise(data: bytes, size_bytes: int) -> str:
+    if not data:
+        return ""
+    try:
+        message = decode_envelope(data)
+    except MalformedError:
+        # The rest of a long message was not kept.
+        return f"{size_bytes} bytes" if size_bytes > len(data) else "not a message of this protocol"
+    text = bytes(message.payload)[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
+    parts = [] if text == "null" else [text]
+    if message.ack_for is not None:
+        parts.append(f"for {message.ack_for}")
+    if message.requires_ack:
+        parts.append(f"#{message.sequence_number}")
+    return "  ".join(parts)
+
+
+class RecordLog:
+    """The newest records, numbered for ever.
+
+    Args:
+        max_records: How many are kept.
+        max_bytes: How much of messages is kept.
+    """
+
+    def __init__(self, max_records: int = MAX_RECORDS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        self.next_number = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    @property
+    def first_number(self) -> int:
+        """The number of the oldest record kept."""
+        return self.next_number - len(self._records)
+
+    def append(self, record: Record) -> None:
+        """Add a record whose number is `next_number`."""
+        self._records.append(record)
+        self._bytes += len(record.data)
+        self.next_number += 1
+
+    def trim(self, keep_from: int | None = None) -> int:
+        """Drop the oldest beyond the limits; the number of the first that is kept.
+
+        Args:
+            keep_from: A reader looks at this record: up to twice the limits are kept for it.
+        """
+        factor = 1 if keep_from is None else 2
+        while self._records and (
+            len(self._records) > factor * self._max_records
+            or self._bytes > factor * self._max_bytes
+            or (
+                keep_from is not None
+                and self._records[0].number < keep_from
+                and len(self._records) > self._max_records
+            )
+        ):
+            self._bytes -= len(self._records.popleft().data)
+        return self.first_number
+
+    def get(self, number: int) -> Record | None:
+        """The record with this number, if it is kept."""
+        index = number - self.first_number
+        return self._records[index] if 0 <= index < len(self._records) else None
+
+    def clear(self) -> None:
+        """Forget all; numbers go on."""
+        self._records.clear()
+        self._bytes = 0

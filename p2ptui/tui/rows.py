@@ -1,0 +1,193 @@
+"""A list of rows rendered on demand: what is not on the screen costs nothing."""
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+
+class RowView(ScrollView, can_focus=True):
+    """Rows of one line each, with a cursor.
+
+    A subclass says how many rows there are and how one looks. Rows are `Text`,
+    never markup: what a peer wrote is shown, not obeyed.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"row--cursor"}
+    DEFAULT_CSS = """
+    RowView {
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    RowView > .row--cursor { background: $surface-lighten-1; }
+    RowView:focus > .row--cursor {
+        background: $block-cursor-background;
+        color: $block-cursor-foreground;
+        text-style: bold;
+    }
+    RowView:ansi > .row--cursor { text-style: underline; }
+    RowView:ansi:focus > .row--cursor { text-style: reverse; }
+    RowView:nocolor > .row--cursor { text-style: underline; }
+    RowView:nocolor:focus > .row--cursor { text-style: reverse; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up a row", show=False, id="rows.up"),
+        Binding("down,j", "move(1)", "Down a row", show=False, id="rows.down"),
+        Binding("pageup", "page(-1)", "Up a page", show=False, id="rows.page-up"),
+        Binding("pagedown", "page(1)", "Down a page", show=False, id="rows.page-down"),
+        Binding("home,g", "first", "First row", show=False, id="rows.first"),
+        Binding("end,G", "last", "Last row", show=False, id="rows.last"),
+        Binding("enter", "open", "Open", id="rows.open"),
+    ]
+
+    _base = Style.null()
+
+    class Opened(Message):
+        """The row under the cursor is to be shown in full."""
+
+        def __init__(self, view: "RowView", index: int) -> None:
+            super().__init__()
+            self.view = view
+            self.index = index
+
+        @property
+        def control(self) -> "RowView":
+            """The list."""
+            return self.view
+
+    # What a subclass says.
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        raise NotImplementedError
+
+    @property
+    def cursor_row(self) -> int:
+        """The row of the cursor; -1 for none."""
+        raise NotImplementedError
+
+    def place_cursor(self, row: int) -> None:
+        """Put the cursor on a row that exists."""
+        raise NotImplementedError
+
+    def render_row(self, index: int, width: int) -> Text:
+        """What one row looks like, at most `width` cells."""
+        raise NotImplementedError
+
+    @property
+    def shows_cursor(self) -> bool:
+        """Whether the cursor's row is marked."""
+        return True
+
+    def empty_text(self) -> str:
+        """What to do next, while there is no row; lines."""
+        return ""
+
+    # What they all do.
+
+    def resize_rows(self) -> None:
+        """The number of rows, or what they hold, has changed."""
+        size = Size(self.scrollable_content_region.width, self.row_count)
+        if size != self.virtual_size:
+            # Set as usual, it would have the whole screen laid out anew, which takes 20 ms.
+            self.set_reactive(Widget.virtual_size, size)
+            self._scroll_update(size)
+        if self.is_on_screen:
+            self.refresh()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part; what they have in common is looked up once."""
+        self._base = self.rich_style
+        return super().render_lines(crop)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        width = self.scrollable_content_region.width
+        index = self.scroll_offset.y + y
+        base = self._base
+        if not self.row_count:
+            return self._strip(self._empty_line(y), base, width)
+        if index >= self.row_count:
+            return Strip.blank(width, base)
+        marked = index == self.cursor_row and self.shows_cursor
+        if marked:
+            base += self.get_component_rich_style("row--cursor", partial=True)
+        text = self.render_row(index, width)
+        if marked and self.has_focus:
+            text.stylize(Style(color=base.color))  # colours of its own would drown in the cursor's
+        return self._strip(text, base, width)
+
+    def _empty_line(self, y: int) -> Text:
+        lines = self.empty_text().splitlines()
+        return Text(f" {lines[y]}" if y < len(lines) else "", "dim")
+
+    def _strip(self, text: Text, base: Style, width: int) -> Strip:
+        text.no_wrap = True
+        text.truncate(width)
+        segments = [segment for segment in text.render(self.app.console) if segment.text != "\n"]
+        styled = list(Segment.apply_style(segments, base))
+        return Strip(styled).adjust_cell_length(width, base)
+
+    def move_to(self, row: int) -> None:
+        """Put the cursor on a row, the nearest that exists, and show it."""
+        if not self.row_count:
+            return
+        row = min(max(row, 0), self.row_count - 1)
+        self.place_cursor(row)
+        self.show_row(row)
+        self.refresh()
+
+    def show_row(self, row: int) -> None:
+        """Scroll just so far that a row is seen."""
+        height = self.scrollable_content_region.height
+        top = self.scroll_offset.y
+        if row < top:
+            self.scroll_to(y=row, animate=False, immediate=True)
+        elif row >= top + height:
+            self.scroll_to(y=row - height + 1, animate=False, immediate=True)
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor by rows."""
+        self.move_to(self.cursor_row + rows if self.cursor_row >= 0 else 0)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by screens."""
+        height = max(self.scrollable_content_region.height - 1, 1)
+        self.move_to(max(self.cursor_row, 0) + pages * height)
+
+    def action_first(self) -> None:
+        """Go to the first row."""
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        """Go to the last row."""
+        self.move_to(self.row_count - 1)
+
+    def action_open(self) -> None:
+        """Show the row under the cursor in full."""
+        if 0 <= self.cursor_row < self.row_count:
+            self.post_message(self.Opened(self, self.cursor_row))
+
+    def on_click(self, event: events.Click) -> None:
+        """Select a row; a second click opens it."""
+        at = event.get_content_offset(self)
+        row = self.scroll_offset.y + at.y if at is not None else -1
+        if not 0 <= row < self.row_count:
+            return
+        self.move_to(row)
+        if event.chain > 1:
+            self.action_open()
+
+    def on_resize(self) -> None:
+        """The rows' width is the screen's."""
+        self.resize_rows()

@@ -1,0 +1,85 @@
+"""From the configuration to the screen and back: whatever happens, the terminal is restored."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from typing import Final
+
+from p2ptui.config import Config, config_warnings, unavailable_options
+from p2ptui.errors import LocalError
+from p2ptui.io.loop import run
+from p2ptui.logs import configure_logging, shutdown_logging
+from p2ptui.node import Node
+from p2ptui.tui.app import P2PApp
+from p2ptui.tui.history import History
+from p2ptui.tui.keymap import check_ui_options
+from p2ptui.tui.settings import Settings, history_path, settings_path
+
+EXIT_TERMINATED: Final = 143
+
+
+def run_screen(config: Config) -> int:
+    """Run a node with its screen until the user leaves.
+
+    Args:
+        config: Every option.
+
+    Returns:
+        The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM.
+
+    Raises:
+        ConfigError: A key, an action or a theme that there is not.
+        P2PError: There is no terminal, or the node cannot start.
+    """
+    check_ui_options(config.ui)
+    served = "TEXTUAL_DRIVER" in os.environ  # a browser stands in for the terminal
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LocalError("the screen needs a terminal; without one use --no-ui")
+    # What would go to standard error becomes notes; a log file is written all the same.
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
+        try:
+            return run(_run(config), fast=True)
+        finally:
+            shutdown_logging()
+
+
+async def _run(config: Config) -> int:
+    async with Node(config) as node:
+        app = P2PApp(
+            node,
+            History(history_path()),
+            options=config.ui,
+            settings=Settings(settings_path()),
+        )
+        for warning in config_warnings(config):
+            app.note(warning, "warn")
+        if missing := unavailable_options(config):
+            app.note(f"not available yet, ignored: {', '.join(missing)}", "warn")
+        handler = _NoteHandler(app)
+        logger = logging.getLogger("p2ptui")
+        logger.addHandler(handler)
+        with contextlib.suppress(NotImplementedError):  # Windows has no such signal to handle
+            asyncio.get_running_loop().add_signal_handler(
+                signal.SIGTERM, app.exit, EXIT_TERMINATED, EXIT_TERMINATED, "p2ptui: terminated"
+            )
+        try:
+            await app.run_async()
+        finally:
+            logger.removeHandler(handler)
+        return app.return_code or 0
+
+
+class _NoteHandler(logging.Handler):
+    """What the node logs becomes a note of the message log."""
+
+    def __init__(self, app: P2PApp) -> None:
+        super().__init__()
+        self._app = app
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "warn" if record.levelno >= logging.WARNING else "info"
+        self._app.note(record.getMessage(), level)

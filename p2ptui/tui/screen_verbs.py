@@ -1,0 +1,162 @@
+"""The commands that concern the screen itself: where to look, what to show, save and copy."""
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from p2ptui.errors import LocalError
+from p2ptui.node import PeerView
+from p2ptui.text import printable
+from p2ptui.tui.detail import TextScreen
+from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
+from p2ptui.tui.help import help_text, verb_text
+from p2ptui.tui.keymap import all_bindings
+from p2ptui.tui.peer_detail import node_text
+from p2ptui.tui.saving import save_records
+from p2ptui.verbs import VERBS, Command, nearest, parse_command
+
+if TYPE_CHECKING:
+    from p2ptui.tui.app import P2PApp
+
+
+class ScreenVerbs:
+    """Carries them out.
+
+    Args:
+        app: The screen.
+    """
+
+    def __init__(self, app: "P2PApp") -> None:
+        self._app = app
+        self._level = ALL
+        self._kept = ALL
+        """The filter that was entered, while another one is being typed."""
+        self._sought = ""
+        """The same of what is sought among the peers."""
+
+    async def run(self, command: Command) -> str:
+        """Carry out a command; what came of it, in one line.
+
+        Raises:
+            P2PError: It did not work; the text says why.
+        """
+        match command.verb.name:
+            case "nat":
+                self._app.action_pane("nat")
+                return "the diagnosis is not available yet; this is what the servers said"
+            case "peers":
+                self._sought = command.text
+                self._app.peers.list.find(self._sought)
+                self._app.action_pane("peers")
+            case "stats":
+                self._app.action_pane("statistics")
+            case "routes":
+                self._show_routes()
+            case "filter":
+                self._kept = compile_filter(command.text)
+                self._apply(self._kept)
+            case "log":
+                self._level = compile_filter(f"level:{command.text}")
+                self._apply(self._kept)
+                return f"the messages pane shows level {command.text} and graver"
+            case "save":
+                return await save_records(self._app.messages.shown(), command.text)
+            case "copy":
+                return self._copy()
+            case "theme":
+                self._choose_theme(command.text)
+            case "help":
+                self._show_help(command.text)
+            case "quit":
+                self._app.exit(0)
+        return ""
+
+    # Filters, live.
+
+    def preview(self, line: str) -> str | None:
+        """Show what a line that is being typed would filter; None, or what is wrong with it."""
+        verb, _, rest = line.partition(" ")
+        self._app.peers.list.find(rest.strip() if verb == "peers" and rest else self._sought)
+        try:
+            self._apply(compile_filter(rest) if verb == "filter" and rest else self._kept)
+        except FilterError as error:
+            return str(error)
+        return None
+
+    def forget_filter(self) -> None:
+        """The filter was given up."""
+        self._kept = ALL
+
+    @property
+    def expression(self) -> str:
+        """The filter that was entered."""
+        return self._kept.expression
+
+    def _apply(self, chosen: Filter) -> None:
+        self._app.messages.set_filter(self._level & chosen)
+
+    # What is shown above the panes.
+
+    def _show_routes(self) -> None:
+        routes = self._app.node.routes
+        text = Text()
+        for route in routes[:1000]:
+            hops = "direct" if route.distance == 1 else f"{route.distance} hops"
+            text.append(f"{route.destination}  by {route.next_hop[:8]}  {hops}\n")
+        if len(routes) > 1000:
+            text.append(f"... and {len(routes) - 1000} more\n")
+        if not routes:
+            text.append("No routes: nobody is connected. Begin with connect HOST:PORT.\n")
+        self._app.push_screen(TextScreen(f"Routes {len(routes)}", text))
+
+    def _show_help(self, about: str) -> None:
+        text = verb_text(VERBS[about]) if about else help_text(all_bindings(), self._app.keys)
+        self._app.push_screen(TextScreen(f"Help {about}".strip(), text))
+
+    def show_node(self) -> None:
+        """The selected node in full."""
+        row = self._app.peers.list.selected
+        if row is None:
+            return
+        word = self._app.word_for(row.node)
+        lines = [f"ping {word} 4", f"send {word} hello", "peers"]
+        shell = [self._app.executor.in_shell(parse_command(line, [word])) for line in lines]
+        text = node_text(row.node, filter(None, shell))
+        self._app.push_screen(TextScreen(row.name, text))
+
+    # Copying.
+
+    def _copy(self) -> str:
+        what, text = self.selection()
+        self._app.copy_to_clipboard(text)
+        return f"copied {what}"
+
+    def selection(self) -> tuple[str, str]:
+        """What would be copied: in words, and itself.
+
+        Raises:
+            LocalError: Nothing is selected.
+        """
+        app = self._app
+        record = app.messages.selected
+        if app.chosen == "messages" and record is not None:
+            text = record.pretty()
+            return f"the record, {len(text)} characters", text
+        if app.chosen in ("nat", "statistics"):
+            text = app.fact_panes[app.chosen].facts.plain
+            return f"the pane, {len(text)} characters", text
+        row = app.peers.list.selected
+        if row is None:
+            raise LocalError("there is nothing to copy: select a node or a message")
+        text = row.address if isinstance(row.node, PeerView) else row.node.node_id
+        return text, text
+
+    # Colours.
+
+    def _choose_theme(self, name: str) -> None:
+        themes = self._app.available_themes
+        if name not in themes:
+            near = nearest(name, themes)
+            hint = f"did you mean {near}?" if near else f"one of {', '.join(sorted(themes))}"
+            raise LocalError(f"there is no theme {printable(name, 40)!r}; {hint}")
+        self._app.theme = name

@@ -1,0 +1,64 @@
+"""What the screen remembers of its user's choices, in one small file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+class Settings:
+    """Choices by name.
+
+    Args:
+        path: The file; None keeps nothing beyond the session.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._values: dict[str, Any] = {}
+        if path is not None:
+            try:
+                values = json.loads(path.read_text("utf-8"))
+            except (OSError, ValueError, RecursionError):
+                return
+            self._values = values if isinstance(values, dict) else {}
+
+    def text(self, name: str) -> str:
+        """A choice; empty while none was made."""
+        value = self._values.get(name, "")
+        return value if isinstance(value, str) and value.isprintable() else ""
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a choice. A file that cannot be written is given up: the session goes on."""
+        if self._values.get(name) == value:
+            return
+        self._values[name] = value
+        if self._path is None:
+            return
+        try:
+            write_whole(self._path, json.dumps(self._values, indent=2) + "\n")
+        except OSError:
+            self._path = None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)
+
+
+def settings_path() -> Path:
+    """Where the choices are kept: in the platform's directory for configuration."""
+    return platformdirs.user_config_path("p2ptui", appauthor=False) / "screen.json"
+
+
+def history_path() -> Path:
+    """Where the typed commands are kept: in the platform's directory for state."""
+    return platformdirs.user_state_path("p2ptui", appauthor=False) / "history"

@@ -1,0 +1,61 @@
+"""The words that a command line may be completed with."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from p2ptui.node import Roster
+from p2ptui.tui.filters import DIRECTIONS
+from p2ptui.verbs import LEVELS, VERBS, Kind
+
+MAX_WORDS: Final = 50
+"""Offered at once."""
+
+_FILTER_WORDS: Final = (
+    *(f"level:{level}" for level in LEVELS),
+    *(f"dir:{direction}" for direction in DIRECTIONS),
+    "peer:",
+    "type:",
+)
+
+
+def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) -> Iterable[str]:
+    """The words of a kind that begin so, or more than those.
+
+    Args:
+        kind: Of the argument that is being typed.
+        beginning: What has been typed of it.
+        roster: Whose names and ids are words for a peer; unseen characters are none.
+        themes: The names of the themes.
+    """
+    match kind:
+        case Kind.PEER:
+            names = {_quoted(name) for name in roster.names() if name.isprintable()}
+            return sorted(name for name in names if name.startswith(beginning))[:MAX_WORDS]
+        case Kind.VERB:
+            return VERBS
+        case Kind.LEVEL:
+            return LEVELS
+        case Kind.THEME:
+            return sorted(themes)
+        case Kind.FILTER:
+            return _FILTER_WORDS
+        case Kind.FILE:
+            return _files(beginning)
+        case _:
+            return ()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name and '"' not in name else name
+
+
+def _files(beginning: str) -> list[str]:
+    folder, slash, name = beginning.rpartition("/")
+    try:
+        base = Path(folder + slash if slash else ".").expanduser()
+        entries = sorted(entry for entry in base.iterdir() if entry.name.startswith(name))
+        names = [entry.name + "/" * entry.is_dir() for entry in entries[:MAX_WORDS]]
+    except (OSError, RuntimeError, ValueError):
+        return []
+    return [folder + slash + name for name in names if name.isprintable()]

@@ -1,0 +1,253 @@
+"""The one grammar of commands: what verbs there are, what they take, and how a line is read.
+
+The command bar, the palette and the help read this table; the shell's one-shot
+commands are the verbs marked for it.
+"""
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from p2ptui.errors import LocalError
+
+COMMON_PING_COUNT: Final = 4
+
+
+class UsageError(LocalError):
+    """A line that is no command; the text says what would be right."""
+
+
+class Kind(Enum):
+    """What an argument is, for completion and for reading it."""
+
+    PEER = "PEER"
+    """An id, the beginning of one, a name or an address; left out: the selected peer."""
+    ADDRESS = "ADDR"
+    TEXT = "TEXT"
+    """The rest of the line."""
+    COUNT = "COUNT"
+    FILE = "FILE"
+    LEVEL = "LEVEL"
+    THEME = "NAME"
+    VERB = "COMMAND"
+    FILTER = "EXPR"
+    SERVER = "SERVER"
+    WORD = "WORD"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a verb."""
+
+    kind: Kind
+    optional: bool = False
+    many: bool = False
+
+    def __str__(self) -> str:
+        name = self.kind.value + ("..." if self.many else "")
+        return f"[{name}]" if self.optional else name
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command."""
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...] = ()
+    in_shell: bool = False
+    """Whether `p2ptui NAME` exists too."""
+    available: bool = True
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        return " ".join([self.name, *map(str, self.parameters)])
+
+
+_PEER: Final = Parameter(Kind.PEER, optional=True)
+_TEXT: Final = Parameter(Kind.TEXT)
+
+VERBS: Final = {
+    verb.name: verb
+    for verb in (
+        Verb("connect", "shake hands with a node", (Parameter(Kind.ADDRESS),)),
+        Verb("disconnect", "say goodbye to a peer", (_PEER,)),
+        Verb(
+            "ping",
+            "measure the round trip to a node",
+            (_PEER, Parameter(Kind.COUNT, optional=True)),
+            in_shell=True,
+        ),
+        Verb("send", "send text or JSON to a node", (_PEER, _TEXT), in_shell=True),
+        Verb("broadcast", "send text to every peer", (_TEXT,)),
+        Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
+        Verb("punch", "open a direct path to a node", (_PEER,), available=False),
+        Verb(
+            "nat",
+            "show what is known of the NAT",
+            (Parameter(Kind.SERVER, optional=True, many=True),),
+        ),
+        Verb("discover", "ask all peers whom they know"),
+        Verb(
+            "peers",
+            "list the nodes that are known, or those that fit",
+            (Parameter(Kind.WORD, optional=True),),
+            in_shell=True,
+        ),
+        Verb("routes", "show to whom there is a way"),
+        Verb("stats", "show the statistics"),
+        Verb("filter", "show only the messages that fit", (Parameter(Kind.FILTER, optional=True),)),
+        Verb("log", "show what is logged from this level on", (Parameter(Kind.LEVEL),)),
+        Verb("save", "save the messages shown to a file", (Parameter(Kind.FILE),)),
+        Verb("copy", "copy what is selected"),
+        Verb("theme", "change the colours", (Parameter(Kind.THEME),)),
+        Verb("help", "show the commands and keys", (Parameter(Kind.VERB, optional=True),)),
+        Verb("quit", "say goodbye to everybody and leave"),
+    )
+}
+
+LEVELS: Final = ("trace", "debug", "info", "warn", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line that was understood."""
+
+    verb: Verb
+    peer: str | None = None
+    """Whom it concerns; None: the selected peer."""
+    text: str = ""
+    """Address, text, file, level, name or expression, by the verb."""
+    count: int = 1
+    words: tuple[str, ...] = ()
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The one of these that was probably meant."""
+    names = list(choices)
+    starts = [name for name in names if word and name.startswith(word)]
+    near = difflib.get_close_matches(word, names, 1, cutoff=0.5)
+    return starts[0] if len(starts) == 1 else next(iter(near), None)
+
+
+def nearest_verb(word: str) -> str | None:
+    """The verb that was probably meant."""
+    return nearest(word, VERBS)
+
+
+def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
+    """Read a line.
+
+    Args:
+        line: What a person typed.
+        peer_names: Words that name peers: in `send WORD TEXT` the first word is a peer if
+            it is one of these, looks like an address, or begins an id; else it is text for the
+            selected peer.
+
+    Raises:
+        UsageError: It is no command; the text says what would be right.
+    """
+    word, _, rest = line.strip().partition(" ")
+    rest = rest.strip()
+    if not word:
+        raise UsageError("type a command, or help")
+    verb = VERBS.get(word.lower())
+    if verb is None:
+        near = nearest_verb(word.lower())
+        hint = f"; did you mean {near}?" if near else "; help lists the commands"
+        raise UsageError(f"unknown command {word!r}{hint}")
+    kinds = [parameter.kind for parameter in verb.parameters]
+    if Kind.TEXT in kinds:
+        return _read_text_command(verb, rest, peer_names)
+    if Kind.FILTER in kinds:
+        return Command(verb, text=rest)
+    return _read_words(verb, rest)
+
+
+def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Command:
+    peer: str | None = None
+    if verb.parameters[0].kind is Kind.PEER:
+        first, quoted_rest = _first_word(verb, rest)
+        if _names_a_peer(first, peer_names):
+            peer, rest = first, quoted_rest
+    if not rest:
+        raise UsageError(f"what shall be sent? usage: {verb.usage}")
+    return Command(verb, peer, rest)
+
+
+def _first_word(verb: Verb, text: str) -> tuple[str, str]:
+    """The first word, which may be quoted, and the rest untouched."""
+    if not text.startswith(('"', "'")):
+        first, _, rest = text.partition(" ")
+        return first, rest.strip()
+    end = text.find(text[0], 1)
+    if end < 0:
+        raise UsageError(f"a quotation mark is not closed; usage: {verb.usage}")
+    return text[1:end], text[end + 1 :].strip()
+
+
+def _names_a_peer(word: str, peer_names: Sequence[str]) -> bool:
+    return bool(word) and any(
+        word == name or (len(word) >= 4 and _is_id(name) and name.startswith(word.lower()))
+        for name in peer_names
+    )
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == 36 and name.count("-") == 4
+
+
+def _read_words(verb: Verb, rest: str) -> Command:
+    try:
+        words = shlex.split(rest)
+    except ValueError:
+        raise UsageError(f"a quotation mark is not closed; usage: {verb.usage}") from None
+    if verb.name == "ping" and "-n" in words:  # as the shell has it
+        words.remove("-n")
+    required = sum(not parameter.optional for parameter in verb.parameters)
+    many = any(parameter.many for parameter in verb.parameters)
+    if len(words) < required or (len(words) > len(verb.parameters) and not many):
+        raise UsageError(f"usage: {verb.usage}")
+    peer: str | None = None
+    text = ""
+    count = COMMON_PING_COUNT if verb.name == "ping" else 1
+    for parameter, word in zip(verb.parameters, words, strict=False):
+        if parameter.kind is Kind.COUNT:
+            count = _read_count(verb, word)
+        elif parameter.kind is Kind.PEER:
+            # `ping 5` pings the selected peer five times: no peer is called 5.
+            if verb.name == "ping" and len(words) == 1 and word.isdigit() and len(word) < 4:
+                count = _read_count(verb, word)
+            else:
+                peer = word
+        elif parameter.kind is Kind.LEVEL:
+            text = _read_level(word)
+        elif parameter.kind is Kind.VERB:
+            text = _read_verb(word)
+        else:
+            text = word
+    return Command(verb, peer, text, count, tuple(words))
+
+
+def _read_count(verb: Verb, word: str) -> int:
+    if not (word.isascii() and word.isdigit() and 0 < int(word) <= 10_000):
+        raise UsageError(f"{word!r} is no count of 1 to 10,000; usage: {verb.usage}")
+    return int(word)
+
+
+def _read_level(word: str) -> str:
+    if word.lower() not in LEVELS:
+        raise UsageError(f"{word!r} is no level; one of {', '.join(LEVELS)}")
+    return word.lower()
+
+
+def _read_verb(word: str) -> str:
+    if word.lower() not in VERBS:
+        near = nearest_verb(word.lower())
+        hint = f"; did you mean {near}?" if near else ""
+        raise UsageError(f"there is no command {word!r}{hint}")
+    return word.lower()

@@ -1,0 +1,305 @@
+"""The pictures of the screen: real nodes in a simulated network, photographed in virtual time.
+
+    python -m tests.screenshots            # writes screenshots/*.svg
+    python -m tests.screenshots FOLDER     # writes them elsewhere
+
+Nothing on them is made up: six nodes shake hands, send, ping, lose datagrams and leave, and the
+screen of one of them is driven by its keys and its command bar. Seeds, clocks, names and ids are
+fixed, so that every run makes the same bytes; `tests/test_screenshots.py` fails when they differ
+from what is stored.
+"""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import math
+import os
+import random
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from textual import _time as textual_time
+from textual import constants as textual_constants
+from textual import pilot as textual_pilot
+from textual.pilot import Pilot
+
+from p2ptui.config import Config
+from p2ptui.errors import P2PError
+from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.node import Node
+from p2ptui.tui.app import P2PApp
+from p2ptui.wire.address import Address
+from tests.virtual_loop import START_S, run_virtual
+
+FOLDER = Path(__file__).resolve().parent.parent / "screenshots"
+COMMAND = "python -m tests.screenshots"
+
+UNIX_START = 1_795_000_000
+"""A fixed Unix time; the messages and the log carry it."""
+
+TABLE_AND_STATISTICS_S = 1.3
+"""After this, every pane has been brought up to date at least once."""
+
+ALICE = ("192.168.1.20", 8080)
+ALICE_PUBLIC = ("203.0.113.7", 40112)
+HARBOUR = ("198.51.100.10", 8080)
+LIGHTHOUSE = ("192.0.2.77", 8080)
+BOB = ("203.0.113.140", 8081)
+CAROL = ("198.51.100.62", 9000)
+DAVE = ("192.0.2.201", 8080)
+NOBODY = ("192.0.2.250", 8080)
+
+
+def behind_nat(
+    _data: bytes, source: Address, destination: Address, _now: float
+) -> tuple[Address, Address]:
+    """Alice's router: one public address for her one private one, whoever she talks to."""
+    if source == ALICE:
+        source = ALICE_PUBLIC
+    if destination == ALICE_PUBLIC:
+        destination = ALICE
+    return source, destination
+
+
+def make_network() -> MemoryNetwork:
+    """Six hosts at their distances; the way to Carol loses one datagram in eight."""
+    network = MemoryNetwork(seed=7, latency_s=0.02, translate=behind_nat)
+    for host, latency_s, jitter_s, loss in (
+        (HARBOUR, 0.006, 0.001, 0.0),
+        (LIGHTHOUSE, 0.021, 0.003, 0.0),
+        (BOB, 0.0012, 0.0004, 0.0),
+        (CAROL, 0.085, 0.02, 0.12),
+        (DAVE, 0.034, 0.006, 0.01),
+    ):
+        link = {"latency_s": latency_s, "jitter_s": jitter_s, "loss": loss}
+        network.set_link(ALICE, host, **link)
+        network.set_link(host, ALICE, **link)
+    return network
+
+
+class Story:
+    """The nodes, and what they do while they are looked at.
+
+    Args:
+        stack: Closes the nodes at the end.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._loop = asyncio.get_running_loop()
+        self._network = make_network()
+        self._nodes = 0
+
+    def wall(self) -> float:
+        """Unix time in the story."""
+        return UNIX_START + self._loop.time() - START_S
+
+    async def node(self, name: str, address: Address, **options: Any) -> Node:
+        """Start a node."""
+        self._nodes += 1
+        rng = random.Random(f"screenshots {name}")
+        config = Config().with_options(
+            name=name,
+            address=f"{address[0]}:{address[1]}",
+            node_id=f"{rng.getrandbits(32):08x}-0000-4000-8000-{self._nodes:012x}",
+            enable_discovery=False,
+            network_id="harbour-demo",
+            **options,
+        )
+        return await self._stack.enter_async_context(
+            Node(
+                config,
+                open_socket=functools.partial(MemorySocket.open, self._network),
+                clock=self._loop.time,
+                rng=rng,
+                wall=self.wall,
+            )
+        )
+
+    async def meet(self) -> Node:
+        """Start everybody; the node whose screen is shown."""
+        self.harbour = await self.node("harbour", HARBOUR)
+        self.lighthouse = await self.node("lighthouse", LIGHTHOUSE)
+        self.bob = await self.node("bob", BOB)
+        self.carol = await self.node("carol", CAROL)
+        self.dave = await self.node("dave", DAVE)
+        self.friends = [self.bob, self.carol, self.dave]
+        self.alice = await self.node("alice", ALICE)
+        return self.alice
+
+    async def begin(self) -> None:
+        """Connect, and talk from then on until the end."""
+        for server in (HARBOUR, LIGHTHOUSE):
+            await self.alice.connect(server)
+        for friend in (self.bob, self.carol, self.dave):
+            await friend.connect(ALICE_PUBLIC)
+        self._own(self._talk())
+
+    async def knock(self) -> None:
+        """Ask an address where nobody lives, and have it shown."""
+        self._own(self.alice.connect(NOBODY, 20.0))
+        await asyncio.sleep(0.4)
+
+    async def part(self) -> None:
+        """One of them leaves."""
+        self.friends.remove(self.dave)
+        await self.dave.disconnect(self.alice.id, "going home")
+
+    def _own(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def until_done() -> None:
+            with contextlib.suppress(P2PError):
+                await work
+
+        task = self._loop.create_task(until_done())
+        self._stack.push_async_callback(asyncio.wait, [task])
+        self._stack.callback(task.cancel)
+
+    async def _talk(self) -> None:
+        servers = [self.harbour, self.lighthouse]
+        friends = self.friends
+        for tide in itertools.count():
+            reading = {
+                "sensor": "tide gauge",
+                "pier": 4,
+                "level_m": round(1.8 + 0.6 * math.sin(tide / 9), 2),
+                "rising": math.cos(tide / 9) > 0,
+            }
+            report = f"position report {tide + 1}: all well on board"
+            forecast = {"forecast": "SW 4-5", "hour": tide % 24}
+            # A ping to Carol may get lost; that is part of the story.
+            await asyncio.gather(
+                self.bob.send(self.alice.id, reading),
+                self.carol.send(self.alice.id, report),
+                self.alice.send(friends[-1].id, forecast),
+                *(self.alice.ping(peer.id, 1.0) for peer in (*servers, *friends)),
+                return_exceptions=True,
+            )
+            await asyncio.sleep(1.0)
+
+
+class Photographer:
+    """Takes pictures of an app as its user sees it.
+
+    Args:
+        pilot: Drives the app.
+        folder: Where the pictures go.
+    """
+
+    def __init__(self, pilot: Pilot[int], folder: Path) -> None:
+        self._pilot = pilot
+        self._app = pilot.app
+        self._folder = folder
+
+    async def resize(self, width: int, height: int) -> None:
+        """Make the terminal so large."""
+        await self._pilot.resize_terminal(width, height)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let every pane show what there is now."""
+        await asyncio.sleep(TABLE_AND_STATISTICS_S)
+        await self._pilot.pause()
+
+    async def type(self, line: str) -> None:
+        """Go to the command bar, type a command and send it off."""
+        await self._pilot.press("f2", "colon")
+        await self._pilot.press(*(_KEYS.get(character, character) for character in line), "enter")
+        await self.settle()
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, one after the other."""
+        await self._pilot.press(*keys)
+        await self.settle()
+
+    def take(self, name: str) -> None:
+        """Store what is on the screen."""
+        width, height = self._app.size
+        svg = self._app.export_screenshot(title=f"p2ptui, {width}x{height}", simplify=True)
+        (self._folder / f"{name}.svg").write_text(svg.rstrip("\n") + "\n", "utf-8", newline="\n")
+
+
+_KEYS = {
+    " ": "space",
+    ":": "colon",
+    "/": "slash",
+    "-": "minus",
+    ".": "full_stop",
+    '"': "quotation_mark",
+}
+
+
+async def tell(folder: Path) -> None:
+    """Play the story and take the pictures."""
+    async with AsyncExitStack() as stack:
+        story = Story(stack)
+        app = P2PApp(await story.meet(), wall=story.wall)
+        app.animation_level = "none"
+        app.theme = "textual-dark"
+        async with app.run_test(size=(120, 40)) as pilot:
+            app.bar.input.cursor_blink = False
+            camera = Photographer(pilot, folder)
+            await story.begin()
+            await asyncio.sleep(10.0)
+            await story.part()
+            await camera.type("ping carol 4")
+            await asyncio.sleep(8.0)
+            await camera.type('send bob {"berth": 12, "from": "18:00"}')
+            await story.knock()
+            await _three_sizes(camera, "")
+            await camera.type("filter peer:bob type:Data dir:in")
+            camera.take("filter")
+            await camera.press("f3", "up", "up", "enter")
+            camera.take("detail")
+            await camera.press("escape")
+            await camera.type("filter")
+            await camera.press("f1")
+            camera.take("help")
+            await camera.press("escape")
+            await camera.type("theme textual-light")
+            await _three_sizes(camera, "light-")
+
+
+async def _three_sizes(camera: Photographer, prefix: str) -> None:
+    for name, width, height in (("wide", 200, 60), ("narrow", 80, 24), ("overview", 120, 40)):
+        await camera.resize(width, height)
+        camera.take(prefix + name)
+
+
+async def _wait_a_little(_min_sleep_s: float = 0.0) -> None:
+    await asyncio.sleep(0.05)
+
+
+def make(folder: Path) -> None:
+    """Write all pictures into a folder.
+
+    Args:
+        folder: It exists; files of the same names are replaced.
+    """
+    os.environ["TZ"] = "UTC"
+    os.environ.pop("NO_COLOR", None)
+    time.tzset()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        # Textual measures its intervals, and waits for an idle process, by the machine's clock.
+        with (
+            mock.patch.object(textual_time, "get_time", loop.time),
+            mock.patch.object(textual_pilot, "wait_for_idle", _wait_a_little),
+            mock.patch.object(textual_constants, "TEXTUAL_ANIMATIONS", "none"),
+        ):
+            await tell(folder)
+
+    run_virtual(story())
+
+
+if __name__ == "__main__":
+    into = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    into.mkdir(parents=True, exist_ok=True)
+    make(into)
+    print(f"{len(list(into.glob('*.svg')))} pictures in {into}", file=sys.stderr)

@@ -1,0 +1,157 @@
+"""The grammar of commands: read as it is written, mistakes answered with what would be right."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.cli import COMMANDS, main
+from p2ptui.commands import run_command
+from p2ptui.errors import LocalError
+from p2ptui.verbs import VERBS, Kind, UsageError, nearest, nearest_verb, parse_command
+
+BOB = "b0b0b0b0-0000-4000-8000-000000000001"
+
+
+def complaint(line: str, peers: tuple[str, ...] = ()) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse_command(line, peers)
+    return str(caught.value)
+
+
+def test_the_grammar_is_the_one_that_was_promised():
+    promised = (
+        "connect disconnect ping send broadcast relay punch nat discover peers routes stats"
+        " filter log save copy theme help quit"
+    )
+    assert list(VERBS) == promised.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "peer", "text", "count"),
+    [
+        ("connect 1.2.3.4:80", None, "1.2.3.4:80", 1),
+        ("PING", None, "", 4),
+        ("ping bob", "bob", "", 4),
+        ("ping 7", None, "", 7),
+        ("ping bob 7", "bob", "", 7),
+        ("ping bob -n 7", "bob", "", 7),
+        ('ping "two words" 2', "two words", "", 2),
+        ("send hello there", None, "hello there", 1),
+        ("send bob hello there", "bob", "hello there", 1),
+        ('send "two words" hello', "two words", "hello", 1),
+        ("send b0b0 hello", "b0b0", "hello", 1),
+        ('send bob {"a": "b c"}', "bob", '{"a": "b c"}', 1),
+        ("broadcast bob is here", None, "bob is here", 1),
+        ("filter !/a b/ x", None, "!/a b/ x", 1),
+        ("log WARN", None, "warn", 1),
+        ("help Ping", None, "ping", 1),
+        ("peers bo", None, "bo", 1),
+        ("  quit  ", None, "", 1),
+    ],
+)
+def test_a_line_is_read(line, peer, text, count):
+    command = parse_command(line, ["bob", "two words", BOB])
+    assert (command.peer, command.text, command.count) == (peer, text, count)
+
+
+def test_servers_of_nat_are_kept_one_by_one():
+    assert parse_command("nat a:1 b:2").words == ("a:1", "b:2")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "type a command, or help"),
+        ("sned x", "did you mean send?"),
+        ("xyzzy", "help lists the commands"),
+        ("disconnect a b", "usage: disconnect [PEER]"),
+        ("send", "what shall be sent? usage: send [PEER] TEXT"),
+        ('send "bob hi', "quotation mark is not closed"),
+        ('ping "bob', "quotation mark is not closed"),
+        ("ping bob many", "'many' is no count"),
+        ("ping bob 0", "'0' is no count"),
+        ("ping bob 99999999999999999999", "is no count"),
+        ("log loud", "one of trace, debug, info, warn, error"),
+        ("help sned", "did you mean send?"),
+        ("save", "usage: save FILE"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_would_be_right(line, said):
+    assert said in complaint(line, ("bob",))
+
+
+def test_a_peer_and_nothing_to_send_is_a_mistake():
+    assert "what shall be sent?" in complaint("send bob", ("bob",))
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=10), max_size=3))
+def test_any_line_is_a_command_or_a_usage_error(line, peers):
+    try:
+        command = parse_command(line, peers)
+    except LocalError:
+        return
+    assert command.verb.name in VERBS
+    assert 1 <= command.count <= 10_000
+
+
+@given(st.sampled_from(sorted(VERBS)), st.data())
+def test_a_verb_with_one_letter_missing_is_still_understood(name, data):
+    place = data.draw(st.integers(0, len(name) - 1))
+    damaged = name[:place] + name[place + 1 :]
+    if len(name) > 3 and damaged not in VERBS:
+        assert nearest_verb(damaged) is not None
+
+
+def test_the_nearest_is_the_only_one_that_begins_so():
+    assert nearest("dis", ["disconnect", "ping"]) == "disconnect"
+    assert nearest("", ["ping"]) is None
+    assert nearest("zzz", ["ping"]) is None
+
+
+def test_every_verb_is_described():
+    for verb in VERBS.values():
+        assert verb.summary
+        assert verb.usage.startswith(verb.name)
+        assert all(isinstance(parameter.kind, Kind) for parameter in verb.parameters)
+
+
+# The shell has the same grammar.
+
+
+def test_the_shell_commands_are_the_verbs_marked_for_it():
+    assert list(COMMANDS) == ["ping", "send", "peers"]
+    assert all(COMMANDS[name] == VERBS[name].summary for name in COMMANDS)
+    for name in COMMANDS:
+        with pytest.raises(SystemExit) as left:
+            run_command(name, ["-h"], {})
+        assert left.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("pign", "did you mean 'ping'?"), ("connect", "is a command of the screen")],
+)
+def test_the_shell_answers_an_unknown_command(word, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([word])
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_screen_without_a_terminal_says_what_to_do(capsys):
+    assert main(["-a", "127.0.0.1:0"]) == 1
+    assert (
+        capsys.readouterr().err == "p2ptui: the screen needs a terminal; without one use --no-ui\n"
+    )
+
+
+def test_a_key_map_is_checked_by_check_config(tmp_path, capsys):
+    path = tmp_path / "a.toml"
+    path.write_text('[ui.keys]\n"app.quit" = "f10"\n')
+    assert main(["-c", str(path), "--check-config"]) == 0
+    path.write_text('[ui]\nkeys = { "app.leave" = "f10" }\n')
+    assert main(["-c", str(path), "--check-config"]) == 2
+    assert "nothing has the id 'app.leave'" in capsys.readouterr().err
+    path.write_text('[ui]\ntheme = "textual-drak"\n')
+    assert main(["-c", str(path), "--check-config"]) == 2
+    assert "did you mean 'textual-dark'?" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""Real nodes in a simulated network, and the screen of one of them, in virtual time."""
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from unittest import mock
+
+from textual import _time as textual_time
+from textual import constants as textual_constants
+from textual import pilot as textual_pilot
+from textual.pilot import Pilot
+
+from p2ptui.config import Config, UiOptions
+from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.node import Node
+from p2ptui.tui.app import P2PApp
+from p2ptui.tui.history import History
+from p2ptui.tui.settings import Settings
+from tests.virtual_loop import START_S, run_virtual
+
+ALICE = ("10.0.0.1", 8080)
+UNIX_START = 1_795_000_000
+
+
+class Stage:
+    """Alice with her screen, and whoever else is wanted."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self.network = MemoryNetwork(seed=1, latency_s=0.002, jitter_s=0.001)
+        self.loop = asyncio.get_running_loop()
+        self.alice: Node
+        self.app: P2PApp
+        self.pilot: Pilot[int]
+
+    def wall(self) -> float:
+        return UNIX_START + self.loop.time() - START_S
+
+    async def node(self, name: str, host: str, **options: Any) -> Node:
+        config = Config().with_options(
+            name=name, address=f"{host}:8080", enable_discovery=False, **options
+        )
+        return await self._stack.enter_async_context(
+            Node(
+                config,
+                open_socket=functools.partial(MemorySocket.open, self.network),
+                clock=self.loop.time,
+                rng=random.Random(name),
+                wall=self.wall,
+            )
+        )
+
+    async def friend(self, name: str, number: int, **options: Any) -> Node:
+        """A node that connects to Alice."""
+        node = await self.node(name, f"10.0.1.{number}", **options)
+        await node.connect(ALICE)
+        return node
+
+    async def open(
+        self,
+        size: tuple[int, int] = (120, 40),
+        history: History | None = None,
+        options: UiOptions | None = None,
+        settings: Settings | None = None,
+        **alice: Any,
+    ) -> P2PApp:
+        self.alice = await self.node("alice", ALICE[0], **alice)
+        self.app = P2PApp(self.alice, history, self.wall, options, settings)
+        self.app.animation_level = "none"
+        self.pilot = await self._stack.enter_async_context(self.app.run_test(size=size))
+        return self.app
+
+    async def wait(self, seconds: float = 0.5) -> None:
+        """Let everything be shown."""
+        await asyncio.sleep(seconds)
+        await self.pilot.pause()
+
+    async def type(self, line: str) -> str:
+        """Type a command and send it off; what the screen answers."""
+        self.app.bar.type(line)
+        await self.pilot.press("enter")
+        await self.wait()
+        while self.app.bar.said.endswith("..."):
+            await self.wait()
+        return self.app.bar.said
+
+    def lines(self) -> list[str]:
+        """What is on the screen."""
+        strips = self.app.screen._compositor.render_strips()
+        return [strip.text for strip in strips]
+
+    def text(self) -> str:
+        return "\n".join(self.lines())
+
+
+async def _pause(_min_sleep_s: float = 0.0) -> None:
+    await asyncio.sleep(0.02)
+
+
+def play(story: Callable[[Stage], Awaitable[None]]) -> None:
+    """Run a story in virtual time."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        # Textual measures its intervals, and waits for an idle process, by the machine's clock.
+        with (
+            mock.patch.object(textual_time, "get_time", loop.time),
+            mock.patch.object(textual_pilot, "wait_for_idle", _pause),
+            mock.patch.object(textual_constants, "TEXTUAL_ANIMATIONS", "none"),
+        ):
+            async with AsyncExitStack() as stack:
+                await story(Stage(stack))
+
+    run_virtual(run())
