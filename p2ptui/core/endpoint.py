@@ -25,7 +25,7 @@ from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.liveness import Liveness
 from p2ptui.core.neighbours import Neighbours
 from p2ptui.core.pager import Pager
-from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.queries import Queries
 from p2ptui.core.relay import Relay
 from p2ptui.core.rendezvous import Introduction, Rendezvous
@@ -360,7 +360,10 @@ class Endpoint:
         self._state.closing = True
 
     def _say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
-        payload = encode_payload(DisconnectPayload(reason))
+        goodbye = DisconnectPayload(reason)
+        if peer.dialect is Dialect.SPEC:
+            goodbye.handshake = peer.handshake_heard
+        payload = encode_payload(goodbye)
         self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from p2ptui.core.data import DataService, read_data
 from p2ptui.core.delivery import Delivery
@@ -276,4 +276,5 @@ class Inbox:
     ) -> None:
         words = content.reason[:MAX_REASON] if content is not None else ""
         reason = f"it said goodbye: {words}" if words else "it said goodbye"
-        self._services.liveness.suspect(peer, Suspicion.LEFT, now, reason)
+        proof = content.handshake if content is not None else UNSET
+        self._services.liveness.handle_goodbye(peer, proof, now, reason)

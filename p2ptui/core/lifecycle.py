@@ -70,6 +70,7 @@ class Lifecycle:
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope) -> None:
         """Note who a peer says it is, and the habits that its handshake message shows."""
         self._state.peers.identify(peer, info)
+        peer.handshake_heard = handshake.id
         peer.dialect = dialect_of(handshake)
         peer.capabilities = believed_capabilities(info, peer.dialect)
         if handshake.sequence_number is not None and Capability.RETRANSMIT in peer.capabilities:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import UnsetType
+
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.lifecycle import Lifecycle
@@ -88,6 +90,20 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         peer.suspicion = None
         self._delivery.prove(peer, now)
+
+    def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
+        """A Disconnect came: believed at once if it names a handshake message of this node's.
+
+        Args:
+            peer: Whom it names.
+            proof: The id that it names; anybody could have sent one without it.
+            now: The time, seconds.
+            reason: What is told of it.
+        """
+        if proof in peer.handshake_keys:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        else:
+            self.suspect(peer, Suspicion.LEFT, now, reason)
 
     def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
         """Believe the worst of a peer unless it answers a Ping within a second."""

@@ -61,6 +61,8 @@ class Peer:
     """What answered its handshake, for a repeated request."""
     handshake_keys: tuple[int | str, ...] = ()
     """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
+    handshake_heard: str = ""
+    """Id of the handshake message that came from it: a goodbye that names it is genuine."""
     public_address: Address | None = None
     """This node's address as the peer saw it."""
     proved: bool = False

@@ -279,9 +279,10 @@ class ErrorPayload(Struct, omit_defaults=True):
 
 
 class DisconnectPayload(Struct):
-    """A goodbye."""
+    """A goodbye; from us with the id of a handshake message, which nobody else could know."""
 
     reason: str = ""
+    handshake: str | UnsetType = UNSET
 
 
 class RetransmitPayload(Struct):

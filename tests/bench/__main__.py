@@ -30,7 +30,7 @@ def _print_loopback(rounds: int, seconds: float) -> None:
     print(f"| --- | --- | ---: |{' ---: |' * len(bare)} ---: |")
     for kind in loopback.KINDS:
         for server in servers:
-            ratios = " | ".join(f"{server.rate(kind) / b.rate(kind):.2f}" for b in bare.values())
+            ratios = " | ".join(f"{server.ratio(kind, other):.2f}" for other in bare.values())
             print(
                 f"| {server.name} | {kind} | {server.rate(kind):,.0f} | {ratios} | {server.lost} |"
             )

@@ -28,8 +28,9 @@ BATCH: Final = 256
 """As the pump reads them."""
 
 DAY_S: Final = 86_400.0
-SETTLE_S: Final = 300.0
-"""After the handshakes: news of peers that nobody acknowledges are given up."""
+SETTLE_S: Final = 7_000.0
+"""After the handshakes: until all news of peers, which nobody acknowledges, are given up, and
+before the first heartbeat."""
 
 TEXT: Final = "x" * 64
 

@@ -41,6 +41,11 @@ class Server:
         """The median of the rounds, datagrams a second."""
         return median(self.rates[kind])
 
+    def ratio(self, kind: str, other: "Server") -> float:
+        """The median over the rounds of this rate to another server's in the same round."""
+        pairs = zip(self.rates[kind], other.rates[kind], strict=True)
+        return median(mine / its for mine, its in pairs)
+
 
 @contextmanager
 def compiled() -> Iterator[str | None]:

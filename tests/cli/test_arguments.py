@@ -12,6 +12,7 @@ from p2ptui import Config, cli, headless
 from p2ptui.cli import main
 from p2ptui.config.load import load_config
 from p2ptui.errors import BindError
+from p2ptui.tui import run as tui
 from p2ptui.version import VERSION
 
 
@@ -34,6 +35,7 @@ def started(monkeypatch):
     def started(*arguments: str) -> Config:
         configs: list[Config] = []
         monkeypatch.setattr(headless, "run_headless", lambda config: configs.append(config) or 0)
+        monkeypatch.setattr(tui, "run_screen", lambda config: configs.append(config) or 0)
         assert main(arguments) == 0
         return configs[0]
 
@@ -99,11 +101,8 @@ def test_without_options_there_are_the_defaults(started, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_screen_is_not_there_yet_and_one_line_says_so(started, capsys):
-    assert started() == Config()
-    output, errors = capsys.readouterr()
-    assert output == ""
-    assert errors == "the screen is not available yet; running without it\n"
+def test_without_a_terminal_there_is_no_screen_and_one_line_says_so(refused):
+    assert refused(code=1) == "p2ptui: the screen needs a terminal; without one use --no-ui"
 
 
 # --- where a value comes from

@@ -87,12 +87,10 @@ def test_what_is_not_available_yet_is_named_once_at_start(tmp_path):
         assert re.search(r"WARN +not available yet, ignored: stun_server\.enable$", warned[0])
 
 
-def test_without_no_ui_it_says_that_there_is_no_screen(tmp_path):
-    result = run("--address", "203.0.113.9:1")
+def test_without_a_terminal_one_line_says_what_to_do():
+    result = run("--address", "127.0.0.1:0")
     assert result.returncode == 1
-    first, second = result.stderr.splitlines()
-    assert first == "the screen is not available yet; running without it"
-    assert second.startswith("p2ptui: cannot bind 203.0.113.9:1: no interface of this machine")
+    assert result.stderr == "p2ptui: the screen needs a terminal; without one use --no-ui\n"
 
 
 def test_a_log_file_and_its_directory_are_made(tmp_path):

@@ -44,6 +44,34 @@ def test_a_goodbye_is_believed_within_a_second(world: World, server: Host, node:
     assert server.told(PeerStatusChanged)[-1].reason == "it said goodbye: done"
 
 
+def test_a_goodbye_of_our_own_kind_proves_itself_and_is_believed_at_once(
+    world: World, server: Host, node: Host
+) -> None:
+    third = world.host()
+    server.outcome(server.connect(third))
+    pings = server.endpoint.counters.datagrams_out
+    node.endpoint.disconnect(node.peer(server), "done", world.now)
+    server.endpoint.disconnect(server.peer(third), "done", world.now)
+
+    world.run_for(0.011)  # one way
+
+    assert server.peer(node) is None
+    assert third.peer(server) is None
+    assert server.endpoint.counters.datagrams_out == pings + 1  # its own goodbye
+
+
+def test_a_goodbye_that_names_a_wrong_handshake_is_asked_about(
+    world: World, server: Host, node: Host
+) -> None:
+    puppet = world.puppet()
+    for proof in ("", "guessed", None):
+        forged = puppet.message("Disconnect", {"reason": "ha", "handshake": proof})
+        forge(world, forged, node, server)
+        world.run_for(2)
+
+    assert server.is_connected_to(node)
+
+
 def test_a_forged_goodbye_is_asked_about_and_forgotten(
     world: World, server: Host, node: Host
 ) -> None:
