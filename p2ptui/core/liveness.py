@@ -46,6 +46,9 @@ class Liveness:
         # are not pinged together.
         interval = self._state.config.server.heartbeat_interval
         self._plan(peer, now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0))
+        if peer.initiated:
+            # Whoever asked for the session wants to know how far away the other is.
+            self._delivery.ping(peer, now)
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.last_received + self._state.config.server.connection_timeout

@@ -47,7 +47,7 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
     "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
     "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
     "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),
-    "rtt_ms": (lambda peer: peer.channel.rtt.srtt or _FAR, lambda _: _FAR),
+    "rtt_ms": (lambda peer: peer.channel.rtt.latest or _FAR, lambda _: _FAR),
     "loss": (
         lambda peer: (
             peer.channel.sender.retransmissions

@@ -32,7 +32,7 @@ class PeerView:
     proved: bool
     """Whether the peer has shown that it receives at its address."""
     rtt_ms: float | None
-    """Smoothed round trip."""
+    """The last round trip that was measured."""
     messages_in: int
     messages_out: int
     bytes_in: int
@@ -46,7 +46,7 @@ class PeerView:
 
 def view(peer: Peer, now: float) -> PeerView:
     """Take a snapshot of `peer` at `now` (seconds)."""
-    srtt = peer.channel.rtt.srtt
+    rtt_s = peer.channel.rtt.latest
     info = peer.info
     return PeerView(
         node_id=peer.node_id,
@@ -61,7 +61,7 @@ def view(peer: Peer, now: float) -> PeerView:
         info=info,
         initiated=peer.initiated,
         proved=peer.proved,
-        rtt_ms=None if srtt is None else srtt * 1000,
+        rtt_ms=None if rtt_s is None else rtt_s * 1000,
         messages_in=peer.messages_in,
         messages_out=peer.messages_out,
         bytes_in=peer.bytes_in,

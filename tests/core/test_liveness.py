@@ -223,3 +223,11 @@ def test_a_timer_for_each_peer_and_no_more(world: World) -> None:
     world.run_for(60)
 
     assert server.endpoint.sizes()["timers"] <= 100 + 1
+
+
+def test_whoever_asked_for_the_session_measures_it_at_once(world: World) -> None:
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(0.1)
+
+    assert node.peer(server).channel.rtt.latest == pytest.approx(0.02)
