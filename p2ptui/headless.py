@@ -143,7 +143,8 @@ def stats_line(stats: Stats) -> str:
         f" in {stats.datagrams_in} datagrams / {stats.bytes_in} bytes,"
         f" out {stats.datagrams_out} / {stats.bytes_out},"
         f" delivered {stats.delivered}, forwarded {stats.forwarded}, relayed {stats.relayed},"
-        f" sent again {stats.retransmissions}, duplicates {stats.duplicates}, dropped {drops}"
+        f" refused {stats.handshakes_refused}, sent again {stats.retransmissions},"
+        f" duplicates {stats.duplicates}, dropped {drops}"
     )
 
 

@@ -1,11 +1,16 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
+from typing import Final
+
 from p2ptui.config import Config
 from p2ptui.core.duplicates import RELIABLE_IDS, UNRELIABLE_IDS, ReceivedSequences, RecentIds
 from p2ptui.core.fragments import Reassembly, ReassemblyBudget
 from p2ptui.core.reliability import ReliableSender
 from p2ptui.core.rtt import RttEstimator
 from p2ptui.wire.message import Envelope
+
+EARLIER_SESSIONS: Final = 4
+"""Sessions of the same peer of which a late copy is still known: it may come and go quickly."""
 
 
 class Channel:
@@ -38,7 +43,7 @@ class Channel:
         first_sequence: int,
         reassembly_budget: ReassemblyBudget,
         rtt: RttEstimator | None = None,
-        earlier: ReceivedSequences | None = None,
+        earlier: tuple[ReceivedSequences, ...] = (),
     ) -> None:
         options = config.reliability
         self._earlier = earlier
@@ -60,6 +65,11 @@ class Channel:
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
 
+    @property
+    def received(self) -> tuple[ReceivedSequences, ...]:
+        """What came in this session and the ones before, newest first."""
+        return (self.sequences, *self._earlier)
+
     def is_new(self, message: Envelope, *, numbered: bool, now: float) -> bool:
         """Remember a message; whether it has not come before.
 
@@ -72,8 +82,8 @@ class Channel:
             return self._unreliable_ids.add(message.id)
         number = message.sequence_number
         if numbered and number is not None:
-            for sequences in (self.sequences, self._earlier):
-                if sequences is not None and sequences.covers(number):
+            for sequences in self.received:
+                if sequences.covers(number):
                     return sequences.add(number, now)
         return self._reliable_ids.add(message.id)
 

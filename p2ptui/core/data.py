@@ -106,7 +106,13 @@ class DataService:
         is_echo = content.kind is DataKind.ECHO
         self._state.emit(
             DataReceived(
-                peer.node_id, peer.address, content.value, message.id, Path.DIRECT, is_echo
+                peer.node_id,
+                peer.address,
+                content.value,
+                message.id,
+                Path.DIRECT,
+                is_echo,
+                len(message.payload),
             )
         )
         if content.kind is DataKind.PLAIN and peer.accepted:

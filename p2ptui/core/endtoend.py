@@ -213,7 +213,13 @@ class EndToEnd:
             self._state.counters.delivered += 1
             self._state.emit(
                 DataReceived(
-                    source, origin.address, payload, message.id, self._path(origin, source), False
+                    source,
+                    origin.address,
+                    payload,
+                    message.id,
+                    self._path(origin, source),
+                    False,
+                    len(message.payload),
                 )
             )
         if message.requires_ack:

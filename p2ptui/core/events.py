@@ -137,6 +137,8 @@ class DataReceived:
     path: Path
     is_echo: bool
     """Whether it answers something that this node sent."""
+    size_bytes: int = 0
+    """Bytes of the payload as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

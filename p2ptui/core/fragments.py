@@ -19,10 +19,10 @@ ACK_EVERY: Final = 2
 ACK_DELAY_S: Final = 0.01
 """How long a report may wait for a second fragment."""
 
-COMPLETED_REMEMBERED: Final = 16
-"""Finished messages that a receiver can still confirm; a sender has one under way at a time."""
+COMPLETED_REMEMBERED: Final = 256
+"""Finished messages that a receiver can still confirm; four times what a sender has under way."""
 
-PARTIAL_MESSAGES_PER_PEER: Final = 4
+PARTIAL_MESSAGES_PER_PEER: Final = 128
 """Messages of one peer that may be in assembly at the same time."""
 
 

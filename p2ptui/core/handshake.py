@@ -113,6 +113,7 @@ class Handshake:
             requires_ack=True,
         )
         peer.handshake_keys = (message_id, sequence)
+        peer.handshake_said = (message_id,)
         attempt = _Attempt(peer, message_id, sequence, data, deadline)
         self._attempts[peer.address] = attempt
         if peer.status is not PeerStatus.HANDSHAKING:

@@ -1,6 +1,8 @@
 """Who a node is: what it says of itself, and what is accepted of what others say."""
 
 import uuid
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from p2ptui.core.peers import Dialect
@@ -15,6 +17,10 @@ from p2ptui.wire.message import (
 
 MAX_NODE_INFO_BYTES: Final = 900
 """A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
+
+MAX_CAPABILITIES: Final = 16
+MAX_CAPABILITY: Final = 32
+"""Of what others tell of a node: how many capabilities are kept, and characters of each."""
 
 _SHORT_ID: Final = 8
 
@@ -97,3 +103,8 @@ def accept_node_info(received: ReceivedNodeInfo, own: NodeInfo) -> NodeInfo:
 def dialect_of(message: Envelope) -> Dialect:
     """The habits of whoever sent a handshake: only the reference writes `sender_addr`."""
     return Dialect.REFERENCE if isinstance(message.sender_addr, str | None) else Dialect.SPEC
+
+
+def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
+    """What a third node is said to announce, as much of it as is worth the memory."""
+    return tuple(name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES))

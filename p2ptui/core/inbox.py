@@ -256,7 +256,7 @@ class Inbox:
             payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
             self._send_error(peer, payload, now)
         elif data:
-            self._delivery.transmit(peer, data, MessageType.DATA, now)
+            self._delivery.transmit_frame(peer, data)
 
     def _handle_error(
         self, peer: Peer, _message: Envelope, content: ErrorPayload, now: float

@@ -1,9 +1,10 @@
 """How a peer comes and goes: every change of its status passes here, and all who care are told."""
 
+from collections import OrderedDict
 from collections.abc import Callable
-from itertools import islice
 from typing import Final, TypeAlias
 
+from p2ptui.core.channel import Channel
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.greetings import believed_capabilities
@@ -16,8 +17,8 @@ from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
 Listener: TypeAlias = Callable[[Peer, float], None]
 
-EVICTION_CANDIDATES: Final = 16
-"""Peers looked at for one that must make room, longest silent first: no newcomer costs more."""
+MAX_DEPARTED: Final = 256
+"""Peers gone of whose last session is remembered what it received."""
 
 
 class Lifecycle:
@@ -35,6 +36,8 @@ class Lifecycle:
         """Called when a peer has become authenticated."""
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
+        # What a peer sent in its last session may still arrive after it has come back.
+        self._departed: OrderedDict[Address, Channel] = OrderedDict()
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
 
@@ -42,7 +45,7 @@ class Lifecycle:
         """Enter a new peer into the table."""
         peer = Peer(
             address=address,
-            channel=self._state.new_channel(),
+            channel=self._state.new_channel(self._departed.pop(address, None)),
             initiated=initiated,
             accepted=not initiated,
             created_at=now,
@@ -60,11 +63,10 @@ class Lifecycle:
         if len(self._state.peers) < self._state.config.server.max_connections:
             return True
         patience = self._state.config.security.auth_timeout
-        for peer in islice(self._state.peers, EVICTION_CANDIDATES):
-            is_doubtful = not peer.proved and not peer.initiated
-            if is_doubtful and now - peer.last_received >= patience:
-                self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
-                return True
+        peer = self._state.peers.most_doubtful()
+        if peer is not None and now - peer.last_received >= patience:
+            self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
+            return True
         return False
 
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope) -> None:
@@ -116,6 +118,9 @@ class Lifecycle:
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
+            self._departed[peer.address] = peer.channel
+            if len(self._departed) > MAX_DEPARTED:
+                self._departed.popitem(last=False)
             self._tell_left(peer, now)
 
     def _tell_left(self, peer: Peer, now: float) -> None:

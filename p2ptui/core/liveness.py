@@ -103,7 +103,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if proof in peer.handshake_keys:
+        if proof in peer.handshake_said:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         else:
             self.suspect(peer, Suspicion.LEFT, now, reason)

@@ -71,6 +71,7 @@ class Neighbours:
         self._targets: tuple[str, ...] = ()
         self._own_port = 0
         self._probes: list[Address] = []
+        self._probed_up_to = 0
         self._probed: OrderedDict[Address, float] = OrderedDict()
         self._probe_ids: OrderedDict[str, None] = OrderedDict()
         self._broadcast_at = float("-inf")
@@ -114,12 +115,16 @@ class Neighbours:
         first, last = server.discovery_port_range
         self._connects = 0
         if not self._probes:
-            self._probes = [
+            wanted = [
                 (host, port)
                 for port in range(first, last + 1)
                 for host in self._targets
                 if not (port == self._own_port and _is_loopback(host))
-            ][:MAX_PROBES]
+            ]
+            # More than fit one search come in turn: each begins where the last one ended.
+            begin = self._probed_up_to % max(len(wanted), 1)
+            self._probes = [*wanted[begin:], *wanted[:begin]][:MAX_PROBES]
+            self._probed_up_to = begin + len(self._probes)
             self._probes.reverse()
             self._probe(now)
         interval = server.discovery_interval

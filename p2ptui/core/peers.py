@@ -61,6 +61,8 @@ class Peer:
     """What answered its handshake, for a repeated request."""
     handshake_keys: tuple[int | str, ...] = ()
     """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
+    handshake_said: tuple[str, ...] = ()
+    """Ids of the handshake messages of this session that went to it."""
     handshake_heard: str = ""
     """Id of the handshake message that came from it: a goodbye that names it is genuine."""
     public_address: Address | None = None
@@ -135,6 +137,7 @@ class PeerTable:
     def __init__(self) -> None:
         self._by_address: OrderedDict[Address, Peer] = OrderedDict()
         self._by_id: dict[str, Peer] = {}
+        self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_address)
@@ -162,6 +165,8 @@ class PeerTable:
     def add(self, peer: Peer) -> None:
         """Enter a peer by its address."""
         self._by_address[peer.address] = peer
+        if not peer.initiated:
+            self._doubtful[peer.address] = peer
 
     def identify(self, peer: Peer, info: NodeInfo) -> None:
         """Note who a peer says it is, which may be another than before."""
@@ -176,11 +181,23 @@ class PeerTable:
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
         self._by_address.move_to_end(peer.address)
+        if not peer.proved and peer.address in self._doubtful:
+            self._doubtful.move_to_end(peer.address)
+
+    def most_doubtful(self) -> Peer | None:
+        """Of the peers that came by themselves and never proved their address the most silent."""
+        while self._doubtful:
+            peer = next(iter(self._doubtful.values()))
+            if not peer.proved and not peer.initiated:
+                return peer
+            del self._doubtful[peer.address]
+        return None
 
     def remove(self, peer: Peer) -> None:
         """Take a peer out; nothing happens if another has its place by now."""
         if self._by_address.get(peer.address) is peer:
             del self._by_address[peer.address]
+            self._doubtful.pop(peer.address, None)
         self._forget_id(peer)
 
 

@@ -1,14 +1,17 @@
 """Bytes relayed for two peers of this server that cannot reach each other (reference form)."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import UNSET, UnsetType
 
 from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.lifecycle import Lifecycle
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerGoneError, PeerTimeoutError
 from p2ptui.wire.address import format_address
@@ -24,6 +27,13 @@ MAX_WAITING: Final = 64
 """RelayRequests that may wait for their response, per server: it answers in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    token: int
+    size_bytes: int
+    request_id: str | UnsetType
+
+
 class Relay:
     """Relays for peers, and asks servers to relay.
 
@@ -37,7 +47,7 @@ class Relay:
         self._state = state
         self._delivery = delivery
         self._rates: dict[str, TokenBucket] = {}
-        self._waiting: dict[str, deque[tuple[int, int]]] = {}
+        self._waiting: dict[str, deque[_Waiting]] = {}
         lifecycle.on_left.append(self._forget)
 
     def __len__(self) -> int:
@@ -48,7 +58,7 @@ class Relay:
     def handle_request(self, peer: Peer, request: RelayRequestPayload, now: float) -> None:
         """A peer wants bytes brought to another."""
         reason = self._relay(peer, request, now)
-        response = RelayResponsePayload(reason is None, reason)
+        response = RelayResponsePayload(reason is None, reason, request.request_id)
         self._delivery.send(peer, MessageType.RELAY_RESPONSE, encode_payload(response), now)
 
     def _relay(self, peer: Peer, request: RelayRequestPayload, now: float) -> str | None:
@@ -80,7 +90,10 @@ class Relay:
             MessageTooLargeError: The request does not fit a datagram.
             LocalError: Too many requests wait for this server.
         """
-        payload = encode_payload(RelayRequestPayload(node_id, list(data)))
+        request = RelayRequestPayload(node_id, list(data))
+        if server.dialect is Dialect.SPEC:
+            request.request_id = self._state.ids.nonce()
+        payload = encode_payload(request)
         if len(payload) > MAX_DATAGRAM_BYTES - 512:
             raise MessageTooLargeError(
                 f"{len(data)} bytes become {len(payload)} in a RelayRequest, at most"
@@ -90,7 +103,7 @@ class Relay:
         if len(waiting) >= MAX_WAITING:
             raise LocalError(f"{MAX_WAITING} relay requests already wait; try again later")
         token = self._state.new_token()
-        waiting.append((token, len(data)))
+        waiting.append(_Waiting(token, len(data), request.request_id))
         self._delivery.send(server, MessageType.RELAY_REQUEST, payload, now, budgeted=False)
         self._state.timers.schedule(
             now + timeout_s, lambda _: self._give_up(server, token, timeout_s)
@@ -100,7 +113,7 @@ class Relay:
     def _give_up(self, server: Peer, token: int, timeout_s: float) -> None:
         waiting = self._waiting.get(server.node_id, deque())
         for entry in waiting:
-            if entry[0] == token:
+            if entry.token == token:
                 waiting.remove(entry)
                 where = format_address(server.address)
                 error = f"the server at {where} did not answer within {timeout_s:g} s"
@@ -109,14 +122,18 @@ class Relay:
 
     def handle_response(self, peer: Peer, response: RelayResponsePayload, _now: float) -> None:
         """A server tells whether it relayed."""
-        waiting = self._waiting.get(peer.node_id)
-        if not waiting:
+        waiting = self._waiting.get(peer.node_id, deque())
+        # The reference answers in order and names nothing.
+        named = response.request_id is not UNSET
+        fitting = (e for e in waiting if not named or e.request_id == response.request_id)
+        entry = next(fitting, None)
+        if entry is None:
             self._state.counters.drop("relay_response_unasked")
             return
-        token, size = waiting.popleft()
+        waiting.remove(entry)
         status = SendStatus.SENT if response.success else SendStatus.FAILED
         reason = None if response.success else (response.error_message or "refused")
-        self._state.finish(token, SendResult(status, 1, None, size, reason))
+        self._state.finish(entry.token, SendResult(status, 1, None, entry.size_bytes, reason))
 
     def handle_data(self, peer: Peer, payload: RelayDataPayload, _now: float) -> None:
         """A joined server brings bytes from another of its peers."""
@@ -128,6 +145,6 @@ class Relay:
 
     def _forget(self, peer: Peer, _now: float) -> None:
         self._rates.pop(peer.node_id, None)
-        for token, _ in self._waiting.pop(peer.node_id, ()):
+        for entry in self._waiting.pop(peer.node_id, ()):
             where = format_address(peer.address)
-            self._state.finish(token, PeerGoneError(f"the server at {where} is gone"))
+            self._state.finish(entry.token, PeerGoneError(f"the server at {where} is gone"))

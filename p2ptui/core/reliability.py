@@ -17,6 +17,7 @@ from p2ptui.core.congestion import CongestionWindow
 from p2ptui.core.duplicates import MAX_MISSING, sequence_distance
 from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.fragments import OutgoingTransfer
+from p2ptui.core.outgoing import OutgoingMessage, TransferQueue
 from p2ptui.core.rtt import RttEstimator
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import FragmentAck, TransferStatus
@@ -29,30 +30,6 @@ _STALE_DEADLINES: Final = 256
 
 _TRANSFER_TRIES_FACTOR: Final = 2
 """A transfer without any progress gets this many times `max_tries` timeouts: much is at stake."""
-
-
-@dataclass(slots=True, eq=False)
-class OutgoingMessage:
-    """One message that waits for its acknowledgement."""
-
-    sequence: int
-    message_id: str
-    data: bytes
-    token: int | None
-    whole: bool = False
-    """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
-    transfer: OutgoingTransfer | None = None
-    attempts: int = 0
-    """Transmissions; of a message in fragments 1, and 1 more for each stall."""
-    began_at: float = 0.0
-    sent_at: float = 0.0
-    timeout_s: float = 0.0
-    deadline: float = 0.0
-    in_flight: int = 0
-    """Bytes under way, for a message in one datagram."""
-    stalled: int = 0
-    """Timeouts of a message in fragments since its last progress."""
-    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +70,7 @@ class ReliableSender:
             datagram_bytes, options.initial_window, options.max_window, rtt
         )
         self._small: deque[OutgoingMessage] = deque()
-        self._large: deque[OutgoingMessage] = deque()
-        self._active: OutgoingMessage | None = None
+        self._large = TransferQueue()
         # In the order of their numbers: the first is the oldest that still matters.
         self._by_sequence: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._by_id: dict[str, OutgoingMessage] = {}
@@ -166,12 +142,7 @@ class ReliableSender:
         return None
 
     def _next_large(self) -> OutgoingMessage | None:
-        if self._active is None and self._large and self._is_in_reach(self._large[0]):
-            self._active = self._large.popleft()
-        active = self._active
-        if active is None or active.transfer is None or not active.transfer.has_more:
-            return None
-        return active
+        return self._large.next(self._is_in_reach)
 
     def _is_in_reach(self, message: OutgoingMessage) -> bool:
         # What the receiver forgot to be missing it would take for a duplicate. This also
@@ -337,8 +308,10 @@ class ReliableSender:
         """Stop trying to deliver the message of `token`."""
         for message in self._by_sequence.values():
             if message.token == token:
-                if message.attempts == 0 and message is not self._active:
-                    (self._small if message.transfer is None else self._large).remove(message)
+                if message.transfer is not None:
+                    self._large.discard(message)
+                elif message.attempts == 0:
+                    self._small.remove(message)
                 return self._finish(message, SendStatus.TIMED_OUT, now, reason)
         return None
 
@@ -371,8 +344,8 @@ class ReliableSender:
         self.queued_bytes -= len(message.data)
         delivered = status is SendStatus.DELIVERED
         self._settle_window(message, delivered=delivered)
-        if self._active is message:
-            self._active = None
+        if message.transfer is not None:
+            self._large.discard(message)
         if delivered and message.transfer is None:
             self._remember(message)
         timed = delivered and (message.attempts == 1 or message.transfer is not None)

@@ -13,7 +13,7 @@ from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.handshake import Handshake
-from p2ptui.core.identity import canonical_id
+from p2ptui.core.identity import bounded_capabilities, canonical_id
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.pings import OutstandingPing, Pings
@@ -45,6 +45,12 @@ MAX_INTRODUCED_PINGS: Final = 8
 
 INTRODUCTIONS_PER_SECOND: Final = 200
 """Served by this node to all its peers together."""
+
+ASK_INTERVAL_S: Final = 0.5
+"""An introduction is asked for this often, as a handshake is."""
+
+MAX_NAME: Final = 128
+"""Characters kept of an introduced node's name."""
 
 MAX_WAITING: Final = 256
 """Introductions that this node may be waiting for."""
@@ -164,23 +170,22 @@ class Rendezvous:
         if len(self._waiting) >= MAX_WAITING:
             raise LocalError(f"{MAX_WAITING} introductions are awaited already; try again later")
         token = self._state.new_token()
-        payload = encode_payload(P2PConnectPayload(node_id))
-        # Asked twice, since a request that needs no Ack may be lost.
-        self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
         waiting = _Waiting(token, timeout_s)
         self._waiting.setdefault(node_id, []).append(waiting)
-        self._state.timers.schedule(
-            now + timeout_s / 4, lambda at: self._ask_again(server, node_id, waiting, at)
-        )
+        self._ask(server, node_id, waiting, now)
         self._state.timers.schedule(
             now + timeout_s, lambda _: self._give_up(node_id, waiting, server)
         )
         return token
 
-    def _ask_again(self, server: Peer, node_id: str, waiting: _Waiting, now: float) -> None:
+    def _ask(self, server: Peer, node_id: str, waiting: _Waiting, now: float) -> None:
+        # Nobody acknowledges the request: it is repeated until something comes of it.
         if waiting in self._waiting.get(node_id, ()) and server.is_authenticated:
             payload = encode_payload(P2PConnectPayload(node_id))
             self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
+            self._state.timers.schedule(
+                now + ASK_INTERVAL_S, lambda at: self._ask(server, node_id, waiting, at)
+            )
 
     def _give_up(self, node_id: str, waiting: _Waiting, server: Peer) -> None:
         if waiting not in self._waiting.get(node_id, ()):
@@ -219,8 +224,8 @@ class Rendezvous:
                 address=address,
                 server_id=server.node_id,
                 expires=0.0,
-                capabilities=tuple(payload.peer_capabilities or ()),
-                name=payload.peer_name or "",
+                capabilities=bounded_capabilities(payload.peer_capabilities or ()),
+                name=(payload.peer_name or "")[:MAX_NAME],
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S

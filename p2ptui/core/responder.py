@@ -4,11 +4,12 @@ Nothing is kept for an address before it is accepted, and a repeated request is
 answered with the same bytes.
 """
 
+import math
 from dataclasses import dataclass
 
 from p2ptui.core.admission import Admission
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import PeerStatus
+from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.greetings import response_payloads, shortest_response_bytes
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
@@ -118,10 +119,13 @@ class Responder:
         _, data = self._response(address, message, reason, None, limit, now)
         if len(data) > limit or not self._admission.may_answer(len(data), size, now):
             self._state.counters.drop("refusal_unsent")
-        elif peer is None:
-            self._state.put_datagram(data, address)
         else:
-            self._delivery.transmit_frame(peer, data)
+            kind = MessageType.HANDSHAKE_RESPONSE
+            self._state.trace(Direction.OUT, address, "", kind, data)
+            if peer is None:
+                self._state.put_datagram(data, address)
+            else:
+                self._delivery.transmit_frame(peer, data)
 
     def _refuse_known(self, arrival: Arrival, now: float) -> None:
         reason = f"node id {arrival.info.id} already exists"
@@ -133,7 +137,10 @@ class Responder:
         known = self._state.peers.at(arrival.address)
         if known is not None and known.node_id not in ("", arrival.info.id):
             known = None  # it will be replaced
-        allowance = AMPLIFICATION_LIMIT * arrival.size_bytes if known is None else known.allowance
+        allowance: float = AMPLIFICATION_LIMIT * arrival.size_bytes
+        if known is not None:
+            # A peer that this node asked itself is no victim of what it is sent.
+            allowance = math.inf if known.initiated else max(allowance, known.allowance)
         if allowance < self._shortest_response:
             self._state.counters.drop("handshake_too_short")
             return
@@ -154,6 +161,9 @@ class Responder:
         )
         keys = (response_id,) if sequence is None else (response_id, sequence)
         peer.handshake_keys = (*peer.handshake_keys[-2:], *keys)
+        # When the requests crossed, this node's own belongs to the same session.
+        own = peer.handshake_said if peer.status is PeerStatus.HANDSHAKING else ()
+        peer.handshake_said = (*own, response_id)
         if numbered:
             peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
         self._transmit_response(peer, now)

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.identity import canonical_id
+from p2ptui.core.identity import bounded_capabilities, canonical_id
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Peer
 from p2ptui.core.routes import RouteTable
@@ -78,7 +78,8 @@ class Routing:
             return
         for entry in entries:
             if self._state.peers.authenticated(entry.id) is None:
-                self.table.learn(entry.id, peer.node_id, 2, now, entry.capabilities)
+                known = bounded_capabilities(entry.capabilities)
+                self.table.learn(entry.id, peer.node_id, 2, now, known)
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
         """A peer tells who left: they are no longer reached through it."""
@@ -113,6 +114,10 @@ class Routing:
         second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
         if source == own_id or (source != origin.node_id and not second_hand):
             counters.drop("routed_false_source")
+            return
+        if destination != own_id and origin.peer is None:
+            # An introduced address may be heard; nothing is forwarded for it.
+            counters.drop("routed_unauthenticated")
             return
         if not self._is_first_sight(source, routed.route_id, now):
             counters.drop("routed_seen")

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.core.channel import Channel
+from p2ptui.core.channel import EARLIER_SESSIONS, Channel
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -82,7 +82,11 @@ class NodeState:
         if earlier is None:
             return Channel(self.config, first_sequence, self._reassembly)
         return Channel(
-            self.config, first_sequence, self._reassembly, earlier.rtt, earlier.sequences
+            self.config,
+            first_sequence,
+            self._reassembly,
+            earlier.rtt,
+            earlier.received[:EARLIER_SESSIONS],
         )
 
     @property

@@ -4,6 +4,7 @@ from typing import Final
 
 from p2ptui.core.admission import Admission
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.neighbours import Neighbours
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
@@ -110,4 +111,5 @@ class Strangers:
         elif self._admission.may_tell(address, now) and self._admission.may_answer(
             len(data), size, now
         ):
+            self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
             self._state.put_datagram(data, address)

@@ -21,7 +21,7 @@ PROBE_INTERVAL_S: Final = 0.3
 alive, and any other traffic counts too. Deployed clients give up after 2 s."""
 
 COOLDOWN_S: Final = 10.0
-"""An id whose owner proved alive is not probed again for this long."""
+"""An id whose owner proved alive, or never proved its address, is not probed again so soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,17 @@ class Takeover:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._disputes: dict[str, _Dispute] = {}
-        self._alive_until: dict[str, float] = {}
+        self._settled_until: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._disputes) + len(self._alive_until)
+        return len(self._disputes) + len(self._settled_until)
 
     def begin(self, claim: Claim, now: float) -> None:
         """Ask the owner whether it is there, unless it proved so a short time ago."""
         node_id = claim.owner.node_id
         if node_id in self._disputes:
             return  # the answer is on its way; repetitions wait for it
-        if self._alive_until.get(node_id, 0.0) > now:
+        if self._settled_until.get(node_id, 0.0) > now:
             claim.refuse(now)
             return
         if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
@@ -97,18 +97,21 @@ class Takeover:
         del self._disputes[node_id]
         if self._state.peers.with_id(node_id) is owner:
             if owner.last_received > dispute.began:
-                self._remember_alive(node_id, now)
+                self._remember_settled(node_id, now)
                 claim.refuse(now)
                 return
             where = format_address(claim.address)
             reason = f"silent, and its id came from {where}"
+            if not owner.proved:
+                # Forged handshakes under one id must not make two victims of Pings in turn.
+                self._remember_settled(node_id, now)
             self._lifecycle.remove(owner, PeerStatus.DISCONNECTED, now, reason)
         claim.grant(now)
 
-    def _remember_alive(self, node_id: str, now: float) -> None:
-        self._alive_until[node_id] = now + COOLDOWN_S
+    def _remember_settled(self, node_id: str, now: float) -> None:
+        self._settled_until[node_id] = now + COOLDOWN_S
         # Never more entries than peers: only ids of peers get here, each for ten seconds.
-        self._state.timers.schedule(now + COOLDOWN_S, lambda _: self._forget_alive(node_id))
+        self._state.timers.schedule(now + COOLDOWN_S, lambda _: self._forget_settled(node_id))
 
-    def _forget_alive(self, node_id: str) -> None:
-        self._alive_until.pop(node_id, None)
+    def _forget_settled(self, node_id: str) -> None:
+        self._settled_until.pop(node_id, None)

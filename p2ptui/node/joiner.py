@@ -17,7 +17,6 @@ LONGEST_PAUSE_S: Final = 60.0
 PAUSE_JITTER: Final = 0.25
 """Many nodes that lost one server do not come back at the same moment."""
 
-ATTEMPT_TIMEOUT_S: Final = 10.0
 STABLE_S: Final = 30.0
 """A connection that held this long makes the next pause short again."""
 
@@ -28,6 +27,7 @@ async def keep_joined(
     wait_until_left: Callable[[Address], Awaitable[None]],
     now: Callable[[], float],
     rng: random.Random,
+    timeout_s: float,
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
 
@@ -37,11 +37,12 @@ async def keep_joined(
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
+        timeout_s: How long one attempt may take (`auth_timeout`), seconds.
     """
     pause = FIRST_PAUSE_S
     while True:
         try:
-            result = await connect(server, ATTEMPT_TIMEOUT_S)
+            result = await connect(server, timeout_s)
         except P2PError as error:
             log.warning("cannot join %s: %s", format_address(server), error)
         else:

@@ -49,6 +49,7 @@ NETWORKS_REFRESH_S: Final = 30.0
 """A machine's networks are looked up this often: cables and radios come and go."""
 
 _LOOPBACK: Final = ("127.0.0.1",)
+_LOOPBACK_V6: Final = ("::1",)
 
 
 class Runtime:
@@ -116,7 +117,12 @@ class Runtime:
         runtime._begin(runtime._watch_networks(), "networks")
         for text in config.server.join:
             work = keep_joined(
-                parse_address(text), runtime.connect, runtime.wait_until_left, clock, rng
+                parse_address(text),
+                runtime.connect,
+                runtime.wait_until_left,
+                clock,
+                rng,
+                config.security.auth_timeout,
             )
             runtime._begin(work, f"join {text}")
         return runtime
@@ -372,9 +378,13 @@ class Runtime:
         """The attached networks, and the hosts that a search asks."""
         host = self.socket.local_address[0]
         networks = tuple(local_networks())
-        if host.startswith("127.") or ":" in host:
-            # A loopback socket reaches no network, and IPv6 has no broadcast.
-            return networks, _LOOPBACK if host.startswith("127.") else ()
+        # A loopback socket reaches no network, and IPv6 has no broadcast.
+        if host.startswith("127."):
+            return networks, _LOOPBACK
+        if host == "::":
+            return networks, (*_LOOPBACK, *_LOOPBACK_V6, *broadcast_addresses())
+        if ":" in host:
+            return networks, _LOOPBACK_V6
         return networks, (*_LOOPBACK, *broadcast_addresses())
 
 

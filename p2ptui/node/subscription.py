@@ -4,9 +4,19 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Final
 
-from p2ptui.core.events import Event, EventsDropped
+from p2ptui.core.events import (
+    DataReceived,
+    Event,
+    EventsDropped,
+    MessageTraced,
+    RelayDataReceived,
+)
 from p2ptui.errors import LocalError
+
+MAX_BYTES: Final = 16 << 20
+"""Messages that may wait for a reader, whatever their number: one may have a megabyte."""
 
 
 class Subscription(AsyncIterator[Event]):
@@ -18,6 +28,7 @@ class Subscription(AsyncIterator[Event]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._bytes = 0
         self._events: deque[Event] = deque()
         self._dropped = 0
         self._closed = False
@@ -27,7 +38,8 @@ class Subscription(AsyncIterator[Event]):
         """Add an event, or count it as dropped."""
         if self._closed:
             return
-        if len(self._events) >= self._limit:
+        size = _size_of(event)
+        if len(self._events) >= self._limit or self._bytes + size > MAX_BYTES:
             self._dropped += 1
             return
         if self._dropped:
@@ -35,6 +47,7 @@ class Subscription(AsyncIterator[Event]):
             self._events.append(EventsDropped(self._dropped))
             self._dropped = 0
         self._events.append(event)
+        self._bytes += size
         self._wake()
 
     def close(self) -> None:
@@ -63,15 +76,26 @@ class Subscription(AsyncIterator[Event]):
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._events.popleft()
+        return self._pop()
+
+    def _pop(self) -> Event:
+        event = self._events.popleft()
+        self._bytes -= _size_of(event)
+        return event
 
     def take(self, limit: int) -> list[Event]:
         """At most `limit` events that already wait; never blocks."""
         taken: list[Event] = []
         with suppress(IndexError):
             while len(taken) < limit:
-                taken.append(self._events.popleft())
+                taken.append(self._pop())
         if not self._events and self._dropped:
             taken.append(EventsDropped(self._dropped))
             self._dropped = 0
         return taken
+
+
+def _size_of(event: Event) -> int:
+    if isinstance(event, DataReceived | MessageTraced):
+        return event.size_bytes
+    return len(event.data) if isinstance(event, RelayDataReceived) else 0

@@ -253,6 +253,8 @@ class RelayRequestPayload(Struct):
 
     target_peer_id: str
     data: list[Byte]
+    request_id: MessageId | UnsetType = UNSET
+    """Extension: comes back in the response, since responses may be lost or overtake."""
 
 
 class RelayDataPayload(Struct):
@@ -267,6 +269,7 @@ class RelayResponsePayload(Struct, omit_defaults=True):
 
     success: bool
     error_message: str | None = None
+    request_id: MessageId | UnsetType = UNSET
 
 
 class ErrorPayload(Struct, omit_defaults=True):

@@ -12,7 +12,7 @@ from p2ptui.wire.message import Envelope
 
 
 def channel(rtt: RttEstimator | None = None, earlier: ReceivedSequences | None = None) -> Channel:
-    return Channel(Config(), 1, ReassemblyBudget(10**6), rtt, earlier)
+    return Channel(Config(), 1, ReassemblyBudget(10**6), rtt, () if earlier is None else (earlier,))
 
 
 def numbered_channel(start: int = 1000, earlier: ReceivedSequences | None = None) -> Channel:

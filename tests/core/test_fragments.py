@@ -309,7 +309,7 @@ def test_only_so_many_messages_of_a_peer_are_in_assembly_at_a_time() -> None:
     receiver = reassembly()
     for sequence in range(PARTIAL_MESSAGES_PER_PEER):
         assert begin(receiver, sequence, 1000) is None
-    assert begin(receiver, 99, 1000) is TransferStatus.BUSY
+    assert begin(receiver, PARTIAL_MESSAGES_PER_PEER, 1000) is TransferStatus.BUSY
 
 
 def test_all_peers_share_one_budget_and_give_it_back() -> None:

@@ -60,6 +60,21 @@ def test_a_goodbye_of_our_own_kind_proves_itself_and_is_believed_at_once(
     assert server.endpoint.counters.datagrams_out == pings + 1  # its own goodbye
 
 
+def test_a_goodbye_of_the_session_before_does_not_end_this_one(world: World) -> None:
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.network.set_link(node.address[0], server.address[0], latency_s=0.5)
+    node.endpoint.disconnect(node.peer(server), "done", world.now)
+    node.settle()
+    world.network.set_link(node.address[0], server.address[0], latency_s=0.01)
+    node.outcome(node.connect(server))  # overtakes the goodbye
+
+    world.run_for(5)
+
+    assert node.is_connected_to(server)
+    assert server.is_connected_to(node)
+
+
 def test_a_goodbye_that_names_a_wrong_handshake_is_asked_about(
     world: World, server: Host, node: Host
 ) -> None:

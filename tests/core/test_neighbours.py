@@ -250,3 +250,19 @@ def test_a_closed_node_searches_no_more(world: World) -> None:
     world.run_for(200)
 
     assert witness.take() == []
+
+
+def test_a_range_that_does_not_fit_one_search_is_searched_in_turn(world: World) -> None:
+    host = start(
+        world.host(discovery_port_range=(8000, 8999), discovery_interval=60.0), "127.0.0.1"
+    )
+    probed: set[int] = set()
+
+    def watch(data: bytes, source: Any, target: Any, now: float) -> Any:
+        probed.add(target[1])
+        return source, target
+
+    world.network.translate = watch
+    world.run_for(200)
+
+    assert probed >= set(range(8000, 9000)) - {host.address[1]}

@@ -254,6 +254,23 @@ def test_forged_handshakes_fill_no_more_than_the_house(world: World) -> None:
     assert client.join(server)[0]["payload"]["success"] is True
 
 
+def test_forged_handshakes_make_room_also_among_peers_that_are_quiet(world: World) -> None:
+    server = world.host(max_connections=30)
+    for _ in range(20):
+        world.host().connect(server)
+    world.run_for(5)
+    puppet = world.puppet()
+    request = json.dumps(puppet.handshake_request())
+    for n in range(10):
+        node_id = f"{n:08x}-dddd-4000-8000-000000000000"
+        data = request.replace(json.loads(request)["payload"]["id"], node_id)
+        server.endpoint.receive_datagram(data.encode(), (f"10.8.0.{n + 1}", 9), world.now)
+    server.settle()
+    world.run_for(10.1)
+
+    assert world.puppet().join(server)[0]["payload"]["success"] is True
+
+
 def test_a_limit_for_strangers_does_not_touch_their_neighbours(world: World) -> None:
     """An office shares one address: a flood from one of its machines slows only strangers."""
     server = world.host(max_requests_per_ip=100)

@@ -170,3 +170,20 @@ def test_the_array_costs_what_it_costs(world: World, server: Host) -> None:
     (data,) = [data for data in b.inbox if b"RelayData" in data]
     assert len(data) > 3800
     assert json.loads(data)["payload"]["data"] == [200] * 1000
+
+
+def test_a_lost_response_is_not_made_up_for_by_the_next(world: World, server: Host) -> None:
+    """Our own servers name the request that they answer."""
+    node, other = world.host(), world.host()
+    for host in (node, other):
+        host.outcome(host.connect(server))
+    peer = node.peer(server)
+    world.network.set_link(server.address[0], node.address[0], loss=1.0)
+    lost = node.endpoint.relay(peer, other.id, b"a", world.now, 5)
+    node.settle()
+    world.run_for(1)
+    world.network.set_link(server.address[0], node.address[0], latency_s=0.01)
+    refused = node.endpoint.relay(peer, NOBODY, b"b", world.now, 5)
+
+    assert node.outcome(refused).status is SendStatus.FAILED
+    assert isinstance(node.outcome(lost), PeerTimeoutError)

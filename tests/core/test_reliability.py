@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from p2ptui.config import Config
 from p2ptui.core.duplicates import MAX_MISSING
 from p2ptui.core.events import SendStatus
-from p2ptui.core.reliability import Finished, OutgoingMessage, ReliableSender
+from p2ptui.core.outgoing import MAX_TRANSFER_BYTES, MAX_TRANSFERS, OutgoingMessage
+from p2ptui.core.reliability import Finished, ReliableSender
 from p2ptui.core.rtt import RttEstimator
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import Fragment, FragmentAck, TransferStatus, decode_frame
@@ -298,7 +299,7 @@ def test_what_is_cancelled_before_it_left_never_leaves_and_is_not_kept() -> None
         assert (finished.result.status, finished.result.attempts) == (SendStatus.TIMED_OUT, 0)
         assert finished.result.reason == "enough"
     assert not sender._small
-    assert not sender._large
+    assert len(sender._large) == 1  # the blocker
     assert sender.queued_bytes == len(blocker.data)
 
 
@@ -347,11 +348,24 @@ def test_a_large_message_leaves_in_fragments_as_far_as_the_window_goes() -> None
     assert all(len(datagram) <= 1200 for datagram in datagrams)
     assert b"".join(datagram[15:] for datagram in datagrams) == large.data
     another = sender.put(100_000)
-    assert sender.sent() == []  # one at a time
+    begun = sender.sent()
+    assert {int.from_bytes(datagram[1:5], "big") for datagram in begun} == {another.sequence}
+    assert sum(map(len, [*datagrams, *begun])) <= sender.window.window
     assert sender.states(large.sequence, TransferStatus.COMPLETE, 0.1) is not None
-    assert {int.from_bytes(datagram[1:5], "big") for datagram in sender.sent(0.1)} == {
-        another.sequence
-    }
+
+
+def test_so_many_large_messages_are_under_way_and_no_more_bytes_than_can_be_assembled() -> None:
+    sender = Sender(initial_window=512)
+    for _ in range(MAX_TRANSFERS + 1):
+        sender.put(2000)
+    under_way = {int.from_bytes(datagram[1:5], "big") for datagram in sender.sent()}
+    assert len(under_way) == MAX_TRANSFERS
+
+    sender = Sender(initial_window=512)
+    for _ in range(3):
+        sender.put(MAX_TRANSFER_BYTES // 2 - 1000)
+    under_way = {int.from_bytes(datagram[1:5], "big") for datagram in sender.sent()}
+    assert len(under_way) <= 2
 
 
 @pytest.mark.parametrize("by", ["report", "ack"])

@@ -444,7 +444,7 @@ def test_a_server_that_does_not_answer(world: World, server: Puppet, node: Host)
 
     assert isinstance(node.outcome(token), PeerTimeoutError)
     assert world.now - began == pytest.approx(8)
-    assert server.take_types() == ["P2PConnect"] * 2
+    assert server.take_types() == ["P2PConnect"] * 16  # twice a second, until it is given up
 
 
 def test_a_deployed_client_takes_no_handshake(
@@ -496,3 +496,29 @@ def test_our_own_node_that_was_introduced_may_shake_hands(world: World, node: Ho
     assert peer.join(node)[0]["payload"]["success"] is True
     token = node.send(peer, "hello", reliable=False)
     assert node.outcome(token).status is SendStatus.SENT
+
+
+def test_nothing_is_forwarded_for_an_introduced_node(
+    world: World, server: Puppet, node: Host, other: Puppet
+) -> None:
+    third = world.host()
+    node.outcome(node.connect(third))
+    introduce(server, node, other)
+
+    other.send(routed_data(other, node, "hello", destination_node=third.id), node)
+    world.run_for(1)
+
+    assert third.told(DataReceived) == []
+    assert node.endpoint.counters.forwarded == 0
+    assert node.endpoint.counters.drops["routed_unauthenticated"] == 1
+
+
+def test_of_an_introduced_node_little_is_kept(
+    world: World, server: Puppet, node: Host, other: Puppet
+) -> None:
+    capabilities = ["x" * 10_000, "routing"]
+    introduce(server, node, other, peer_name="n" * 10_000, peer_capabilities=capabilities)
+
+    (introduction,) = node.endpoint.introductions
+    assert introduction.capabilities == ("x" * 32, "routing")
+    assert len(introduction.name) <= 128

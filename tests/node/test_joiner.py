@@ -46,7 +46,9 @@ class Script:
     async def run(self, for_s: float, seed: int = 1) -> list[float]:
         """Keep joined for so long; the pauses between the attempts, in seconds."""
         clock = asyncio.get_running_loop().time
-        work = keep_joined(SERVER, self.connect, self.wait_until_left, clock, random.Random(seed))
+        work = keep_joined(
+            SERVER, self.connect, self.wait_until_left, clock, random.Random(seed), 10.0
+        )
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(work, for_s)
         return [b - a for a, b in zip(self.attempts, self.attempts[1:], strict=False)]

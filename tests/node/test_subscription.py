@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.events import EventsDropped, PeersDiscovered
+from p2ptui.core.events import DataReceived, EventsDropped, Path, PeersDiscovered
 from p2ptui.errors import LocalError
-from p2ptui.node.subscription import Subscription
+from p2ptui.node.subscription import MAX_BYTES, Subscription
 from tests.virtual_loop import run_virtual
 
 
@@ -129,3 +129,19 @@ def test_every_event_is_read_or_counted_as_dropped(limit, steps):
             assert each.server_id == str(at)
             at += 1
     assert at == put
+
+
+def test_large_messages_are_bounded_by_their_bytes():
+    subscription = Subscription(1000)
+    megabyte = 1 << 20
+    for _ in range(40):
+        subscription.put(
+            DataReceived("id", ("192.0.2.1", 1), "x", "m", Path.DIRECT, False, megabyte)
+        )
+
+    taken = subscription.take(1000)
+
+    assert len(taken) == MAX_BYTES // megabyte + 1
+    assert taken[-1] == EventsDropped(40 - MAX_BYTES // megabyte)
+    subscription.put(event(1))
+    assert numbers(subscription.take(10)) == [1]
