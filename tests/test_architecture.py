@@ -54,9 +54,11 @@ def test_every_public_thing_has_a_docstring(path: Path) -> None:
 
 
 def test_no_background_task_is_without_an_owner() -> None:
-    owners = {"p2ptui/node/runtime.py", "p2ptui/commands/ping.py"}
+    owners = {"p2ptui/node/runtime.py", "p2ptui/commands/ping.py", "p2ptui/headless.py"}
     users = {
-        str(path.relative_to(ROOT)) for path in MODULES if "create_task(" in path.read_text("utf-8")
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if re.search(r"create_task\(|ensure_future\(", path.read_text("utf-8"))
     }
     assert users <= owners
 

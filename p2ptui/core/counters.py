@@ -13,7 +13,7 @@ class Counters:
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0
-    """Accepted messages of authenticated peers."""
+    """Accepted messages of authenticated peers, Acks among them."""
     messages_out: int = 0
     duplicates: int = 0
     acks_without_message: int = 0

@@ -139,6 +139,7 @@ class Inbox:
         self._state.peers.touch(peer)
         if message.message_type == MessageType.ACK:
             peer.messages_in += 1
+            self._state.counters.messages_in += 1
             self._receive_ack(peer, message, now)
             return
         numbered = Capability.RETRANSMIT in peer.capabilities
