@@ -103,3 +103,14 @@ def test_the_package_says_which_dependencies_it_has() -> None:
         "tomli",
         "uvloop",
     }
+
+
+def test_an_installed_package_has_all_its_files() -> None:
+    """A checkout and an editable install find them anyway: only users would miss one."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    package = ROOT / "p2ptui"
+    packed = {path for glob in settings["package-data"]["p2ptui"] for path in package.glob(glob)}
+    others = {
+        path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert others == packed
