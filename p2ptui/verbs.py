@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from p2ptui.errors import LocalError
+from p2ptui.wire.address import parse_address
 
 COMMON_PING_COUNT: Final = 4
 
@@ -110,6 +111,9 @@ VERBS: Final = {
     )
 }
 
+SELECTED: Final = "."
+"""Stands for the selected node where a text follows."""
+
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
 
@@ -169,14 +173,27 @@ def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
 
 
 def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Command:
-    peer: str | None = None
-    if verb.parameters[0].kind is Kind.PEER:
-        first, quoted_rest = _first_word(verb, rest)
-        if _names_a_peer(first, peer_names):
-            peer, rest = first, quoted_rest
-    if not rest:
+    if verb.parameters[0].kind is not Kind.PEER or rest[:1] in ("{", "["):
+        return _text_command(verb, None, rest)
+    first, after = _first_word(verb, rest)
+    if first == SELECTED:
+        return _text_command(verb, None, after)
+    if _names_a_peer(first, peer_names) or (after and _may_name_a_peer(first)):
+        return _text_command(verb, first, after)
+    if after:
+        # Never guessed: what was meant for one who has just left must not reach another.
+        near = nearest(first, peer_names)
+        hint = f"; did you mean {near}?" if near else ";"
+        raise UsageError(
+            f"{first!r} is no peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one"
+        )
+    return _text_command(verb, None, first)
+
+
+def _text_command(verb: Verb, peer: str | None, text: str) -> Command:
+    if not text:
         raise UsageError(f"what shall be sent? usage: {verb.usage}")
-    return Command(verb, peer, rest)
+    return Command(verb, peer, text)
 
 
 def _first_word(verb: Verb, text: str) -> tuple[str, str]:
@@ -195,6 +212,16 @@ def _names_a_peer(word: str, peer_names: Sequence[str]) -> bool:
         word == name or (len(word) >= 4 and _is_id(name) and name.startswith(word.lower()))
         for name in peer_names
     )
+
+
+def _may_name_a_peer(word: str) -> bool:
+    """Whether a word can only be meant as a node: the look-up then says whether there is one."""
+    try:
+        parse_address(word)
+    except ValueError:
+        digits = word.replace("-", "")
+        return len(digits) >= 4 and all(c in "0123456789abcdefABCDEF" for c in digits)
+    return True
 
 
 def _is_id(name: str) -> bool:

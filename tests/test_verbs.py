@@ -36,7 +36,12 @@ def test_the_grammar_is_the_one_that_was_promised():
         ("ping bob 7", "bob", "", 7),
         ("ping bob -n 7", "bob", "", 7),
         ('ping "two words" 2', "two words", "", 2),
-        ("send hello there", None, "hello there", 1),
+        ("send hello", None, "hello", 1),
+        ("send . hello there", None, "hello there", 1),
+        ('send "hello there"', None, "hello there", 1),
+        ('send {"a": 1}', None, '{"a": 1}', 1),
+        ("send 192.0.2.1:9 hello there", "192.0.2.1:9", "hello there", 1),
+        ("send deadbeef hello", "deadbeef", "hello", 1),
         ("send bob hello there", "bob", "hello there", 1),
         ('send "two words" hello', "two words", "hello", 1),
         ("send b0b0 hello", "b0b0", "hello", 1),
@@ -153,3 +158,17 @@ def test_a_key_map_is_checked_by_check_config(tmp_path, capsys):
     path.write_text('[ui]\ntheme = "textual-drak"\n')
     assert main(["-c", str(path), "--check-config"]) == 2
     assert "did you mean 'textual-dark'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["send bbo secret words", "send gone the password is x", "relay x y"]
+)
+def test_text_for_a_peer_that_is_not_there_reaches_nobody_else(line):
+    """Nobody need mistype: the peer may have left between the first key and the last."""
+    with pytest.raises(UsageError, match=r"is no peer.* \. TEXT sends to the selected one"):
+        parse_command(line, ["bob", BOB])
+
+
+def test_the_peer_that_was_meant_is_named():
+    with pytest.raises(UsageError, match=r"'bbo' is no peer; did you mean bob\?"):
+        parse_command("send bbo secret", ["bob", BOB])

@@ -175,14 +175,21 @@ class P2PApp(FeedApp):
     def run_line(self, line: str) -> None:
         """Carry out a command line."""
         try:
-            command = parse_command(line, list(self.roster.names()))
+            # Whoever pressed : too often means the same.
+            command = parse_command(line.lstrip(": "), list(self.roster.names()))
         except P2PError as error:
-            self.bar.answer(printable(str(error), 400), failed=True)
+            self._tell_failure(error)
             return
         if not command.verb.available:
             self.bar.answer(f"{command.verb.name} is not available yet", failed=True)
         else:
             self._carry_out(command)
+
+    def _tell_failure(self, error: P2PError) -> None:
+        # The line may be too short for it: the log has it whole.
+        text = printable(str(error), 400)
+        self.bar.answer(text, failed=True)
+        self.note(text, "warn")
 
     @work(group="commands")
     async def _carry_out(self, command: Command) -> None:
@@ -194,7 +201,7 @@ class P2PApp(FeedApp):
             else:
                 said = await self.screen_verbs.run(command)
         except P2PError as error:
-            self.bar.answer(printable(str(error), 400), failed=True)
+            self._tell_failure(error)
             return
         if worker.is_cancelled:
             return

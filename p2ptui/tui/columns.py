@@ -154,9 +154,9 @@ def _none() -> Text:
 COLUMNS: Final[tuple[Column, ...]] = (
     Column(" ", 1, 0, "status", lambda row: Text(*glyph_of(row.node))),
     Column("Name", 16, 0, "name", lambda row: Text(row.name)),
-    Column("Id", 8, 68, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
+    Column("Id", 8, 88, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
     Column("Address", 21, 46, "address", lambda row: Text(row.address)),
-    Column("Path", 10, 98, "path", lambda row: Text(path_of(row.node))),
+    Column("Path", 10, 64, "path", lambda row: Text(path_of(row.node))),
     Column("RTT ms", 7, 30, "rtt_ms", _rtt, right=True),
     Column(
         "Trend",
@@ -168,8 +168,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("Loss", 5, 75, "loss", _loss, right=True, descending=True),
     Column("In", 5, 60, "messages_in", _in, right=True, descending=True),
     Column("Out", 5, 60, "messages_out", _out, right=True, descending=True),
-    Column("Seen", 5, 82, "last_received", _seen, right=True),
-    Column("Trust", 7, 122, "proved", _trust, descending=True),
+    Column("Seen", 5, 92, "last_received", _seen, right=True),
+    Column("Trust", 7, 115, "proved", _trust, descending=True),
 )
 
 

@@ -92,7 +92,7 @@ class FeedApp(App[int]):
     @property
     def panes(self) -> tuple[Widget, ...]:
         """All four, from left to right and from top to bottom."""
-        return (self.peers, self.nat, self.messages, self.statistics)
+        return (self.peers, self.messages, self.nat, self.statistics)
 
     def begin(self) -> None:
         """Show what there is, and from now on what happens; once the panes are mounted."""

@@ -24,7 +24,8 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str]) -> Text:
         text.append(f"{verb.usage:<{_WIDTH}} ", "bold")
         text.append(f"{verb.summary}{_later(verb)}\n")
     text.append("\nPEER is an id, the beginning of one, a name or an address. Left out, it is\n")
-    text.append("the selected node. Tab completes, up and down go through what was typed.\n")
+    text.append("the selected node: send . TEXT where TEXT has several words.\n")
+    text.append("Tab completes, up and down go through what was typed.\n")
     _heading(text, "\nfilter EXPR: all of these that are given must hold")
     for expression, meaning in EXPLAINED:
         text.append(f"{expression:<{_WIDTH}} ", "bold")

@@ -18,7 +18,8 @@ from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
 from p2ptui.tui.settings import Settings, history_path, settings_path
 
-EXIT_TERMINATED: Final = 143
+EXIT_BY_SIGNAL: Final = 128
+"""The exit code that shells expect is this plus the signal's number."""
 
 
 def run_screen(config: Config) -> int:
@@ -28,7 +29,7 @@ def run_screen(config: Config) -> int:
         config: Every option.
 
     Returns:
-        The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM.
+        The exit code: 0 if the user left, 1 if it failed, 143 after SIGTERM, 129 after SIGHUP.
 
     Raises:
         ConfigError: A key, an action or a theme that there is not.
@@ -62,15 +63,24 @@ async def _run(config: Config) -> int:
         handler = _NoteHandler(app)
         logger = logging.getLogger("p2ptui")
         logger.addHandler(handler)
-        with contextlib.suppress(NotImplementedError):  # Windows has no such signal to handle
-            asyncio.get_running_loop().add_signal_handler(
-                signal.SIGTERM, app.exit, EXIT_TERMINATED, EXIT_TERMINATED, "p2ptui: terminated"
-            )
+        _handle_signals(app)
         try:
             await app.run_async()
         finally:
             logger.removeHandler(handler)
         return app.return_code or 0
+
+
+def _handle_signals(app: P2PApp) -> None:
+    """End politely when asked to, and when the terminal is gone."""
+    loop = asyncio.get_running_loop()
+    for name, said in (("SIGTERM", "terminated"), ("SIGHUP", "the terminal was closed")):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        code = EXIT_BY_SIGNAL + number
+        with contextlib.suppress(NotImplementedError):  # Windows has no signals to handle
+            loop.add_signal_handler(number, app.exit, code, code, f"p2ptui: {said}")
 
 
 class _NoteHandler(logging.Handler):
