@@ -156,8 +156,3 @@ class RecordLog:
         """The record with this number, if it is kept."""
         index = number - self.first_number
         return self._records[index] if 0 <= index < len(self._records) else None
-
-    def clear(self) -> None:
-        """Forget all; numbers go on."""
-        self._records.clear()
-        self._bytes = 0
