@@ -47,6 +47,10 @@ class MessageType:
     RELAY_DATA: Final = "RelayData"
     DISCOVERY_UPDATE: Final = "DiscoveryUpdate"
     """Extension: who joined and who left, for peers that announced `peer_updates`."""
+    STUN_PARTNER: Final = "StunPartner"
+    """Extension, for peers that announced `stun`, as the next two: its STUN ports."""
+    STUN_DELEGATION: Final = "StunDelegation"
+    STUN_DELEGATED: Final = "StunDelegated"
 
 
 class Capability:
@@ -63,6 +67,8 @@ class Capability:
     """Numbers what needs an Ack without holes, asks for gaps and serves such requests."""
     PEER_UPDATES: Final = "peer_updates"
     """Understands DiscoveryUpdate."""
+    STUN: Final = "stun"
+    """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
 
 
 OWN_CAPABILITIES: Final = (
@@ -292,3 +298,32 @@ class RetransmitPayload(Struct):
     """Asks for one message again."""
 
     sequence_number: SequenceNumber
+
+
+class StunPartnerPayload(Struct, omit_defaults=True):
+    """On which ports a STUN partner serves, at the address that it is seen at."""
+
+    primary: Port | None = None
+    alternate_port: Port | None = None
+
+
+class StunDelegationPayload(Struct, omit_defaults=True):
+    """A STUN reply that the partner is to send."""
+
+    transaction_id: Annotated[str, Meta(max_length=32)]
+    """Of the request, in hexadecimal digits."""
+    client: str
+    """Whence the request came."""
+    to_port: Port
+    """The port of the client that the reply goes to."""
+    place: str
+    """The partner's socket that it leaves by: `primary` or `alternate_port`."""
+    other_address: str | None = None
+    """What the reply says of the server's other address."""
+    fingerprint: bool = False
+
+
+class StunDelegatedPayload(Struct):
+    """The partner has sent it."""
+
+    transaction_id: Annotated[str, Meta(max_length=32)]

@@ -1,0 +1,313 @@
+"""A STUN server's answers (RFC 8489, 5780, 3489): a request's bytes -> what leaves, and whence.
+
+It answers Binding requests without asking who sends them. Whoever runs it has the sockets,
+limits the rate, and hands a `Delegation` to the partner node that can send from elsewhere.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec.structs import replace
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.stun import (
+    BINDING,
+    CLASSIC_ID_BYTES,
+    AttributeType,
+    Change,
+    MessageClass,
+    StunError,
+    StunMessage,
+    decode,
+    encode,
+)
+
+AMPLIFICATION_LIMIT: Final = 3
+"""What is optional or asked for (SOFTWARE, PADDING, an error) never makes a reply longer than
+this many times its request, in bytes of UDP payload."""
+
+MANDATORY_IPV4_BYTES: Final = 68
+"""The one way past `AMPLIFICATION_LIMIT`: RFC 5780, section 6.1, demands MAPPED-ADDRESS,
+XOR-MAPPED-ADDRESS, RESPONSE-ORIGIN and OTHER-ADDRESS in every success response: a header of 20
+bytes and four times 12. The shortest request has 20 bytes, so this is 3.4 times its payload,
+and 2.0 times it with the 28 bytes of IP and UDP headers that both carry."""
+
+MANDATORY_IPV6_BYTES: Final = 116
+"""Likewise: 20 and four times 24; 5.8 times the payload, 2.4 times with 48 bytes of headers."""
+
+FINGERPRINT_BYTES: Final = 8
+"""May come on top of the mandatory, where the request has one too (and so 28 bytes or more)."""
+
+MAX_UNKNOWN_LISTED: Final = 64
+"""Types listed in UNKNOWN-ATTRIBUTES: 128 bytes, so that an error is never cut into IP
+fragments."""
+
+_ATTRIBUTE_HEAD_BYTES: Final = 4
+_CHANGES: Final = (Change.PORT, Change.IP, Change.BOTH)
+_BAD_REQUEST: Final = (400, "Bad Request")
+_UNKNOWN_ATTRIBUTE: Final = (420, "Unknown Attribute")
+
+
+class Place(enum.Enum):
+    """A socket that requests come to and replies leave by (RFC 5780, section 3)."""
+
+    OWN = enum.auto()
+    """The node's own, which also carries its other traffic."""
+    PRIMARY = enum.auto()
+    ALTERNATE_PORT = enum.auto()
+    """The primary address, another port."""
+    ALTERNATE_ADDRESS = enum.auto()
+    """Another address, the primary port."""
+    ALTERNATE_BOTH = enum.auto()
+
+
+_CHANGED: Final[dict[tuple[Place, Change], tuple[Place, ...]]] = {
+    # Which places differ as asked, best first; RFC 5780, section 6.1, table 1. That the node's
+    # own port is the same at another address, nobody can promise: no change of IP alone.
+    (Place.OWN, Change.PORT): (Place.PRIMARY, Place.ALTERNATE_PORT),
+    (Place.OWN, Change.BOTH): (Place.ALTERNATE_BOTH, Place.ALTERNATE_ADDRESS),
+    (Place.PRIMARY, Change.PORT): (Place.ALTERNATE_PORT,),
+    (Place.PRIMARY, Change.IP): (Place.ALTERNATE_ADDRESS,),
+    (Place.PRIMARY, Change.BOTH): (Place.ALTERNATE_BOTH,),
+    (Place.ALTERNATE_PORT, Change.PORT): (Place.PRIMARY,),
+    (Place.ALTERNATE_PORT, Change.IP): (Place.ALTERNATE_BOTH,),
+    (Place.ALTERNATE_PORT, Change.BOTH): (Place.ALTERNATE_ADDRESS,),
+    (Place.ALTERNATE_ADDRESS, Change.PORT): (Place.ALTERNATE_BOTH,),
+    (Place.ALTERNATE_ADDRESS, Change.IP): (Place.PRIMARY,),
+    (Place.ALTERNATE_ADDRESS, Change.BOTH): (Place.ALTERNATE_PORT,),
+    (Place.ALTERNATE_BOTH, Change.PORT): (Place.ALTERNATE_ADDRESS,),
+    (Place.ALTERNATE_BOTH, Change.IP): (Place.ALTERNATE_PORT,),
+    (Place.ALTERNATE_BOTH, Change.BOTH): (Place.PRIMARY,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a server can do, at the moment."""
+
+    places: Mapping[Place, Address | None]
+    """The sockets that exist, each with the address that clients reach it by, or None where
+    that is not known (bound to the wildcard)."""
+    partner: Mapping[Place, Address | None] = field(default_factory=dict)
+    """The places that exist at a partner node, likewise; a place of one's own goes first."""
+    software: str = ""
+    """Sent as SOFTWARE where it fits `AMPLIFICATION_LIMIT`; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A datagram to send."""
+
+    data: bytes
+    to: Address
+    place: Place
+    """The socket that it leaves by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """A reply that only the partner can send: the arguments of its `partner_reply`."""
+
+    transaction_id: bytes
+    """12 bytes, or 16 for a request of RFC 3489."""
+    client: Address
+    """Whence the request came."""
+    to: Address
+    """Where the reply goes: the client's IP, and its port unless RESPONSE-PORT says another."""
+    place: Place
+    """The partner's socket that it leaves by."""
+    other_address: Address | None
+    """What the reply says of the other address, seen from where the request came in."""
+    fingerprint: bool
+
+
+class StunServer:
+    """Decides what a datagram is answered with; holds no state between two of them."""
+
+    __slots__ = ("abilities",)
+
+    def __init__(self, abilities: Abilities) -> None:
+        self.abilities = abilities
+        """May be exchanged at any time, as a partner comes or goes."""
+
+    def answer(self, data: bytes, source: Address, place: Place) -> Reply | Delegation | None:
+        """What a datagram is answered with.
+
+        Only Binding requests are: malformed bytes, another method, an indication and a
+        response are passed over (RFC 8489, section 6.3), and so is a request of RFC 3489 on the
+        node's own socket, where anything without a magic cookie may be something else.
+
+        A reply has at most `AMPLIFICATION_LIMIT` times the bytes of the request, or where that
+        is more `MANDATORY_IPV4_BYTES` (`MANDATORY_IPV6_BYTES`), and `FINGERPRINT_BYTES` if the
+        request has a fingerprint; a padded one has at most the request's own bytes. This holds
+        too for what a partner sends.
+
+        Args:
+            data: The datagram.
+            source: Whence it came, an IP address in text and a port.
+            place: The socket that it came to, one of `Abilities.places`.
+
+        Returns:
+            What to send, what to have sent by the partner, or None.
+        """
+        try:
+            request = decode(data)
+        except StunError:
+            return None
+        if (request.message_class, request.method) != (MessageClass.REQUEST, BINDING):
+            return None
+        if request.classic and place is Place.OWN:
+            return None
+        if request.unknown_required:
+            return _refusal(request, source, place, request.unknown_required)
+        port = request.response_port
+        # RFC 5780, section 6.1: the two together would send large replies to a third party.
+        if port == 0 or (port is not None and request.padding is not None):
+            return _refusal(request, source, place)
+        target = self._target(request, source, place)
+        if target is None:
+            return _refusal(request, source, place, (AttributeType.CHANGE_REQUEST,))
+        to = source if port is None else (source[0], port)
+        other_address = self._other_address(source, place)
+        if target is not place and target not in self.abilities.places:
+            return Delegation(
+                transaction_id=request.transaction_id,
+                client=source,
+                to=to,
+                place=target,
+                other_address=other_address,
+                fingerprint=request.fingerprint,
+            )
+        response = _success(
+            request.transaction_id,
+            source,
+            origin=_same_family(self.abilities.places[target], source),
+            other_address=other_address,
+            fingerprint=request.fingerprint,
+        )
+        return Reply(self._complete(response, request, len(data)), to, target)
+
+    def _target(self, request: StunMessage, source: Address, place: Place) -> Place | None:
+        """The place that a reply leaves by, or None where nobody can change what is asked."""
+        change = request.change_request
+        if change is None:
+            return place
+        if change is Change.NOTHING:
+            # RFC 5780, section 6.1: without an alternate the attribute itself is refused. RFC
+            # 3489, section 8.1, answers; its clients send the flags in every request.
+            alternate = any(self._changed(place, other, source) for other in _CHANGES)
+            return place if request.classic or alternate else None
+        target = self._changed(place, change, source)
+        if target in self.abilities.places or request.padding is None:
+            return target
+        return None  # a partner has not seen the request, and would not know what it may send
+
+    def _changed(self, place: Place, change: Change, source: Address) -> Place | None:
+        for known in (self.abilities.places, self.abilities.partner):
+            for target in _CHANGED.get((place, change), ()):
+                if target in known and _can_reach(known[target], source):
+                    return target
+        return None
+
+    def _other_address(self, source: Address, place: Place) -> Address | None:
+        target = self._changed(place, Change.BOTH, source)
+        if target is None:
+            return None
+        places, partner = self.abilities.places, self.abilities.partner
+        return places[target] if target in places else partner[target]
+
+    def _complete(self, response: StunMessage, request: StunMessage, request_bytes: int) -> bytes:
+        """The bytes of a success response, with what is optional where there is room for it."""
+        data = encode(response)
+        software = self.abilities.software
+        size = _ATTRIBUTE_HEAD_BYTES + (len(software.encode()) + 3 & ~3)
+        fits = len(data) + size <= AMPLIFICATION_LIMIT * request_bytes
+        # RFC 3489 knows no value whose size is not a multiple of four.
+        if software and fits and not response.classic:
+            response = replace(response, software=software)
+            data = encode(response)
+        if request.padding is not None:
+            room = (request_bytes - len(data) - _ATTRIBUTE_HEAD_BYTES) & ~3
+            if room >= 0:
+                data = encode(replace(response, padding=min(request.padding, room)))
+        return data
+
+
+def partner_reply(
+    transaction_id: bytes,
+    client: Address,
+    *,
+    origin: Address | None,
+    other_address: Address | None,
+    fingerprint: bool,
+) -> bytes:
+    """The response that a partner sends for the node that got the request.
+
+    Args:
+        transaction_id: 12 bytes, or 16 for a request of RFC 3489.
+        client: Whence the request came.
+        origin: The partner's address that the response is sent from, None where it is not
+            known.
+        other_address: As the `Delegation` has it.
+        fingerprint: Likewise.
+
+    Returns:
+        At most `MANDATORY_IPV4_BYTES` or `MANDATORY_IPV6_BYTES`, and `FINGERPRINT_BYTES`.
+
+    Raises:
+        StunError: The transaction id or an address is none; they come from another node.
+    """
+    response = _success(
+        transaction_id,
+        client,
+        origin=_same_family(origin, client),
+        other_address=_same_family(other_address, client),
+        fingerprint=fingerprint,
+    )
+    return encode(response)
+
+
+def _success(
+    transaction_id: bytes,
+    client: Address,
+    *,
+    origin: Address | None,
+    other_address: Address | None,
+    fingerprint: bool,
+) -> StunMessage:
+    return StunMessage(
+        message_class=MessageClass.SUCCESS,
+        transaction_id=transaction_id,
+        mapped=client,
+        xor_mapped=None if len(transaction_id) == CLASSIC_ID_BYTES else client,
+        response_origin=origin,
+        other_address=other_address,
+        fingerprint=fingerprint,
+    )
+
+
+def _refusal(
+    request: StunMessage, source: Address, place: Place, unknown: tuple[int, ...] = ()
+) -> Reply:
+    response = StunMessage(
+        message_class=MessageClass.ERROR,
+        transaction_id=request.transaction_id,
+        error=_UNKNOWN_ATTRIBUTE if unknown else _BAD_REQUEST,
+        unknown=unknown[:MAX_UNKNOWN_LISTED],
+        fingerprint=request.fingerprint,
+    )
+    return Reply(encode(response), source, place)
+
+
+def _can_reach(place: Address | None, client: Address) -> bool:
+    return place is None or _family(place) == _family(client)
+
+
+def _same_family(address: Address | None, client: Address) -> Address | None:
+    return address if address and _family(address) == _family(client) else None
+
+
+def _family(address: Address) -> int:
+    return 6 if ":" in address[0] else 4
