@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -21,9 +22,11 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
     RelayDataReceived,
+    StunServed,
 )
 from p2ptui.errors import P2PError
 from p2ptui.io.loop import run
+from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats
 from p2ptui.text import printable
@@ -35,9 +38,6 @@ PEER_LINES_PER_SECOND: Final = 20
 """Lines about peers that come and go: a flood of handshakes must not become one of the log."""
 
 _SHORT_ID: Final = 8
-
-_EXIT_BY_SIGNAL: Final = 128
-"""A second signal ends the process at once, with the exit code that shells expect."""
 
 
 def run_headless(config: Config) -> int:
@@ -62,7 +62,7 @@ def run_headless(config: Config) -> int:
 
 async def _serve(config: Config) -> int:
     stopping = asyncio.Event()
-    _handle_signals(stopping)
+    _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)
     if missing := unavailable_options(config):
@@ -84,6 +84,7 @@ async def _serve(config: Config) -> int:
                 node.wait_failed(),
                 _log_events(node),
                 _log_stats(node, config.server.stats_interval),
+                _log_nat(node, config),
             )
         ]
         done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -111,20 +112,14 @@ async def _require_success(node: Node, ended: Iterable["asyncio.Task[Any]"]) -> 
         ) from error
 
 
-def _handle_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
+def _stop_when_asked(stopping: asyncio.Event) -> None:
+    def stop(number: signal.Signals) -> None:
         if stopping.is_set():
-            os._exit(_EXIT_BY_SIGNAL + number)
-        log.info("%s: saying goodbye; once more ends at once", signal.Signals(number).name)
+            os._exit(EXIT_BY_SIGNAL + number)
+        log.info("%s: saying goodbye; once more ends at once", number.name)
         stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop, number)
-        except NotImplementedError:  # Windows: its loops know no signals
-            signal.signal(number, lambda n, _frame: loop.call_soon_threadsafe(stop, n))
+    handle_signals(stop, "SIGINT", "SIGTERM")
 
 
 async def _log_stats(node: Node, interval_s: float) -> None:
@@ -133,6 +128,18 @@ async def _log_stats(node: Node, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
         log.info("%s", stats_line(node.stats()))
+
+
+async def _log_nat(node: Node, config: Config) -> None:
+    """Say once what the NAT is like, for a node that others elsewhere could reach."""
+    if config.nat_detection.enable and not ipaddress.ip_address(node.address[0]).is_loopback:
+        try:
+            report = await node.diagnose_nat()
+        except P2PError as error:
+            log.warning("the NAT is not known: %s", error)
+        else:
+            log.info("NAT: %s; %s", report.nat_type.value, report.meaning)
+    await asyncio.get_running_loop().create_future()
 
 
 def stats_line(stats: Stats) -> str:
@@ -202,6 +209,9 @@ def _log_event(event: Event) -> None:
             log.debug("%d nodes listed, %d left", len(event.joined), len(event.left))
         case MessageTraced():
             _log_message(event)
+        case StunServed():
+            where = format_address(event.source)
+            log.info("STUN request from %s at %s: %s", where, event.place, event.outcome)
         case EventsDropped():
             log.warning("%d events were not logged: there were too many", event.count)
         case _:

@@ -558,7 +558,6 @@ def test_options_without_a_feature_are_named_when_they_are_set() -> None:
     )
     assert unavailable_options(config) == [
         "traffic_forwarding.buffer_size",
-        "stun_server.enable",
         "ice.max_candidates",
     ]
     assert unavailable_options(Config(ice=IceOptions(stun_timeout=1))) == ["ice.stun_timeout"]
@@ -586,8 +585,14 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
     if option.type == dict[str, str]:
         text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         return st.dictionaries(text, text, max_size=3)
-    if option.name in ("address", "node_id"):
-        return address if option.name == "address" else st.uuids().map(str)
+    formed = {
+        "address": address,
+        "partner": address,
+        "alternate_address": st.ip_addresses().map(str),
+        "node_id": st.uuids().map(str),
+    }
+    if option.name in formed:
+        return formed[option.name]
     return st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
 
 

@@ -110,6 +110,7 @@ def serve(monkeypatch, caplog, story, **options):
     async def program():
         async with Town() as town:
             monkeypatch.setattr(headless, "Node", town.make_from)
+            options.setdefault("nat_detection", {"enable": False})
             config = Config().with_options(
                 address="10.0.0.100:8080", name="server", enable_discovery=False, **options
             )

@@ -24,6 +24,8 @@ class Counters:
     """Data handed to this node's user."""
     forwarded: int = 0
     relayed: int = 0
+    stun_replies: int = 0
+    """Answers to STUN requests, those sent for a partner among them."""
     drops: Counter[str] = field(default_factory=Counter)
     """What was not processed or not sent, by cause."""
 

@@ -19,6 +19,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.discovery import Discovery
 from p2ptui.core.endtoend import EndToEnd
 from p2ptui.core.events import Direction, Event, PeerStatus, SendResult, SendStatus
+from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.inbox import Inbox, Services
 from p2ptui.core.lifecycle import Lifecycle
@@ -33,8 +34,10 @@ from p2ptui.core.responder import Responder
 from p2ptui.core.routing import Routing
 from p2ptui.core.state import NodeState
 from p2ptui.core.strangers import Strangers
+from p2ptui.core.stun import StunService
 from p2ptui.core.takeover import Takeover
 from p2ptui.errors import LocalError
+from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope, encode_payload
 from p2ptui.wire.frames import FRAME_START
@@ -90,6 +93,10 @@ class Endpoint:
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)
         """Local discovery; `start` it once the networks are known."""
+        self.stun = StunService(state, delivery, lifecycle, self._admission)
+        """STUN on this socket and others; closed until it is opened."""
+        self.probes = FilterProbes(state, delivery)
+        """Probes by peers, for those who want to know what their NAT lets in."""
         data = DataService(state, delivery, self._routing, self._pager)
         services = Services(
             self._handshake,
@@ -98,6 +105,8 @@ class Endpoint:
             self._queries,
             self._rendezvous,
             self._relay,
+            self.stun,
+            self.probes,
             data,
         )
         self._inbox = Inbox(state, delivery, services)
@@ -150,6 +159,8 @@ class Endpoint:
             "lists": len(self._pager),
             "queries": len(self._queries),
             "relays": len(self._relay),
+            "filter_probes": len(self.probes),
+            "stun_in_work": len(self.stun),
             "reassembly_bytes": self._state.reassembly_bytes,
         }
 
@@ -182,7 +193,8 @@ class Endpoint:
             else:
                 counters.drop("unauthenticated")
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            counters.drop("stun_disabled")
+            if not self.probes.notice(data, address, now):
+                self.stun.receive(data, address, Place.OWN, now)
         else:
             counters.drop("junk")
 

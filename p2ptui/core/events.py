@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from p2ptui.errors import P2PError
+from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, PeerInfo, RouteEntry
 
@@ -96,7 +97,17 @@ class NodeList:
     """False when pages were missing at the end of the time given."""
 
 
-Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | P2PError
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What a server says of a probe by one of its peers."""
+
+    has_helper: bool
+    """Whether there is a peer that can send one."""
+    sent: int
+    """How many it has sent."""
+
+
+Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +198,25 @@ class ErrorReceived:
     code: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StunReplyDue:
+    """A STUN reply is to leave by one of the STUN sockets; only the node's machinery sees this."""
+
+    place: Place
+    data: bytes
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
+class StunServed:
+    """A STUN request was answered; only emitted with `verbose_logging` of `[stun_server]`."""
+
+    source: Address
+    place: str
+    """The socket that it came to."""
+    outcome: str
+
+
 class Direction(enum.Enum):
     """Which way a message went."""
 
@@ -222,6 +252,8 @@ Event: TypeAlias = (
     | RoutesReceived
     | RelayDataReceived
     | ErrorReceived
+    | StunReplyDue
+    | StunServed
     | MessageTraced
     | EventsDropped
 )

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
+from p2ptui.config import Config
 from p2ptui.core.peers import Dialect
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     OWN_CAPABILITIES,
+    Capability,
     Envelope,
     NodeInfo,
     ReceivedNodeInfo,
@@ -44,8 +46,18 @@ def short_id(node_id: str) -> str:
     return node_id[:_SHORT_ID]
 
 
+def own_capabilities(config: Config) -> tuple[str, ...]:
+    """What this node announces, by what it is configured to serve."""
+    return (*OWN_CAPABILITIES, Capability.STUN) if config.stun_server.enable else OWN_CAPABILITIES
+
+
 def own_node_info(
-    node_id: str, name: str, version: str, listen_addr: str, network_id: str
+    node_id: str,
+    name: str,
+    version: str,
+    listen_addr: str,
+    network_id: str,
+    capabilities: tuple[str, ...] = OWN_CAPABILITIES,
 ) -> NodeInfo:
     """What this node says of itself."""
     return NodeInfo(
@@ -54,7 +66,7 @@ def own_node_info(
         name=name or f"p2ptui-{short_id(node_id)}",
         version=version,
         listen_addr=listen_addr,
-        capabilities=OWN_CAPABILITIES,
+        capabilities=capabilities,
         metadata={},
         network_id=network_id,
     )

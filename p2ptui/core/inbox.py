@@ -9,6 +9,7 @@ from p2ptui.core.data import DataService, read_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.discovery import Discovery
 from p2ptui.core.events import Direction, ErrorReceived
+from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.liveness import Liveness
 from p2ptui.core.peers import Peer, Suspicion
@@ -16,6 +17,7 @@ from p2ptui.core.queries import Queries
 from p2ptui.core.relay import Relay
 from p2ptui.core.rendezvous import Rendezvous
 from p2ptui.core.state import NodeState
+from p2ptui.core.stun import StunService
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
 from p2ptui.wire.frames import Fragment, decode_frame, encode_fragment_ack
 from p2ptui.wire.message import (
@@ -28,12 +30,19 @@ from p2ptui.wire.message import (
     ErrorPayload,
     ListNodesPayload,
     MessageType,
+    NatProbePayload,
+    NatProbeReportPayload,
+    NatProbeRequestPayload,
+    NatProbeSentPayload,
     P2PConnectPayload,
     PeerInfo,
     RelayDataPayload,
     RelayRequestPayload,
     RelayResponsePayload,
     RetransmitPayload,
+    StunDelegatedPayload,
+    StunDelegationPayload,
+    StunPartnerPayload,
 )
 
 Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
@@ -66,6 +75,8 @@ class Services(NamedTuple):
     queries: Queries
     rendezvous: Rendezvous
     relay: Relay
+    stun: StunService
+    probes: FilterProbes
     data: DataService
 
 
@@ -122,6 +133,29 @@ class Inbox:
             ),
             kind.RELAY_DATA: _Entry(
                 _as(RelayDataPayload), lambda p, _m, c, n: s.relay.handle_data(p, c, n)
+            ),
+            kind.STUN_PARTNER: _Entry(
+                _as(StunPartnerPayload), lambda p, _m, c, n: s.stun.handle_partner(p, c, n)
+            ),
+            kind.STUN_DELEGATION: _Entry(
+                _as(StunDelegationPayload), lambda p, _m, c, n: s.stun.handle_delegation(p, c, n)
+            ),
+            kind.STUN_DELEGATED: _Entry(
+                _as(StunDelegatedPayload), lambda p, _m, c, n: s.stun.handle_delegated(p, c, n)
+            ),
+            kind.NAT_PROBE_REQUEST: _Entry(
+                _as(NatProbeRequestPayload),
+                lambda p, _m, c, n: s.probes.handle_request(p, c, n),
+                is_request=True,
+            ),
+            kind.NAT_PROBE_REPORT: _Entry(
+                _as(NatProbeReportPayload), lambda p, _m, c, n: s.probes.handle_report(p, c, n)
+            ),
+            kind.NAT_PROBE: _Entry(
+                _as(NatProbePayload), lambda p, _m, c, n: s.probes.handle_probe(p, c, n)
+            ),
+            kind.NAT_PROBE_SENT: _Entry(
+                _as(NatProbeSentPayload), lambda p, _m, c, n: s.probes.handle_sent(p, c, n)
             ),
             kind.HANDSHAKE_RESPONSE: _Entry(
                 _as_is, lambda p, m, _c, _n: s.handshake.handle_late_response(p, m)

@@ -38,6 +38,7 @@ def bind_udp(
     address: Address,
     *,
     broadcast: bool = True,
+    unfragmented: bool = False,
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
     send_buffer_bytes: int = SEND_BUFFER_BYTES,
 ) -> socket.socket:
@@ -62,6 +63,8 @@ def bind_udp(
         _ask(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, int(broadcast))
         _ask(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         _ask(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        if unfragmented:
+            _forbid_fragments(sock, family)
         if host == "::":
             _ask(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         if sys.platform == "win32":
@@ -82,6 +85,25 @@ def bind_error(address: Address, error: OSError) -> BindError:
         ((error.strerror or str(error)).lower(), "choose another address with --address"),
     )
     return BindError(f"cannot bind {format_address(address)}: {said}; {advice}")
+
+
+def _forbid_fragments(sock: socket.socket, family: socket.AddressFamily) -> None:
+    """Let what does not fit the way be lost rather than cut: to find out what fits.
+
+    Python names none of these options; the numbers are those of each system's headers.
+    """
+    v6 = family == socket.AF_INET6
+    if sys.platform == "linux":
+        # IP_MTU_DISCOVER (10) and IPV6_MTU_DISCOVER (23) = IP_PMTUDISC_PROBE (3): what an
+        # earlier probe learnt of the way does not stop the next one.
+        level, option, value = (socket.IPPROTO_IPV6, 23, 3) if v6 else (socket.IPPROTO_IP, 10, 3)
+    elif sys.platform == "win32":
+        # IP_DONTFRAGMENT and IPV6_DONTFRAG are both 14 there.
+        level, option, value = (socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP), 14, 1
+    else:
+        # IP_DONTFRAG is 28 on macOS, IPV6_DONTFRAG 62.
+        level, option, value = (socket.IPPROTO_IPV6, 62, 1) if v6 else (socket.IPPROTO_IP, 28, 1)
+    _ask(sock, level, option, value)
 
 
 def _ask(sock: socket.socket, level: int, option: int, value: int) -> None:

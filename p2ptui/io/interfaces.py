@@ -40,6 +40,21 @@ def broadcast_addresses() -> list[str]:
     ]
 
 
+def source_host(destination: str, port: int) -> str | None:
+    """The address of this machine from which it reaches a literal IP; None without a way there.
+
+    Nothing is sent: a connected UDP socket only looks its route up.
+    """
+    family = socket.AF_INET6 if ":" in destination else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((destination, port))
+            host: str = sock.getsockname()[0]
+            return host
+    except OSError:
+        return None
+
+
 def interface_name(index: int) -> str:
     """What this machine writes after `%` for an interface: its name, or its index in text."""
     if sys.platform == "win32":

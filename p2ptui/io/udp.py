@@ -294,6 +294,7 @@ async def open_udp(
     address: Address,
     *,
     broadcast: bool = True,
+    unfragmented: bool = False,
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
     send_buffer_bytes: int = SEND_BUFFER_BYTES,
 ) -> UdpSocket:
@@ -304,6 +305,7 @@ async def open_udp(
             interface, `::` every interface of both families, `localhost` 127.0.0.1;
             port 0 takes a free one.
         broadcast: Whether it may send to broadcast addresses.
+        unfragmented: Whether what does not fit the way in one piece is lost instead of cut.
         receive_buffer_bytes: Asked of the kernel, which may give less.
         send_buffer_bytes: Asked of the kernel, which may give less.
 
@@ -314,6 +316,7 @@ async def open_udp(
         bind_udp(
             address,
             broadcast=broadcast,
+            unfragmented=unfragmented,
             receive_buffer_bytes=receive_buffer_bytes,
             send_buffer_bytes=send_buffer_bytes,
         )

@@ -1,31 +1,34 @@
 """The node: server and client in one event loop, behind one async API."""
 
 import asyncio
-import random
-import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+import ipaddress
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from p2ptui.config import Config
-from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import NodeList, PingResult, SendResult
+from p2ptui.core.events import NodeList, PingResult, ProbeReport, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import LocalError, PeerGoneError, UnknownPeerError
-from p2ptui.io.udp import open_udp
+from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
+from p2ptui.io.udp import DatagramSocket, open_udp
+from p2ptui.nat.behavior import Change, FilterTest, Reply
+from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
+from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
-from p2ptui.node.metrics import Stats, snapshot
-from p2ptui.node.roster import Roster
-from p2ptui.node.runtime import OpenSocket, Runtime
-from p2ptui.node.subscription import Subscription
+from p2ptui.node.nat_tests import Ground, probe_by_peer
+from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView, view
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import NodeInfo, RouteEntry
+from p2ptui.wire.message import Capability
+
+PROBE_ANSWER_S: Final = 0.3
+"""A server's answer to a question about probes; lost ones are asked for again."""
+
+log = logging.getLogger("p2ptui.nat")
 
 
-class Node:
+class Node(RunningNode):
     """A node; use it as `async with Node(config) as node`.
 
     All methods belong to the event loop in which it was started. Times are
@@ -38,157 +41,6 @@ class Node:
         rng: Where ids and jitter come from; must be unpredictable but in tests.
         wall: Unix time, seconds.
     """
-
-    def __init__(
-        self,
-        config: Config | None = None,
-        *,
-        open_socket: OpenSocket = open_udp,
-        clock: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._config = config or Config()
-        self._open_socket = open_socket
-        self._clock = clock
-        self._rng = rng or random.SystemRandom()
-        self._wall = wall
-        self._started: Runtime | None = None
-        self._starting = False
-
-    async def start(self) -> None:
-        """Bind the address, and begin to serve, to look for neighbours and to join servers.
-
-        Raises:
-            BindError: The listening address cannot be taken.
-            LocalError: It cannot be resolved, or the node runs already.
-        """
-        if self._started is not None or self._starting:
-            raise LocalError("the node was started already; make another one")
-        self._starting = True
-        try:
-            self._started = await Runtime.start(
-                self._config, self._open_socket, self._clock, self._rng, self._wall
-            )
-        finally:
-            self._starting = False
-
-    async def close(self, reason: str = "shutting down") -> None:
-        """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
-        if self._started is not None:
-            await self._started.close(reason)
-
-    async def __aenter__(self) -> "Node":
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    @property
-    def _runtime(self) -> Runtime:
-        if self._started is None:
-            raise LocalError("the node is not running; start it first")
-        self._started.require_running()
-        return self._started
-
-    @property
-    def _endpoint(self) -> Endpoint:
-        return self._runtime.endpoint
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the node's own machinery broke; it can only be closed then."""
-        return self._started is not None and self._started.failure is not None
-
-    async def wait_failed(self) -> None:
-        """Return never, unless the node's own machinery fails: then raise what failed.
-
-        Raises:
-            LocalError: The node is not running, or was closed meanwhile.
-            Exception: What failed; the node can only be closed then.
-        """
-        if self._started is None:
-            raise LocalError("the node is not running; start it first")
-        await self._started.wait_ended()
-
-    # What there is.
-
-    @property
-    def id(self) -> str:
-        """This node's id."""
-        return self._endpoint.identity.id
-
-    @property
-    def info(self) -> NodeInfo:
-        """Who this node says it is."""
-        return self._endpoint.identity
-
-    @property
-    def address(self) -> Address:
-        """Where its socket is bound."""
-        return self._runtime.socket.local_address
-
-    @property
-    def peers(self) -> list[PeerView]:
-        """All peers, the one heard of longest ago first."""
-        now = self._clock()
-        return [view(peer, now) for peer in self._endpoint.peers]
-
-    @property
-    def roster(self) -> Roster:
-        """Peers, and the nodes behind them, for a table that shows a few of many."""
-        return Roster(self._endpoint, self._clock)
-
-    @property
-    def routes(self) -> list[RouteEntry]:
-        """To whom there is a way, through whom, and how far it is (hops)."""
-        return self._endpoint.routes(self._clock())
-
-    def peer(self, peer: PeerRef) -> PeerView:
-        """One peer.
-
-        Raises:
-            UnknownPeerError: There is none, or the name fits several.
-        """
-        return view(find_peer(self._endpoint, peer), self._clock())
-
-    def stats(self) -> Stats:
-        """Totals since the start, and how full the node is."""
-        runtime = self._runtime
-        return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
-
-    def events(self, limit: int | None = None) -> Subscription:
-        """What happens from now on, as an async iterator of `p2ptui.core.events`.
-
-        Args:
-            limit: Events that may wait for the reader (`event_queue_size` without it); beyond
-                that they are dropped, and an EventsDropped says how many.
-
-        Raises:
-            LocalError: The limit is below 1.
-        """
-        if limit is None:
-            limit = self._config.server.event_queue_size
-        if limit < 1:
-            raise LocalError(f"limit = {limit}: at least one event must have room")
-        return self._runtime.subscribe(limit)
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; also one that has ended, with the node or before."""
-        if self._started is not None:
-            self._started.unsubscribe(subscription)
-
-    def trace(self, *, enabled: bool) -> None:
-        """Whether every message that comes and goes is told as a MessageTraced event."""
-        self._endpoint.set_tracing(enabled=enabled)
-
-    # What it does.
 
     async def connect(self, target: str | Address, timeout_s: float | None = None) -> PeerView:
         """Shake hands with the node at an address, or with a node that a joined server knows.
@@ -213,9 +65,9 @@ class Node:
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
                 return view(known, self._clock())
-            result = await self._runtime.connect_by_id(node_id, timeout_s)
+            result = await self._runtime.connector.connect_by_id(node_id, timeout_s)
         else:
-            result = await self._runtime.connect(read_address(target), timeout_s)
+            result = await self._runtime.connector.connect(read_address(target), timeout_s)
         try:
             return self.peer(result.address)
         except UnknownPeerError:
@@ -382,3 +234,92 @@ class Node:
         for peer in peers:
             self._endpoint.discover(peer, self._runtime.now)
         self._runtime.flush()
+
+    # What it finds out.
+
+    async def diagnose_nat(
+        self,
+        servers: Sequence[str] | None = None,
+        *,
+        lifetime: bool = False,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> NatReport:
+        """Find out what the NAT in front of this machine does (RFC 5780), in about two seconds.
+
+        Args:
+            servers: STUN servers, `host:port` each; without them the joined nodes that serve
+                STUN, and those of `[nat_detection]`.
+            lifetime: Also measure how long a mapping lives, which takes that long.
+            on_progress: Told in words what is being done.
+
+        Raises:
+            LocalError: No server is known, or one is no address.
+            PeerTimeoutError: It took longer than `detection_timeout_ms`.
+        """
+        options = self._config.nat_detection
+        if servers is None:
+            servers = [*self._joined_stun_servers(), *options.stun_servers]
+
+        def note(text: str) -> None:
+            log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
+            if on_progress is not None:
+                on_progress(text)
+
+        self._runtime.require_running()
+        diagnosis = Diagnosis(
+            self._open_probe,
+            self._rng,
+            host=self._probe_host(),
+            sends=options.retry_count + 1,
+            on_progress=note,
+            probe_by_peer=self._probe_by_peer if self._probe_server() else None,
+        )
+        limit_s = options.detection_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(None if lifetime else limit_s):
+                return await diagnosis.run(servers, lifetime=lifetime)
+        except TimeoutError:
+            raise PeerTimeoutError(
+                f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
+            ) from None
+
+    def _probe_server(self) -> Peer | None:
+        """A joined server whose peers can be asked for probes."""
+        for peer in self._endpoint.peers.recent():
+            is_server = peer.initiated and peer.is_authenticated
+            if is_server and Capability.NAT_PROBE in peer.capabilities:
+                return peer
+        return None
+
+    async def _probe_by_peer(self, ground: Ground) -> FilterTest:
+        server = self._probe_server()
+        if server is None:
+            return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
+
+        async def ask(tag: bytes) -> ProbeReport:
+            now = self._runtime.now
+            token = self._endpoint.probes.request(server, tag, now, PROBE_ANSWER_S)
+            report: ProbeReport = await self._runtime.call(token)
+            return report
+
+        return await probe_by_peer(ground, server.address, ask)
+
+    def _joined_stun_servers(self) -> list[str]:
+        return [
+            format_address(peer.address)
+            for peer in self._endpoint.peers
+            if peer.initiated and peer.is_authenticated and Capability.STUN in peer.capabilities
+        ]
+
+    async def _open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
+        if self._open_socket is open_udp:
+            return await open_udp(address, broadcast=False, unfragmented=unfragmented)
+        return await self._open_socket(address)
+
+    def _probe_host(self) -> str | None:
+        """Where the sockets of a diagnosis are bound; None: wherever the way to a server begins.
+
+        A node that listens on this machine alone may still want to know what is around it.
+        """
+        ip = ipaddress.ip_address(self.address[0].partition("%")[0])
+        return None if ip.is_unspecified or ip.is_loopback else self.address[0]

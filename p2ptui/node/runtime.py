@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,20 +13,21 @@ from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
-    ConnectResult,
     Event,
     PeerStatus,
     PeerStatusChanged,
+    StunReplyDue,
 )
-from p2ptui.core.identity import canonical_id, own_node_info
-from p2ptui.core.peers import Peer
-from p2ptui.errors import LocalError, P2PError, PeerTimeoutError
+from p2ptui.core.identity import canonical_id, own_capabilities, own_node_info
+from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
-from p2ptui.io.interfaces import broadcast_addresses, local_networks
 from p2ptui.io.resolve import resolve
+from p2ptui.io.stun_sockets import StunSockets
 from p2ptui.io.udp import DatagramSocket
-from p2ptui.node.arguments import single_host
+from p2ptui.nat.stun_server import Place
+from p2ptui.node.connector import Connector
 from p2ptui.node.joiner import keep_joined
+from p2ptui.node.networks import watch_networks
 from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address, parse_address
@@ -42,14 +42,7 @@ CLOSE_FLUSH_S: Final = 0.5
 CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
 
-SHORTEST_ATTEMPT_S: Final = 0.1
-"""What a handshake gets after a look-up that took all the time."""
-
-NETWORKS_REFRESH_S: Final = 30.0
-"""A machine's networks are looked up this often: cables and radios come and go."""
-
-_LOOPBACK: Final = ("127.0.0.1",)
-_LOOPBACK_V6: Final = ("::1",)
+RESOLVE_PARTNER_S: Final = 5.0
 
 
 class Runtime:
@@ -82,15 +75,21 @@ class Runtime:
             uuid.UUID(int=rng.getrandbits(128), version=4)
         )
         listening = format_address(sock.local_address)
-        identity = own_node_info(node_id, server.name, VERSION, listening, server.network_id)
+        identity = own_node_info(
+            node_id, server.name, VERSION, listening, server.network_id, own_capabilities(config)
+        )
         self.endpoint = Endpoint(config, identity, rng, wall() - self.started_at)
         self._driver = Driver(
             self.endpoint, sock, self._handle_event, clock, wall, on_failure=self._fail
+        )
+        self.connector = Connector(
+            self.endpoint, self.call, clock, sock.local_address[0], self.require_running
         )
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._subscriptions: list[Subscription] = []
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._stun_sockets: StunSockets | None = None
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -114,11 +113,21 @@ class Runtime:
         listen = await resolve(parse_address(config.server.address))
         runtime = cls(config, await open_socket(listen), clock, rng, wall)
         runtime._begin(runtime._driver.run(), "pump")
-        runtime._begin(runtime._watch_networks(), "networks")
-        for text in config.server.join:
+        searching = config.server.enable_discovery
+        work = watch_networks(
+            runtime.endpoint.neighbours,
+            runtime.socket.local_address,
+            clock,
+            runtime.flush,
+            searching=searching,
+        )
+        runtime._begin(work, "networks")
+        if config.stun_server.enable:
+            await runtime._serve_stun(open_socket)
+        for text in runtime._to_join():
             work = keep_joined(
                 parse_address(text),
-                runtime.connect,
+                runtime.connector.connect,
                 runtime.wait_until_left,
                 clock,
                 rng,
@@ -131,6 +140,32 @@ class Runtime:
     def now(self) -> float:
         """The time on the endpoint's clock, seconds."""
         return self._clock()
+
+    def _to_join(self) -> list[str]:
+        """The servers to keep connected to; a STUN partner is one of them."""
+        stun = self._config.stun_server
+        partner = [stun.partner] if stun.enable and stun.partner else []
+        return list(dict.fromkeys([*self._config.server.join, *partner]))
+
+    async def _serve_stun(self, open_socket: OpenSocket) -> None:
+        options = self._config.stun_server
+        sockets = await StunSockets.open(options, open_socket)
+        self._stun_sockets = sockets
+        partner: Address | None = None
+        if options.partner:
+            try:
+                partner = await self.connector.resolve(
+                    parse_address(options.partner), RESOLVE_PARTNER_S
+                )
+            except LocalError as error:
+                log.warning("the STUN partner %s is not used: %s", options.partner, error)
+        places = {Place.OWN: self.socket.local_address, **sockets.places}
+        self.endpoint.stun.open(places, partner)
+        self._begin(sockets.run(self._receive_stun), "stun")
+
+    def _receive_stun(self, data: bytes, source: Address, place: Place) -> None:
+        self.endpoint.stun.receive(data, source, place, self.now)
+        self._driver.flush()
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         # Every task is owned here: cancelled by `close`, its exception told by `failure`.
@@ -215,6 +250,8 @@ class Runtime:
             task.cancel()
         self._driver.close()
         self.socket.close()
+        if self._stun_sockets is not None:
+            self._stun_sockets.close()
 
     def _end_waiting(self, reason: str, error: BaseException) -> None:
         if not self._ended.done():
@@ -269,6 +306,10 @@ class Runtime:
                 else:
                     future.set_result(event.outcome)
             return
+        if isinstance(event, StunReplyDue):
+            if self._stun_sockets is not None:
+                self._stun_sockets.send(event.place, event.data, event.to)
+            return
         if isinstance(event, PeerStatusChanged):
             self._note_status(event)
         for subscription in self._subscriptions:
@@ -286,66 +327,7 @@ class Runtime:
         with contextlib.suppress(ValueError):
             self._subscriptions.remove(subscription)
 
-    # Connecting.
-
-    async def connect(self, address: Address, timeout_s: float) -> ConnectResult:
-        """Look a host up and shake hands with the node there, all within `timeout_s` seconds.
-
-        Raises:
-            P2PError: It cannot be found, refused, or did not answer.
-        """
-        deadline = self.now + timeout_s
-        address = await self.resolve(address, timeout_s)
-        self.require_running()
-        left = max(deadline - self.now, SHORTEST_ATTEMPT_S)
-        result: ConnectResult = await self.call(self.endpoint.connect(address, self.now, left))
-        return result
-
-    async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
-        """Have the joined servers, one after the other, introduce a node, and shake hands with it.
-
-        Raises:
-            LocalError: No server is joined.
-            P2PError: The last server's introduction led nowhere.
-        """
-        servers = [peer for peer in self.endpoint.peers if peer.initiated and peer.is_authenticated]
-        if not servers:
-            raise LocalError(f"cannot find node {node_id}: join a server first")
-        deadline = self.now + timeout_s
-        while True:
-            # A silent server must not use up the time of the next one.
-            share = max((deadline - self.now) / len(servers), SHORTEST_ATTEMPT_S)
-            try:
-                return await self._ask_server(servers.pop(), node_id, share)
-            except P2PError:
-                if not servers:
-                    raise
-
-    async def _ask_server(self, server: Peer, node_id: str, timeout_s: float) -> ConnectResult:
-        try:
-            async with asyncio.timeout(timeout_s):
-                token = self.endpoint.introduce(server, node_id, self.now, timeout_s)
-                result: ConnectResult = await self.call(token)
-        except TimeoutError:
-            raise PeerTimeoutError(f"node {node_id} did not answer in time") from None
-        return result
-
-    async def resolve(self, address: Address, timeout_s: float) -> Address:
-        """Look a host up, in the family of the socket.
-
-        Raises:
-            LocalError: It does not resolve in time, or means no single host.
-        """
-        family = _family_of(self.socket.local_address[0])
-        try:
-            async with asyncio.timeout(timeout_s):
-                found = await resolve(address, family=family)
-        except TimeoutError:
-            raise LocalError(
-                f"cannot resolve host {address[0]!r} within {timeout_s:g} s;"
-                " check the network, or use an IP address"
-            ) from None
-        return single_host(found)
+    # Who leaves.
 
     async def wait_until_left(self, address: Address) -> None:
         """Return when there is no peer at `address` any more."""
@@ -360,36 +342,3 @@ class Runtime:
             for future in self._departures.pop(event.address, ()):
                 if not future.done():
                     future.set_result(None)
-
-    # The machine's own networks.
-
-    async def _watch_networks(self) -> None:
-        searching = self._config.server.enable_discovery
-        networks, hosts = self._look_around()
-        port = self.socket.local_address[1]
-        neighbours = self.endpoint.neighbours
-        neighbours.start(networks, hosts, port, self.now, searching=searching)
-        self._driver.flush()
-        while True:
-            await asyncio.sleep(NETWORKS_REFRESH_S)
-            neighbours.update_networks(*self._look_around())
-
-    def _look_around(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-        """The attached networks, and the hosts that a search asks."""
-        host = self.socket.local_address[0]
-        networks = tuple(local_networks())
-        # A loopback socket reaches no network, and IPv6 has no broadcast.
-        if host.startswith("127."):
-            return networks, _LOOPBACK
-        if host == "::":
-            return networks, (*_LOOPBACK, *_LOOPBACK_V6, *broadcast_addresses())
-        if ":" in host:
-            return networks, _LOOPBACK_V6
-        return networks, (*_LOOPBACK, *broadcast_addresses())
-
-
-def _family_of(host: str) -> socket.AddressFamily:
-    # The wildcard of IPv6 takes both families.
-    if host == "::":
-        return socket.AF_UNSPEC
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -51,6 +51,11 @@ class MessageType:
     """Extension, for peers that announced `stun`, as the next two: its STUN ports."""
     STUN_DELEGATION: Final = "StunDelegation"
     STUN_DELEGATED: Final = "StunDelegated"
+    NAT_PROBE_REQUEST: Final = "NatProbeRequest"
+    """Extension, for peers that announced `nat_probe`, as the next three."""
+    NAT_PROBE_REPORT: Final = "NatProbeReport"
+    NAT_PROBE: Final = "NatProbe"
+    NAT_PROBE_SENT: Final = "NatProbeSent"
 
 
 class Capability:
@@ -67,6 +72,8 @@ class Capability:
     """Numbers what needs an Ack without holes, asks for gaps and serves such requests."""
     PEER_UPDATES: Final = "peer_updates"
     """Understands DiscoveryUpdate."""
+    NAT_PROBE: Final = "nat_probe"
+    """Arranges and sends probes that show another node what its NAT lets in."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
 
@@ -79,6 +86,7 @@ OWN_CAPABILITIES: Final = (
     Capability.FRAGMENTS,
     Capability.RETRANSMIT,
     Capability.PEER_UPDATES,
+    Capability.NAT_PROBE,
 )
 
 
@@ -298,6 +306,37 @@ class RetransmitPayload(Struct):
     """Asks for one message again."""
 
     sequence_number: SequenceNumber
+
+
+Tag: TypeAlias = Annotated[str, Meta(max_length=24)]
+"""Of a probe: a STUN transaction id in hexadecimal digits."""
+
+
+class NatProbeRequestPayload(Struct):
+    """Have a peer send one datagram to whoever sends this tag; or how far is that?"""
+
+    tag: Tag
+
+
+class NatProbeReportPayload(Struct):
+    """Whether there is a peer that can, and how many probes it has sent."""
+
+    tag: Tag
+    has_helper: bool
+    sent: int = 0
+
+
+class NatProbePayload(Struct):
+    """Send one probe with this tag to this address, which has asked for it."""
+
+    tag: Tag
+    address: str
+
+
+class NatProbeSentPayload(Struct):
+    """It was sent."""
+
+    tag: Tag
 
 
 class StunPartnerPayload(Struct, omit_defaults=True):

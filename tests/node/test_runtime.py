@@ -8,7 +8,7 @@ import pytest
 
 from p2ptui.core.events import PeerStatus
 from p2ptui.errors import LocalError
-from p2ptui.node import runtime
+from p2ptui.node import networks
 from tests.town import Town
 from tests.virtual_loop import VirtualLoop, run_virtual
 
@@ -116,8 +116,8 @@ def test_joining_survives_a_name_server_that_fails():
 def one_lan(monkeypatch):
     """Every node believes that it is attached to 10.0.0.0/24."""
     lan = ipaddress.ip_network("10.0.0.0/24")
-    monkeypatch.setattr(runtime, "local_networks", lambda: [lan])
-    monkeypatch.setattr(runtime, "broadcast_addresses", lambda: ["10.0.0.255"])
+    monkeypatch.setattr(networks, "local_networks", lambda: [lan])
+    monkeypatch.setattr(networks, "broadcast_addresses", lambda: ["10.0.0.255"])
     return {"broadcast_hosts": ["10.0.0.255"]}
 
 
@@ -175,9 +175,9 @@ def test_a_node_that_comes_later_is_found_at_the_next_look(one_lan):
 
 def test_a_cable_that_is_plugged_in_later_is_noticed(monkeypatch):
     plugged = []
-    monkeypatch.setattr(runtime, "local_networks", lambda: plugged)
+    monkeypatch.setattr(networks, "local_networks", lambda: plugged)
     monkeypatch.setattr(
-        runtime, "broadcast_addresses", lambda: [str(lan.broadcast_address) for lan in plugged]
+        networks, "broadcast_addresses", lambda: [str(lan.broadcast_address) for lan in plugged]
     )
 
     async def story():

@@ -1,0 +1,125 @@
+"""Find out what the NAT in front of this machine does, and what that means."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from p2ptui.commands import CommandParser, Work
+from p2ptui.commands.session import (
+    DEFAULT_TIMEOUT_S,
+    Deadline,
+    command_config,
+    look_up,
+    print_json,
+    read_address,
+)
+from p2ptui.config import Config
+from p2ptui.nat.report import NatReport
+from p2ptui.nat.report_text import report_markdown, report_rows, server_rows
+from p2ptui.node import Node
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address
+
+WATCH_S: Final = 10.0
+"""Between two diagnoses of `--watch`."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui nat` takes."""
+    add = parser.add_argument
+    add(
+        "--server",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a STUN server to ask; may be given several times (default: those configured)",
+    )
+    add("--join", metavar="HOST:PORT", help="a node whose STUN and whose peers are asked as well")
+    add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
+    add("--watch", action="store_true", help=f"again every {WATCH_S:g} s, until interrupted")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object a report")
+    form.add_argument("--markdown", action="store_true", help="print Markdown, for an issue")
+
+
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked; what comes back diagnoses, and prints."""
+    config = command_config(options, environ)
+    servers = [format_address(read_address(text, parser)) for text in options.server]
+    join = read_address(options.join, parser) if options.join is not None else None
+    return lambda: _run(options, config, servers, join)
+
+
+async def _run(
+    options: argparse.Namespace, config: Config, servers: Sequence[str], join: Address | None
+) -> int:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
+        if join is not None:
+            deadline = Deadline(DEFAULT_TIMEOUT_S)
+            peer = await node.connect(await look_up(join, deadline), deadline.left_s)
+            servers = [format_address(peer.address), *servers]
+        while True:
+            report = await _diagnose(node, options, servers)
+            _print(report, options, _command(options))
+            if not options.watch:
+                return 0
+            await asyncio.sleep(WATCH_S)
+
+
+async def _diagnose(node: Node, options: argparse.Namespace, servers: Sequence[str]) -> NatReport:
+    if options.json or options.markdown or not sys.stderr.isatty():
+        return await node.diagnose_nat(servers or None, lifetime=options.lifetime)
+    console = Console(stderr=True)
+    with console.status("") as status:
+        return await node.diagnose_nat(
+            servers or None,
+            lifetime=options.lifetime,
+            on_progress=lambda text: status.update(Text(printable(text, 200))),
+        )
+
+
+def _command(options: argparse.Namespace) -> str:
+    words = ["p2ptui", "nat"]
+    for server in options.server:
+        words += ["--server", server]
+    if options.join is not None:
+        words += ["--join", options.join]
+    if options.lifetime:
+        words.append("--lifetime")
+    return " ".join(words)
+
+
+def _print(report: NatReport, options: argparse.Namespace, command: str) -> None:
+    if options.json:
+        print_json(report.as_json())
+    elif options.markdown:
+        print(report_markdown(report, command), flush=True)
+    else:
+        _print_table(report)
+
+
+def _print_table(report: NatReport) -> None:
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in report_rows(report):
+        table.add_row(Text(label), Text(value))
+    for name, said in server_rows(report):
+        table.add_row(Text("server"), Text(f"{name}: {said}"))
+    console.print(table)
+    console.print()
+    console.print(Text(report.meaning))
+    console.print(Text(report.advice, "bold"))
+    console.print()
+    for line in report.evidence:
+        console.print(Text(printable(line, 1000), "dim"))
+    console.print(Text(f"in {report.duration_s:.1f} s", "dim"))

@@ -1,0 +1,210 @@
+"""Peers that help a node to learn what its NAT lets in: one sends it a datagram unasked.
+
+Three nodes take part. The one that wants to know has a session with a server, and opens a
+fresh socket. The server has another peer, the helper, send one probe to the outside address
+of that socket: only once it has itself received the node's tag from there, so that nobody can
+aim a probe at an address that did not ask.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from p2ptui.core.admission import TokenBucket
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ProbeReport
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.errors import LocalError, PeerTimeoutError
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    MessageType,
+    NatProbePayload,
+    NatProbeReportPayload,
+    NatProbeRequestPayload,
+    NatProbeSentPayload,
+)
+from p2ptui.wire.stun import TRANSACTION_ID_BYTES, MessageClass, StunMessage, encode
+
+ARMED_S: Final = 5.0
+"""A server watches for a tag this long."""
+
+MAX_ARMED: Final = 256
+MAX_PROBES: Final = 8
+"""For one tag, so that a lost one is made up for, and no more."""
+
+REQUESTS_PER_SECOND: Final = 200
+"""Served by this node to all its peers together."""
+
+PROBES_PER_SECOND: Final = 20
+"""Sent by this node for all servers together."""
+
+HELPERS_LOOKED_AT: Final = 64
+"""Of the most recent peers: a search through ten thousand would delay everybody."""
+
+MAX_WAITING: Final = 16
+
+
+@dataclass(slots=True)
+class _Armed:
+    asker: Peer
+    expires: float
+    helper: Peer | None = None
+    ordered: int = 0
+    sent: int = 0
+
+
+class FilterProbes:
+    """All three parts: asking, arranging, and helping.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
+        self._requests: TokenBucket | None = None
+        self._probes: TokenBucket | None = None
+        self._waiting: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._armed) + len(self._waiting)
+
+    # The node that wants to know.
+
+    def request(self, server: Peer, tag: bytes, now: float, timeout_s: float) -> int:
+        """Ask a server to have a peer probe the socket that sends it `tag`.
+
+        Ask again to learn how many probes were sent meanwhile.
+
+        Args:
+            server: A peer that announced `nat_probe`.
+            tag: The transaction id, 12 bytes, of the indications that the socket sends.
+            now: The time, seconds.
+            timeout_s: How long to wait for the server's answer, seconds.
+
+        Returns:
+            The token of a ProbeReport.
+
+        Raises:
+            LocalError: The server does not know how, or too many such questions wait.
+        """
+        if Capability.NAT_PROBE not in server.capabilities:
+            where = format_address(server.address)
+            raise LocalError(f"the node at {where} arranges no probes by its peers")
+        if len(self._waiting) >= MAX_WAITING:
+            raise LocalError(f"{MAX_WAITING} probes are awaited already; try again later")
+        token = self._state.new_token()
+        key = tag.hex()
+        self._waiting.setdefault(key, []).append(token)
+        payload = encode_payload(NatProbeRequestPayload(key))
+        self._delivery.send(server, MessageType.NAT_PROBE_REQUEST, payload, now, budgeted=False)
+        where = format_address(server.address)
+        error = PeerTimeoutError(f"the server at {where} did not answer in time")
+        self._state.timers.schedule(now + timeout_s, lambda _: self._give_up(key, token, error))
+        return token
+
+    def _give_up(self, key: str, token: int, error: PeerTimeoutError) -> None:
+        if token in self._waiting.get(key, ()):
+            self._waiting[key].remove(token)
+            if not self._waiting[key]:
+                del self._waiting[key]
+            self._state.finish(token, error)
+
+    def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
+        """A server tells what became of a request."""
+        waiting = self._waiting.pop(payload.tag, None)
+        if waiting is None or not peer.initiated:
+            self._state.counters.drop("probe_report_unasked")
+            return
+        for token in waiting:
+            self._state.finish(token, ProbeReport(payload.has_helper, payload.sent))
+
+    # The server, which arranges it.
+
+    def handle_request(self, peer: Peer, payload: NatProbeRequestPayload, now: float) -> None:
+        """A peer wants one of its sockets probed, or asks how far that is."""
+        if self._requests is None:
+            self._requests = TokenBucket(REQUESTS_PER_SECOND, now)
+        tag = _tag_of(payload.tag)
+        if tag is None or not self._requests.take(now):
+            self._state.counters.drop("probe_request_refused")
+            return
+        armed = self._armed.get(tag)
+        if armed is None:
+            armed = self._armed[tag] = _Armed(peer, now + ARMED_S, self._find_helper(peer))
+            while len(self._armed) > MAX_ARMED or self._is_stale(now):
+                self._armed.popitem(last=False)
+        elif armed.asker is not peer:
+            self._state.counters.drop("probe_request_refused")
+            return
+        report = NatProbeReportPayload(payload.tag, armed.helper is not None, armed.sent)
+        self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
+
+    def _is_stale(self, now: float) -> bool:
+        return bool(self._armed) and next(iter(self._armed.values())).expires <= now
+
+    def _find_helper(self, asker: Peer) -> Peer | None:
+        """A peer elsewhere: behind the same address the NAT would treat it as its own."""
+        own = asker.address[0]
+        for peer in islice(self._state.peers.recent(), HELPERS_LOOKED_AT):
+            if (
+                peer.is_authenticated
+                and peer.proved
+                and Capability.NAT_PROBE in peer.capabilities
+                and peer.address[0] != own
+                and (":" in peer.address[0]) is (":" in own)
+            ):
+                return peer
+        return None
+
+    def notice(self, data: bytes, source: Address, now: float) -> bool:
+        """Whether a STUN datagram carries an awaited tag; if so its sender is probed."""
+        armed = self._armed.get(data[8:20]) if self._armed else None
+        if armed is None:
+            return False
+        if armed.expires <= now or armed.helper is None or armed.ordered >= MAX_PROBES:
+            return True
+        armed.ordered += 1
+        payload = NatProbePayload(data[8:20].hex(), format_address(source))
+        raw = encode_payload(payload)
+        self._delivery.send(armed.helper, MessageType.NAT_PROBE, raw, now, payer=armed.asker)
+        return True
+
+    def handle_sent(self, peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:
+        """The helper has sent a probe."""
+        tag = _tag_of(payload.tag)
+        armed = self._armed.get(tag) if tag is not None else None
+        if armed is None or armed.helper is not peer or armed.sent >= armed.ordered:
+            self._state.counters.drop("probe_sent_unasked")
+            return
+        armed.sent += 1
+
+    # The helper.
+
+    def handle_probe(self, peer: Peer, payload: NatProbePayload, now: float) -> None:
+        """A joined server wants one probe sent."""
+        if self._probes is None:
+            self._probes = TokenBucket(PROBES_PER_SECOND, now)
+        tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
+        if not peer.initiated or tag is None or address is None or not self._probes.take(now):
+            self._state.counters.drop("probe_refused")
+            return
+        probe = encode(StunMessage(message_class=MessageClass.INDICATION, transaction_id=tag))
+        self._state.put_datagram(probe, address)
+        answer = encode_payload(NatProbeSentPayload(payload.tag))
+        self._delivery.send(peer, MessageType.NAT_PROBE_SENT, answer, now)
+
+
+def _tag_of(text: str) -> bytes | None:
+    try:
+        tag = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return tag if len(tag) == TRANSACTION_ID_BYTES else None

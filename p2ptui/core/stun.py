@@ -1,0 +1,258 @@
+"""STUN on the node's sockets: what is answered, by which socket, and by a partner node.
+
+A server needs a second address to show what a NAT filters (RFC 5780, section 3). A node with
+one address may have a partner instead: another node, each naming the other in its
+configuration, that sends the replies which must come from elsewhere.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from p2ptui.core.admission import Admission, TokenBucket
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import StunReplyDue, StunServed
+from p2ptui.core.lifecycle import Lifecycle
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.nat.stun_server import Abilities, Delegation, Place, Reply, StunServer, partner_reply
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    MessageType,
+    StunDelegatedPayload,
+    StunDelegationPayload,
+    StunPartnerPayload,
+)
+from p2ptui.wire.stun import StunError
+
+PARTNER_REPLIES_PER_SECOND: Final = 1000
+"""Sent for a partner, at most: what it forwards could be a flood that it failed to stop."""
+
+PARTNER_REPEAT_S: Final = 30.0
+"""A partner is told of the STUN sockets this often: it may have been restarted unnoticed."""
+
+WILDCARDS: Final = ("0.0.0.0", "::")
+
+_OWN_PLACES: Final = {
+    "primary": Place.PRIMARY,
+    "alternate_port": Place.ALTERNATE_PORT,
+}
+"""The sockets of a node with one address, by their name on the wire."""
+
+_NAMES: Final = {place: name for name, place in _OWN_PLACES.items()}
+
+
+class StunService:
+    """Answers STUN requests, whichever socket they come to.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out to a partner.
+        lifecycle: Tells when the partner comes and goes.
+        admission: What strangers may cost.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, admission: Admission
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._admission = admission
+        self._options = state.config.stun_server
+        self._server: StunServer | None = None
+        self._ports: dict[Place, int] = {}
+        self._partner_address: Address | None = None
+        # Which of the partner's sockets stands for which of this server's places.
+        self._partner_places: dict[Place, Place] = {}
+        self._partner_rate: TokenBucket | None = None
+        self._in_work: OrderedDict[bytes, float] = OrderedDict()
+        lifecycle.on_joined.append(self._greet)
+        lifecycle.on_left.append(self._part)
+
+    def __len__(self) -> int:
+        return len(self._in_work)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether STUN is served at all."""
+        return self._server is not None
+
+    def open(self, places: Mapping[Place, Address], partner: Address | None) -> None:
+        """Begin to serve.
+
+        Args:
+            places: The sockets that exist, each with its address; the host may be a wildcard,
+                which clients are not told.
+            partner: The address of the partner node, if one is configured.
+        """
+        self._ports = {place: address[1] for place, address in places.items()}
+        told = {p: None if a[0] in WILDCARDS else a for p, a in places.items()}
+        self._server = StunServer(Abilities(told, software=self._options.software))
+        self._partner_address = partner
+
+    def receive(self, data: bytes, source: Address, place: Place, now: float) -> None:
+        """Take a datagram that begins like STUN; never raises, whatever it holds.
+
+        Args:
+            data: Its bytes.
+            source: Where it came from.
+            place: The socket that it came to.
+            now: The time, seconds.
+        """
+        counters = self._state.counters
+        if place is not Place.OWN:
+            counters.datagrams_in += 1
+            counters.bytes_in += len(data)
+        if self._state.closing:
+            counters.drop("closing")
+            return
+        if self._server is None:
+            counters.drop("stun_disabled")
+            return
+        if self._state.peers.at(source) is None and not self._admission.admits(source, now):
+            counters.drop("rate_limited")
+            return
+        answer = self._server.answer(data, source, place)
+        if isinstance(answer, Reply):
+            self._send(answer.place, answer.data, answer.to)
+            self._note(source, place, f"answered from {answer.place.name.lower()}")
+        elif isinstance(answer, Delegation):
+            self._delegate(answer, now)
+            self._note(source, place, "handed to the partner")
+        else:
+            counters.drop("stun_unanswered")
+
+    def _send(self, place: Place, data: bytes, to: Address) -> None:
+        self._state.counters.stun_replies += 1
+        if place is Place.OWN:
+            self._state.put_datagram(data, to)
+            return
+        self._state.counters.datagrams_out += 1
+        self._state.counters.bytes_out += len(data)
+        self._state.emit(StunReplyDue(place, data, to))
+
+    def _note(self, source: Address, place: Place, outcome: str) -> None:
+        if self._options.verbose_logging:
+            self._state.emit(StunServed(source, place.name.lower(), outcome))
+
+    # The side that asks its partner.
+
+    def _delegate(self, delegation: Delegation, now: float) -> None:
+        peer = self._partner()
+        if peer is None:
+            self._state.counters.drop("stun_partner_gone")
+            return
+        while self._in_work and next(iter(self._in_work.values())) <= now:
+            self._in_work.popitem(last=False)
+            self._state.counters.drop("stun_partner_silent")
+        known = self._in_work.pop(delegation.transaction_id, None) is not None
+        if not known and len(self._in_work) >= self._options.max_concurrent_requests:
+            self._state.counters.drop("stun_busy")
+            return
+        self._in_work[delegation.transaction_id] = now + self._options.timeout_ms / 1000
+        other = delegation.other_address
+        payload = StunDelegationPayload(
+            transaction_id=delegation.transaction_id.hex(),
+            client=format_address(delegation.client),
+            to_port=delegation.to[1],
+            place=_NAMES[self._partner_places[delegation.place]],
+            other_address=None if other is None else format_address(other),
+            fingerprint=delegation.fingerprint,
+        )
+        self._delivery.send(peer, MessageType.STUN_DELEGATION, encode_payload(payload), now)
+
+    def handle_delegated(self, peer: Peer, payload: StunDelegatedPayload, _now: float) -> None:
+        """The partner has sent a reply."""
+        try:
+            transaction_id = bytes.fromhex(payload.transaction_id)
+        except ValueError:
+            transaction_id = b""
+        if peer is not self._partner() or self._in_work.pop(transaction_id, None) is None:
+            self._state.counters.drop("stun_delegated_unasked")
+
+    def handle_partner(self, peer: Peer, payload: StunPartnerPayload, _now: float) -> None:
+        """The partner tells of its STUN sockets; nothing that another peer says of itself counts.
+
+        Its two ports stand for this server's two: what differs from them cannot.
+        """
+        if self._server is None or peer.address != self._partner_address:
+            self._state.counters.drop("stun_partner_unasked")
+            return
+        host = peer.address[0]
+        places: dict[Place, Address | None] = {}
+        self._partner_places = {}
+        for place, theirs, port in (
+            (Place.ALTERNATE_ADDRESS, Place.PRIMARY, payload.primary),
+            (Place.ALTERNATE_BOTH, Place.ALTERNATE_PORT, payload.alternate_port),
+        ):
+            # A change of the address alone must keep the port, and a change of both must not
+            # (RFC 5780, section 7.2).
+            kept = port == self._ports.get(Place.PRIMARY)
+            if port is not None and kept is (place is Place.ALTERNATE_ADDRESS):
+                places[place] = (host, port)
+                self._partner_places[place] = theirs
+        self._server.abilities = replace(self._server.abilities, partner=places)
+
+    def _partner(self) -> Peer | None:
+        if self._partner_address is None:
+            return None
+        peer = self._state.peers.at(self._partner_address)
+        return peer if peer is not None and peer.is_authenticated else None
+
+    def _greet(self, peer: Peer, now: float) -> None:
+        if self._server is None or peer.address != self._partner_address:
+            return
+        if Capability.STUN not in peer.capabilities:
+            self._state.counters.drop("stun_partner_unable")
+            return
+        ports = self._ports
+        payload = StunPartnerPayload(ports.get(Place.PRIMARY), ports.get(Place.ALTERNATE_PORT))
+        self._delivery.send(peer, MessageType.STUN_PARTNER, encode_payload(payload), now)
+        self._state.timers.schedule(now + PARTNER_REPEAT_S, lambda at: self._greet_again(peer, at))
+
+    def _greet_again(self, peer: Peer, now: float) -> None:
+        if self._partner() is peer:
+            self._greet(peer, now)
+
+    def _part(self, peer: Peer, _now: float) -> None:
+        if self._server is not None and peer.address == self._partner_address:
+            self._server.abilities = replace(self._server.abilities, partner={})
+
+    # The side that sends for its partner.
+
+    def handle_delegation(self, peer: Peer, payload: StunDelegationPayload, now: float) -> None:
+        """The partner asks for a reply to one of its clients."""
+        drop = self._state.counters.drop
+        if self._server is None or peer.address != self._partner_address:
+            drop("stun_delegation_unasked")
+            return
+        if self._partner_rate is None:
+            self._partner_rate = TokenBucket(PARTNER_REPLIES_PER_SECOND, now)
+        place = _OWN_PLACES.get(payload.place)
+        places = self._server.abilities.places
+        client = parse_ip_address(payload.client)
+        if (
+            client is None
+            or place is None
+            or place not in places
+            or not self._partner_rate.take(now)
+        ):
+            drop("stun_delegation_refused")
+            return
+        try:
+            data = partner_reply(
+                bytes.fromhex(payload.transaction_id),
+                client,
+                origin=places[place],
+                other_address=parse_ip_address(payload.other_address or ""),
+                fingerprint=payload.fingerprint,
+            )
+        except (StunError, ValueError):
+            drop("stun_delegation_refused")
+            return
+        self._send(place, data, (client[0], payload.to_port))
+        answer = StunDelegatedPayload(payload.transaction_id)
+        self._delivery.send(peer, MessageType.STUN_DELEGATED, encode_payload(answer), now)

@@ -1,0 +1,235 @@
+"""STUN transactions over one socket: sent again until answered, and no answer taken on trust.
+
+Each transmission has an id of its own (the last byte counts them), where RFC 8489, section
+6.2.1, would repeat the same bytes: an answer then tells which transmission it answers, so
+that the round trip is exact also after a loss, and the share of losses is known.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from p2ptui.io.udp import DatagramSocket
+from p2ptui.wire.address import Address
+from p2ptui.wire.stun import (
+    TRANSACTION_ID_BYTES,
+    Change,
+    MessageClass,
+    StunError,
+    StunMessage,
+    decode,
+    encode,
+)
+
+BATCH: Final = 64
+
+_ANSWERS: Final = (MessageClass.SUCCESS, MessageClass.ERROR)
+PREFIX_BYTES: Final = TRANSACTION_ID_BYTES - 1
+"""Of a transaction id; the twelfth byte counts transmissions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a request is sent, and until when its answer is awaited; seconds from its start."""
+
+    sends_at_s: tuple[float, ...]
+    give_up_s: float
+
+
+CONTACT: Final = Schedule((0.0, 0.25, 0.5, 1.0, 1.5, 2.0), 2.5)
+"""For a server of which nothing is known. RFC 8489 begins with 500 ms and gives up after 39.5 s; a
+person who waits for "blocked" should wait less than three."""
+
+
+def steady_schedule(rtt_s: float, sends: int, shortest_s: float = 0.1) -> Schedule:
+    """For a server whose round trip is known: evenly spaced, so that silence is believed soon.
+
+    Args:
+        rtt_s: The measured round trip, seconds.
+        sends: How often it is sent at most.
+        shortest_s: Seconds between two, at least.
+    """
+    pause = min(max(shortest_s, rtt_s / 2), 0.15)
+    last = pause * (sends - 1)
+    return Schedule(
+        tuple(pause * number for number in range(sends)), last + max(2 * rtt_s, 2 * shortest_s)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StunAnswer:
+    """What came back."""
+
+    message: StunMessage
+    source: Address
+    rtt_s: float
+    transmission: int
+    """Which one was answered, from 0."""
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One request on its way."""
+
+    server: Address
+    request: StunMessage
+    schedule: Schedule
+    began_s: float
+    sent_at_s: list[float] = field(default_factory=list)
+    error: str | None = None
+    """Why the system did not send it."""
+    answer: StunAnswer | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    timer: asyncio.TimerHandle | None = None
+    on_done: Callable[[], None] | None = None
+    """Called once it is answered or given up."""
+
+    def is_answered_by(self, message: StunMessage) -> bool:
+        """Whether a message, wherever it arrived, belongs to this request."""
+        prefix = self.request.transaction_id[:PREFIX_BYTES]
+        return message.transaction_id[:PREFIX_BYTES] == prefix
+
+    @property
+    def lost(self) -> int:
+        """Transmissions that were certainly lost, given that a later one was answered."""
+        return 0 if self.answer is None else self.answer.transmission
+
+    async def wait(self) -> StunAnswer | None:
+        """The answer, or None once it is given up."""
+        await self.done.wait()
+        return self.answer
+
+
+class StunClient:
+    """STUN transactions over a socket of their own, which `close` closes.
+
+    Args:
+        sock: The socket.
+        rng: Where transaction ids come from.
+    """
+
+    def __init__(self, sock: DatagramSocket, rng: random.Random) -> None:
+        self._socket = sock
+        self._rng = rng
+        self.on_stray: Callable[[StunMessage, Address], None] | None = None
+        """Called with what arrives here and answers nothing that was asked from here."""
+        self.tag = rng.randbytes(TRANSACTION_ID_BYTES)
+        """The id of the indications from here, by which they are known where they arrive."""
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[bytes, Transaction] = {}
+        self._reader = self._loop.create_task(self._read(), name="stun client")
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is bound; the host may be a wildcard."""
+        return self._socket.local_address
+
+    def start(
+        self,
+        server: Address,
+        schedule: Schedule,
+        *,
+        change: Change | None = None,
+        response_port: int | None = None,
+        padding: int | None = None,
+    ) -> Transaction:
+        """Send a Binding request, at once and then by the schedule until it is answered.
+
+        Args:
+            server: A literal IP address and a port.
+            schedule: When to send it, and when to give up.
+            change: Ask for the answer from another place (RFC 5780, 7.2).
+            response_port: Ask for it to another port of this host (7.5).
+            padding: Bytes of padding in the request (7.6).
+        """
+        prefix = self._rng.randbytes(PREFIX_BYTES)
+        request = StunMessage(
+            message_class=MessageClass.REQUEST,
+            transaction_id=prefix + b"\0",
+            change_request=change,
+            response_port=response_port,
+            padding=padding,
+        )
+        transaction = Transaction(server, request, schedule, self._loop.time())
+        self._waiting[prefix] = transaction
+        self._transmit(transaction)
+        return transaction
+
+    async def request(self, server: Address, schedule: Schedule) -> StunAnswer | None:
+        """Send a plain Binding request; its answer, or None."""
+        return await self.start(server, schedule).wait()
+
+    def indicate(self, address: Address) -> None:
+        """Send a Binding indication, which nobody answers, with the id `tag`."""
+        message = StunMessage(message_class=MessageClass.INDICATION, transaction_id=self.tag)
+        self._socket.send(encode(message), address)
+
+    async def close(self) -> None:
+        """Give up everything, and close the socket."""
+        for transaction in list(self._waiting.values()):
+            self._finish(transaction)
+        self._socket.close()
+        self._reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._reader
+
+    def _transmit(self, transaction: Transaction) -> None:
+        number = len(transaction.sent_at_s)
+        times = transaction.schedule.sends_at_s
+        if number < len(times):
+            prefix = transaction.request.transaction_id[:PREFIX_BYTES]
+            request = msgspec.structs.replace(
+                transaction.request, transaction_id=prefix + bytes((number,))
+            )
+            transaction.sent_at_s.append(self._loop.time())
+            self._socket.send(encode(request), transaction.server)
+            while (failure := self._socket.next_send_failure()) is not None:
+                address, error = failure
+                if address == transaction.server:
+                    transaction.error = error.strerror or str(error)
+        more = len(transaction.sent_at_s) < len(times)
+        due = times[len(transaction.sent_at_s)] if more else transaction.schedule.give_up_s
+        transaction.timer = self._loop.call_at(
+            transaction.began_s + due,
+            self._transmit if more else self._finish,
+            transaction,
+        )
+
+    def _finish(self, transaction: Transaction, answer: StunAnswer | None = None) -> None:
+        self._waiting.pop(transaction.request.transaction_id[:PREFIX_BYTES], None)
+        if transaction.timer is not None:
+            transaction.timer.cancel()
+        transaction.answer = answer
+        transaction.done.set()
+        if transaction.on_done is not None:
+            transaction.on_done()
+
+    async def _read(self) -> None:
+        while not self._socket.closed:
+            await self._socket.wait()
+            for data, source in self._socket.drain(BATCH):
+                self._receive(data, source)
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        try:
+            message = decode(data)
+        except StunError:
+            return
+        transaction = self._waiting.get(message.transaction_id[:PREFIX_BYTES])
+        if transaction is None or message.message_class not in _ANSWERS:
+            if self.on_stray is not None:
+                self.on_stray(message, source)
+            return
+        number = message.transaction_id[-1]
+        if number >= len(transaction.sent_at_s):
+            return
+        # Only the server itself is believed, unless another place was asked to answer.
+        if source != transaction.server and transaction.request.change_request is None:
+            return
+        rtt_s = self._loop.time() - transaction.sent_at_s[number]
+        self._finish(transaction, StunAnswer(message, source, rtt_s, number))

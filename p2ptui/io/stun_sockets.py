@@ -1,0 +1,105 @@
+"""The sockets that carry STUN and nothing else: the separate port, and the places beside it."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from p2ptui.config.nat_sections import StunServerOptions
+from p2ptui.errors import BindError
+from p2ptui.io.interfaces import local_addresses
+from p2ptui.io.udp import DatagramSocket
+from p2ptui.nat.stun_server import Place
+from p2ptui.wire.address import Address, format_address, parse_address
+
+log = logging.getLogger("p2ptui.stun")
+
+BATCH: Final = 256
+
+Open: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
+
+
+class StunSockets:
+    """Up to four sockets; `open` binds them, `run` pumps them."""
+
+    def __init__(self, sockets: dict[Place, DatagramSocket]) -> None:
+        self._sockets = sockets
+
+    @classmethod
+    async def open(cls, options: StunServerOptions, open_socket: Open) -> "StunSockets":
+        """Bind what the options ask for; what cannot be had is warned of and left out.
+
+        Args:
+            options: `[stun_server]` of the configuration.
+            open_socket: Binds one address.
+        """
+        host, port = parse_address(options.address)
+        if options.alternate_address:
+            host = _single_host(host, options.alternate_address)
+        sockets: dict[Place, DatagramSocket] = {}
+
+        async def bind(place: Place, at: Address) -> None:
+            try:
+                sockets[place] = await open_socket(at)
+            except BindError as error:
+                log.warning("STUN is not served at %s: %s", format_address(at), error)
+
+        await bind(Place.PRIMARY, (host, port))
+        if Place.PRIMARY in sockets:
+            port = sockets[Place.PRIMARY].local_address[1]
+            if options.alternate_port:
+                await bind(Place.ALTERNATE_PORT, (host, options.alternate_port))
+            if options.alternate_address:
+                await bind(Place.ALTERNATE_ADDRESS, (options.alternate_address, port))
+                if options.alternate_port:
+                    at = (options.alternate_address, options.alternate_port)
+                    await bind(Place.ALTERNATE_BOTH, at)
+        return cls(sockets)
+
+    @property
+    def places(self) -> dict[Place, Address]:
+        """The sockets that exist, and where each is bound."""
+        return {place: sock.local_address for place, sock in self._sockets.items()}
+
+    async def run(self, receive: Callable[[bytes, Address, Place], None]) -> None:
+        """Hand on what arrives, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for place in self._sockets:
+                group.create_task(self._pump(place, receive), name=f"stun {place.name}")
+
+    async def _pump(self, place: Place, receive: Callable[[bytes, Address, Place], None]) -> None:
+        sock = self._sockets[place]
+        while not sock.closed:
+            await sock.wait()
+            for data, address in sock.drain(BATCH):
+                receive(data, address, place)
+            await asyncio.sleep(0)
+
+    def send(self, place: Place, data: bytes, to: Address) -> None:
+        """Send one datagram from a place, if it is there."""
+        sock = self._sockets.get(place)
+        if sock is not None:
+            sock.send(data, to)
+
+    def close(self) -> None:
+        """Release the addresses."""
+        for sock in self._sockets.values():
+            sock.close()
+
+
+def _single_host(host: str, alternate: str) -> str:
+    """The address that goes with an alternate one: a wildcard would cover both."""
+    if not ipaddress.ip_address(host).is_unspecified:
+        return host
+    other = ipaddress.ip_address(alternate)
+    for text in local_addresses():
+        ip = ipaddress.ip_address(text.partition("%")[0])
+        if (
+            ip.version == other.version
+            and ip != other
+            and ip.is_loopback is other.is_loopback
+            and not ip.is_link_local
+        ):
+            return text
+    return host

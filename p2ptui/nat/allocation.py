@@ -1,0 +1,124 @@
+"""How a NAT chooses the external port of a new flow, from a handful of them.
+
+The kinds follow RFC 4787, section 4.2 (port assignment), as far as they can be told apart
+from outside by the ports that one burst of fresh sockets was given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final
+
+from p2ptui.nat.behavior import LIKELY, SURE, Dependence
+
+FEWEST_SAMPLES: Final = 4
+"""Below this nothing is said: two equal steps of three flows may be chance."""
+
+BLOCK_PORTS: Final = 2048
+"""Carriers give a customer 64 to 2,048 ports in a row (RFC 7422). Ten ports drawn from all would
+lie this near together once in 10^12 times."""
+
+LONGEST_GAP: Final = 4
+"""Steps between two flows of ours: others, or a lost request, took those in between."""
+
+LARGEST_STEP: Final = 1024
+
+_PORTS: Final = 1 << 16
+
+
+class AllocationKind(StrEnum):
+    """How the next external port is chosen."""
+
+    PRESERVED = "preserved"
+    """The local port itself."""
+    SEQUENTIAL = "sequential"
+    """A constant step after the one before."""
+    BLOCK = "block"
+    """Without an order, out of a small block of ports."""
+    HASHED = "hashed"
+    """Without an order, but the same for the same local port and destination address."""
+    RANDOM = "random"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PortSample:
+    """One fresh flow."""
+
+    local_port: int
+    mapped_port: int
+    in_order: bool = True
+    """Whether its first request was answered: another may have reached the NAT later."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortAllocation:
+    """How a NAT chooses ports."""
+
+    kind: AllocationKind = AllocationKind.UNKNOWN
+    step: int | None = None
+    """Ports from one flow to the next, for a sequential one; may be negative."""
+    parity_preserved: bool | None = None
+    """Whether even local ports are given even ones, and odd ones odd (RFC 4787, section 4.2.2)."""
+    confidence: float = 0.0
+    evidence: tuple[str, ...] = ()
+
+
+def classify_allocation(
+    samples: Sequence[PortSample], mapping: Dependence = Dependence.UNKNOWN
+) -> PortAllocation:
+    """Name an allocator.
+
+    Args:
+        samples: Flows to one server from fresh sockets, in the order in which they began.
+        mapping: How the NAT maps: where the port depends on the address alone, without an
+            order, it is computed from it.
+    """
+    if len(samples) < FEWEST_SAMPLES:
+        line = f"ports: only {len(samples)} of the flows that are needed were answered"
+        return PortAllocation(evidence=(line,))
+    kind, step, confidence = _kind_of(samples, mapping)
+    same_parity = all((s.local_port ^ s.mapped_port) & 1 == 0 for s in samples)
+    pairs = ", ".join(f"{s.local_port} became {s.mapped_port}" for s in samples)
+    return PortAllocation(kind, step, same_parity, confidence, (f"ports: {pairs}",))
+
+
+def _kind_of(
+    samples: Sequence[PortSample], mapping: Dependence
+) -> tuple[AllocationKind, int | None, float]:
+    kept = sum(s.local_port == s.mapped_port for s in samples)
+    if kept >= len(samples) - 1:  # one may have been taken by somebody else
+        return AllocationKind.PRESERVED, None, SURE
+    in_order = [s.mapped_port for s in samples if s.in_order]
+    if len(in_order) >= FEWEST_SAMPLES and (step := _step_of(in_order)) is not None:
+        return AllocationKind.SEQUENTIAL, step, SURE
+    if mapping is Dependence.ADDRESS:
+        return AllocationKind.HASHED, None, LIKELY
+    if len(in_order) < FEWEST_SAMPLES:
+        return AllocationKind.UNKNOWN, None, 0.0
+    ports = [s.mapped_port for s in samples]
+    if max(ports) - min(ports) < BLOCK_PORTS:
+        return AllocationKind.BLOCK, None, LIKELY
+    return AllocationKind.RANDOM, None, LIKELY
+
+
+def _step_of(ports: Sequence[int]) -> int | None:
+    """The constant step of a sequence in which some may be missing, or None."""
+    steps = [_signed(after - before) for before, after in pairwise(ports)]
+    candidates = [step for step in set(steps) if 0 < abs(step) <= LARGEST_STEP]
+    # One may jump: at the end of its range an allocator begins again.
+    needed = len(steps) - (len(steps) >= FEWEST_SAMPLES)
+    fits = {step: sum(_is_multiple(s, step) for s in steps) for step in candidates}
+    # Of two that fit equally the nearer one: the other's steps are gaps of it.
+    best = max(candidates, key=lambda step: (fits[step], -abs(step)), default=None)
+    return best if best is not None and fits[best] >= needed else None
+
+
+def _is_multiple(step: int, unit: int) -> bool:
+    return step % unit == 0 and 1 <= step // unit <= LONGEST_GAP
+
+
+def _signed(difference: int) -> int:
+    wrapped = difference % _PORTS
+    return wrapped - _PORTS if wrapped >= _PORTS // 2 else wrapped

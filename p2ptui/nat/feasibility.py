@@ -1,0 +1,162 @@
+"""What can go direct between two kinds of NAT, and what this machine's kind means in words.
+
+Measured between kernel NATs (docs/nat.md): whoever filters by address at most can meet
+everybody; a filter by address and port needs to know the other side's port, which a symmetric
+NAT turns into a guess.
+"""
+
+from enum import Enum
+from typing import Final
+
+from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.behavior import NatType
+
+
+class Way(Enum):
+    """How two nodes can come together."""
+
+    PLAIN = "plain"
+    """Each sends to the address where a server saw the other."""
+    PREDICTED = "predicted"
+    """The next port of a NAT is predicted."""
+    BIRTHDAY = "birthday"
+    """Many sockets on the one side, many guesses on the other (one in a thousand suffices)."""
+    RELAY = "relay"
+    """Only by way of a server."""
+    UNKNOWN = "unknown"
+
+
+class Side(Enum):
+    """One side, as far as the table cares."""
+
+    LOOSE = "open or full cone"
+    ADDRESS_FILTERED = "restricted cone"
+    PORT_FILTERED = "port-restricted cone or firewall"
+    PREDICTABLE = "symmetric with ports in sequence"
+    UNPREDICTABLE = "symmetric with random ports"
+    BLOCKED = "UDP blocked"
+    UNKNOWN = "unknown"
+
+
+_PREDICTABLE_KINDS: Final = frozenset({AllocationKind.PRESERVED, AllocationKind.SEQUENTIAL})
+
+_SIDES: Final = {
+    NatType.OPEN: Side.LOOSE,
+    NatType.FULL_CONE: Side.LOOSE,
+    NatType.RESTRICTED_CONE: Side.ADDRESS_FILTERED,
+    NatType.PORT_RESTRICTED_CONE: Side.PORT_FILTERED,
+    NatType.FIREWALL: Side.PORT_FILTERED,
+    NatType.BLOCKED: Side.BLOCKED,
+    NatType.UNKNOWN: Side.UNKNOWN,
+}
+
+_STRICT: Final = {
+    frozenset({Side.PORT_FILTERED, Side.PREDICTABLE}): Way.PREDICTED,
+    frozenset({Side.PORT_FILTERED, Side.UNPREDICTABLE}): Way.BIRTHDAY,
+    frozenset({Side.PREDICTABLE}): Way.PREDICTED,
+    frozenset({Side.PREDICTABLE, Side.UNPREDICTABLE}): Way.RELAY,
+    frozenset({Side.UNPREDICTABLE}): Way.RELAY,
+}
+
+
+def side_of(nat_type: NatType, allocation: PortAllocation | None = None) -> Side:
+    """Where a NAT stands in the table."""
+    if nat_type is not NatType.SYMMETRIC:
+        return _SIDES[nat_type]
+    kind = allocation.kind if allocation is not None else AllocationKind.UNKNOWN
+    return Side.PREDICTABLE if kind in _PREDICTABLE_KINDS else Side.UNPREDICTABLE
+
+
+def way_between(one: Side, other: Side) -> Way:
+    """How two sides can come together."""
+    pair = frozenset({one, other})
+    if Side.BLOCKED in pair:
+        return Way.RELAY
+    if Side.LOOSE in pair:
+        return Way.PLAIN
+    if Side.UNKNOWN in pair:
+        return Way.UNKNOWN
+    if Side.ADDRESS_FILTERED in pair:
+        return Way.PLAIN
+    return _STRICT.get(pair, Way.PLAIN)
+
+
+_WHAT: Final = {
+    NatType.OPEN: "No NAT and no filter: everybody can reach this machine.",
+    NatType.FIREWALL: "No NAT, but a firewall lets in only answers to what this machine sent.",
+    NatType.FULL_CONE: "The NAT keeps one address for all, and lets everybody in through it.",
+    NatType.RESTRICTED_CONE: (
+        "The NAT keeps one address for all, and lets in hosts that were sent to before."
+    ),
+    NatType.PORT_RESTRICTED_CONE: (
+        "The NAT keeps one address for all, and lets in only the exact addresses that were sent to"
+        " before."
+    ),
+    NatType.SYMMETRIC: "The NAT uses another outside port for every destination.",
+    NatType.BLOCKED: "UDP does not pass: no server answered.",
+    NatType.UNKNOWN: "Not enough could be seen to name the NAT; nothing is guessed.",
+}
+
+_PEERS: Final = (
+    Side.LOOSE,
+    Side.ADDRESS_FILTERED,
+    Side.PORT_FILTERED,
+    Side.PREDICTABLE,
+    Side.UNPREDICTABLE,
+)
+
+_WAYS: Final = (
+    (Way.PLAIN, "Direct works with"),
+    (Way.PREDICTED, "Needs port prediction with"),
+    (Way.BIRTHDAY, "Needs many tries with"),
+    (Way.RELAY, "Needs a relay with"),
+)
+
+
+def meaning_of(nat_type: NatType, allocation: PortAllocation) -> str:
+    """What a kind of NAT means for whom to reach, in plain words."""
+    words = [_WHAT[nat_type]]
+    side = side_of(nat_type, allocation)
+    if nat_type is NatType.SYMMETRIC and allocation.kind is AllocationKind.SEQUENTIAL:
+        words.append(f"The ports follow each other in steps of {allocation.step}.")
+    if side is Side.BLOCKED:
+        words.append("Nobody can be reached directly.")
+    elif side is not Side.UNKNOWN:
+        for way, lead in _WAYS:
+            peers = [peer.value for peer in _PEERS if way_between(side, peer) is way]
+            if len(peers) == len(_PEERS):
+                words.append(f"{lead} every kind of NAT.")
+            elif peers:
+                words.append(f"{lead}: {'; '.join(peers)}.")
+    return " ".join(words)
+
+
+_FORWARD: Final = (
+    "forward a UDP port to this machine on the router, or switch on UPnP or NAT-PMP there"
+)
+
+_ADVICE: Final = {
+    NatType.OPEN: "Nothing to do. This machine can serve others: run p2ptui --no-ui here.",
+    NatType.FIREWALL: "To be reached unasked, allow the node's UDP port in the firewall.",
+    NatType.FULL_CONE: "Nothing to do: join a server, so that others learn the outside address.",
+    NatType.RESTRICTED_CONE: "Join the server that the other side joins; the rest is automatic.",
+    NatType.PORT_RESTRICTED_CONE: (
+        f"Join the server that the other side joins. Where that does not help, {_FORWARD}."
+    ),
+    NatType.SYMMETRIC: (
+        f"For direct paths {_FORWARD}; otherwise join a server that relays (--relay there)."
+    ),
+    NatType.BLOCKED: (
+        "Check the firewall of this machine and of the network: UDP must be allowed out. Another"
+        " network, such as a phone's, shows whether it is the network."
+    ),
+    NatType.UNKNOWN: (
+        "Ask a server that can test filtering, such as a p2ptui node with --STUN and two"
+        " addresses or a partner: p2ptui nat --server HOST:PORT."
+    ),
+}
+
+
+def advice_for(nat_type: NatType) -> str:
+    """What a person may do about it."""
+    return _ADVICE[nat_type]

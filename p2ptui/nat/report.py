@@ -1,0 +1,91 @@
+"""The report of a diagnosis: one value behind the shell, the screen and the library."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2ptui.nat.allocation import PortAllocation
+from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.wire.address import Address, format_address
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What one STUN server was good for."""
+
+    address: str
+    """As it was asked for: a host name, or an IP address, and a port."""
+    rtt_ms: float | None = None
+    ok: bool = False
+    error: str | None = None
+    """Why it was of no use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatReport:
+    """What is known of the way from this machine to the others."""
+
+    udp: bool | None
+    """Whether UDP passes; None if no server could even be asked."""
+    local: Address | None = None
+    mapped: Address | None = None
+    """Where servers saw the socket at `local`."""
+    mapped_v6: Address | None = None
+    mapping: Dependence = Dependence.UNKNOWN
+    filtering: Dependence = Dependence.UNKNOWN
+    nat_type: NatType = NatType.UNKNOWN
+    port_allocation: PortAllocation = field(default_factory=PortAllocation)
+    hairpin: bool | None = None
+    """Whether two hosts behind the NAT reach each other at its outside."""
+    lifetime_s: float | None = None
+    """How long a mapping lives without traffic; measured on request only."""
+    mtu: int | None = None
+    """Bytes of the largest IP packet that reached a server in one piece."""
+    alg: bool | None = None
+    """Whether something on the way rewrites addresses inside datagrams."""
+    firewall: bool | None = None
+    """Whether there is no NAT, and unasked datagrams are stopped all the same."""
+    servers: tuple[ServerReport, ...] = ()
+    confidence: float = 0.0
+    """In `nat_type`, from 0 to 1."""
+    evidence: tuple[str, ...] = ()
+    meaning: str = ""
+    advice: str = ""
+    duration_s: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The keys and values of `p2ptui nat --json`."""
+        return {
+            "udp": self.udp,
+            "local": _text(self.local),
+            "mapped": _text(self.mapped),
+            "mapped_v6": _text(self.mapped_v6),
+            "mapping": self.mapping.value,
+            "filtering": self.filtering.value,
+            "nat_type": self.nat_type.value,
+            "port_allocation": {
+                "kind": self.port_allocation.kind.value,
+                "step": self.port_allocation.step,
+                "parity_preserved": self.port_allocation.parity_preserved,
+            },
+            "hairpin": self.hairpin,
+            "lifetime_s": self.lifetime_s,
+            "mtu": self.mtu,
+            "alg": self.alg,
+            "firewall": self.firewall,
+            "servers": [_server_json(server) for server in self.servers],
+            "confidence": round(self.confidence, 4),
+            "evidence": list(self.evidence),
+            "meaning": self.meaning,
+            "advice": self.advice,
+            "duration_s": round(self.duration_s, 3),
+        }
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else format_address(address)
+
+
+def _server_json(server: ServerReport) -> Mapping[str, Any]:
+    rtt_ms = None if server.rtt_ms is None else round(server.rtt_ms, 3)
+    return {"address": server.address, "rtt_ms": rtt_ms, "ok": server.ok, "error": server.error}

@@ -1,0 +1,295 @@
+"""The diagnosis of the NAT: which servers are asked, which tests run, and the report of them."""
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from p2ptui.io.interfaces import local_addresses, source_host
+from p2ptui.io.stun_client import CONTACT, StunClient
+from p2ptui.nat.allocation import classify_allocation
+from p2ptui.nat.behavior import (
+    Change,
+    Dependence,
+    FilterTest,
+    MappingVerdict,
+    NatType,
+    Reply,
+    Seen,
+    classify_filtering,
+    classify_mapping,
+    nat_type_of,
+)
+from p2ptui.nat.feasibility import advice_for, meaning_of
+from p2ptui.nat.report import NatReport
+from p2ptui.node.nat_lifetime import measure_lifetime
+from p2ptui.node.nat_tests import (
+    SENDS,
+    Ground,
+    OpenSocket,
+    observe_mapping,
+    probe_filter,
+    probe_hairpin,
+    probe_mtu,
+    sample_ports,
+)
+from p2ptui.node.stun_servers import KnownServer, choose, look_up
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.stun import MessageClass
+
+FILTERING_SERVERS: Final = 2
+"""Servers that are asked for replies from elsewhere; one may be unable without saying so."""
+
+OnProgress: TypeAlias = Callable[[str], None]
+ProbeByPeer: TypeAlias = Callable[[Ground], Coroutine[Any, Any, FilterTest]]
+
+
+class Diagnosis:
+    """One run; `run` makes the report.
+
+    Args:
+        open_socket: Opens the sockets of the tests.
+        rng: Where transaction ids come from.
+        host: Where sockets are bound: one IP address, or None for whichever fits.
+        sends: Transmissions of each request.
+        on_progress: Told in words what is being done.
+        probe_by_peer: Asks a peer of a server for a datagram from its own address.
+    """
+
+    def __init__(
+        self,
+        open_socket: OpenSocket,
+        rng: random.Random,
+        *,
+        host: str | None = None,
+        sends: int = SENDS,
+        on_progress: OnProgress = lambda _: None,
+        probe_by_peer: ProbeByPeer | None = None,
+    ) -> None:
+        self._open_socket = open_socket
+        self._rng = rng
+        self._host = host
+        self._sends = sends
+        self._on_progress = on_progress
+        self._probe_by_peer = probe_by_peer
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, servers: Sequence[str], *, lifetime: bool = False) -> NatReport:
+        """Find out what is to be known, in at most two seconds where UDP passes.
+
+        Args:
+            servers: STUN servers, `host:port` each; several make the result surer.
+            lifetime: Also measure how long a mapping lives, which takes as long as it lives.
+
+        Raises:
+            LocalError: No server is given, or one is no address.
+            BindError: No socket can be opened.
+        """
+        began = self._loop.time()
+        self._on_progress("asking the servers")
+        known = await look_up(servers)
+        async with AsyncExitStack() as stack:
+            report = await self._diagnose(known, stack, lifetime=lifetime)
+        return replace(
+            report,
+            servers=tuple(server.report() for server in known),
+            meaning=meaning_of(report.nat_type, report.port_allocation),
+            advice=advice_for(report.nat_type),
+            duration_s=self._loop.time() - began,
+        )
+
+    async def _client(self, version: int, stack: AsyncExitStack) -> StunClient:
+        sock = await self._open_socket((self._bind_host(version), 0))
+        client = StunClient(sock, self._rng)
+        stack.push_async_callback(client.close)
+        return client
+
+    def _bind_host(self, version: int) -> str:
+        if self._host is not None and (":" in self._host) is (version == 6):
+            return self._host
+        return "::" if version == 6 else "0.0.0.0"
+
+    async def _diagnose(
+        self, servers: list[KnownServer], stack: AsyncExitStack, *, lifetime: bool
+    ) -> NatReport:
+        by_version = {
+            version: [s for s in servers if s.address and (":" in s.address[0]) is (version == 6)]
+            for version in (4, 6)
+        }
+        clients: dict[int, StunClient] = {}
+        for version, group in by_version.items():
+            if group:
+                clients[version] = client = await self._client(version, stack)
+                for server in group:
+                    assert server.address is not None
+                    server.contact = client.start(server.address, CONTACT)
+        best = await choose(by_version[4]) or await choose(by_version[6])
+        if best is None or best.address is None or best.mapped is None:
+            return _unreached(servers)
+        version = 6 if ":" in best.address[0] else 4
+        main = clients[version]
+        ground = Ground(
+            self._open_socket,
+            self._rng,
+            self._bind_host(version),
+            best.address,
+            best.rtt_s,
+            self._sends,
+        )
+        self._on_progress(f"{best.text} answered; testing mapping, filtering and ports")
+        report = await self._test(ground, main, best, by_version[version])
+        mapped_v6 = next((s.mapped for s in by_version[6] if s.mapped is not None), None)
+        report = replace(report, mapped_v6=mapped_v6)
+        if lifetime:
+            self._on_progress("measuring how long a mapping lives")
+            seconds, evidence = await measure_lifetime(ground, self._on_progress)
+            report = replace(report, lifetime_s=seconds, evidence=(*report.evidence, evidence))
+        return report
+
+    async def _test(
+        self, ground: Ground, main: StunClient, best: KnownServer, servers: list[KnownServer]
+    ) -> NatReport:
+        assert best.mapped is not None
+        able = sorted((s for s in servers if s.other is not None), key=lambda s: s.rtt_s)
+        able = able[:FILTERING_SERVERS] or [best]
+        async with asyncio.TaskGroup() as group:
+            ports = group.create_task(sample_ports(ground))
+            seen = group.create_task(
+                observe_mapping(ground, main, [a for s in able for a in s.other_addresses])
+            )
+            filters = [
+                (server, group.create_task(probe_filter(_beside(ground, server), change)))
+                for server in able
+                for change in (Change.ADDRESS_AND_PORT, Change.PORT)
+            ]
+            by_peer: asyncio.Task[FilterTest] | None = None
+            if self._probe_by_peer is not None:
+                by_peer = group.create_task(self._probe_by_peer(ground))
+            hairpin = group.create_task(probe_hairpin(ground, main, best.mapped))
+            mtu = group.create_task(probe_mtu(ground))
+        observations = [Seen(s.address, s.mapped) for s in servers if s.address and s.mapped]
+        observations += seen.result()
+        local = _local_address(main, ground.server)
+        mapping = classify_mapping(local, observations, local_addresses())
+        heard = {one.server for one in observations}
+        tests = [_controlled(server, task.result(), heard) for server, task in filters]
+        if by_peer is not None:
+            tests.append(by_peer.result())
+        is_translated = mapping.kind is not Dependence.NONE
+        filtering = classify_filtering(is_translated, tests, ground.loss)
+        nat_type = nat_type_of(mapping, filtering.kind)
+        allocation = classify_allocation(ports.result(), mapping.kind)
+        if not is_translated:
+            firewall = None
+            if filtering.kind is not Dependence.UNKNOWN:
+                firewall = filtering.kind is not Dependence.NONE
+        else:
+            firewall = False if nat_type is not NatType.UNKNOWN else None
+        alg, alg_line = _tampering(servers)
+        return NatReport(
+            udp=True,
+            local=local,
+            mapped=best.mapped,
+            mapping=mapping.kind,
+            filtering=filtering.kind,
+            nat_type=nat_type,
+            port_allocation=allocation,
+            hairpin=hairpin.result() if is_translated else None,
+            mtu=mtu.result(),
+            alg=alg,
+            firewall=firewall,
+            confidence=_confidence(nat_type, mapping, filtering.confidence),
+            evidence=(
+                *mapping.evidence,
+                *filtering.evidence,
+                *allocation.evidence,
+                *_hairpin_line(is_translated, hairpin.result(), best.mapped),
+                *_mtu_line(mtu.result(), ground.server),
+                *alg_line,
+            ),
+        )
+
+
+def _beside(ground: Ground, server: KnownServer) -> Ground:
+    """The same ground, with another server."""
+    assert server.address is not None
+    return replace(ground, server=server.address, rtt_s=server.rtt_s)
+
+
+def _controlled(server: KnownServer, test: FilterTest, heard: set[Address]) -> FilterTest:
+    """Silence counts only if the other place was heard when it was asked directly."""
+    if test.reply is not Reply.SILENCE:
+        return test
+    if server.other is None or server.address is None:
+        return replace(test, reply=Reply.UNTESTABLE, detail=f"{server.text} names no other address")
+    from_host = server.other[0] if test.change is Change.ADDRESS_AND_PORT else server.address[0]
+    place = (from_host, server.other[1])
+    if place in heard:
+        return test
+    detail = f"{format_address(place)} did not answer when it was asked itself"
+    return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+
+
+def _local_address(client: StunClient, server: Address) -> Address:
+    host, port = client.local_address
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        return source_host(*server) or host, port
+    return host, port
+
+
+def _confidence(nat_type: NatType, mapping: MappingVerdict, filtering: float) -> float:
+    if nat_type is NatType.UNKNOWN:
+        return 0.0
+    if nat_type is NatType.SYMMETRIC:
+        return mapping.confidence
+    return min(mapping.confidence, filtering)
+
+
+def _tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether plain addresses inside answers are rewritten, obscured ones not (RFC 5780, 4.5)."""
+    for server in servers:
+        answer = server.contact.answer if server.contact is not None else None
+        if answer is None or answer.message.message_class is not MessageClass.SUCCESS:
+            continue
+        plain, obscured = answer.message.mapped, answer.message.xor_mapped
+        if plain is not None and obscured is not None:
+            differ = plain != obscured
+            words = "differ: something rewrites them" if differ else "agree: nothing rewrites them"
+            return differ, (f"alg: the plain and the obscured address in an answer {words}",)
+    return None, ()
+
+
+def _hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tuple[str, ...]:
+    if not translated or hairpin is None:
+        return ()
+    words = "arrived" if hairpin else "did not arrive"
+    return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
+
+
+def _mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
+    if mtu is None:
+        return ()
+    return (f"mtu: an IP packet of {mtu} bytes reached {format_address(server)} in one piece",)
+
+
+def _unreached(servers: list[KnownServer]) -> NatReport:
+    """No server answered: UDP is blocked, or nothing could be asked."""
+    silent = [s for s in servers if s.contact is not None and s.contact.error is None]
+    if not silent:
+        reasons = {server.report().error for server in servers}
+        why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
+        return NatReport(udp=None, evidence=why)
+    names = ", ".join(server.text for server in silent)
+    hosts = {server.address[0] for server in silent if server.address is not None}
+    lines = [f"udp: no answer from {names}, each asked {len(CONTACT.sends_at_s)} times"]
+    if len(hosts) == 1:
+        lines.append("udp: it was one host only, which may itself be down; ask a second one")
+    return NatReport(
+        udp=False,
+        nat_type=NatType.BLOCKED,
+        confidence=0.9 if len(hosts) > 1 else 0.6,
+        evidence=tuple(lines),
+    )

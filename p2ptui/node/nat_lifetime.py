@@ -1,0 +1,121 @@
+"""How long a NAT keeps a mapping without traffic (RFC 5780, section 4.6).
+
+Many sockets begin at once and are each left alone for another time; then a reply is sent to
+each by way of the server (RESPONSE-PORT). So the answer is there as soon as the lifetime has
+passed, and no probe keeps alive what a later one measures.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.node.nat_tests import Ground, mapped_address
+from p2ptui.wire.stun import StunMessage
+
+SHORTEST_S: Final = 4.0
+LONGEST_S: Final = 330.0
+"""RFC 4787, section 4.3, asks for five minutes; who keeps a mapping longer is good enough."""
+
+GROWTH: Final = 1.04
+"""From one idle time to the next: the result is exact to half of that."""
+
+DEAD_IN_A_ROW: Final = 4
+"""So many silent sockets end the measurement: no later one can be alive."""
+
+PROBE: Final = Schedule((0.0, 0.1, 0.2, 0.3), 0.5)
+
+PACE_S: Final = 0.005
+"""Between the first datagrams of two sockets: some NATs limit new flows."""
+
+
+async def measure_lifetime(
+    ground: Ground, on_progress: Callable[[str], None]
+) -> tuple[float | None, str]:
+    """Measure it; that takes a little longer than the mapping lives.
+
+    Args:
+        ground: The ground of all tests.
+        on_progress: Told in words how far it is.
+
+    Returns:
+        Seconds, or None with the reason; and the evidence in words.
+    """
+    async with AsyncExitStack() as stack:
+        asker = await stack.enter_async_context(ground.fresh())
+        loop = asyncio.get_running_loop()
+        first = await stack.enter_async_context(ground.fresh())
+        if not await _reaches(ground, asker, first):
+            return None, "lifetime: the server does not send to another port (RESPONSE-PORT)"
+        idle = await _leave_alone(ground, stack)
+        alive_s, dead_s, dead = 0.0, 0.0, 0
+        for seconds, kept_alive_at, client, port in idle:
+            await asyncio.sleep(max(kept_alive_at + seconds - loop.time(), 0))
+            # What it really was: a slow answer before makes this one late.
+            seconds = loop.time() - kept_alive_at
+            if await _arrives(ground, asker, client, port):
+                alive_s, dead = seconds, 0
+                on_progress(f"lifetime: a mapping lives after {seconds:.0f} s")
+                continue
+            dead_s = seconds if dead == 0 else dead_s
+            dead += 1
+            if dead == DEAD_IN_A_ROW:
+                break
+        return _verdict(alive_s, dead_s, dead)
+
+
+async def _leave_alone(
+    ground: Ground, stack: AsyncExitStack
+) -> list[tuple[float, float, StunClient, int]]:
+    """Sockets with a mapping: how long to leave each alone, since when, and its outside port."""
+    seconds = SHORTEST_S
+    begun = []
+    while seconds < LONGEST_S:
+        client = await stack.enter_async_context(ground.fresh())
+        begun.append((seconds, client, client.start(ground.server, ground.schedule)))
+        seconds *= GROWTH
+        await asyncio.sleep(PACE_S)
+    idle = []
+    for seconds, client, transaction in begun:
+        answer = await transaction.wait()
+        mapped = mapped_address(answer)
+        if answer is not None and mapped is not None:
+            # The answer was the last datagram that kept the mapping alive.
+            answered_at = transaction.sent_at_s[answer.transmission] + answer.rtt_s
+            idle.append((seconds, answered_at, client, mapped[1]))
+    return idle
+
+
+async def _reaches(ground: Ground, asker: StunClient, client: StunClient) -> bool:
+    mapped = mapped_address(await client.start(ground.server, ground.schedule).wait())
+    return mapped is not None and await _arrives(ground, asker, client, mapped[1])
+
+
+async def _arrives(ground: Ground, asker: StunClient, client: StunClient, port: int) -> bool:
+    """Whether a reply that is asked for from one socket arrives at another one's mapping."""
+    arrived = asyncio.Event()
+    transaction = asker.start(ground.server, PROBE, response_port=port)
+
+    def note(message: StunMessage, _source: object) -> None:
+        if transaction.is_answered_by(message):
+            arrived.set()
+
+    client.on_stray = note
+    try:
+        async with asyncio.timeout(PROBE.give_up_s + 2 * ground.rtt_s):
+            await arrived.wait()
+    except TimeoutError:
+        return False
+    finally:
+        client.on_stray = None
+    return True
+
+
+def _verdict(alive_s: float, dead_s: float, dead: int) -> tuple[float | None, str]:
+    if dead < DEAD_IN_A_ROW:
+        return alive_s, f"lifetime: mappings live for {alive_s:.0f} s and longer"
+    if alive_s == 0:
+        return None, f"lifetime: mappings live for less than {SHORTEST_S:g} s"
+    middle = (alive_s + dead_s) / 2
+    return middle, f"lifetime: alive after {alive_s:.1f} s, gone after {dead_s:.1f} s"

@@ -1,0 +1,57 @@
+"""This machine's own networks, looked up from time to time, for the search for neighbours."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from p2ptui.core.neighbours import Neighbours
+from p2ptui.io.interfaces import broadcast_addresses, local_networks
+from p2ptui.wire.address import Address
+
+NETWORKS_REFRESH_S: Final = 30.0
+"""A machine's networks are looked up this often: cables and radios come and go."""
+
+_LOOPBACK: Final = ("127.0.0.1",)
+_LOOPBACK_V6: Final = ("::1",)
+
+
+async def watch_networks(
+    neighbours: Neighbours,
+    local: Address,
+    clock: Callable[[], float],
+    flush: Callable[[], None],
+    *,
+    searching: bool,
+) -> None:
+    """Start the search, and keep it told of the networks until cancelled.
+
+    Args:
+        neighbours: The search.
+        local: Where the node's socket is bound.
+        clock: The time on the endpoint's clock, seconds.
+        flush: Lets what was asked of the endpoint happen.
+        searching: Whether this node looks for others, or only is found.
+    """
+    networks, hosts = look_around(local[0])
+    neighbours.start(networks, hosts, local[1], clock(), searching=searching)
+    flush()
+    while True:
+        await asyncio.sleep(NETWORKS_REFRESH_S)
+        neighbours.update_networks(*look_around(local[0]))
+
+
+def look_around(host: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """The attached networks, and the hosts that a search asks.
+
+    Args:
+        host: Where the socket is bound: a loopback socket reaches no network, and IPv6 has no
+            broadcast.
+    """
+    networks = tuple(local_networks())
+    if host.startswith("127."):
+        return networks, _LOOPBACK
+    if host == "::":
+        return networks, (*_LOOPBACK, *_LOOPBACK_V6, *broadcast_addresses())
+    if ":" in host:
+        return networks, _LOOPBACK_V6
+    return networks, (*_LOOPBACK, *broadcast_addresses())
