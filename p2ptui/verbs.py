@@ -5,11 +5,12 @@ commands are the verbs marked for it.
 """
 
 import difflib
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import parse_address
@@ -89,8 +90,9 @@ VERBS: Final = {
         Verb("punch", "open a direct path to a node", (_PEER,), available=False),
         Verb(
             "nat",
-            "show what is known of the NAT",
+            "find out what the NAT does",
             (Parameter(Kind.SERVER, optional=True, many=True),),
+            in_shell=True,
         ),
         Verb("discover", "ask all peers whom they know"),
         Verb(
@@ -127,7 +129,6 @@ class Command:
     text: str = ""
     """Address, text, file, level, name or expression, by the verb."""
     count: int = 1
-    words: tuple[str, ...] = ()
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -149,8 +150,8 @@ def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
     Args:
         line: What a person typed.
         peer_names: Words that name peers: in `send WORD TEXT` the first word is a peer if
-            it is one of these, looks like an address, or begins an id; else it is text for the
-            selected peer.
+            it is one of these, looks like an address, or begins an id. Only a single word, or
+            one JSON object or list, is text for the selected peer.
 
     Raises:
         UsageError: It is no command; the text says what would be right.
@@ -173,7 +174,7 @@ def parse_command(line: str, peer_names: Sequence[str] = ()) -> Command:
 
 
 def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Command:
-    if verb.parameters[0].kind is not Kind.PEER or rest[:1] in ("{", "["):
+    if verb.parameters[0].kind is not Kind.PEER or not isinstance(read_payload(rest), str):
         return _text_command(verb, None, rest)
     first, after = _first_word(verb, rest)
     if first == SELECTED:
@@ -188,6 +189,21 @@ def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Comm
             f"{first!r} is no peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one"
         )
     return _text_command(verb, None, first)
+
+
+def read_payload(text: str) -> Any:
+    """Text that is a whole JSON object or list stands for that, any other for itself."""
+    if text[:1] in ("{", "["):
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python reads NaN and Infinity; JSON has no such numbers.
+    raise ValueError(f"{name} is no JSON")
 
 
 def _text_command(verb: Verb, peer: str | None, text: str) -> Command:
@@ -257,7 +273,7 @@ def _read_words(verb: Verb, rest: str) -> Command:
             text = _read_verb(word)
         else:
             text = word
-    return Command(verb, peer, text, count, tuple(words))
+    return Command(verb, peer, text, count)
 
 
 def _read_count(verb: Verb, word: str) -> int:

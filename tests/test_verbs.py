@@ -40,6 +40,10 @@ def test_the_grammar_is_the_one_that_was_promised():
         ("send . hello there", None, "hello there", 1),
         ('send "hello there"', None, "hello there", 1),
         ('send {"a": 1}', None, '{"a": 1}', 1),
+        ('send ["a", "b c"]', None, '["a", "b c"]', 1),
+        ("send [hello", None, "[hello", 1),
+        ("send [carol hi there", "[carol", "hi there", 1),
+        ("send . [hi there", None, "[hi there", 1),
         ("send 192.0.2.1:9 hello there", "192.0.2.1:9", "hello there", 1),
         ("send deadbeef hello", "deadbeef", "hello", 1),
         ("send bob hello there", "bob", "hello there", 1),
@@ -55,12 +59,12 @@ def test_the_grammar_is_the_one_that_was_promised():
     ],
 )
 def test_a_line_is_read(line, peer, text, count):
-    command = parse_command(line, ["bob", "two words", BOB])
+    command = parse_command(line, ["bob", "two words", "[carol", BOB])
     assert (command.peer, command.text, command.count) == (peer, text, count)
 
 
-def test_servers_of_nat_are_kept_one_by_one():
-    assert parse_command("nat a:1 b:2").words == ("a:1", "b:2")
+def test_nat_takes_any_number_of_servers():
+    assert parse_command("nat a:1 b:2 c:3").verb.name == "nat"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,9 @@ def test_servers_of_nat_are_kept_one_by_one():
         ("xyzzy", "help lists the commands"),
         ("disconnect a b", "usage: disconnect [PEER]"),
         ("send", "what shall be sent? usage: send [PEER] TEXT"),
+        ("send [bob hi there", "'[bob' is no peer; did you mean bob?"),
+        ('send {"a": 1', "send . TEXT sends to the selected one"),
+        ("send [1, NaN]", "is no peer"),
         ('send "bob hi', "quotation mark is not closed"),
         ('ping "bob', "quotation mark is not closed"),
         ("ping bob many", "'many' is no count"),

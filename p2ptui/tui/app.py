@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Footer, Tabs
+from textual.widgets import Footer, Input, Tabs
 from textual.worker import get_current_worker
 
 from p2ptui.config import UiOptions
@@ -21,7 +21,7 @@ from p2ptui.errors import P2PError
 from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
-from p2ptui.tui.detail import record_screen
+from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import PANES, FeedApp
 from p2ptui.tui.history import History
@@ -78,7 +78,10 @@ class P2PApp(FeedApp):
         """The user's own keys, by the id of the action."""
         self.chosen = "peers"
         """The pane that was looked at last."""
-        self.bar = CommandBar(history or History(), self._words_of)
+        self.zoomed = False
+        """Whether that pane is shown alone."""
+        whole_key = self.keys.get("app.answer", "f6").partition(",")[0].capitalize()
+        self.bar = CommandBar(history or History(), self._words_of, whole_key)
         self.executor = Executor(node, self.roster, self._selected_node)
         self.screen_verbs = ScreenVerbs(self)
 
@@ -105,7 +108,7 @@ class P2PApp(FeedApp):
             f" network {printable(info.network_id)}, id {info.id}"
         )
         self.begin()
-        self.bar.input.focus()
+        self.bar.go()
         self._watch_node()
 
     def _dress(self) -> None:
@@ -148,11 +151,13 @@ class P2PApp(FeedApp):
         return node.node_id or (format_address(node.address) if node.address else "")
 
     def _short_word_for(self, node: Known) -> str:
-        """Its name, if that is one word and means nobody else."""
-        if node.name.isprintable() and not set(node.name) & set(" \"'"):
+        """Its name, if a command with it would be read so, and means nobody else."""
+        name = node.name
+        if name.isprintable() and name[:1] not in ("{", "["):
             try:
-                if self.roster.find(node.name).node_id == node.node_id:
-                    return node.name
+                read = parse_command(f"send {name} text", list(self.roster.names()))
+                if read.peer == name and self.roster.find(name).node_id == node.node_id:
+                    return name
             except P2PError:
                 pass
         return self.word_for(node)
@@ -174,44 +179,49 @@ class P2PApp(FeedApp):
 
     def run_line(self, line: str) -> None:
         """Carry out a command line."""
+        # Whoever pressed : too often means the same.
+        line = line.lstrip(": ")
+        number = self.bar.begin_line()
         try:
-            # Whoever pressed : too often means the same.
-            command = parse_command(line.lstrip(": "), list(self.roster.names()))
+            command = parse_command(line, list(self.roster.names()))
         except P2PError as error:
-            self._tell_failure(error)
+            self._tell_failure(error, line, number)
             return
         if not command.verb.available:
-            self.bar.answer(f"{command.verb.name} is not available yet", failed=True)
+            said = f"{command.verb.name} is not available yet"
+            self.bar.answer(said, failed=True, line=number)
         else:
-            self._carry_out(command)
+            self._carry_out(command, line, number)
 
-    def _tell_failure(self, error: P2PError) -> None:
-        # The line may be too short for it: the log has it whole.
+    def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
         text = printable(str(error), 400)
-        self.bar.answer(text, failed=True)
-        self.note(text, "warn")
+        shown = self.bar.answer(text, failed=True, line=number)
+        self.note(text if shown else f"{printable(line, 80)}: {text}", "warn")
 
     @work(group="commands")
-    async def _carry_out(self, command: Command) -> None:
+    async def _carry_out(self, command: Command, line: str, number: int) -> None:
         worker = get_current_worker()
         on_node = self.executor.handles(command.verb.name)
+
+        def tell_progress(text: str) -> None:
+            self.bar.answer(f"{text} ...", beside="Escape cancels", line=number)
+
         try:
             if on_node:
-                said = await self.executor.run(command, self._tell_progress)
+                said = await self.executor.run(command, tell_progress)
             else:
                 said = await self.screen_verbs.run(command)
         except P2PError as error:
-            self._tell_failure(error)
+            self._tell_failure(error, line, number)
             return
         if worker.is_cancelled:
             return
         shell = self.executor.in_shell(command) if on_node else ""
-        self.bar.answer(said, beside=shell)
-        if on_node:
-            self.note(said + (f"   ({printable(shell, 200)})" if shell else ""))
-
-    def _tell_progress(self, text: str) -> None:
-        self.bar.answer(f"{text} ...", beside="Escape cancels")
+        shown = self.bar.answer(said, beside=shell, line=number)
+        if on_node or (said and not shown):
+            # Who has typed something else since then looks for the answer here.
+            late = "" if shown else f"{printable(line, 80)}: "
+            self.note(late + said + (f"   ({printable(shell, 200)})" if shell else ""))
 
     # What the panes ask for.
 
@@ -221,10 +231,6 @@ class P2PApp(FeedApp):
             self.screen_verbs.show_node()
         elif (record := self.messages.record_at(event.index)) is not None:
             self.push_screen(record_screen(record))
-
-    def on_message_log_filter_wanted(self) -> None:
-        """The bar takes the expression."""
-        self.bar.type(f"filter {self.screen_verbs.expression}")
 
     def on_message_log_changed(self) -> None:
         """The pane's title says whether it follows."""
@@ -258,15 +264,53 @@ class P2PApp(FeedApp):
         if self.tabs.is_attached:
             self.tabs.active = f"tab-{name}"
 
-    # Actions.
+    # Keys and their actions.
+
+    async def on_event(self, event: events.Event) -> None:
+        """A line that is typed gets every character; elsewhere a key acts before the next is
+        looked at.
+
+        As Textual has it, a pane would pass `:` on to the app when it has time, and the keys that
+        came with it, in one read, would already be the pane's; and a character that is made the
+        key of an action with priority could not be typed any more.
+        """
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            if not isinstance(self.focused, Input):
+                for priority in (True, False):
+                    if await self._check_bindings(event.key, priority=priority):
+                        return
+            elif event.is_printable and "+" not in event.key:
+                self.focused._forward_event(event)
+                return
+        await super().on_event(event)
+
+    def _leave_overlays(self) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def action_command(self) -> None:
         """Go to the command bar."""
-        self.bar.input.focus()
+        self._leave_overlays()
+        self.bar.go()
 
     def action_help(self) -> None:
         """Show commands and keys."""
+        self._leave_overlays()
         self.run_line("help")
+
+    def action_answer(self) -> None:
+        """Show the whole of an answer that is too long for the bar."""
+        if self.bar.said:
+            self._leave_overlays()
+            text = Text(self.bar.said)
+            text.append(f"\n\n{self.bar.beside}" if self.bar.beside else "", "dim")
+            self.push_screen(TextScreen("Answer", text, self.bar.said))
+
+    def action_zoom(self) -> None:
+        """Show the pane looked at last alone, or all of them again."""
+        self.zoomed = not self.zoomed
+        self.screen_stack[0].set_class(self.zoomed, "-zoomed")
+        self.action_pane(self.chosen)
 
     def action_line(self, line: str) -> None:
         """Carry out a command line."""
@@ -276,10 +320,18 @@ class P2PApp(FeedApp):
         """Begin a command line."""
         self.bar.type(beginning)
 
+    def action_type_filter(self) -> None:
+        """Begin a filter, or go on with the one there is."""
+        self.bar.type(f"filter {self.screen_verbs.expression}")
+
     def action_type_to_peer(self) -> None:
-        """Begin a message to the selected node."""
+        """Begin a message to the selected node, by name: the selection may change meanwhile."""
         node = self._selected_node()
-        self.bar.type(f"send {self._short_word_for(node)} " if node is not None else "send ")
+        word = self._short_word_for(node) if node is not None else ""
+        self.bar.type(f"send {word} " if word else "send ")
+        if not word:
+            said = "nobody is selected: write whom it is for before the text"
+            self.bar.answer(said, failed=True)
 
     def action_filter_peer(self) -> None:
         """Show only the messages of the selected node."""
@@ -289,24 +341,30 @@ class P2PApp(FeedApp):
 
     def action_pane(self, name: str) -> None:
         """Go to a pane."""
+        self._leave_overlays()
         self._choose(name)
         focused: dict[str, Widget] = {"peers": self.peers.list, "messages": self.messages}
-        (focused | self.fact_panes)[name].focus()
-        self.take_peers()
+        self.screen.set_focus((focused | self.fact_panes)[name])
+        # What was hidden until now is not up to date.
+        self.call_after_refresh(self.take_peers)
 
     def action_copy(self) -> None:
         """Copy what is selected: a record, an address, or a pane's text."""
         self.run_line("copy")
 
     def action_escape(self) -> None:
-        """Cancel what takes long; else leave the command bar for the panes, or go back to it."""
+        """Cancel what takes long; else leave the command bar for the panes, show all of them
+        again, or go back to it.
+        """
         cancelled = self.workers.cancel_group(self, "commands")
         if cancelled:
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:
             self.action_pane(self.chosen)
+        elif self.zoomed:
+            self.action_zoom()
         else:
-            self.bar.input.focus()
+            self.bar.go()
 
     @work(group="palette")
     async def act(self, name: str, action: str) -> None:
@@ -327,7 +385,7 @@ class P2PApp(FeedApp):
         }
         target = places.get(name.partition(".")[0])
         if target is not None:
-            target.focus()
+            self.screen.set_focus(target)
         await self.run_action(action, target or self)
 
 

@@ -140,7 +140,13 @@ def _common_prefix(lines: list[str]) -> str:
 
 
 class CommandBar(Vertical):
-    """The line, and above it what came of the last command."""
+    """The line, and above it what came of the last command.
+
+    Args:
+        history: What was typed before.
+        words_of: Knows what may be completed.
+        whole_key: Shows an answer that is too long for the bar.
+    """
 
     class Entered(Message):
         """A line is to be carried out."""
@@ -156,13 +162,19 @@ class CommandBar(Vertical):
             super().__init__()
             self.line = line
 
-    def __init__(self, history: History, words_of: Words) -> None:
+    def __init__(self, history: History, words_of: Words, whole_key: str) -> None:
         super().__init__(id="bar")
         self._history = history
+        self._whole_key = whole_key
         self.input = CommandInput(history, words_of)
         self._answer = Static(" ", id="answer", markup=False)
+        self._lines = 0
+        self._answered = 0
+        self._failed = False
         self.said = ""
-        """The last answer."""
+        """The last answer, whole."""
+        self.beside = ""
+        """What stands beside it where there is room."""
 
     def compose(self) -> ComposeResult:
         """The answer above the line: the eye is where one types."""
@@ -182,22 +194,63 @@ class CommandBar(Vertical):
         event.stop()
         self.post_message(self.Typed(event.value))
 
-    def answer(self, text: str, *, failed: bool = False, beside: str = "") -> None:
+    def begin_line(self) -> int:
+        """A line is going to be carried out: its number, for what it answers."""
+        self._lines += 1
+        return self._lines
+
+    def answer(
+        self, text: str, *, failed: bool = False, beside: str = "", line: int | None = None
+    ) -> bool:
         """Say what came of it, in one line.
 
         Args:
             text: Harmless text.
             failed: Whether it is an error.
             beside: Dimmed, where there is room: a hint.
+            line: The number of the line that it answers; None: it concerns none.
+
+        Returns:
+            Whether it is shown: not when a newer line has answered, whose words stay.
         """
-        self.said = text
-        line = Text(text or " ", "bold red" if failed else "", no_wrap=True, overflow="ellipsis")
-        if beside and len(text) + len(beside) + 6 < self.size.width:
-            line.append(f"    {beside}", "dim")
+        if line is not None:
+            if line < self._answered:
+                return False
+            if text:
+                self._answered = line
+        self.said, self.beside, self._failed = text, beside, failed
+        self._draw()
+        return True
+
+    def _draw(self) -> None:
+        room = self._answer.content_size.width
+        style = "bold red" if self._failed else ""
+        line = Text(self.said or " ", style, no_wrap=True, overflow="ellipsis")
+        if 0 < room < line.cell_len:
+            hint = f"  {self._whole_key} shows all"
+            if len(hint) > room // 3:
+                hint = ""  # the answer itself needs the little room there is
+            line.truncate(room - len(hint), overflow="ellipsis")
+            line.append(hint, "not bold dim")
+        elif self.beside and line.cell_len + len(self.beside) + 4 <= room:
+            line.append(f"    {self.beside}", "dim")
         self._answer.update(line, layout=False)
+
+    def on_resize(self) -> None:
+        """There is more room for the answer, or less."""
+        self._draw()
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on the answer shows it whole."""
+        if event.widget is self._answer:
+            await self.run_action("app.answer")
+
+    def go(self) -> None:
+        """Go to the line at once: the very next key belongs to it."""
+        self.screen.set_focus(self.input)
 
     def type(self, line: str) -> None:
         """Put a beginning into the line, and go there."""
         self.input.value = line
         self.input.cursor_position = len(line)
-        self.input.focus()
+        self.go()

@@ -1,9 +1,8 @@
 """What the commands do to the node; each tells its result in one line, or raises why not."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
@@ -11,7 +10,7 @@ from p2ptui.errors import LocalError, P2PError, PeerGoneError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster
 from p2ptui.text import printable
 from p2ptui.tui.shell import shell_command
-from p2ptui.verbs import Command, UsageError
+from p2ptui.verbs import Command, UsageError, read_payload
 from p2ptui.wire.address import format_address, parse_address
 
 Progress: TypeAlias = Callable[[str], None]
@@ -179,16 +178,6 @@ class Executor:
         progress("asking all peers whom they know")
         await self._node.discover()
         return "asked all peers whom they know; what they tell appears among the peers"
-
-
-def read_payload(text: str) -> Any:
-    """Text that is a JSON object or list travels as that, any other as a string."""
-    if text[:1] in ("{", "["):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-    return text
 
 
 def _name(node: Known) -> str:

@@ -27,14 +27,13 @@ from p2ptui.tui.panes import (
     public_address,
     title_text,
 )
-from p2ptui.tui.peer_table import PeerTable
+from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
 
 LOG_INTERVAL_S: Final = 0.1
 """The log is repainted ten times a second at most."""
 
 PEERS_INTERVAL_S: Final = 0.25
-MANY_PEERS: Final = 1000
 MANY_PEERS_INTERVAL_S: Final = 1.0
 """And the table four times; once, where putting it in order takes its time."""
 
@@ -79,7 +78,7 @@ class FeedApp(App[int]):
         self._peers_due = 0.0
         self._title_text = Text()
         self._pane_titles: dict[Widget, Text] = {}
-        self.peers = PeerTable(id="peers")
+        self.peers = PeerTable(self.roster.searched_ports, id="peers")
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(id="nat")
         self.statistics = StatisticsPane(id="statistics")
@@ -123,7 +122,7 @@ class FeedApp(App[int]):
     def _take_peers_when_due(self) -> None:
         self._peers_due -= PEERS_INTERVAL_S
         if self._peers_due <= 0:
-            many = len(self.roster) > MANY_PEERS
+            many = len(self.roster) > MANY
             self._peers_due = MANY_PEERS_INTERVAL_S if many else PEERS_INTERVAL_S
             self.take_peers()
 
@@ -153,7 +152,9 @@ class FeedApp(App[int]):
         peers, log = self.peers.list, self.messages
         found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
         count = peers.row_count if self.peers.display else len(self.roster)
-        order = f"  by {peers.sort_column.name.strip() or 'state'}".lower()
+        # The column may be one that the header has no room for.
+        way = "▼" if peers.descending else "▲"
+        order = f"  by {peers.sort_column.name.strip() or 'state'} {way}".lower()
         self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
         state = ""
         if not log.following:

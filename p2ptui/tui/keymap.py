@@ -18,14 +18,18 @@ from p2ptui.tui.peer_table import PeerList
 from p2ptui.tui.rows import RowView
 from p2ptui.verbs import nearest
 
+# Those with priority act from overlays as well, and before the keys behind them are looked at; a
+# line that is being typed keeps its characters all the same.
 APP_BINDINGS: Final[list[BindingType]] = [
     Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-    Binding("colon", "command", "Command", id="app.command"),
-    Binding("f1", "help", "Help", id="app.help"),
-    Binding("f2", "pane('peers')", "Peers", id="app.peers"),
-    Binding("f3", "pane('messages')", "Messages", id="app.messages"),
-    Binding("f4", "pane('nat')", "NAT", id="app.nat"),
-    Binding("f5", "pane('statistics')", "Statistics", id="app.statistics"),
+    Binding("colon", "command", "Command", id="app.command", priority=True),
+    Binding("f1", "help", "Help", id="app.help", priority=True),
+    Binding("f2", "pane('peers')", "Peers", id="app.peers", priority=True),
+    Binding("f3", "pane('messages')", "Messages", id="app.messages", priority=True),
+    Binding("f4", "pane('nat')", "NAT", id="app.nat", priority=True),
+    Binding("f5", "pane('statistics')", "Statistics", id="app.statistics", priority=True),
+    Binding("f6", "answer", "Whole answer", show=False, id="app.answer", priority=True),
+    Binding("z", "zoom", "Zoom, or all panes", show=False, id="app.zoom"),
     Binding("ctrl+p", "command_palette", "Palette", show=False, id="app.palette"),
     Binding("escape", "escape", "Cancel", show=False, id="app.cancel"),
 ]

@@ -37,15 +37,12 @@ class MessageLog(RowView):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "toggle_pause", "Pause", id="log.pause"),
-        Binding("slash", "filter", "Filter", id="log.filter"),
+        Binding("slash", "app.type_filter", "Filter", id="log.filter"),
         Binding("y", "app.copy", "Copy", id="log.copy"),
     ]
 
     class Changed(Message):
         """Whether it follows, how many are new below, or what is shown, has changed."""
-
-    class FilterWanted(Message):
-        """A filter is to be typed."""
 
     class FilterFailed(Message):
         """The filter was given up."""
@@ -226,10 +223,6 @@ class MessageLog(RowView):
         self._set_following(True)
         self._refresh_keeping(None)
 
-    def action_filter(self) -> None:
-        """Type a filter."""
-        self.post_message(self.FilterWanted())
-
     def _set_following(self, following: bool) -> None:
         if following:
             self.unseen = 0
@@ -251,8 +244,9 @@ class MessageLog(RowView):
             # Records come ten times a second: more digits would pretend.
             text.append(f"{clock}.{int(record.time % 1 * 10)} ", "dim")
         text.append(f"{arrow} ", colour)
-        if width >= _PEER_FROM:
-            peer = Text(record.peer or record.address)
+        told = record.peer or record.address
+        if width >= _PEER_FROM and (told or record.direction != NOTE):
+            peer = Text(told)
             peer.truncate(16, overflow="ellipsis", pad=True)
             text.append_text(peer)
             text.append(" ")

@@ -1,12 +1,14 @@
 """All that is known of a node, for reading and for pasting into a report."""
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
 from p2ptui.node import Known, OtherNode, PeerView
 from p2ptui.text import printable
-from p2ptui.tui.columns import ago_text, glyph_of, path_of, trust_of
+from p2ptui.tui.columns import RTT_SAMPLES, ago_text, glyph_of, path_of, trust_of
+from p2ptui.tui.series import sparkline
 from p2ptui.wire.address import format_address
 
 _TRUST_MEANS = {
@@ -16,11 +18,12 @@ _TRUST_MEANS = {
 }
 
 
-def node_text(node: Known, shell: Iterable[str] = ()) -> Text:
+def node_text(node: Known, rtts_ms: Sequence[float] = (), shell: Iterable[str] = ()) -> Text:
     """The page.
 
     Args:
         node: A peer, or a node behind one.
+        rtts_ms: The last round trips to it, oldest first.
         shell: Commands for a shell that concern it.
     """
     text = Text()
@@ -31,7 +34,8 @@ def node_text(node: Known, shell: Iterable[str] = ()) -> Text:
     text.append(f"{'state':<15}", "dim")
     text.append(glyph, colour)
     text.append(f" {status}\n")
-    for name, value in _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node):
+    facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node, rtts_ms)
+    for name, value in facts:
         _fact(text, name, value)
     _fact(text, "trust", _TRUST_MEANS[trust_of(node)])
     lines = list(shell)
@@ -59,7 +63,7 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
 
 
-def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
+def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]]:
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", format_address(peer.address)
@@ -70,9 +74,21 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "can", printable(", ".join(peer.capabilities), 400) or "-"
     yield "sees us at", public
     yield "round trip", rtt
+    if rtts_ms:
+        yield "trend", _trend_text(rtts_ms)
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)
     yield "waiting", f"{peer.waiting} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
     yield "known for", ago_text(peer.connected_for_s)
+
+
+def _trend_text(rtts_ms: Sequence[float]) -> str:
+    """How round trips went: as bars, oldest first, and in words."""
+    bars = sparkline(rtts_ms, min(len(rtts_ms), RTT_SAMPLES))
+    middle = statistics.median(rtts_ms)
+    return (
+        f"{bars}  min {min(rtts_ms):.2f}, median {middle:.2f}, max {max(rtts_ms):.2f} ms"
+        f" of the last {len(rtts_ms)}"
+    )

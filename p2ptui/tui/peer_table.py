@@ -1,11 +1,13 @@
 """The live table of nodes: sorted by any column; the cursor follows the peer, not the row."""
 
+import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.text import Text
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -13,7 +15,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from p2ptui.node import OtherNode, Roster
+from p2ptui.node import Roster
 from p2ptui.tui.columns import (
     COLUMNS,
     RTT_SAMPLES,
@@ -28,9 +30,20 @@ from p2ptui.tui.rows import RowView
 MAX_TRENDS: Final = 1024
 """Peers whose round trips are remembered, the least lately seen forgotten first."""
 
+MANY: Final = 1000
+"""Of more nodes the order is made little by little: for so many it takes 2 ms."""
+
+SLICE_S: Final = 0.002
+"""An order is worked at for this long before it lets packets and keys through."""
+
 
 class PeerList(RowView):
-    """The rows of the table; only those in view are looked at."""
+    """The rows of the table; only those in view are looked at.
+
+    Args:
+        ports: The first and the last one on which nodes nearby are looked for; None if nobody
+            looks.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort(1)", "Sort", id="peers.sort"),
@@ -46,12 +59,14 @@ class PeerList(RowView):
     class SortChanged(Message):
         """Another order."""
 
-    def __init__(self) -> None:
+    def __init__(self, ports: tuple[int, int] | None) -> None:
         super().__init__()
+        self._ports = ports
         self._keys: list[str] = []
         self._index: dict[str, int] = {}
         self._roster: Roster | None = None
         self._selected = ""
+        self._ordering = False
         self._trends: OrderedDict[str, deque[float]] = OrderedDict()
         self.sort_column = COLUMNS[1]
         self.descending = False
@@ -94,24 +109,69 @@ class PeerList(RowView):
         """What to do next."""
         if self.containing:
             return "No node fits. Type peers alone to show all again."
+        hint = "Nobody looks for nodes nearby: enable_discovery is off."
+        if self._ports is not None:
+            # On two lines, so that they fit a table of any width.
+            hint = (
+                "Nodes on this machine and its networks are found by themselves\n"
+                f"if they listen on one of the ports {self._ports[0]}-{self._ports[1]}."
+            )
         return (
             "Nobody is here yet.\n\n"
-            "connect HOST:PORT   shakes hands with a node\n"
-            "discover            asks servers whom they know\n\n"
-            "Nodes on this machine and its networks are found by themselves."
+            "connect HOST:PORT   shakes hands with a node, on any port\n"
+            f"discover            asks servers whom they know\n\n{hint}"
         )
 
-    def take(self, roster: Roster) -> None:
-        """Show who is there now."""
+    def take(self, roster: Roster, *, show_cursor: bool = False) -> None:
+        """Show who is there now: of many at once only what the rows say, and their order later.
+
+        Args:
+            roster: All that are known.
+            show_cursor: Scroll to the selected node.
+        """
         self._roster = roster
-        before, top = self.cursor_row, self.scroll_offset.y
-        self._keys = roster.order(
+        if len(roster) <= MANY:
+            self.workers.cancel_group(self, "order")
+            self._ordering = False
+            keys = roster.order(
+                self.sort_column.rank, descending=self.descending, containing=self.containing
+            )
+            self._arrange(keys)
+            if show_cursor:
+                self.show_row(max(self.cursor_row, 0))
+            return
+        self._remember_trends()
+        if self.is_on_screen:
+            self.refresh()
+        if not self._ordering:
+            self._ordering = True
+            self._order_later(roster, show_cursor=show_cursor)
+
+    @work(exclusive=True, group="order")
+    async def _order_later(self, roster: Roster, *, show_cursor: bool) -> None:
+        keys: list[str] = []
+        began = time.perf_counter()
+        parts = roster.order_in_parts(
             self.sort_column.rank, descending=self.descending, containing=self.containing
         )
-        self._index = {key: number for number, key in enumerate(self._keys)}
-        if self._selected not in self._index and self._keys:
+        for part in parts:
+            keys = part
+            if time.perf_counter() - began > SLICE_S:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
+        self._ordering = False
+        self._arrange(keys)
+        if show_cursor:
+            self.show_row(max(self.cursor_row, 0))
+
+    def _arrange(self, keys: list[str]) -> None:
+        """Show these; the cursor stays with its node."""
+        before, top = self.cursor_row, self.scroll_offset.y
+        self._keys = keys
+        self._index = {key: number for number, key in enumerate(keys)}
+        if self._selected not in self._index and keys:
             # The selected node is gone: its neighbour takes its place.
-            self._selected = self._keys[min(max(before, 0), len(self._keys) - 1)]
+            self._selected = keys[min(max(before, 0), len(keys) - 1)]
         self._remember_trends()
         self.resize_rows()
         seen = top <= before < top + self.scrollable_content_region.height
@@ -120,16 +180,17 @@ class PeerList(RowView):
             self.scroll_to(y=self.cursor_row - before + top, animate=False, immediate=True)
 
     def _remember_trends(self) -> None:
+        assert self._roster is not None
         top = self.scroll_offset.y
         few = len(self._keys) <= MAX_TRENDS
-        for index in range(*((0, len(self._keys)) if few else (top, top + self.size.height))):
-            row = self.row_at(index)
-            if row is None or isinstance(row.node, OtherNode) or row.node.rtt_ms is None:
+        for key in self._keys if few else self._keys[top : top + self.size.height]:
+            rtt_ms = self._roster.rtt_ms(key)
+            if rtt_ms is None:
                 continue
-            trend = self._trends.setdefault(row.key, deque(maxlen=RTT_SAMPLES))
-            self._trends.move_to_end(row.key)
-            if not trend or trend[-1] != row.node.rtt_ms:
-                trend.append(row.node.rtt_ms)
+            trend = self._trends.setdefault(key, deque(maxlen=RTT_SAMPLES))
+            self._trends.move_to_end(key)
+            if not trend or trend[-1] != rtt_ms:
+                trend.append(rtt_ms)
         while len(self._trends) > MAX_TRENDS:
             self._trends.popitem(last=False)
 
@@ -147,16 +208,15 @@ class PeerList(RowView):
         self._again()
 
     def _again(self) -> None:
+        """Another order is wanted, or others; the one that is under way is of no use."""
+        self._ordering = False
         if self._roster is not None:
-            self.take(self._roster)
-        self.show_row(max(self.cursor_row, 0))
+            self.take(self._roster, show_cursor=True)
         self.post_message(self.SortChanged())
 
     def action_sort(self, step: int) -> None:
-        """Sort by the next column."""
-        shown = columns_for(self.scrollable_content_region.width)
-        place = shown.index(self.sort_column) if self.sort_column in shown else 0
-        self.sort_by(shown[(place + step) % len(shown)])
+        """Sort by the next column, shown or not."""
+        self.sort_by(COLUMNS[(COLUMNS.index(self.sort_column) + step) % len(COLUMNS)])
 
     def action_reverse(self) -> None:
         """Turn the order round."""
@@ -215,11 +275,15 @@ def column_ends(columns: Sequence[Column], width: int) -> list[int]:
 
 
 class PeerTable(Vertical):
-    """Header and rows."""
+    """Header and rows.
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    Args:
+        ports: See `PeerList`.
+    """
+
+    def __init__(self, ports: tuple[int, int] | None, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.list = PeerList()
+        self.list = PeerList(ports)
         self.header = PeerHeader(self.list)
 
     def compose(self) -> ComposeResult:

@@ -133,7 +133,7 @@ class RowView(ScrollView, can_focus=True):
 
     def _strip(self, text: Text, base: Style, width: int) -> Strip:
         text.no_wrap = True
-        text.truncate(width)
+        text.truncate(width, overflow="ellipsis")
         segments = [segment for segment in text.render(self.app.console) if segment.text != "\n"]
         styled = list(Segment.apply_style(segments, base))
         return Strip(styled).adjust_cell_length(width, base)

@@ -1,25 +1,20 @@
 """From the configuration to the screen and back: whatever happens, the terminal is restored."""
 
-import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
-from typing import Final
 
 from p2ptui.config import Config, config_warnings, unavailable_options
 from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
+from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
 from p2ptui.tui.settings import Settings, history_path, settings_path
-
-EXIT_BY_SIGNAL: Final = 128
-"""The exit code that shells expect is this plus the signal's number."""
 
 
 def run_screen(config: Config) -> int:
@@ -63,7 +58,7 @@ async def _run(config: Config) -> int:
         handler = _NoteHandler(app)
         logger = logging.getLogger("p2ptui")
         logger.addHandler(handler)
-        _handle_signals(app)
+        _leave_when_asked(app)
         try:
             await app.run_async()
         finally:
@@ -71,16 +66,15 @@ async def _run(config: Config) -> int:
         return app.return_code or 0
 
 
-def _handle_signals(app: P2PApp) -> None:
+def _leave_when_asked(app: P2PApp) -> None:
     """End politely when asked to, and when the terminal is gone."""
-    loop = asyncio.get_running_loop()
-    for name, said in (("SIGTERM", "terminated"), ("SIGHUP", "the terminal was closed")):
-        number = getattr(signal, name, None)
-        if number is None:
-            continue
+
+    def leave(number: signal.Signals) -> None:
         code = EXIT_BY_SIGNAL + number
-        with contextlib.suppress(NotImplementedError):  # Windows has no signals to handle
-            loop.add_signal_handler(number, app.exit, code, code, f"p2ptui: {said}")
+        said = "terminated" if number is signal.SIGTERM else "the terminal was closed"
+        app.exit(code, code, f"p2ptui: {said}")
+
+    handle_signals(leave, "SIGTERM", "SIGHUP")
 
 
 class _NoteHandler(logging.Handler):

@@ -8,7 +8,7 @@ from p2ptui.errors import LocalError
 from p2ptui.node import PeerView
 from p2ptui.text import printable
 from p2ptui.tui.detail import TextScreen
-from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
+from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.peer_detail import node_text
@@ -74,14 +74,23 @@ class ScreenVerbs:
     # Filters, live.
 
     def preview(self, line: str) -> str | None:
-        """Show what a line that is being typed would filter; None, or what is wrong with it."""
+        """Show what a line that is being typed would filter; None, or what is wrong with it.
+
+        One that cannot be carried out shows nothing of itself: what was entered stays.
+        """
+        line = line.lstrip(": ")
         verb, _, rest = line.partition(" ")
-        self._app.peers.list.find(rest.strip() if verb == "peers" and rest else self._sought)
+        sought, chosen, wrong = self._sought, self._kept, None
         try:
-            self._apply(compile_filter(rest) if verb == "filter" and rest else self._kept)
-        except FilterError as error:
-            return str(error)
-        return None
+            if rest and verb.lower() == "peers":
+                sought = parse_command(line).text
+            elif rest and verb.lower() == "filter":
+                chosen = compile_filter(rest)
+        except LocalError as error:
+            wrong = str(error)
+        self._app.peers.list.find(sought)
+        self._apply(chosen)
+        return wrong
 
     def forget_filter(self) -> None:
         """The filter was given up."""
@@ -121,7 +130,7 @@ class ScreenVerbs:
         word = self._app.word_for(row.node)
         lines = [f"ping {word} 4", f"send {word} hello", "peers"]
         shell = [self._app.executor.in_shell(parse_command(line, [word])) for line in lines]
-        text = node_text(row.node, filter(None, shell))
+        text = node_text(row.node, row.rtts_ms, filter(None, shell))
         self._app.push_screen(TextScreen(row.name, text))
 
     # Copying.

@@ -3,7 +3,7 @@
 import shlex
 
 from p2ptui.node import Known, OtherNode, PeerView
-from p2ptui.verbs import Command
+from p2ptui.verbs import Command, read_payload
 from p2ptui.wire.address import format_address
 
 DEFAULT_NETWORK = "p2p_default"
@@ -30,7 +30,7 @@ def shell_command(
         if len(words) > 1 and name == "ping":
             words += ["-n", str(command.count)]
         elif len(words) > 1:
-            is_json = command.text[:1] in ("{", "[")
+            is_json = not isinstance(read_payload(command.text), str)
             words += [command.text, *(["--json-payload"] if is_json else [])]
     else:
         words = []

@@ -63,6 +63,7 @@ class Screen:
 
     def __init__(self, terminal: "Terminal", name: str, folder: Path) -> None:
         self._terminal = terminal
+        self._name = name
         self._target = f"{name}:0"
         self._folder = folder
 
@@ -127,6 +128,10 @@ class Screen:
         self._terminal.tmux(
             "resize-window", "-t", self._target, "-x", str(width), "-y", str(height)
         )
+
+    def close(self) -> None:
+        """Close the terminal under the program, as a lost SSH session does."""
+        self._terminal.tmux("kill-session", "-t", self._name)
 
     # Its process.
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.terminal.terminal import Terminal
+from tests.terminal.terminal import Terminal, until
 
 _FAILING = """
 import sys
@@ -31,6 +31,14 @@ def can_bind(address: str) -> bool:
         except OSError:
             return False
         return True
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def lines(text: str) -> list[str]:
@@ -68,13 +76,35 @@ async def test_an_exception_in_the_screen_restores_the_terminal_and_is_one_line(
     assert can_bind(address)
 
 
-async def test_sigterm_restores_the_terminal(terminal: Terminal) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, "p2ptui: terminated"),
+        (signal.SIGHUP, "p2ptui: the terminal was closed"),
+    ],
+)
+async def test_a_signal_restores_the_terminal(
+    number: signal.Signals, said: str, terminal: Terminal
+) -> None:
     screen = terminal.open("alice")
     address = await screen.address()
-    os.kill(screen.pid, signal.SIGTERM)
-    assert await screen.exit_code() == 128 + signal.SIGTERM
+    os.kill(screen.pid, number)
+    assert await screen.exit_code() == 128 + number
     await screen.is_restored()
-    assert len(lines(screen.text())) == 1
+    assert lines(screen.text()) == [said]
+    assert can_bind(address)
+
+
+async def test_a_node_whose_terminal_is_closed_says_goodbye_and_is_gone(
+    terminal: Terminal,
+) -> None:
+    bob = terminal.open("bob")
+    screen = terminal.open("alice", ["--join", await bob.address()])
+    address, pid = await screen.address(), screen.pid
+    await bob.shows("1 connected")
+    screen.close()
+    await until(lambda: not is_alive(pid), "the process has ended")
+    await bob.shows("0 connected", within=5.0)  # at once, not after a silence
     assert can_bind(address)
 
 

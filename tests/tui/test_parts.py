@@ -21,14 +21,13 @@ from p2ptui.core.events import (
 from p2ptui.node import OtherNode
 from p2ptui.tui.columns import COLUMNS, PeerRow, columns_for, render_cells, widths_for
 from p2ptui.tui.detail import coloured_json
-from p2ptui.tui.executor import read_payload
 from p2ptui.tui.history import MAX_ENTRIES, History
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.records import MAX_KEPT_BYTES, RecordLog
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.shell import shell_command
-from p2ptui.verbs import parse_command
+from p2ptui.verbs import parse_command, read_payload
 
 BOB = ("10.0.0.2", 8080)
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from p2ptui.errors import UnknownPeerError
-from p2ptui.node import OtherNode, PeerView
+from p2ptui.node import OtherNode, PeerView, Roster
+from p2ptui.node import roster as roster_module
 from p2ptui.node.roster import RANKS
 from tests.tui.stage import Stage, play
 
@@ -41,13 +42,64 @@ def test_peers_and_those_behind_them_are_all_there():
 
 
 @pytest.mark.parametrize("by", RANKS)
-def test_the_order_is_total_and_can_be_turned_round(by):
+def test_the_order_is_total_and_ties_stay_in_it_when_it_is_turned_round(by):
     async def story(stage: Stage) -> None:
         await three(stage)
         roster = stage.alice.roster
         keys = roster.order(by)
-        assert roster.order(by, descending=True) == keys[::-1]
-        assert len(set(keys)) == len(keys)
+        ranks = {key: rank_of(roster, key, by) for key in keys}
+        assert keys == sorted(sorted(keys), key=ranks.get)
+        assert roster.order(by, descending=True) == sorted(
+            sorted(keys), key=ranks.get, reverse=True
+        )
+        assert len(set(keys)) == len(keys) == 3
+
+    play(story)
+
+
+def rank_of(roster: Roster, key: str, by: str) -> object:
+    of_peer, of_other = RANKS[by]
+    peer = roster._endpoint.peers.with_id(key)
+    return of_peer(peer) if peer is not None else of_other(roster._others[key])
+
+
+def test_nodes_of_equal_rank_stand_alike_in_both_directions():
+    async def story(stage: Stage) -> None:
+        await three(stage)
+        roster = stage.alice.roster
+        first, second, other = roster.order("path")
+        assert roster.order("path", descending=True) == [other, first, second]
+
+    play(story)
+
+
+def test_the_order_of_many_is_made_in_parts_and_peers_may_leave_meanwhile(monkeypatch):
+    monkeypatch.setattr(roster_module, "PART", 1)
+
+    async def story(stage: Stage) -> None:
+        await three(stage)
+        roster = stage.alice.roster
+        steps = roster.order_in_parts()
+        assert next(steps) == []
+        await stage.alice.disconnect("bob")
+        assert stage.alice.roster.connected == 1
+        parts = list(steps)
+        assert len(parts) > 2
+        assert len(parts[-1]) == 3
+        assert all(part == [] for part in parts[:-1])
+        assert roster.order() == list(roster.order_in_parts())[-1]
+
+    play(story)
+
+
+def test_a_round_trip_is_told_without_a_snapshot():
+    async def story(stage: Stage) -> None:
+        await three(stage)
+        roster = stage.alice.roster
+        await stage.alice.ping(roster.find("bob").node_id)
+        bob = roster.find("bob")
+        assert roster.rtt_ms(bob.node_id) == bob.rtt_ms > 0
+        assert roster.rtt_ms("nobody") is None
 
     play(story)
 
