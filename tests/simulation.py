@@ -14,7 +14,7 @@ from typing import Any
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import CallFinished, DataReceived, Event
-from p2ptui.core.identity import own_node_info
+from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.peers import Peer
 from p2ptui.io.memory import MemoryNetwork
 from p2ptui.version import VERSION
@@ -31,7 +31,12 @@ class Host:
         self.address = address
         server = config.server
         identity = own_node_info(
-            node_id, server.name, VERSION, format_address(address), server.network_id
+            node_id,
+            server.name,
+            VERSION,
+            format_address(address),
+            server.network_id,
+            own_capabilities(config),
         )
         rng = random.Random(f"{world.seed} {address}")
         self.endpoint = Endpoint(config, identity, rng, UNIX_START)

@@ -66,6 +66,9 @@ class Town:
         """A node that is not started."""
         options.setdefault("enable_discovery", False)
         where = format_address(address or self.free_address())
+        # Nobody is looked up outside the town.
+        options.setdefault("nat_detection", {"enable": False, "stun_servers": []})
+        options.setdefault("ice", {"stun_servers": []})
         return self.make_from(Config().with_options(name=name, address=where, **options))
 
     def make_from(self, config: Config) -> Node:

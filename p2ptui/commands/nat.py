@@ -17,6 +17,7 @@ from p2ptui.commands.session import (
     Deadline,
     command_config,
     look_up,
+    open_node,
     print_json,
     read_address,
 )
@@ -26,6 +27,7 @@ from p2ptui.nat.report_text import report_markdown, report_rows, server_rows
 from p2ptui.node import Node
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability
 
 WATCH_S: Final = 10.0
 """Between two diagnoses of `--watch`."""
@@ -61,11 +63,16 @@ async def _run(
     options: argparse.Namespace, config: Config, servers: Sequence[str], join: Address | None
 ) -> int:
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
-        if join is not None:
+        if join is None:
+            node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
+        else:
             deadline = Deadline(DEFAULT_TIMEOUT_S)
-            peer = await node.connect(await look_up(join, deadline), deadline.left_s)
-            servers = [format_address(peer.address), *servers]
+            at = await look_up(join, deadline)
+            node = await stack.enter_async_context(open_node(config, at))
+            peer = await node.connect(at, deadline.left_s)
+            # Without STUN it would only be a server that does not answer.
+            if Capability.STUN in peer.capabilities:
+                servers = [format_address(peer.address), *servers]
         while True:
             report = await _diagnose(node, options, servers)
             _print(report, options, _command(options))

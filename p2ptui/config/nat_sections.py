@@ -139,7 +139,6 @@ class PortPredictionOptions(Section, frozen=True, kw_only=True):
 class IceOptions(Section, frozen=True, kw_only=True):
     """The search for a direct path between two peers."""
 
-    AVAILABLE = False
     enable: Annotated[bool, About("Search for direct paths.")] = True
     stun_servers: Annotated[
         tuple[str, ...], About("Servers to ask.", max_length=64, form=REMOTE_ADDRESS)
@@ -155,6 +154,17 @@ class IceOptions(Section, frozen=True, kw_only=True):
     stun_timeout: Annotated[
         int, About("One request takes this long at most.", "ms", 1, HOUR_MS)
     ] = 5000
+    pace_ms: Annotated[float, About("Between two checks, at least.", "ms", 0.1, 1000)] = 2.0
+    max_checks: Annotated[int, About("Checks sent in one round, at most.", "checks", 1, COUNT)] = (
+        2000
+    )
+    birthday_sockets: Annotated[
+        int, About("Opened for a round of many guesses; 0: never.", "sockets", 0, 1024)
+    ] = 256
+    birthday_probes: Annotated[int, About("Ports guessed in such a round.", "ports", 1, 65_536)] = (
+        1300
+    )
+    birthday_seconds: Annotated[float, About("It takes this long at most.", "s", 0.1, 60)] = 3.0
     port_prediction: PortPredictionOptions = PortPredictionOptions()
 
 

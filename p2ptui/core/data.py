@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
+from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import DataReceived, Path, RoutesReceived
+from p2ptui.core.events import DataReceived, RoutesReceived
 from p2ptui.core.pager import Pager
 from p2ptui.core.peers import Peer
 from p2ptui.core.routing import Origin, Routing
@@ -107,10 +108,10 @@ class DataService:
         self._state.emit(
             DataReceived(
                 peer.node_id,
-                peer.address,
+                visible_address(peer.sends_to),
                 content.value,
                 message.id,
-                Path.DIRECT,
+                path_at(peer.sends_to),
                 is_echo,
                 len(message.payload),
             )

@@ -1,5 +1,6 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw
@@ -38,6 +39,9 @@ MAX_DEFERRED: Final = 16
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 
+QUIET_S: Final = 2.5
+"""A peer that was sent nothing for this long is quiet."""
+
 PING_BYTES: Final = 168
 """A Ping with `null`, at most. This much of what an unproved peer may be sent is kept for one: a
 silent client that hears of others must still be asked whether it is there."""
@@ -52,6 +56,8 @@ class Delivery:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
+        self.on_busy: Callable[[Peer, float], None] | None = None
+        """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
 
     def build(
         self,
@@ -178,7 +184,7 @@ class Delivery:
             return
         whole = Capability.FRAGMENTS not in peer.capabilities
         sender.submit(OutgoingMessage(sequence, message_id, data, token, whole))
-        self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
+        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
@@ -218,9 +224,22 @@ class Delivery:
             return self._defer(peer, data, now)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
+        self._note_sent(peer, now)
         self.transmit_frame(peer, data, payer)
-        self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
+        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
         return True
+
+    def _note_sent(self, peer: Peer, now: float) -> None:
+        was_quiet = now - peer.last_sent > QUIET_S
+        peer.last_sent = now
+        if was_quiet and peer.path is not None and self.on_busy is not None:
+            self.on_busy(peer, now)
+
+    def hasten(self, peer: Peer, now: float) -> None:
+        """Send again at once what was under way: the way to the peer has changed."""
+        if peer.is_authenticated:
+            peer.channel.sender.expire(now)
+            self._handle_channel_timeout(peer, now)
 
     @staticmethod
     def has_room(peer: Peer, size: int) -> bool:
@@ -256,7 +275,7 @@ class Delivery:
         """Put a datagram on the wire that is no message of its own."""
         peer.bytes_out += len(data)
         (payer or peer).credit -= len(data)
-        self._state.put_datagram(data, peer.address)
+        self._state.put_datagram(data, peer.sends_to)
 
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect."""
@@ -313,6 +332,7 @@ class Delivery:
         sender = peer.channel.sender
         if not self._is_held(peer):
             for data in sender.to_send(now):
+                self._note_sent(peer, now)
                 self.transmit_frame(peer, data)
             self._plan(peer, peer.channel.next_timeout(now), now)
             return

@@ -118,7 +118,7 @@ class Discovery:
         # The ids are noted once; each entry is made when its page is due.
         for node_id in [peer.node_id for peer in self._state.peers.recent()]:
             peer = self._state.peers.authenticated(node_id)
-            if peer is not None and peer is not receiver:
+            if peer is not None and peer is not receiver and peer.is_plain:
                 yield peer_info(peer, now, unix)
 
     def handle_list_nodes(self, peer: Peer, now: float) -> None:
@@ -130,7 +130,7 @@ class Discovery:
     def _nodes(self) -> Iterator[NodeInfo]:
         for node_id in [peer.node_id for peer in self._state.peers]:
             peer = self._state.peers.authenticated(node_id)
-            if peer is not None and peer.info is not None:
+            if peer is not None and peer.info is not None and peer.is_plain:
                 info = peer.info
                 yield NodeInfo(
                     id=info.id,
@@ -186,7 +186,7 @@ class Discovery:
         entries = [
             peer_info(other, now, unix)
             for other in recent
-            if other is not peer and other.is_authenticated
+            if other is not peer and other.is_authenticated and other.is_plain
         ][:FIRST_PAGE_ENTRIES]
         room = self._state.config.server.datagram_budget - ENVELOPE_BYTES
         page = Raw(frame_list(b",".join(_fitting(entries, room)), 0, False))
@@ -242,7 +242,7 @@ class Discovery:
         joined = [
             peer_info(peer, now, unix)
             for node_id in self._joined
-            if (peer := peers.authenticated(node_id)) is not None
+            if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
         ]
         left = list(self._left)
         self._joined.clear()

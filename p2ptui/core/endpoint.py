@@ -7,7 +7,6 @@ CallFinished event with that token tells its end.
 """
 
 import random
-from typing import Final
 
 from msgspec import Raw
 
@@ -17,8 +16,9 @@ from p2ptui.core.counters import Counters
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.discovery import Discovery
+from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.endtoend import EndToEnd
-from p2ptui.core.events import Direction, Event, PeerStatus, SendResult, SendStatus
+from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.inbox import Inbox, Services
@@ -29,6 +29,7 @@ from p2ptui.core.pager import Pager
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.queries import Queries
 from p2ptui.core.relay import Relay
+from p2ptui.core.relay_frames import RelayFrames
 from p2ptui.core.rendezvous import Introduction, Rendezvous
 from p2ptui.core.responder import Responder
 from p2ptui.core.routing import Routing
@@ -36,11 +37,10 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.strangers import Strangers
 from p2ptui.core.stun import StunService
 from p2ptui.core.takeover import Takeover
+from p2ptui.core.traversal import Traversal
 from p2ptui.errors import LocalError
-from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope, encode_payload
-from p2ptui.wire.frames import FRAME_START
+from p2ptui.wire.codec import MalformedError, encode_payload
 from p2ptui.wire.message import (
     NULL,
     Capability,
@@ -49,9 +49,6 @@ from p2ptui.wire.message import (
     NodeInfo,
     RouteEntry,
 )
-
-STUN_LAST_FIRST_BYTE: Final = 0x03
-"""STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
 
 
 class Endpoint:
@@ -88,7 +85,13 @@ class Endpoint:
         self._routing = Routing(state, delivery, lifecycle)
         self._end_to_end = EndToEnd(state, delivery, self._routing)
         self._relay = Relay(state, delivery, lifecycle)
+        self._relay_frames = RelayFrames(state, delivery, lifecycle)
+        self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
+        """Direct paths to nodes that a server knows too."""
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
+        self._rendezvous.on_introduced = self.traversal.handle_introduction
+        self._rendezvous.on_unknown = self.traversal.handle_unknown
+        self._relay.on_refused = self.traversal.handle_unknown
         self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)
@@ -109,9 +112,21 @@ class Endpoint:
             self.probes,
             data,
         )
-        self._inbox = Inbox(state, delivery, services)
-        self._strangers = Strangers(
+        strangers = Strangers(
             state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
+        )
+        self._dispatch = Dispatch(
+            state,
+            self._admission,
+            Receivers(
+                self._responder,
+                strangers,
+                Inbox(state, delivery, services),
+                self._relay_frames,
+                self.traversal.checks,
+                self.probes,
+                self.stun,
+            ),
         )
 
     # Getters.
@@ -158,7 +173,8 @@ class Endpoint:
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
             "queries": len(self._queries),
-            "relays": len(self._relay),
+            "relays": len(self._relay) + len(self._relay_frames),
+            "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),
             "reassembly_bytes": self._state.reassembly_bytes,
@@ -174,53 +190,18 @@ class Endpoint:
             address: Where it came from.
             now: The time, seconds, on the clock of all other calls.
         """
-        state = self._state
-        counters = state.counters
-        counters.datagrams_in += 1
-        counters.bytes_in += len(data)
-        if state.closing:
-            counters.drop("closing")
-            return
-        peer = state.peers.at(address)
-        if peer is not None:
-            peer.note_datagram(len(data))
-        first = data[0] if data else -1
-        if first == JSON_START:
-            self._receive_json(data, address, peer, now)
-        elif first >= FRAME_START:
-            if peer is not None and peer.is_authenticated:
-                self._inbox.receive_frame(peer, data, now)
-            else:
-                counters.drop("unauthenticated")
-        elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            if not self.probes.notice(data, address, now):
-                self.stun.receive(data, address, Place.OWN, now)
-        else:
-            counters.drop("junk")
+        self._dispatch.receive(data, address, now)
 
-    def _receive_json(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
-        state = self._state
-        # What is no message at all is dropped without this: its source may be forged, and
-        # must not pay for it.
-        if peer is None and not self._admission.admits(address, now):
-            state.counters.drop("rate_limited")
-            return
-        try:
-            message = decode_envelope(data)
-        except MalformedError:
-            state.counters.drop("malformed")
-            return
-        if state.tracing:
-            node_id = peer.node_id if peer is not None else ""
-            state.trace(Direction.IN, address, node_id, message.message_type, data)
-        if message.message_type == MessageType.HANDSHAKE_REQUEST:
-            self._responder.handle_request(address, message, len(data), now)
-        elif peer is None:
-            self._strangers.receive(address, message, len(data), now)
-        elif peer.is_authenticated:
-            self._inbox.receive(peer, message, now)
-        else:
-            self._strangers.receive_handshaking(peer, message, len(data), now)
+    def receive_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
+        """Take one datagram from a further socket of a traversal; never raises.
+
+        Args:
+            data: Its bytes.
+            address: Where it came from.
+            socket: The number of the socket.
+            now: The time, seconds.
+        """
+        self._dispatch.receive_beside(data, address, socket, now)
 
     def datagrams_to_send(self, _now: float) -> list[tuple[bytes, Address]]:
         """What must leave now, in order; each datagram is returned once."""
@@ -268,6 +249,8 @@ class Endpoint:
         Raises:
             LocalError: Too many introductions are awaited.
         """
+        if Capability.RELAY_FRAMES in server.capabilities:
+            return self.traversal.connect(server, node_id, now, timeout_s)
         return self._rendezvous.request(server, node_id, now, timeout_s)
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:

@@ -199,6 +199,55 @@ class ErrorReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class PathChanged:
+    """A node is reached another way from now on; its session goes on."""
+
+    node_id: str
+    path: Path
+    address: Address
+    """Where its datagrams go: itself, or the server that relays them."""
+    method: str
+    """How the path was won: plain, predicted, birthday or relay."""
+    reason: str | None = None
+    """Why it is relayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramDue:
+    """A datagram is to leave in another way than from the node's own socket with all its hops;
+    only the node's machinery sees this, and the next three."""
+
+    socket: int
+    """The number of the socket; 0 is the node's own."""
+    data: bytes
+    to: Address
+    ttl: int | None = None
+    """Hops that it may travel; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatFactsWanted:
+    """A traversal needs to know this node's NAT."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsWanted:
+    """A traversal needs further sockets."""
+
+    node_id: str
+    count: int
+    predict: int
+    """Ports to predict for them; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsDone:
+    """These sockets are needed no more."""
+
+    sockets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StunReplyDue:
     """A STUN reply is to leave by one of the STUN sockets; only the node's machinery sees this."""
 
@@ -252,6 +301,11 @@ Event: TypeAlias = (
     | RoutesReceived
     | RelayDataReceived
     | ErrorReceived
+    | PathChanged
+    | DatagramDue
+    | NatFactsWanted
+    | SocketsWanted
+    | SocketsDone
     | StunReplyDue
     | StunServed
     | MessageTraced

@@ -26,7 +26,9 @@ PLAIN_CAPABILITIES: Final = (
     Capability.DATA_TRANSFER,
 )
 
-EXTENSIONS: Final = frozenset(OWN_CAPABILITIES) - frozenset(PLAIN_CAPABILITIES)
+EXTENSIONS: Final = frozenset(
+    {*OWN_CAPABILITIES, Capability.STUN, Capability.RELAY} - set(PLAIN_CAPABILITIES)
+)
 """What only our own nodes understand."""
 
 RESPONSE_ENVELOPE_BYTES: Final = 256

@@ -80,7 +80,7 @@ class Handshake:
         token = self._state.new_token() if token is None else token
         peer = self._state.peers.at(address)
         if peer is not None and peer.is_authenticated:
-            peer.initiated = True  # a server from now on, if it was a client
+            self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
             self._state.finish(token, self._result(peer))
             return token
         attempt = self._attempts.get(address)

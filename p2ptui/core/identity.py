@@ -48,7 +48,12 @@ def short_id(node_id: str) -> str:
 
 def own_capabilities(config: Config) -> tuple[str, ...]:
     """What this node announces, by what it is configured to serve."""
-    return (*OWN_CAPABILITIES, Capability.STUN) if config.stun_server.enable else OWN_CAPABILITIES
+    capabilities = list(OWN_CAPABILITIES)
+    if config.stun_server.enable:
+        capabilities.append(Capability.STUN)
+    if config.traffic_forwarding.allow_symmetric_nat_relay:
+        capabilities.append(Capability.RELAY)
+    return tuple(capabilities)
 
 
 def own_node_info(

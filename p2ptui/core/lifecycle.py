@@ -130,7 +130,7 @@ class Lifecycle:
     def set_status(self, peer: Peer, status: PeerStatus, reason: str | None = None) -> None:
         """Note a status and tell of it."""
         previous = peer.status if peer.status is not status else None
-        peer.status = status
+        self._state.peers.set_status(peer, status)
         self._state.emit(
             PeerStatusChanged(
                 peer.node_id or None, peer.address, peer.name, status, previous, reason

@@ -76,7 +76,7 @@ class Liveness:
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult."""
         ping = self._delivery.send_ping(peer, now)
-        return self._state.await_pong(ping, peer.address, now, timeout_s)
+        return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
 
     def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
         """Answer with the same payload."""
@@ -84,7 +84,7 @@ class Liveness:
 
     def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""
-        answered = peer.pings.receive_pong(message.payload, peer.address, now)
+        answered = peer.pings.receive_pong(message.payload, peer.sends_to, now)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return

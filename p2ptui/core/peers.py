@@ -2,12 +2,13 @@
 
 import enum
 import math
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from p2ptui.core.channel import Channel
+from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
 from p2ptui.core.timers import Timer
@@ -85,6 +86,34 @@ class Peer:
     timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None
+    path: Address | None = None
+    """Where its datagrams go, if not to `address`: a better way to it was found."""
+    connection: Connection | None = None
+    """How its path was won, or why there is none; None for a peer that was addressed directly."""
+    last_sent: float = float("-inf")
+    """When a message last went to it."""
+
+    @property
+    def sends_to(self) -> Address:
+        """Where its datagrams go at present."""
+        return self.path or self.address
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its address means the same to others: it is not relayed to this node."""
+        return "@" not in self.address[0] and "#" not in self.address[0]
+
+    @property
+    def is_joined_server(self) -> bool:
+        """Whether this node asked it for the session by its address: it may serve."""
+        return (
+            self.initiated and self.is_authenticated and self.connection is None and self.is_plain
+        )
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it passes traversal offers on."""
+        return Capability.RELAY_FRAMES in self.capabilities
 
     @property
     def node_id(self) -> str:
@@ -137,7 +166,11 @@ class PeerTable:
     def __init__(self) -> None:
         self._by_address: OrderedDict[Address, Peer] = OrderedDict()
         self._by_id: dict[str, Peer] = {}
+        self._aliases: dict[Address, Peer] = {}
         self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
+        self._initiated: dict[Address, Peer] = {}
+        # Kept, not counted anew: of ten thousand peers that takes milliseconds.
+        self._statuses: Counter[PeerStatus] = Counter()
 
     def __len__(self) -> int:
         return len(self._by_address)
@@ -146,8 +179,19 @@ class PeerTable:
         return iter(self._by_address.values())
 
     def at(self, address: Address) -> Peer | None:
-        """The peer at `address`."""
-        return self._by_address.get(address)
+        """The peer at `address`, or to which a path through it was found."""
+        peer = self._by_address.get(address)
+        return self._aliases.get(address) if peer is None and self._aliases else peer
+
+    def add_alias(self, peer: Peer, address: Address) -> None:
+        """What comes from `address` is from `peer` too."""
+        if address not in self._by_address:
+            self._aliases[address] = peer
+
+    def remove_alias(self, peer: Peer, address: Address) -> None:
+        """What comes from `address` is no longer from `peer`."""
+        if self._aliases.get(address) is peer:
+            del self._aliases[address]
 
     def with_id(self, node_id: str) -> Peer | None:
         """The peer with this id, if its handshake has told it."""
@@ -162,11 +206,44 @@ class PeerTable:
         """All peers, the one heard of last first."""
         return reversed(self._by_address.values())
 
+    @property
+    def initiated(self) -> Iterable[Peer]:
+        """Those that this node asked for a session."""
+        return self._initiated.values()
+
+    @property
+    def statuses(self) -> Mapping[PeerStatus, int]:
+        """How many peers have each status."""
+        return self._statuses
+
     def add(self, peer: Peer) -> None:
         """Enter a peer by its address."""
+        self._uncount(peer.address)
         self._by_address[peer.address] = peer
-        if not peer.initiated:
+        self._statuses[peer.status] += 1
+        if peer.initiated:
+            self._initiated[peer.address] = peer
+        else:
             self._doubtful[peer.address] = peer
+
+    def set_status(self, peer: Peer, status: PeerStatus) -> None:
+        """Note how far a peer is."""
+        if self._by_address.get(peer.address) is peer:
+            self._statuses[peer.status] -= 1
+            self._statuses[status] += 1
+        peer.status = status
+
+    def set_initiated(self, peer: Peer) -> None:
+        """From now on it counts as one that this node asked for a session."""
+        peer.initiated = True
+        if self._by_address.get(peer.address) is peer:
+            self._initiated[peer.address] = peer
+
+    def _uncount(self, address: Address) -> None:
+        peer = self._by_address.get(address)
+        if peer is not None:
+            self._statuses[peer.status] -= 1
+            self._initiated.pop(address, None)
 
     def identify(self, peer: Peer, info: NodeInfo) -> None:
         """Note who a peer says it is, which may be another than before."""
@@ -196,8 +273,11 @@ class PeerTable:
     def remove(self, peer: Peer) -> None:
         """Take a peer out; nothing happens if another has its place by now."""
         if self._by_address.get(peer.address) is peer:
+            self._uncount(peer.address)
             del self._by_address[peer.address]
             self._doubtful.pop(peer.address, None)
+        for address in [a for a, known in self._aliases.items() if known is peer]:
+            del self._aliases[address]
         self._forget_id(peer)
 
 

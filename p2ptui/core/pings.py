@@ -7,7 +7,8 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.core.events import Path, PingResult
+from p2ptui.core.addresses import path_at, visible_address
+from p2ptui.core.events import PingResult
 from p2ptui.errors import P2PError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -83,7 +84,7 @@ class Pings:
                 return None
             ping, is_certain = named, True
         rtt_s = now - ping.sent_at
-        ping.end(PingResult(rtt_s, Path.DIRECT, address))
+        ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain
 
     def _expire(self, now: float) -> None:

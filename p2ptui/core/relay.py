@@ -1,6 +1,7 @@
 """Bytes relayed for two peers of this server that cannot reach each other (reference form)."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,8 @@ class Relay:
         self._delivery = delivery
         self._rates: dict[str, TokenBucket] = {}
         self._waiting: dict[str, deque[_Waiting]] = {}
+        self.on_refused: Callable[[str, float, str], None] = lambda *_: None
+        """Called when a server does not relay to a node."""
         lifecycle.on_left.append(self._forget)
 
     def __len__(self) -> int:
@@ -120,8 +123,11 @@ class Relay:
                 self._state.finish(token, PeerTimeoutError(error))
                 return
 
-    def handle_response(self, peer: Peer, response: RelayResponsePayload, _now: float) -> None:
+    def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server tells whether it relayed."""
+        if response.target_id is not UNSET:
+            self.on_refused(response.target_id, now, response.error_message or "refused")
+            return
         waiting = self._waiting.get(peer.node_id, deque())
         # The reference answers in order and names nothing.
         named = response.request_id is not UNSET

@@ -239,6 +239,12 @@ class ReliableSender:
         for index, sent_at in lost:
             self.window.handle_lost(transfer.size(index), sent_at, now)
 
+    def expire(self, now: float) -> None:
+        """Count everything that is under way as overdue: the way that it went is gone."""
+        for message in list(self._by_sequence.values()):
+            if message.attempts:
+                self._set_deadline(message, 0.0, now)
+
     def handle_timeout(self, now: float) -> list[Finished]:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
         finished: list[Finished] = []

@@ -6,8 +6,9 @@ handshake over the way that the Pings have opened.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
@@ -31,6 +32,7 @@ from p2ptui.wire.message import (
     P2PConnectPayload,
     PeerInfo,
     RoutedPayload,
+    TraversalOffer,
 )
 
 INTRODUCTION_LIFETIME_S: Final = 120.0
@@ -75,6 +77,9 @@ class _Waiting:
     timeout_s: float
 
 
+OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
+
+
 class Rendezvous:
     """Introduces peers to each other, and acts on introductions.
 
@@ -101,6 +106,10 @@ class Rendezvous:
         self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
         self._waiting: dict[str, list[_Waiting]] = {}
         self._served: TokenBucket | None = None
+        self.on_introduced: OnIntroduced = lambda *_: None
+        """Called when a server names a node of our kind: a direct path may be searched."""
+        self.on_unknown: Callable[[str, float, str], None] = lambda *_: None
+        """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
 
     def __len__(self) -> int:
@@ -132,7 +141,7 @@ class Rendezvous:
             return
         target_id = canonical_id(payload.peer_id)
         target = self._state.peers.authenticated(target_id) if target_id else None
-        if target is None or target is peer:
+        if target is None or target is peer or not target.is_plain:
             error = ErrorPayload(
                 f"node not found: {payload.peer_id[:64]}",
                 ErrorCode.PEER_NOT_FOUND,
@@ -146,6 +155,7 @@ class Rendezvous:
             peer_nat_type=payload.nat_type,
             peer_predicted_ports=payload.predicted_ports,
             peer_public_addr=payload.public_addr,
+            peer_offer=payload.offer if Capability.RELAY_FRAMES in target.capabilities else None,
         )
         self._introduce(target, peer, about, peer, now)
 
@@ -197,11 +207,13 @@ class Rendezvous:
         error = PeerTimeoutError(f"the server at {where} did not introduce node {node_id}")
         self._state.finish(waiting.token, error)
 
-    def handle_error(self, payload: ErrorPayload) -> None:
+    def handle_error(self, payload: ErrorPayload, now: float) -> None:
         """A server refuses; it may concern a node that this one asked for.
 
         The reference sends no code: the id stands in its words.
         """
+        if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
+            self.on_unknown(payload.target, now, "")
         for node_id in list(self._waiting):
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 for waiting in self._waiting.pop(node_id):
@@ -234,7 +246,9 @@ class Rendezvous:
             self._introduced.popitem(last=False)
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
-        if self._state.peers.authenticated(node_id) is None:
+        if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
+            self.on_introduced(server, node_id, address, payload.peer_offer, now)
+        elif self._state.peers.authenticated(node_id) is None:
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
         self._serve_waiting(introduction, now)

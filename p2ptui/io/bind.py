@@ -3,7 +3,8 @@
 import errno
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from p2ptui.errors import BindError
 from p2ptui.io.resolve import literal_address, local_sockaddr
@@ -12,6 +13,8 @@ from p2ptui.wire.address import Address, format_address
 RECEIVE_BUFFER_BYTES = 4 << 20
 """About 2,000 full datagrams: what arrives while the event loop is busy for 20 ms at 1 Gbit/s."""
 SEND_BUFFER_BYTES = 1 << 20
+DEFAULT_HOPS = 64
+"""RFC 1700; what systems use unless they are told otherwise."""
 
 _SIO_UDP_CONNRESET = 0x9800000C
 _BIND_ADVICE = {
@@ -76,6 +79,22 @@ def bind_udp(
         sock.close()
         raise bind_error(address, error) from error
     return sock
+
+
+@contextmanager
+def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
+    """Let what is sent meanwhile travel so many hops; where the system refuses, all of them."""
+    v6 = sock.family == socket.AF_INET6
+    level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
+    option = socket.IPV6_UNICAST_HOPS if v6 else socket.IP_TTL
+    before = DEFAULT_HOPS
+    with suppress(OSError):
+        before = sock.getsockopt(level, option)
+    _ask(sock, level, option, ttl)
+    try:
+        yield
+    finally:
+        _ask(sock, level, option, before)
 
 
 def bind_error(address: Address, error: OSError) -> BindError:

@@ -154,7 +154,15 @@ class MemoryNetwork:
         """Undo `partition(a, b)`; without one, nothing happens."""
         self._cuts.discard(frozenset((a, b)))
 
-    def send(self, data: bytes, source: Address, destination: Address, now: float) -> None:
+    def send(
+        self,
+        data: bytes,
+        source: Address,
+        destination: Address,
+        now: float,
+        *,
+        expires: bool = False,
+    ) -> None:
         """Put one datagram on its way, or drop it and count why.
 
         Args:
@@ -162,6 +170,7 @@ class MemoryNetwork:
             source: Who sends it, before translation.
             destination: Whom the sender addressed, before translation.
             now: The time in seconds, on the caller's clock.
+            expires: Whether its hops end on the way: a NAT has seen it, nobody receives it.
         """
         seen_source = source
         if self.translate is not None:
@@ -171,6 +180,8 @@ class MemoryNetwork:
                 self._counters.dropped_translation += 1
                 return
             seen_source, destination = translated
+        if expires:
+            return
         if destination[0] not in self._broadcast_hosts:
             self._send_one((data, seen_source, destination), source, now)
             return
@@ -292,8 +303,8 @@ class MemorySocket:
         self._bytes_in += sum(len(data) for data, _ in received)
         return received
 
-    def send(self, data: bytes, address: Address) -> None:
-        """Send one datagram; it fails as a UDP socket's would, on a wrong address or size."""
+    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+        """Send one datagram, with a limit of hops no further than through the own NAT."""
         if self._closed:
             self._dropped_out += 1
             return
@@ -307,7 +318,7 @@ class MemorySocket:
             return
         self._datagrams_out += 1
         self._bytes_out += len(data)
-        self._clockwork.send(data, self._local_address, address)
+        self._clockwork.send(data, self._local_address, address, expires=ttl is not None)
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
         """Take the oldest failure that was not asked for."""
@@ -361,8 +372,8 @@ class _Clockwork:
             network._clockwork = cls(network, loop)
         return network._clockwork
 
-    def send(self, data: bytes, source: Address, destination: Address) -> None:
-        self._network.send(data, source, destination, self._loop.time())
+    def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
+        self._network.send(data, source, destination, self._loop.time(), expires=expires)
         self._arm()
 
     def close(self, address: Address) -> None:

@@ -41,9 +41,10 @@ class Schedule:
     give_up_s: float
 
 
-CONTACT: Final = Schedule((0.0, 0.25, 0.5, 1.0, 1.5, 2.0), 2.5)
+CONTACT: Final = Schedule((0.0, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.0), 2.5)
 """For a server of which nothing is known. RFC 8489 begins with 500 ms and gives up after 39.5 s; a
-person who waits for "blocked" should wait less than three."""
+person who waits for "blocked" should wait less than three. At 10 % loss each way the first five
+all fail once in 4,000 times: what comes after them must not begin too late."""
 
 
 def steady_schedule(rtt_s: float, sends: int, shortest_s: float = 0.1) -> Schedule:
@@ -79,7 +80,6 @@ class Transaction:
     server: Address
     request: StunMessage
     schedule: Schedule
-    began_s: float
     sent_at_s: list[float] = field(default_factory=list)
     error: str | None = None
     """Why the system did not send it."""
@@ -155,7 +155,7 @@ class StunClient:
             response_port=response_port,
             padding=padding,
         )
-        transaction = Transaction(server, request, schedule, self._loop.time())
+        transaction = Transaction(server, request, schedule)
         self._waiting[prefix] = transaction
         self._transmit(transaction)
         return transaction
@@ -181,23 +181,22 @@ class StunClient:
     def _transmit(self, transaction: Transaction) -> None:
         number = len(transaction.sent_at_s)
         times = transaction.schedule.sends_at_s
-        if number < len(times):
-            prefix = transaction.request.transaction_id[:PREFIX_BYTES]
-            request = msgspec.structs.replace(
-                transaction.request, transaction_id=prefix + bytes((number,))
-            )
-            transaction.sent_at_s.append(self._loop.time())
-            self._socket.send(encode(request), transaction.server)
-            while (failure := self._socket.next_send_failure()) is not None:
-                address, error = failure
-                if address == transaction.server:
-                    transaction.error = error.strerror or str(error)
-        more = len(transaction.sent_at_s) < len(times)
-        due = times[len(transaction.sent_at_s)] if more else transaction.schedule.give_up_s
-        transaction.timer = self._loop.call_at(
-            transaction.began_s + due,
-            self._transmit if more else self._finish,
-            transaction,
+        prefix = transaction.request.transaction_id[:PREFIX_BYTES]
+        request = msgspec.structs.replace(
+            transaction.request, transaction_id=prefix + bytes((number,))
+        )
+        transaction.sent_at_s.append(self._loop.time())
+        self._socket.send(encode(request), transaction.server)
+        while (failure := self._socket.next_send_failure()) is not None:
+            address, error = failure
+            if address == transaction.server:
+                transaction.error = error.strerror or str(error)
+        more = number + 1 < len(times)
+        due = times[number + 1] if more else transaction.schedule.give_up_s
+        # From now, and not from the beginning: a process that was held up would send all at
+        # once, and take it for silence that no answer was there at the same moment.
+        transaction.timer = self._loop.call_later(
+            due - times[number], self._transmit if more else self._finish, transaction
         )
 
     def _finish(self, transaction: Transaction, answer: StunAnswer | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from asyncio_dgram import aio
 
-from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp
+from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp, limited_hops
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address
 
@@ -80,8 +80,14 @@ class DatagramSocket(Protocol):
         Nothing that a remote or the network did raises here; it is counted.
         """
 
-    def send(self, data: bytes, address: Address) -> None:
-        """Send one datagram to a literal IP address, or remember why it failed; never raises."""
+    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+        """Send one datagram to a literal IP address, or remember why it failed; never raises.
+
+        Args:
+            data: The payload.
+            address: Where to.
+            ttl: Hops that it may travel; None: as many as the system gives.
+        """
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
         """Take the oldest failure that was not asked for: whom it was for, and why."""
@@ -129,6 +135,7 @@ class UdpSocket:
         errors: "_CountedErrors",
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._sock = sock
         self._family = sock.family
         self._transport = transport
         self._stream = stream
@@ -190,10 +197,14 @@ class UdpSocket:
             return [(data, address_of(sockaddr)) for data, sockaddr in received]
         return received
 
-    def send(self, data: bytes, address: Address) -> None:
+    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
         """Send one datagram to a literal IP address; see `DatagramSocket.send`."""
         if self._closed:
             self._dropped_out += 1
+            return
+        if ttl is not None:
+            with limited_hops(self._sock, ttl):
+                self._transmit(data, address)
             return
         if self._backlog:
             self._flush()

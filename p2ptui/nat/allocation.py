@@ -24,6 +24,9 @@ LONGEST_GAP: Final = 4
 
 LARGEST_STEP: Final = 1024
 
+FEWEST_FOR_ODD_ONE: Final = 6
+"""So many samples, one of which may be out of the line that the others make."""
+
 _PORTS: Final = 1 << 16
 
 
@@ -91,12 +94,15 @@ def _kind_of(
     if kept >= len(samples) - 1:  # one may have been taken by somebody else
         return AllocationKind.PRESERVED, None, SURE
     in_order = [s.mapped_port for s in samples if s.in_order]
-    if len(in_order) >= FEWEST_SAMPLES and (step := _step_of(in_order)) is not None:
-        return AllocationKind.SEQUENTIAL, step, SURE
-    if mapping is Dependence.ADDRESS:
-        return AllocationKind.HASHED, None, LIKELY
+    # A request that was lost beyond the NAT has its port all the same, and where only those of
+    # every second flow were answered at once, their step alone would be twice the true one.
+    for ports in ([s.mapped_port for s in samples], in_order):
+        if len(ports) >= FEWEST_SAMPLES and (step := _step_of(ports)) is not None:
+            return AllocationKind.SEQUENTIAL, step, SURE
     if len(in_order) < FEWEST_SAMPLES:
         return AllocationKind.UNKNOWN, None, 0.0
+    if mapping is Dependence.ADDRESS:
+        return AllocationKind.HASHED, None, LIKELY
     ports = [s.mapped_port for s in samples]
     if max(ports) - min(ports) < BLOCK_PORTS:
         return AllocationKind.BLOCK, None, LIKELY
@@ -104,11 +110,23 @@ def _kind_of(
 
 
 def _step_of(ports: Sequence[int]) -> int | None:
-    """The constant step of a sequence in which some may be missing, or None."""
+    """The constant step of a sequence in which some may be missing and one odd, or None."""
+    step = _common_step(ports)
+    if step is None and len(ports) >= FEWEST_FOR_ODD_ONE:
+        # A local port that was in use a minute ago may still have its mapping of then.
+        without_one = (
+            _common_step([*ports[:odd], *ports[odd + 1 :]], may_jump=False)
+            for odd in range(len(ports))
+        )
+        return next((found for found in without_one if found is not None), None)
+    return step
+
+
+def _common_step(ports: Sequence[int], *, may_jump: bool = True) -> int | None:
     steps = [_signed(after - before) for before, after in pairwise(ports)]
     candidates = [step for step in set(steps) if 0 < abs(step) <= LARGEST_STEP]
     # One may jump: at the end of its range an allocator begins again.
-    needed = len(steps) - (len(steps) >= FEWEST_SAMPLES)
+    needed = len(steps) - (may_jump and len(steps) >= FEWEST_SAMPLES)
     fits = {step: sum(_is_multiple(s, step) for s in steps) for step in candidates}
     # Of two that fit equally the nearer one: the other's steps are gaps of it.
     best = max(candidates, key=lambda step: (fits[step], -abs(step)), default=None)

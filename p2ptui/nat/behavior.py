@@ -160,6 +160,16 @@ def _compare(seen: Sequence[Seen]) -> tuple[Dependence, bool, float, str]:
     return Dependence.UNKNOWN, True, LIKELY, line
 
 
+def is_silence_believed(loss: float, sends: int) -> bool:
+    """Whether silence after so many questions is more than bad luck.
+
+    Args:
+        loss: The share of round trips lost on the way, 0 to 1.
+        sends: How often it was asked.
+    """
+    return loss**sends <= MAX_FALSE_SILENCE
+
+
 def classify_filtering(
     is_translated: bool, tests: Iterable[FilterTest], loss: float = 0.0
 ) -> FilteringVerdict:
@@ -174,7 +184,7 @@ def classify_filtering(
     evidence = []
     for test in tests:
         # Silence after few questions proves nothing on a lossy way.
-        if test.reply is Reply.SILENCE and loss**test.sends > MAX_FALSE_SILENCE:
+        if test.reply is Reply.SILENCE and not is_silence_believed(loss, test.sends):
             test = FilterTest(
                 test.change,
                 Reply.UNTESTABLE,

@@ -81,6 +81,25 @@ def way_between(one: Side, other: Side) -> Way:
     return _STRICT.get(pair, Way.PLAIN)
 
 
+def relay_reason(own: Side, other: Side) -> str:
+    """Why two sides are relayed, and what would help, in one line."""
+    way = way_between(own, other)
+    if Side.BLOCKED in (own, other):
+        where = "here" if own is Side.BLOCKED else "at the other side"
+        return f"UDP is blocked {where}; allow it in the firewall there"
+    ends = f"here {own.value}, there {other.value}"
+    if way is Way.RELAY:
+        return (
+            f"{ends}: neither port can be guessed; a UDP port forwarded on either router would help"
+        )
+    if way is Way.UNKNOWN:
+        return f"{ends}: no check came through; p2ptui nat at both sides shows what is in the way"
+    return (
+        f"{ends}: a direct path should work ({way.value}), but no check came through;"
+        " a firewall may be in between"
+    )
+
+
 _WHAT: Final = {
     NatType.OPEN: "No NAT and no filter: everybody can reach this machine.",
     NatType.FIREWALL: "No NAT, but a firewall lets in only answers to what this machine sent.",

@@ -60,7 +60,7 @@ def report_markdown(report: NatReport, command: str) -> str:
     lines += ["| | |", "| --- | --- |"]
     lines += [f"| {label} | {value} |" for label, value in report_rows(report)]
     lines += ["", "| server | round trip |", "| --- | --- |"]
-    lines += [f"| `{name}` | {said} |" for name, said in server_rows(report)]
+    lines += [f"| `{_cell(name)}` | {_cell(said)} |" for name, said in server_rows(report)]
     lines += ["", "Evidence:", ""]
     lines += [f"- {printable(line, 1000)}" for line in report.evidence]
     lines += ["", f"Made by `{command}` in {report.duration_s:.1f} s.", ""]
@@ -84,6 +84,10 @@ def confidence_words(confidence: float) -> str:
     if confidence >= 0.8:
         return "likely"
     return "a guess" if confidence > 0 else "inconclusive"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _yes_or_no(value: bool | None) -> str:

@@ -167,6 +167,10 @@ class StunServer:
         if port == 0 or (port is not None and request.padding is not None):
             return _refusal(request, source, place)
         target = self._target(request, source, place)
+        if target is None and request.classic:
+            # Clients of RFC 3489 take an error for the reply that they asked for from elsewhere,
+            # and then say that there is no NAT; silence they understand.
+            return None
         if target is None:
             return _refusal(request, source, place, (AttributeType.CHANGE_REQUEST,))
         to = source if port is None else (source[0], port)

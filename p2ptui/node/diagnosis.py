@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+from p2ptui.errors import BindError
 from p2ptui.io.interfaces import local_addresses, source_host
 from p2ptui.io.stun_client import CONTACT, StunClient
 from p2ptui.nat.allocation import classify_allocation
@@ -36,7 +37,7 @@ from p2ptui.node.nat_tests import (
     probe_mtu,
     sample_ports,
 )
-from p2ptui.node.stun_servers import KnownServer, choose, look_up
+from p2ptui.node.stun_servers import KnownServer, choose_version, look_up
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass
 
@@ -120,13 +121,24 @@ class Diagnosis:
             for version in (4, 6)
         }
         clients: dict[int, StunClient] = {}
+        refused: BindError | None = None
         for version, group in by_version.items():
-            if group:
-                clients[version] = client = await self._client(version, stack)
+            if not group:
+                continue
+            try:
+                client = await self._client(version, stack)
+            except BindError as error:
+                refused = error
                 for server in group:
-                    assert server.address is not None
-                    server.contact = client.start(server.address, CONTACT)
-        best = await choose(by_version[4]) or await choose(by_version[6])
+                    server.error = f"this machine has no socket for IPv{version}"
+                continue
+            clients[version] = client
+            for server in group:
+                assert server.address is not None
+                server.contact = client.start(server.address, CONTACT)
+        if refused is not None and not clients:
+            raise refused
+        best = await choose_version(by_version[4], by_version[6])
         if best is None or best.address is None or best.mapped is None:
             return _unreached(servers)
         version = 6 if ":" in best.address[0] else 4

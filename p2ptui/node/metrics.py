@@ -1,6 +1,5 @@
 """What a node has done so far, as one cheap snapshot."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,7 +9,6 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.udp import DatagramSocket, SocketCounters
 
 # Of ten thousand peers, once a second: bytecode for each would hold the loop for 40 ms.
-_STATUS: Final = attrgetter("status._value_")
 _SENT_AGAIN: Final = attrgetter("channel.sender.retransmissions")
 
 
@@ -62,7 +60,7 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
     under_way = sum(map(_SENT_AGAIN, endpoint.peers))
     return Stats(
         uptime_s=uptime_s,
-        peers=Counter(map(_STATUS, endpoint.peers)),
+        peers={status.value: count for status, count in endpoint.peers.statuses.items() if count},
         datagrams_in=counters.datagrams_in,
         datagrams_out=counters.datagrams_out,
         bytes_in=counters.bytes_in,

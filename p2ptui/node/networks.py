@@ -1,11 +1,12 @@
 """This machine's own networks, looked up from time to time, for the search for neighbours."""
 
 import asyncio
+import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
 from p2ptui.core.neighbours import Neighbours
-from p2ptui.io.interfaces import broadcast_addresses, local_networks
+from p2ptui.io.interfaces import broadcast_addresses, local_addresses, local_networks
 from p2ptui.wire.address import Address
 
 NETWORKS_REFRESH_S: Final = 30.0
@@ -20,6 +21,7 @@ async def watch_networks(
     local: Address,
     clock: Callable[[], float],
     flush: Callable[[], None],
+    note_hosts: Callable[[tuple[Address, ...]], None],
     *,
     searching: bool,
 ) -> None:
@@ -30,13 +32,16 @@ async def watch_networks(
         local: Where the node's socket is bound.
         clock: The time on the endpoint's clock, seconds.
         flush: Lets what was asked of the endpoint happen.
+        note_hosts: Told of the addresses at which other machines may reach this node.
         searching: Whether this node looks for others, or only is found.
     """
+    note_hosts(own_addresses(local))
     networks, hosts = look_around(local[0])
     neighbours.start(networks, hosts, local[1], clock(), searching=searching)
     flush()
     while True:
         await asyncio.sleep(NETWORKS_REFRESH_S)
+        note_hosts(own_addresses(local))
         neighbours.update_networks(*look_around(local[0]))
 
 
@@ -55,3 +60,22 @@ def look_around(host: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     if ":" in host:
         return networks, _LOOPBACK_V6
     return networks, (*_LOOPBACK, *broadcast_addresses())
+
+
+def own_addresses(local: Address) -> tuple[Address, ...]:
+    """Where other machines of the same networks may reach a socket.
+
+    Args:
+        local: Where it is bound.
+    """
+    host, port = local
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    if not ip.is_unspecified:
+        return (local,)
+    usable = []
+    for text in local_addresses():
+        own = ipaddress.ip_address(text.partition("%")[0])
+        # Link-local addresses mean something only together with the other machine's interface.
+        if not own.is_loopback and not own.is_link_local and (ip.version == 6 or own.version == 4):
+            usable.append((text, port))
+    return tuple(usable)

@@ -1,31 +1,19 @@
 """The node: server and client in one event loop, behind one async API."""
 
 import asyncio
-import ipaddress
-import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
-from p2ptui.core.events import NodeList, PingResult, ProbeReport, SendResult
+from p2ptui.core.events import NodeList, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
-from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, Reply
+from p2ptui.errors import PeerGoneError, UnknownPeerError
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
-from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
-from p2ptui.node.nat_tests import Ground, probe_by_peer
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView, view
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import Capability
-
-PROBE_ANSWER_S: Final = 0.3
-"""A server's answer to a question about probes; lost ones are asked for again."""
-
-log = logging.getLogger("p2ptui.nat")
 
 
 class Node(RunningNode):
@@ -256,70 +244,4 @@ class Node(RunningNode):
             LocalError: No server is known, or one is no address.
             PeerTimeoutError: It took longer than `detection_timeout_ms`.
         """
-        options = self._config.nat_detection
-        if servers is None:
-            servers = [*self._joined_stun_servers(), *options.stun_servers]
-
-        def note(text: str) -> None:
-            log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
-            if on_progress is not None:
-                on_progress(text)
-
-        self._runtime.require_running()
-        diagnosis = Diagnosis(
-            self._open_probe,
-            self._rng,
-            host=self._probe_host(),
-            sends=options.retry_count + 1,
-            on_progress=note,
-            probe_by_peer=self._probe_by_peer if self._probe_server() else None,
-        )
-        limit_s = options.detection_timeout_ms / 1000
-        try:
-            async with asyncio.timeout(None if lifetime else limit_s):
-                return await diagnosis.run(servers, lifetime=lifetime)
-        except TimeoutError:
-            raise PeerTimeoutError(
-                f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
-            ) from None
-
-    def _probe_server(self) -> Peer | None:
-        """A joined server whose peers can be asked for probes."""
-        for peer in self._endpoint.peers.recent():
-            is_server = peer.initiated and peer.is_authenticated
-            if is_server and Capability.NAT_PROBE in peer.capabilities:
-                return peer
-        return None
-
-    async def _probe_by_peer(self, ground: Ground) -> FilterTest:
-        server = self._probe_server()
-        if server is None:
-            return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
-
-        async def ask(tag: bytes) -> ProbeReport:
-            now = self._runtime.now
-            token = self._endpoint.probes.request(server, tag, now, PROBE_ANSWER_S)
-            report: ProbeReport = await self._runtime.call(token)
-            return report
-
-        return await probe_by_peer(ground, server.address, ask)
-
-    def _joined_stun_servers(self) -> list[str]:
-        return [
-            format_address(peer.address)
-            for peer in self._endpoint.peers
-            if peer.initiated and peer.is_authenticated and Capability.STUN in peer.capabilities
-        ]
-
-    async def _open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
-        if self._open_socket is open_udp:
-            return await open_udp(address, broadcast=False, unfragmented=unfragmented)
-        return await self._open_socket(address)
-
-    def _probe_host(self) -> str | None:
-        """Where the sockets of a diagnosis are bound; None: wherever the way to a server begins.
-
-        A node that listens on this machine alone may still want to know what is around it.
-        """
-        ip = ipaddress.ip_address(self.address[0].partition("%")[0])
-        return None if ip.is_unspecified or ip.is_loopback else self.address[0]
+        return await self._runtime.nat.diagnose(servers, lifetime=lifetime, on_progress=on_progress)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
@@ -38,8 +37,6 @@ Known: TypeAlias = PeerView | OtherNode
 
 _STATUSES: Final = list(PeerStatus)
 _FAR: Final = float("inf")
-_STATUS_OF: Final = attrgetter("status")
-_INITIATED: Final = attrgetter("initiated")
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
@@ -186,13 +183,12 @@ class Roster:
     @property
     def connected(self) -> int:
         """Peers with a session."""
-        # Of ten thousand, once a second and more: no bytecode for each.
-        return list(map(_STATUS_OF, self._endpoint.peers)).count(PeerStatus.AUTHENTICATED)
+        return self._endpoint.peers.statuses.get(PeerStatus.AUTHENTICATED, 0)
 
     def servers(self) -> list[PeerView]:
         """The peers that this node asked for a session, and has one with."""
         now = self._clock()
-        asked = filter(_INITIATED, self._endpoint.peers)
+        asked = self._endpoint.peers.initiated
         return [view(peer, now) for peer in asked if peer.is_authenticated]
 
     def name_at(self, address: Address) -> str:

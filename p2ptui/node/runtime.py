@@ -27,8 +27,10 @@ from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
 from p2ptui.node.joiner import keep_joined
+from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
 from p2ptui.node.subscription import Subscription
+from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address, parse_address
 
@@ -51,6 +53,7 @@ class Runtime:
     Args:
         config: Every option.
         sock: The open socket; `close` closes it.
+        open_socket: Opens further ones.
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
@@ -60,6 +63,7 @@ class Runtime:
         self,
         config: Config,
         sock: DatagramSocket,
+        open_socket: OpenSocket,
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
@@ -85,10 +89,24 @@ class Runtime:
         self.connector = Connector(
             self.endpoint, self.call, clock, sock.local_address[0], self.require_running
         )
+        self.nat = NatService(
+            config,
+            self.endpoint,
+            sock.local_address,
+            open_socket,
+            self.call,
+            clock,
+            self.flush,
+            rng,
+        )
+        """The diagnosis of this node's NAT."""
+        self._support = TraversalSupport(
+            config, self.endpoint, sock, self.nat, clock, self.flush, rng, self._begin
+        )
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._subscriptions: list[Subscription] = []
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._stun_sockets: StunSockets | None = None
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
@@ -111,7 +129,7 @@ class Runtime:
             LocalError: It cannot be resolved.
         """
         listen = await resolve(parse_address(config.server.address))
-        runtime = cls(config, await open_socket(listen), clock, rng, wall)
+        runtime = cls(config, await open_socket(listen), open_socket, clock, rng, wall)
         runtime._begin(runtime._driver.run(), "pump")
         searching = config.server.enable_discovery
         work = watch_networks(
@@ -119,6 +137,7 @@ class Runtime:
             runtime.socket.local_address,
             clock,
             runtime.flush,
+            runtime.note_hosts,
             searching=searching,
         )
         runtime._begin(work, "networks")
@@ -140,6 +159,10 @@ class Runtime:
     def now(self) -> float:
         """The time on the endpoint's clock, seconds."""
         return self._clock()
+
+    def note_hosts(self, hosts: tuple[Address, ...]) -> None:
+        """This machine's addresses, as others on its networks reach this node."""
+        self.endpoint.traversal.offers.hosts = hosts
 
     def _to_join(self) -> list[str]:
         """The servers to keep connected to; a STUN partner is one of them."""
@@ -171,9 +194,10 @@ class Runtime:
         # Every task is owned here: cancelled by `close`, its exception told by `failure`.
         task = self._loop.create_task(work, name=name)
         task.add_done_callback(self._handle_task_end)
-        self._tasks.append(task)
+        self._tasks.add(task)
 
     def _handle_task_end(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
         if task.cancelled() or self.closing:
             return
         error = task.exception()
@@ -246,10 +270,11 @@ class Runtime:
             await asyncio.sleep(CLOSE_FLUSH_S / CLOSE_LOOKS)
 
     def _stop(self) -> None:
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         self._driver.close()
         self.socket.close()
+        self._support.close()
         if self._stun_sockets is not None:
             self._stun_sockets.close()
 
@@ -309,6 +334,8 @@ class Runtime:
         if isinstance(event, StunReplyDue):
             if self._stun_sockets is not None:
                 self._stun_sockets.send(event.place, event.data, event.to)
+            return
+        if self._support.handle(event):
             return
         if isinstance(event, PeerStatusChanged):
             self._note_status(event)

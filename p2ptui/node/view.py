@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from p2ptui.core.addresses import path_at, visible_address
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.wire.address import Address
@@ -17,8 +19,11 @@ class PeerView:
     name: str
     """Remote text: neutralise it before showing it."""
     address: Address
+    """Where its datagrams go; if they are relayed, to this server."""
     status: PeerStatus
     path: Path
+    connection: Connection
+    """How the path was won, or why there is none."""
     version: str
     dialect: str
     """`spec` or `reference`: whose habits it has."""
@@ -51,9 +56,10 @@ def view(peer: Peer, now: float) -> PeerView:
     return PeerView(
         node_id=peer.node_id,
         name=peer.name,
-        address=peer.address,
+        address=visible_address(peer.sends_to),
         status=peer.status,
-        path=Path.DIRECT,
+        path=path_at(peer.sends_to),
+        connection=peer.connection or Connection(Method.PLAIN),
         version=info.version if info is not None else "",
         dialect=peer.dialect.value,
         capabilities=info.capabilities if info is not None else (),

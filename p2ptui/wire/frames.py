@@ -1,15 +1,18 @@
-"""Binary frames between our own nodes: fragments, and what of them has arrived.
+"""Binary frames between our own nodes: fragments, what of them has arrived, relayed datagrams.
 
 A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
 (in the manner of RFC 7983). Integers are unsigned and big-endian.
 
     FRAGMENT      C0 | sequence u32 | total bytes u32 | chunk bytes u16 | index u32 | bytes
     FRAGMENT_ACK  C1 | sequence u32 | status u8 | below u32 | bitmap
+    RELAY         C2 | node id, 16 bytes | datagram
+    RELAYED       C3 | node id, 16 bytes | datagram
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
 with an index under `below` has arrived; bit k of the bitmap (least significant
-first) stands for fragment `below + k`.
+first) stands for fragment `below + k`. A RELAY frame goes to a server and names
+whom its datagram is for; a RELAYED one comes from there and names who sent it.
 """
 
 import enum
@@ -22,12 +25,17 @@ FRAME_START: Final = 0xC0
 
 FRAGMENT: Final = 0xC0
 FRAGMENT_ACK: Final = 0xC1
+RELAY: Final = 0xC2
+RELAYED: Final = 0xC3
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
 
 MIN_CHUNK_BYTES: Final = 256
 """Smaller pieces than any sender cuts would make a receiver's bookkeeping outweigh the message."""
+
+RELAY_OVERHEAD: Final = 17
+"""A relayed datagram is this much longer than the datagram itself."""
 
 _FRAGMENT: Final = struct.Struct("!BIIHI")
 _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
@@ -81,6 +89,24 @@ def encode_fragment(fragment: Fragment) -> bytes:
 def encode_fragment_ack(ack: FragmentAck) -> bytes:
     """Write an acknowledgement of fragments."""
     return _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below) + ack.bitmap
+
+
+def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
+    """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes)."""
+    return bytes((kind,)) + node_id + datagram
+
+
+def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
+    """Node id and datagram of a RELAY or RELAYED frame; None if that may not be relayed.
+
+    Only JSON messages and fragments are: no STUN, and no relayed datagram inside another.
+    """
+    if len(data) <= RELAY_OVERHEAD or data[RELAY_OVERHEAD] not in _RELAYED:
+        return None
+    return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
+
+
+_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK})
 
 
 def decode_frame(data: bytes) -> Fragment | FragmentAck | None:

@@ -72,6 +72,10 @@ class Capability:
     """Numbers what needs an Ack without holes, asks for gaps and serves such requests."""
     PEER_UPDATES: Final = "peer_updates"
     """Understands DiscoveryUpdate."""
+    RELAY_FRAMES: Final = "relay_frames"
+    """Understands relayed datagrams; where it is a server, passes traversal offers on."""
+    RELAY: Final = "relay"
+    """A server that relays datagrams between its peers."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
     STUN: Final = "stun"
@@ -87,6 +91,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RETRANSMIT,
     Capability.PEER_UPDATES,
     Capability.NAT_PROBE,
+    Capability.RELAY_FRAMES,
 )
 
 
@@ -247,6 +252,25 @@ class RoutesPayload(Struct):
     more: bool = False
 
 
+class TraversalOffer(Struct, omit_defaults=True):
+    """What one side tells the other, by way of a server, to find a direct path (RFC 8445, 5.4)."""
+
+    ufrag: Annotated[str, Meta(min_length=4, max_length=32)]
+    """Names this attempt in the checks of the other side."""
+    password: Annotated[str, Meta(min_length=16, max_length=64)]
+    """Authenticates them."""
+    candidates: Annotated[list[tuple[str, str]], Meta(max_length=32)] = []
+    """Kind (`host`, `srflx`, `predicted`) and address."""
+    nat_type: Annotated[str, Meta(max_length=32)] = "unknown"
+    allocation: Annotated[str, Meta(max_length=32)] = "unknown"
+    answer: bool = False
+    """Whether it answers an offer, and needs no answer."""
+    round: Annotated[int, Meta(ge=0, le=255)] = 0
+    """Counts the offers of one side: a later one knows more of its NAT."""
+    sockets: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """How many sockets send to the other side at once, for it to guess the port of one."""
+
+
 class P2PConnectPayload(Struct, omit_defaults=True):
     """With `peer_addr` an introduction, without it the request for one."""
 
@@ -260,6 +284,9 @@ class P2PConnectPayload(Struct, omit_defaults=True):
     peer_public_addr: str | None = None
     peer_name: str | None = None
     peer_capabilities: list[str] | None = None
+    offer: TraversalOffer | None = None
+    """Extension, to a server that announced `relay_frames`; as the next one."""
+    peer_offer: TraversalOffer | None = None
 
 
 class RelayRequestPayload(Struct):
@@ -284,6 +311,8 @@ class RelayResponsePayload(Struct, omit_defaults=True):
     success: bool
     error_message: str | None = None
     request_id: MessageId | UnsetType = UNSET
+    target_id: MessageId | UnsetType = UNSET
+    """Extension: whom a relayed datagram was for that was refused."""
 
 
 class ErrorPayload(Struct, omit_defaults=True):

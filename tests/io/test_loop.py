@@ -1,12 +1,13 @@
 """The loop of a program: its result, its fast variant, and look-ups that hold nothing up."""
 
 import asyncio
+import gc
 import socket
 import threading
 
 import pytest
 
-from p2ptui.io.loop import run
+from p2ptui.io.loop import YOUNG_OBJECTS, run
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -27,6 +28,17 @@ def test_without_uvloop_it_runs_all_the_same(monkeypatch):
         return 42
 
     assert run(program(), fast=True) == 42
+
+
+def test_a_long_running_program_has_garbage_collected_seldom_and_leaves_no_trace():
+    async def program():
+        return gc.get_threshold()[0], gc.get_freeze_count() > 0
+
+    before = gc.get_threshold()
+    assert run(program()) == (before[0], False)
+    assert run(program(), fast=True) == (YOUNG_OBJECTS, True)
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("fast", [False, True])

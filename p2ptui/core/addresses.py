@@ -1,0 +1,35 @@
+"""Addresses of nodes that the node's own socket does not reach: relayed, or from another socket.
+
+The peer table knows a node by one address. That of a relayed node names it and its server; that
+of one that is reached from a further socket has the number of the socket behind the host.
+"""
+
+from p2ptui.core.events import Path
+from p2ptui.wire.address import Address
+
+
+def relay_address(server: Address, node_id: str) -> Address:
+    """Where a node is that is reached by way of the server at an address."""
+    return f"{node_id}@{server[0]}", server[1]
+
+
+def relayed_node(address: Address) -> str | None:
+    """Whom the address of a relayed node means; None for any other."""
+    node_id, at, _ = address[0].partition("@")
+    return node_id if at else None
+
+
+def socket_address(socket: int, remote: Address) -> Address:
+    """An address as it is reached from one of the node's sockets; 0 is its own."""
+    return remote if socket == 0 else (f"{remote[0]}#{socket}", remote[1])
+
+
+def path_at(address: Address) -> Path:
+    """How datagrams reach an address."""
+    return Path.RELAY if "@" in address[0] else Path.DIRECT
+
+
+def visible_address(address: Address) -> Address:
+    """An address as others know it: of a relayed node the server's."""
+    host, port = address
+    return host.rpartition("@")[2].partition("#")[0], port

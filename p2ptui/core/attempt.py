@@ -1,0 +1,106 @@
+"""One search for a direct path to one node: what both sides offered, and how far it is."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeVar
+
+from p2ptui.core.connection import Method
+from p2ptui.core.peers import Peer
+from p2ptui.core.timers import Timer
+from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.feasibility import Side, Way, side_of, way_between
+from p2ptui.nat.punching import Pair, Punching
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import TraversalOffer
+
+MAX_ROUNDS: Final = 4
+"""Offers with which a path is tried before the relay is accepted for a while: one plain, and
+three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatFacts:
+    """What a side knows of its own NAT."""
+
+    nat_type: NatType = NatType.UNKNOWN
+    mapping: Dependence = Dependence.UNKNOWN
+    allocation: PortAllocation = field(default_factory=PortAllocation)
+
+    @property
+    def side(self) -> Side:
+        """Where it stands in the table of what can go direct."""
+        return side_of(self.nat_type, self.allocation)
+
+
+@dataclass(slots=True, eq=False)
+class DirectPath:
+    """A path that works, and whether the other side still agrees to be sent to (RFC 7675)."""
+
+    pair: Pair
+    address: Address
+    """As the peer table knows it: with the number of the socket, unless it is the node's own."""
+    confirmed_at: float
+    unanswered: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """The search for a path to one node."""
+
+    node_id: str
+    server: Peer
+    """Brings the offers, and relays until there is a path."""
+    controlling: bool
+    offer: TraversalOffer
+    """This side's latest."""
+    began: float
+    observed: Address | None = None
+    """Where the server sees the other node."""
+    remote: TraversalOffer | None = None
+    """The other side's latest offer."""
+    punching: Punching | None = None
+    direct: DirectPath | None = None
+    last_good: Address | None = None
+    """The remote address of the latest path from the node's own socket."""
+    aliases: set[Address] = field(default_factory=set)
+    """Addresses from which the other side may send, as the peer table knows them."""
+    sockets: tuple[int, ...] = ()
+    """Opened for this attempt."""
+    wanted: set[str] = field(default_factory=set)
+    """What the node's machinery was asked for, and has not brought yet."""
+    tokens: list[int] = field(default_factory=list)
+    """Calls that wait for a direct path, where nothing relays."""
+    timer: Timer | None = None
+    checks: int = 0
+    bytes_spent: int = 0
+    failures: int = 0
+    """Searches in a row that found nothing; the pause before the next grows with it."""
+    method: Method = Method.PLAIN
+    """Of the round that runs, or that won."""
+    won_after_s: float | None = None
+    reason: str | None = None
+    """Why there is no direct path."""
+
+    @property
+    def remote_facts(self) -> NatFacts:
+        """What the other side says of its NAT."""
+        if self.remote is None:
+            return NatFacts()
+        nat_type = _member(NatType, self.remote.nat_type, NatType.UNKNOWN)
+        kind = _member(AllocationKind, self.remote.allocation, AllocationKind.UNKNOWN)
+        return NatFacts(nat_type, allocation=PortAllocation(kind))
+
+    def way(self, own: NatFacts) -> Way:
+        """How the two can come together."""
+        return way_between(own.side, self.remote_facts.side)
+
+
+_EnumT = TypeVar("_EnumT", bound=Enum)
+
+
+def _member(kind: type[_EnumT], text: str, default: _EnumT) -> _EnumT:
+    try:
+        return kind(text)
+    except ValueError:
+        return default

@@ -1,0 +1,70 @@
+"""What a node offers of itself for a direct path, and what it believes of another's offer."""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.nat.punching import Kind
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.message import TraversalOffer
+
+HOST: Final = "host"
+REFLEXIVE: Final = "srflx"
+PREDICTED: Final = "predicted"
+
+MAX_PREDICTED: Final = 64
+"""Of the other side's predicted ports at most this many are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """The addresses of an offer that may be sent to."""
+
+    kind: Kind
+    remotes: tuple[Address, ...]
+
+
+def offered(
+    hosts: Iterable[Address], reflexive: Iterable[Address], predicted: Iterable[Address]
+) -> list[tuple[str, str]]:
+    """The candidates of an offer, the best first (RFC 8445, section 5.1.1)."""
+    kinds = ((HOST, hosts), (REFLEXIVE, reflexive), (PREDICTED, predicted))
+    return [
+        (kind, format_address(a)) for kind, addresses in kinds for a in dict.fromkeys(addresses)
+    ]
+
+
+def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Believed]:
+    """What of an offer is tried: a claim must not aim this node at somebody else.
+
+    Outside addresses count only at the host where the server saw the other node; inside ones
+    only in ranges that are never routed, or at that same host.
+
+    Args:
+        offer: What the other side said.
+        observed: Where the server sees it.
+        limit: Candidates, at most, without predicted ports.
+    """
+    hosts, reflexive, predicted = [], [observed], []
+    for kind, text in offer.candidates:
+        address = parse_ip_address(text)
+        if address is None:
+            continue
+        if kind == HOST and (address[0] == observed[0] or _is_inside(address[0])):
+            hosts.append(address)
+        elif kind == REFLEXIVE and address[0] == observed[0]:
+            reflexive.append(address)
+        elif kind == PREDICTED and address[0] == observed[0]:
+            predicted.append(address)
+    return [
+        # Predicted ports first: each new flow of this side may move its own NAT's next port.
+        Believed(Kind.PREDICTED, tuple(dict.fromkeys(predicted))[:MAX_PREDICTED]),
+        Believed(Kind.HOST, tuple(dict.fromkeys(hosts))[:limit]),
+        Believed(Kind.REFLEXIVE, tuple(dict.fromkeys(reflexive))[:limit]),
+    ]
+
+
+def _is_inside(host: str) -> bool:
+    ip = ipaddress.ip_address(host)
+    return ip.is_private and not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)

@@ -1,0 +1,96 @@
+"""Where connectivity checks arrive: requests are answered, and answers open a path."""
+
+from collections.abc import Callable
+
+from p2ptui.core.attempt import Attempt
+from p2ptui.core.checks import CheckMessage, build_answer, read_check, send_from
+from p2ptui.core.direct_paths import DirectPaths
+from p2ptui.core.offers import Offers
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.stun import MessageClass
+
+
+class CheckExchange:
+    """Takes what belongs to a traversal out of what begins like STUN.
+
+    Args:
+        state: The shared ground.
+        offers: Knows the attempts by the names in their checks.
+        paths: Knows whom a check went to.
+        on_progress: Called when an attempt may send or decide something.
+        revive: Called when a check comes after this side's round has ended: the other side
+            still tries, or even succeeded.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        offers: Offers,
+        paths: DirectPaths,
+        on_progress: Callable[[Attempt, float], None],
+        revive: Callable[[Attempt, float], None],
+    ) -> None:
+        self._state = state
+        self._offers = offers
+        self._paths = paths
+        self._on_progress = on_progress
+        self._revive = revive
+
+    def receive(self, data: bytes, source: Address, socket: int, now: float) -> bool:
+        """Take a datagram; whether it was a check, or the answer to one.
+
+        Args:
+            data: Its bytes.
+            source: Where it came from.
+            socket: The number of the socket that it came to; 0 is the node's own.
+            now: The time, seconds.
+        """
+        if not len(self._offers):
+            return False
+        check = read_check(data)
+        if check is None:
+            return False
+        if check.message.message_class is MessageClass.REQUEST:
+            return self._receive_request(check, source, socket, now)
+        return self._receive_answer(check, source, socket, now)
+
+    def _receive_request(
+        self, check: CheckMessage, source: Address, socket: int, now: float
+    ) -> bool:
+        attempt = self._offers.named(check.ufrag)
+        if attempt is None:
+            return False
+        if not check.is_authentic(attempt.offer.password):
+            self._state.counters.drop("check_forged")
+            return True
+        answer = build_answer(check, source, attempt.offer)
+        attempt.bytes_spent += len(answer)
+        send_from(self._state, socket, answer, source)
+        if check.nominates:
+            self._paths.expect_from(attempt, source, socket)
+        if attempt.punching is None:
+            self._revive(attempt, now)
+        if attempt.punching is not None and attempt.direct is None:
+            attempt.punching.receive_request(source, socket, now, nominated=check.nominates)
+            self._on_progress(attempt, now)
+        return True
+
+    def _receive_answer(
+        self, check: CheckMessage, source: Address, socket: int, now: float
+    ) -> bool:
+        transaction_id = check.message.transaction_id
+        attempt = self._paths.asked_by(transaction_id)
+        if attempt is None:
+            return False
+        if attempt.remote is None or attempt.punching is None:
+            return True
+        if not check.is_authentic(attempt.remote.password):
+            self._state.counters.drop("check_forged")
+            return True
+        pair = attempt.punching.receive_response(transaction_id, source, socket, now)
+        if pair is not None and attempt.direct is not None:
+            self._paths.handle_confirmed(attempt, pair, now)
+        elif pair is not None:
+            self._on_progress(attempt, now)
+        return True

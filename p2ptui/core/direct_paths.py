@@ -1,0 +1,220 @@
+"""Direct paths in use: taken up, confirmed again and again, and given up when they fall silent.
+
+A session does not notice: its datagrams take another way, and what was under way is sent again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.addresses import socket_address
+from p2ptui.core.attempt import Attempt, DirectPath
+from p2ptui.core.checks import build_check, send_from
+from p2ptui.core.connection import Connection, Method
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Path, PathChanged, SocketsDone
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.nat.punching import Check, Pair
+from p2ptui.wire.address import Address
+
+CONSENT_INTERVAL_S: Final = 5.0
+"""RFC 7675, section 5.1, with its jitter; it keeps mappings alive as well, which RFC 8445 asks of
+something every 15 s."""
+
+CONSENT_JITTER: Final = 0.2
+
+BUSY_INTERVAL_S: Final = 1.0
+"""While messages flow the path is asked this often, so that they fall into no deep hole."""
+
+BUSY_FOR_S: Final = 2.5
+"""A path counts as in use so long after the last datagram."""
+
+RETRY_S: Final = 0.25
+UNANSWERED_LIMIT: Final = 5
+"""After so many checks without an answer, 1.25 s, the path is dead; by chance alone that happens
+once in 4,000 times at 10 % loss each way."""
+
+MAX_ALIASES: Final = 8
+"""Addresses from which one node may send at the same time: a path or two, and those before it."""
+
+MAX_ASKED: Final = 16_384
+"""Checks of all attempts whose answers are still known: several birthday rounds at once."""
+
+
+class DirectPaths:
+    """Takes paths up and watches them.
+
+    Args:
+        state: The shared ground.
+        delivery: Sends again what was under way.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
+        self.on_lost: Callable[[Attempt, float], None] | None = None
+        """Called when a path has died."""
+
+    def adopt(self, attempt: Attempt, pair: Pair, now: float) -> Address:
+        """Use a path that works; the address by which the peer table knows it."""
+        address = socket_address(pair.socket, pair.remote)
+        attempt.direct = DirectPath(pair, address, now)
+        attempt.failures = 0
+        attempt.reason = None
+        attempt.won_after_s = now - attempt.began
+        if pair.socket == 0:
+            attempt.last_good = pair.remote
+        else:
+            self._open_detour(pair, address)
+        unused = tuple(number for number in attempt.sockets if number != pair.socket)
+        if unused:
+            self._state.emit(SocketsDone(unused))
+        attempt.sockets = (pair.socket,) if pair.socket else ()
+        self.attach(attempt, now)
+        # At once: the controlling side's confirmation tells the other what was chosen.
+        self._confirm(attempt, now)
+        return address
+
+    def _open_detour(self, pair: Pair, address: Address) -> None:
+        number, remote = pair.socket, pair.remote
+        self._state.detours[address] = lambda data: send_from(self._state, number, data, remote)
+
+    def attach(self, attempt: Attempt, now: float) -> None:
+        """Let the session with the node, if there is one, take the direct path."""
+        peer, direct = self._state.peers.authenticated(attempt.node_id), attempt.direct
+        if peer is None or direct is None:
+            return
+        self.expect_from(attempt, direct.pair.remote, direct.pair.socket)
+        if peer.address != direct.address:
+            peer.path = direct.address
+        self._tell(attempt, peer)
+        self._delivery.hasten(peer, now)
+
+    def expect_from(self, attempt: Attempt, remote: Address, socket: int) -> None:
+        """What comes from there is from the attempt's node: an authentic check came from there."""
+        peer = self._state.peers.authenticated(attempt.node_id)
+        address = socket_address(socket, remote)
+        if peer is not None and peer.address != address and len(attempt.aliases) < MAX_ALIASES:
+            self._state.peers.add_alias(peer, address)
+            attempt.aliases.add(address)
+
+    def _tell(self, attempt: Attempt, peer: Peer) -> None:
+        direct = attempt.direct
+        method = attempt.method if direct is not None else Method.RELAY
+        peer.connection = Connection(
+            method, attempt.won_after_s, attempt.checks, attempt.bytes_spent, attempt.reason
+        )
+        path = Path.DIRECT if direct is not None else Path.RELAY
+        address = direct.pair.remote if direct is not None else attempt.server.address
+        self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
+
+    def explain(self, attempt: Attempt) -> None:
+        """Note at the peer, if there is one, why it is relayed."""
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and attempt.direct is None:
+            self._tell(attempt, peer)
+
+    # Consent.
+
+    def _plan_consent(self, attempt: Attempt, now: float) -> None:
+        interval = CONSENT_INTERVAL_S
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if attempt.direct is not None and attempt.direct.unanswered:
+            interval = RETRY_S
+        elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
+            interval = BUSY_INTERVAL_S
+        else:
+            interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
+        self._schedule(attempt, now + interval)
+
+    def _schedule(self, attempt: Attempt, when: float) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        attempt.timer = self._state.timers.schedule(when, lambda at: self._confirm(attempt, at))
+
+    def hurry(self, attempt: Attempt, now: float) -> None:
+        """Messages begin to flow: a path that was idle may have died unnoticed."""
+        direct, timer = attempt.direct, attempt.timer
+        if direct is None or direct.unanswered or timer is None or timer.action is None:
+            return
+        if timer.when > now + BUSY_INTERVAL_S:
+            self._schedule(attempt, now)
+
+    def _confirm(self, attempt: Attempt, now: float) -> None:
+        direct = attempt.direct
+        if direct is None or attempt.punching is None:
+            return
+        if direct.unanswered >= UNANSWERED_LIMIT and self._can_fall_back(attempt):
+            self._give_up(attempt, direct, now)
+            return
+        direct.unanswered += 1
+        check = attempt.punching.confirm(direct.pair, now)
+        self.send_check(attempt, check)
+        self._plan_consent(attempt, now)
+
+    def _can_fall_back(self, attempt: Attempt) -> bool:
+        peer = self._state.peers.authenticated(attempt.node_id)
+        # Without a relay there is nothing better: the session's own timeout decides.
+        return peer is None or peer.address in self._state.detours
+
+    def handle_confirmed(self, attempt: Attempt, pair: Pair, now: float) -> None:
+        """A check on a path in use was answered."""
+        direct = attempt.direct
+        if direct is not None and direct.pair is pair:
+            direct.confirmed_at = now
+            direct.unanswered = 0
+            self._plan_consent(attempt, now)
+
+    def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
+        attempt.direct = None
+        attempt.reason = "the direct path fell silent; it is tried again"
+        self._release(attempt, direct)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None:
+            if peer.path == direct.address:
+                peer.path = None
+            self._tell(attempt, peer)
+            self._delivery.hasten(peer, now)
+        if self.on_lost is not None:
+            self.on_lost(attempt, now)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Use the relay again, without a word: the other side begins a new search."""
+        direct, attempt.direct = attempt.direct, None
+        if direct is not None:
+            self._release(attempt, direct)
+            peer = self._state.peers.authenticated(attempt.node_id)
+            if peer is not None and peer.path == direct.address:
+                peer.path = None
+                self._tell(attempt, peer)
+
+    def _release(self, attempt: Attempt, direct: DirectPath) -> None:
+        peer = self._state.peers.with_id(attempt.node_id)
+        if peer is not None:
+            for address in attempt.aliases:
+                self._state.peers.remove_alias(peer, address)
+        attempt.aliases.clear()
+        if direct.pair.socket:
+            self._state.detours.pop(direct.address, None)
+            self._state.emit(SocketsDone((direct.pair.socket,)))
+            attempt.sockets = ()
+
+    def send_check(self, attempt: Attempt, check: Check) -> None:
+        """Put one check on the wire."""
+        if attempt.remote is None:
+            return
+        data = build_check(
+            check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
+        )
+        self._asked[check.transaction_id] = attempt
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+        attempt.checks += 1
+        attempt.bytes_spent += len(data)
+        send_from(self._state, check.socket, data, check.remote, check.ttl)
+
+    def asked_by(self, transaction_id: bytes) -> Attempt | None:
+        """Whose check this was."""
+        return self._asked.pop(transaction_id, None)

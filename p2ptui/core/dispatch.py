@@ -1,0 +1,125 @@
+"""What arrives, told apart by its first byte and its source, and handed to whoever handles it."""
+
+from typing import Final, NamedTuple
+
+from p2ptui.core.addresses import socket_address
+from p2ptui.core.admission import Admission
+from p2ptui.core.check_exchange import CheckExchange
+from p2ptui.core.events import Direction
+from p2ptui.core.filter_probes import FilterProbes
+from p2ptui.core.inbox import Inbox
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay_frames import RelayFrames
+from p2ptui.core.responder import Responder
+from p2ptui.core.state import NodeState
+from p2ptui.core.strangers import Strangers
+from p2ptui.core.stun import StunService
+from p2ptui.nat.stun_server import Place
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope
+from p2ptui.wire.frames import FRAME_START, RELAY, RELAYED
+from p2ptui.wire.message import MessageType
+
+STUN_LAST_FIRST_BYTE: Final = 0x03
+"""STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
+
+
+class Receivers(NamedTuple):
+    """Who handles what."""
+
+    responder: Responder
+    strangers: Strangers
+    inbox: Inbox
+    relay_frames: RelayFrames
+    checks: CheckExchange
+    probes: FilterProbes
+    stun: StunService
+
+
+class Dispatch:
+    """The first look at every datagram.
+
+    Args:
+        state: The shared ground.
+        admission: What strangers may cost.
+        receivers: Who handles what.
+    """
+
+    def __init__(self, state: NodeState, admission: Admission, receivers: Receivers) -> None:
+        self._state = state
+        self._admission = admission
+        self._receivers = receivers
+
+    def receive(self, data: bytes, address: Address, now: float) -> None:
+        """Take one datagram of the node's own socket, or one that was relayed."""
+        state = self._state
+        counters = state.counters
+        counters.datagrams_in += 1
+        counters.bytes_in += len(data)
+        if state.closing:
+            counters.drop("closing")
+            return
+        peer = state.peers.at(address)
+        if peer is not None:
+            peer.note_datagram(len(data))
+        first = data[0] if data else -1
+        if first == JSON_START:
+            self._receive_json(data, address, peer, now)
+        elif first >= FRAME_START:
+            self._receive_frame(data, peer, now)
+        elif 0 <= first <= STUN_LAST_FIRST_BYTE:
+            to = self._receivers
+            if not (
+                to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
+            ):
+                to.stun.receive(data, address, Place.OWN, now)
+        else:
+            counters.drop("junk")
+
+    def _receive_json(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+        state, to = self._state, self._receivers
+        # What is no message at all is dropped without this: its source may be forged, and
+        # must not pay for it.
+        if peer is None and not self._admission.admits(address, now):
+            state.counters.drop("rate_limited")
+            return
+        try:
+            message = decode_envelope(data)
+        except MalformedError:
+            state.counters.drop("malformed")
+            return
+        if state.tracing:
+            node_id = peer.node_id if peer is not None else ""
+            state.trace(Direction.IN, address, node_id, message.message_type, data)
+        if message.message_type == MessageType.HANDSHAKE_REQUEST:
+            to.responder.handle_request(address, message, len(data), now)
+        elif peer is None:
+            to.strangers.receive(address, message, len(data), now)
+        elif peer.is_authenticated:
+            to.inbox.receive(peer, message, now)
+        else:
+            to.strangers.receive_handshaking(peer, message, len(data), now)
+
+    def _receive_frame(self, data: bytes, peer: Peer | None, now: float) -> None:
+        to = self._receivers
+        if peer is None or not peer.is_authenticated:
+            self._state.counters.drop("unauthenticated")
+        elif data[0] == RELAY:
+            to.relay_frames.forward(peer, data, now)
+        elif data[0] == RELAYED:
+            unwrapped = to.relay_frames.unwrap(peer, data, now)
+            if unwrapped is not None:
+                self.receive(*unwrapped, now)
+        else:
+            to.inbox.receive_frame(peer, data, now)
+
+    def receive_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
+        """Take one datagram from a further socket, which knows only checks and chosen paths."""
+        if data and data[0] <= STUN_LAST_FIRST_BYTE:
+            self._receivers.checks.receive(data, address, socket, now)
+            return
+        known = socket_address(socket, address)
+        if self._state.peers.at(known) is not None or known in self._state.detours:
+            self.receive(data, known, now)
+        else:
+            self._state.counters.drop("unauthenticated")

@@ -1,0 +1,151 @@
+"""Offers of a traversal: described, sent by way of a server until answered, and what came back.
+
+The controlling side counts rounds; the other answers with the same number.
+"""
+
+from typing import Final
+
+import msgspec
+
+from p2ptui.core.attempt import Attempt, NatFacts
+from p2ptui.core.candidates import offered
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.errors import LocalError
+from p2ptui.nat.behavior import NatType
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import MessageType, P2PConnectPayload, TraversalOffer
+
+MAX_ATTEMPTS: Final = 1024
+"""Nodes to which a path may be searched, or watched, at once."""
+
+ASK_INTERVAL_S: Final = 0.4
+"""An offer is sent again this often until it is answered."""
+
+ASKS: Final = 8
+
+
+class Offers:
+    """The attempts there are, by node and by the name in their checks, and their offers.
+
+    Args:
+        state: The shared ground.
+        delivery: The way to the server.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._attempts: dict[str, Attempt] = {}
+        self._by_ufrag: dict[str, Attempt] = {}
+        self.hosts: tuple[Address, ...] = ()
+        """This node's own addresses, as others on its networks reach them."""
+        self.facts = NatFacts()
+        """What is known of this node's NAT."""
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def get(self, node_id: str) -> Attempt | None:
+        """The attempt to reach a node."""
+        return self._attempts.get(node_id)
+
+    def named(self, ufrag: str | None) -> Attempt | None:
+        """The attempt that a check names."""
+        return None if ufrag is None else self._by_ufrag.get(ufrag)
+
+    def all(self) -> list[Attempt]:
+        """All attempts."""
+        return list(self._attempts.values())
+
+    def open(self, server: Peer, node_id: str, now: float, *, controlling: bool) -> Attempt:
+        """The attempt to reach a node, a new one if need be.
+
+        Raises:
+            LocalError: There are too many.
+        """
+        known = self._attempts.get(node_id)
+        if known is not None:
+            known.server = server
+            return known
+        if len(self._attempts) >= MAX_ATTEMPTS:
+            raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")
+        offer = self._described(self._new_names(), server, (), 0)
+        attempt = Attempt(node_id, server, controlling, offer, now)
+        self._attempts[node_id] = attempt
+        self._by_ufrag[offer.ufrag] = attempt
+        return attempt
+
+    def close(self, attempt: Attempt) -> None:
+        """Forget an attempt."""
+        if self._attempts.get(attempt.node_id) is attempt:
+            del self._attempts[attempt.node_id]
+        self._by_ufrag.pop(attempt.offer.ufrag, None)
+
+    def _new_names(self) -> TraversalOffer:
+        ids = self._state.ids
+        return TraversalOffer(ids.nonce()[:12], ids.nonce() + ids.nonce())
+
+    def _described(
+        self, offer: TraversalOffer, server: Peer, predicted: tuple[Address, ...], sockets: int
+    ) -> TraversalOffer:
+        reflexive = [server.public_address] if server.public_address is not None else []
+        limit = self._state.config.ice.max_candidates
+        return msgspec.structs.replace(
+            offer,
+            candidates=offered(self.hosts[:limit], reflexive, predicted),
+            nat_type=self.facts.nat_type.value,
+            allocation=self.facts.allocation.kind.value,
+            sockets=sockets,
+        )
+
+    def begin(self, attempt: Attempt, now: float) -> None:
+        """Begin a search: new names, so that rounds begin again on both sides."""
+        self._by_ufrag.pop(attempt.offer.ufrag, None)
+        attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
+        self._by_ufrag[attempt.offer.ufrag] = attempt
+        attempt.controlling = True
+        attempt.remote = None
+        attempt.began = now
+        self.repeat(attempt, now)
+
+    def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Offer again, with what was learnt meanwhile."""
+        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        attempt.offer = msgspec.structs.replace(
+            described, answer=False, round=attempt.offer.round + 1
+        )
+        self.repeat(attempt, now)
+
+    def answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Answer the other side's offer with one of the same round."""
+        number = attempt.remote.round if attempt.remote is not None else 0
+        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
+        self.send(attempt, now)
+
+    def repeat(self, attempt: Attempt, now: float, asks: int = ASKS) -> None:
+        """Send an offer, again and again until the other side's of that round is here."""
+        offer = attempt.offer
+        answered = attempt.remote is not None and attempt.remote.round >= offer.round
+        if self._attempts.get(attempt.node_id) is not attempt or not asks or answered:
+            return
+        self.send(attempt, now)
+
+        def again(at: float) -> None:
+            if attempt.offer is offer:
+                self.repeat(attempt, at, asks - 1)
+
+        self._state.timers.schedule(now + ASK_INTERVAL_S, again)
+
+    def send(self, attempt: Attempt, now: float) -> None:
+        """Send this side's offer once."""
+        if not attempt.server.is_authenticated:
+            return
+        payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
+        if self.facts.nat_type is not NatType.UNKNOWN:
+            payload.nat_type = self.facts.nat_type.value
+        raw = encode_payload(payload)
+        self._delivery.send(attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False)

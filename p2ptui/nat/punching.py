@@ -1,0 +1,278 @@
+"""The search for a direct path between two nodes: which pairs to check, when, and what came of it.
+
+ICE's thinking (RFC 8445) without its weight: candidate pairs, paced checks that both sides
+authenticate, answers that show new candidates on the way, and the choice by one side. Nothing
+here knows sockets or time: `now` is an argument, and what is to be sent is asked for.
+"""
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.stun import TRANSACTION_ID_BYTES
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+"""Between two checks of one pair: doubled each time, as both sides may not have begun together."""
+
+MAX_PAIRS: Final = 96
+MAX_OUTSTANDING: Final = 4096
+"""Checks whose answer is still recognised."""
+
+OPENER_TTL: Final = 2
+"""Hops of the first datagram to each outside address: far enough to open the own NAT, too short to
+reach the other one, which might move its mapping if it heard of it too early."""
+
+
+class Kind(IntEnum):
+    """How a remote address became known; the order is that of preference."""
+
+    GUESSED = 0
+    """A random port of the other side's address."""
+    PREDICTED = 1
+    """The other side's NAT will probably use it next."""
+    REFLEXIVE = 2
+    """Seen by a server, or learnt from a check that came from there."""
+    HOST = 3
+    """The other machine's own: the same network, or no NAT."""
+
+
+@dataclass(slots=True)
+class Pair:
+    """A local socket and a remote address."""
+
+    socket: int
+    """0 is the node's own; the others are opened for many tries at once."""
+    remote: Address
+    kind: Kind
+    due: float
+    checks: int = 0
+    valid: bool = False
+    """A check was answered: both directions work."""
+    rtt_s: float | None = None
+    opened: bool = False
+    nominated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check to send."""
+
+    transaction_id: bytes
+    socket: int
+    remote: Address
+    nominate: bool
+    ttl: int | None = None
+    """Hops that it may travel; None: all."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What an attempt may cost."""
+
+    checks: int
+    guesses: int
+    seconds: float
+    pace_s: float
+    """Between two checks, at least."""
+
+
+@dataclass(slots=True)
+class _Sent:
+    pair: Pair
+    at: float
+
+
+@dataclass(slots=True)
+class Guesses:
+    """Random ports of one host, none twice, sent from the node's own socket."""
+
+    host: str
+    ports: Iterator[int] = field(repr=False)
+    pace_s: float
+    left: int
+    due: float
+
+
+def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
+    """All ports of a range in a random order, without a list of them.
+
+    A full-period linear congruence over the next power of two, passing over what lies outside.
+    """
+    size = high - low + 1
+    period = 1 << max(size - 1, 1).bit_length()
+    factor = 4 * rng.randrange(1, period // 4 + 1) + 1
+    step = 2 * rng.randrange(period // 2) + 1
+    value = rng.randrange(period)
+    for _ in range(period):
+        if value < size:
+            yield low + value
+        value = (value * factor + step) % period
+
+
+class Punching:
+    """One attempt.
+
+    Args:
+        controlling: Whether this side chooses the path.
+        rng: Where transaction ids come from.
+        budget: What it may cost.
+        now: The time, seconds.
+        opener_pause_s: Seconds from a first, short-lived datagram to the next one, to an
+            outside address; None if the first one goes all the way.
+    """
+
+    def __init__(
+        self,
+        *,
+        controlling: bool,
+        rng: random.Random,
+        budget: Budget,
+        now: float,
+        opener_pause_s: float | None = None,
+    ) -> None:
+        self._controlling = controlling
+        self._rng = rng
+        self.budget = budget
+        self.began = now
+        self._opener_pause_s = opener_pause_s
+        self._pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
+        self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
+        self._guesses: Guesses | None = None
+        self._next_check = now
+        self.checks_sent = 0
+        self.selected: Pair | None = None
+
+    # What there is to try.
+
+    def add(self, kind: Kind, remotes: Iterable[Address], now: float, *, socket: int = 0) -> None:
+        """Try these addresses, in this order."""
+        for remote in remotes:
+            known = self._pairs.get((socket, remote))
+            if known is not None:
+                known.due = min(known.due, now)
+            elif len(self._pairs) < MAX_PAIRS or socket:
+                self._pairs[socket, remote] = Pair(socket, remote, kind, now)
+
+    def guess(self, host: str, ports: Iterator[int], pace_s: float, now: float) -> None:
+        """Try ports of a host at random, one after the other."""
+        if self._guesses is None:
+            self._guesses = Guesses(host, ports, pace_s, self.budget.guesses, now)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All that are tried."""
+        return tuple(self._pairs.values())
+
+    @property
+    def valid(self) -> list[Pair]:
+        """Those that work, the best first."""
+        found = [pair for pair in self._pairs.values() if pair.valid]
+        return sorted(found, key=lambda pair: (-pair.kind, pair.rtt_s or 0.0))
+
+    def is_over(self, now: float) -> bool:
+        """Whether nothing more will be sent."""
+        spent = self.checks_sent >= self.budget.checks
+        return self.selected is not None or spent or now >= self.began + self.budget.seconds
+
+    # Time.
+
+    def next_timeout(self) -> float | None:
+        """When there is something to send, or to decide."""
+        if self.selected is not None:
+            return None
+        dues = [pair.due for pair in self._pairs.values() if not pair.valid]
+        if self._guesses is not None and self._guesses.left:
+            dues.append(self._guesses.due)
+        end = self.began + self.budget.seconds
+        return min(max(min(dues), self._next_check), end) if dues else end
+
+    def to_send(self, now: float) -> list[Check]:
+        """The checks that are due, as many as the pace allows."""
+        checks: list[Check] = []
+        if self.is_over(now):
+            return checks
+        for pair in self._due_pairs(now):
+            if self._next_check > now or self.checks_sent >= self.budget.checks:
+                break
+            checks.append(self._check(pair, now))
+            # What a late timer missed is made up for, a little.
+            self._next_check = max(self._next_check, now - self.budget.pace_s) + self.budget.pace_s
+        guesses = self._guesses
+        while guesses is not None and guesses.left and guesses.due <= now:
+            guesses.due = max(guesses.due, now - 0.1) + guesses.pace_s
+            guesses.left -= 1
+            port = next(guesses.ports, None)
+            if port is None or self.checks_sent >= self.budget.checks:
+                guesses.left = 0
+            elif (0, (guesses.host, port)) not in self._pairs:
+                pair = Pair(0, (guesses.host, port), Kind.GUESSED, now, opened=True)
+                checks.append(self._check(pair, now))
+        return checks
+
+    def _due_pairs(self, now: float) -> list[Pair]:
+        due = [pair for pair in self._pairs.values() if not pair.valid and pair.due <= now]
+        # The freshest first, in the order in which they were added: predicted ports count on it.
+        return sorted(due, key=lambda pair: pair.checks)
+
+    def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:
+        transaction_id = self._rng.randbytes(TRANSACTION_ID_BYTES)
+        self._sent[transaction_id] = _Sent(pair, now)
+        if len(self._sent) > MAX_OUTSTANDING:
+            self._sent.popitem(last=False)
+        self.checks_sent += 1
+        ttl = None
+        pause_s = self._opener_pause_s
+        if pause_s is not None and not pair.opened and pair.kind is Kind.REFLEXIVE:
+            ttl = OPENER_TTL
+            pair.due = now + pause_s
+        else:
+            pair.due = now + min(FIRST_PAUSE_S * 2 ** min(pair.checks, 8), LONGEST_PAUSE_S)
+            pair.checks += 1
+        pair.opened = True
+        return Check(transaction_id, pair.socket, pair.remote, nominate, ttl)
+
+    # What comes.
+
+    def receive_request(self, remote: Address, socket: int, now: float, *, nominated: bool) -> None:
+        """An authentic check of the other side came: try the same way back, at once."""
+        pair = self._pairs.get((socket, remote))
+        if pair is None:
+            pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
+            self._pairs[socket, remote] = pair
+        pair.opened = True
+        pair.due = min(pair.due, now)
+        self._next_check = min(self._next_check, now)
+        pair.nominated = pair.nominated or nominated
+        self._choose()
+
+    def receive_response(
+        self, transaction_id: bytes, remote: Address, socket: int, now: float
+    ) -> Pair | None:
+        """An authentic answer came; the pair that works now, or None if it answers nothing."""
+        sent = self._sent.pop(transaction_id, None)
+        # RFC 8445, section 7.2.5.2.1: the answer must come from where the check went.
+        if sent is None or (sent.pair.socket, sent.pair.remote) != (socket, remote):
+            return None
+        pair = sent.pair
+        pair.rtt_s = now - sent.at
+        pair.valid = True
+        self._pairs.setdefault((socket, remote), pair)
+        self._choose()
+        return pair
+
+    def _choose(self) -> None:
+        """The controlling side takes what works first, the other what that side took."""
+        if self.selected is None:
+            for pair in self.valid:
+                if self._controlling or pair.nominated:
+                    self.selected = pair
+                    return
+
+    def confirm(self, pair: Pair, now: float) -> Check:
+        """A check of a pair that was chosen; from the controlling side it says so (8.1.1)."""
+        return self._check(pair, now, nominate=self._controlling)

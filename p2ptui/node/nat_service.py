@@ -1,0 +1,145 @@
+"""The diagnosis as a node runs it: with its own servers and peers, from sockets beside its own."""
+
+import asyncio
+import ipaddress
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from p2ptui.config import Config
+from p2ptui.core.attempt import NatFacts
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import ProbeReport
+from p2ptui.core.peers import Peer
+from p2ptui.errors import PeerTimeoutError
+from p2ptui.io.udp import DatagramSocket, open_udp
+from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply
+from p2ptui.nat.report import NatReport
+from p2ptui.node.diagnosis import Diagnosis
+from p2ptui.node.nat_tests import Ground, probe_by_peer
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability
+
+log = logging.getLogger("p2ptui.nat")
+
+PROBE_ANSWER_S: Final = 0.3
+"""A server's answer to a question about probes; lost ones are asked for again."""
+
+OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
+
+
+class NatService:
+    """Diagnoses, and tells the traversal of the node what it found.
+
+    Args:
+        config: Every option.
+        endpoint: The node's protocol.
+        local: Where its socket is bound.
+        open_socket: Opens sockets as the node's own was opened.
+        call: Waits for the end of a call on the endpoint.
+        clock: The time on the endpoint's clock, seconds.
+        flush: Lets what was asked of the endpoint happen.
+        rng: Where transaction ids come from.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        local: Address,
+        open_socket: OpenPlain,
+        call: Callable[[int], Awaitable[Any]],
+        clock: Callable[[], float],
+        flush: Callable[[], None],
+        rng: random.Random,
+    ) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._local = local
+        self._open_socket = open_socket
+        self._call = call
+        self._clock = clock
+        self._flush = flush
+        self._rng = rng
+
+    async def diagnose(
+        self,
+        servers: Sequence[str] | None = None,
+        *,
+        lifetime: bool = False,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> NatReport:
+        """Run one diagnosis; see `Node.diagnose_nat`."""
+        options = self._config.nat_detection
+        if servers is None:
+            servers = [*self.joined_stun_servers(), *options.stun_servers]
+
+        def note(text: str) -> None:
+            log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
+            if on_progress is not None:
+                on_progress(text)
+
+        diagnosis = Diagnosis(
+            self.open_probe,
+            self._rng,
+            host=self.probe_host,
+            sends=options.retry_count + 1,
+            on_progress=note,
+            probe_by_peer=self._probe_by_peer if self._probe_server() else None,
+        )
+        limit_s = options.detection_timeout_ms / 1000
+        try:
+            async with asyncio.timeout(None if lifetime else limit_s):
+                report = await diagnosis.run(servers, lifetime=lifetime)
+        except TimeoutError:
+            raise PeerTimeoutError(
+                f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
+            ) from None
+        if report.nat_type is not NatType.UNKNOWN:
+            facts = NatFacts(report.nat_type, report.mapping, report.port_allocation)
+            self._endpoint.traversal.facts_ready(facts, self._clock())
+            self._flush()
+        return report
+
+    def joined_stun_servers(self) -> list[str]:
+        """The servers that this node joined and that serve STUN."""
+        return [
+            format_address(peer.address)
+            for peer in self._endpoint.peers
+            if peer.is_joined_server and Capability.STUN in peer.capabilities
+        ]
+
+    async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
+        """Open a socket for a test, beside the node's own."""
+        if self._open_socket is open_udp:
+            return await open_udp(address, broadcast=False, unfragmented=unfragmented)
+        return await self._open_socket(address)
+
+    @property
+    def probe_host(self) -> str | None:
+        """Where the sockets of a diagnosis are bound; None: wherever the way to a server begins.
+
+        A node that listens on this machine alone may still want to know what is around it.
+        """
+        ip = ipaddress.ip_address(self._local[0].partition("%")[0])
+        return None if ip.is_unspecified or ip.is_loopback else self._local[0]
+
+    def _probe_server(self) -> Peer | None:
+        """A joined server whose peers can be asked for probes."""
+        for peer in self._endpoint.peers.recent():
+            if peer.is_joined_server and Capability.NAT_PROBE in peer.capabilities:
+                return peer
+        return None
+
+    async def _probe_by_peer(self, ground: Ground) -> FilterTest:
+        server = self._probe_server()
+        if server is None:
+            return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
+
+        async def ask(tag: bytes) -> ProbeReport:
+            token = self._endpoint.probes.request(server, tag, self._clock(), PROBE_ANSWER_S)
+            report: ProbeReport = await self._call(token)
+            return report
+
+        return await probe_by_peer(ground, server.address, ask)

@@ -1,0 +1,65 @@
+"""What was learnt of the NATs of networks, kept in a file of the platform's state directory."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from p2ptui.nat.port_memory import Learnt, PortMemory
+
+log = logging.getLogger("p2ptui.nat")
+
+FILE_NAME: Final = "ports.json"
+MAX_FILE_BYTES: Final = 1 << 20
+
+
+class PortStore:
+    """A memory of ports with a file behind it; a file that cannot be used costs nothing but that.
+
+    Args:
+        path: The file; that of the platform without it.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._memory: PortMemory | None = None
+
+    def recall(self, network: str, now_wall: float) -> Learnt | None:
+        """What is known of a network.
+
+        Args:
+            network: Its name: the outside host, by which it can be known again.
+            now_wall: Unix time, seconds.
+        """
+        return self._loaded(now_wall).recall(network, now_wall)
+
+    def remember(self, network: str, learnt: Learnt) -> None:
+        """Keep what was learnt."""
+        memory = self._loaded(learnt.at)
+        memory.remember(network, learnt)
+        path = self._file()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(f".{os.getpid()}.new")
+            fresh.write_text(json.dumps(memory.to_dict()), "utf-8")
+            fresh.replace(path)
+        except OSError as error:
+            log.debug("what was learnt of ports is not kept: %s", error)
+
+    def _loaded(self, now_wall: float) -> PortMemory:
+        if self._memory is None:
+            try:
+                data = self._file().read_bytes()[:MAX_FILE_BYTES]
+                self._memory = PortMemory.from_dict(json.loads(data), now_wall)
+            except (OSError, ValueError):
+                self._memory = PortMemory()
+        return self._memory
+
+    def _file(self) -> Path:
+        if self._path is None:
+            import platformdirs
+
+            state = platformdirs.user_state_dir("p2ptui", appauthor=False)
+            self._path = Path(state) / FILE_NAME
+        return self._path

@@ -1,0 +1,245 @@
+"""What a traversal needs of the machine: the facts of the NAT, further sockets, predicted ports."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Final
+
+from p2ptui.config import Config
+from p2ptui.core.attempt import NatFacts
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import DatagramDue, Event, NatFactsWanted, SocketsDone, SocketsWanted
+from p2ptui.errors import P2PError
+from p2ptui.io.resolve import resolve
+from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.io.udp import DatagramSocket
+from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
+from p2ptui.nat.prediction import PortPredictor
+from p2ptui.node.nat_service import NatService
+from p2ptui.node.nat_tests import mapped_address
+from p2ptui.node.port_store import PortStore
+from p2ptui.wire.address import Address, parse_address
+
+log = logging.getLogger("p2ptui.nat")
+
+MAX_SOCKETS: Final = 2048
+"""Further sockets at once, for all nodes together."""
+
+BATCH: Final = 64
+SAMPLES: Final = 8
+
+USE_AFTER_S: Final = 0.15
+"""From the samples to the checks that use what they showed: an offer and its answer."""
+
+
+class TraversalSupport:
+    """Carries out what a traversal asks for; `close` ends all of it.
+
+    Args:
+        config: Every option.
+        endpoint: The node's protocol.
+        sock: The node's own socket.
+        nat: The diagnosis.
+        clock: The time on the endpoint's clock, seconds.
+        flush: Lets what was asked of the endpoint happen.
+        rng: Where transaction ids come from.
+        begin: Starts a task that the node owns.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        sock: DatagramSocket,
+        nat: NatService,
+        clock: Callable[[], float],
+        flush: Callable[[], None],
+        rng: random.Random,
+        begin: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._socket = sock
+        self._nat = nat
+        self._clock = clock
+        self._flush = flush
+        self._rng = rng
+        self._begin = begin
+        self._sockets: dict[int, DatagramSocket] = {}
+        self._next_number = 1
+        self._store = PortStore()
+        self._diagnosing = False
+
+    def handle(self, event: Event) -> bool:
+        """Carry out what an event asks for; whether it asked for anything."""
+        match event:
+            case DatagramDue(0, data, to, ttl):
+                self._socket.send(data, to, ttl=ttl)
+            case DatagramDue(number, data, to, ttl):
+                sock = self._sockets.get(number)
+                if sock is not None:
+                    sock.send(data, to, ttl=ttl)
+            case NatFactsWanted():
+                if not self._diagnosing:
+                    self._diagnosing = True
+                    self._begin(self._find_facts(), "facts of the NAT")
+            case SocketsWanted():
+                self._begin(self._open(event), "sockets for a traversal")
+            case SocketsDone(sockets):
+                for number in sockets:
+                    self._close(number)
+            case _:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for number in list(self._sockets):
+            self._close(number)
+
+    def _close(self, number: int) -> None:
+        sock = self._sockets.pop(number, None)
+        if sock is not None:
+            sock.close()
+
+    async def _find_facts(self) -> None:
+        # Servers that were joined are there; others would first have to be looked up.
+        servers = self._nat.joined_stun_servers() or None
+        try:
+            await self._nat.diagnose(servers)
+        except P2PError as error:
+            log.info("the NAT is not known: %s", error)
+            self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
+            self._flush()
+        finally:
+            self._diagnosing = False
+
+    async def _open(self, wanted: SocketsWanted) -> None:
+        sockets: dict[int, DatagramSocket] = {}
+        predicted: tuple[Address, ...] = ()
+        try:
+            room = MAX_SOCKETS - len(self._sockets)
+            for _ in range(min(wanted.count, room)):
+                sock = await self._nat.open_probe((self._nat.probe_host or _any(self._socket), 0))
+                sockets[self._next_number] = sock
+                self._next_number += 1
+            if wanted.predict:
+                locals_ = [sock.local_address[1] for sock in sockets.values()]
+                predicted = await self._predict(locals_)
+        except P2PError as error:
+            log.info("no further sockets for a direct path: %s", error)
+        for number, sock in sockets.items():
+            self._sockets[number] = sock
+            self._begin(self._pump(number, sock), f"socket {number}")
+        now = self._clock()
+        self._endpoint.traversal.sockets_ready(wanted.node_id, tuple(sockets), predicted, now)
+        self._flush()
+
+    async def _pump(self, number: int, sock: DatagramSocket) -> None:
+        while not sock.closed:
+            await sock.wait()
+            now = self._clock()
+            for data, address in sock.drain(BATCH):
+                self._endpoint.receive_beside(data, address, number, now)
+            self._flush()
+            await asyncio.sleep(0)
+
+    # Ports.
+
+    async def _predict(self, local_ports: list[int]) -> tuple[Address, ...]:
+        """The outside addresses that sockets will be given, in the order of their first use."""
+        options = self._config.port_prediction
+        server = await self._sampling_server()
+        if server is None or not options.enable:
+            return ()
+        samples, outside = await self._sample(server)
+        if outside is None:
+            return ()
+        predictor = PortPredictor(
+            max_predictions=options.max_predictions,
+            min_samples=options.min_samples,
+            prediction_window=options.prediction_window,
+            port_range_min=options.port_range_min,
+            port_range_max=options.port_range_max,
+            enable_nat_type_optimization=options.enable_nat_type_optimization,
+            remembered=self._store.recall(outside, time.time()),
+        )
+        if options.enable_nat_type_optimization:
+            facts = self._endpoint.traversal.offers.facts
+            predictor.diagnosed(facts.mapping, facts.allocation)
+        verified = self._feed(predictor, samples, server)
+        self._store.remember(outside, predictor.learnt(time.time()))
+        if options.enable_port_verification and not verified:
+            log.debug("the next port could not be predicted")
+            return ()
+        return self._addresses(predictor, samples, local_ports, outside)
+
+    def _feed(
+        self, predictor: PortPredictor, samples: list[tuple[float, PortSample]], server: Address
+    ) -> bool:
+        """Show the samples to the predictor; whether it knew the last one before it saw it."""
+        verified = False
+        for at, sample in samples:
+            guess = predictor.predict(at, at, sample.local_port, server)
+            verified = sample.mapped_port in guess.ports
+            predictor.observe(at, sample.local_port, server, sample.mapped_port)
+        return verified
+
+    def _addresses(
+        self,
+        predictor: PortPredictor,
+        samples: list[tuple[float, PortSample]],
+        local_ports: list[int],
+        outside: str,
+    ) -> tuple[Address, ...]:
+        allocation = classify_allocation([sample for _, sample in samples])
+        if allocation.kind is AllocationKind.PRESERVED:
+            return tuple((outside, port) for port in local_ports)
+        now = self._clock()
+        guess = predictor.predict(now, now + USE_AFTER_S, local_ports[0], ("0.0.0.0", 0))
+        if not guess.ports or not guess.believed:
+            return ()
+        if allocation.step is None:
+            return tuple((outside, port) for port in guess.ports)
+        low = self._config.port_prediction.port_range_min
+        ports = (guess.ports[0] + allocation.step * i for i in range(len(local_ports)))
+        return tuple((outside, port) for port in ports if low <= port <= 65535)
+
+    async def _sampling_server(self) -> Address | None:
+        ice = self._config.ice
+        for text in (*self._nat.joined_stun_servers(), *ice.stun_servers):
+            with suppress(P2PError):
+                return await resolve(parse_address(text))
+        return None
+
+    async def _sample(self, server: Address) -> tuple[list[tuple[float, PortSample]], str | None]:
+        """Begin several flows in one burst, and see which ports they are given."""
+        ice = self._config.ice
+        pause = 0.1
+        sends = tuple(pause * number for number in range(ice.stun_retry_count + 1))
+        schedule = Schedule(sends, min(ice.stun_timeout / 1000, sends[-1] + 0.3))
+        outside: str | None = None
+        samples: list[tuple[float, PortSample]] = []
+        async with AsyncExitStack() as stack:
+            clients = []
+            for _ in range(SAMPLES):
+                host = self._nat.probe_host or _any(self._socket)
+                client = StunClient(await self._nat.open_probe((host, 0)), self._rng)
+                stack.push_async_callback(client.close)
+                clients.append(client)
+            began = self._clock()
+            started = [client.start(server, schedule) for client in clients]
+            for client, transaction in zip(clients, started, strict=True):
+                answer = await transaction.wait()
+                mapped = mapped_address(answer)
+                if answer is not None and mapped is not None and answer.transmission == 0:
+                    outside = mapped[0]
+                    samples.append((began, PortSample(client.local_address[1], mapped[1])))
+        return samples, outside
+
+
+def _any(sock: DatagramSocket) -> str:
+    return "::" if ":" in sock.local_address[0] else "0.0.0.0"

@@ -1,0 +1,104 @@
+"""The table of what can go direct: the measured one, row by row, and the words for people."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.behavior import NatType
+from p2ptui.nat.feasibility import Side, Way, advice_for, meaning_of, side_of, way_between
+
+SEQUENTIAL = PortAllocation(AllocationKind.SEQUENTIAL, step=2)
+RANDOM = PortAllocation(AllocationKind.RANDOM)
+
+COLUMNS = (
+    Side.LOOSE,
+    Side.ADDRESS_FILTERED,
+    Side.PORT_FILTERED,
+    Side.PREDICTABLE,
+    Side.UNPREDICTABLE,
+)
+PLAIN, PREDICTED, BIRTHDAY, RELAY = Way.PLAIN, Way.PREDICTED, Way.BIRTHDAY, Way.RELAY
+
+MEASURED = {
+    Side.LOOSE: (PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
+    Side.ADDRESS_FILTERED: (PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
+    Side.PORT_FILTERED: (PLAIN, PLAIN, PLAIN, PREDICTED, BIRTHDAY),
+    Side.PREDICTABLE: (PLAIN, PLAIN, PREDICTED, PREDICTED, RELAY),
+    Side.UNPREDICTABLE: (PLAIN, PLAIN, BIRTHDAY, RELAY, RELAY),
+}
+"""Between real kernel NATs; see "What can go direct" in the issue's facts."""
+
+
+@pytest.mark.parametrize("row", MEASURED)
+def test_the_measured_table(row):
+    assert tuple(way_between(row, column) for column in COLUMNS) == MEASURED[row]
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.product(Side, repeat=2)))
+def test_it_does_not_matter_who_is_who(one, other):
+    assert way_between(one, other) is way_between(other, one)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_where_udp_is_blocked_only_a_relay_helps(side):
+    assert way_between(Side.BLOCKED, side) is RELAY
+
+
+def test_what_is_unknown_is_not_guessed():
+    assert way_between(Side.UNKNOWN, Side.LOOSE) is PLAIN
+    for side in {*Side} - {Side.LOOSE, Side.BLOCKED}:
+        assert way_between(Side.UNKNOWN, side) is Way.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("nat_type", "allocation", "side"),
+    [
+        (NatType.OPEN, RANDOM, Side.LOOSE),
+        (NatType.FULL_CONE, RANDOM, Side.LOOSE),
+        (NatType.RESTRICTED_CONE, RANDOM, Side.ADDRESS_FILTERED),
+        (NatType.PORT_RESTRICTED_CONE, RANDOM, Side.PORT_FILTERED),
+        (NatType.FIREWALL, RANDOM, Side.PORT_FILTERED),
+        (NatType.SYMMETRIC, SEQUENTIAL, Side.PREDICTABLE),
+        (NatType.SYMMETRIC, PortAllocation(AllocationKind.PRESERVED), Side.PREDICTABLE),
+        (NatType.SYMMETRIC, RANDOM, Side.UNPREDICTABLE),
+        (NatType.SYMMETRIC, PortAllocation(AllocationKind.HASHED), Side.UNPREDICTABLE),
+        (NatType.SYMMETRIC, PortAllocation(), Side.UNPREDICTABLE),
+        (NatType.SYMMETRIC, None, Side.UNPREDICTABLE),
+        (NatType.BLOCKED, RANDOM, Side.BLOCKED),
+        (NatType.UNKNOWN, RANDOM, Side.UNKNOWN),
+    ],
+)
+def test_where_a_nat_stands_in_it(nat_type, allocation, side):
+    assert side_of(nat_type, allocation) is side
+
+
+def test_the_meaning_names_whom_and_how():
+    assert meaning_of(NatType.SYMMETRIC, SEQUENTIAL) == (
+        "The NAT uses another outside port for every destination."
+        " The ports follow each other in steps of 2."
+        " Direct works with: open or full cone; restricted cone."
+        " Needs port prediction with: port-restricted cone or firewall;"
+        " symmetric with ports in sequence."
+        " Needs a relay with: symmetric with random ports."
+    )
+    assert meaning_of(NatType.FULL_CONE, RANDOM).endswith("Direct works with every kind of NAT.")
+    assert meaning_of(NatType.BLOCKED, RANDOM).endswith("Nobody can be reached directly.")
+    assert "nothing is guessed" in meaning_of(NatType.UNKNOWN, RANDOM)
+
+
+@given(
+    st.sampled_from(NatType), st.builds(PortAllocation, st.sampled_from(AllocationKind), st.just(1))
+)
+def test_every_kind_has_a_meaning_and_an_advice(nat_type, allocation):
+    meaning, advice = meaning_of(nat_type, allocation), advice_for(nat_type)
+    for text in (meaning, advice):
+        assert text[0].isupper()
+        assert text.rstrip(")")[-1] in ".T"
+    side = side_of(nat_type, allocation)
+    if side not in (Side.BLOCKED, Side.UNKNOWN):
+        named = [peer for peer in COLUMNS if peer.value in meaning]
+        everybody = meaning.endswith("every kind of NAT.")
+        assert everybody or len(named) == len(COLUMNS)
