@@ -24,7 +24,7 @@ from p2ptui.config import Config
 from p2ptui.core.events import Path
 from p2ptui.errors import P2PError
 from p2ptui.text import printable
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import format_address
 
 DEFAULT_COUNT: Final = 4
 DEFAULT_INTERVAL_S: Final = 1.0
@@ -72,8 +72,8 @@ class Samples:
 
     sent: int = 0
     rtts_s: list[float] = field(default_factory=list)
-    path: Path | None = None
-    address: Address | None = None
+    first_reply_s: float | None = None
+    """From the beginning of the command to the first answer."""
     last_error: str = ""
 
     def quantile(self, q: float) -> float | None:
@@ -118,7 +118,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way) -> int:
             if options.json:
                 print_json(_report(options, target, samples))
             else:
-                _print_summary(samples)
+                _print_summary(target, samples)
     if not samples.rtts_s:
         raise P2PError(samples.last_error)
     return 0
@@ -163,7 +163,8 @@ async def _sample(
             print(f"{number}: {printable(samples.last_error)}", flush=True)
         return
     samples.rtts_s.append(result.rtt_s)
-    samples.path, samples.address = result.path, result.address
+    if samples.first_reply_s is None:
+        samples.first_reply_s = asyncio.get_running_loop().time() - target.began
     if not options.json:
         way = " by relay" if result.path is Path.RELAY else ""
         where = format_address(result.address)
@@ -171,21 +172,37 @@ async def _sample(
 
 
 def _report(options: argparse.Namespace, target: Target, samples: Samples) -> dict[str, Any]:
+    connection = target.connection
     return {
         "target": options.target,
         "node_id": target.node_id,
-        "path": (samples.path or target.path).value,
-        "address": format_address(samples.address or target.address),
+        "path": target.path.value,
+        "address": format_address(target.address),
         "sent": samples.sent,
         "received": len(samples.rtts_s),
         "loss": round(samples.loss, 4),
         "rtt_ms": samples.summary_ms(),
         "samples_ms": [milliseconds(rtt_s) for rtt_s in samples.rtts_s],
+        "method": _method(target),
+        "first_reply_ms": milliseconds(samples.first_reply_s),
+        "direct_after_ms": milliseconds(connection.direct_after_s),
+        "reason": connection.reason,
     }
 
 
-def _print_summary(samples: Samples) -> None:
+def _method(target: Target) -> str:
+    """How the path was won; while a node is relayed, whatever was tried before, relay."""
+    return "relay" if target.path is Path.RELAY else target.connection.method.value
+
+
+def _print_summary(target: Target, samples: Samples) -> None:
     print(f"{samples.sent} sent, {len(samples.rtts_s)} answered, {samples.loss:.0%} lost")
     if samples.rtts_s:
         figures = ", ".join(f"{name} {value}" for name, value in samples.summary_ms().items())
         print(f"round trip in ms: {figures}")
+    connection = target.connection
+    if target.path is Path.RELAY:
+        why = printable(connection.reason or "a direct path is still searched", 400)
+        print(f"relayed by {format_address(target.address)}: {why}")
+    elif connection.direct_after_s is not None:
+        print(f"direct after {connection.direct_after_s * 1000:.0f} ms ({_method(target)})")

@@ -86,6 +86,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         events = target.node.events()
         began = loop.time()
         result = await target.send(payload, deadline.left_s)
+        path = target.path.value
         echo = None
         if options.json and target.is_peer and result.status in _LEFT:
             patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
@@ -93,7 +94,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
     if options.json:
         print_json(_report(options, result, echo))
     elif result.delivered:
-        _print_delivered(target, result)
+        _print_delivered(target, path, result)
     name = printable(target.name, 64)
     if result.status is SendStatus.UNCONFIRMED:
         print(
@@ -210,7 +211,7 @@ def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[
     }
 
 
-def _print_delivered(target: Target, result: SendResult) -> None:
+def _print_delivered(target: Target, path: str, result: SendResult) -> None:
     time = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.3f} ms"
     name = printable(target.name, 64)
-    print(f"delivered {result.size_bytes} bytes to {name} ({target.path.value}){time}")
+    print(f"delivered {result.size_bytes} bytes to {name} ({path}){time}")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from p2ptui.commands import CommandParser
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, UnknownPeerError
@@ -23,8 +24,9 @@ from p2ptui.node.lookup import find_named
 from p2ptui.wire.address import Address, format_address, parse_address
 from p2ptui.wire.message import Capability, NodeInfo
 
-DIRECT_ATTEMPT_S: Final = 2.0
-"""How long a direct path to a node behind a server is sought before it is asked by way of it."""
+DIRECT_ATTEMPT_S: Final = 5.0
+"""How long a session with a node behind a server is sought before it is asked inside messages to
+the server. Where the server relays there is one at once."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
 
@@ -49,14 +51,35 @@ class Target:
     node: Node
     node_id: str
     name: str
-    address: Address
-    """Its own where the path is direct, else the server's."""
-    path: Path
+    server: Address
+    """Where the server is, or the target itself where none was needed."""
+    is_peer: bool
+    """Whether there is a session with it; else it is reached inside messages to the server."""
+    began: float
+    """When the command set out to reach it, on the event loop's clock, seconds."""
+    failure: str | None = None
+    """Why there is no session with it."""
 
     @property
-    def is_peer(self) -> bool:
-        """Whether there is a session with it; else it is reached by way of the server."""
-        return self.path is Path.DIRECT
+    def path(self) -> Path:
+        """How it is reached at present."""
+        return self._view.path if self.is_peer else Path.RELAY
+
+    @property
+    def address(self) -> Address:
+        """Its own where the path is direct, else the server's."""
+        return self._view.address if self.is_peer else self.server
+
+    @property
+    def connection(self) -> Connection:
+        """How its path was won, or why it is relayed."""
+        if self.is_peer:
+            return self._view.connection
+        return Connection(Method.RELAY, reason=self.failure)
+
+    @property
+    def _view(self) -> PeerView:
+        return self.node.peer(self.node_id)
 
     async def ping(self, timeout_s: float) -> PingResult:
         """Measure one round trip."""
@@ -199,26 +222,31 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
     Raises:
         P2PError: It cannot be found or reached.
     """
+    began = asyncio.get_running_loop().time()
+
+    def connected(to: PeerView) -> Target:
+        return Target(node, to.node_id, to.name, first, is_peer=True, began=began)
+
     peer = await node.connect(first, deadline.left_s)
     if wanted is None:
-        return _connected(node, peer)
+        return connected(peer)
     found = await _find(node, peer, wanted, deadline)
     if not isinstance(found, NodeInfo):
-        return _connected(node, await node.connect(found, deadline.left_s))
+        return connected(await node.connect(found, deadline.left_s))
     if found.node_id == peer.node_id:
-        return _connected(node, peer)
-    relayed = Target(node, found.node_id, found.name, peer.address, Path.RELAY)
+        return connected(peer)
+    failure = "it takes no session from another client of the server"
     # A program that does not route takes no handshake from a peer: the attempt ends with
     # the introduction, and that is all there is.
     try:
-        direct = await node.connect(found.node_id, min(DIRECT_ATTEMPT_S, deadline.left_s))
-    except P2PError:
-        return relayed
-    return _connected(node, direct) if Capability.ROUTING in found.capabilities else relayed
-
-
-def _connected(node: Node, peer: PeerView) -> Target:
-    return Target(node, peer.node_id, peer.name, peer.address, Path.DIRECT)
+        met = await node.connect(found.node_id, min(DIRECT_ATTEMPT_S, deadline.left_s))
+        if Capability.ROUTING in found.capabilities:
+            return connected(met)
+    except P2PError as error:
+        failure = str(error)
+    return Target(
+        node, found.node_id, found.name, first, is_peer=False, began=began, failure=failure
+    )
 
 
 async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> NodeInfo | Address:

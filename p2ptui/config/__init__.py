@@ -21,6 +21,7 @@ from p2ptui.config.sections import (
     SecurityOptions,
     ServerOptions,
     config_warnings,
+    prediction_options,
     unavailable_options,
 )
 from p2ptui.config.ui_section import UiOptions
@@ -41,5 +42,6 @@ __all__ = [
     "TrafficForwardingOptions",
     "UiOptions",
     "config_warnings",
+    "prediction_options",
     "unavailable_options",
 ]

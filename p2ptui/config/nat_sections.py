@@ -114,12 +114,11 @@ class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
 class PortPredictionOptions(Section, frozen=True, kw_only=True):
     """Guessing the next port of a symmetric NAT."""
 
-    AVAILABLE = False
     enable: Annotated[bool, About("Guess ports.")] = True
     max_predictions: Annotated[int, About("Ports guessed, at most.", "ports", 1, 65_536)] = 10
     min_samples: Annotated[int, About("Ports seen before guessing.", "ports", 1, 65_536)] = 3
     prediction_window: Annotated[
-        int, About("Guesses stay this near the last port.", "ports", 1, 65_536)
+        int, About("Guesses stay within this many flows of the last one.", "flows", 1, 65_536)
     ] = 100
     enable_ipv6: Annotated[bool, About("Guess for IPv6 too.")] = True
     port_range_min: Annotated[int, About("The least port to guess.", "port", 0, MAX_PORT)] = 1024

@@ -314,6 +314,12 @@ _ASCENDING = (
 )
 
 
+def prediction_options(config: Config) -> PortPredictionOptions:
+    """The port prediction that counts: files have it in two places, and that in ICE is nearer."""
+    of_ice = config.ice.port_prediction
+    return config.port_prediction if of_ice == PortPredictionOptions() else of_ice
+
+
 def unavailable_options(config: Config) -> list[str]:
     """Paths of options that were set, though nothing reads them yet; for a warning."""
     return [

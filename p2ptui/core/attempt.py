@@ -60,6 +60,8 @@ class Attempt:
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
     punching: Punching | None = None
+    early: list[tuple[Address, int, bool]] = field(default_factory=list)
+    """Where checks came from before there was a round: remote address, socket, nominated."""
     direct: DirectPath | None = None
     last_good: Address | None = None
     """The remote address of the latest path from the node's own socket."""
@@ -67,6 +69,8 @@ class Attempt:
     """Addresses from which the other side may send, as the peer table knows them."""
     sockets: tuple[int, ...] = ()
     """Opened for this attempt."""
+    prepared_at: float = 0.0
+    """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
     """What the node's machinery was asked for, and has not brought yet."""
     tokens: list[int] = field(default_factory=list)

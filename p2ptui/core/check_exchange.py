@@ -1,6 +1,7 @@
 """Where connectivity checks arrive: requests are answered, and answers open a path."""
 
 from collections.abc import Callable
+from typing import Final
 
 from p2ptui.core.attempt import Attempt
 from p2ptui.core.checks import CheckMessage, build_answer, read_check, send_from
@@ -9,6 +10,10 @@ from p2ptui.core.offers import Offers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass
+
+MAX_EARLY: Final = 16
+"""Checks kept that overtook the other side's offer, which went by way of the server: its first
+check may be the only one that shows the address that its NAT uses towards this node."""
 
 
 class CheckExchange:
@@ -74,6 +79,8 @@ class CheckExchange:
         if attempt.punching is not None and attempt.direct is None:
             attempt.punching.receive_request(source, socket, now, nominated=check.nominates)
             self._on_progress(attempt, now)
+        elif attempt.punching is None and len(attempt.early) < MAX_EARLY:
+            attempt.early.append((source, socket, check.nominates))
         return True
 
     def _receive_answer(

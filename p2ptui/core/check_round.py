@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from p2ptui.config import prediction_options
 from p2ptui.core.attempt import Attempt
 from p2ptui.core.candidates import believed
 from p2ptui.core.connection import Method
@@ -75,7 +76,7 @@ def plan_round(
     if attempt.last_good is not None:
         punching.add(Kind.REFLEXIVE, [attempt.last_good], now)
     if way is Way.BIRTHDAY and remote.sockets > 1:
-        options = state.config.port_prediction
+        options = prediction_options(state.config)
         ports = random_ports(state.rng, options.port_range_min, options.port_range_max)
         pace_s = GUESSING_SHARE * ice.birthday_seconds / ice.birthday_probes
         punching.guess(observed[0], ports, pace_s, now)

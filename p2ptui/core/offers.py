@@ -108,6 +108,7 @@ class Offers:
         self._by_ufrag[attempt.offer.ufrag] = attempt
         attempt.controlling = True
         attempt.remote = None
+        attempt.early.clear()
         attempt.began = now
         self.repeat(attempt, now)
 

@@ -9,6 +9,7 @@ sockets at once. Meanwhile, and if nothing helps, the server relays.
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.config import prediction_options
 from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
 from p2ptui.core.check_exchange import CheckExchange
@@ -137,6 +138,7 @@ class Traversal:
             return
         attempt.wanted.discard("sockets")
         attempt.sockets = sockets
+        attempt.prepared_at = now
         self._send_prepared(attempt, predicted, now)
 
     # What a server brings.
@@ -201,12 +203,19 @@ class Traversal:
         remote, observed = attempt.remote, attempt.observed
         if remote is None or observed is None or attempt.direct is not None:
             return
+        options = prediction_options(self._state.config)
+        if attempt.sockets and now > attempt.prepared_at + options.prediction_timeout_ms / 1000:
+            self._end_round(attempt, now)  # what was predicted is stale by now
+            return
         ice = self._state.config.ice
         if not ice.enable:
             self._rest(attempt, "direct paths are switched off here (ice.enable)", now)
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
         attempt.punching = plan_round(attempt, remote, observed, way, self._state, now)
+        for source, socket, nominated in attempt.early:
+            attempt.punching.receive_request(source, socket, now, nominated=nominated)
+        attempt.early.clear()
         self._tick(attempt, now)
 
     def _tick(self, attempt: Attempt, now: float) -> None:
@@ -275,7 +284,7 @@ class Traversal:
                 return
         count, predict = 0, 0
         if way is Way.PREDICTED and side is Side.PREDICTABLE:
-            count = predict = self._state.config.port_prediction.max_predictions
+            count = predict = prediction_options(self._state.config).max_predictions
         elif way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
             count = ice.birthday_sockets
         if count:

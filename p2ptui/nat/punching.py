@@ -20,6 +20,9 @@ LONGEST_PAUSE_S: Final = 1.0
 """Between two checks of one pair: doubled each time, as both sides may not have begun together."""
 
 MAX_PAIRS: Final = 96
+MAX_LEARNT: Final = 64
+"""Addresses that checks may come from: whoever knows the password could forge any number."""
+
 MAX_OUTSTANDING: Final = 4096
 """Checks whose answer is still recognised."""
 
@@ -56,6 +59,8 @@ class Pair:
     rtt_s: float | None = None
     opened: bool = False
     nominated: bool = False
+    triggered: bool = False
+    """The other side's check came this way, and was not answered with one yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ class Punching:
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
         self._guesses: Guesses | None = None
         self._next_check = now
+        self._learnt = 0
         self.checks_sent = 0
         self.selected: Pair | None = None
 
@@ -216,8 +222,9 @@ class Punching:
 
     def _due_pairs(self, now: float) -> list[Pair]:
         due = [pair for pair in self._pairs.values() if not pair.valid and pair.due <= now]
-        # The freshest first, in the order in which they were added: predicted ports count on it.
-        return sorted(due, key=lambda pair: pair.checks)
+        # First what the other side tries (RFC 8445, section 6.1.4.2), then the freshest, in the
+        # order in which they were added: predicted ports count on it.
+        return sorted(due, key=lambda pair: (not pair.triggered, pair.checks))
 
     def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:
         transaction_id = self._rng.randbytes(TRANSACTION_ID_BYTES)
@@ -225,6 +232,7 @@ class Punching:
         if len(self._sent) > MAX_OUTSTANDING:
             self._sent.popitem(last=False)
         self.checks_sent += 1
+        pair.triggered = False
         ttl = None
         pause_s = self._opener_pause_s
         if pause_s is not None and not pair.opened and pair.kind is Kind.REFLEXIVE:
@@ -242,9 +250,13 @@ class Punching:
         """An authentic check of the other side came: try the same way back, at once."""
         pair = self._pairs.get((socket, remote))
         if pair is None:
+            if self._learnt >= MAX_LEARNT:
+                return
+            self._learnt += 1
             pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
             self._pairs[socket, remote] = pair
         pair.opened = True
+        pair.triggered = True
         pair.due = min(pair.due, now)
         self._next_check = min(self._next_check, now)
         pair.nominated = pair.nominated or nominated

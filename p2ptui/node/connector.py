@@ -81,7 +81,8 @@ class Connector:
 
     async def _ask_server(self, server: Peer, node_id: str, timeout_s: float) -> ConnectResult:
         try:
-            async with asyncio.timeout(timeout_s):
+            # The endpoint ends the call itself, and says why; this is for a server that is lost.
+            async with asyncio.timeout(timeout_s + SHORTEST_ATTEMPT_S):
                 token = self._endpoint.introduce(server, node_id, self._clock(), timeout_s)
                 result: ConnectResult = await self._call(token)
         except TimeoutError:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from p2ptui.core.events import NodeList, PingResult, SendResult
+from p2ptui.core.events import NodeList, Path, PathChanged, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
-from p2ptui.errors import PeerGoneError, UnknownPeerError
+from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
@@ -61,6 +61,40 @@ class Node(RunningNode):
         except UnknownPeerError:
             where = format_address(result.address)
             raise PeerGoneError(f"{where} left as soon as it was connected") from None
+
+    async def punch(self, node_id: str, timeout_s: float = 15.0) -> PeerView:
+        """Search a direct path to a node that is relayed, now and not only at the next pause.
+
+        Args:
+            node_id: A node that was connected to by its id.
+            timeout_s: Seconds to wait for the outcome.
+
+        Returns:
+            The peer; its `path` and `connection` tell what came of it.
+
+        Raises:
+            LocalError: No server in common is known; connect to the node by its id first.
+            UnknownPeerError: It left meanwhile.
+            PeerTimeoutError: The search is still going on.
+        """
+        node_id = read_node_id(node_id)
+        seconds = read_seconds(timeout_s)
+        events = self.events()
+        try:
+            self._endpoint.traversal.search(node_id, self._runtime.now)
+            self._runtime.flush()
+            async with asyncio.timeout(seconds):
+                while self.peer(node_id).path is not Path.DIRECT:
+                    event = await anext(events)
+                    if isinstance(event, PathChanged) and event.node_id == node_id:
+                        break
+        except TimeoutError:
+            raise PeerTimeoutError(
+                f"no direct path to node {node_id} was found within {seconds:g} s"
+            ) from None
+        finally:
+            self.unsubscribe(events)
+        return self.peer(node_id)
 
     async def disconnect(self, peer: PeerRef, reason: str = "disconnected") -> None:
         """Say goodbye to a peer.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
-from p2ptui.config import Config
+from p2ptui.config import Config, prediction_options
 from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import DatagramDue, Event, NatFactsWanted, SocketsDone, SocketsWanted
@@ -151,9 +151,9 @@ class TraversalSupport:
 
     async def _predict(self, local_ports: list[int]) -> tuple[Address, ...]:
         """The outside addresses that sockets will be given, in the order of their first use."""
-        options = self._config.port_prediction
+        options = prediction_options(self._config)
         server = await self._sampling_server()
-        if server is None or not options.enable:
+        if server is None or not options.enable or (":" in server[0] and not options.enable_ipv6):
             return ()
         samples, outside = await self._sample(server)
         if outside is None:
@@ -204,7 +204,7 @@ class TraversalSupport:
             return ()
         if allocation.step is None:
             return tuple((outside, port) for port in guess.ports)
-        low = self._config.port_prediction.port_range_min
+        low = prediction_options(self._config).port_range_min
         ports = (guess.ports[0] + allocation.step * i for i in range(len(local_ports)))
         return tuple((outside, port) for port in ports if low <= port <= 65535)
 
@@ -220,7 +220,9 @@ class TraversalSupport:
         ice = self._config.ice
         pause = 0.1
         sends = tuple(pause * number for number in range(ice.stun_retry_count + 1))
-        schedule = Schedule(sends, min(ice.stun_timeout / 1000, sends[-1] + 0.3))
+        options = prediction_options(self._config)
+        longest_ms = min(ice.stun_timeout, options.verification_timeout_ms)
+        schedule = Schedule(sends, min(longest_ms / 1000, sends[-1] + 0.3))
         outside: str | None = None
         samples: list[tuple[float, PortSample]] = []
         async with AsyncExitStack() as stack:

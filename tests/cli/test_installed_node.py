@@ -80,15 +80,6 @@ def test_an_address_in_use_is_exactly_this_line():
     )
 
 
-def test_what_is_not_available_yet_is_named_once_at_start(tmp_path):
-    file = tmp_path / "node.toml"
-    file.write_text("[ice]\nmax_candidates = 3\n")
-    with headless(tmp_path, "--config", str(file)) as node:
-        warned = [line for line in node.log().splitlines() if "not available yet" in line]
-        assert len(warned) == 1
-        assert re.search(r"WARN +not available yet, ignored: ice\.max_candidates$", warned[0])
-
-
 def test_without_a_terminal_one_line_says_what_to_do():
     result = run("--address", "127.0.0.1:0")
     assert result.returncode == 1
