@@ -17,6 +17,8 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     MessageTraced,
+    Path,
+    PathChanged,
     PeerIntroduced,
     PeersDiscovered,
     PeerStatus,
@@ -158,7 +160,9 @@ def stats_line(stats: Stats) -> str:
 async def _log_events(node: Node) -> None:
     lines = _PeerLines()
     async for event in node.events():
-        is_about_peers = isinstance(event, PeerStatusChanged | PeerIntroduced | ErrorReceived)
+        is_about_peers = isinstance(
+            event, PeerStatusChanged | PeerIntroduced | PathChanged | ErrorReceived
+        )
         if not is_about_peers or lines.has_room():
             _log_event(event)
 
@@ -193,6 +197,13 @@ def _log_event(event: Event) -> None:
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", event.node_id[:_SHORT_ID], where)
+        case PathChanged():
+            where, who = format_address(event.address), event.node_id[:_SHORT_ID]
+            if event.path is Path.DIRECT:
+                log.info("%s is reached directly at %s (%s)", who, where, event.method)
+            else:
+                why = event.reason or "a direct path is searched"
+                log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
         case ErrorReceived():
             where = format_address(event.address)
             log.warning("%s reports: %s", where, printable(event.text))
