@@ -63,6 +63,7 @@ async def _run(
     options: argparse.Namespace, config: Config, servers: Sequence[str], join: Address | None
 ) -> int:
     async with AsyncExitStack() as stack:
+        chosen: Sequence[str] | None = servers or None
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
         else:
@@ -70,24 +71,26 @@ async def _run(
             at = await look_up(join, deadline)
             node = await stack.enter_async_context(open_node(config, at))
             peer = await node.connect(at, deadline.left_s)
-            # Without STUN it would only be a server that does not answer.
-            if Capability.STUN in peer.capabilities:
-                servers = [format_address(peer.address), *servers]
+            serves = Capability.STUN in peer.capabilities
+            # A joined server is asked in any case; the configured ones only in place of others.
+            chosen = servers if servers or serves else None
         while True:
-            report = await _diagnose(node, options, servers)
+            report = await _diagnose(node, options, chosen)
             _print(report, options, _command(options))
             if not options.watch:
                 return 0
             await asyncio.sleep(WATCH_S)
 
 
-async def _diagnose(node: Node, options: argparse.Namespace, servers: Sequence[str]) -> NatReport:
+async def _diagnose(
+    node: Node, options: argparse.Namespace, servers: Sequence[str] | None
+) -> NatReport:
     if options.json or options.markdown or not sys.stderr.isatty():
-        return await node.diagnose_nat(servers or None, lifetime=options.lifetime)
+        return await node.diagnose_nat(servers, lifetime=options.lifetime)
     console = Console(stderr=True)
     with console.status("") as status:
         return await node.diagnose_nat(
-            servers or None,
+            servers,
             lifetime=options.lifetime,
             on_progress=lambda text: status.update(Text(printable(text, 200))),
         )

@@ -7,6 +7,7 @@ from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.peers import Dialect
+from p2ptui.wire.address import MAX_PORT, parse_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
@@ -56,6 +57,28 @@ def own_capabilities(config: Config) -> tuple[str, ...]:
     return tuple(capabilities)
 
 
+_STUN_PORTS: Final = ("stun_port", "stun_alternate_port")
+"""Keys of the metadata of a node that serves STUN; free keys, which others pass over."""
+
+
+def own_metadata(config: Config) -> dict[str, str]:
+    """What this node tells of its STUN ports: a server with one address has no other way."""
+    options = config.stun_server
+    if not options.enable:
+        return {}
+    ports = (parse_address(options.address)[1], options.alternate_port)
+    return {key: str(port) for key, port in zip(_STUN_PORTS, ports, strict=True) if port}
+
+
+def stun_ports(info: NodeInfo | None) -> tuple[int, ...]:
+    """Further ports at which a node says that it serves STUN."""
+    if info is None:
+        return ()
+    texts = [info.metadata.get(key, "") for key in _STUN_PORTS]
+    ports = [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 5]
+    return tuple(port for port in ports if 0 < port <= MAX_PORT)
+
+
 def own_node_info(
     node_id: str,
     name: str,
@@ -63,6 +86,7 @@ def own_node_info(
     listen_addr: str,
     network_id: str,
     capabilities: tuple[str, ...] = OWN_CAPABILITIES,
+    metadata: dict[str, str] | None = None,
 ) -> NodeInfo:
     """What this node says of itself."""
     return NodeInfo(
@@ -72,17 +96,20 @@ def own_node_info(
         version=version,
         listen_addr=listen_addr,
         capabilities=capabilities,
-        metadata={},
+        metadata=metadata or {},
         network_id=network_id,
     )
 
 
-def accept_node_info(received: ReceivedNodeInfo, own: NodeInfo) -> NodeInfo:
+def accept_node_info(
+    received: ReceivedNodeInfo, own: NodeInfo, brought_for: str | None = None
+) -> NodeInfo:
     """Check who a peer says it is, and fill in what deployed programs leave out.
 
     Args:
         received: Its account, in the spec's or the reference's form.
         own: This node's, for the network and against itself.
+        brought_for: The id of the node whose datagrams a server says these are; None for any.
 
     Raises:
         RefusedError: It cannot be a peer of this node.
@@ -90,6 +117,8 @@ def accept_node_info(received: ReceivedNodeInfo, own: NodeInfo) -> NodeInfo:
     node_id = canonical_id(received.id if received.id is not None else received.node_id)
     if node_id is None:
         raise RefusedError("the node id must be a UUID")
+    if brought_for not in (None, node_id):
+        raise RefusedError("the server that relays names another node")
     if node_id == own.id:
         raise RefusedError("this is the node's own id: it would talk to itself")
     name = short_id(node_id) if received.name is None else received.name

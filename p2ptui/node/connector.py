@@ -64,9 +64,7 @@ class Connector:
             LocalError: No server is joined.
             P2PError: The last server's introduction led nowhere.
         """
-        servers = [
-            peer for peer in self._endpoint.peers if peer.initiated and peer.is_authenticated
-        ]
+        servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
         if not servers:
             raise LocalError(f"cannot find node {node_id}: join a server first")
         deadline = self._clock() + timeout_s

@@ -26,6 +26,14 @@ from p2ptui.nat.behavior import (
 )
 from p2ptui.nat.feasibility import advice_for, meaning_of
 from p2ptui.nat.report import NatReport
+from p2ptui.node.nat_evidence import (
+    OwnSocket,
+    confidence_in,
+    hairpin_line,
+    mtu_line,
+    tampering,
+    unreached,
+)
 from p2ptui.node.nat_lifetime import measure_lifetime
 from p2ptui.node.nat_tests import (
     SENDS,
@@ -39,7 +47,6 @@ from p2ptui.node.nat_tests import (
 )
 from p2ptui.node.stun_servers import KnownServer, choose_version, look_up
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.stun import MessageClass
 
 FILTERING_SERVERS: Final = 2
 """Servers that are asked for replies from elsewhere; one may be unable without saying so."""
@@ -57,6 +64,7 @@ class Diagnosis:
         host: Where sockets are bound: one IP address, or None for whichever fits.
         sends: Transmissions of each request.
         on_progress: Told in words what is being done.
+        own: What is known of the node's own socket.
         probe_by_peer: Asks a peer of a server for a datagram from its own address.
     """
 
@@ -68,6 +76,7 @@ class Diagnosis:
         host: str | None = None,
         sends: int = SENDS,
         on_progress: OnProgress = lambda _: None,
+        own: OwnSocket | None = None,
         probe_by_peer: ProbeByPeer | None = None,
     ) -> None:
         self._open_socket = open_socket
@@ -75,6 +84,7 @@ class Diagnosis:
         self._host = host
         self._sends = sends
         self._on_progress = on_progress
+        self._own = own
         self._probe_by_peer = probe_by_peer
         self._loop = asyncio.get_running_loop()
 
@@ -140,7 +150,7 @@ class Diagnosis:
             raise refused
         best = await choose_version(by_version[4], by_version[6])
         if best is None or best.address is None or best.mapped is None:
-            return _unreached(servers)
+            return unreached(servers, self._own)
         version = 6 if ":" in best.address[0] else 4
         main = clients[version]
         ground = Ground(
@@ -185,7 +195,7 @@ class Diagnosis:
         observations = [Seen(s.address, s.mapped) for s in servers if s.address and s.mapped]
         observations += seen.result()
         local = _local_address(main, ground.server)
-        mapping = classify_mapping(local, observations, local_addresses())
+        mapping = self._with_own(classify_mapping(local, observations, local_addresses()))
         heard = {one.server for one in observations}
         tests = [_controlled(server, task.result(), heard) for server, task in filters]
         if by_peer is not None:
@@ -200,7 +210,7 @@ class Diagnosis:
                 firewall = filtering.kind is not Dependence.NONE
         else:
             firewall = False if nat_type is not NatType.UNKNOWN else None
-        alg, alg_line = _tampering(servers)
+        alg, alg_line = tampering(servers)
         return NatReport(
             udp=True,
             local=local,
@@ -213,16 +223,26 @@ class Diagnosis:
             mtu=mtu.result(),
             alg=alg,
             firewall=firewall,
-            confidence=_confidence(nat_type, mapping, filtering.confidence),
+            confidence=confidence_in(nat_type, mapping, filtering.confidence),
             evidence=(
                 *mapping.evidence,
                 *filtering.evidence,
                 *allocation.evidence,
-                *_hairpin_line(is_translated, hairpin.result(), best.mapped),
-                *_mtu_line(mtu.result(), ground.server),
+                *hairpin_line(is_translated, hairpin.result(), best.mapped),
+                *mtu_line(mtu.result(), ground.server),
                 *alg_line,
             ),
         )
+
+    def _with_own(self, mapping: MappingVerdict) -> MappingVerdict:
+        """What one STUN server cannot tell, several joined nodes may have told."""
+        if self._own is None or mapping.kind is not Dependence.UNKNOWN or mapping.varies:
+            return mapping
+        own = classify_mapping(self._own.local, self._own.seen, local_addresses())
+        if own.kind is Dependence.UNKNOWN and not own.varies:
+            return mapping
+        lines = (f"{line} (the node's own socket)" for line in own.evidence)
+        return replace(own, evidence=(*mapping.evidence, *lines))
 
 
 def _beside(ground: Ground, server: KnownServer) -> Ground:
@@ -235,7 +255,13 @@ def _controlled(server: KnownServer, test: FilterTest, heard: set[Address]) -> F
     """Silence counts only if the other place was heard when it was asked directly."""
     if test.reply is not Reply.SILENCE:
         return test
-    if server.other is None or server.address is None:
+    if server.address is None:
+        return test
+    if test.change is Change.PORT and any(
+        host == server.address[0] and port != server.address[1] for host, port in heard
+    ):
+        return test
+    if server.other is None:
         return replace(test, reply=Reply.UNTESTABLE, detail=f"{server.text} names no other address")
     from_host = server.other[0] if test.change is Change.ADDRESS_AND_PORT else server.address[0]
     place = (from_host, server.other[1])
@@ -250,58 +276,3 @@ def _local_address(client: StunClient, server: Address) -> Address:
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         return source_host(*server) or host, port
     return host, port
-
-
-def _confidence(nat_type: NatType, mapping: MappingVerdict, filtering: float) -> float:
-    if nat_type is NatType.UNKNOWN:
-        return 0.0
-    if nat_type is NatType.SYMMETRIC:
-        return mapping.confidence
-    return min(mapping.confidence, filtering)
-
-
-def _tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]:
-    """Whether plain addresses inside answers are rewritten, obscured ones not (RFC 5780, 4.5)."""
-    for server in servers:
-        answer = server.contact.answer if server.contact is not None else None
-        if answer is None or answer.message.message_class is not MessageClass.SUCCESS:
-            continue
-        plain, obscured = answer.message.mapped, answer.message.xor_mapped
-        if plain is not None and obscured is not None:
-            differ = plain != obscured
-            words = "differ: something rewrites them" if differ else "agree: nothing rewrites them"
-            return differ, (f"alg: the plain and the obscured address in an answer {words}",)
-    return None, ()
-
-
-def _hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tuple[str, ...]:
-    if not translated or hairpin is None:
-        return ()
-    words = "arrived" if hairpin else "did not arrive"
-    return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
-
-
-def _mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
-    if mtu is None:
-        return ()
-    return (f"mtu: an IP packet of {mtu} bytes reached {format_address(server)} in one piece",)
-
-
-def _unreached(servers: list[KnownServer]) -> NatReport:
-    """No server answered: UDP is blocked, or nothing could be asked."""
-    silent = [s for s in servers if s.contact is not None and s.contact.error is None]
-    if not silent:
-        reasons = {server.report().error for server in servers}
-        why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
-        return NatReport(udp=None, evidence=why)
-    names = ", ".join(server.text for server in silent)
-    hosts = {server.address[0] for server in silent if server.address is not None}
-    lines = [f"udp: no answer from {names}, each asked {len(CONTACT.sends_at_s)} times"]
-    if len(hosts) == 1:
-        lines.append("udp: it was one host only, which may itself be down; ask a second one")
-    return NatReport(
-        udp=False,
-        nat_type=NatType.BLOCKED,
-        confidence=0.9 if len(hosts) > 1 else 0.6,
-        evidence=tuple(lines),
-    )

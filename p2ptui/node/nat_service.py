@@ -11,12 +11,15 @@ from p2ptui.config import Config
 from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ProbeReport
+from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerTimeoutError
+from p2ptui.io.interfaces import source_host
 from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply
+from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
 from p2ptui.nat.report import NatReport
 from p2ptui.node.diagnosis import Diagnosis
+from p2ptui.node.nat_evidence import OwnSocket
 from p2ptui.node.nat_tests import Ground, probe_by_peer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
@@ -72,8 +75,8 @@ class NatService:
     ) -> NatReport:
         """Run one diagnosis; see `Node.diagnose_nat`."""
         options = self._config.nat_detection
-        if servers is None:
-            servers = [*self.joined_stun_servers(), *options.stun_servers]
+        others = options.stun_servers if servers is None else servers
+        servers = [*self.joined_stun_servers(), *others]
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
@@ -86,6 +89,7 @@ class NatService:
             host=self.probe_host,
             sends=options.retry_count + 1,
             on_progress=note,
+            own=self._own_socket(),
             probe_by_peer=self._probe_by_peer if self._probe_server() else None,
         )
         limit_s = options.detection_timeout_ms / 1000
@@ -96,19 +100,34 @@ class NatService:
             raise PeerTimeoutError(
                 f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
             ) from None
-        if report.nat_type is not NatType.UNKNOWN:
-            facts = NatFacts(report.nat_type, report.mapping, report.port_allocation)
+        if report.udp is not None:
+            nat_type = report.nat_type
+            if nat_type is NatType.UNKNOWN:
+                # No server saw different addresses: a path is searched as behind the strictest
+                # NAT that this can be. The report itself does not guess.
+                nat_type = NatType.PORT_RESTRICTED_CONE
+            facts = NatFacts(nat_type, report.mapping, report.port_allocation)
             self._endpoint.traversal.facts_ready(facts, self._clock())
             self._flush()
         return report
 
     def joined_stun_servers(self) -> list[str]:
-        """The servers that this node joined and that serve STUN."""
-        return [
-            format_address(peer.address)
-            for peer in self._endpoint.peers
-            if peer.is_joined_server and Capability.STUN in peer.capabilities
-        ]
+        """The servers that this node joined and that serve STUN, at each of their ports."""
+        found = []
+        for peer in self._endpoint.peers:
+            if peer.is_joined_server and Capability.STUN in peer.capabilities:
+                ports = (peer.address[1], *stun_ports(peer.info))
+                found += [format_address((peer.address[0], port)) for port in ports]
+        return found
+
+    def _own_socket(self) -> OwnSocket:
+        """Where the servers that were joined see the node's own socket."""
+        servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
+        host, port = self._local
+        if servers and ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+            host = source_host(*servers[0].address) or host
+        seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
+        return OwnSocket((host, port), tuple(seen))
 
     async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
         """Open a socket for a test, beside the node's own."""

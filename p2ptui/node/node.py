@@ -269,8 +269,8 @@ class Node(RunningNode):
         """Find out what the NAT in front of this machine does (RFC 5780), in about two seconds.
 
         Args:
-            servers: STUN servers, `host:port` each; without them the joined nodes that serve
-                STUN, and those of `[nat_detection]`.
+            servers: STUN servers, `host:port` each, to ask beside the joined nodes that serve
+                STUN; without them those of `[nat_detection]`.
             lifetime: Also measure how long a mapping lives, which takes that long.
             on_progress: Told in words what is being done.
 

@@ -8,6 +8,7 @@ from typing import Self
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.relay_values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.io.udp import open_udp
 from p2ptui.node.lookup import PeerRef, find_peer
@@ -149,6 +150,14 @@ class RunningNode:
             UnknownPeerError: There is none, or the name fits several.
         """
         return view(find_peer(self._endpoint, peer), self._clock())
+
+    def relays(self, limit: int = 100) -> RelayReport:
+        """What this node relays for others, and what it refuses, by client.
+
+        Args:
+            limit: Open relays and clients to name, at most; the most recent ones are.
+        """
+        return self._endpoint.relays(limit)
 
     def stats(self) -> Stats:
         """Totals since the start, and how full the node is."""

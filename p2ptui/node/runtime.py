@@ -18,7 +18,7 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     StunReplyDue,
 )
-from p2ptui.core.identity import canonical_id, own_capabilities, own_node_info
+from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
 from p2ptui.io.resolve import resolve
@@ -80,7 +80,13 @@ class Runtime:
         )
         listening = format_address(sock.local_address)
         identity = own_node_info(
-            node_id, server.name, VERSION, listening, server.network_id, own_capabilities(config)
+            node_id,
+            server.name,
+            VERSION,
+            listening,
+            server.network_id,
+            own_capabilities(config),
+            own_metadata(config),
         )
         self.endpoint = Endpoint(config, identity, rng, wall() - self.started_at)
         self._driver = Driver(

@@ -17,6 +17,7 @@ from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import Schedule, StunClient
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
+from p2ptui.nat.behavior import NatType
 from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.nat_tests import mapped_address
@@ -107,24 +108,26 @@ class TraversalSupport:
 
     async def _find_facts(self) -> None:
         # Servers that were joined are there; others would first have to be looked up.
-        servers = self._nat.joined_stun_servers() or None
+        servers = () if self._nat.joined_stun_servers() else None
+        nat_type = NatType.UNKNOWN
         try:
-            await self._nat.diagnose(servers)
+            nat_type = (await self._nat.diagnose(servers)).nat_type
         except P2PError as error:
             log.info("the NAT is not known: %s", error)
-            self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
-            self._flush()
         finally:
             self._diagnosing = False
+        if nat_type is NatType.UNKNOWN:  # any other it was told already
+            self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
+            self._flush()
 
     async def _open(self, wanted: SocketsWanted) -> None:
         sockets: dict[int, DatagramSocket] = {}
         predicted: tuple[Address, ...] = ()
         try:
-            room = MAX_SOCKETS - len(self._sockets)
-            for _ in range(min(wanted.count, room)):
+            while len(sockets) < wanted.count and len(self._sockets) < MAX_SOCKETS:
                 sock = await self._nat.open_probe((self._nat.probe_host or _any(self._socket), 0))
-                sockets[self._next_number] = sock
+                # Entered at once: whatever ends this closes it.
+                sockets[self._next_number] = self._sockets[self._next_number] = sock
                 self._next_number += 1
             if wanted.predict:
                 locals_ = [sock.local_address[1] for sock in sockets.values()]
@@ -132,7 +135,6 @@ class TraversalSupport:
         except P2PError as error:
             log.info("no further sockets for a direct path: %s", error)
         for number, sock in sockets.items():
-            self._sockets[number] = sock
             self._begin(self._pump(number, sock), f"socket {number}")
         now = self._clock()
         self._endpoint.traversal.sockets_ready(wanted.node_id, tuple(sockets), predicted, now)

@@ -1,0 +1,99 @@
+"""What a diagnosis says beside its verdicts: evidence in words, confidence, and who was silent."""
+
+from dataclasses import dataclass
+
+from p2ptui.io.interfaces import local_addresses
+from p2ptui.io.stun_client import CONTACT
+from p2ptui.nat.behavior import (
+    Dependence,
+    MappingVerdict,
+    NatType,
+    Seen,
+    classify_mapping,
+    nat_type_of,
+)
+from p2ptui.nat.report import NatReport
+from p2ptui.node.stun_servers import KnownServer
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.stun import MessageClass
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSocket:
+    """What servers that the node joined told of its own socket in their handshakes."""
+
+    local: Address
+    seen: tuple[Seen, ...]
+
+
+def confidence_in(nat_type: NatType, mapping: MappingVerdict, filtering: float) -> float:
+    """How sure a name is, from what it rests on; 0 to 1."""
+    if nat_type is NatType.UNKNOWN:
+        return 0.0
+    if nat_type is NatType.SYMMETRIC:
+        return mapping.confidence
+    return min(mapping.confidence, filtering)
+
+
+def tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether plain addresses inside answers are rewritten, obscured ones not (RFC 5780, 4.5)."""
+    for server in servers:
+        answer = server.contact.answer if server.contact is not None else None
+        if answer is None or answer.message.message_class is not MessageClass.SUCCESS:
+            continue
+        plain, obscured = answer.message.mapped, answer.message.xor_mapped
+        if plain is not None and obscured is not None:
+            differ = plain != obscured
+            words = "differ: something rewrites them" if differ else "agree: nothing rewrites them"
+            return differ, (f"alg: the plain and the obscured address in an answer {words}",)
+    return None, ()
+
+
+def hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tuple[str, ...]:
+    """The evidence behind hairpin."""
+    if not translated or hairpin is None:
+        return ()
+    words = "arrived" if hairpin else "did not arrive"
+    return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
+
+
+def mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
+    """The evidence behind the largest packet."""
+    if mtu is None:
+        return ()
+    return (f"mtu: an IP packet of {mtu} bytes reached {format_address(server)} in one piece",)
+
+
+def unreached(servers: list[KnownServer], own: OwnSocket | None) -> NatReport:
+    """No server answered: UDP is blocked, or nothing could be asked, or only STUN is missing."""
+    if own is not None and own.seen:
+        verdict = classify_mapping(own.local, own.seen, local_addresses())
+        names = ", ".join(format_address(one.server) for one in own.seen)
+        return NatReport(
+            udp=True,
+            local=own.local,
+            mapped=own.seen[0].mapped,
+            mapping=verdict.kind,
+            nat_type=nat_type_of(verdict, Dependence.UNKNOWN),
+            confidence=verdict.confidence if verdict.varies else 0.0,
+            evidence=(
+                f"udp: the node has sessions with {names}; no STUN server answered",
+                *verdict.evidence,
+            ),
+        )
+    silent = [s for s in servers if s.contact is not None and s.contact.error is None]
+    if not silent:
+        reasons = {server.report().error for server in servers}
+        why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
+        return NatReport(udp=None, evidence=why)
+    names = ", ".join(server.text for server in silent)
+    hosts = {server.address[0] for server in silent if server.address is not None}
+    lines = [f"udp: no answer from {names}, each asked {len(CONTACT.sends_at_s)} times"]
+    if len(hosts) == 1:
+        lines.append("udp: it was one host only, which may itself be down; ask a second one")
+    return NatReport(
+        udp=False,
+        nat_type=NatType.BLOCKED,
+        confidence=0.9 if len(hosts) > 1 else 0.6,
+        evidence=tuple(lines),
+    )
