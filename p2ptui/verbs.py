@@ -129,6 +129,8 @@ class Command:
     text: str = ""
     """Address, text, file, level, name or expression, by the verb."""
     count: int = 1
+    servers: tuple[str, ...] = ()
+    """STUN servers, `host:port` each."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -251,9 +253,11 @@ def _read_words(verb: Verb, rest: str) -> Command:
         raise UsageError(f"a quotation mark is not closed; usage: {verb.usage}") from None
     if verb.name == "ping" and "-n" in words:  # as the shell has it
         words.remove("-n")
+    if verb.name == "nat":
+        servers = [word for word in words if word != "--server"]  # as the shell has it
+        return Command(verb, servers=tuple(_read_server(verb, word) for word in servers))
     required = sum(not parameter.optional for parameter in verb.parameters)
-    many = any(parameter.many for parameter in verb.parameters)
-    if len(words) < required or (len(words) > len(verb.parameters) and not many):
+    if not required <= len(words) <= len(verb.parameters):
         raise UsageError(f"usage: {verb.usage}")
     peer: str | None = None
     text = ""
@@ -280,6 +284,16 @@ def _read_count(verb: Verb, word: str) -> int:
     if not (word.isascii() and word.isdigit() and 0 < int(word) <= 10_000):
         raise UsageError(f"{word!r} is no count of 1 to 10,000; usage: {verb.usage}")
     return int(word)
+
+
+def _read_server(verb: Verb, word: str) -> str:
+    try:
+        address = parse_address(word)
+    except ValueError as error:
+        raise UsageError(f"{error}; usage: {verb.usage}, HOST:PORT each") from None
+    if address[1] == 0:
+        raise UsageError(f"{word!r}: port 0 is no port to ask; usage: {verb.usage}")
+    return word
 
 
 def _read_level(word: str) -> str:

@@ -35,6 +35,7 @@ from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.wire.address import Address
+from tests.simulated_nat import KINDS, Nat, Nats
 from tests.virtual_loop import START_S, run_virtual
 
 FOLDER = Path(__file__).resolve().parent.parent / "screenshots"
@@ -47,29 +48,23 @@ TABLE_AND_STATISTICS_S = 1.3
 """After this, every pane has been brought up to date at least once."""
 
 ALICE = ("192.168.1.20", 8080)
-ALICE_PUBLIC = ("203.0.113.7", 40112)
+ROUTER = "203.0.113.7"
+"""Alice's: a port-restricted cone, as most at home are."""
 HARBOUR = ("198.51.100.10", 8080)
 LIGHTHOUSE = ("192.0.2.77", 8080)
 BOB = ("203.0.113.140", 8081)
 CAROL = ("198.51.100.62", 9000)
 DAVE = ("192.0.2.201", 8080)
 NOBODY = ("192.0.2.250", 8080)
-
-
-def behind_nat(
-    _data: bytes, source: Address, destination: Address, _now: float
-) -> tuple[Address, Address]:
-    """Alice's router: one public address for her one private one, whoever she talks to."""
-    if source == ALICE:
-        source = ALICE_PUBLIC
-    if destination == ALICE_PUBLIC:
-        destination = ALICE
-    return source, destination
+STUN = {HARBOUR: "198.51.100.10:3478", LIGHTHOUSE: "192.0.2.77:3478"}
+SECOND_HARBOUR = "198.51.100.11"
+"""The harbour has two addresses: its STUN server can test filtering."""
 
 
 def make_network() -> MemoryNetwork:
     """Six hosts at their distances; the way to Carol loses one datagram in eight."""
-    network = MemoryNetwork(seed=7, latency_s=0.02, translate=behind_nat)
+    router = Nats(Nat(ROUTER, {ALICE[0]}, KINDS["port-restricted-cone"]))
+    network = MemoryNetwork(seed=7, latency_s=0.006, translate=router.translate)
     for host, latency_s, jitter_s, loss in (
         (HARBOUR, 0.006, 0.001, 0.0),
         (LIGHTHOUSE, 0.021, 0.003, 0.0),
@@ -124,8 +119,10 @@ class Story:
 
     async def meet(self) -> Node:
         """Start everybody; the node whose screen is shown."""
-        self.harbour = await self.node("harbour", HARBOUR)
-        self.lighthouse = await self.node("lighthouse", LIGHTHOUSE)
+        stun = {"enable": True, "address": STUN[HARBOUR], "alternate_address": SECOND_HARBOUR}
+        self.harbour = await self.node("harbour", HARBOUR, stun_server=stun)
+        stun = {"enable": True, "address": STUN[LIGHTHOUSE]}
+        self.lighthouse = await self.node("lighthouse", LIGHTHOUSE, stun_server=stun)
         self.bob = await self.node("bob", BOB)
         self.carol = await self.node("carol", CAROL)
         self.dave = await self.node("dave", DAVE)
@@ -135,10 +132,9 @@ class Story:
 
     async def begin(self) -> None:
         """Connect, and talk from then on until the end."""
-        for server in (HARBOUR, LIGHTHOUSE):
-            await self.alice.connect(server)
-        for friend in (self.bob, self.carol, self.dave):
-            await friend.connect(ALICE_PUBLIC)
+        # Her router lets in only those to whom she has sent.
+        for address in (HARBOUR, LIGHTHOUSE, BOB, CAROL, DAVE):
+            await self.alice.connect(address)
         self._own(self._talk())
 
     async def knock(self) -> None:
@@ -261,6 +257,11 @@ async def tell(folder: Path) -> None:
             await camera.press("f1")
             camera.take("help")
             await camera.press("escape")
+            await camera.type(f"nat {' '.join(STUN.values())}")
+            await camera.press("z")
+            await camera.resize(120, 54)
+            camera.take("nat")
+            await camera.press("z", "f3", "end")
             await camera.type("theme textual-light")
             await _three_sizes(camera, "light-")
 

@@ -16,6 +16,7 @@ PICTURES = (
     "detail",
     "filter",
     "help",
+    "nat",
 )
 
 pytestmark = pytest.mark.skipif(
@@ -66,10 +67,11 @@ def test_there_are_no_other_pictures(fresh: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("overview", lambda text: "bob" in text and "203.0.113.7:40112" in text),
+        ("overview", lambda text: "bob" in text and "203.0.113.7:8080" in text),
         ("detail", lambda text: "tide gauge" in text and "requires_ack" in text),
         ("filter", lambda text: "sensor" in text and "→" not in text),
         ("help", lambda text: "connect ADDR" in text),
+        ("nat", lambda text: "port-restricted-cone: sure" in text and "Diagnose" in text),
     ],
 )
 def test_a_picture_shows_what_it_is_named_for(
@@ -81,5 +83,5 @@ def test_a_picture_shows_what_it_is_named_for(
 def test_the_readme_shows_pictures_that_exist() -> None:
     readme = (FOLDER.parent / "README.md").read_text("utf-8")
     shown = re.findall(r"\]\(screenshots/([\w-]+)\.svg\)", readme)
-    assert {"overview", "narrow", "light-overview"} <= set(shown)
+    assert {"overview", "nat", "narrow", "light-overview"} <= set(shown)
     assert set(shown) <= set(PICTURES)

@@ -64,7 +64,11 @@ def test_a_line_is_read(line, peer, text, count):
 
 
 def test_nat_takes_any_number_of_servers():
-    assert parse_command("nat a:1 b:2 c:3").verb.name == "nat"
+    assert parse_command("nat").servers == ()
+    assert parse_command("nat a:1 b:2 [::1]:3").servers == ("a:1", "b:2", "[::1]:3")
+    assert parse_command("nat --server a:1 --server b:2").servers == ("a:1", "b:2")
+    assert "write HOST:PORT; usage: nat [SERVER...]" in complaint("nat stun.example")
+    assert "port 0 is no port" in complaint("nat a:1 b:0")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +135,7 @@ def test_every_verb_is_described():
 
 
 def test_the_shell_commands_are_the_verbs_marked_for_it():
-    assert list(COMMANDS) == ["ping", "send", "peers"]
+    assert list(COMMANDS) == ["ping", "send", "nat", "peers"]
     assert all(COMMANDS[name] == VERBS[name].summary for name in COMMANDS)
     for name in COMMANDS:
         with pytest.raises(SystemExit) as left:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult, PeerStatus
 from p2ptui.core.greetings import request_payload
@@ -158,7 +159,8 @@ class Handshake:
             if not response.success:
                 self._fail(attempt, now, _refusal(address, response.error_message))
                 return
-            info = accept_node_info(response.node_info or ReceivedNodeInfo(), self._state.identity)
+            received = response.node_info or ReceivedNodeInfo()
+            info = accept_node_info(received, self._state.identity, relayed_node(address))
         except MalformedError:
             self._state.counters.drop("malformed")
             return

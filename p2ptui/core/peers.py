@@ -183,10 +183,19 @@ class PeerTable:
         peer = self._by_address.get(address)
         return self._aliases.get(address) if peer is None and self._aliases else peer
 
-    def add_alias(self, peer: Peer, address: Address) -> None:
-        """What comes from `address` is from `peer` too."""
-        if address not in self._by_address:
-            self._aliases[address] = peer
+    def add_alias(self, peer: Peer, address: Address, *, proved: bool) -> bool:
+        """What comes from `address` is from `peer` too; whether that is so.
+
+        Args:
+            peer: The peer.
+            address: Where it sends from.
+            proved: Whether it has shown that it receives there: anybody can pretend to send from
+                an address, but that takes none away from another peer.
+        """
+        if address in self._by_address or (not proved and address in self._aliases):
+            return self._aliases.get(address) is peer
+        self._aliases[address] = peer
+        return True
 
     def remove_alias(self, peer: Peer, address: Address) -> None:
         """What comes from `address` is no longer from `peer`."""

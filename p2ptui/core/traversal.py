@@ -7,13 +7,11 @@ sockets at once. Meanwhile, and if nothing helps, the server relays.
 """
 
 from collections.abc import Callable
-from typing import Final
 
-from p2ptui.config import prediction_options
+from p2ptui.core import check_round
 from p2ptui.core.addresses import relay_address, relayed_node
-from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
+from p2ptui.core.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.check_exchange import CheckExchange
-from p2ptui.core.check_round import plan_round
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.direct_paths import DirectPaths
 from p2ptui.core.events import NatFactsWanted, PeerStatus, SocketsDone, SocketsWanted
@@ -25,15 +23,10 @@ from p2ptui.core.relay_frames import RelayFrames
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
 from p2ptui.nat.behavior import NatType
-from p2ptui.nat.feasibility import Side, Way, relay_reason
+from p2ptui.nat.feasibility import Way
+from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, TraversalOffer
-
-FIRST_REST_S: Final = 2.5
-LONGEST_REST_S: Final = 60.0
-RETURN_REST_S: Final = 5.0
-"""Pauses between two searches while the relay is used: doubled up to a minute, as others do it,
-but short where there was a direct path before."""
 
 
 class Traversal:
@@ -65,6 +58,7 @@ class Traversal:
         self.checks = CheckExchange(state, self.offers, self._paths, self._tick, self._begin)
         """Where checks and their answers arrive."""
         lifecycle.on_joined.append(self._attach)
+        lifecycle.on_left.append(self._detach)
         lifecycle.on_removed.append(self._forget)
         delivery.on_busy = self._hurry
 
@@ -126,7 +120,9 @@ class Traversal:
         for attempt in self.offers.all():
             if "facts" in attempt.wanted:
                 attempt.wanted.discard("facts")
-                self._prepare(attempt, now)
+                # What could not be found out now is not asked for again at once.
+                is_known = facts.nat_type is not NatType.UNKNOWN
+                (self._prepare if is_known else self._go_without)(attempt, now)
 
     def sockets_ready(
         self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
@@ -162,8 +158,8 @@ class Traversal:
             return
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            if not offer.answer and attempt.offer.answer:
-                self.offers.send(attempt, now)  # the answer was lost
+            if not offer.answer:
+                self.offers.send(attempt, now)  # the answer was lost, or the offer that crossed
             return
         if known is not None and offer.ufrag != known.ufrag:
             self._stop(attempt)  # the other node began a new search
@@ -172,26 +168,39 @@ class Traversal:
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
             attempt.controlling = both and self._state.identity.id < node_id
         attempt.remote = offer
-        if attempt.controlling:
+        skips_plain = offer.round == 0 and check_round.is_plain_hopeless(attempt, self.offers.facts)
+        if attempt.controlling and not skips_plain:
             self._begin(attempt, now)
-        elif offer.round == 0:
-            self.offers.answer(attempt, (), now)
-            self._begin(attempt, now)
-        else:
+        elif attempt.controlling or offer.round:
             self._prepare(attempt, now)
+        elif skips_plain:
+            self.offers.answer(attempt, (), now)
+            self._wait_for_other(attempt, now)
+        else:
+            self._answer(attempt, (), now)
 
-    def handle_unknown(self, node_id: str, now: float, reason: str) -> None:
-        """The server does not know the node, or does not relay to it for a reason."""
+    def handle_unknown(self, server: Peer, node_id: str, now: float) -> None:
+        """A server does not know the node, or not any more."""
+        attempt = self.offers.get(node_id)
+        if attempt is not None and attempt.server is server:
+            self.handle_refused(node_id, now, "")
+
+    def handle_refused(self, node_id: str, now: float, reason: str) -> None:
+        """The server does not relay to the node for a reason, or does not know it."""
         attempt = self.offers.get(node_id)
         if attempt is None or attempt.direct is not None:
             return
         error = UnknownPeerError(f"the server does not know node {node_id}")
         if reason:
             error = UnknownPeerError(f"the server does not relay to node {node_id}: {reason}")
+        if self._state.peers.authenticated(node_id) is not None:
+            # It is talked to all the same; perhaps it is about to join the server again.
+            if not reason:
+                self._rest(attempt, str(error), now)
+            return
         for token in list(attempt.tokens):
             self._end(attempt, token, error)
-        self._stop(attempt)
-        self.offers.close(attempt)
+        self._close(attempt)
         relayed = self._state.peers.at(relay_address(attempt.server.address, node_id))
         if relayed is not None and not relayed.is_authenticated:
             self._lifecycle.remove(relayed, PeerStatus.FAILED, now, str(error))
@@ -203,16 +212,14 @@ class Traversal:
         remote, observed = attempt.remote, attempt.observed
         if remote is None or observed is None or attempt.direct is not None:
             return
-        options = prediction_options(self._state.config)
-        if attempt.sockets and now > attempt.prepared_at + options.prediction_timeout_ms / 1000:
+        if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
-        ice = self._state.config.ice
-        if not ice.enable:
+        if not self._state.config.ice.enable:
             self._rest(attempt, "direct paths are switched off here (ice.enable)", now)
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
-        attempt.punching = plan_round(attempt, remote, observed, way, self._state, now)
+        attempt.punching = check_round.plan_round(attempt, remote, observed, way, self._state, now)
         for source, socket, nominated in attempt.early:
             attempt.punching.receive_request(source, socket, now, nominated=nominated)
         attempt.early.clear()
@@ -225,7 +232,7 @@ class Traversal:
         for check in punching.to_send(now):
             self._paths.send_check(attempt, check)
         if punching.selected is not None:
-            self._take(attempt, now)
+            self._take(attempt, punching.selected, now)
         elif punching.is_over(now):
             attempt.punching = None
             self._end_round(attempt, now)
@@ -239,10 +246,8 @@ class Traversal:
             attempt.timer.cancel()
         attempt.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
-    def _take(self, attempt: Attempt, now: float) -> None:
-        assert attempt.punching is not None
-        assert attempt.punching.selected is not None
-        address = self._paths.adopt(attempt, attempt.punching.selected, now)
+    def _take(self, attempt: Attempt, pair: Pair, now: float) -> None:
+        address = self._paths.adopt(attempt, pair, now)
         tokens, attempt.tokens = attempt.tokens, []
         if self._relay.is_open(attempt.server, attempt.node_id):
             return  # their handshake goes by the relay
@@ -261,32 +266,24 @@ class Traversal:
             self._prepare(attempt, now)
         else:
             # The other side leads; unless it was lost too, it offers the next round.
-            attempt.reason = self._reason(attempt)
+            attempt.reason = attempt.why_relayed(self.offers.facts)
             self._paths.explain(attempt)
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
-        facts, ice = self.offers.facts, self._state.config.ice
-        limit = now + ice.gathering_timeout / 1000
+        facts = self.offers.facts
+        limit = now + self._state.config.ice.gathering_timeout / 1000
         if facts.nat_type is NatType.UNKNOWN and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._plan(attempt, limit, self._go_without)
             return
-        way, side = attempt.way(facts), facts.side
-        if attempt.controlling:
-            is_hopeless = way is Way.RELAY
-            is_tired = attempt.offer.round >= MAX_ROUNDS - 1
-            plain_failed = way is Way.PLAIN and attempt.offer.round >= 1
-            if is_hopeless or is_tired or plain_failed:
-                self._rest(attempt, self._reason(attempt), now)
-                return
-        count, predict = 0, 0
-        if way is Way.PREDICTED and side is Side.PREDICTABLE:
-            count = predict = prediction_options(self._state.config).max_predictions
-        elif way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
-            count = ice.birthday_sockets
+        way = attempt.way(facts)
+        if attempt.controlling and check_round.is_exhausted(attempt, way):
+            self._rest(attempt, attempt.why_relayed(self.offers.facts), now)
+            return
+        count, predict = check_round.sockets_needed(way, facts.side, self._state.config)
         if count:
             attempt.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
@@ -301,15 +298,20 @@ class Traversal:
     def _send_prepared(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         if attempt.controlling:
             self.offers.next_round(attempt, predicted, now)
-            # Nothing may come back: the round ends all the same.
-            patience_s = self._state.config.ice.gathering_timeout / 1000
-            self._plan(attempt, now + patience_s, self._end_round)
+            self._wait_for_other(attempt, now)
         else:
-            self.offers.answer(attempt, predicted, now)
-            self._begin(attempt, now)
+            self._answer(attempt, predicted, now)
 
-    def _reason(self, attempt: Attempt) -> str:
-        return relay_reason(self.offers.facts.side, attempt.remote_facts.side)
+    def _wait_for_other(self, attempt: Attempt, now: float) -> None:
+        """Nothing may come back: the round ends all the same."""
+        patience_s = self._state.config.ice.gathering_timeout / 1000
+        self._plan(attempt, now + patience_s, self._end_round)
+
+    def _answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Begin, and answer when what this side opens is open."""
+        self._begin(attempt, now)
+        lead_s = check_round.lead_s(attempt, self._state.config)
+        self.offers.answer_at(now + lead_s, attempt, predicted)
 
     def _rest(self, attempt: Attempt, reason: str, now: float) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
@@ -323,26 +325,22 @@ class Traversal:
                 self._end(attempt, token, error)
         attempt.tokens.clear()
         self._paths.explain(attempt)
-        had_path = attempt.won_after_s is not None
-        longest = RETURN_REST_S if had_path else LONGEST_REST_S
-        first = FIRST_REST_S if had_path else LONGEST_REST_S
-        pause_s = min(first * 2**attempt.failures, longest)
-        attempt.failures = min(attempt.failures + 1, 8)
-        self._plan(attempt, now + pause_s, self._search_again)
+        self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
     def _search(self, attempt: Attempt, now: float) -> None:
         self._stop(attempt)
         self.offers.begin(attempt, now)
-        # The other side may never answer.
-        patience_s = self._state.config.ice.gathering_timeout / 1000
-        self._plan(attempt, now + patience_s, self._end_round)
+        self._wait_for_other(attempt, now)
 
     def _search_again(self, attempt: Attempt, now: float) -> None:
-        if attempt.direct is None and self.offers.get(attempt.node_id) is attempt:
-            if attempt.server.is_authenticated:
-                self._search(attempt, now)
-            else:
-                self._plan(attempt, now + LONGEST_REST_S, self._search_again)
+        if attempt.direct is not None or self.offers.get(attempt.node_id) is not attempt:
+            return
+        if self._state.peers.with_id(attempt.node_id) is None and not attempt.tokens:
+            self._close(attempt)  # nobody talks to it
+        elif attempt.server.is_authenticated:
+            self._search(attempt, now)
+        else:
+            self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
@@ -360,6 +358,11 @@ class Traversal:
             self._paths.leave(attempt)
         self._close_sockets(attempt)
 
+    def _close(self, attempt: Attempt) -> None:
+        self._stop(attempt)
+        self._paths.forget(attempt)
+        self.offers.close(attempt)
+
     def _close_sockets(self, attempt: Attempt) -> None:
         if attempt.sockets and attempt.direct is None:
             self._state.emit(SocketsDone(attempt.sockets))
@@ -368,6 +371,8 @@ class Traversal:
     # Who comes and goes.
 
     def _attach(self, peer: Peer, now: float) -> None:
+        if peer.initiated and Capability.RELAY in peer.capabilities:
+            self._reopen(peer)
         attempt = self.offers.get(peer.node_id)
         if attempt is not None:
             attempt.tokens.clear()  # its handshake has answered them
@@ -376,11 +381,22 @@ class Traversal:
             else:
                 self._paths.explain(attempt)
 
+    @staticmethod
+    def _detach(peer: Peer, _now: float) -> None:
+        # A new session begins where the last one did, so that both sides can fall back.
+        peer.path = None
+
+    def _reopen(self, server: Peer) -> None:
+        """A server is back, or new: what it relayed, it relays again."""
+        for attempt in self.offers.all():
+            if attempt.server.address == server.address:
+                attempt.server = server
+                self._relay.open(server, attempt.node_id)
+
     def _forget(self, peer: Peer, _reason: str) -> None:
         attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")
         if attempt is not None and self._state.peers.with_id(attempt.node_id) is None:
-            self._stop(attempt)
-            self.offers.close(attempt)
+            self._close(attempt)
 
     def _hurry(self, peer: Peer, now: float) -> None:
         attempt = self.offers.get(peer.node_id)

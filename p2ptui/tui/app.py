@@ -14,25 +14,27 @@ from textual.containers import Container
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Footer, Input, Tabs
-from textual.worker import get_current_worker
 
 from p2ptui.config import UiOptions
 from p2ptui.errors import P2PError
 from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
+from p2ptui.tui.command_lines import CommandLines
 from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import PANES, FeedApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
+from p2ptui.tui.nat_pane import NatPane
+from p2ptui.tui.nat_run import NatRun
 from p2ptui.tui.palette import GrammarProvider
 from p2ptui.tui.rows import RowView
 from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.words import words_of
-from p2ptui.verbs import Command, Kind, parse_command
+from p2ptui.verbs import Kind, parse_command
 from p2ptui.wire.address import format_address
 
 
@@ -45,6 +47,7 @@ class P2PApp(FeedApp):
         wall: Unix time, seconds.
         options: The section [ui] of the configuration.
         settings: What the user chose on the screen before.
+        diagnose: Whether to find out at once what the NAT does.
 
     Raises:
         ConfigError: `options` name an action or a key that there is not.
@@ -69,6 +72,8 @@ class P2PApp(FeedApp):
         wall: Callable[[], float] = time.time,
         options: UiOptions | None = None,
         settings: Settings | None = None,
+        *,
+        diagnose: bool = False,
     ) -> None:
         # Without colours nothing may be drawn in greys either: only bold, reverse and underline.
         ansi_color = True if os.environ.get("NO_COLOR") else None
@@ -76,6 +81,7 @@ class P2PApp(FeedApp):
         self._settings = settings or Settings()
         self.keys = check_keys(self.options.keys)
         """The user's own keys, by the id of the action."""
+        self.nat.name_keys(self.keys)
         self.chosen = "peers"
         """The pane that was looked at last."""
         self.zoomed = False
@@ -84,6 +90,9 @@ class P2PApp(FeedApp):
         self.bar = CommandBar(history or History(), self._words_of, whole_key)
         self.executor = Executor(node, self.roster, self._selected_node)
         self.screen_verbs = ScreenVerbs(self)
+        self.nat_run = NatRun(self)
+        self._lines = CommandLines(self)
+        self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
         """Panes above the command bar."""
@@ -110,6 +119,8 @@ class P2PApp(FeedApp):
         self.begin()
         self.bar.go()
         self._watch_node()
+        if self._diagnose:
+            self.nat_run.begin_quietly()
 
     def _dress(self) -> None:
         wanted = self.options.theme or self._settings.text("theme")
@@ -179,49 +190,11 @@ class P2PApp(FeedApp):
 
     def run_line(self, line: str) -> None:
         """Carry out a command line."""
-        # Whoever pressed : too often means the same.
-        line = line.lstrip(": ")
-        number = self.bar.begin_line()
-        try:
-            command = parse_command(line, list(self.roster.names()))
-        except P2PError as error:
-            self._tell_failure(error, line, number)
-            return
-        if not command.verb.available:
-            said = f"{command.verb.name} is not available yet"
-            self.bar.answer(said, failed=True, line=number)
-        else:
-            self._carry_out(command, line, number)
+        self._lines.run(line)
 
-    def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
-        text = printable(str(error), 400)
-        shown = self.bar.answer(text, failed=True, line=number)
-        self.note(text if shown else f"{printable(line, 80)}: {text}", "warn")
-
-    @work(group="commands")
-    async def _carry_out(self, command: Command, line: str, number: int) -> None:
-        worker = get_current_worker()
-        on_node = self.executor.handles(command.verb.name)
-
-        def tell_progress(text: str) -> None:
-            self.bar.answer(f"{text} ...", beside="Escape cancels", line=number)
-
-        try:
-            if on_node:
-                said = await self.executor.run(command, tell_progress)
-            else:
-                said = await self.screen_verbs.run(command)
-        except P2PError as error:
-            self._tell_failure(error, line, number)
-            return
-        if worker.is_cancelled:
-            return
-        shell = self.executor.in_shell(command) if on_node else ""
-        shown = self.bar.answer(said, beside=shell, line=number)
-        if on_node or (said and not shown):
-            # Who has typed something else since then looks for the answer here.
-            late = "" if shown else f"{printable(line, 80)}: "
-            self.note(late + said + (f"   ({printable(shell, 200)})" if shell else ""))
+    def on_nat_pane_asked(self, event: NatPane.Asked) -> None:
+        """A diagnosis is to begin."""
+        self.run_line(event.line)
 
     # What the panes ask for.
 
@@ -273,8 +246,15 @@ class P2PApp(FeedApp):
         As Textual has it, a pane would pass `:` on to the app when it has time, and the keys that
         came with it, in one read, would already be the pane's; and a character that is made the
         key of an action with priority could not be typed any more.
+
+        What is pasted into a pane goes into the line: a pane would only lose it.
         """
-        if isinstance(event, events.Key) and not event.is_forwarded:
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            if not isinstance(self.focused, Input):
+                self._leave_overlays()
+                self.bar.paste(event.text)
+                return
+        elif isinstance(event, events.Key) and not event.is_forwarded:
             if not isinstance(self.focused, Input):
                 for priority in (True, False):
                     if await self._check_bindings(event.key, priority=priority):
@@ -356,8 +336,7 @@ class P2PApp(FeedApp):
         """Cancel what takes long; else leave the command bar for the panes, show all of them
         again, or go back to it.
         """
-        cancelled = self.workers.cancel_group(self, "commands")
-        if cancelled:
+        if self._lines.cancel() or (self.focused is self.nat and self.nat_run.cancel()):
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:
             self.action_pane(self.chosen)
@@ -365,6 +344,11 @@ class P2PApp(FeedApp):
             self.action_zoom()
         else:
             self.bar.go()
+
+    def action_cancel_nat(self) -> None:
+        """End the diagnosis that runs."""
+        if self.nat_run.cancel():
+            self.bar.answer("cancelled", failed=True)
 
     @work(group="palette")
     async def act(self, name: str, action: str) -> None:
@@ -380,6 +364,7 @@ class P2PApp(FeedApp):
             "peers": self.peers.list,
             "log": self.messages,
             "facts": self.statistics if self.chosen == "statistics" else self.nat,
+            "nat": self.nat,
             "bar": self.bar.input,
             "text": self.screen,
         }

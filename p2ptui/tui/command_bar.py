@@ -34,9 +34,11 @@ def completions(line: str, words_of: Words) -> list[str]:
     if verb is None or not verb.parameters:
         return []
     place = len(words) - 2
-    kind = verb.parameters[min(place, len(verb.parameters) - 1)].kind
-    if place >= len(verb.parameters) and kind is not Kind.FILTER:
+    last_parameter = verb.parameters[-1]
+    goes_on = last_parameter.many or last_parameter.kind is Kind.FILTER
+    if place >= len(verb.parameters) and not goes_on:
         return []
+    kind = verb.parameters[min(place, len(verb.parameters) - 1)].kind
     head, last = " ".join(words[:-1]), words[-1]
     found = [word for word in words_of(kind, last) if word.startswith(last) and word != last]
     return [f"{head} {word}" for word in found]
@@ -116,6 +118,19 @@ class CommandInput(Input):
             event.stop()
             event.prevent_default()
             await self.action_submit()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """All lines count, and nothing is carried out by a line's end."""
+        event.stop()
+        event.prevent_default()
+        self.paste(event.text)
+
+    def paste(self, text: str) -> None:
+        """Put a text in the place of what is selected, its lines as one."""
+        lines = text.expandtabs(1).splitlines()
+        words = ("".join(filter(str.isprintable, line)).strip() for line in lines)
+        line = " ".join(filter(None, words))
+        self.replace(line, *self.selection)
 
     async def action_submit(self) -> None:
         """Carry the line out; what is typed from here on belongs to the next one."""
@@ -248,6 +263,11 @@ class CommandBar(Vertical):
     def go(self) -> None:
         """Go to the line at once: the very next key belongs to it."""
         self.screen.set_focus(self.input)
+
+    def paste(self, text: str) -> None:
+        """Put what was pasted into a pane into the line, and go there."""
+        self.go()
+        self.input.paste(text)
 
     def type(self, line: str) -> None:
         """Put a beginning into the line, and go there."""

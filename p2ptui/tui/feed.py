@@ -19,14 +19,8 @@ from p2ptui.node import Node
 from p2ptui.text import printable
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
-from p2ptui.tui.panes import (
-    FactPane,
-    NatPane,
-    StatisticsPane,
-    nat_facts,
-    public_address,
-    title_text,
-)
+from p2ptui.tui.nat_pane import NatPane, nat_facts
+from p2ptui.tui.panes import FactPane, StatisticsPane, public_address, title_text
 from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
 
@@ -132,7 +126,7 @@ class FeedApp(App[int]):
             self.peers.list.take(self.roster)
         servers = self.roster.servers()
         if self.nat.display:
-            self.nat.show_facts(nat_facts(self.node, servers))
+            self.nat.take_known(nat_facts(self.node, servers))
         connected = self.roster.connected
         public = public_address(servers)
         text = title_text(self.node, connected, public)
@@ -162,6 +156,7 @@ class FeedApp(App[int]):
         shown = printable(log.filter.expression, 60)
         parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
         self._entitle(log, Text("  ".join(filter(None, parts))))
+        self._entitle(self.nat, Text("  ".join(filter(None, ("NAT", self.nat.state)))))
         if self.tabs.display:
             self._label("peers", f"Peers {count}")
             self._label("messages", f"Messages {state}".strip())

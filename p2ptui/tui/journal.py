@@ -13,6 +13,7 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
     RelayDataReceived,
+    StunServed,
 )
 from p2ptui.text import printable
 from p2ptui.tui.records import IN, MAX_KEPT_BYTES, NOTE, OUT, Record, RecordLog
@@ -119,6 +120,9 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case RelayDataReceived():
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
+        case StunServed():
+            words = f"STUN request at {event.place}: {event.outcome}"
+            return "info", event.source, "", words
         case EventsDropped():
             return "warn", None, "", f"{event.count} events are missing: there were too many"
         case _:

@@ -13,6 +13,7 @@ from p2ptui.errors import ConfigError
 from p2ptui.tui.command_bar import CommandInput
 from p2ptui.tui.detail import TextScreen
 from p2ptui.tui.message_log import MessageLog
+from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.panes import FactPane
 from p2ptui.tui.peer_table import PeerList
 from p2ptui.tui.rows import RowView
@@ -47,6 +48,7 @@ def all_bindings() -> list[Binding]:
         PeerList.BINDINGS,
         MessageLog.BINDINGS,
         FactPane.BINDINGS,
+        NatPane.BINDINGS,
         TextScreen.BINDINGS,
     )
     return [entry for group in groups for entry in group if isinstance(entry, Binding)]

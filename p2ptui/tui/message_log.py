@@ -22,6 +22,11 @@ _PEER_FROM: Final = 40
 _SIZE_FROM: Final = 120
 """Columns appear from these widths on."""
 
+_WIDE_KIND_FROM: Final = 100
+_KIND_WIDTH: Final = 18
+_NARROW_KIND_WIDTH: Final = 11
+"""Most of what comes is Data, Ping and Ack; the summary needs the room more than the others."""
+
 SLICE_S: Final = 0.005
 """A filter looks at old records for this long before it lets packets and keys through."""
 
@@ -253,7 +258,8 @@ class MessageLog(RowView):
         style = _LEVEL_STYLES.get(record.level, "")
         if record.direction != NOTE:
             kind = Text(record.kind, style or "bold")
-            kind.truncate(18, overflow="ellipsis", pad=width >= _TIME_FROM)
+            room = _KIND_WIDTH if width >= _WIDE_KIND_FROM else _NARROW_KIND_WIDTH
+            kind.truncate(room, overflow="ellipsis", pad=width >= _TIME_FROM)
             text.append_text(kind)
             text.append(" ")
             if width >= _SIZE_FROM:

@@ -1,4 +1,4 @@
-"""The two panes of plain facts: what is known of this node's NAT, and its statistics."""
+"""A pane of plain facts, the one with the statistics, and the title of the screen."""
 
 from collections import Counter
 from typing import ClassVar, Final
@@ -17,8 +17,6 @@ from p2ptui.wire.address import Address, format_address
 HISTORY: Final = 120
 """Seconds of rates that are kept."""
 
-MAX_SERVERS_SHOWN: Final = 20
-
 
 class FactPane(VerticalScroll):
     """A text that is made anew from time to time; hidden, it is not drawn."""
@@ -36,17 +34,22 @@ class FactPane(VerticalScroll):
         """One text."""
         yield self._static
 
-    def show_facts(self, facts: Text) -> None:
-        """Show a text, if it is another."""
+    def show_facts(self, facts: Text, *, layout: bool = False) -> None:
+        """Show a text, if it is another.
+
+        Args:
+            facts: The text.
+            layout: Whether its height changes even with the same number of lines.
+        """
         if facts != self.facts:
             height = self.facts.plain.count("\n")
             self.facts = facts
             # A layout takes 20 ms: only where the height may have changed.
-            self._static.update(facts, layout=facts.plain.count("\n") != height)
+            self._static.update(facts, layout=layout or facts.plain.count("\n") != height)
 
-
-class NatPane(FactPane):
-    """What is known of the NAT."""
+    def copied_text(self) -> str:
+        """What is copied: the text."""
+        return self.facts.plain
 
 
 class StatisticsPane(FactPane):
@@ -123,49 +126,6 @@ def public_address(servers: list[PeerView]) -> Address | None:
     """This node's address as most of the servers saw it."""
     seen = Counter(peer.public_address for peer in servers if peer.public_address is not None)
     return seen.most_common(1)[0][0] if seen else None
-
-
-def nat_facts(node: Node, servers: list[PeerView]) -> Text:
-    """What the servers said of this node's address, and what follows from it so far.
-
-    Args:
-        node: This node.
-        servers: The peers that it asked for a session.
-    """
-    text = Text()
-    text.append("local    ", "dim")
-    text.append(f"{format_address(node.address)}\n")
-    told = [peer for peer in servers if peer.public_address is not None]
-    seen = Counter(format_address(peer.public_address) for peer in told if peer.public_address)
-    text.append("public   ", "dim")
-    if not seen:
-        text.append("unknown\n", "yellow")
-        text.append("\nA server tells it: connect HOST:PORT\n")
-    for place, (address, count) in enumerate(seen.most_common(4)):
-        text.append(" " * 9 * (place > 0))
-        text.append(f"{address}\n", "bold green")
-        text.append(f"         to {count} server{'s' * (count > 1)}\n", "dim")
-    if told:
-        text.append("\nas told by\n", "dim")
-    for peer in told[:MAX_SERVERS_SHOWN]:
-        text.append(f"  {printable(peer.name, 24)} {format_address(peer.address)}\n")
-    if seen:
-        text.append(_meaning(len(told), len(seen), format_address(node.address) in seen))
-    text.append("\nThe full diagnosis is not available yet.", "dim")
-    return text
-
-
-def _meaning(servers: int, addresses: int, own: bool) -> str:
-    if own and addresses == 1:
-        return "\nServers see the local address itself: there is no NAT on the way to them.\n"
-    if servers < 2:
-        return "\nTwo servers would tell whether the NAT keeps one address for all.\n"
-    if addresses == 1:
-        return "\nAll servers see the same address: the mapping does not depend on them.\n"
-    return (
-        "\nServers see different addresses: the mapping depends on the destination,"
-        " or the way to them differs.\n"
-    )
 
 
 def title_text(node: Node, connected: int, public: Address | None) -> Text:

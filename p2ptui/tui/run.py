@@ -1,5 +1,6 @@
 """From the configuration to the screen and back: whatever happens, the terminal is restored."""
 
+import ipaddress
 import logging
 import os
 import signal
@@ -45,11 +46,13 @@ def run_screen(config: Config) -> int:
 
 async def _run(config: Config) -> int:
     async with Node(config) as node:
+        is_local = ipaddress.ip_address(node.address[0]).is_loopback
         app = P2PApp(
             node,
             History(history_path()),
             options=config.ui,
             settings=Settings(settings_path()),
+            diagnose=config.nat_detection.enable and not is_local,
         )
         for warning in config_warnings(config):
             app.note(warning, "warn")

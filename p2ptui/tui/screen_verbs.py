@@ -41,9 +41,6 @@ class ScreenVerbs:
             P2PError: It did not work; the text says why.
         """
         match command.verb.name:
-            case "nat":
-                self._app.action_pane("nat")
-                return "the diagnosis is not available yet; this is what the servers said"
             case "peers":
                 self._sought = command.text
                 self._app.peers.list.find(self._sought)
@@ -152,7 +149,7 @@ class ScreenVerbs:
             text = record.pretty()
             return f"the record, {len(text)} characters", text
         if app.chosen in ("nat", "statistics"):
-            text = app.fact_panes[app.chosen].facts.plain
+            text = app.fact_panes[app.chosen].copied_text()
             return f"the pane, {len(text)} characters", text
         row = app.peers.list.selected
         if row is None:

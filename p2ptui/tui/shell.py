@@ -1,6 +1,7 @@
 """The shell command that does the same as a command of the screen, where there is one."""
 
 import shlex
+from collections.abc import Iterable
 
 from p2ptui.node import Known, OtherNode, PeerView
 from p2ptui.verbs import Command, read_payload
@@ -23,6 +24,8 @@ def shell_command(
     name = command.verb.name
     if name == "connect":
         words = ["--join", command.text] if ":" in command.text else []
+    elif name == "nat":
+        return nat_command(command.servers)
     elif name == "peers" and isinstance(node, PeerView):
         words = ["peers", format_address(node.address)]
     elif name in ("ping", "send") and node is not None:
@@ -46,3 +49,15 @@ def _target(node: Known, server: PeerView | None) -> list[str]:
     if server is None:
         return []
     return [node.node_id, "--join", format_address(server.address)]
+
+
+def nat_command(servers: Iterable[str]) -> str:
+    """The diagnosis in a shell.
+
+    Args:
+        servers: Those to ask, `host:port` each; none: those of the configuration.
+    """
+    words = ["p2ptui", "nat"]
+    for server in dict.fromkeys(servers):
+        words += ["--server", server]
+    return shlex.join(words)

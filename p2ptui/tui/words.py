@@ -7,6 +7,7 @@ from typing import Final
 from p2ptui.node import Roster
 from p2ptui.tui.filters import DIRECTIONS
 from p2ptui.verbs import LEVELS, VERBS, Kind
+from p2ptui.wire.address import format_address
 
 MAX_WORDS: Final = 50
 """Offered at once."""
@@ -40,6 +41,8 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
             return sorted(themes)
         case Kind.FILTER:
             return _FILTER_WORDS
+        case Kind.SERVER:
+            return sorted(format_address(server.address) for server in roster.servers())
         case Kind.FILE:
             return _files(beginning)
         case _:

@@ -1,7 +1,7 @@
 """What the screen costs: measured beside the bound that it must keep.
 
     python -m tests.bench.screen                # everything, about ten minutes
-    python -m tests.bench.screen start load     # some: start, load, memory
+    python -m tests.bench.screen start load     # some: start, load, many, memory
 
 The screen runs as a user runs it, in a pseudo-terminal that somebody reads, against a flood from
 another process. What is compared, with and without the screen, is measured in turns.
@@ -34,6 +34,8 @@ FLOOD_PER_SECOND: Final = 1000
 MEASURED_S: Final = 15.0
 WARM_UP_S: Final = 5.0
 TURNS: Final = 3
+MANY: Final = 10_000
+"""Peers."""
 PINGS: Final = 400
 
 
@@ -56,6 +58,9 @@ begin = runtime.Runtime.start
 async def start(*arguments):
     started = await begin(*arguments)
     started._begin(watch(), "lag")
+    if peers := int(os.environ["BENCH_PEERS"]):
+        from tests.bench.screen_crowd import enter
+        enter(started.endpoint, started.now, peers)
     return started
 
 runtime.Runtime.start = start
@@ -64,20 +69,31 @@ sys.exit(main())
 """
 
 
+QUIET: Final = """
+[server]
+max_connections = 20000
+heartbeat_interval = 3600
+connection_timeout = 36000
+"""
+"""Nobody is asked for a sign of life while it is measured."""
+
+
 class Program:
     """A running p2ptui, with its screen in a pseudo-terminal or without one.
 
     Args:
         folder: For its files.
         with_screen: Whether it has a screen.
+        peers: How many it has from the start; they are silent.
     """
 
-    def __init__(self, folder: Path, *, with_screen: bool) -> None:
+    def __init__(self, folder: Path, *, with_screen: bool, peers: int = 0) -> None:
         self._lag = folder / f"lag-{with_screen}-{time.monotonic_ns()}"
         self.output = bytearray()
         environment = {
             **os.environ,
             "BENCH_LAG": str(self._lag),
+            "BENCH_PEERS": str(peers),
             "HOME": str(folder),
             "XDG_STATE_HOME": str(folder),
             "XDG_CONFIG_HOME": str(folder),
@@ -87,6 +103,8 @@ class Program:
         }
         command = [sys.executable, "-c", _LAG, "--address", "127.0.0.1:0"]
         command += ["--enable-discovery", "false", "--name", "measured"]
+        command += ["--config", str(folder / "quiet.toml")]
+        (folder / "quiet.toml").write_text(QUIET)
         command += [] if with_screen else ["--no-ui"]
         self._reader, writer = pty.openpty()
         columns, rows = SIZE
@@ -149,10 +167,10 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(*, with_screen: bool) -> Iterator[Program]:
+def running(*, with_screen: bool, peers: int = 0) -> Iterator[Program]:
     """A program for the time of a measurement."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Program(Path(folder), with_screen=with_screen)
+        program = Program(Path(folder), with_screen=with_screen, peers=peers)
         try:
             yield program
         finally:
@@ -276,6 +294,40 @@ def measure_load() -> list[Figure]:
     return figures
 
 
+def measure_many() -> list[Figure]:
+    """Property 3 with 10,000 peers: processor and lag at 1,000 messages a second."""
+    figures = []
+    for with_screen in (True, False):
+        shares: list[float] = []
+        lags: list[float] = []
+        for _ in range(TURNS):
+            with (
+                running(with_screen=with_screen, peers=MANY) as program,
+                flooded(program.address(), FLOOD_PER_SECOND),
+            ):
+                time.sleep(WARM_UP_S)
+                share, lag = _watch(program)
+                shares.append(share)
+                lags += lag
+        p99 = percentile(lags, 0.99)
+        share = statistics.median(shares)
+        figures += [
+            Figure(
+                f"processor, {MANY:,} peers" if with_screen else "  without the screen",
+                f"{share:.0%} of a core",
+                "35 %" if with_screen else "-",
+                share <= 0.35 if with_screen else None,
+            ),
+            Figure(
+                f"lag, p99, {MANY:,} peers" if with_screen else "  without the screen",
+                f"{p99:.1f} ms; longest {max(lags):.0f} ms",
+                "50 ms" if with_screen else "-",
+                p99 < 50 if with_screen else None,
+            ),
+        ]
+    return figures
+
+
 def _watch(program: Program) -> tuple[float, list[float]]:
     since, used = time.monotonic(), program.cpu_s()
     time.sleep(MEASURED_S)
@@ -297,6 +349,7 @@ async def _ping(address: str) -> list[float]:
 MEASUREMENTS: Final[dict[str, Callable[[], list[Figure]]]] = {
     "start": measure_start,
     "load": measure_load,
+    "many": measure_many,
     "memory": measure_memory,
 }
 

@@ -40,6 +40,8 @@ class Stage:
         return UNIX_START + self.loop.time() - START_S
 
     async def node(self, name: str, host: str, **options: Any) -> Node:
+        # No names: a look-up would take real time.
+        options.setdefault("nat_detection", {"stun_servers": ["203.0.113.1:3478"]})
         config = Config().with_options(
             name=name, address=f"{host}:8080", enable_discovery=False, **options
         )
@@ -65,10 +67,12 @@ class Stage:
         history: History | None = None,
         options: UiOptions | None = None,
         settings: Settings | None = None,
+        *,
+        diagnose: bool = False,
         **alice: Any,
     ) -> P2PApp:
         self.alice = await self.node("alice", ALICE[0], **alice)
-        self.app = P2PApp(self.alice, history, self.wall, options, settings)
+        self.app = P2PApp(self.alice, history, self.wall, options, settings, diagnose=diagnose)
         self.app.animation_level = "none"
         self.pilot = await self._stack.enter_async_context(self.app.run_test(size=size))
         return self.app

@@ -325,3 +325,42 @@ def test_a_message_begins_with_a_word_that_means_only_the_selected_node(name):
         assert sent.node_id == bob.id
 
     play(story)
+
+
+# Pasting
+
+
+@pytest.mark.parametrize("where", ["f2", "f3", "f4", "f5", "f1", "end"])
+def test_what_is_pasted_goes_into_the_line_and_is_not_carried_out(where):
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.friend("bob", 2)
+        await stage.wait()
+        await stage.pilot.press(where)
+        before = stage.alice.peer("bob").messages_out
+        app.post_message(events.Paste('send bob {\n  "a": "q"\n}\x1b\n\n'))
+        await stage.wait()
+        assert app.focused is app.bar.input
+        assert app.bar.input.value == 'send bob { "a": "q" }'
+        assert app.is_running
+        assert stage.alice.peer("bob").messages_out == before
+        await stage.pilot.press("enter")
+        await stage.wait()
+        assert "delivered" in app.bar.said
+
+    play(story)
+
+
+def test_what_is_pasted_takes_the_place_of_what_is_selected():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        app.bar.type("send bob hi")
+        await stage.pilot.press("shift+left", "shift+left")
+        app.post_message(events.Paste("hello"))
+        await stage.wait()
+        assert app.bar.input.value == "send bob hello"
+        app.post_message(events.Paste(""))
+        await stage.wait()
+        assert app.bar.input.value == "send bob hello"
+
+    play(story)

@@ -17,6 +17,7 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
     RelayDataReceived,
+    StunServed,
 )
 from p2ptui.node import OtherNode
 from p2ptui.tui.columns import COLUMNS, PeerRow, columns_for, render_cells, widths_for
@@ -110,6 +111,7 @@ def test_a_message_is_shown_whole_and_indented():
         (PeerIntroduced("id", BOB, "server"), "info", "introduced by a server"),
         (ErrorReceived("id", BOB, "no\x1bway"), "warn", r"reports: no\x1bway"),
         (RelayDataReceived("id", "server", b"hi\xff"), "info", "relayed 3 bytes: hi\ufffd"),
+        (StunServed(BOB, "primary", "binding"), "info", "STUN request at primary: binding"),
         (EventsDropped(7), "warn", "7 events are missing"),
     ],
 )

@@ -1,0 +1,89 @@
+"""Command lines, from the bar, the palette or a key, carried out beside everything else."""
+
+from typing import TYPE_CHECKING, Final
+
+from textual.worker import get_current_worker
+
+from p2ptui.errors import P2PError
+from p2ptui.text import printable
+from p2ptui.tui.nat_run import NAT_GROUP
+from p2ptui.verbs import Command, parse_command
+
+if TYPE_CHECKING:
+    from p2ptui.tui.app import P2PApp
+
+GROUP: Final = "commands"
+
+
+class CommandLines:
+    """Carries them out, and tells in the bar and in the log what came of them.
+
+    Args:
+        app: The screen.
+    """
+
+    def __init__(self, app: "P2PApp") -> None:
+        self._app = app
+
+    def run(self, line: str) -> None:
+        """Carry out a command line."""
+        # Whoever pressed : too often means the same.
+        line = line.lstrip(": ")
+        number = self._app.bar.begin_line()
+        try:
+            command = parse_command(line, list(self._app.roster.names()))
+        except P2PError as error:
+            self._tell_failure(error, line, number)
+            return
+        if not command.verb.available:
+            said = f"{command.verb.name} is not available yet"
+            self._app.bar.answer(said, failed=True, line=number)
+            return
+        is_nat = command.verb.name == "nat"
+        self._app.run_worker(
+            self._carry_out(command, line, number),
+            group=NAT_GROUP if is_nat else GROUP,
+            # Two diagnoses at once would be in each other's way.
+            exclusive=is_nat,
+        )
+
+    def cancel(self) -> bool:
+        """Cancel what takes long; whether there was anything."""
+        workers = self._app.workers.cancel_group(self._app, GROUP)
+        return self._app.nat_run.cancel(asked_for=True) or bool(workers)
+
+    async def _carry_out(self, command: Command, line: str, number: int) -> None:
+        app, name = self._app, command.verb.name
+        worker = get_current_worker()
+        on_node = app.executor.handles(name) or name == "nat"
+
+        def tell_progress(text: str) -> None:
+            words = f"{printable(text)} ..."
+            app.bar.answer(words, beside="Escape cancels", line=number)
+
+        try:
+            if name == "nat":
+                app.action_pane("nat")
+                said = await app.nat_run.answer(command.servers, tell_progress)
+            elif on_node:
+                said = await app.executor.run(command, tell_progress)
+            else:
+                said = await app.screen_verbs.run(command)
+        except P2PError as error:
+            self._tell_failure(error, line, number)
+            return
+        if worker.is_cancelled:
+            return
+        shell = ""
+        if on_node:
+            shell = app.nat.command if name == "nat" else app.executor.in_shell(command)
+        shown = app.bar.answer(said, beside=shell, line=number)
+        if on_node or (said and not shown):
+            # Who has typed something else since then looks for the answer here.
+            late = "" if shown else f"{printable(line, 80)}: "
+            app.note(late + said + (f"   ({printable(shell, 200)})" if shell else ""))
+
+    def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
+        text = printable(str(error), 400)
+        shown = self._app.bar.answer(text, failed=True, line=number)
+        self._app.note(text if shown else f"{printable(line, 80)}: {text}", "warn")

@@ -1,0 +1,91 @@
+"""One diagnosis of the NAT at a time, told to its pane."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from p2ptui.errors import P2PError
+from p2ptui.nat.report import NatReport
+from p2ptui.nat.report_text import confidence_words
+
+if TYPE_CHECKING:
+    from p2ptui.tui.app import P2PApp
+
+NAT_GROUP: Final = "nat"
+"""The workers of a diagnosis; a new one ends the one before."""
+
+
+class NatRun:
+    """Runs diagnoses.
+
+    Args:
+        app: The screen.
+    """
+
+    def __init__(self, app: "P2PApp") -> None:
+        self._app = app
+        self._number = 0
+        self._asked_for = False
+
+    def begin_quietly(self) -> None:
+        """Run one that nobody asked for: what comes of it is seen in the pane alone."""
+        self._app.run_worker(self._quietly(), group=NAT_GROUP, exclusive=True)
+
+    def cancel(self, *, asked_for: bool = False) -> bool:
+        """End the one that runs; whether there was any.
+
+        Args:
+            asked_for: Only one that somebody asked for.
+        """
+        if not self._app.nat.running or (asked_for and not self._asked_for):
+            return False
+        return bool(self._app.workers.cancel_group(self._app, NAT_GROUP))
+
+    async def answer(self, servers: Sequence[str], progress: Callable[[str], None]) -> str:
+        """Run one; what came of it, in one line.
+
+        Args:
+            servers: STUN servers; none: those that the node knows.
+            progress: Told how it goes.
+
+        Raises:
+            P2PError: It did not work; the text says why.
+        """
+        report = await self._run(servers, progress, asked_for=True)
+        return f"{report.nat_type.value} ({confidence_words(report.confidence)}): {report.meaning}"
+
+    async def _quietly(self) -> None:
+        with contextlib.suppress(P2PError):
+            await self._run((), lambda _: None, asked_for=False)
+
+    async def _run(
+        self, servers: Sequence[str], progress: Callable[[str], None], *, asked_for: bool
+    ) -> NatReport:
+        pane = self._app.nat
+        self._number += 1
+        number = self._number
+        self._asked_for = asked_for
+
+        def is_last() -> bool:
+            # One that was ended for another clears up while that one runs already.
+            return number == self._number
+
+        def tell(text: str) -> None:
+            if is_last():
+                pane.tell_step(text)
+            progress(text)
+
+        pane.begin(servers)
+        try:
+            report = await self._app.node.diagnose_nat(servers or None, on_progress=tell)
+        except P2PError as error:
+            if is_last():
+                pane.fail(str(error))
+            raise
+        except asyncio.CancelledError:
+            if is_last():
+                pane.fail("it was cancelled")
+            raise
+        pane.take_report(report)
+        return report
