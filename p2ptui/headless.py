@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable
 from typing import Any, Final
 
-from p2ptui.config import Config, config_warnings, unavailable_options
+from p2ptui.config import Config, config_warnings
 from p2ptui.core.admission import TokenBucket
 from p2ptui.core.events import (
     DataReceived,
@@ -67,8 +67,6 @@ async def _serve(config: Config) -> int:
     _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)
-    if missing := unavailable_options(config):
-        log.warning("not available yet, ignored: %s", ", ".join(missing))
     async with Node(config) as node:
         info = node.info
         log.info(

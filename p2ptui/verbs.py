@@ -62,7 +62,6 @@ class Verb:
     parameters: tuple[Parameter, ...] = ()
     in_shell: bool = False
     """Whether `p2ptui NAME` exists too."""
-    available: bool = True
 
     @property
     def usage(self) -> str:
@@ -87,7 +86,7 @@ VERBS: Final = {
         Verb("send", "send text or JSON to a node", (_PEER, _TEXT), in_shell=True),
         Verb("broadcast", "send text to every peer", (_TEXT,)),
         Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
-        Verb("punch", "open a direct path to a node", (_PEER,), available=False),
+        Verb("punch", "search a direct path to a node now", (_PEER,)),
         Verb(
             "nat",
             "find out what the NAT does",

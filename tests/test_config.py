@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 from p2ptui.config import (
     OPTIONS,
     Config,
-    IceOptions,
-    LoggingOptions,
     ReliabilityOptions,
     ServerOptions,
     config_warnings,
     render,
-    unavailable_options,
 )
 from p2ptui.config.load import load_config
 from p2ptui.config.option import Option
@@ -539,7 +536,6 @@ def test_values_that_do_not_go_together_are_refused(options: dict[str, Any], sai
 
 def test_defaults_need_no_warning() -> None:
     assert config_warnings(Config()) == []
-    assert unavailable_options(Config()) == []
 
 
 def test_what_will_surprise_is_said_in_a_line() -> None:
@@ -550,18 +546,6 @@ def test_what_will_surprise_is_said_in_a_line() -> None:
     assert "nothing is served without a handshake" in authentication
     assert "quiet peers will be lost" in heartbeat
     assert "peerlist_broadcast_max_wait_ms = 1500" in debounce
-
-
-def test_options_without_a_feature_are_named_when_they_are_set() -> None:
-    config = Config().with_options(
-        stun_server={"enable": True}, buffer_size=1, ice={"enable": True, "max_candidates": 3}
-    )
-    assert unavailable_options(config) == [
-        "traffic_forwarding.buffer_size",
-        "ice.max_candidates",
-    ]
-    assert unavailable_options(Config(ice=IceOptions(stun_timeout=1))) == ["ice.stun_timeout"]
-    assert unavailable_options(Config(logging=LoggingOptions(level="warn"))) == []
 
 
 # --- written out
@@ -581,7 +565,8 @@ def values_of(option: Option) -> st.SearchStrategy[Any]:
         return st.tuples(st.integers(1, 65_535), st.integers(1, 65_535)).map(sorted)
     address = st.integers(1, 65_535).map(lambda port: f"[2001:db8::1]:{port}")
     if option.type == tuple[str, ...]:
-        return st.lists(address, max_size=3)
+        is_node = option.name in ("allow", "deny")
+        return st.lists(st.uuids().map(str) if is_node else address, max_size=3)
     if option.type == dict[str, str]:
         text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
         return st.dictionaries(text, text, max_size=3)

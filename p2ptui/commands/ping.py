@@ -200,9 +200,6 @@ def _print_summary(target: Target, samples: Samples) -> None:
     if samples.rtts_s:
         figures = ", ".join(f"{name} {value}" for name, value in samples.summary_ms().items())
         print(f"round trip in ms: {figures}")
-    connection = target.connection
-    if target.path is Path.RELAY:
-        why = printable(connection.reason or "a direct path is still searched", 400)
-        print(f"relayed by {format_address(target.address)}: {why}")
-    elif connection.direct_after_s is not None:
-        print(f"direct after {connection.direct_after_s * 1000:.0f} ms ({_method(target)})")
+    relayed = target.path is Path.RELAY
+    if relayed or target.connection.direct_after_s is not None:
+        print(printable(target.connection.words(relayed=relayed), 400))

@@ -22,7 +22,6 @@ from p2ptui.config.sections import (
     ServerOptions,
     config_warnings,
     prediction_options,
-    unavailable_options,
 )
 from p2ptui.config.ui_section import UiOptions
 
@@ -43,5 +42,4 @@ __all__ = [
     "UiOptions",
     "config_warnings",
     "prediction_options",
-    "unavailable_options",
 ]

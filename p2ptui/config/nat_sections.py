@@ -1,6 +1,7 @@
 """The options of what gets traffic past NATs: STUN, detection, relaying, prediction, ICE."""
 
 import ipaddress
+import uuid
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -30,6 +31,12 @@ def _check_optional_remote(text: str) -> None:
         REMOTE_ADDRESS.check(text)
 
 
+def _check_node_id(text: str) -> None:
+    if str(uuid.UUID(text)) != text.lower():
+        raise ValueError
+
+
+_NODE_ID = Form("a node id: a UUID, as 01234567-89ab-cdef-0123-456789abcdef", _check_node_id)
 _OPTIONAL_IP = Form("an IP address, or empty", _check_optional_ip)
 _OPTIONAL_REMOTE = Form("HOST:PORT or [IPV6]:PORT, or empty", _check_optional_remote)
 _STUN_SERVERS = ("stun.l.google.com:19302", "stun1.l.google.com:19302")
@@ -97,18 +104,35 @@ class TrafficForwardingOptions(Section, frozen=True, kw_only=True):
         bool,
         About("Relay for connected peers.", aliases=("server.allow_symmetric_nat_relay",)),
     ] = False
-    buffer_size: Annotated[
-        int, About("Waiting for one relayed peer.", "bytes", 1, GIB, available=False)
-    ] = 65_536
     max_relay_rate_per_client: Annotated[
-        int, About("Relayed for one peer, at most.", "bytes/s", 1, 64 * GIB)
+        int,
+        About(
+            "Relayed for one client, by its node id, at most; a burst of one second's worth.",
+            "bytes/s",
+            1,
+            64 * GIB,
+        ),
     ] = 1_048_576
-    relay_timeout: Annotated[
-        float, About("An idle relay is closed.", "s", 0.01, DAY_S, available=False)
-    ] = 60.0
+    buffer_size: Annotated[
+        int,
+        About("May wait for one client that is over its rate; more is refused.", "bytes", 1, GIB),
+    ] = 65_536
     max_concurrent_relays: Annotated[
-        int, About("Relays open, at most.", "relays", 1, COUNT, available=False)
+        int, About("Pairs of nodes that are relayed at a time, at most.", "relays", 1, COUNT)
     ] = 50
+    relay_timeout: Annotated[float, About("An idle relay is closed.", "s", 0.01, DAY_S)] = 60.0
+    allow: Annotated[
+        tuple[str, ...],
+        About(
+            "Only these nodes are relayed, both of a pair; empty: all.",
+            max_length=10_000,
+            form=_NODE_ID,
+        ),
+    ] = ()
+    deny: Annotated[
+        tuple[str, ...],
+        About("These are not, whatever `allow` says.", max_length=10_000, form=_NODE_ID),
+    ] = ()
 
 
 class PortPredictionOptions(Section, frozen=True, kw_only=True):
@@ -153,7 +177,7 @@ class IceOptions(Section, frozen=True, kw_only=True):
     stun_timeout: Annotated[
         int, About("One request takes this long at most.", "ms", 1, HOUR_MS)
     ] = 5000
-    pace_ms: Annotated[float, About("Between two checks, at least.", "ms", 0.1, 1000)] = 2.0
+    pace_ms: Annotated[float, About("Between two checks, at least.", "ms", 0.1, 1000)] = 1.0
     max_checks: Annotated[int, About("Checks sent in one round, at most.", "checks", 1, COUNT)] = (
         2000
     )
@@ -163,7 +187,22 @@ class IceOptions(Section, frozen=True, kw_only=True):
     birthday_probes: Annotated[int, About("Ports guessed in such a round.", "ports", 1, 65_536)] = (
         1300
     )
-    birthday_seconds: Annotated[float, About("It takes this long at most.", "s", 0.1, 60)] = 3.0
+    birthday_seconds: Annotated[
+        float, About("The first such round takes this long at most.", "s", 0.1, 60)
+    ] = 3.0
+    adapt_pace: Annotated[
+        bool, About("Begin fast, go on slowly; a repeated round of guesses takes twice as long.")
+    ] = True
+    opener_ttl: Annotated[
+        int,
+        About(
+            "Hops of the first datagrams, which open the own NAT only; 0: no such, and no waiting"
+            " until they are sent.",
+            "hops",
+            0,
+            255,
+        ),
+    ] = 2
     port_prediction: PortPredictionOptions = PortPredictionOptions()
 
 

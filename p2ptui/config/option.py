@@ -9,9 +9,9 @@ import difflib
 import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -30,9 +30,6 @@ Entry: TypeAlias = tuple[str, str, object]
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """Options that belong together."""
-
-    AVAILABLE: ClassVar[bool] = True
-    """False while nothing reads the section's options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +72,6 @@ class About:
     """The form of a text, or of each text in a list."""
     aliases: tuple[str, ...] = ()
     """Other names in existing files: in the same section, or `section.name` elsewhere."""
-    available: bool = True
-    """False while nothing reads the option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +94,6 @@ class Option:
     def name(self) -> str:
         """Its key there: `max_connections`."""
         return self.path.rpartition(".")[2]
-
-    @property
-    def available(self) -> bool:
-        """Whether anything reads it."""
-        return self.about.available
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -301,8 +291,6 @@ def options_of(section: type[Section], path: str) -> list[Option]:
     for field in msgspec.structs.fields(section):
         if typing.get_origin(hints[field.name]) is Annotated:  # otherwise a section in a section
             plain, about = typing.get_args(hints[field.name])
-            if not section.AVAILABLE:
-                about = replace(about, available=False)
             default = field.default
             if field.default_factory is not msgspec.NODEFAULT:  # a table, which nobody may share
                 default = field.default_factory()

@@ -9,13 +9,11 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from p2ptui.config.option import Option, Section, Shorthand
+from p2ptui.config.option import Option, Shorthand
 from p2ptui.config.sections import OPTIONS, Config
 
 BEGIN_TABLES = "<!-- begin of what python -m p2ptui.config.render writes -->"
 END_TABLES = "<!-- end of what python -m p2ptui.config.render writes -->"
-
-_NOT_YET = "Not available yet: checked, otherwise ignored."
 
 
 def render_config(config: Config) -> str:
@@ -29,10 +27,10 @@ def render_config(config: Config) -> str:
     """
     blocks = ["# Every option of p2ptui. A line that is left out means the default.\n"]
     for path, section in OPTIONS.sections.items():
-        lines = ["", f"# {_about_section(section)}", f"[{path}]"]
+        lines = ["", f"# {section.__doc__}", f"[{path}]"]
         for option in OPTIONS.options:
             if option.section == path:
-                meaning = _meaning(option, section)
+                meaning = option.about.meaning
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
                 value = _toml(option.value_in(config))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
@@ -44,13 +42,13 @@ def render_markdown() -> str:
     """Write every option as Markdown, a table for each section."""
     blocks = []
     for path, section in OPTIONS.sections.items():
-        lines = [f"### `[{path}]`", "", _about_section(section), ""]
+        lines = [f"### `[{path}]`", "", f"{section.__doc__}", ""]
         lines += ["| option | default | accepts | meaning |", "| --- | --- | --- | --- |"]
         for option in OPTIONS.options:
             if option.section == path:
                 names = ", ".join(f"`{name}`" for name in (option.name, *option.about.aliases))
                 default = f"`{_toml(option.default)}`"
-                lines.append(_row(names, default, _accepts(option), _meaning(option, section)))
+                lines.append(_row(names, default, _accepts(option), option.about.meaning))
         for known in OPTIONS.by_path.values():
             if isinstance(known, Shorthand) and known.option.section == path:
                 short = known.option
@@ -74,15 +72,6 @@ def with_tables(page: str) -> str:
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _about_section(section: type[Section]) -> str:
-    return f"{section.__doc__}" + ("" if section.AVAILABLE else f" {_NOT_YET}")
-
-
-def _meaning(option: Option, section: type[Section]) -> str:
-    said = option.available or not section.AVAILABLE
-    return option.about.meaning + ("" if said else f" {_NOT_YET}")
 
 
 def _accepts(option: Option) -> str:

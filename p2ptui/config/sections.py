@@ -320,15 +320,6 @@ def prediction_options(config: Config) -> PortPredictionOptions:
     return config.port_prediction if of_ice == PortPredictionOptions() else of_ice
 
 
-def unavailable_options(config: Config) -> list[str]:
-    """Paths of options that were set, though nothing reads them yet; for a warning."""
-    return [
-        option.path
-        for option in OPTIONS.options
-        if not option.available and option.value_in(config) != option.default
-    ]
-
-
 def config_warnings(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each."""
     server = config.server

@@ -28,4 +28,14 @@ class Connection:
     bytes_spent: int = 0
     """Bytes of those."""
     reason: str | None = None
-    """Why it is relayed, in one line."""
+    """Why it is relayed, in one line; may hold the words of a server."""
+
+    def words(self, *, relayed: bool) -> str:
+        """The explanation, in one line."""
+        if relayed:
+            return f"relayed: {self.reason or 'a direct path is still searched'}"
+        if self.direct_after_s is None:
+            return "direct"
+        took = f"{self.direct_after_s * 1000:.0f} ms"
+        spent = f"{self.checks} checks, {self.bytes_spent} bytes"
+        return f"direct after {took} ({self.method.value}; {spent})"

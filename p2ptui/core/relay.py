@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
-from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.relay_control import RelayControl
+from p2ptui.core.relay_values import Parcel, Refused
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerGoneError, PeerTimeoutError
 from p2ptui.wire.address import format_address
@@ -42,47 +43,48 @@ class Relay:
         state: The shared ground.
         delivery: The way out.
         lifecycle: Tells of peers that are gone.
+        control: What is relayed for others, and when.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, control: RelayControl
+    ) -> None:
         self._state = state
         self._delivery = delivery
-        self._rates: dict[str, TokenBucket] = {}
+        self._control = control
         self._waiting: dict[str, deque[_Waiting]] = {}
-        self.on_refused: Callable[[str, float, str], None] = lambda *_: None
-        """Called when a server does not relay to a node."""
+        self.on_refused: Callable[[Peer, RelayResponsePayload, float], None] = lambda *_: None
+        """Called when a server refused a relayed datagram, not a request."""
         lifecycle.on_left.append(self._forget)
 
     def __len__(self) -> int:
-        return len(self._rates) + len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
     # The server's part.
 
     def handle_request(self, peer: Peer, request: RelayRequestPayload, now: float) -> None:
         """A peer wants bytes brought to another."""
-        reason = self._relay(peer, request, now)
-        response = RelayResponsePayload(reason is None, reason, request.request_id)
-        self._delivery.send(peer, MessageType.RELAY_RESPONSE, encode_payload(response), now)
+        target_id = canonical_id(request.target_peer_id) or request.target_peer_id
+        payload = bytes(encode_payload(RelayDataPayload(peer.node_id, request.data)))
+        request_id = None if request.request_id is UNSET else request.request_id
+        parcel = Parcel(self, target_id, len(payload), payload, request_id=request_id)
+        self._control.submit(peer, parcel, now)
 
-    def _relay(self, peer: Peer, request: RelayRequestPayload, now: float) -> str | None:
-        """Relay, or the reason why not."""
-        options = self._state.config.traffic_forwarding
-        if not options.allow_symmetric_nat_relay:
-            return "relaying is disabled on this server"
-        target_id = canonical_id(request.target_peer_id)
-        target = self._state.peers.authenticated(target_id) if target_id else None
-        if target is None or target is peer:
-            return f"node not found: {request.target_peer_id[:64]}"
-        rate = self._rates.get(peer.node_id)
-        if rate is None:
-            rate = self._rates[peer.node_id] = TokenBucket(options.max_relay_rate_per_client, now)
-        if not rate.take(now, len(request.data)):
-            return f"over the limit of {options.max_relay_rate_per_client} bytes a second"
-        payload = encode_payload(RelayDataPayload(peer.node_id, request.data))
-        if not self._delivery.send(target, MessageType.RELAY_DATA, payload, now, payer=peer):
-            return "the target cannot be sent to at present"
-        self._state.counters.relayed += 1
-        return None
+    def carry(self, client: Peer, target: Peer, parcel: Parcel, now: float) -> bool:
+        """Send the bytes to their target; if it has not proved itself, once it has."""
+        payer = None if client.proved else client
+        data = Raw(parcel.data)
+        return self._delivery.send(target, MessageType.RELAY_DATA, data, now, payer=payer)
+
+    def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
+        """Answer the request."""
+        request_id = UNSET if parcel.request_id is None else parcel.request_id
+        response = RelayResponsePayload(refused is None, request_id=request_id)
+        if refused is not None:
+            response.error_message = refused.text
+            if client.dialect is Dialect.SPEC:
+                response.code = refused.kind.value
+        self._delivery.send(client, MessageType.RELAY_RESPONSE, encode_payload(response), now)
 
     # The client's part.
 
@@ -126,7 +128,7 @@ class Relay:
     def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server tells whether it relayed."""
         if response.target_id is not UNSET:
-            self.on_refused(response.target_id, now, response.error_message or "refused")
+            self.on_refused(peer, response, now)
             return
         waiting = self._waiting.get(peer.node_id, deque())
         # The reference answers in order and names nothing.
@@ -144,13 +146,12 @@ class Relay:
     def handle_data(self, peer: Peer, payload: RelayDataPayload, _now: float) -> None:
         """A joined server brings bytes from another of its peers."""
         node_id = canonical_id(payload.from_peer_id)
-        if not peer.initiated or node_id is None:
+        if not peer.is_joined_server or node_id is None:
             self._state.counters.drop("relay_data_unasked")
             return
         self._state.emit(RelayDataReceived(node_id, peer.node_id, bytes(payload.data)))
 
     def _forget(self, peer: Peer, _now: float) -> None:
-        self._rates.pop(peer.node_id, None)
         for entry in self._waiting.pop(peer.node_id, ()):
             where = format_address(peer.address)
             self._state.finish(entry.token, PeerGoneError(f"the server at {where} is gone"))

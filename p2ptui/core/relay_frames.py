@@ -6,25 +6,49 @@ over a relay as it does directly. To each of them the other is at an address of 
 which names the node and the server.
 """
 
-import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from p2ptui.core.addresses import relay_address
-from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ErrorReceived, PeerStatus
+from p2ptui.core.identity import canonical_id
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay_control import RelayControl
+from p2ptui.core.relay_values import TRANSIENT, Parcel, Refused
 from p2ptui.core.state import NodeState
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import RELAY, RELAYED, decode_relay, encode_relay
 from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
 
 MAX_RELAYED_NODES: Final = 10_000
-"""Nodes that this one talks to by way of servers; one more is not believed to be there."""
+"""Nodes that servers may bring here by themselves, or half of the peer table if that is less;
+one more is not listened to."""
 
-REFUSALS_PER_SECOND: Final = 2
-"""A client that sends on although it is refused is told this often."""
+MAX_UNSETTLED: Final = 256
+"""Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
+
+BURST_S: Final = 5.0
+"""Refusals that follow each other more closely are one burst, of which the user is told once."""
+
+REFUSED_CODE: Final = "relay_refused"
+"""The code of the ErrorReceived that tells of a burst."""
+
+_TRANSIENT_CODES: Final = frozenset(refusal.value for refusal in TRANSIENT)
+
+
+@dataclass(slots=True, eq=False)
+class _Way:
+    """How a node is reached."""
+
+    server: Peer
+    refused_at: float = float("-inf")
 
 
 class RelayFrames:
@@ -33,99 +57,176 @@ class RelayFrames:
     Args:
         state: The shared ground.
         delivery: The way out.
-        lifecycle: Tells of servers and clients that are gone.
+        lifecycle: Tells of servers and nodes that are gone, and ends those without a server.
+        control: What is relayed for others, and when.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, control: RelayControl
+    ) -> None:
         self._state = state
         self._delivery = delivery
-        self._options = state.config.traffic_forwarding
-        self._rates: dict[str, TokenBucket] = {}
-        self._refusals: dict[str, TokenBucket] = {}
+        self._lifecycle = lifecycle
+        self._control = control
+        self._ways: dict[Address, _Way] = {}
+        self._unsettled: OrderedDict[Address, None] = OrderedDict()
         self._through: dict[Peer, set[Address]] = {}
-        lifecycle.on_left.append(self._forget)
+        self._limit = min(MAX_RELAYED_NODES, -(-state.config.server.max_connections // 2))
+        self.on_refused: Callable[[str, float, str], None] = lambda *_: None
+        """Called when a server does not relay to a node, and will not in a moment either."""
+        lifecycle.on_removed.append(self._handle_removed)
 
     def __len__(self) -> int:
-        return len(self._rates) + len(self._refusals) + len(self._state.detours)
+        return len(self._ways)
 
     # The client's part.
 
     def open(self, server: Peer, node_id: str) -> Address:
         """Make a node reachable by way of a server; its address."""
         address = relay_address(server.address, node_id)
-        if address not in self._state.detours and len(self._state.detours) < MAX_RELAYED_NODES:
-            head = uuid.UUID(node_id).bytes
+        way = self._ways.get(address)
+        if way is not None and way.server is server:
+            if address in self._unsettled:
+                self._unsettled.move_to_end(address)
+            return address
+        self._close(address)
+        head = _to_bytes(node_id)
 
-            def wrap(data: bytes) -> None:
+        def wrap(data: bytes) -> None:
+            if server.is_authenticated:
                 self._delivery.transmit_frame(server, encode_relay(RELAY, head, data))
+            else:
+                self._state.counters.drop("no_relay")
 
-            self._state.detours[address] = wrap
-            self._through.setdefault(server, set()).add(address)
+        self._ways[address] = _Way(server)
+        self._state.detours[address] = wrap
+        self._through.setdefault(server, set()).add(address)
+        self._unsettled[address] = None
+        if len(self._unsettled) > MAX_UNSETTLED:
+            self._settle_or_close()
         return address
+
+    def _settle_or_close(self) -> None:
+        """Of the ways that may lead nowhere the oldest goes; those with a peer behind stay."""
+        while len(self._unsettled) > MAX_UNSETTLED:
+            address, _ = self._unsettled.popitem(last=False)
+            if self._state.peers.at(address) is None:
+                self._close(address)
 
     def is_open(self, server: Peer, node_id: str) -> bool:
         """Whether a node is reachable by way of a server, as far as this node knows."""
-        return relay_address(server.address, node_id) in self._state.detours
+        return relay_address(server.address, node_id) in self._ways
 
     def unwrap(self, server: Peer, data: bytes, now: float) -> tuple[bytes, Address] | None:
         """What a joined server brings: the datagram, and the address that it comes from."""
         frame = decode_relay(data)
-        if frame is None or not server.initiated:
+        if frame is None or not self._may_relay(server):
             self._state.counters.drop("relay_frame_refused")
             return None
         server.last_received = now
-        node_id, datagram = frame
-        return datagram, self.open(server, str(uuid.UUID(bytes=node_id)))
+        node_id, datagram = _to_text(frame[0]), frame[1]
+        if not self.is_open(server, node_id) and len(self._ways) >= self._limit:
+            self._state.counters.drop("relayed_nodes_full")
+            return None
+        return datagram, self.open(server, node_id)
 
-    def _forget(self, peer: Peer, _now: float) -> None:
-        self._rates.pop(peer.node_id, None)
-        self._refusals.pop(peer.node_id, None)
-        for address in self._through.pop(peer, ()):
-            self._state.detours.pop(address, None)
+    @staticmethod
+    def _may_relay(server: Peer) -> bool:
+        return server.is_joined_server and Capability.RELAY_FRAMES in server.capabilities
+
+    def handle_refusal(self, server: Peer, response: RelayResponsePayload, now: float) -> None:
+        """A server did not relay a datagram: the user is told once per burst."""
+        target = response.target_id
+        node_id = None if target is UNSET else canonical_id(target)
+        address = relay_address(server.address, node_id or "")
+        way = self._ways.get(address)
+        if node_id is None or way is None or way.server is not server:
+            self._state.counters.drop("relay_response_unasked")
+            return
+        reason = response.error_message or "refused"
+        peer = self._state.peers.at(address)
+        in_use = peer is not None and peer.is_authenticated
+        if not in_use and response.code not in _TRANSIENT_CODES:
+            self.on_refused(node_id, now, reason)
+            return
+        is_new = now - way.refused_at > BURST_S
+        way.refused_at = now
+        if is_new:
+            text = f"not relayed to node {node_id}: {reason}"
+            self._state.emit(ErrorReceived(server.node_id, server.address, text, REFUSED_CODE))
+
+    def _close(self, address: Address) -> None:
+        way = self._ways.pop(address, None)
+        if way is None:
+            return
+        self._state.detours.pop(address, None)
+        self._unsettled.pop(address, None)
+        beside = self._through.get(way.server)
+        if beside is not None:
+            beside.discard(address)
+            if not beside:
+                del self._through[way.server]
+
+    def _handle_removed(self, peer: Peer, reason: str) -> None:
+        self._close(peer.address)
+        addresses = self._through.pop(peer, None)
+        if addresses is not None:
+            # At once, but not in the midst of a removal.
+            self._state.timers.schedule(
+                peer.last_received, lambda now: self._end(peer, addresses, reason, now)
+            )
+
+    def _end(self, server: Peer, addresses: set[Address], reason: str, now: float) -> None:
+        """The server is gone, and with it whom it relayed, unless there is a direct path."""
+        where = format_address(server.address)
+        reason = f"the server at {where}, which relayed, is gone: {reason}"
+        for address in addresses:
+            way, peer = self._ways.get(address), self._state.peers.at(address)
+            if way is None or way.server is not server:
+                continue  # it is back already
+            self._close(address)
+            if peer is not None and peer.path is None:
+                ended = PeerStatus.DISCONNECTED if peer.is_authenticated else PeerStatus.FAILED
+                self._lifecycle.remove(peer, ended, now, reason)
 
     # The server's part.
 
     def forward(self, peer: Peer, data: bytes, now: float) -> None:
         """Pass a client's datagram on to another client, or tell why not."""
         frame = decode_relay(data)
-        if frame is None:
+        if frame is None or Capability.RELAY_FRAMES not in peer.capabilities:
             self._state.counters.drop("relay_frame_refused")
             return
         peer.last_received = now
         node_id, datagram = frame
-        target_id = str(uuid.UUID(bytes=node_id))
-        target = self._state.peers.authenticated(target_id)
-        reason = self._objection(peer, target, len(datagram), now)
-        if reason is not None or target is None:
-            self._refuse(peer, target_id, reason or "", now)
+        wrapped = encode_relay(RELAYED, _to_bytes(peer.node_id), datagram)
+        target_id = _to_text(node_id)
+        parcel = Parcel(self, target_id, len(wrapped), wrapped, Capability.RELAY_FRAMES)
+        self._control.submit(peer, parcel, now)
+
+    def carry(self, _client: Peer, target: Peer, parcel: Parcel, _now: float) -> bool:
+        """Send a datagram to its target."""
+        self._delivery.transmit_frame(target, parcel.data)
+        return True
+
+    def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
+        """Of a refusal the client is told, now and then."""
+        if refused is None or not self._control.may_tell(client, now):
             return
-        self._state.counters.relayed += 1
-        source = uuid.UUID(peer.node_id).bytes
-        self._delivery.transmit_frame(target, encode_relay(RELAYED, source, datagram), payer=peer)
+        response = RelayResponsePayload(
+            False, refused.text, target_id=parcel.target_id, code=refused.kind.value
+        )
+        payload = encode_payload(response)
+        self._delivery.send(client, MessageType.RELAY_RESPONSE, payload, now)
 
-    def _objection(self, peer: Peer, target: Peer | None, size: int, now: float) -> str | None:
-        if not self._options.allow_symmetric_nat_relay:
-            return "relaying is disabled on this server"
-        if target is None or target is peer:
-            return "the server does not know it"
-        if Capability.RELAY_FRAMES not in target.capabilities:
-            return "the node understands no relayed datagrams"
-        if not peer.proved or not target.may_receive(size):
-            return "the address of one side is not proved yet"
-        rate = self._rates.get(peer.node_id)
-        if rate is None:
-            limit = self._options.max_relay_rate_per_client
-            rate = self._rates[peer.node_id] = TokenBucket(limit, now)
-        if not rate.take(now, size):
-            return f"over the limit of {self._options.max_relay_rate_per_client} bytes a second"
-        return None
 
-    def _refuse(self, peer: Peer, target_id: str, reason: str, now: float) -> None:
-        self._state.counters.drop("relay_refused")
-        bucket = self._refusals.get(peer.node_id)
-        if bucket is None:
-            bucket = self._refusals[peer.node_id] = TokenBucket(REFUSALS_PER_SECOND, now)
-        if bucket.take(now):
-            response = RelayResponsePayload(False, reason, target_id=target_id)
-            payload = encode_payload(response)
-            self._delivery.send(peer, MessageType.RELAY_RESPONSE, payload, now)
+# For each datagram: `uuid.UUID` takes three times as long.
+
+
+def _to_bytes(node_id: str) -> bytes:
+    return bytes.fromhex(node_id.replace("-", ""))
+
+
+def _to_text(node_id: bytes) -> str:
+    text = node_id.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -35,10 +35,6 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
-        if not command.verb.available:
-            said = f"{command.verb.name} is not available yet"
-            self._app.bar.answer(said, failed=True, line=number)
-            return
         is_nat = command.verb.name == "nat"
         self._app.run_worker(
             self._carry_out(command, line, number),

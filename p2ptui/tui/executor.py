@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, PeerGoneError
+from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster
 from p2ptui.text import printable
 from p2ptui.tui.shell import shell_command
@@ -41,6 +41,7 @@ class Executor:
             "send": self._send,
             "broadcast": self._broadcast,
             "relay": self._relay,
+            "punch": self._punch,
             "discover": self._discover,
         }
 
@@ -171,6 +172,17 @@ class Executor:
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
         return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
+
+    async def _punch(self, command: Command, progress: Progress) -> str:
+        target = self.target(command)
+        progress(f"searching a direct path to {_name(target)}")
+        peer = target if isinstance(target, PeerView) else await self._node.connect(target.node_id)
+        if peer.path is not Path.DIRECT:
+            peer = await self._node.punch(peer.node_id)
+        words = printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
+        if peer.path is Path.RELAY:
+            raise RemoteError(f"{_name(peer)} stays {words}")
+        return f"{_name(peer)} at {format_address(peer.address)}: {words}"
 
     async def _discover(self, _command: Command, progress: Progress) -> str:
         if not self._node.stats().connected:

@@ -22,7 +22,7 @@ def help_text(bindings: Iterable[Binding], keys: Mapping[str, str]) -> Text:
     _heading(text, "Commands")
     for verb in VERBS.values():
         text.append(f"{verb.usage:<{_WIDTH}} ", "bold")
-        text.append(f"{verb.summary}{_later(verb)}\n")
+        text.append(f"{verb.summary}\n")
     text.append("\nPEER is an id, the beginning of one, a name or an address. Left out, it is\n")
     text.append("the selected node: send . TEXT where TEXT has several words.\n")
     text.append("Tab completes, up and down go through what was typed.\n")
@@ -45,7 +45,7 @@ def verb_text(verb: Verb) -> Text:
     """The help on one command."""
     text = Text()
     text.append(f"{verb.usage}\n", "bold")
-    text.append(f"{verb.summary}{_later(verb)}\n")
+    text.append(f"{verb.summary}\n")
     if verb.in_shell:
         text.append(f"\nin a shell: p2ptui {verb.name} -h\n", "dim")
     if verb.name == "filter":
@@ -57,7 +57,3 @@ def verb_text(verb: Verb) -> Text:
 
 def _heading(text: Text, words: str) -> None:
     text.append(f"{words}\n", "bold underline")
-
-
-def _later(verb: Verb) -> str:
-    return "" if verb.available else " (not available yet)"

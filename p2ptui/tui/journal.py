@@ -9,6 +9,8 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     MessageTraced,
+    Path,
+    PathChanged,
     PeerIntroduced,
     PeerStatus,
     PeerStatusChanged,
@@ -115,6 +117,12 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return level, event.address, event.node_id or "", event.status.value + reason
         case PeerIntroduced():
             return "info", event.address, event.node_id, "introduced by a server"
+        case PathChanged(path=Path.DIRECT):
+            words = f"reached directly ({event.method})"
+            return "info", event.address, event.node_id, words
+        case PathChanged():
+            why = event.reason or "a direct path is searched"
+            return "info", event.address, event.node_id, f"relayed: {why}"
         case ErrorReceived():
             return "warn", event.address, event.node_id or "", f"reports: {event.text}"
         case RelayDataReceived():

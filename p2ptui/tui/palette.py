@@ -56,9 +56,8 @@ class GrammarProvider(Provider):
     def _verbs(self) -> Iterator[Offer]:
         for verb in VERBS.values():
             needs = any(not parameter.optional for parameter in verb.parameters)
-            later = "" if verb.available else " (not available yet)"
             action = self._type(f"{verb.name} ") if needs else self._run(verb.name)
-            yield Offer(verb.usage, verb.summary + later, action)
+            yield Offer(verb.usage, verb.summary, action)
 
     def _actions(self) -> Iterator[Offer]:
         for binding in all_bindings():

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from p2ptui.core.events import Path
 from p2ptui.node import Known, OtherNode, PeerView
 from p2ptui.text import printable
 from p2ptui.tui.columns import RTT_SAMPLES, ago_text, glyph_of, path_of, trust_of
@@ -67,7 +68,7 @@ def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", format_address(peer.address)
-    yield "path", peer.path.value
+    yield "path", printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
     yield "role", "server: this node asked for the session" if peer.initiated else "client"
     yield "version", printable(peer.version) or "-"
     yield "dialect", peer.dialect

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from p2ptui.config import Config, config_warnings, unavailable_options
+from p2ptui.config import Config, config_warnings
 from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
@@ -56,8 +56,6 @@ async def _run(config: Config) -> int:
         )
         for warning in config_warnings(config):
             app.note(warning, "warn")
-        if missing := unavailable_options(config):
-            app.note(f"not available yet, ignored: {', '.join(missing)}", "warn")
         handler = _NoteHandler(app)
         logger = logging.getLogger("p2ptui")
         logger.addHandler(handler)

@@ -148,7 +148,10 @@ def test_the_markdown_says_how_to_make_it_again(street: Street) -> None:
 def test_a_joined_node_is_asked(street: Street) -> None:
     said = street.run("--join", SERVER, "--json")
     assert said.code == 0
-    assert [server["address"] for server in said.json["servers"]] == [SERVER]
+    # Its STUN ports are asked as well: it has no other address.
+    host = SERVER.partition(":")[0]
+    asked = [server["address"] for server in said.json["servers"]]
+    assert asked == [SERVER, f"{host}:3478", f"{host}:3479"]
     assert said.json["nat_type"] == "port-restricted-cone"
 
 

@@ -70,28 +70,16 @@ def test_the_target_must_be_a_peer(world: World, server: Host, target: str) -> N
     assert "node not found" in ask(a, server, a.id, [1])["error_message"]
 
 
-def test_each_client_has_a_rate(world: World, server: Host) -> None:
-    a, b, c = (joined(world, server) for _ in range(3))
+def test_a_refusal_has_a_code_for_those_who_know_codes(world: World, server: Host) -> None:
+    deployed, ours = joined(world, server), joined(world, server)
+    response = ask(deployed, server, NOBODY, [1])
+    assert response.keys() == {"success", "error_message"}
 
-    a.say("RelayRequest", {"target_peer_id": b.id, "data": [1] * 6000}, server)
-    a.say("RelayRequest", {"target_peer_id": b.id, "data": [1] * 6000}, server)
-    world.run_for(0.1)
-    responses = [m["payload"] for m in a.take() if m["message_type"] == "RelayResponse"]
-    first, second = responses
-    assert first["success"] is True
-    assert "over the limit of 10000 bytes" in second["error_message"]
-    assert ask(c, server, b.id, [1] * 6000)["success"] is True
+    spec = ours.spec_message("HandshakeRequest", ours.handshake_request()["payload"])
+    ours.send(spec, server)
     world.run_for(1)
-    assert ask(a, server, b.id, [1] * 6000)["success"] is True
-
-
-def test_what_a_client_used_is_forgotten_with_it(world: World, server: Host) -> None:
-    a, b = joined(world, server), joined(world, server)
-    ask(a, server, b.id, [1])
-    assert server.endpoint.sizes()["relays"] == 1
-    server.endpoint.disconnect(server.peer(a), "bye", world.now)
-
-    assert server.endpoint.sizes()["relays"] == 0
+    ours.take()
+    assert ask(ours, server, NOBODY, [1])["code"] == "unknown"
 
 
 def test_the_user_of_a_node_relays(world: World, server: Host) -> None:

@@ -572,7 +572,7 @@ def test_property_10_mistakes_say_what_would_be_right():
             ("send", "usage: send"),
             ("log loud", "one of trace, debug"),
             ("theme textual-drak", "did you mean textual-dark?"),
-            ("punch", "punch is not available yet"),
+            ("punch", "nobody is selected"),
             ("broadcast hi", "connect to one first"),
             ("discover", "connect to a node first"),
             ("help pign", "did you mean ping?"),
@@ -612,7 +612,7 @@ def test_property_10_the_commands_do_what_they_say():
         assert zoe.id in stage.text()
         await stage.pilot.press("escape")
         assert "said goodbye to zoe" in await stage.type("disconnect zoe")
-        assert "blocked" in await stage.type("nat")
+        assert "unknown" in await stage.type("nat")
         assert app.focused is app.nat
         await stage.type("stats")
         assert app.focused is app.statistics

@@ -1,0 +1,100 @@
+"""What is relayed, and what is said of it: parcels, refusals, and the report of a server."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+from p2ptui.core.peers import Peer
+
+
+class Refusal(enum.Enum):
+    """Why something was not relayed; the value is its code on the wire and its counter."""
+
+    DISABLED = "disabled"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    """The target is no peer of the server."""
+    INCAPABLE = "incapable"
+    """The target, or the client, does not know this form."""
+    CHAINED = "chained"
+    """One side is itself reached through a relay or a found path."""
+    UNPROVED = "unproved"
+    """One side has not shown yet that it receives at its address."""
+    RELAYS = "relays"
+    """`max_concurrent_relays` are open."""
+    RATE = "rate"
+    """Over `max_relay_rate_per_client`, and `buffer_size` is full."""
+    UNSENDABLE = "unsendable"
+    """Too much waits for the target already, or it takes nothing so large."""
+    GONE = "gone"
+    """The client left while its datagrams waited."""
+
+
+TRANSIENT: Final = frozenset({Refusal.UNPROVED, Refusal.RATE, Refusal.UNSENDABLE})
+"""Refusals after which the same may pass in a moment: what is tried again needs no end."""
+
+
+class Refused(NamedTuple):
+    """A refusal and its words for the client."""
+
+    kind: Refusal
+    text: str
+
+
+class Parcel(NamedTuple):
+    """One thing to relay."""
+
+    form: "Form"
+    target_id: str
+    size_bytes: int
+    """As it leaves the server."""
+    data: bytes
+    capability: str | None = None
+    """What the target must have announced to understand it."""
+    request_id: str | None = None
+
+
+class Form(Protocol):
+    """A way of writing relayed bytes."""
+
+    def carry(self, client: Peer, target: Peer, parcel: Parcel, now: float, /) -> bool:
+        """Send a parcel to its target; whether that was possible."""
+
+    def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
+        """A parcel was sent, or refused."""
+
+
+Pair: TypeAlias = tuple[str, str]
+"""Two node ids, the smaller first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayClient:
+    """What one client had relayed, since its account was opened."""
+
+    node_id: str
+    connected: bool
+    relays: int
+    """Relays open now."""
+    datagrams: int
+    bytes: int
+    waiting_bytes: int
+    """Of the buffer that are in use now."""
+    refused: Mapping[str, int]
+    """Datagrams refused, by reason: see docs/relay.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayReport:
+    """What a server relays."""
+
+    enabled: bool
+    open: int
+    """Relays open now."""
+    limit: int
+    """`max_concurrent_relays`."""
+    pairs: tuple[Pair, ...]
+    """The two nodes of each open relay, the most recently used first."""
+    clients: tuple[RelayClient, ...]
+    """Those that relayed last, or were refused, first."""
