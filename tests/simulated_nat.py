@@ -129,6 +129,11 @@ class Nat:
         mapping.used_at = now
         return mapping.inside
 
+    def next_ports(self, count: int) -> list[int]:
+        """What the next new flows are given, where the ports are in sequence."""
+        step = self.behaviour.step
+        return [self._last_port + step * (number + 1) for number in range(count)]
+
     def _admits(self, mapping: _Mapping, source: Address) -> bool:
         if self.behaviour.filtering is Dependence.ADDRESS_AND_PORT:
             return source in mapping.contacts

@@ -8,12 +8,21 @@ due thing to the next.
 import json
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from p2ptui.config import Config
+from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import CallFinished, DataReceived, Event
+from p2ptui.core.events import (
+    CallFinished,
+    DatagramDue,
+    DataReceived,
+    Event,
+    NatFactsWanted,
+    SocketsDone,
+    SocketsWanted,
+)
 from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.peers import Peer
 from p2ptui.io.memory import MemoryNetwork
@@ -42,6 +51,13 @@ class Host:
         self.endpoint = Endpoint(config, identity, rng, UNIX_START)
         self.events: list[Event] = []
         self.outcomes: dict[int, Any] = {}
+        self.facts: NatFacts | None = None
+        """What a diagnosis of this host's NAT finds; without it none ever ends."""
+        self.predict: Callable[[Sequence[int]], tuple[Address, ...]] = lambda _ports: ()
+        """Where sockets at these ports will be seen, as a prediction would have it."""
+        self.sockets: dict[int, Beside] = {}
+        """Further sockets, by number."""
+        self._next_socket = 1
 
     @property
     def id(self) -> str:
@@ -51,12 +67,52 @@ class Host:
         self.endpoint.receive_datagram(data, source, self.world.now)
 
     def settle(self) -> None:
-        for data, address in self.endpoint.datagrams_to_send(self.world.now):
-            self.world.network.send(data, self.address, address, self.world.now)
+        self._transmit()
         while (event := self.endpoint.next_event()) is not None:
             self.events.append(event)
-            if isinstance(event, CallFinished):
-                self.outcomes[event.token] = event.outcome
+            self._carry_out(event)
+            self._transmit()
+
+    def _transmit(self) -> None:
+        for data, address in self.endpoint.datagrams_to_send(self.world.now):
+            self.world.network.send(data, self.address, address, self.world.now)
+
+    def _carry_out(self, event: Event) -> None:
+        """What the machinery of a node does."""
+        traversal, now = self.endpoint.traversal, self.world.now
+        match event:
+            case CallFinished(token, outcome):
+                self.outcomes[token] = outcome
+            case DatagramDue(number, data, to, ttl):
+                beside = self.sockets.get(number)
+                if number == 0 or beside is not None:
+                    source = self.address if beside is None else beside.address
+                    self.world.network.send(data, source, to, now, expires=ttl is not None)
+            case NatFactsWanted():
+                if self.facts is not None:
+                    traversal.facts_ready(self.facts, now)
+            case SocketsWanted(node_id, count, predict):
+                opened = [self._open_beside() for _ in range(count)]
+                numbers = tuple(beside.number for beside in opened)
+                ports = [beside.address[1] for beside in opened]
+                predicted = self.predict(ports) if predict else ()
+                traversal.sockets_ready(node_id, numbers, predicted, now)
+            case SocketsDone(numbers):
+                for number in numbers:
+                    self._close_beside(number)
+
+    def _open_beside(self) -> "Beside":
+        address = self.world.network.attach((self.address[0], 0))
+        beside = Beside(self, address, self._next_socket)
+        self._next_socket += 1
+        self.sockets[beside.number] = self.world.hosts[address] = beside
+        return beside
+
+    def _close_beside(self, number: int) -> None:
+        beside = self.sockets.pop(number, None)
+        if beside is not None:
+            self.world.network.detach(beside.address)
+            del self.world.hosts[beside.address]
 
     # What a user does, in the words of the transcripts.
 
@@ -102,6 +158,21 @@ class Host:
     def is_connected_to(self, other: "Host | Puppet") -> bool:
         peer = self.peer(other)
         return peer is not None and peer.is_authenticated
+
+
+class Beside:
+    """A further socket of a host."""
+
+    def __init__(self, host: Host, address: Address, number: int) -> None:
+        self.host = host
+        self.address = address
+        self.number = number
+
+    def receive(self, data: bytes, source: Address) -> None:
+        self.host.endpoint.receive_beside(data, source, self.number, self.host.world.now)
+
+    def settle(self) -> None:
+        self.host.settle()
 
 
 class Puppet:
@@ -211,7 +282,7 @@ class World:
         self.seed = seed
         self.now = 1000.0
         self.network = MemoryNetwork(seed=seed, **link)
-        self.hosts: dict[Address, Host | Puppet] = {}
+        self.hosts: dict[Address, Host | Beside | Puppet] = {}
         self._nodes: dict[Address, Host] = {}
         self._next_host = 1
         self._next_node = 0

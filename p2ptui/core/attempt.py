@@ -9,7 +9,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
-from p2ptui.nat.feasibility import Side, Way, side_of, way_between
+from p2ptui.nat.feasibility import Side, Way, relay_reason, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
@@ -17,6 +17,12 @@ from p2ptui.wire.message import TraversalOffer
 MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
 three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
+
+FIRST_REST_S: Final = 2.5
+LONGEST_REST_S: Final = 60.0
+RETURN_REST_S: Final = 5.0
+"""Pauses between two searches while the relay is used: a minute, as others have it, but short
+where there was a direct path before, and growing from short where no answer came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,21 @@ class Attempt:
         nat_type = _member(NatType, self.remote.nat_type, NatType.UNKNOWN)
         kind = _member(AllocationKind, self.remote.allocation, AllocationKind.UNKNOWN)
         return NatFacts(nat_type, allocation=PortAllocation(kind))
+
+    def why_relayed(self, own: NatFacts) -> str:
+        """Why the two cannot come together, in one line."""
+        return relay_reason(own.side, self.remote_facts.side)
+
+    def take_rest_s(self) -> float:
+        """How long to rest after a search that found nothing, seconds."""
+        had_path, unheard = self.won_after_s is not None, self.remote is None
+        if not had_path and not unheard:
+            return LONGEST_REST_S
+        # What was not answered may have been lost.
+        longest = RETURN_REST_S if had_path else LONGEST_REST_S
+        pause_s = min(FIRST_REST_S * 2.0**self.failures, longest)
+        self.failures = min(self.failures + 1, 8)
+        return pause_s
 
     def way(self, own: NatFacts) -> Way:
         """How the two can come together."""

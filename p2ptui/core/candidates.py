@@ -65,6 +65,15 @@ def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Belie
     ]
 
 
+_INSIDE: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+    )
+)
+"""RFC 1918, 6598 and 4193. What Python calls private holds more: loopback, and the broadcast."""
+
+
 def _is_inside(host: str) -> bool:
-    ip = ipaddress.ip_address(host)
-    return ip.is_private and not (ip.is_loopback or ip.is_link_local or ip.is_unspecified)
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    return any(ip in network for network in _INSIDE)

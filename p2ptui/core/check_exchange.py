@@ -42,6 +42,12 @@ class CheckExchange:
         self._on_progress = on_progress
         self._revive = revive
 
+    def note_relayed(self, node_id: str, now: float) -> None:
+        """A datagram came by relay from a node to which there is a path: has that side left it?"""
+        attempt = self._offers.get(node_id)
+        if attempt is not None:
+            self._paths.doubt(attempt, now)
+
     def receive(self, data: bytes, source: Address, socket: int, now: float) -> bool:
         """Take a datagram; whether it was a check, or the answer to one.
 

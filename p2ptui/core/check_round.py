@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from p2ptui.config import prediction_options
-from p2ptui.core.attempt import Attempt
+from p2ptui.config import Config, prediction_options
+from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
 from p2ptui.core.candidates import believed
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
-from p2ptui.nat.feasibility import Way
+from p2ptui.nat.feasibility import Side, Way
 from p2ptui.nat.punching import Budget, Kind, Punching, random_ports
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
@@ -23,8 +23,59 @@ DEFAULT_RTT_S: Final = 0.05
 
 OPENER_MARGIN_S: Final = 0.02
 
+LEAD_MARGIN_S: Final = 0.002
+LONGEST_LEAD_S: Final = 0.6
+"""So long at most an answer waits for what its side opens first."""
+
 GUESSING_SHARE: Final = 0.9
 """Of the time of a birthday round the guesses take this, so that the last ones are answered."""
+
+
+def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
+    """Whether plain checks would only cost time, and take ports away that are predicted.
+
+    Known from what both sides say of their NATs. Behind one and the same outside address the
+    table does not count: there may be a network in common.
+    """
+    here, there = attempt.server.public_address, attempt.observed
+    if here is None or there is None or here[0] == there[0]:
+        return False
+    return attempt.way(own) in METHODS
+
+
+def is_exhausted(attempt: Attempt, way: Way) -> bool:
+    """Whether another round would find no more than those before."""
+    done = attempt.offer.round
+    return way is Way.RELAY or done >= MAX_ROUNDS - 1 or (way is Way.PLAIN and done >= 1)
+
+
+def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
+    """Whether what was predicted of this side's sockets is too old."""
+    options = prediction_options(config)
+    limit_s = options.prediction_timeout_ms / 1000
+    return bool(attempt.sockets) and now > attempt.prepared_at + limit_s
+
+
+def sockets_needed(way: Way, side: Side, config: Config) -> tuple[int, int]:
+    """Further sockets that a side needs for a round, and ports that it has to predict."""
+    if way is Way.PREDICTED and side is Side.PREDICTABLE:
+        count = prediction_options(config).max_predictions
+        return count, count
+    if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+        return config.ice.birthday_sockets, 0
+    return 0, 0
+
+
+def lead_s(attempt: Attempt, config: Config) -> float:
+    """How long the side that answers checks before it answers, seconds.
+
+    What it opens is open then: of checks that come earlier those to a strict NAT are lost, and
+    some NATs move their mapping.
+    """
+    if attempt.punching is None or not config.ice.opener_ttl:
+        return 0.0
+    first = sum(pair.kind is not Kind.HOST for pair in attempt.punching.pairs)
+    return min(first * config.ice.pace_ms / 1000 + LEAD_MARGIN_S, LONGEST_LEAD_S)
 
 
 def plan_round(
@@ -46,9 +97,17 @@ def plan_round(
         now: The time, seconds.
     """
     ice = state.config.ice
+    if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
+        way = Way.PLAIN  # neither side knew in time what it should prepare: no use in waiting
     attempt.method = METHODS.get(way, Method.PLAIN)
     rtt_s = attempt.server.channel.rtt.srtt or DEFAULT_RTT_S
-    seconds = ice.birthday_seconds if way is Way.BIRTHDAY else PLAIN_S + 4 * rtt_s
+    # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
+    # are tried by all the guesses before, which are open still; so a round ends soon, but the last.
+    repeats = max(remote.round - 1, 0) if ice.adapt_pace else 0
+    seconds = PLAIN_S + 4 * rtt_s
+    if way is Way.BIRTHDAY:
+        seconds = ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)
+    opens = not attempt.controlling and ice.opener_ttl > 0
     punching = Punching(
         controlling=attempt.controlling,
         rng=state.rng,
@@ -61,13 +120,22 @@ def plan_round(
         now=now,
         # The side that answers begins earlier by two ways to the server: what it sent then would
         # reach the other NAT before that one's own host has sent anything.
-        opener_pause_s=None if attempt.controlling else 2 * rtt_s + OPENER_MARGIN_S,
+        opener_pause_s=2 * rtt_s + OPENER_MARGIN_S if opens else None,
+        opener_ttl=ice.opener_ttl,
     )
     candidates = believed(remote, observed, ice.max_candidates)
+    if way not in METHODS and opens:
+        # Whatever the other side will send to from outside is opened before it hears of it.
+        candidates.sort(key=lambda candidate: candidate.kind is not Kind.REFLEXIVE)
     if attempt.sockets:
         # One address for each further socket: its NAT makes one new flow of each, in order.
         predicted = next((c.remotes for c in candidates if c.kind is Kind.PREDICTED), ())
         targets = predicted or (observed,) * len(attempt.sockets)
+        if predicted and attempt.controlling:
+            # Where both predict: the other side takes the ports in turn, this one waits with all
+            # of its sockets for one of the middle. In lockstep one flow of somebody else would
+            # part them for good; so it only is another socket of each that meets.
+            targets = (predicted[len(predicted) // 2],) * len(attempt.sockets)
         for number, target in zip(attempt.sockets, targets, strict=False):
             punching.add(Kind.PREDICTED, [target], now, socket=number)
     for candidate in candidates:
@@ -78,6 +146,9 @@ def plan_round(
     if way is Way.BIRTHDAY and remote.sockets > 1:
         options = prediction_options(state.config)
         ports = random_ports(state.rng, options.port_range_min, options.port_range_max)
-        pace_s = GUESSING_SHARE * ice.birthday_seconds / ice.birthday_probes
-        punching.guess(observed[0], ports, pace_s, now)
+        # The side that offered opens its sockets when it has the answer.
+        begin = now if attempt.controlling else now + remote.sockets * ice.pace_ms / 1000
+        end = now + GUESSING_SHARE * punching.budget.seconds
+        quick = ice.birthday_probes // 2 if ice.adapt_pace and not repeats else 0
+        punching.guess(observed[0], ports, begin, end, quick=quick)
     return punching

@@ -92,6 +92,12 @@ class CongestionWindow:
         self._threshold = max(self.window / 2, MIN_WINDOW_DATAGRAMS * self._datagram_bytes)
         self.window = self._threshold
 
+    def restart(self, now: float) -> None:
+        """The path is another: what was lost on the last one says nothing of it."""
+        self.window = float(self._initial)
+        self._threshold = float(self._maximum)
+        self._recovery_until = now
+
     def release(self, size: int) -> None:
         """Count `size` bytes as no longer under way, without a verdict: it was dropped."""
         self.in_flight = max(self.in_flight - size, 0)

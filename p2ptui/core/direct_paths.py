@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.core.addresses import socket_address
+from p2ptui.core.addresses import relay_address, socket_address
 from p2ptui.core.attempt import Attempt, DirectPath
 from p2ptui.core.checks import build_check, send_from
 from p2ptui.core.connection import Connection, Method
@@ -83,22 +83,42 @@ class DirectPaths:
 
     def attach(self, attempt: Attempt, now: float) -> None:
         """Let the session with the node, if there is one, take the direct path."""
-        peer, direct = self._state.peers.authenticated(attempt.node_id), attempt.direct
-        if peer is None or direct is None:
+        direct = attempt.direct
+        if direct is None:
             return
-        self.expect_from(attempt, direct.pair.remote, direct.pair.socket)
+        self.expect_from(attempt, direct.pair.remote, direct.pair.socket, proved=True)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is None:
+            return
         if peer.address != direct.address:
             peer.path = direct.address
         self._tell(attempt, peer)
         self._delivery.hasten(peer, now)
 
-    def expect_from(self, attempt: Attempt, remote: Address, socket: int) -> None:
-        """What comes from there is from the attempt's node: an authentic check came from there."""
-        peer = self._state.peers.authenticated(attempt.node_id)
+    def expect_from(
+        self, attempt: Attempt, remote: Address, socket: int, *, proved: bool = False
+    ) -> None:
+        """What comes from there is from the attempt's node: an authentic check came from there.
+
+        Args:
+            attempt: Which.
+            remote: Where it came from.
+            socket: The number of the socket that it came to.
+            proved: Whether a check to there was answered, too.
+        """
+        peer = self._known(attempt)
         address = socket_address(socket, remote)
-        if peer is not None and peer.address != address and len(attempt.aliases) < MAX_ALIASES:
-            self._state.peers.add_alias(peer, address)
+        if peer is None or peer.address == address or len(attempt.aliases) >= MAX_ALIASES:
+            return
+        if self._state.peers.add_alias(peer, address, proved=proved):
             attempt.aliases.add(address)
+
+    def _known(self, attempt: Attempt) -> Peer | None:
+        """The attempt's node, or whom the server relays to by that name: with loss the answer to
+        the handshake may come by the path first."""
+        known = self._state.peers.with_id(attempt.node_id)
+        relayed = relay_address(attempt.server.address, attempt.node_id)
+        return known or self._state.peers.at(relayed)
 
     def _tell(self, attempt: Attempt, peer: Peer) -> None:
         direct = attempt.direct
@@ -110,8 +130,9 @@ class DirectPaths:
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
 
-    def explain(self, attempt: Attempt) -> None:
-        """Note at the peer, if there is one, why it is relayed."""
+    def explain(self, attempt: Attempt, reason: str | None = None) -> None:
+        """Note at the peer, if there is one, why it is relayed; or what was said of it before."""
+        attempt.reason = reason or attempt.reason
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and attempt.direct is None:
             self._tell(attempt, peer)
@@ -122,7 +143,8 @@ class DirectPaths:
         interval = CONSENT_INTERVAL_S
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
-            interval = RETRY_S
+            # A slow way is no dead one.
+            interval = max(RETRY_S, (attempt.direct.pair.rtt_s or 0.0) / 2)
         elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
             interval = BUSY_INTERVAL_S
         else:
@@ -139,20 +161,37 @@ class DirectPaths:
         direct, timer = attempt.direct, attempt.timer
         if direct is None or direct.unanswered or timer is None or timer.action is None:
             return
-        if timer.when > now + BUSY_INTERVAL_S:
+        if timer.when > now + RETRY_S and now > direct.confirmed_at + RETRY_S:
             self._schedule(attempt, now)
+
+    def doubt(self, attempt: Attempt, now: float) -> None:
+        """The other side uses the relay: so does this one until a check is answered again."""
+        direct = attempt.direct
+        if direct is None or now <= direct.confirmed_at + RETRY_S:
+            return
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and peer.address in self._state.detours:
+            peer.path = None
+        self.hurry(attempt, now)
 
     def _confirm(self, attempt: Attempt, now: float) -> None:
         direct = attempt.direct
         if direct is None or attempt.punching is None:
             return
-        if direct.unanswered >= UNANSWERED_LIMIT and self._can_fall_back(attempt):
+        silent = direct.unanswered >= UNANSWERED_LIMIT and self._can_fall_back(attempt)
+        if silent or self._is_unused(attempt, now):
             self._give_up(attempt, direct, now)
             return
         direct.unanswered += 1
         check = attempt.punching.confirm(direct.pair, now)
         self.send_check(attempt, check)
         self._plan_consent(attempt, now)
+
+    def _is_unused(self, attempt: Attempt, now: float) -> bool:
+        """Whether a path was found, but no session came of it in time."""
+        won_at = attempt.began + (attempt.won_after_s or 0.0)
+        patience_s = self._state.config.security.auth_timeout
+        return self._state.peers.with_id(attempt.node_id) is None and now > won_at + patience_s
 
     def _can_fall_back(self, attempt: Attempt) -> bool:
         peer = self._state.peers.authenticated(attempt.node_id)
@@ -165,6 +204,9 @@ class DirectPaths:
         if direct is not None and direct.pair is pair:
             direct.confirmed_at = now
             direct.unanswered = 0
+            peer = self._state.peers.authenticated(attempt.node_id)
+            if peer is not None and peer.address != direct.address:
+                peer.path = direct.address
             self._plan_consent(attempt, now)
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
@@ -191,7 +233,7 @@ class DirectPaths:
                 self._tell(attempt, peer)
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
-        peer = self._state.peers.with_id(attempt.node_id)
+        peer = self._known(attempt)
         if peer is not None:
             for address in attempt.aliases:
                 self._state.peers.remove_alias(peer, address)
@@ -214,6 +256,12 @@ class DirectPaths:
         attempt.checks += 1
         attempt.bytes_spent += len(data)
         send_from(self._state, check.socket, data, check.remote, check.ttl)
+
+    def forget(self, attempt: Attempt) -> None:
+        """No answer to a check of this attempt is awaited any more."""
+        stale = [key for key, asker in self._asked.items() if asker is attempt]
+        for key in stale:
+            del self._asked[key]
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
         """Whose check this was."""

@@ -109,6 +109,9 @@ class Dispatch:
         elif data[0] == RELAYED:
             unwrapped = to.relay_frames.unwrap(peer, data, now)
             if unwrapped is not None:
+                sender = self._state.peers.at(unwrapped[1])
+                if sender is not None and sender.path is not None:
+                    to.checks.note_relayed(sender.node_id, now)
                 self.receive(*unwrapped, now)
         else:
             to.inbox.receive_frame(peer, data, now)

@@ -29,7 +29,9 @@ from p2ptui.core.pager import Pager
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.queries import Queries
 from p2ptui.core.relay import Relay
+from p2ptui.core.relay_control import RelayControl
 from p2ptui.core.relay_frames import RelayFrames
+from p2ptui.core.relay_values import RelayReport
 from p2ptui.core.rendezvous import Introduction, Rendezvous
 from p2ptui.core.responder import Responder
 from p2ptui.core.routing import Routing
@@ -84,14 +86,16 @@ class Endpoint:
         self._queries = Queries(state, delivery)
         self._routing = Routing(state, delivery, lifecycle)
         self._end_to_end = EndToEnd(state, delivery, self._routing)
-        self._relay = Relay(state, delivery, lifecycle)
-        self._relay_frames = RelayFrames(state, delivery, lifecycle)
+        self._relay_control = RelayControl(state, delivery, lifecycle)
+        self._relay = Relay(state, delivery, lifecycle, self._relay_control)
+        self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.handle_introduction
         self._rendezvous.on_unknown = self.traversal.handle_unknown
-        self._relay.on_refused = self.traversal.handle_unknown
+        self._relay.on_refused = self._relay_frames.handle_refusal
+        self._relay_frames.on_refused = self.traversal.handle_refused
         self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)
@@ -160,6 +164,10 @@ class Endpoint:
         """All routes that hold."""
         return list(self._routing.entries(now))
 
+    def relays(self, limit: int) -> RelayReport:
+        """What this node relays for others: at most `limit` relays and clients."""
+        return self._relay_control.report(limit)
+
     def sizes(self) -> dict[str, int]:
         """How full everything is that grows with what others do; each has a limit."""
         return {
@@ -173,7 +181,11 @@ class Endpoint:
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
             "queries": len(self._queries),
-            "relays": len(self._relay) + len(self._relay_frames),
+            "relays": len(self._relay_control),
+            "relay_clients": self._relay_control.accounts,
+            "relay_waiting_bytes": self._relay_control.waiting_bytes,
+            "relay_requests": len(self._relay),
+            "relayed_nodes": len(self._relay_frames),
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),
@@ -350,7 +362,8 @@ class Endpoint:
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""
-        for peer in list(self._state.peers):
+        # Goodbyes to those that are relayed go by way of servers: these come last.
+        for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
             self.disconnect(peer, reason, now)
         self._state.closing = True
 

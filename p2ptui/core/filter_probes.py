@@ -7,7 +7,7 @@ aim a probe at an address that did not ask.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -57,6 +57,12 @@ class _Armed:
     sent: int = 0
 
 
+@dataclass(slots=True)
+class _Waiting:
+    server: Peer
+    tokens: list[int] = field(default_factory=list)
+
+
 class FilterProbes:
     """All three parts: asking, arranging, and helping.
 
@@ -71,7 +77,7 @@ class FilterProbes:
         self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
         self._requests: TokenBucket | None = None
         self._probes: TokenBucket | None = None
-        self._waiting: dict[str, list[int]] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
     def __len__(self) -> int:
         return len(self._armed) + len(self._waiting)
@@ -102,7 +108,7 @@ class FilterProbes:
             raise LocalError(f"{MAX_WAITING} probes are awaited already; try again later")
         token = self._state.new_token()
         key = tag.hex()
-        self._waiting.setdefault(key, []).append(token)
+        self._waiting.setdefault(key, _Waiting(server)).tokens.append(token)
         payload = encode_payload(NatProbeRequestPayload(key))
         self._delivery.send(server, MessageType.NAT_PROBE_REQUEST, payload, now, budgeted=False)
         where = format_address(server.address)
@@ -111,19 +117,22 @@ class FilterProbes:
         return token
 
     def _give_up(self, key: str, token: int, error: PeerTimeoutError) -> None:
-        if token in self._waiting.get(key, ()):
-            self._waiting[key].remove(token)
-            if not self._waiting[key]:
+        waiting = self._waiting.get(key)
+        if waiting is not None and token in waiting.tokens:
+            waiting.tokens.remove(token)
+            if not waiting.tokens:
                 del self._waiting[key]
             self._state.finish(token, error)
 
     def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
         """A server tells what became of a request."""
-        waiting = self._waiting.pop(payload.tag, None)
-        if waiting is None or not peer.initiated:
+        waiting = self._waiting.get(payload.tag)
+        # The helper knows the tag as well.
+        if waiting is None or waiting.server is not peer:
             self._state.counters.drop("probe_report_unasked")
             return
-        for token in waiting:
+        del self._waiting[payload.tag]
+        for token in waiting.tokens:
             self._state.finish(token, ProbeReport(payload.has_helper, payload.sent))
 
     # The server, which arranges it.

@@ -303,7 +303,7 @@ class Inbox:
             reason = "it does not know this node any more"
             self._services.liveness.suspect(peer, Suspicion.FORGOT, now, reason)
             return
-        self._services.rendezvous.handle_error(content, now)
+        self._services.rendezvous.handle_error(peer, content, now)
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 
     def _handle_disconnect(

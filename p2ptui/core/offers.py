@@ -9,6 +9,7 @@ import msgspec
 
 from p2ptui.core.attempt import Attempt, NatFacts
 from p2ptui.core.candidates import offered
+from p2ptui.core.check_round import lead_s
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -126,6 +127,17 @@ class Offers:
         described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
+
+    def answer_soon(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Answer when what this side opens first is open, unless there is another offer by then."""
+        remote = attempt.remote
+        when = now + lead_s(attempt, self._state.config)
+
+        def answer(now: float) -> None:
+            if attempt.remote is remote and self._attempts.get(attempt.node_id) is attempt:
+                self.answer(attempt, predicted, now)
+
+        self._state.timers.schedule(when, answer)
 
     def repeat(self, attempt: Attempt, now: float, asks: int = ASKS) -> None:
         """Send an offer, again and again until the other side's of that round is here."""

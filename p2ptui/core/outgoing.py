@@ -28,6 +28,8 @@ class OutgoingMessage:
     transfer: OutgoingTransfer | None = None
     attempts: int = 0
     """Transmissions; of a message in fragments 1, and 1 more for each stall."""
+    excused: int = 0
+    """Of these, those by a way that is gone: they tell nothing of the one in use."""
     began_at: float = 0.0
     sent_at: float = 0.0
     timeout_s: float = 0.0
@@ -37,6 +39,11 @@ class OutgoingMessage:
     stalled: int = 0
     """Timeouts of a message in fragments since its last progress."""
     done: bool = False
+
+    @property
+    def tries(self) -> int:
+        """Transmissions by the way in use."""
+        return self.attempts - self.excused
 
 
 class TransferQueue:

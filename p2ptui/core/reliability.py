@@ -160,7 +160,7 @@ class ReliableSender:
         message.sent_at = now
         message.in_flight = size
         self.window.handle_sent(size, now)
-        self._set_deadline(message, self._rtt.rto(message.attempts), now)
+        self._set_deadline(message, self._rtt.rto(message.tries), now)
         return message.data
 
     def _transmit_fragment(
@@ -240,9 +240,16 @@ class ReliableSender:
             self.window.handle_lost(transfer.size(index), sent_at, now)
 
     def expire(self, now: float) -> None:
-        """Count everything that is under way as overdue: the way that it went is gone."""
+        """Count everything that is under way as overdue: the way that it went is gone.
+
+        What was learnt of that way is not held against the new one (RFC 9000, section 9.4).
+        """
+        self._rtt.restart()
+        self.window.restart(now)
         for message in list(self._by_sequence.values()):
             if message.attempts:
+                message.excused = message.attempts - 1
+                message.stalled = 0
                 self._set_deadline(message, 0.0, now)
 
     def handle_timeout(self, now: float) -> list[Finished]:
@@ -258,7 +265,7 @@ class ReliableSender:
             if message.transfer is None:
                 self.window.handle_lost(message.in_flight, message.sent_at, now)
                 message.in_flight = 0
-                if message.attempts >= self._options.max_tries:
+                if message.tries >= self._options.max_tries:
                     finished.append(self._time_out(message, now))
                 else:
                     again.append(message)
@@ -307,7 +314,7 @@ class ReliableSender:
         self.window.handle_lost(message.in_flight, message.sent_at, now)
         self.window.handle_sent(message.in_flight, now)
         message.sent_at = now
-        self._set_deadline(message, self._rtt.rto(message.attempts), now)
+        self._set_deadline(message, self._rtt.rto(message.tries), now)
         return message.data
 
     def cancel(self, token: int, now: float, reason: str) -> Finished | None:

@@ -69,6 +69,9 @@ class Introduction:
     capabilities: tuple[str, ...]
     name: str
     pings: Pings = field(default_factory=Pings)
+    traversed: bool = False
+    """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
+    is answered without a session would hide that the session is gone."""
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class Rendezvous:
         self._served: TokenBucket | None = None
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
-        self.on_unknown: Callable[[str, float, str], None] = lambda *_: None
+        self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
 
@@ -155,7 +158,8 @@ class Rendezvous:
             peer_nat_type=payload.nat_type,
             peer_predicted_ports=payload.predicted_ports,
             peer_public_addr=payload.public_addr,
-            peer_offer=payload.offer if Capability.RELAY_FRAMES in target.capabilities else None,
+            # An offer is longer than what an address may be sent that has not proved itself.
+            peer_offer=payload.offer if target.is_ours and target.proved else None,
         )
         self._introduce(target, peer, about, peer, now)
 
@@ -207,13 +211,13 @@ class Rendezvous:
         error = PeerTimeoutError(f"the server at {where} did not introduce node {node_id}")
         self._state.finish(waiting.token, error)
 
-    def handle_error(self, payload: ErrorPayload, now: float) -> None:
+    def handle_error(self, server: Peer, payload: ErrorPayload, now: float) -> None:
         """A server refuses; it may concern a node that this one asked for.
 
         The reference sends no code: the id stands in its words.
         """
         if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
-            self.on_unknown(payload.target, now, "")
+            self.on_unknown(server, payload.target, now)
         for node_id in list(self._waiting):
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 for waiting in self._waiting.pop(node_id):
@@ -247,6 +251,7 @@ class Rendezvous:
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
+            introduction.traversed = True
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
         elif self._state.peers.authenticated(node_id) is None:
             ports = payload.peer_predicted_ports or []
@@ -304,7 +309,7 @@ class Rendezvous:
         if introduction.expires <= now:
             del self._introduced[address]
             return False
-        if message.message_type == MessageType.PING:
+        if message.message_type == MessageType.PING and not introduction.traversed:
             _, data = self._delivery.build(MessageType.PONG, message.payload, now)
             if len(data) > AMPLIFICATION_LIMIT * size:
                 self._state.counters.drop("ping_too_short")
@@ -314,20 +319,22 @@ class Rendezvous:
             if introduction.pings.receive_pong(message.payload, address, now) is None:
                 self._state.counters.drop("pong_without_ping")
         elif message.message_type == MessageType.DATA:
-            self._handle_data(introduction, message, now)
+            if not self._handle_data(introduction, message, now):
+                return False
         else:
             return False
         introduction.expires = now + INTRODUCTION_LIFETIME_S
         return True
 
-    def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> None:
+    def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
         try:
             routed = decode_payload(message.payload, RoutedPayload)
         except MalformedError:
             self._state.counters.drop("introduced_data")
-            return
+            return not introduction.traversed
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
+        return True
 
     def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """The introducing server still lists these nodes."""

@@ -7,6 +7,7 @@ answered with the same bytes.
 import math
 from dataclasses import dataclass
 
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.admission import Admission
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
@@ -69,7 +70,7 @@ class Responder:
             return
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
-            info = accept_node_info(received, self._state.identity)
+            info = accept_node_info(received, self._state.identity, relayed_node(address))
             arrival = Arrival(address, message, info, size)
             self._check_room(arrival, now)
         except MalformedError as error:

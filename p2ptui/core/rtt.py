@@ -57,6 +57,12 @@ class RttEstimator:
             self.var = (1 - _BETA) * self.var + _BETA * abs(self.srtt - rtt_s)
             self.srtt = (1 - _ALPHA) * self.srtt + _ALPHA * rtt_s
 
+    def restart(self) -> None:
+        """The path is another: what is known of the last one is a guess, and a wide one."""
+        self._held_rto_s = 0.0
+        if self.srtt is not None:
+            self.var = max(self.var, self.srtt / 2)
+
     def hold(self, timeout_s: float) -> None:
         """Go no lower than this timeout until the next sample.
 

@@ -102,6 +102,9 @@ class NodeState:
         if self.detours and (detour := self.detours.get(address)) is not None:
             detour(data)
             return
+        if "@" in address[0]:  # relayed, and the server is gone
+            self.counters.drop("no_relay")
+            return
         if len(self._outgoing) >= MAX_OUTGOING:
             self.counters.drop("outgoing_full")
             return

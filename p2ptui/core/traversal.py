@@ -175,9 +175,10 @@ class Traversal:
             self._prepare(attempt, now)
         elif skips_plain:
             self.offers.answer(attempt, (), now)
-            self._wait_for_other(attempt, now)
+            self._wait(attempt, now, self._end_round)
         else:
-            self._answer(attempt, (), now)
+            self._begin(attempt, now)
+            self.offers.answer_soon(attempt, (), now)
 
     def handle_unknown(self, server: Peer, node_id: str, now: float) -> None:
         """A server does not know the node, or not any more."""
@@ -266,18 +267,18 @@ class Traversal:
             self._prepare(attempt, now)
         else:
             # The other side leads; unless it was lost too, it offers the next round.
-            attempt.reason = attempt.why_relayed(self.offers.facts)
-            self._paths.explain(attempt)
+            self._paths.explain(attempt, attempt.why_relayed(self.offers.facts))
+            if self.offers.facts.nat_type is NatType.UNKNOWN:
+                self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
         facts = self.offers.facts
-        limit = now + self._state.config.ice.gathering_timeout / 1000
         if facts.nat_type is NatType.UNKNOWN and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
             self._state.emit(NatFactsWanted())
-            self._plan(attempt, limit, self._go_without)
+            self._wait(attempt, now, self._go_without)
             return
         way = attempt.way(facts)
         if attempt.controlling and check_round.is_exhausted(attempt, way):
@@ -287,7 +288,7 @@ class Traversal:
         if count:
             attempt.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
-            self._plan(attempt, limit, self._go_without)
+            self._wait(attempt, now, self._go_without)
             return
         self._send_prepared(attempt, (), now)
 
@@ -298,25 +299,19 @@ class Traversal:
     def _send_prepared(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         if attempt.controlling:
             self.offers.next_round(attempt, predicted, now)
-            self._wait_for_other(attempt, now)
+            self._wait(attempt, now, self._end_round)
         else:
-            self._answer(attempt, predicted, now)
+            self._begin(attempt, now)
+            self.offers.answer_soon(attempt, predicted, now)
 
-    def _wait_for_other(self, attempt: Attempt, now: float) -> None:
-        """Nothing may come back: the round ends all the same."""
+    def _wait(self, attempt: Attempt, now: float, then: Callable[[Attempt, float], None]) -> None:
+        """Nothing may come of what was asked for: it goes on all the same."""
         patience_s = self._state.config.ice.gathering_timeout / 1000
-        self._plan(attempt, now + patience_s, self._end_round)
-
-    def _answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
-        """Begin, and answer when what this side opens is open."""
-        self._begin(attempt, now)
-        lead_s = check_round.lead_s(attempt, self._state.config)
-        self.offers.answer_at(now + lead_s, attempt, predicted)
+        self._plan(attempt, now + patience_s, then)
 
     def _rest(self, attempt: Attempt, reason: str, now: float) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
-        attempt.reason = reason
         if not self._relay.is_open(attempt.server, attempt.node_id):
             error = RemoteError(
                 f"no direct path to node {attempt.node_id}: {reason}; the server does not relay"
@@ -324,13 +319,13 @@ class Traversal:
             for token in list(attempt.tokens):
                 self._end(attempt, token, error)
         attempt.tokens.clear()
-        self._paths.explain(attempt)
+        self._paths.explain(attempt, reason)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
     def _search(self, attempt: Attempt, now: float) -> None:
         self._stop(attempt)
         self.offers.begin(attempt, now)
-        self._wait_for_other(attempt, now)
+        self._wait(attempt, now, self._end_round)
 
     def _search_again(self, attempt: Attempt, now: float) -> None:
         if attempt.direct is not None or self.offers.get(attempt.node_id) is not attempt:

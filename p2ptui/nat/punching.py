@@ -17,7 +17,12 @@ from p2ptui.wire.stun import TRANSACTION_ID_BYTES
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
-"""Between two checks of one pair: doubled each time, as both sides may not have begun together."""
+"""Between two checks of one pair: doubled each time, as both sides may not have begun together.
+With many pairs it is longer, as in RFC 8445, section 14.3: the new ones go first, and what is
+sent again must not take more of a line, or of a NAT that limits flows, than the first tries."""
+
+PASSES: Final = 2
+"""The first pause is at least so many times as long as the first tries of all pairs take."""
 
 MAX_PAIRS: Final = 96
 MAX_LEARNT: Final = 64
@@ -25,6 +30,7 @@ MAX_LEARNT: Final = 64
 
 MAX_OUTSTANDING: Final = 4096
 """Checks whose answer is still recognised."""
+
 
 OPENER_TTL: Final = 2
 """Hops of the first datagram to each outside address: far enough to open the own NAT, too short to
@@ -98,9 +104,18 @@ class Guesses:
 
     host: str
     ports: Iterator[int] = field(repr=False)
-    pace_s: float
     left: int
+    quick: int
+    """Of these so many as fast as the budget allows."""
     due: float
+    end: float
+    """The others are spread evenly over the time until then."""
+
+    def pace_s(self, least: float, now: float) -> float:
+        """Seconds until the next one."""
+        if self.quick > 0:
+            return least
+        return max(least, (self.end - now) / max(self.left, 1))
 
 
 def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
@@ -109,7 +124,7 @@ def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
     A full-period linear congruence over the next power of two, passing over what lies outside.
     """
     size = high - low + 1
-    period = 1 << max(size - 1, 1).bit_length()
+    period = max(1 << max(size - 1, 1).bit_length(), 4)
     factor = 4 * rng.randrange(1, period // 4 + 1) + 1
     step = 2 * rng.randrange(period // 2) + 1
     value = rng.randrange(period)
@@ -129,6 +144,7 @@ class Punching:
         now: The time, seconds.
         opener_pause_s: Seconds from a first, short-lived datagram to the next one, to an
             outside address; None if the first one goes all the way.
+        opener_ttl: Hops of that datagram.
     """
 
     def __init__(
@@ -139,12 +155,14 @@ class Punching:
         budget: Budget,
         now: float,
         opener_pause_s: float | None = None,
+        opener_ttl: int = OPENER_TTL,
     ) -> None:
         self._controlling = controlling
         self._rng = rng
         self.budget = budget
         self.began = now
         self._opener_pause_s = opener_pause_s
+        self._opener_ttl = opener_ttl
         self._pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
         self._guesses: Guesses | None = None
@@ -164,10 +182,22 @@ class Punching:
             elif len(self._pairs) < MAX_PAIRS or socket:
                 self._pairs[socket, remote] = Pair(socket, remote, kind, now)
 
-    def guess(self, host: str, ports: Iterator[int], pace_s: float, now: float) -> None:
-        """Try ports of a host at random, one after the other."""
+    def guess(
+        self, host: str, ports: Iterator[int], begin: float, end: float, *, quick: int
+    ) -> None:
+        """Try ports of a host, one after the other: all of the budget in the time that there is.
+
+        Args:
+            host: Its address.
+            ports: In a random order.
+            begin: When the first one is sent, seconds.
+            end: When the last one is.
+            quick: So many of them at the beginning, as fast as the budget allows: on a good
+                network they suffice. The others are further apart, for NATs that limit new
+                flows, of which these pass as many in the time as of a faster sequence.
+        """
         if self._guesses is None:
-            self._guesses = Guesses(host, ports, pace_s, self.budget.guesses, now)
+            self._guesses = Guesses(host, ports, self.budget.guesses, quick, begin, end)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -210,8 +240,9 @@ class Punching:
             self._next_check = max(self._next_check, now - self.budget.pace_s) + self.budget.pace_s
         guesses = self._guesses
         while guesses is not None and guesses.left and guesses.due <= now:
-            guesses.due = max(guesses.due, now - 0.1) + guesses.pace_s
+            guesses.due = max(guesses.due, now - 0.1) + guesses.pace_s(self.budget.pace_s, now)
             guesses.left -= 1
+            guesses.quick -= 1
             port = next(guesses.ports, None)
             if port is None or self.checks_sent >= self.budget.checks:
                 guesses.left = 0
@@ -236,10 +267,12 @@ class Punching:
         ttl = None
         pause_s = self._opener_pause_s
         if pause_s is not None and not pair.opened and pair.kind is Kind.REFLEXIVE:
-            ttl = OPENER_TTL
+            ttl = self._opener_ttl
             pair.due = now + pause_s
         else:
-            pair.due = now + min(FIRST_PAUSE_S * 2 ** min(pair.checks, 8), LONGEST_PAUSE_S)
+            first = max(FIRST_PAUSE_S, PASSES * self.budget.pace_s * len(self._pairs))
+            longest = max(LONGEST_PAUSE_S, 8 * first)
+            pair.due = now + min(first * 2 ** min(pair.checks, 8), longest)
             pair.checks += 1
         pair.opened = True
         return Check(transaction_id, pair.socket, pair.remote, nominate, ttl)

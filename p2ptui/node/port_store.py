@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,20 +40,22 @@ class PortStore:
         memory = self._loaded(learnt.at)
         memory.remember(network, learnt)
         path = self._file()
+        fresh = path.with_suffix(f".{os.getpid()}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(f".{os.getpid()}.new")
             fresh.write_text(json.dumps(memory.to_dict()), "utf-8")
             fresh.replace(path)
         except OSError as error:
             log.debug("what was learnt of ports is not kept: %s", error)
+            with suppress(OSError):
+                fresh.unlink()
 
     def _loaded(self, now_wall: float) -> PortMemory:
         if self._memory is None:
             try:
                 data = self._file().read_bytes()[:MAX_FILE_BYTES]
                 self._memory = PortMemory.from_dict(json.loads(data), now_wall)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 self._memory = PortMemory()
         return self._memory
 

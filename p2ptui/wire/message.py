@@ -313,6 +313,8 @@ class RelayResponsePayload(Struct, omit_defaults=True):
     request_id: MessageId | UnsetType = UNSET
     target_id: MessageId | UnsetType = UNSET
     """Extension: whom a relayed datagram was for that was refused."""
+    code: MessageId | UnsetType = UNSET
+    """Extension: the reason in one stable word."""
 
 
 class ErrorPayload(Struct, omit_defaults=True):

@@ -1,0 +1,137 @@
+"""Datagrams that travel few hops, and those that must not be cut: real sockets on loopback."""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from p2ptui.io.bind import bind_udp, limited_hops
+from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.io.udp import open_udp
+from tests.virtual_loop import run_virtual
+
+HOSTS = [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
+
+
+def received_with_ttl(sock: socket.socket, family: socket.AddressFamily) -> tuple[bytes, int]:
+    data, parts, *_ = sock.recvmsg(100, 100)
+    (hops,) = [int.from_bytes(value[:4], sys.byteorder) for _, _, value in parts]
+    return data, hops
+
+
+@pytest.fixture(params=HOSTS, ids=["v4", "v6"])
+def receiver(request: pytest.FixtureRequest) -> Any:
+    host, family = request.param
+    if sys.platform == "win32" or (family == socket.AF_INET6 and not socket.has_ipv6):
+        pytest.skip("this system tells no hops")
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError:
+            pytest.skip(f"{host} is no address of this machine")
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_RECVTTL", 12), 1)
+        sock.settimeout(5)
+        yield sock
+
+
+def test_only_the_one_datagram_has_few_hops(receiver: socket.socket) -> None:
+    host, port = receiver.getsockname()[:2]
+
+    async def story() -> None:
+        sock = await open_udp((host, 0))
+        sock.send(b"before", (host, port))
+        sock.send(b"short", (host, port), ttl=3)
+        sock.send(b"after", (host, port))
+        assert sock.counters().datagrams_out == 3
+        sock.close()
+
+    asyncio.run(story())
+    told = [received_with_ttl(receiver, receiver.family) for _ in range(3)]
+
+    assert [data for data, _ in told] == [b"before", b"short", b"after"]
+    first, short, last = [hops for _, hops in told]
+    assert short == 3
+    assert first == last > 3
+
+
+def test_the_hops_are_put_back_whatever_happens() -> None:
+    with bind_udp(("127.0.0.1", 0)) as sock:
+        before = sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
+        with suppress(RuntimeError), limited_hops(sock, 2):
+            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == 2
+            raise RuntimeError
+        assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL) == before
+
+
+@pytest.mark.parametrize("ttl", [-5, 0, 100_000])
+def test_hops_that_the_system_refuses_are_no_error(ttl: int) -> None:
+    async def story() -> None:
+        sock = await open_udp(("127.0.0.1", 0))
+        sock.send(b"data", ("127.0.0.1", 9), ttl=ttl)
+        sock.close()
+
+    asyncio.run(story())
+
+
+def test_a_closed_socket_sends_nothing() -> None:
+    async def story() -> None:
+        sock = await open_udp(("127.0.0.1", 0))
+        sock.close()
+        sock.send(b"data", ("127.0.0.1", 9), ttl=2)
+        assert sock.counters().datagrams_out == 0
+        assert sock.counters().dropped_out == 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the numbers of the options are Linux's")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_socket_can_forbid_fragments(host: str) -> None:
+    family = socket.IPPROTO_IPV6 if ":" in host else socket.IPPROTO_IP
+    option = 23 if ":" in host else 10
+    try:
+        plain, whole = bind_udp((host, 0)), bind_udp((host, 0), unfragmented=True)
+    except Exception:
+        pytest.skip(f"{host} is no address of this machine")
+    with plain, whole:
+        assert whole.getsockopt(family, option) == 3
+        assert plain.getsockopt(family, option) != 3
+
+
+def test_a_node_may_open_such_a_socket() -> None:
+    async def story() -> None:
+        sock = await open_udp(("127.0.0.1", 0), broadcast=False, unfragmented=True)
+        sock.send(b"data", sock.local_address)
+        await asyncio.wait_for(sock.wait(), 5)
+        assert [data for data, _ in sock.drain(1)] == [b"data"]
+        sock.close()
+
+    asyncio.run(story())
+
+
+def test_in_memory_few_hops_reach_the_own_nat_and_nobody_else() -> None:
+    seen = []
+
+    def translate(data: bytes, source: Any, to: Any, now: float) -> Any:
+        seen.append(data)
+        return source, to
+
+    async def story() -> None:
+        network = MemoryNetwork(translate=translate)
+        a = await MemorySocket.open(network, ("10.0.0.1", 1))
+        b = await MemorySocket.open(network, ("10.0.0.2", 1))
+        a.send(b"short", b.local_address, ttl=2)
+        a.send(b"far", b.local_address)
+        await b.wait()
+        assert [data for data, _ in b.drain(10)] == [b"far"]
+        a.close()
+        b.close()
+
+    run_virtual(story())
+    assert seen == [b"short", b"far"]
