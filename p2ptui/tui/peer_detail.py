@@ -69,7 +69,7 @@ def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", format_address(peer.address)
     yield "path", printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
-    yield "role", "server: this node asked for the session" if peer.initiated else "client"
+    yield "role", _role_of(peer)
     yield "version", printable(peer.version) or "-"
     yield "dialect", peer.dialect
     yield "can", printable(", ".join(peer.capabilities), 400) or "-"
@@ -83,6 +83,12 @@ def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]
     yield "waiting", f"{peer.waiting} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
     yield "known for", ago_text(peer.connected_for_s)
+
+
+def _role_of(peer: PeerView) -> str:
+    if peer.path is Path.RELAY or peer.connection.checks:
+        return "peer: the two met on a server"
+    return "server: this node asked for the session" if peer.initiated else "client"
 
 
 def _trend_text(rtts_ms: Sequence[float]) -> str:
