@@ -79,8 +79,12 @@ class Attempt:
     """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
     """What the node's machinery was asked for, and has not brought yet."""
+    deadline: float = 0.0
+    """When the last of the calls that wait gives up."""
     tokens: list[int] = field(default_factory=list)
     """Calls that wait for a direct path, where nothing relays."""
+    refusal: str = "the server does not relay"
+    """Why they cannot be answered by way of the server."""
     timer: Timer | None = None
     checks: int = 0
     bytes_spent: int = 0

@@ -93,9 +93,9 @@ class Endpoint:
         """Direct paths to nodes that a server knows too."""
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.handle_introduction
-        self._rendezvous.on_unknown = self.traversal.handle_unknown
+        self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
         self._relay.on_refused = self._relay_frames.handle_refusal
-        self._relay_frames.on_refused = self.traversal.handle_refused
+        self._relay_frames.on_refused = self.traversal.refusals.handle_refused
         self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)

@@ -104,6 +104,12 @@ class Handshake:
         peer.proved = False
         self._begin(peer, now + self._state.config.security.auth_timeout, now)
 
+    def release(self, address: Address) -> None:
+        """Nobody waits for the handshake with `address` any more; the calls are ended elsewhere."""
+        attempt = self._attempts.get(address)
+        if attempt is not None:
+            attempt.tokens.clear()
+
     def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
         sequence = peer.channel.sender.take_sequence()
         message_id, data = self._delivery.build(

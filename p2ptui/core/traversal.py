@@ -9,19 +9,20 @@ sockets at once. Meanwhile, and if nothing helps, the server relays.
 from collections.abc import Callable
 
 from p2ptui.core import check_round
-from p2ptui.core.addresses import relay_address, relayed_node
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.check_exchange import CheckExchange
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.direct_paths import DirectPaths
-from p2ptui.core.events import NatFactsWanted, PeerStatus, SocketsDone, SocketsWanted
+from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.offers import MAX_ATTEMPTS, Offers
 from p2ptui.core.peers import Peer
+from p2ptui.core.refusals import Refusals, end_call, end_calls
 from p2ptui.core.relay_frames import RelayFrames
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
+from p2ptui.errors import LocalError, PeerTimeoutError, RemoteError
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
@@ -49,7 +50,6 @@ class Traversal:
         relay: RelayFrames,
     ) -> None:
         self._state = state
-        self._lifecycle = lifecycle
         self._handshake = handshake
         self._relay = relay
         self.offers = Offers(state, delivery)
@@ -57,6 +57,8 @@ class Traversal:
         self._paths.on_lost = self._handle_lost
         self.checks = CheckExchange(state, self.offers, self._paths, self._tick, self._begin)
         """Where checks and their answers arrive."""
+        self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
+        """What a server does not do for two nodes."""
         lifecycle.on_joined.append(self._attach)
         lifecycle.on_left.append(self._detach)
         lifecycle.on_removed.append(self._forget)
@@ -92,14 +94,12 @@ class Traversal:
                 f"no direct path to node {node_id} was found within {timeout_s:g} s, and the"
                 " server does not relay (--relay there)"
             )
-            self._state.timers.schedule(now + timeout_s, lambda _: self._end(attempt, token, error))
+            self._state.timers.schedule(
+                now + timeout_s, lambda _: end_call(self._state, attempt, token, error)
+            )
         attempt.tokens.append(token)
+        attempt.deadline = max(attempt.deadline, now + timeout_s)
         return token
-
-    def _end(self, attempt: Attempt, token: int, error: P2PError) -> None:
-        if token in attempt.tokens:
-            attempt.tokens.remove(token)
-            self._state.finish(token, error)
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -179,32 +179,6 @@ class Traversal:
         else:
             self._begin(attempt, now)
             self.offers.answer_soon(attempt, (), now)
-
-    def handle_unknown(self, server: Peer, node_id: str, now: float) -> None:
-        """A server does not know the node, or not any more."""
-        attempt = self.offers.get(node_id)
-        if attempt is not None and attempt.server is server:
-            self.handle_refused(node_id, now, "")
-
-    def handle_refused(self, node_id: str, now: float, reason: str) -> None:
-        """The server does not relay to the node for a reason, or does not know it."""
-        attempt = self.offers.get(node_id)
-        if attempt is None or attempt.direct is not None:
-            return
-        error = UnknownPeerError(f"the server does not know node {node_id}")
-        if reason:
-            error = UnknownPeerError(f"the server does not relay to node {node_id}: {reason}")
-        if self._state.peers.authenticated(node_id) is not None:
-            # It is talked to all the same; perhaps it is about to join the server again.
-            if not reason:
-                self._rest(attempt, str(error), now)
-            return
-        for token in list(attempt.tokens):
-            self._end(attempt, token, error)
-        self._close(attempt)
-        relayed = self._state.peers.at(relay_address(attempt.server.address, node_id))
-        if relayed is not None and not relayed.is_authenticated:
-            self._lifecycle.remove(relayed, PeerStatus.FAILED, now, str(error))
 
     # Rounds.
 
@@ -313,11 +287,8 @@ class Traversal:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
         if not self._relay.is_open(attempt.server, attempt.node_id):
-            error = RemoteError(
-                f"no direct path to node {attempt.node_id}: {reason}; the server does not relay"
-            )
-            for token in list(attempt.tokens):
-                self._end(attempt, token, error)
+            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
+            end_calls(self._state, attempt, RemoteError(words))
         attempt.tokens.clear()
         self._paths.explain(attempt, reason)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
@@ -390,7 +361,9 @@ class Traversal:
 
     def _forget(self, peer: Peer, _reason: str) -> None:
         attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")
-        if attempt is not None and self._state.peers.with_id(attempt.node_id) is None:
+        is_gone = attempt is not None and self._state.peers.with_id(attempt.node_id) is None
+        # After a refusal of the relay calls still wait for a direct path.
+        if attempt is not None and is_gone and not (attempt.tokens and not peer.node_id):
             self._close(attempt)
 
     def _hurry(self, peer: Peer, now: float) -> None:

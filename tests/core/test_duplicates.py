@@ -76,7 +76,7 @@ def test_distance_counts_across_the_end_of_the_numbers(start: int, distance: int
     st.integers(1, 3000),
     st.integers(0, MAX_MISSING - 1),
     st.floats(0, 0.5),
-    st.randoms(use_true_random=False),
+    st.integers(0, 2**32).map(random.Random),
 )
 def test_each_number_is_new_exactly_once_however_late_and_however_often_it_comes(
     start: int, count: int, lateness: int, loss: float, rng: random.Random
