@@ -20,8 +20,8 @@ MAX_STEPS_IN_A_ROW: Final = 500
 MAX_TIMER_STEPS_PER_S: Final = 4 * 1200
 """Each of four nodes paces its sending at a grain of 1 ms, and has a few timers beside it."""
 
-QUIET_STEPS_PER_S: Final = 4.0
-"""Twelve ends of six sessions, a heartbeat in 30 s each: 0.4 Pings a second, each three steps."""
+QUIET_STEPS_PER_S: Final = 13.0
+"""Heartbeats, and of each direct path two consent checks in five seconds, each with its answer."""
 
 MAX_TIMERS_OF_A_PEER: Final = 2
 """At rest: its heartbeat and its channel."""

@@ -25,6 +25,9 @@ from p2ptui.wire.frames import FragmentAck, TransferStatus
 _REORDER_FRACTION: Final = 0.25
 """Of a round trip: how much later a datagram may arrive than its successors (RFC 8985, 6.2)."""
 
+_SENT_AGAIN: Final = 256
+"""Messages that were sent again and acknowledged, of which a second Ack may come."""
+
 _STALE_DEADLINES: Final = 256
 """Deadlines that were put off or need no care any more are swept out above this many."""
 
@@ -75,6 +78,7 @@ class ReliableSender:
         self._by_sequence: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._by_id: dict[str, OutgoingMessage] = {}
         self._deadlines: list[tuple[float, int, OutgoingMessage]] = []
+        self._sent_again: OrderedDict[int | str, float] = OrderedDict()
         self._resend: OrderedDict[int, bytes] = OrderedDict()
         self._resend_bytes = 0
         self.queued_bytes = 0
@@ -188,12 +192,21 @@ class ReliableSender:
         """An Ack names a sequence number or a message id; None if nothing waits for it."""
         message = self._by_sequence.get(key) if isinstance(key, int) else self._by_id.get(key)
         if message is None or message.attempts == 0:
+            # A second Ack: the message was sent again though the first was on its way.
+            timeout_s = self._sent_again.pop(key, None)
+            if timeout_s is not None:
+                self._rtt.hold(timeout_s)
             return None
         if message.transfer is None:
             if message.attempts == 1:
                 self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
-            else:
+            elif self._rtt.srtt is None:
                 self._rtt.hold(message.timeout_s)
+            else:
+                # Lost, or was the timeout too short? If it was, a second Ack comes.
+                self._sent_again[key] = message.timeout_s
+                if len(self._sent_again) > _SENT_AGAIN:
+                    self._sent_again.popitem(last=False)
         return self._finish(message, SendStatus.DELIVERED, now)
 
     def handle_fragment_ack(self, ack: FragmentAck, now: float) -> Finished | None:

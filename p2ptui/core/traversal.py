@@ -236,7 +236,9 @@ class Traversal:
     def _end_round(self, attempt: Attempt, now: float) -> None:
         self._close_sockets(attempt)
         if attempt.remote is None:
-            self._rest(attempt, "the other node does not answer offers of a direct path", now)
+            # It may be about to come back: calls wait for as long as they were given.
+            reason = "the other node does not answer offers of a direct path"
+            self._rest(attempt, reason, now, ends_calls=False)
         elif attempt.controlling:
             self._prepare(attempt, now)
         else:
@@ -283,13 +285,14 @@ class Traversal:
         patience_s = self._state.config.ice.gathering_timeout / 1000
         self._plan(attempt, now + patience_s, then)
 
-    def _rest(self, attempt: Attempt, reason: str, now: float) -> None:
+    def _rest(self, attempt: Attempt, reason: str, now: float, *, ends_calls: bool = True) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
-        if not self._relay.is_open(attempt.server, attempt.node_id):
+        if self._relay.is_open(attempt.server, attempt.node_id):
+            attempt.tokens.clear()  # the handshake by way of the server answers them
+        elif ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
-        attempt.tokens.clear()
         self._paths.explain(attempt, reason)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
@@ -341,7 +344,10 @@ class Traversal:
             self._reopen(peer)
         attempt = self.offers.get(peer.node_id)
         if attempt is not None:
-            attempt.tokens.clear()  # its handshake has answered them
+            # The session may have come from the other side: then no handshake answers the calls.
+            tokens, attempt.tokens = attempt.tokens, []
+            for token in tokens:
+                self._handshake.connect(peer.address, now, 1.0, token)
             if attempt.direct is not None:
                 self._paths.attach(attempt, now)
             else:
