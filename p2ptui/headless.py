@@ -150,6 +150,7 @@ def stats_line(stats: Stats) -> str:
         f" in {stats.datagrams_in} datagrams / {stats.bytes_in} bytes,"
         f" out {stats.datagrams_out} / {stats.bytes_out},"
         f" delivered {stats.delivered}, forwarded {stats.forwarded}, relayed {stats.relayed},"
+        f" STUN {stats.stun_replies},"
         f" refused {stats.handshakes_refused}, sent again {stats.retransmissions},"
         f" duplicates {stats.duplicates}, dropped {drops}"
     )

@@ -5,6 +5,7 @@ commands are the verbs marked for it.
 """
 
 import difflib
+import ipaddress
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from enum import Enum
 from typing import Any, Final, NoReturn
 
 from p2ptui.errors import LocalError
-from p2ptui.wire.address import parse_address
+from p2ptui.wire.address import format_address, parse_address, single_host
 
 COMMON_PING_COUNT: Final = 4
 
@@ -292,7 +293,14 @@ def _read_server(verb: Verb, word: str) -> str:
         raise UsageError(f"{error}; usage: {verb.usage}, HOST:PORT each") from None
     if address[1] == 0:
         raise UsageError(f"{word!r}: port 0 is no port to ask; usage: {verb.usage}")
-    return word
+    try:
+        ipaddress.ip_address(address[0])
+    except ValueError:
+        return word  # a name, looked up later
+    try:
+        return format_address(single_host(address))
+    except ValueError as error:
+        raise UsageError(f"{error}; usage: {verb.usage}") from None
 
 
 def _read_level(word: str) -> str:

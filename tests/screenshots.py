@@ -258,7 +258,7 @@ async def tell(folder: Path) -> None:
             camera.take("help")
             await camera.press("escape")
             await camera.type(f"nat {' '.join(STUN.values())}")
-            await camera.press("z")
+            await camera.press("f4", "z")
             await camera.resize(120, 54)
             camera.take("nat")
             await camera.press("z", "f3", "end")

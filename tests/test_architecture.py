@@ -61,7 +61,7 @@ def test_no_background_task_is_without_an_owner() -> None:
         "p2ptui/io/stun_sockets.py",  # these three in a group, which ends with what began it
         "p2ptui/node/diagnosis.py",
         "p2ptui/node/runtime.py",
-        "p2ptui/node/stun_servers.py",
+        "p2ptui/node/stun_contact.py",
     }
     users = {
         str(path.relative_to(ROOT))

@@ -72,6 +72,30 @@ def test_nat_takes_any_number_of_servers():
 
 
 @pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        ("0.0.0.0:5", "on this machine 127.0.0.1:5; usage: nat"),
+        ("[::]:5", "on this machine [::1]:5; usage: nat"),
+        ("224.0.0.1:5", "224.0.0.1:5 is a group"),
+        ("255.255.255.255:5", "is a group"),
+        ("[ff02::1]:5", "is a group"),
+        ("[::ffff:224.0.0.1]:5", "224.0.0.1:5 is a group"),
+    ],
+)
+def test_nat_asks_single_hosts_only_as_the_shell_has_it(server, said, capsys):
+    assert said in complaint(f"nat {server}")
+    assert main(["nat", "--server", server]) == 2
+    assert said.partition(";")[0] in capsys.readouterr().err
+
+
+def test_nat_writes_a_server_as_its_answers_come():
+    assert parse_command("nat [::ffff:1.2.3.4]:5 [2001:DB8:0::1]:3").servers == (
+        "1.2.3.4:5",
+        "[2001:db8::1]:3",
+    )
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("", "type a command, or help"),

@@ -22,8 +22,9 @@ from p2ptui.commands.session import (
     read_address,
 )
 from p2ptui.config import Config
+from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
-from p2ptui.nat.report_text import report_markdown, report_rows, server_rows
+from p2ptui.nat.report_text import nat_command, report_markdown, report_rows, server_rows
 from p2ptui.node import Node
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address
@@ -75,10 +76,16 @@ async def _run(
             # A joined server is asked in any case; the configured ones only in place of others.
             chosen = servers if servers or serves else None
         while True:
-            report = await _diagnose(node, options, chosen)
-            _print(report, options, _command(options))
-            if not options.watch:
-                return 0
+            try:
+                report = await _diagnose(node, options, chosen)
+            except P2PError as error:
+                if not options.watch:
+                    raise
+                _print_error(error, options)
+            else:
+                _print(report, options, _command(options))
+                if not options.watch:
+                    return 0 if report.udp is not None else 1
             await asyncio.sleep(WATCH_S)
 
 
@@ -97,14 +104,13 @@ async def _diagnose(
 
 
 def _command(options: argparse.Namespace) -> str:
-    words = ["p2ptui", "nat"]
-    for server in options.server:
-        words += ["--server", server]
-    if options.join is not None:
-        words += ["--join", options.join]
-    if options.lifetime:
-        words.append("--lifetime")
-    return " ".join(words)
+    return nat_command(
+        options.server,
+        join=options.join,
+        lifetime=options.lifetime,
+        network_id=options.network_id,
+        config=None if options.config is None else str(options.config),
+    )
 
 
 def _print(report: NatReport, options: argparse.Namespace, command: str) -> None:
@@ -114,6 +120,14 @@ def _print(report: NatReport, options: argparse.Namespace, command: str) -> None
         print(report_markdown(report, command), flush=True)
     else:
         _print_table(report)
+
+
+def _print_error(error: P2PError, options: argparse.Namespace) -> None:
+    """What went wrong once; the next diagnosis may work."""
+    if options.json:
+        print_json({"error": str(error)})
+    else:
+        print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr, flush=True)
 
 
 def _print_table(report: NatReport) -> None:

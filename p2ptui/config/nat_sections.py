@@ -18,6 +18,7 @@ from p2ptui.config.option import (
     Section,
     Shorthand,
 )
+from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT, format_address, parse_address
 
 
@@ -78,6 +79,43 @@ class StunServerOptions(Section, frozen=True, kw_only=True):
         int, About("Requests that wait for the partner, at most.", "requests", 1, COUNT)
     ] = 1000
     verbose_logging: Annotated[bool, About("Log each request.")] = False
+
+
+def check_stun_server(options: StunServerOptions, listen: str) -> None:
+    """Whether the addresses of `[stun_server]` go together.
+
+    Args:
+        options: The section.
+        listen: The node's own address, `server.address`.
+
+    Raises:
+        ConfigError: They do not; the text names the keys.
+    """
+    if options.alternate_address:
+        alternate = ipaddress.ip_address(options.alternate_address)
+        named = f"stun_server.alternate_address = {options.alternate_address!r}"
+        beside = f"stun_server.address = {options.address!r}"
+        main = _literal_ip(options.address)
+        if alternate.is_unspecified or alternate.is_multicast:
+            raise ConfigError(f"{named} must be a single address of this machine")
+        if main is not None and main.version != alternate.version:
+            raise ConfigError(f"{named} must be IPv{main.version} like {beside}")
+        if main == alternate:
+            raise ConfigError(f"{named} must differ from the host of {beside}")
+    if options.partner:
+        named = f"stun_server.partner = {options.partner!r}"
+        partner = _literal_ip(options.partner)
+        if partner is not None and (partner.is_unspecified or partner.is_multicast):
+            raise ConfigError(f"{named} must be the address of a single other node")
+        if parse_address(options.partner) == parse_address(listen):
+            raise ConfigError(f"{named} is this node itself, as server.address says")
+
+
+def _literal_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(parse_address(address)[0])
+    except ValueError:
+        return None  # a name
 
 
 class NatDetectionOptions(Section, frozen=True, kw_only=True):

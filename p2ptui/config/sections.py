@@ -19,6 +19,7 @@ from p2ptui.config.nat_sections import (
     PortPredictionOptions,
     StunServerOptions,
     TrafficForwardingOptions,
+    check_stun_server,
 )
 from p2ptui.config.option import (
     COUNT,
@@ -259,6 +260,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         first, last = self.server.discovery_port_range
         if first > last:
             raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
+        check_stun_server(self.stun_server, self.server.address)
 
     def with_options(self, **options: object) -> "Config":
         """A copy with other values, checked.

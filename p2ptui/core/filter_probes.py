@@ -2,12 +2,14 @@
 
 Three nodes take part. The one that wants to know has a session with a server, and opens a
 fresh socket. The server has another peer, the helper, send one probe to the outside address
-of that socket: only once it has itself received the node's tag from there, so that nobody can
-aim a probe at an address that did not ask.
+of that socket: only once it has itself received the node's tag from there, and from the host
+of the session, so that nobody can aim a probe at an address that did not ask.
 """
 
+import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
@@ -33,6 +35,9 @@ ARMED_S: Final = 5.0
 """A server watches for a tag this long."""
 
 MAX_ARMED: Final = 256
+MAX_ARMED_BY_ONE: Final = 8
+"""Of one peer: a diagnosis has one at a time."""
+
 MAX_PROBES: Final = 8
 """For one tag, so that a lost one is made up for, and no more."""
 
@@ -46,6 +51,18 @@ HELPERS_LOOKED_AT: Final = 64
 """Of the most recent peers: a search through ten thousand would delay everybody."""
 
 MAX_WAITING: Final = 16
+
+_PRIVATE: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        # RFC 1918, RFC 6598 (between a provider and its customers), RFC 4193.
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+    )
+)
+_NOBODY: Final = tuple(
+    # RFC 1122, section 3.2.1.3, and RFC 1112, section 4, with the broadcast address.
+    map(ipaddress.ip_network, ("0.0.0.0/8", "240.0.0.0/4"))
+)
 
 
 @dataclass(slots=True)
@@ -74,7 +91,9 @@ class FilterProbes:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        # By age, so that the first is the first to expire.
         self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
+        self._purge_planned = False
         self._requests: TokenBucket | None = None
         self._probes: TokenBucket | None = None
         self._waiting: dict[str, _Waiting] = {}
@@ -147,17 +166,36 @@ class FilterProbes:
             return
         armed = self._armed.get(tag)
         if armed is None:
-            armed = self._armed[tag] = _Armed(peer, now + ARMED_S, self._find_helper(peer))
-            while len(self._armed) > MAX_ARMED or self._is_stale(now):
-                self._armed.popitem(last=False)
+            armed = self._arm(peer, tag, now)
         elif armed.asker is not peer:
             self._state.counters.drop("probe_request_refused")
             return
         report = NatProbeReportPayload(payload.tag, armed.helper is not None, armed.sent)
         self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
 
-    def _is_stale(self, now: float) -> bool:
-        return bool(self._armed) and next(iter(self._armed.values())).expires <= now
+    def _arm(self, asker: Peer, tag: bytes, now: float) -> _Armed:
+        own = [other for other, armed in self._armed.items() if armed.asker is asker]
+        if len(own) >= MAX_ARMED_BY_ONE:
+            del self._armed[own[0]]
+        elif len(self._armed) >= MAX_ARMED:
+            self._armed.popitem(last=False)
+        armed = self._armed[tag] = _Armed(asker, now + ARMED_S, self._find_helper(asker))
+        if not self._purge_planned:
+            self._plan_purge(armed.expires)
+        return armed
+
+    def _plan_purge(self, when: float) -> None:
+        self._purge_planned = True
+        self._state.timers.schedule(when, self._purge)
+
+    def _purge(self, now: float) -> None:
+        self._purge_planned = False
+        while self._armed:
+            expires = next(iter(self._armed.values())).expires
+            if expires > now:
+                self._plan_purge(expires)
+                return
+            self._armed.popitem(last=False)
 
     def _find_helper(self, asker: Peer) -> Peer | None:
         """A peer elsewhere: behind the same address the NAT would treat it as its own."""
@@ -174,11 +212,17 @@ class FilterProbes:
         return None
 
     def notice(self, data: bytes, source: Address, now: float) -> bool:
-        """Whether a STUN datagram carries an awaited tag; if so its sender is probed."""
+        """Whether a STUN datagram carries an awaited tag; if so its sender is probed.
+
+        Only one on the host that asked: a forged source would be somebody else's.
+        """
         armed = self._armed.get(data[8:20]) if self._armed else None
         if armed is None:
             return False
         if armed.expires <= now or armed.helper is None or armed.ordered >= MAX_PROBES:
+            return True
+        if source[0] != armed.asker.address[0]:
+            self._state.counters.drop("probe_elsewhere")
             return True
         armed.ordered += 1
         payload = NatProbePayload(data[8:20].hex(), format_address(source))
@@ -202,7 +246,13 @@ class FilterProbes:
         if self._probes is None:
             self._probes = TokenBucket(PROBES_PER_SECOND, now)
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
-        if not peer.initiated or tag is None or address is None or not self._probes.take(now):
+        if (
+            not peer.initiated
+            or tag is None
+            or address is None
+            or not _may_be_probed(address[0], peer.address[0])
+            or not self._probes.take(now)
+        ):
             self._state.counters.drop("probe_refused")
             return
         probe = encode(StunMessage(message_class=MessageClass.INDICATION, transaction_id=tag))
@@ -217,3 +267,36 @@ def _tag_of(text: str) -> bytes | None:
     except ValueError:
         return None
     return tag if len(tag) == TRANSACTION_ID_BYTES else None
+
+
+class _Scope(Enum):
+    """How far an address means the same host."""
+
+    LOOPBACK = auto()
+    LINK = auto()
+    PRIVATE = auto()
+    GLOBAL = auto()
+
+
+def _may_be_probed(host: str, server: str) -> bool:
+    """Whether a server at one address may have the host at another probed.
+
+    From afar nobody can aim into this machine or its networks.
+    """
+    scope = _scope(host)
+    return scope is _Scope.GLOBAL or (scope is not None and scope is _scope(server))
+
+
+def _scope(host: str) -> _Scope | None:
+    """None for what is no single host, and for what is no IP address: a relayed peer's."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if ip.is_multicast or ip.is_unspecified or any(ip in network for network in _NOBODY):
+        return None
+    if ip.is_loopback:
+        return _Scope.LOOPBACK
+    if ip.is_link_local:
+        return _Scope.LINK
+    return _Scope.PRIVATE if any(ip in network for network in _PRIVATE) else _Scope.GLOBAL

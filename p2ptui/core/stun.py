@@ -16,6 +16,7 @@ from p2ptui.core.events import StunReplyDue, StunServed
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.nat.stun_server import Abilities, Delegation, Place, Reply, StunServer, partner_reply
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
@@ -33,6 +34,9 @@ PARTNER_REPLIES_PER_SECOND: Final = 1000
 
 PARTNER_REPEAT_S: Final = 30.0
 """A partner is told of the STUN sockets this often: it may have been restarted unnoticed."""
+
+PROOF_LOOK_S: Final = 0.2
+"""Until a partner has shown that it receives at its address, this is looked at so often."""
 
 WILDCARDS: Final = ("0.0.0.0", "::")
 
@@ -67,6 +71,11 @@ class StunService:
         self._partner_address: Address | None = None
         # Which of the partner's sockets stands for which of this server's places.
         self._partner_places: dict[Place, Place] = {}
+        self._told_by: Peer | None = None
+        """The session that told of those sockets: they go with it, not with an older one."""
+        self._early: tuple[Peer, StunPartnerPayload] | None = None
+        """What came before the proof of the address."""
+        self._greeting: Timer | None = None
         self._partner_rate: TokenBucket | None = None
         self._in_work: OrderedDict[bytes, float] = OrderedDict()
         lifecycle.on_joined.append(self._greet)
@@ -178,9 +187,14 @@ class StunService:
 
         Its two ports stand for this server's two: what differs from them cannot.
         """
-        if self._server is None or peer.address != self._partner_address:
+        if self._server is not None and self._is_partner(peer):
+            self._take_places(self._server, peer, payload)
+        elif self._server is not None and self._is_partner(peer, proved=False):
+            self._early = peer, payload
+        else:
             self._state.counters.drop("stun_partner_unasked")
-            return
+
+    def _take_places(self, server: StunServer, peer: Peer, payload: StunPartnerPayload) -> None:
         host = peer.address[0]
         places: dict[Place, Address | None] = {}
         self._partner_places = {}
@@ -194,31 +208,61 @@ class StunService:
             if port is not None and kept is (place is Place.ALTERNATE_ADDRESS):
                 places[place] = (host, port)
                 self._partner_places[place] = theirs
-        self._server.abilities = replace(self._server.abilities, partner=places)
+        server.abilities = replace(server.abilities, partner=places)
+        self._told_by = peer
+
+    def _is_partner(self, peer: Peer, *, proved: bool = True) -> bool:
+        """Whether a session is the one with the configured partner.
+
+        Args:
+            peer: The session.
+            proved: Whether it must have shown that it receives at its address: a handshake from
+                there can be forged.
+        """
+        return (
+            peer.address == self._partner_address
+            and peer.is_authenticated
+            and (peer.proved or not proved)
+        )
 
     def _partner(self) -> Peer | None:
         if self._partner_address is None:
             return None
         peer = self._state.peers.at(self._partner_address)
-        return peer if peer is not None and peer.is_authenticated else None
+        return peer if peer is not None and self._is_partner(peer) else None
 
     def _greet(self, peer: Peer, now: float) -> None:
-        if self._server is None or peer.address != self._partner_address:
+        if self._server is None or not self._is_partner(peer, proved=False):
             return
+        if self._greeting is not None:
+            self._greeting.cancel()
+        wait_s = PARTNER_REPEAT_S if peer.proved else PROOF_LOOK_S
+        self._greeting = self._state.timers.schedule(
+            now + wait_s, lambda at: self._greet_again(peer, at)
+        )
+        if not peer.proved:
+            self._delivery.challenge(peer, now)
+            return
+        if self._early is not None and self._early[0] is peer:
+            self._take_places(self._server, *self._early)
+        self._early = None
         if Capability.STUN not in peer.capabilities:
             self._state.counters.drop("stun_partner_unable")
             return
         ports = self._ports
         payload = StunPartnerPayload(ports.get(Place.PRIMARY), ports.get(Place.ALTERNATE_PORT))
         self._delivery.send(peer, MessageType.STUN_PARTNER, encode_payload(payload), now)
-        self._state.timers.schedule(now + PARTNER_REPEAT_S, lambda at: self._greet_again(peer, at))
 
     def _greet_again(self, peer: Peer, now: float) -> None:
-        if self._partner() is peer:
+        self._greeting = None
+        if self._state.peers.at(peer.address) is peer:
             self._greet(peer, now)
 
     def _part(self, peer: Peer, _now: float) -> None:
-        if self._server is not None and peer.address == self._partner_address:
+        if self._early is not None and self._early[0] is peer:
+            self._early = None
+        if self._server is not None and self._told_by is peer:
+            self._told_by = None
             self._server.abilities = replace(self._server.abilities, partner={})
 
     # The side that sends for its partner.
@@ -226,7 +270,7 @@ class StunService:
     def handle_delegation(self, peer: Peer, payload: StunDelegationPayload, now: float) -> None:
         """The partner asks for a reply to one of its clients."""
         drop = self._state.counters.drop
-        if self._server is None or peer.address != self._partner_address:
+        if self._server is None or not self._is_partner(peer):
             drop("stun_delegation_unasked")
             return
         if self._partner_rate is None:

@@ -8,7 +8,6 @@ that the round trip is exact also after a loss, and the share of losses is known
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +45,16 @@ CONTACT: Final = Schedule((0.0, 0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.0), 2.5)
 person who waits for "blocked" should wait less than three. At 10 % loss each way the first five
 all fail once in 4,000 times: what comes after them must not begin too late."""
 
+AGAIN: Final = Schedule((0.0, 0.2, 0.4, 0.6, 0.8, 1.2), 1.7)
+"""From a second socket, where the first one has met nothing but silence for 0.8 s: both end
+at the same time."""
+
+LONGEST_PAUSE_S: Final = 0.15
+"""Also where the round trip is longer than twice that: several transmissions are then on their
+way at once, which costs a server nothing. Losses are independent so far apart, and a silence of
+seven is known after 0.9 s and two round trips: in a report within 2 s up to a round trip of 0.36 s.
+A pause that grew with the round trip would be over that from 0.33 s on."""
+
 
 def steady_schedule(rtt_s: float, sends: int, shortest_s: float = 0.1) -> Schedule:
     """For a server whose round trip is known: evenly spaced, so that silence is believed soon.
@@ -55,7 +64,7 @@ def steady_schedule(rtt_s: float, sends: int, shortest_s: float = 0.1) -> Schedu
         sends: How often it is sent at most.
         shortest_s: Seconds between two, at least.
     """
-    pause = min(max(shortest_s, rtt_s / 2), 0.15)
+    pause = min(max(shortest_s, rtt_s / 2), LONGEST_PAUSE_S)
     last = pause * (sends - 1)
     return Schedule(
         tuple(pause * number for number in range(sends)), last + max(2 * rtt_s, 2 * shortest_s)
@@ -83,6 +92,8 @@ class Transaction:
     sent_at_s: list[float] = field(default_factory=list)
     error: str | None = None
     """Why the system did not send it."""
+    failed: int = 0
+    """Transmissions that the system did not send."""
     answer: StunAnswer | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
@@ -93,6 +104,11 @@ class Transaction:
         """Whether a message, wherever it arrived, belongs to this request."""
         prefix = self.request.transaction_id[:PREFIX_BYTES]
         return message.transaction_id[:PREFIX_BYTES] == prefix
+
+    @property
+    def sent(self) -> int:
+        """Transmissions that left this machine."""
+        return len(self.sent_at_s) - self.failed
 
     @property
     def lost(self) -> int:
@@ -160,10 +176,6 @@ class StunClient:
         self._transmit(transaction)
         return transaction
 
-    async def request(self, server: Address, schedule: Schedule) -> StunAnswer | None:
-        """Send a plain Binding request; its answer, or None."""
-        return await self.start(server, schedule).wait()
-
     def indicate(self, address: Address) -> None:
         """Send a Binding indication, which nobody answers, with the id `tag`."""
         message = StunMessage(message_class=MessageClass.INDICATION, transaction_id=self.tag)
@@ -175,8 +187,10 @@ class StunClient:
             self._finish(transaction)
         self._socket.close()
         self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
+        # Awaiting the task itself would hide that who closes is cancelled meanwhile.
+        await asyncio.wait({self._reader})
+        if not self._reader.cancelled() and (error := self._reader.exception()) is not None:
+            raise error
 
     def _transmit(self, transaction: Transaction) -> None:
         number = len(transaction.sent_at_s)
@@ -187,10 +201,17 @@ class StunClient:
         )
         transaction.sent_at_s.append(self._loop.time())
         self._socket.send(encode(request), transaction.server)
+        is_failed = False
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
             if address == transaction.server:
                 transaction.error = error.strerror or str(error)
+                is_failed = True
+        transaction.failed += is_failed
+        if not transaction.sent:
+            # No way there, or too large: the next one would fare the same.
+            self._finish(transaction)
+            return
         more = number + 1 < len(times)
         due = times[number + 1] if more else transaction.schedule.give_up_s
         # From now, and not from the beginning: a process that was held up would send all at

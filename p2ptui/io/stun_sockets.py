@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from p2ptui.config.nat_sections import StunServerOptions
-from p2ptui.errors import BindError
+from p2ptui.core.stun import WILDCARDS
+from p2ptui.errors import BindError, LocalError
 from p2ptui.io.interfaces import local_addresses
+from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address, format_address, parse_address
@@ -16,6 +18,14 @@ from p2ptui.wire.address import Address, format_address, parse_address
 log = logging.getLogger("p2ptui.stun")
 
 BATCH: Final = 256
+
+_KEYS: Final = {
+    Place.PRIMARY: "address",
+    Place.ALTERNATE_PORT: "alternate_port",
+    Place.ALTERNATE_ADDRESS: "alternate_address",
+    Place.ALTERNATE_BOTH: "alternate_address or alternate_port",
+}
+"""What to change in the configuration where a place cannot be had."""
 
 Open: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
@@ -34,16 +44,20 @@ class StunSockets:
             options: `[stun_server]` of the configuration.
             open_socket: Binds one address.
         """
-        host, port = parse_address(options.address)
+        sockets: dict[Place, DatagramSocket] = {}
+        try:
+            host, port = await resolve(parse_address(options.address))
+        except LocalError as error:
+            log.warning("STUN is not served at %s: %s", options.address, error)
+            return cls(sockets)
         if options.alternate_address:
             host = _single_host(host, options.alternate_address)
-        sockets: dict[Place, DatagramSocket] = {}
 
         async def bind(place: Place, at: Address) -> None:
             try:
                 sockets[place] = await open_socket(at)
             except BindError as error:
-                log.warning("STUN is not served at %s: %s", format_address(at), error)
+                log.warning("%s", _refusal(place, format_address(at), error))
 
         await bind(Place.PRIMARY, (host, port))
         if Place.PRIMARY in sockets:
@@ -86,6 +100,27 @@ class StunSockets:
         """Release the addresses."""
         for sock in self._sockets.values():
             sock.close()
+
+
+def require_other_node(partner: Address, local: Address) -> None:
+    """A partner has to be elsewhere.
+
+    Args:
+        partner: Its address, resolved.
+        local: Where this node's own socket is bound.
+
+    Raises:
+        LocalError: It is this node itself.
+    """
+    hosts = local_addresses() if local[0] in WILDCARDS else [local[0]]
+    if partner[1] == local[1] and partner[0] in hosts:
+        raise LocalError(f"{format_address(partner)} is this node itself")
+
+
+def _refusal(place: Place, at: str, error: BindError) -> str:
+    # What a socket advises is meant for the node's own address.
+    reason = str(error).removeprefix(f"cannot bind {at}: ").partition("; ")[0]
+    return f"STUN is not served at {at}: {reason}; change {_KEYS[place]} in [stun_server]"
 
 
 def _single_host(host: str, alternate: str) -> str:

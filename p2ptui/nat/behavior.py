@@ -5,6 +5,7 @@ classical names of RFC 3489 follow from them. Silence is never taken for samenes
 was not seen is "unknown" rather than guessed.
 """
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -128,12 +129,32 @@ def classify_mapping(
         confidence = SURE if len(seen) > 1 else LIKELY
         return MappingVerdict(Dependence.NONE, False, confidence, (line,))
     evidence = []
-    if untouched:
-        # A server on this side of the NAT says nothing of what the NAT does.
-        evidence.append(f"mapping: {_servers(untouched)} is on this side of the NAT, not counted")
-        seen = [one for one in seen if one not in untouched]
+    near_hosts = near_among({one.mapped[0] for one in seen}, hosts)
+    near = [one for one in seen if one.mapped[0] in near_hosts]
+    if near:
+        evidence.append(f"mapping: {_servers(near)} is on this side of the NAT, not counted")
+        seen = [one for one in seen if one not in near]
     kind, varies, confidence, line = _compare(seen)
     return MappingVerdict(kind, varies, confidence, (*evidence, f"mapping: {line}"))
+
+
+def near_among(mapped_hosts: Collection[str], own_hosts: Collection[str]) -> set[str]:
+    """Where servers on this side of the outermost NAT see this machine; they show nothing of it.
+
+    They see a private address while others see a public one (they are in between two NATs, or
+    in a container), or this machine's own while others see another.
+
+    Args:
+        mapped_hosts: All IP addresses that servers saw.
+        own_hosts: The IP addresses of this machine.
+
+    Returns:
+        Some of `mapped_hosts`, never all.
+    """
+    public = {host for host in mapped_hosts if ipaddress.ip_address(host).is_global}
+    outer = public or set(mapped_hosts)
+    outer = {host for host in outer if host not in own_hosts} or outer
+    return set(mapped_hosts) - outer
 
 
 def _compare(seen: Sequence[Seen]) -> tuple[Dependence, bool, float, str]:

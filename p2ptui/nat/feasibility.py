@@ -132,8 +132,23 @@ _WAYS: Final = (
 )
 
 
-def meaning_of(nat_type: NatType, allocation: PortAllocation) -> str:
-    """What a kind of NAT means for whom to reach, in plain words."""
+_NOT_ASKED: Final = "No server could be asked at all: nothing is known of the network."
+_ASK_ADVICE: Final = (
+    "Check that this machine has a network and that names resolve; a server given by its IP address"
+    " needs no name: p2ptui nat --server HOST:PORT."
+)
+
+
+def meaning_of(nat_type: NatType, allocation: PortAllocation, *, is_asked: bool = True) -> str:
+    """What a kind of NAT means for whom to reach, in plain words.
+
+    Args:
+        nat_type: The kind.
+        allocation: How it chooses ports.
+        is_asked: Whether any server could be asked.
+    """
+    if not is_asked:
+        return _NOT_ASKED
     words = [_WHAT[nat_type]]
     side = side_of(nat_type, allocation)
     if nat_type is NatType.SYMMETRIC and allocation.kind is AllocationKind.SEQUENTIAL:
@@ -176,6 +191,6 @@ _ADVICE: Final = {
 }
 
 
-def advice_for(nat_type: NatType) -> str:
-    """What a person may do about it."""
-    return _ADVICE[nat_type]
+def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
+    """What a person may do about it; `is_asked` as above."""
+    return _ADVICE[nat_type] if is_asked else _ASK_ADVICE

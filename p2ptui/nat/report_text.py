@@ -1,11 +1,25 @@
-"""A NAT report for people: the lines of the table, and Markdown that can be pasted anywhere."""
+"""A NAT report for people: the lines of the table, Markdown that can be pasted anywhere, and the
+shell command that makes the same report.
+"""
+
+import re
+import shlex
+from collections.abc import Iterable
+from typing import Final
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.behavior import Change
 from p2ptui.nat.report import NatReport
 from p2ptui.text import printable
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import format_address, parse_ip_address
+
+COMMAND_CHARACTERS: Final = 2000
 
 _NOT_MEASURED = "not measured"
+_PEER_PROBE: Final = re.compile(
+    re.escape(f"filtering: a reply from {Change.PEER.value} ")
+    + r"(?:came in|did not come in, asked \d+ times) \(arranged by ([0-9a-fA-F.:\[\]]+)[,)]"
+)
 
 
 def report_rows(report: NatReport) -> list[tuple[str, str]]:
@@ -49,6 +63,40 @@ def server_rows(report: NatReport) -> list[tuple[str, str]]:
     return rows
 
 
+def nat_command(
+    servers: Iterable[str],
+    *,
+    join: str | None = None,
+    lifetime: bool = False,
+    network_id: str | None = None,
+    config: str | None = None,
+) -> str:
+    """The diagnosis in a shell, quoted for one, and harmless where it is shown.
+
+    Args:
+        servers: Those to ask, `host:port` each; none: those of the configuration.
+        join: The node to join, `host:port`.
+        lifetime: Whether the lifetime of a mapping is measured.
+        network_id: The network of the node to join, if it is not the usual one.
+        config: The file of the configuration.
+    """
+    words = ["p2ptui", "nat"]
+    for server in dict.fromkeys(servers):
+        words += ["--server", server]
+    for option, value in (("--join", join), ("--network-id", network_id), ("--config", config)):
+        if value is not None:
+            words += [option, value]
+    if lifetime:
+        words.append("--lifetime")
+    return printable(shlex.join(words), COMMAND_CHARACTERS)
+
+
+def probing_server(report: NatReport) -> str | None:
+    """The joined server, `host:port`, a peer of which showed what is let in; None without one."""
+    found = (_PEER_PROBE.match(line) for line in report.evidence)
+    return next((match[1] for match in found if match and parse_ip_address(match[1])), None)
+
+
 def report_markdown(report: NatReport, command: str) -> str:
     """The whole report as Markdown.
 
@@ -60,10 +108,10 @@ def report_markdown(report: NatReport, command: str) -> str:
     lines += ["| | |", "| --- | --- |"]
     lines += [f"| {label} | {value} |" for label, value in report_rows(report)]
     lines += ["", "| server | round trip |", "| --- | --- |"]
-    lines += [f"| `{_cell(name)}` | {_cell(said)} |" for name, said in server_rows(report)]
+    lines += [f"| {_cell(_code(name))} | {_cell(said)} |" for name, said in server_rows(report)]
     lines += ["", "Evidence:", ""]
     lines += [f"- {printable(line, 1000)}" for line in report.evidence]
-    lines += ["", f"Made by `{command}` in {report.duration_s:.1f} s.", ""]
+    lines += ["", f"Made by {_code(command)} in {report.duration_s:.1f} s.", ""]
     return "\n".join(lines)
 
 
@@ -83,7 +131,13 @@ def confidence_words(confidence: float) -> str:
         return "sure"
     if confidence >= 0.8:
         return "likely"
-    return "a guess" if confidence > 0 else "inconclusive"
+    return "weak" if confidence > 0 else "inconclusive"
+
+
+def _code(text: str) -> str:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}" if longest else f"`{text}`"
 
 
 def _cell(text: str) -> str:

@@ -1,6 +1,5 @@
 """What a caller passes, checked before the core sees it: a mistake is named where it was made."""
 
-import ipaddress
 import math
 from typing import Final
 
@@ -8,9 +7,9 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import single_host as address_of_one
 
 MAX_HOPS: Final = 255
-LIMITED_BROADCAST: Final = "255.255.255.255"
 LONGEST_TIMEOUT_S: Final = 1e7
 """Some event loops cannot plan further ahead."""
 
@@ -75,17 +74,7 @@ def single_host(address: Address) -> Address:
     Raises:
         LocalError: It stands for several hosts, or for all.
     """
-    host, port = address
-    ip = ipaddress.ip_address(host)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    address = str(ip), port
-    if ip.is_unspecified:
-        loopback = format_address(("127.0.0.1" if ip.version == 4 else "::1", port))
-        raise LocalError(
-            f"{format_address(address)} stands for every address of a machine;"
-            f" connect to one of them, on this machine {loopback}"
-        )
-    if ip.is_multicast or address[0] == LIMITED_BROADCAST:
-        raise LocalError(f"{format_address(address)} is a group; connect to a single node")
-    return address
+    try:
+        return address_of_one(address)
+    except ValueError as error:
+        raise LocalError(str(error)) from None

@@ -3,14 +3,15 @@
 import asyncio
 import ipaddress
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from p2ptui.errors import BindError
+from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import local_addresses, source_host
-from p2ptui.io.stun_client import CONTACT, StunClient
+from p2ptui.io.resolve import resolve
+from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import classify_allocation
 from p2ptui.nat.behavior import (
     Change,
@@ -45,7 +46,15 @@ from p2ptui.node.nat_tests import (
     probe_mtu,
     sample_ports,
 )
-from p2ptui.node.stun_servers import KnownServer, choose_version, look_up
+from p2ptui.node.stun_contact import FindRefusal, FirstContact
+from p2ptui.node.stun_servers import (
+    MAX_SERVERS,
+    Announced,
+    KnownServer,
+    Resolve,
+    beyond_nat,
+    read_servers,
+)
 from p2ptui.wire.address import Address, format_address
 
 FILTERING_SERVERS: Final = 2
@@ -66,6 +75,8 @@ class Diagnosis:
         on_progress: Told in words what is being done.
         own: What is known of the node's own socket.
         probe_by_peer: Asks a peer of a server for a datagram from its own address.
+        resolve: Looks a name up.
+        find_refusal: Asks whether a machine says itself that nothing listens at an address.
     """
 
     def __init__(
@@ -78,6 +89,8 @@ class Diagnosis:
         on_progress: OnProgress = lambda _: None,
         own: OwnSocket | None = None,
         probe_by_peer: ProbeByPeer | None = None,
+        resolve: Resolve = resolve,
+        find_refusal: FindRefusal | None = None,
     ) -> None:
         self._open_socket = open_socket
         self._rng = rng
@@ -86,29 +99,53 @@ class Diagnosis:
         self._on_progress = on_progress
         self._own = own
         self._probe_by_peer = probe_by_peer
+        self._resolve = resolve
+        self._find_refusal = find_refusal
+        self._own_hosts = {host.partition("%")[0] for host in local_addresses()}
         self._loop = asyncio.get_running_loop()
 
-    async def run(self, servers: Sequence[str], *, lifetime: bool = False) -> NatReport:
+    async def run(
+        self, servers: Sequence[str], *, joined: Announced | None = None, lifetime: bool = False
+    ) -> NatReport:
         """Find out what is to be known, in at most two seconds where UDP passes.
 
         Args:
             servers: STUN servers, `host:port` each; several make the result surer.
+            joined: Which of them are joined nodes, and where each announced STUN.
             lifetime: Also measure how long a mapping lives, which takes as long as it lives.
 
         Raises:
             LocalError: No server is given, or one is no address.
-            BindError: No socket can be opened.
+            BindError: A socket cannot be opened.
         """
         began = self._loop.time()
         self._on_progress("asking the servers")
-        known = await look_up(servers)
-        async with AsyncExitStack() as stack:
-            report = await self._diagnose(known, stack, lifetime=lifetime)
+        targets, surplus = read_servers(servers)
+        try:
+            async with AsyncExitStack() as stack:
+                contact = FirstContact(
+                    targets,
+                    lambda version: self._client(version, stack),
+                    self._own_hosts,
+                    joined or {},
+                    self._resolve,
+                    self._find_refusal,
+                )
+                async with contact.asking():
+                    report = await self._diagnose(contact, lifetime=lifetime)
+                    known = contact.servers
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+        evidence = report.evidence
+        if surplus:
+            evidence = (*evidence, _surplus_line(surplus))
+        is_asked = report.udp is not None
         return replace(
             report,
             servers=tuple(server.report() for server in known),
-            meaning=meaning_of(report.nat_type, report.port_allocation),
-            advice=advice_for(report.nat_type),
+            evidence=evidence,
+            meaning=meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked),
+            advice=advice_for(report.nat_type, is_asked=is_asked),
             duration_s=self._loop.time() - began,
         )
 
@@ -116,6 +153,7 @@ class Diagnosis:
         sock = await self._open_socket((self._bind_host(version), 0))
         client = StunClient(sock, self._rng)
         stack.push_async_callback(client.close)
+        self._own_hosts.add(client.local_address[0].partition("%")[0])
         return client
 
     def _bind_host(self, version: int) -> str:
@@ -123,65 +161,51 @@ class Diagnosis:
             return self._host
         return "::" if version == 6 else "0.0.0.0"
 
-    async def _diagnose(
-        self, servers: list[KnownServer], stack: AsyncExitStack, *, lifetime: bool
-    ) -> NatReport:
-        by_version = {
-            version: [s for s in servers if s.address and (":" in s.address[0]) is (version == 6)]
-            for version in (4, 6)
-        }
-        clients: dict[int, StunClient] = {}
-        refused: BindError | None = None
-        for version, group in by_version.items():
-            if not group:
-                continue
-            try:
-                client = await self._client(version, stack)
-            except BindError as error:
-                refused = error
-                for server in group:
-                    server.error = f"this machine has no socket for IPv{version}"
-                continue
-            clients[version] = client
-            for server in group:
-                assert server.address is not None
-                server.contact = client.start(server.address, CONTACT)
-        if refused is not None and not clients:
-            raise refused
-        best = await choose_version(by_version[4], by_version[6])
-        if best is None or best.address is None or best.mapped is None:
-            return unreached(servers, self._own)
-        version = 6 if ":" in best.address[0] else 4
-        main = clients[version]
-        ground = Ground(
-            self._open_socket,
-            self._rng,
-            self._bind_host(version),
-            best.address,
-            best.rtt_s,
-            self._sends,
-        )
-        self._on_progress(f"{best.text} answered; testing mapping, filtering and ports")
-        report = await self._test(ground, main, best, by_version[version])
-        mapped_v6 = next((s.mapped for s in by_version[6] if s.mapped is not None), None)
-        report = replace(report, mapped_v6=mapped_v6)
+    async def _diagnose(self, contact: FirstContact, *, lifetime: bool) -> NatReport:
+        best = await contact.choose()
+        if best is None:
+            return unreached(contact.servers, self._own, self._own_hosts)
+        while True:
+            assert best.address is not None
+            assert best.mapped is not None
+            version = 6 if ":" in best.address[0] else 4
+            ground = Ground(
+                self._open_socket,
+                self._rng,
+                self._bind_host(version),
+                best.address,
+                best.rtt_s,
+                best.mapped,
+                self._sends,
+            )
+            self._on_progress(f"{best.text} answered; testing mapping, filtering and ports")
+            report = await self._test(ground, best, contact)
+            outside = beyond_nat(contact.of_version(version), self._own_hosts)
+            while best.mapped[0] in self._own_hosts and await contact.settle(version):
+                outside = beyond_nat(contact.of_version(version), self._own_hosts)
+            if best in outside:
+                break
+            # One beyond the NAT was late: what was tested is this side of it.
+            best = min(outside, key=lambda server: (server.other is None, server.rtt_s))
+        seen_v6 = beyond_nat(contact.of_version(6), self._own_hosts)
+        report = replace(report, mapped_v6=seen_v6[0].mapped if seen_v6 else None)
         if lifetime:
             self._on_progress("measuring how long a mapping lives")
             seconds, evidence = await measure_lifetime(ground, self._on_progress)
             report = replace(report, lifetime_s=seconds, evidence=(*report.evidence, evidence))
         return report
 
-    async def _test(
-        self, ground: Ground, main: StunClient, best: KnownServer, servers: list[KnownServer]
-    ) -> NatReport:
-        assert best.mapped is not None
-        able = sorted((s for s in servers if s.other is not None), key=lambda s: s.rtt_s)
+    async def _test(self, ground: Ground, best: KnownServer, contact: FirstContact) -> NatReport:
+        version = 6 if ":" in ground.server[0] else 4
+        main = _client_of(best)
+        beyond = beyond_nat(contact.of_version(version), self._own_hosts)
+        able = sorted((s for s in beyond if s.can_change), key=_preference)
         able = able[:FILTERING_SERVERS] or [best]
+        targets = [address for server in able for address in server.other_addresses]
+        targets += [s.address for s in beyond if s.address and _client_of(s) is not main]
         async with asyncio.TaskGroup() as group:
             ports = group.create_task(sample_ports(ground))
-            seen = group.create_task(
-                observe_mapping(ground, main, [a for s in able for a in s.other_addresses])
-            )
+            seen = group.create_task(observe_mapping(ground, main, targets))
             filters = [
                 (server, group.create_task(probe_filter(_beside(ground, server), change)))
                 for server in able
@@ -190,14 +214,20 @@ class Diagnosis:
             by_peer: asyncio.Task[FilterTest] | None = None
             if self._probe_by_peer is not None:
                 by_peer = group.create_task(self._probe_by_peer(ground))
-            hairpin = group.create_task(probe_hairpin(ground, main, best.mapped))
+            hairpin = group.create_task(probe_hairpin(ground, main, ground.mapped))
             mtu = group.create_task(probe_mtu(ground))
-        observations = [Seen(s.address, s.mapped) for s in servers if s.address and s.mapped]
-        observations += seen.result()
         local = _local_address(main, ground.server)
-        mapping = self._with_own(classify_mapping(local, observations, local_addresses()))
-        heard = {one.server for one in observations}
-        tests = [_controlled(server, task.result(), heard) for server, task in filters]
+        observations = _observed(contact.of_version(version), main, seen.result())
+        mapping = classify_mapping(local, observations, self._own_hosts)
+        if mapping.kind is Dependence.UNKNOWN and not mapping.varies:
+            await contact.settle(version)
+            observations = _observed(contact.of_version(version), main, seen.result())
+            mapping = classify_mapping(local, observations, self._own_hosts)
+        mapping = self._with_own(mapping)
+        tests = _controlled(
+            [(server, task.result()) for server, task in filters],
+            {one.server for one in observations},
+        )
         if by_peer is not None:
             tests.append(by_peer.result())
         is_translated = mapping.kind is not Dependence.NONE
@@ -210,11 +240,11 @@ class Diagnosis:
                 firewall = filtering.kind is not Dependence.NONE
         else:
             firewall = False if nat_type is not NatType.UNKNOWN else None
-        alg, alg_line = tampering(servers)
+        alg, alg_line = tampering(contact.of_version(version))
         return NatReport(
             udp=True,
             local=local,
-            mapped=best.mapped,
+            mapped=ground.mapped,
             mapping=mapping.kind,
             filtering=filtering.kind,
             nat_type=nat_type,
@@ -228,7 +258,7 @@ class Diagnosis:
                 *mapping.evidence,
                 *filtering.evidence,
                 *allocation.evidence,
-                *hairpin_line(is_translated, hairpin.result(), best.mapped),
+                *hairpin_line(is_translated, hairpin.result(), ground.mapped),
                 *mtu_line(mtu.result(), ground.server),
                 *alg_line,
             ),
@@ -238,7 +268,8 @@ class Diagnosis:
         """What one STUN server cannot tell, several joined nodes may have told."""
         if self._own is None or mapping.kind is not Dependence.UNKNOWN or mapping.varies:
             return mapping
-        own = classify_mapping(self._own.local, self._own.seen, local_addresses())
+        seen = [one for one in self._own.seen if one.mapped[0] not in self._own_hosts]
+        own = classify_mapping(self._own.local, seen)
         if own.kind is Dependence.UNKNOWN and not own.varies:
             return mapping
         lines = (f"{line} (the node's own socket)" for line in own.evidence)
@@ -251,24 +282,63 @@ def _beside(ground: Ground, server: KnownServer) -> Ground:
     return replace(ground, server=server.address, rtt_s=server.rtt_s)
 
 
-def _controlled(server: KnownServer, test: FilterTest, heard: set[Address]) -> FilterTest:
-    """Silence counts only if the other place was heard when it was asked directly."""
-    if test.reply is not Reply.SILENCE:
+def _preference(server: KnownServer) -> tuple[bool, float]:
+    return server.other is None, server.rtt_s
+
+
+def _client_of(server: KnownServer) -> StunClient:
+    assert server.contact is not None
+    return server.contact.client
+
+
+def _observed(servers: Sequence[KnownServer], main: StunClient, more: Sequence[Seen]) -> list[Seen]:
+    """Where servers saw one and the same socket."""
+    return [
+        Seen(s.address, s.mapped)
+        for s in servers
+        if s.address and s.mapped and _client_of(s) is main
+    ] + list(more)
+
+
+def _controlled(
+    tests: Sequence[tuple[KnownServer, FilterTest]], heard: Collection[Address]
+) -> list[FilterTest]:
+    """Silence counts only from who can change, and if the other place was heard when asked."""
+    for server, test in tests:
+        server.has_changed |= test.reply is Reply.CAME
+    return [_controlled_one(server, test, heard) for server, test in tests]
+
+
+def _controlled_one(
+    server: KnownServer, test: FilterTest, heard: Collection[Address]
+) -> FilterTest:
+    if test.reply is not Reply.SILENCE or server.address is None:
         return test
-    if server.address is None:
+    if not server.can_change:
+        detail = f"{server.text} was not seen to answer from elsewhere"
+        return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+    if test.change is Change.PORT:
+        places = server.other_ports
+    else:
+        places = {server.other} if server.other is not None else set()
+    if any(place in heard for place in places):
         return test
-    if test.change is Change.PORT and any(
-        host == server.address[0] and port != server.address[1] for host, port in heard
-    ):
-        return test
-    if server.other is None:
-        return replace(test, reply=Reply.UNTESTABLE, detail=f"{server.text} names no other address")
-    from_host = server.other[0] if test.change is Change.ADDRESS_AND_PORT else server.address[0]
-    place = (from_host, server.other[1])
-    if place in heard:
-        return test
-    detail = f"{format_address(place)} did not answer when it was asked itself"
+    detail = f"{server.text} names no other address"
+    if places:
+        names = " and ".join(format_address(place) for place in sorted(places))
+        detail = f"{names} did not answer when asked directly"
     return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that a person can act on; the group itself where none is."""
+    known, rest = group.split(P2PError)
+    if known is None or rest is not None:
+        return group
+    first: BaseException = known
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _local_address(client: StunClient, server: Address) -> Address:
@@ -276,3 +346,7 @@ def _local_address(client: StunClient, server: Address) -> Address:
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         return source_host(*server) or host, port
     return host, port
+
+
+def _surplus_line(surplus: Sequence[str]) -> str:
+    return f"servers: {MAX_SERVERS} at most are asked; not asked: {', '.join(surplus)}"

@@ -36,6 +36,8 @@ class Stats:
     forwarded: int
     """Routed messages handed on."""
     relayed: int
+    stun_replies: int
+    """Answers to STUN requests."""
     drops: Mapping[str, int]
     """What was not processed or not sent, by cause."""
     socket: SocketCounters
@@ -74,6 +76,7 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
         delivered=counters.delivered,
         forwarded=counters.forwarded,
         relayed=counters.relayed,
+        stun_replies=counters.stun_replies,
         drops=dict(counters.drops),
         socket=sock.counters(),
         sizes=endpoint.sizes(),

@@ -1,9 +1,10 @@
 """What a diagnosis says beside its verdicts: evidence in words, confidence, and who was silent."""
 
+import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from p2ptui.io.interfaces import local_addresses
-from p2ptui.io.stun_client import CONTACT
+from p2ptui.io.interfaces import local_networks
 from p2ptui.nat.behavior import (
     Dependence,
     MappingVerdict,
@@ -38,7 +39,7 @@ def confidence_in(nat_type: NatType, mapping: MappingVerdict, filtering: float) 
 def tampering(servers: list[KnownServer]) -> tuple[bool | None, tuple[str, ...]]:
     """Whether plain addresses inside answers are rewritten, obscured ones not (RFC 5780, 4.5)."""
     for server in servers:
-        answer = server.contact.answer if server.contact is not None else None
+        answer = server.answer
         if answer is None or answer.message.message_class is not MessageClass.SUCCESS:
             continue
         plain, obscured = answer.message.mapped, answer.message.xor_mapped
@@ -64,15 +65,24 @@ def mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
     return (f"mtu: an IP packet of {mtu} bytes reached {format_address(server)} in one piece",)
 
 
-def unreached(servers: list[KnownServer], own: OwnSocket | None) -> NatReport:
-    """No server answered: UDP is blocked, or nothing could be asked, or only STUN is missing."""
-    if own is not None and own.seen:
-        verdict = classify_mapping(own.local, own.seen, local_addresses())
-        names = ", ".join(format_address(one.server) for one in own.seen)
+def unreached(
+    servers: list[KnownServer], own: OwnSocket | None, own_hosts: Collection[str]
+) -> NatReport:
+    """No server told an address: UDP is blocked, nothing could be asked, or only STUN is missing.
+
+    Args:
+        servers: Those that were asked.
+        own: What is known of the node's own socket.
+        own_hosts: The IP addresses of this machine.
+    """
+    seen = [one for one in own.seen if _is_from_outside(one, own_hosts)] if own is not None else []
+    if own is not None and seen:
+        verdict = classify_mapping(own.local, seen, own_hosts)
+        names = ", ".join(format_address(one.server) for one in seen)
         return NatReport(
             udp=True,
             local=own.local,
-            mapped=own.seen[0].mapped,
+            mapped=seen[0].mapped,
             mapping=verdict.kind,
             nat_type=nat_type_of(verdict, Dependence.UNKNOWN),
             confidence=verdict.confidence if verdict.varies else 0.0,
@@ -81,14 +91,25 @@ def unreached(servers: list[KnownServer], own: OwnSocket | None) -> NatReport:
                 *verdict.evidence,
             ),
         )
-    silent = [s for s in servers if s.contact is not None and s.contact.error is None]
+    lines = [f"udp: {s.text} answered, but {s.refusal}" for s in servers if s.refusal is not None]
+    lines += [
+        f"udp: no STUN server is running at {s.text}, says its own machine"
+        for s in servers
+        if s.is_refused
+    ]
+    silent = [s for s in servers if s.sent and s.refusal is None and not s.is_refused]
+    is_passing = bool(lines)
+    if silent:
+        asked = ", ".join(f"{s.text}, asked {s.sent} times" for s in silent)
+        lines.append(f"udp: no answer from {asked}")
+    if is_passing:
+        return NatReport(udp=True, evidence=tuple(lines))
     if not silent:
         reasons = {server.report().error for server in servers}
         why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
         return NatReport(udp=None, evidence=why)
-    names = ", ".join(server.text for server in silent)
+    lines += [f"udp: {s.text}: {s.error}" for s in silent if s.error is not None]
     hosts = {server.address[0] for server in silent if server.address is not None}
-    lines = [f"udp: no answer from {names}, each asked {len(CONTACT.sends_at_s)} times"]
     if len(hosts) == 1:
         lines.append("udp: it was one host only, which may itself be down; ask a second one")
     return NatReport(
@@ -97,3 +118,15 @@ def unreached(servers: list[KnownServer], own: OwnSocket | None) -> NatReport:
         confidence=0.9 if len(hosts) > 1 else 0.6,
         evidence=tuple(lines),
     )
+
+
+def _is_from_outside(seen: Seen, own_hosts: Collection[str]) -> bool:
+    """Whether a session shows that UDP passes beyond this site: a neighbour's does not.
+
+    A neighbour sees this machine's own address; so does everybody where that is a public one.
+    """
+    if seen.mapped[0] not in own_hosts:
+        return True
+    server = ipaddress.ip_address(seen.server[0].partition("%")[0])
+    is_neighbour = any(server in network for network in local_networks())
+    return ipaddress.ip_address(seen.mapped[0]).is_global and not is_neighbour

@@ -26,6 +26,8 @@ DEAD_IN_A_ROW: Final = 4
 
 PROBE: Final = Schedule((0.0, 0.1, 0.2, 0.3), 0.5)
 
+_NO_ANSWER: Final = "lifetime: the server stopped answering; ask again, or another one"
+
 PACE_S: Final = 0.005
 """Between the first datagrams of two sockets: some NATs limit new flows."""
 
@@ -49,7 +51,9 @@ async def measure_lifetime(
         if not await _reaches(ground, asker, first):
             return None, "lifetime: the server does not send to another port (RESPONSE-PORT)"
         idle = await _leave_alone(ground, stack)
-        alive_s, dead_s, dead = 0.0, 0.0, 0
+        alive_s: float | None = None
+        dead_s: float | None = None
+        dead = 0
         for seconds, kept_alive_at, client, port in idle:
             await asyncio.sleep(max(kept_alive_at + seconds - loop.time(), 0))
             # What it really was: a slow answer before makes this one late.
@@ -58,11 +62,16 @@ async def measure_lifetime(
                 alive_s, dead = seconds, 0
                 on_progress(f"lifetime: a mapping lives after {seconds:.0f} s")
                 continue
-            dead_s = seconds if dead == 0 else dead_s
+            if dead == 0:
+                if not await _answers(ground):
+                    return None, _NO_ANSWER
+                dead_s = seconds
             dead += 1
             if dead == DEAD_IN_A_ROW:
                 break
-        return _verdict(alive_s, dead_s, dead)
+        if not await _answers(ground):
+            return None, _NO_ANSWER
+        return _verdict(alive_s, dead_s if dead == DEAD_IN_A_ROW else None)
 
 
 async def _leave_alone(
@@ -112,10 +121,18 @@ async def _arrives(ground: Ground, asker: StunClient, client: StunClient, port: 
     return True
 
 
-def _verdict(alive_s: float, dead_s: float, dead: int) -> tuple[float | None, str]:
-    if dead < DEAD_IN_A_ROW:
-        return alive_s, f"lifetime: mappings live for {alive_s:.0f} s and longer"
-    if alive_s == 0:
+async def _answers(ground: Ground) -> bool:
+    """Whether the server still answers, from a fresh socket: a dead one is no dead mapping."""
+    async with ground.fresh() as client:
+        return await client.start(ground.server, ground.schedule).wait() is not None
+
+
+def _verdict(alive_s: float | None, dead_s: float | None) -> tuple[float | None, str]:
+    if dead_s is not None and alive_s is None:
         return None, f"lifetime: mappings live for less than {SHORTEST_S:g} s"
+    if alive_s is None:
+        return None, "lifetime: no mapping could be watched; the server did not answer"
+    if dead_s is None:
+        return alive_s, f"lifetime: mappings live for {alive_s:.0f} s and longer"
     middle = (alive_s + dead_s) / 2
     return middle, f"lifetime: alive after {alive_s:.1f} s, gone after {dead_s:.1f} s"

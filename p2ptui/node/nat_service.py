@@ -15,6 +15,7 @@ from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerTimeoutError
 from p2ptui.io.interfaces import source_host
+from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
 from p2ptui.nat.report import NatReport
@@ -76,7 +77,8 @@ class NatService:
         """Run one diagnosis; see `Node.diagnose_nat`."""
         options = self._config.nat_detection
         others = options.stun_servers if servers is None else servers
-        servers = [*self.joined_stun_servers(), *others]
+        joined = self._joined_stun()
+        servers = [*joined, *others]
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
@@ -90,12 +92,13 @@ class NatService:
             sends=options.retry_count + 1,
             on_progress=note,
             own=self._own_socket(),
-            probe_by_peer=self._probe_by_peer if self._probe_server() else None,
+            probe_by_peer=self._probe_by_peer if self._probe_servers() else None,
+            find_refusal=find_refusal if self._open_socket is open_udp else None,
         )
         limit_s = options.detection_timeout_ms / 1000
         try:
             async with asyncio.timeout(None if lifetime else limit_s):
-                report = await diagnosis.run(servers, lifetime=lifetime)
+                report = await diagnosis.run(servers, joined=joined, lifetime=lifetime)
         except TimeoutError:
             raise PeerTimeoutError(
                 f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
@@ -113,11 +116,16 @@ class NatService:
 
     def joined_stun_servers(self) -> list[str]:
         """The servers that this node joined and that serve STUN, at each of their ports."""
-        found = []
+        return list(self._joined_stun())
+
+    def _joined_stun(self) -> dict[str, tuple[Address, ...]]:
+        """Each such port, as text; and all ports of the same node."""
+        found: dict[str, tuple[Address, ...]] = {}
         for peer in self._endpoint.peers:
             if peer.is_joined_server and Capability.STUN in peer.capabilities:
                 ports = (peer.address[1], *stun_ports(peer.info))
-                found += [format_address((peer.address[0], port)) for port in ports]
+                addresses = tuple((peer.address[0], port) for port in ports)
+                found |= {format_address(address): addresses for address in addresses}
         return found
 
     def _own_socket(self) -> OwnSocket:
@@ -144,17 +152,26 @@ class NatService:
         ip = ipaddress.ip_address(self._local[0].partition("%")[0])
         return None if ip.is_unspecified or ip.is_loopback else self._local[0]
 
-    def _probe_server(self) -> Peer | None:
-        """A joined server whose peers can be asked for probes."""
-        for peer in self._endpoint.peers.recent():
-            if peer.is_joined_server and Capability.NAT_PROBE in peer.capabilities:
-                return peer
-        return None
+    def _probe_servers(self) -> list[Peer]:
+        """The joined servers whose peers can be asked for probes, the latest first."""
+        return [
+            peer
+            for peer in self._endpoint.peers.recent()
+            if peer.is_joined_server and Capability.NAT_PROBE in peer.capabilities
+        ]
 
     async def _probe_by_peer(self, ground: Ground) -> FilterTest:
-        server = self._probe_server()
-        if server is None:
+        servers = self._probe_servers()
+        if not servers:
             return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
+        outside = ground.mapped[0]
+        fit = [s for s in servers if s.public_address and s.public_address[0] == outside]
+        if not fit:
+            # Its peers may be on this side of the NAT, as it may itself.
+            names = ", ".join(format_address(server.address) for server in servers)
+            detail = f"{names} does not see this node at {outside}, where STUN servers see it"
+            return FilterTest(Change.PEER, Reply.UNTESTABLE, detail)
+        server = fit[0]
 
         async def ask(tag: bytes) -> ProbeReport:
             token = self._endpoint.probes.request(server, tag, self._clock(), PROBE_ANSWER_S)

@@ -13,6 +13,7 @@ from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction,
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen, is_silence_believed
+from p2ptui.nat.plausible import is_plausible_mapped
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import Change as ChangeRequest
 from p2ptui.wire.stun import MessageClass, StunMessage
@@ -64,6 +65,8 @@ class Ground:
     server: Address
     """The server to ask: of the quickest the one that can do most."""
     rtt_s: float
+    mapped: Address
+    """Where that server saw the socket that asked."""
     sends: int = SENDS
     """Transmissions of a request that may stay unanswered."""
     transactions: list[Transaction] = field(default_factory=list)
@@ -99,8 +102,14 @@ class Ground:
 
 
 def mapped_address(answer: StunAnswer | None) -> Address | None:
-    """Where a server saw the request come from; the obscured form is the one to trust."""
-    return None if answer is None else answer.message.xor_mapped or answer.message.mapped
+    """Where a server saw the request come from; the obscured form is the one to trust.
+
+    None where it names an address that nobody can have: this is sent to.
+    """
+    if answer is None:
+        return None
+    told = (answer.message.xor_mapped, answer.message.mapped)
+    return next((at for at in told if at and is_plausible_mapped(at, answer.source)), None)
 
 
 async def observe_mapping(
@@ -263,6 +272,10 @@ async def probe_by_peer(
             except TimeoutError:
                 continue
             break
+    if sources and sources[0][0] == ground.mapped[0]:
+        return FilterTest(
+            Change.PEER, Reply.UNTESTABLE, f"{who}, whose peer is behind the same NAT"
+        )
     if sources:
         # A helper on the server's own machine shows no more than another port would.
         change = Change.PEER if sources[0][0] != server[0] else Change.PORT

@@ -22,7 +22,7 @@ from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, o
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
 from p2ptui.io.resolve import resolve
-from p2ptui.io.stun_sockets import StunSockets
+from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
@@ -114,6 +114,8 @@ class Runtime:
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stun_sockets: StunSockets | None = None
+        self._stun_partner: list[str] = []
+        """Kept connected to like a server that was joined."""
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -149,7 +151,7 @@ class Runtime:
         runtime._begin(work, "networks")
         if config.stun_server.enable:
             await runtime._serve_stun(open_socket)
-        for text in runtime._to_join():
+        for text in dict.fromkeys([*config.server.join, *runtime._stun_partner]):
             work = keep_joined(
                 parse_address(text),
                 runtime.connector.connect,
@@ -170,12 +172,6 @@ class Runtime:
         """This machine's addresses, as others on its networks reach this node."""
         self.endpoint.traversal.offers.hosts = hosts
 
-    def _to_join(self) -> list[str]:
-        """The servers to keep connected to; a STUN partner is one of them."""
-        stun = self._config.stun_server
-        partner = [stun.partner] if stun.enable and stun.partner else []
-        return list(dict.fromkeys([*self._config.server.join, *partner]))
-
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
         options = self._config.stun_server
         sockets = await StunSockets.open(options, open_socket)
@@ -186,10 +182,18 @@ class Runtime:
                 partner = await self.connector.resolve(
                     parse_address(options.partner), RESOLVE_PARTNER_S
                 )
+                require_other_node(partner, self.socket.local_address)
+                self._stun_partner = [options.partner]
             except LocalError as error:
-                log.warning("the STUN partner %s is not used: %s", options.partner, error)
+                partner = None
+                log.warning(
+                    "the STUN partner %s is not used: %s; change partner in [stun_server]",
+                    options.partner,
+                    error,
+                )
         places = {Place.OWN: self.socket.local_address, **sockets.places}
         self.endpoint.stun.open(places, partner)
+        log.info("STUN at %s", ", ".join(map(format_address, places.values())))
         self._begin(sockets.run(self._receive_stun), "stun")
 
     def _receive_stun(self, data: bytes, source: Address, place: Place) -> None:

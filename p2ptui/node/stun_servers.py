@@ -1,48 +1,89 @@
-"""The STUN servers of a diagnosis: looked up, asked all at once, the quickest able one chosen."""
+"""The STUN servers of a diagnosis: what is known of each, and where it is."""
 
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 from p2ptui.errors import LocalError
-from p2ptui.io.resolve import resolve
-from p2ptui.io.stun_client import Transaction
+from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction
+from p2ptui.nat.behavior import near_among
+from p2ptui.nat.plausible import is_plausible_other
 from p2ptui.nat.report import ServerReport
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.stun import MessageClass
 
 MAX_SERVERS: Final = 16
-RESOLVE_S: Final = 1.5
-"""A name server that is slower than this belongs to no server that would be quick."""
+RESOLVE_S: Final = 1.0
+"""A name server that is slower leaves no time for a report within two seconds."""
 
-GRACE_S: Final = 0.05
-"""After the first answer, and twice its round trip: one that can do more may be a little slower."""
-
-IPV4_FIRST_S: Final = 0.9
-"""IPv6 is taken after this where IPv4 is still silent: a report may take two seconds, and at
-10 % loss each way IPv4 is silent for so long once in 4,000 times."""
+Resolve: TypeAlias = Callable[..., Awaitable[Address]]
+"""As `p2ptui.io.resolve.resolve`."""
+Announced: TypeAlias = Mapping[str, tuple[Address, ...]]
+"""Servers that are joined nodes, by their text: at which addresses each announced STUN."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One first question."""
+
+    client: StunClient
+    """From whose socket it was asked."""
+    transaction: Transaction
+
+
+@dataclass(slots=True, eq=False)
 class KnownServer:
     """One server, at one address."""
 
     text: str
     address: Address | None = None
     error: str | None = None
-    contact: Transaction | None = None
+    contacts: list[Contact] = field(default_factory=list)
+    announced: tuple[Address, ...] = ()
+    """Where it announced STUN in its handshake, if it is a joined node."""
+    has_changed: bool = False
+    """Whether it was seen to reply from elsewhere."""
+    is_refused: bool = False
+    """Whether its own machine said that nothing listens there."""
+
+    @property
+    def contact(self) -> Contact | None:
+        """The question that was answered best."""
+        answered = [one for one in self.contacts if one.transaction.answer is not None]
+        good = [one for one in answered if mapped_address(one.transaction.answer) is not None]
+        return next(iter(good or answered or self.contacts), None)
+
+    @property
+    def answer(self) -> StunAnswer | None:
+        """What it answered, which may be an error."""
+        contact = self.contact
+        return contact.transaction.answer if contact is not None else None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether an answer may still come."""
+        waiting = any(not one.transaction.done.is_set() for one in self.contacts)
+        return waiting and self.answer is None and not self.is_refused
+
+    @property
+    def sent(self) -> int:
+        """First questions that really left this machine."""
+        return sum(one.transaction.sent for one in self.contacts)
 
     @property
     def other(self) -> Address | None:
         """Its OTHER-ADDRESS, if it is one that can serve as another."""
-        answer = self.contact.answer if self.contact is not None else None
+        answer = self.answer
         if answer is None or self.address is None:
             return None
         other = answer.message.other_address
-        return other if other is not None and other[0] != self.address[0] else None
+        if other is None or other[0] == self.address[0]:
+            return None
+        return other if is_plausible_other(other, self.address) else None
 
     @property
     def other_addresses(self) -> list[Address]:
@@ -53,97 +94,95 @@ class KnownServer:
         return [(other_host, port), (other_host, other_port), (host, other_port)]
 
     @property
+    def other_ports(self) -> set[Address]:
+        """Where else on the same host it is known to serve."""
+        if self.address is None:
+            return set()
+        known = {at for at in self.announced if at[0] == self.address[0]}
+        if self.other is not None:
+            known.add((self.address[0], self.other[1]))
+        return known - {self.address}
+
+    @property
+    def can_change(self) -> bool:
+        """Whether it is known to reply from elsewhere: others drop the question in silence."""
+        return self.other is not None or bool(self.announced) or self.has_changed
+
+    @property
     def rtt_s(self) -> float:
         """The round trip to it, seconds; without end while it is silent."""
-        answer = self.contact.answer if self.contact is not None else None
-        return answer.rtt_s if answer is not None else float("inf")
+        return self.answer.rtt_s if self.answer is not None else float("inf")
 
     @property
     def mapped(self) -> Address | None:
         """Where it saw the socket that asked."""
-        return mapped_address(self.contact.answer) if self.contact is not None else None
+        return mapped_address(self.answer)
+
+    @property
+    def refusal(self) -> str | None:
+        """What it said instead of an address."""
+        answer = self.answer
+        if answer is None or self.mapped is not None:
+            return None
+        if answer.message.message_class is not MessageClass.ERROR:
+            return "its answer names no address that can be true"
+        return f"refused: {answer.message.error[0] if answer.message.error else 'an error'}"
 
     def report(self) -> ServerReport:
         """What it was good for."""
         if self.mapped is not None:
             return ServerReport(self.text, self.rtt_s * 1000, ok=True)
-        error = self.error or (self.contact.error if self.contact is not None else None)
-        return ServerReport(self.text, error=error or "no answer")
+        contact = self.contact
+        failure = contact.transaction.error if contact is not None else None
+        return ServerReport(self.text, error=self.refusal or self.error or failure or "no answer")
 
 
-async def look_up(servers: Sequence[str]) -> list[KnownServer]:
-    """Find the addresses of servers.
+def beyond_nat(servers: Collection[KnownServer], own_hosts: Collection[str]) -> list[KnownServer]:
+    """Those that see this machine from furthest outside, of all that answered.
+
+    A server on this side of the NAT says nothing of what the NAT does, lets in or carries.
+    """
+    seen = [(server, server.mapped[0]) for server in servers if server.mapped is not None]
+    near = near_among({host for _, host in seen}, own_hosts)
+    return [server for server, host in seen if host not in near]
+
+
+def read_servers(servers: Sequence[str]) -> tuple[list[tuple[str, Address]], list[str]]:
+    """The addresses that are asked, and the texts of those that are too many.
 
     Raises:
         LocalError: None is given, or one is no address.
     """
-    texts = list(dict.fromkeys(servers))[:MAX_SERVERS]
+    texts = list(dict.fromkeys(servers))
     if not texts:
         raise LocalError("no STUN server to ask: give one with --server HOST:PORT")
     try:
-        addresses = [parse_address(text) for text in texts]
+        addresses = [(text, parse_address(text)) for text in texts[:MAX_SERVERS]]
     except ValueError as error:
         raise LocalError(str(error)) from None
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_resolve(text, address))
-            for text, address in zip(texts, addresses, strict=True)
-        ]
-    return [server for task in tasks for server in task.result()]
+    return addresses, texts[MAX_SERVERS:]
 
 
-async def _resolve(text: str, address: Address) -> list[KnownServer]:
+async def look_up(text: str, address: Address, resolve: Resolve) -> list[KnownServer]:
     """A server by its IPv4 address, and by its IPv6 address as well if it has both."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    results: list[Any] = await asyncio.gather(
+        *(resolve(address, family=family) for family in families), return_exceptions=True
+    )
     found: dict[Address, KnownServer] = {}
     error = None
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            async with asyncio.timeout(RESOLVE_S):
-                at = await resolve(address, family=family)
-        except TimeoutError:
-            error = "its name was not looked up in time"
-        except LocalError as cause:
-            error = str(cause)
+    for result in results:
+        if isinstance(result, LocalError):
+            error = str(result)
+        elif isinstance(result, BaseException):
+            raise result
         else:
-            found.setdefault(at, KnownServer(text, at))
-        if _is_literal(address[0]):
-            break
+            found.setdefault(result, KnownServer(text, result))
     return list(found.values()) or [KnownServer(text, error=error)]
 
 
-async def choose_version(ipv4: list[KnownServer], ipv6: list[KnownServer]) -> KnownServer | None:
-    """As `choose`, by IPv4 if that passes: it is IPv4 that is translated."""
-    try:
-        async with asyncio.timeout(IPV4_FIRST_S):
-            return await choose(ipv4) or await choose(ipv6)
-    except TimeoutError:
-        return await choose([*ipv4, *ipv6])
-
-
-async def choose(servers: list[KnownServer]) -> KnownServer | None:
-    """The quickest server, or one a little slower that can do more; None if all are silent."""
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
-    contacts = [server.contact for server in servers if server.contact is not None]
-    for contact in contacts:
-        contact.on_done = changed.set
-    deadline: float | None = None
-    while True:
-        changed.clear()
-        answered = sorted((s for s in servers if s.mapped is not None), key=lambda s: s.rtt_s)
-        able = [server for server in answered if server.other is not None]
-        if able or all(contact.done.is_set() for contact in contacts):
-            return next(iter(able or answered), None)
-        if answered and deadline is None:
-            deadline = loop.time() + 2 * answered[0].rtt_s + GRACE_S
-        try:
-            async with asyncio.timeout_at(deadline):
-                await changed.wait()
-        except TimeoutError:
-            return answered[0]
-
-
-def _is_literal(host: str) -> bool:
+def is_literal(host: str) -> bool:
+    """Whether a host is an IP address, which nobody has to look up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -321,10 +321,20 @@ class P2PApp(FeedApp):
 
     def action_pane(self, name: str) -> None:
         """Go to a pane."""
-        self._leave_overlays()
-        self._choose(name)
+        self._show(name)
         focused: dict[str, Widget] = {"peers": self.peers.list, "messages": self.messages}
         self.screen.set_focus((focused | self.fact_panes)[name])
+
+    def show_pane(self, name: str) -> None:
+        """Show a pane: whoever types stays in the line, and the next one is typed there too."""
+        if self.focused is self.bar.input:
+            self._show(name)
+        else:
+            self.action_pane(name)
+
+    def _show(self, name: str) -> None:
+        self._leave_overlays()
+        self._choose(name)
         # What was hidden until now is not up to date.
         self.call_after_refresh(self.take_peers)
 

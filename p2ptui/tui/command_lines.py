@@ -59,7 +59,7 @@ class CommandLines:
 
         try:
             if name == "nat":
-                app.action_pane("nat")
+                app.show_pane("nat")
                 said = await app.nat_run.answer(command.servers, tell_progress)
             elif on_node:
                 said = await app.executor.run(command, tell_progress)

@@ -74,7 +74,7 @@ class FeedApp(App[int]):
         self._pane_titles: dict[Widget, Text] = {}
         self.peers = PeerTable(self.roster.searched_ports, id="peers")
         self.messages = MessageLog(self._records, id="messages")
-        self.nat = NatPane(id="nat")
+        self.nat = NatPane(node.info.network_id, id="nat")
         self.statistics = StatisticsPane(id="statistics")
         # Kept, not looked up: at the end they are gone from the screen before the timers stop.
         self.title_line = Static(id="title", markup=False)

@@ -13,6 +13,7 @@ from textual.message import Message
 from p2ptui.tui.filters import ALL, Filter, FilterError
 from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
 from p2ptui.tui.rows import RowView
+from p2ptui.wire.message import MessageType
 
 ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
 _LEVEL_STYLES: Final = {"warn": "yellow", "error": "bold red", "debug": "dim", "trace": "dim"}
@@ -26,6 +27,27 @@ _WIDE_KIND_FROM: Final = 100
 _KIND_WIDTH: Final = 18
 _NARROW_KIND_WIDTH: Final = 11
 """Most of what comes is Data, Ping and Ack; the summary needs the room more than the others."""
+
+SHORT_KINDS: Final = {
+    MessageType.HANDSHAKE_REQUEST: "Handshake?",
+    MessageType.HANDSHAKE_RESPONSE: "Handshake=",
+    MessageType.DISCOVERY_REQUEST: "Discovery?",
+    MessageType.DISCOVERY_RESPONSE: "Discovery=",
+    MessageType.DISCOVERY_UPDATE: "Discovery+",
+    MessageType.LIST_NODES_REQUEST: "ListNodes?",
+    MessageType.LIST_NODES_RESPONSE: "ListNodes=",
+    MessageType.RELAY_REQUEST: "Relay?",
+    MessageType.RELAY_RESPONSE: "Relay=",
+    MessageType.STUN_DELEGATION: "StunReply?",
+    MessageType.STUN_DELEGATED: "StunReply=",
+    MessageType.NAT_PROBE_REQUEST: "NatProbes?",
+    MessageType.NAT_PROBE_REPORT: "NatProbes=",
+    MessageType.NAT_PROBE: "NatProbe?",
+    MessageType.NAT_PROBE_SENT: "NatProbe=",
+}
+"""In the narrow column, where a question and its answer would be cut to the same beginning:
+`?` asks, `=` answers, `+` is news.
+"""
 
 SLICE_S: Final = 0.005
 """A filter looks at old records for this long before it lets packets and keys through."""
@@ -257,8 +279,10 @@ class MessageLog(RowView):
             text.append(" ")
         style = _LEVEL_STYLES.get(record.level, "")
         if record.direction != NOTE:
-            kind = Text(record.kind, style or "bold")
-            room = _KIND_WIDTH if width >= _WIDE_KIND_FROM else _NARROW_KIND_WIDTH
+            is_wide = width >= _WIDE_KIND_FROM
+            name = record.kind if is_wide else SHORT_KINDS.get(record.kind, record.kind)
+            kind = Text(name, style or "bold")
+            room = _KIND_WIDTH if is_wide else _NARROW_KIND_WIDTH
             kind.truncate(room, overflow="ellipsis", pad=width >= _TIME_FROM)
             text.append_text(kind)
             text.append(" ")

@@ -18,6 +18,8 @@ from p2ptui.nat.behavior import NatType
 from p2ptui.nat.report import NatReport
 from p2ptui.nat.report_text import (
     confidence_words,
+    nat_command,
+    probing_server,
     report_markdown,
     report_rows,
     server_rows,
@@ -25,7 +27,7 @@ from p2ptui.nat.report_text import (
 from p2ptui.node import Node, PeerView
 from p2ptui.text import printable
 from p2ptui.tui.panes import FactPane
-from p2ptui.tui.shell import nat_command
+from p2ptui.tui.shell import network_to_name
 from p2ptui.wire.address import format_address
 
 MAX_SERVERS_SHOWN: Final = 20
@@ -53,7 +55,12 @@ _VERDICT_STYLES: Final = {
 
 
 class NatPane(FactPane):
-    """What is known of the NAT in front of this node."""
+    """What is known of the NAT in front of this node.
+
+    Args:
+        network_id: This node's network.
+        id: The pane's id on the screen.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "diagnose", "Diagnose", id="nat.diagnose"),
@@ -68,8 +75,9 @@ class NatPane(FactPane):
             self.line = line
             """The command line for it."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, network_id: str, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._network_id = network_id
         self.report: NatReport | None = None
         """Of the last diagnosis that came to an end."""
         self.running = False
@@ -131,8 +139,12 @@ class NatPane(FactPane):
     def command(self) -> str:
         """The shell command that makes the same report."""
         # Also those that nobody named: the shell's node has not joined the same.
-        servers = self.report.servers if self.report is not None else ()
-        return printable(nat_command(server.address for server in servers), 2000)
+        if self.report is None:
+            return nat_command(())
+        join = probing_server(self.report)
+        network_id = network_to_name(self._network_id) if join is not None else None
+        servers = (server.address for server in self.report.servers)
+        return nat_command(servers, join=join, network_id=network_id)
 
     @property
     def state(self) -> str:

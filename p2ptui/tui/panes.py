@@ -103,6 +103,7 @@ class StatisticsPane(FactPane):
             ("duplicates", str(stats.duplicates)),
             ("forwarded", str(stats.forwarded)),
             ("relayed", str(stats.relayed)),
+            ("STUN", f"{stats.stun_replies} answered"),
         ):
             text.append(f"{name:<12}", "dim")
             text.append(f"{value}\n")

@@ -1,8 +1,8 @@
 """The shell command that does the same as a command of the screen, where there is one."""
 
 import shlex
-from collections.abc import Iterable
 
+from p2ptui.nat.report_text import nat_command
 from p2ptui.node import Known, OtherNode, PeerView
 from p2ptui.verbs import Command, read_payload
 from p2ptui.wire.address import format_address
@@ -39,7 +39,8 @@ def shell_command(
         words = []
     if len(words) < 2:
         return ""
-    network = [] if network_id == DEFAULT_NETWORK else ["--network-id", network_id]
+    named = network_to_name(network_id)
+    network = [] if named is None else ["--network-id", named]
     return shlex.join(["p2ptui", *words, *network])
 
 
@@ -51,13 +52,6 @@ def _target(node: Known, server: PeerView | None) -> list[str]:
     return [node.node_id, "--join", format_address(server.address)]
 
 
-def nat_command(servers: Iterable[str]) -> str:
-    """The diagnosis in a shell.
-
-    Args:
-        servers: Those to ask, `host:port` each; none: those of the configuration.
-    """
-    words = ["p2ptui", "nat"]
-    for server in dict.fromkeys(servers):
-        words += ["--server", server]
-    return shlex.join(words)
+def network_to_name(network_id: str) -> str | None:
+    """What `--network-id` must say; None where it says nothing new."""
+    return None if network_id == DEFAULT_NETWORK else network_id

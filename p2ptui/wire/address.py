@@ -8,6 +8,7 @@ Address: TypeAlias = tuple[str, int]
 """A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
 
 MAX_PORT = 65535
+LIMITED_BROADCAST: Final = "255.255.255.255"
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
@@ -59,6 +60,31 @@ def parse_ip_address(text: str) -> Address | None:
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     bare = str(mapped or ip).partition("%")[0]
     return (bare, port) if port else None
+
+
+def single_host(address: Address) -> Address:
+    """An address of one host, written as answers from there are: peers are known by it.
+
+    Args:
+        address: A literal IP in any of its spellings, and a port.
+
+    Raises:
+        ValueError: It stands for several hosts, or for all; the message says what would be right.
+    """
+    host, port = address
+    ip = ipaddress.ip_address(host)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    address = str(ip), port
+    if ip.is_unspecified:
+        loopback = format_address(("127.0.0.1" if ip.version == 4 else "::1", port))
+        raise ValueError(
+            f"{format_address(address)} stands for every address of a machine;"
+            f" connect to one of them, on this machine {loopback}"
+        )
+    if ip.is_multicast or address[0] == LIMITED_BROADCAST:
+        raise ValueError(f"{format_address(address)} is a group; connect to a single node")
+    return address
 
 
 def _require_ipv6(host: str, text: str) -> None:

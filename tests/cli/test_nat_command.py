@@ -6,6 +6,7 @@ Everything but the sockets and the time is real.
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import nat, session
 from p2ptui.commands.nat import WATCH_S
+from p2ptui.errors import PeerTimeoutError
 from tests.simulated_nat import KINDS, Behaviour, Nat, Nats
 from tests.town import Town
 from tests.virtual_loop import run_virtual
@@ -183,6 +185,42 @@ def test_watching_makes_one_report_after_the_other(street: Street) -> None:
     said = street.run("--server", STUN, "--watch", "--json")
     assert said.code == 130
     assert [report["nat_type"] for report in said.reports] == ["port-restricted-cone"] * 4
+
+
+@pytest.mark.parametrize("form", ["--json", "--markdown"])
+def test_watching_goes_on_after_an_error(street: Street, form: str) -> None:
+    real, runs = Node.diagnose_nat, []
+
+    async def sometimes(self: Node, *arguments: Any, **options: Any) -> Any:
+        runs.append(1)
+        if len(runs) == 2:
+            raise PeerTimeoutError("it took too long")
+        return await real(self, *arguments, **options)
+
+    street.monkeypatch.setattr(Node, "diagnose_nat", sometimes)
+    street.limit_s = 2.5 * WATCH_S
+    said = street.run("--server", STUN, "--watch", form)
+    assert said.code == 130
+    assert len(runs) == 3
+    if form == "--json":
+        assert [report.get("error") for report in said.reports] == [None, "it took too long", None]
+        assert said.errors == ""
+    else:
+        assert said.output.count("## NAT report") == 2
+        assert said.errors == "p2ptui: it took too long\n"
+
+
+def test_where_nothing_could_be_asked_it_failed(street: Street) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    street.monkeypatch.setattr(asyncio.SelectorEventLoop, "getaddrinfo", refuse)
+    said = street.run("--server", "nowhere.invalid:3478", "--json")
+    assert said.code == 1
+    assert said.json["udp"] is None
+    assert said.json["nat_type"] == "unknown"
+    assert "could be asked at all" in said.json["meaning"]
+    assert "names resolve" in said.json["advice"]
 
 
 def test_a_configured_server_is_asked(street: Street, tmp_path) -> None:

@@ -1,14 +1,23 @@
 """Probes by peers: only who sent the tag is probed, by a helper elsewhere, and not often."""
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import ProbeReport
-from p2ptui.core.filter_probes import ARMED_S, MAX_ARMED, MAX_PROBES, PROBES_PER_SECOND
+from p2ptui.core.filter_probes import (
+    ARMED_S,
+    MAX_ARMED,
+    MAX_ARMED_BY_ONE,
+    MAX_PROBES,
+    PROBES_PER_SECOND,
+    _may_be_probed,
+)
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import NatProbeRequestPayload
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
 from tests.simulation import Host, Puppet, World
 
@@ -119,14 +128,60 @@ def test_a_tag_belongs_to_who_named_it_first() -> None:
     assert place.server.endpoint.counters.drops["probe_request_refused"] == 1
 
 
-def test_the_tags_that_are_awaited_are_bounded() -> None:
+def test_a_forged_sender_elsewhere_has_nobody_probed() -> None:
+    """The asker could send its tag with a source that it does not have."""
     place = Place()
-    for number in range(MAX_ARMED + 50):
+    victim = place.world.puppet()
+    place.ask()
+
+    place.send_tag(victim)
+
+    assert not victim.inbox
+    assert place.server.endpoint.counters.drops["probe_elsewhere"] == 1
+    assert place.ask() == ProbeReport(has_helper=True, sent=0)
+    place.send_tag(place.probe)
+    assert len(place.probe.inbox) == 1
+
+
+def test_the_tags_that_one_peer_awaits_are_few() -> None:
+    place = Place()
+    for number in range(2 * MAX_ARMED_BY_ONE):
         place.ask(number.to_bytes(12, "big"))
-        assert place.server.endpoint.sizes()["filter_probes"] <= MAX_ARMED
+        assert place.server.endpoint.sizes()["filter_probes"] <= MAX_ARMED_BY_ONE
 
     place.send_tag(place.probe, (0).to_bytes(12, "big"))
-    assert not place.probe.inbox, "the oldest made room"
+    assert not place.probe.inbox, "its own oldest made room"
+    place.send_tag(place.probe, (2 * MAX_ARMED_BY_ONE - 1).to_bytes(12, "big"))
+    assert len(place.probe.inbox) == 1
+
+
+def test_the_tags_that_all_await_are_bounded() -> None:
+    place = Place(helper=False)
+    peer = place.server.peer(place.asker)
+    probes = place.server.endpoint.probes
+    for number in range(MAX_ARMED + 50):
+        stranger = dataclasses.replace(peer)
+        payload = NatProbeRequestPayload(number.to_bytes(12, "big").hex())
+        probes.handle_request(stranger, payload, place.world.now + number / 1000)
+
+    assert len(probes) <= MAX_ARMED
+
+
+def test_tags_are_forgotten_in_time_whether_or_not_anybody_comes() -> None:
+    place = Place()
+    place.ask()
+    place.world.run_for(ARMED_S / 2)
+    place.ask(b"a later one!")
+    assert place.server.endpoint.sizes()["filter_probes"] == 2
+
+    place.world.run_for(ARMED_S / 2)
+    assert place.server.endpoint.sizes()["filter_probes"] == 1
+    place.world.run_for(ARMED_S / 2 + 0.1)
+    assert place.server.endpoint.sizes()["filter_probes"] == 0
+
+    place.ask()
+    place.world.run_for(ARMED_S + 0.1)
+    assert place.server.endpoint.sizes()["filter_probes"] == 0
 
 
 def test_a_server_that_cannot_is_not_asked() -> None:
@@ -199,7 +254,26 @@ def test_a_helper_sends_few_a_second() -> None:
     assert len(place.probe.inbox) <= PROBES_PER_SECOND + 1
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "example.org:53", "10.0.0.1", "10.0.0.1:0"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "nonsense",
+        "example.org:53",
+        "10.0.0.1",
+        "10.0.0.1:0",
+        "0.0.0.0:53",
+        "127.0.0.1:53",
+        "169.254.0.1:53",
+        "224.0.0.251:5353",
+        "255.255.255.255:53",
+        "[::]:53",
+        "[::1]:53",
+        "[::ffff:127.0.0.1]:53",
+        "[fe80::1]:53",
+        "[ff02::fb]:5353",
+    ],
+)
 def test_a_helper_is_told_an_address_or_nothing(address: str) -> None:
     place = Place()
     sent = place.world.network.counters().sent
@@ -211,6 +285,31 @@ def test_a_helper_is_told_an_address_or_nothing(address: str) -> None:
     place.helper.settle()
 
     assert place.world.network.counters().sent == sent
+
+
+@pytest.mark.parametrize(
+    ("host", "server", "may"),
+    [
+        ("198.51.100.1", "203.0.113.1", True),
+        ("198.51.100.1", "192.168.0.1", True),
+        ("2001:db8::1", "203.0.113.1", True),
+        ("192.168.0.7", "203.0.113.1", False),
+        ("100.64.0.7", "203.0.113.1", False),
+        ("fd00::1", "2001:db8::1", False),
+        ("127.0.0.1", "203.0.113.1", False),
+        ("127.0.0.1", "192.168.0.1", False),
+        ("192.168.0.7", "10.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("fe80::1", "fe80::2", True),
+        ("fe80::1", "fd00::1", False),
+        ("10.0.0.1", "an-id@somewhere", False),
+        ("0.1.2.3", "0.0.0.0", False),
+        ("240.0.0.1", "240.0.0.1", False),
+        ("ff02::1", "ff02::1", False),
+    ],
+)
+def test_a_server_elsewhere_cannot_aim_into_a_network(host: str, server: str, may: bool) -> None:
+    assert _may_be_probed(host, server) is may
 
 
 @pytest.mark.parametrize("tag", ["", "zz", "00" * 11, "xyz" * 8])

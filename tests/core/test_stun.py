@@ -1,5 +1,6 @@
 """STUN on a node's sockets: who is answered, by which socket, at what price, and by a partner."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -458,9 +459,58 @@ def partner_puppet(world: World, **options: Any) -> tuple[Host, Puppet]:
     """A node whose partner is played by hand."""
     puppet = world.puppet()
     node = serve(world, partner=puppet.address, **options)
-    puppet.join(node, capabilities=["stun"])
-    puppet.take()
+    prove(puppet, node, puppet.join(node, capabilities=["stun"]))
     return node, puppet
+
+
+def prove(puppet: Puppet, node: Host, answers: list[dict[str, Any]]) -> None:
+    """Show that the puppet receives where it sends from."""
+    (response,) = [m for m in answers if m["message_type"] == "HandshakeResponse"]
+    puppet.say("Ack", None, node, ack_for=response["id"])
+    puppet.world.run_for(0.5)
+    puppet.take()
+
+
+def test_a_forged_handshake_from_the_partners_address_is_no_partner() -> None:
+    """Whoever forges a source sees no answer: it can prove nothing."""
+    world = World()
+    puppet = world.puppet()
+    puppet.answers_pings = False
+    node = serve(world, partner=puppet.address)
+    answers = puppet.join(node, capabilities=["stun"])
+    assert node.is_connected_to(puppet)
+
+    puppet.say("StunPartner", {"primary": 3478, "alternate_port": 3479}, node)
+    world.run_for(1)
+    (reply,) = ask(node, request())
+    assert decode(reply.data).other_address is None
+    puppet.ask("StunDelegation", delegation(), node)
+    puppet.ask("StunDelegated", {"transaction_id": ID.hex()}, node)
+    assert node.told(StunReplyDue) == [reply]
+    assert dropped(node, "stun_delegation_unasked") == 1
+    assert dropped(node, "stun_delegated_unasked") == 1
+    assert "StunPartner" not in [m["message_type"] for m in puppet.take()]
+
+    prove(puppet, node, answers)
+    (reply,) = ask(node, request())
+    assert decode(reply.data).other_address == (puppet.address[0], 3479), "it was only early"
+
+
+def test_the_end_of_an_older_session_takes_nothing_from_its_successor() -> None:
+    partners = Partners().meet()
+    older = dataclasses.replace(partners.one.peer(partners.two))
+    partners.one.endpoint.stun._part(older, partners.world.now)
+    assert partners.other_address(partners.one) is not None
+
+
+def test_a_partner_that_is_found_again_is_told_by_one_timer() -> None:
+    partners = Partners().meet()
+    for _ in range(3):
+        peer = partners.one.peer(partners.two)
+        partners.one.endpoint.stun._greet(peer, partners.world.now)
+    planned = len(partners.one.endpoint._state.timers)
+    partners.one.endpoint.stun._greet(peer, partners.world.now)
+    assert len(partners.one.endpoint._state.timers) == planned
 
 
 @pytest.mark.parametrize(

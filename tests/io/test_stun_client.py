@@ -243,6 +243,49 @@ def test_what_the_system_does_not_send_says_why() -> None:
             transaction = bench.client.start(("2001:db8::1", 3478), EVERY_100_MS)
             assert await transaction.wait() is None
             assert transaction.error
+            # There is nothing to wait for.
+            assert now() == bench.began
+            assert transaction.sent == 0
+
+    run(story())
+
+
+def test_closing_lets_a_cancellation_through() -> None:
+    async def story() -> None:
+        async with Bench() as bench:
+            closing = asyncio.ensure_future(bench.client.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+
+    run(story())
+
+
+def test_closing_tells_what_the_reader_died_of() -> None:
+    async def story() -> None:
+        async with Bench() as bench:
+
+            def fail(*_: Any) -> None:
+                raise RuntimeError("a defect")
+
+            client = StunClient(
+                await MemorySocket.open(bench.network, STRANGER), random.Random("another")
+            )
+            client.on_stray = fail
+            bench.server.send(
+                encode(
+                    success(
+                        StunMessage(
+                            message_class=MessageClass.REQUEST, transaction_id=b"not expected"
+                        )
+                    )
+                ),
+                STRANGER,
+            )
+            await asyncio.sleep(1)
+            with pytest.raises(RuntimeError, match="a defect"):
+                await client.close()
 
     run(story())
 

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from p2ptui import Config, Node
+from p2ptui.errors import ConfigError, LocalError
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.io.stun_client import CONTACT, StunAnswer, StunClient
-from p2ptui.io.stun_sockets import StunSockets
+from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import open_udp
 from p2ptui.nat.behavior import Dependence
 from p2ptui.nat.stun_server import Place
@@ -100,7 +101,9 @@ async def test_a_taken_port_is_a_warning_and_the_own_socket_still_serves(
             refused = await ask(node.address, Change.PORT)
             assert refused.message.unknown == (AttributeType.CHANGE_REQUEST,)
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.startswith(f"STUN is not served at {at}: ")
+    assert warning == (
+        f"STUN is not served at {at}: address already in use; change address in [stun_server]"
+    )
 
 
 async def test_a_taken_alternate_port_leaves_the_rest(
@@ -114,7 +117,8 @@ async def test_a_taken_alternate_port_leaves_the_rest(
             assert moved.source == (HOST, ports[0])
             refused = await ask((HOST, ports[0]), Change.PORT)
             assert refused.message.unknown == (AttributeType.CHANGE_REQUEST,)
-    assert len(caplog.records) == 1
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.endswith("; change alternate_port in [stun_server]")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,97 @@ async def test_a_second_address_that_this_machine_does_not_have_is_warned_of(
         async with Node(config):
             answer = await ask((HOST, ports[0]))
     assert answer.message.other_address is None
-    assert "192.0.2.1" in caplog.records[0].getMessage()
+    assert caplog.records[0].getMessage() == (
+        f"STUN is not served at 192.0.2.1:{ports[0]}: no interface of this machine has this"
+        " address; change alternate_address in [stun_server]"
+    )
+
+
+async def test_a_name_without_an_address_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    config = options(address="nobody.invalid:3478", alternate_address="127.0.0.2")
+    with caplog.at_level(logging.WARNING, logger="p2ptui.stun"):
+        async with Node(config) as node:
+            assert (await ask(node.address)).source == node.address
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("STUN is not served at nobody.invalid:3478: ")
+
+
+async def test_where_stun_is_served_is_one_line_of_the_log(
+    ports: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = options(address=f"{HOST}:{ports[0]}", alternate_port=ports[1])
+    with caplog.at_level(logging.INFO, logger="p2ptui.node"):
+        async with Node(config) as node:
+            own = format_address(node.address)
+    told = [m for m in caplog.messages if m.startswith("STUN")]
+    assert told == [f"STUN at {own}, {HOST}:{ports[0]}, {HOST}:{ports[1]}"]
+
+
+async def test_a_partner_that_is_this_node_is_warned_of_and_not_joined(
+    ports: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    partner = f"localhost:{ports[1]}"
+    config = options(address=f"{HOST}:{ports[0]}", alternate_port=0, partner=partner).with_options(
+        address=f"{HOST}:{ports[1]}"
+    )
+    with caplog.at_level(logging.INFO, logger="p2ptui.node"):
+        async with Node(config) as node:
+            assert (await ask(node.address)).message.other_address is None
+            running = {task.get_name() for task in asyncio.all_tasks()}
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert warning == (
+        f"the STUN partner {partner} is not used: {HOST}:{ports[1]} is this node itself;"
+        " change partner in [stun_server]"
+    )
+    assert not [name for name in running if name.startswith("join")]
+
+
+@pytest.mark.parametrize(
+    ("partner", "local", "own"),
+    [
+        ((HOST, 8080), (HOST, 8080), True),
+        ((HOST, 8080), ("0.0.0.0", 8080), True),
+        ((HOST, 8081), ("0.0.0.0", 8080), False),
+        (("192.0.2.1", 8080), ("0.0.0.0", 8080), False),
+        ((SECOND_HOST, 8080), (HOST, 8080), False),
+    ],
+)
+def test_a_partner_is_another_node(partner: Address, local: Address, own: bool) -> None:
+    if own:
+        with pytest.raises(LocalError, match="this node itself"):
+            require_other_node(partner, local)
+    else:
+        require_other_node(partner, local)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"alternate_address": "2001:db8::1"}, ["alternate_address", "address"]),
+        (
+            {"address": "[::1]:3478", "alternate_address": "127.0.0.2"},
+            ["alternate_address", "address", "IPv6"],
+        ),
+        (
+            {"address": f"{HOST}:3478", "alternate_address": HOST},
+            ["alternate_address", "address", "differ"],
+        ),
+        ({"alternate_address": "0.0.0.0"}, ["alternate_address", "single"]),
+        ({"address": "[::]:1", "alternate_address": "::"}, ["alternate_address", "single"]),
+        ({"alternate_address": "224.0.0.1"}, ["alternate_address", "single"]),
+        ({"partner": "0.0.0.0:8080"}, ["partner", "other node"]),
+        ({"partner": "[::]:8080"}, ["partner", "other node"]),
+        ({"partner": "224.0.0.1:8080"}, ["partner", "other node"]),
+        ({"partner": "127.0.0.1:8080"}, ["partner", "server.address", "itself"]),
+    ],
+)
+def test_addresses_that_do_not_go_together_are_refused(
+    changes: dict[str, str], keys: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Config().with_options(stun_server=changes)
+    for key in keys:
+        assert key in str(refused.value)
 
 
 async def test_the_addresses_are_free_again_after_the_node(ports: tuple[int, int]) -> None:

@@ -21,6 +21,7 @@ from p2ptui.nat.behavior import (
     classify_filtering,
     classify_mapping,
     nat_type_of,
+    near_among,
 )
 
 LOCAL = ("192.168.1.2", 5000)
@@ -289,3 +290,32 @@ def test_a_full_cone_takes_two_hosts_that_agree_and_a_reply_from_elsewhere(
     if nat_type_of(mapping, filtering.kind) is NatType.FULL_CONE:
         assert len({one.server[0] for one in observations}) > 1
         assert any(t.reply is CAME and t.change is not Change.PORT for t in tests)
+
+
+# --- this side of the NAT, and the other
+
+
+OWN = {"192.168.1.2", "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("mapped", "near"),
+    [
+        ({"192.168.1.2"}, set()),
+        ({"8.8.4.4"}, set()),
+        ({"8.8.4.4", "9.9.9.9"}, set()),
+        ({"192.168.1.2", "8.8.4.4"}, {"192.168.1.2"}),
+        ({"192.168.1.2", "10.0.0.7"}, {"192.168.1.2"}),
+        ({"10.0.0.7", "8.8.4.4"}, {"10.0.0.7"}),
+        ({"100.64.0.9", "8.8.4.4"}, {"100.64.0.9"}),
+        ({"192.168.1.2", "10.0.0.7", "8.8.4.4"}, {"192.168.1.2", "10.0.0.7"}),
+        (set(), set()),
+    ],
+)
+def test_who_sees_a_private_or_the_own_address_is_near_once_somebody_sees_another(mapped, near):
+    assert near_among(mapped, OWN) == near
+
+
+def test_a_public_address_of_ones_own_is_not_near_beside_a_private_one():
+    """As a server in a container sees its host."""
+    assert near_among({"8.8.4.4", "172.17.0.1"}, {"8.8.4.4"}) == {"172.17.0.1"}

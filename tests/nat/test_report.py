@@ -1,15 +1,26 @@
 """The report: the keys and values of its JSON, and the lines that people see."""
 
+import dataclasses
 import json
 
 import pytest
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
-from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.behavior import (
+    Change,
+    Dependence,
+    FilterTest,
+    NatType,
+    Reply,
+    classify_filtering,
+)
 from p2ptui.nat.report import NatReport, ServerReport
 from p2ptui.nat.report_text import (
+    COMMAND_CHARACTERS,
     allocation_words,
     confidence_words,
+    nat_command,
+    probing_server,
     report_markdown,
     report_rows,
     server_rows,
@@ -180,7 +191,7 @@ def test_a_cell_of_the_markdown_cannot_end_early():
 
 @pytest.mark.parametrize(
     ("confidence", "words"),
-    [(0.99, "sure"), (0.9, "likely"), (0.6, "a guess"), (0.0, "inconclusive")],
+    [(0.99, "sure"), (0.9, "likely"), (0.6, "weak"), (0.0, "inconclusive")],
 )
 def test_how_sure(confidence, words):
     assert confidence_words(confidence) == words
@@ -198,3 +209,44 @@ def test_how_sure(confidence, words):
 )
 def test_how_ports_are_chosen(allocation, words):
     assert allocation_words(allocation) == words
+
+
+# The same from a shell
+
+
+def test_the_shell_command_is_quoted_and_harmless():
+    assert nat_command(()) == "p2ptui nat"
+    assert nat_command(["a:1", "[::1]:2", "a:1"]) == "p2ptui nat --server a:1 --server '[::1]:2'"
+    assert (
+        nat_command(["a:1"], join="b:2", lifetime=True, network_id="my net", config="/a b/c.toml")
+        == "p2ptui nat --server a:1 --join b:2 --network-id 'my net' --config '/a b/c.toml'"
+        " --lifetime"
+    )
+    assert nat_command(["$(reboot):1"]) == "p2ptui nat --server '$(reboot):1'"
+    assert nat_command(["\x1b]0;x\x07:1\n"]) == "p2ptui nat --server '\\x1b]0;x\\x07:1\\n'"
+    assert len(nat_command(f"server-{n}:1" for n in range(1000))) == COMMAND_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("a", "`a`"), ("a`b", "`` a`b ``"), ("``a`", "``` ``a` ```")]
+)
+def test_a_command_cannot_end_its_markdown_early(text, code):
+    assert report_markdown(REPORT, text).splitlines()[-1] == f"Made by {code} in 0.9 s."
+
+
+def verdict(reply: Reply, detail: str = "arranged by [2001:db8::1]:8080", sends: int = 9):
+    test = FilterTest(Change.PEER, reply, detail, sends)
+    return classify_filtering(True, [test])
+
+
+def test_a_probe_by_a_peer_names_the_server_that_arranged_it():
+    came = verdict(Reply.CAME, "arranged by 203.0.113.1:8080, came from 203.0.113.9:8080")
+    for evidence, server in (
+        (came.evidence, "203.0.113.1:8080"),
+        (verdict(Reply.SILENCE).evidence, "[2001:db8::1]:8080"),
+        (verdict(Reply.UNTESTABLE).evidence, None),
+        (verdict(Reply.CAME, "arranged by nobody").evidence, None),
+        (("said: " + came.evidence[0],), None),
+        ((), None),
+    ):
+        assert probing_server(dataclasses.replace(REPORT, evidence=evidence)) == server

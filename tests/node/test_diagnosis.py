@@ -1,6 +1,7 @@
 """Whole diagnoses of whole nodes, through NATs of every kind, on virtual time."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from p2ptui.io.memory import MemorySocket
 from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.report import NatReport
+from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
 from tests.simulated_nat import KINDS, Behaviour, Nat, Nats
@@ -22,6 +24,7 @@ from tests.virtual_loop import run_virtual
 
 CLIENT, NEIGHBOUR = ("192.168.77.2", 8080), ("192.168.77.3", 8080)
 OUTSIDE = "198.51.100.1"
+OUTDOORS = "198.51.100.20", 8080
 STUN = "203.0.113.1:3478"
 SECOND_STUN = "203.0.113.101:3478"
 NOBODY = "203.0.113.250:3478"
@@ -41,7 +44,7 @@ class Street(Town):
     """A client behind a NAT, and servers on the other side."""
 
     def __init__(self, behaviour: Behaviour, seed: int = 0, **link: Any) -> None:
-        self.nats = Nats(Nat(OUTSIDE, {CLIENT[0], NEIGHBOUR[0]}, behaviour, seed))
+        self.nats = Nats(Nat(OUTSIDE, {CLIENT[0], NEIGHBOUR[0], "192.168.77.4"}, behaviour, seed))
         super().__init__(seed, translate=self.nats.translate, **link)
 
     async def serve(self, first_host: str = "203.0.113.1", *, full: bool = True) -> Node:
@@ -57,6 +60,13 @@ class Street(Town):
 
     async def client(self, **options: Any) -> Node:
         return await self.start("client", CLIENT, **options)
+
+    async def outdoors(self, behaviour: Behaviour) -> Node:
+        """A client that has a public address where nothing translates it."""
+        if behaviour.mapping is not Dependence.NONE:
+            return await self.client()
+        self.nats.add(Nat(OUTSIDE, {OUTDOORS[0]}, behaviour))
+        return await self.start("client", OUTDOORS)
 
 
 def diagnose(
@@ -408,6 +418,173 @@ def test_a_path_that_carries_less_is_measured() -> None:
     run_virtual(story())
 
 
+# --- servers on this side of the NAT
+
+
+TRANSLATING = [name for name in PASSING if KINDS[name].mapping is not Dependence.NONE]
+NEAR_STUN = f"{NEIGHBOUR[0]}:3478"
+
+
+@pytest.mark.parametrize("far_latency_s", [LATENCY_S, 0.6])
+@pytest.mark.parametrize("kind", TRANSLATING)
+def test_a_neighbour_that_answers_quickest_says_nothing_of_the_nat(
+    kind: str, far_latency_s: float
+) -> None:
+    async def story() -> None:
+        async with Street(KINDS[kind]) as street:
+            await street.serve(NEIGHBOUR[0])
+            await street.serve()
+            await street.serve("203.0.113.101")
+            street.network.set_link(CLIENT[0], NEIGHBOUR[0], latency_s=0.001)
+            for host in ("203.0.113.1", "203.0.113.101"):
+                street.network.set_link(CLIENT[0], host, latency_s=far_latency_s)
+            client = await street.client()
+            told: list[str] = []
+            servers = [NEAR_STUN, STUN, SECOND_STUN]
+            report = await client.diagnose_nat(servers, on_progress=told.append)
+            assert report.nat_type is NAT_TYPES.get(kind, NatType.SYMMETRIC)
+            assert report.filtering is KINDS[kind].filtering
+            assert report.mapped is not None
+            assert report.mapped[0] == OUTSIDE
+            assert report.hairpin is KINDS[kind].hairpin
+            assert any("on this side of the NAT" in line for line in report.evidence)
+            if far_latency_s == LATENCY_S:
+                assert len(told) == 2  # nothing was tested twice
+                assert report.duration_s < 1
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("kind", TRANSLATING)
+def test_a_neighbour_that_can_change_does_not_stand_in_for_those_outside(kind: str) -> None:
+    """Those outside do plain Binding only: what is let in from them was not seen."""
+
+    async def story() -> None:
+        async with Street(KINDS[kind]) as street, AsyncExitStack() as stack:
+            await street.serve(NEIGHBOUR[0])
+            for address in (ONE, OTHER):
+                await stack.enter_async_context(answering(street, address, success))
+            client = await street.client()
+            report = await client.diagnose_nat([NEAR_STUN, STUN, SECOND_STUN])
+            assert report.filtering is Dependence.UNKNOWN
+            assert report.nat_type in (NatType.UNKNOWN, NatType.SYMMETRIC)
+
+    run_virtual(story())
+
+
+def test_a_probe_from_a_peer_of_a_neighbour_says_nothing_of_the_nat() -> None:
+    async def story() -> None:
+        async with Street(KINDS["port-restricted-cone"]) as street, AsyncExitStack() as stack:
+            server = await street.start("near", NEIGHBOUR)
+            helper = await street.start("helper", ("192.168.77.4", 8080))
+            await helper.connect(server.address)
+            for address in (ONE, OTHER):
+                await stack.enter_async_context(answering(street, address, success))
+            client = await street.client()
+            await client.connect(server.address)
+            report = await client.diagnose_nat([STUN, SECOND_STUN])
+            assert report.filtering is Dependence.UNKNOWN
+            assert any(f"does not see this node at {OUTSIDE}" in one for one in report.evidence)
+
+    run_virtual(story())
+
+
+# --- silence, errors and refusals that are no verdict
+
+
+@pytest.mark.parametrize("kind", ["open", "firewall", "full-cone", "port-restricted-cone"])
+def test_silence_of_plain_servers_on_one_host_is_no_filter(kind: str) -> None:
+    """They drop CHANGE-REQUEST without a word, as some do."""
+
+    def silent(request: StunMessage, source: Address) -> StunMessage | None:
+        return None if request.change_request is not None else success(request, source)
+
+    report = ask(KINDS[kind], silent, ONE, (ONE[0], 3479))
+    assert report.filtering is Dependence.UNKNOWN
+    assert report.nat_type is NatType.UNKNOWN
+    assert any("was not seen to answer from elsewhere" in line for line in report.evidence)
+
+
+def test_a_joined_node_is_known_to_change_ports() -> None:
+    """So its silence says that the ports are filtered, with one address of its own."""
+
+    async def story() -> None:
+        async with Street(KINDS["port-restricted-cone"]) as street:
+            server = await street.serve(full=False)
+            client = await street.client(nat_detection={"stun_servers": []})
+            await client.connect(server.address)
+            report = await client.diagnose_nat()
+            assert report.filtering is Dependence.ADDRESS_AND_PORT
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("code", [401, 420, 500])
+def test_a_server_that_refuses_shows_that_udp_passes(code: int) -> None:
+    def refuse(request: StunMessage, _: Address) -> StunMessage:
+        return StunMessage(
+            message_class=MessageClass.ERROR,
+            transaction_id=request.transaction_id,
+            error=(code, "no"),
+        )
+
+    report = ask(KINDS["full-cone"], refuse, ONE, OTHER)
+    assert (report.udp, report.nat_type) == (True, NatType.UNKNOWN)
+    assert [server.error for server in report.servers] == [f"refused: {code}"] * 2
+    assert report.duration_s < 0.5
+
+
+@pytest.mark.parametrize(
+    "false", [("127.0.0.1", 9), ("224.0.0.1", 9), ("255.255.255.255", 9), ("203.0.113.9", 0)]
+)
+def test_an_address_that_cannot_be_true_is_not_sent_to(false: Address) -> None:
+    async def story() -> None:
+        async with Street(KINDS["full-cone"]) as street:
+            sent_to = set()
+            translate = street.nats.translate
+
+            def watch(data: bytes, source: Address, to: Address, now: float) -> Any:
+                if source[0] == CLIENT[0]:
+                    sent_to.add(to)
+                return translate(data, source, to, now)
+
+            street.network.translate = watch
+
+            def lie(request: StunMessage, source: Address) -> StunMessage:
+                return success(request, source, xor_mapped=false, other_address=false)
+
+            async with answering(street, ONE, lie):
+                client = await street.client()
+                report = await client.diagnose_nat([STUN])
+            assert sent_to == {ONE}
+            assert report.udp is True
+            assert "can be true" in (report.servers[0].error or "")
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("last", range(1, 14))
+def test_where_a_socket_cannot_be_opened_that_one_error_comes_out(last: int) -> None:
+    """The tests run beside each other, and their errors come in groups."""
+
+    async def story() -> None:
+        async with Street(KINDS["full-cone"]) as street:
+            await street.serve()
+            opened: list[MemorySocket] = []
+
+            async def open_few(address: Address, **_: Any) -> MemorySocket:
+                if len(opened) >= last:
+                    raise BindError("too many sockets")
+                opened.append(await MemorySocket.open(street.network, (CLIENT[0], address[1])))
+                return opened[-1]
+
+            with pytest.raises(BindError, match="too many sockets"):
+                await Diagnosis(open_few, random.Random(1), host=CLIENT[0]).run([STUN])
+            assert all(sock.closed for sock in opened)
+
+    run_virtual(story())
+
+
 # --- those who help a server with one address
 
 
@@ -460,7 +637,7 @@ def test_a_peer_of_the_server_stands_for_its_second_address(kind: str) -> None:
             server = await street.serve(full=False)
             helper = await street.start("helper", ("203.0.113.150", 8080))
             await helper.connect(server.address)
-            client = await street.client()
+            client = await street.outdoors(KINDS[kind])
             await client.connect(server.address)
             report = await client.diagnose_nat([STUN, format_address(server.address)])
             assert any("another machine, a peer of the server" in one for one in report.evidence)
@@ -510,6 +687,21 @@ def test_without_response_port_there_is_no_lifetime() -> None:
     run_virtual(story())
 
 
+def test_a_server_that_stops_is_no_mapping_that_died() -> None:
+    async def story() -> None:
+        async with Street(Behaviour(lifetime_s=3600)) as street:
+            server = await street.serve()
+            client = await street.client()
+            running = asyncio.ensure_future(client.diagnose_nat([STUN], lifetime=True))
+            await asyncio.sleep(20)
+            await server.close()
+            report = await running
+            assert report.lifetime_s is None
+            assert "the server stopped answering" in report.evidence[-1]
+
+    run_virtual(story())
+
+
 # --- asking a node for it
 
 
@@ -521,7 +713,9 @@ def test_the_joined_nodes_that_serve_stun_are_asked() -> None:
             await client.connect(server.address)
             await client.connect(plain.address)
             report = await client.diagnose_nat()
-            assert [one.address for one in report.servers] == [format_address(server.address)]
+            host = server.address[0]
+            asked = [format_address((host, port)) for port in (server.address[1], 3478, 3479)]
+            assert [one.address for one in report.servers] == asked
             assert report.nat_type is NatType.RESTRICTED_CONE
 
     run_virtual(story())

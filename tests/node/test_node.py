@@ -543,7 +543,10 @@ def test_a_relay_that_does_not_happen_says_why():
             server, alice, bob = await town.trio()
             result = await alice.relay(server.id, bob.id, b"x")
             assert result.status is SendStatus.FAILED
-            assert result.reason == "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
+            assert (
+                result.reason
+                == "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
+            )
             with pytest.raises(MessageTooLargeError):
                 await alice.relay(server.id, bob.id, b"x" * 40_000)
             with pytest.raises(LocalError, match="not a node id"):

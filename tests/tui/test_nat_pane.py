@@ -6,6 +6,7 @@ import pytest
 from rich.text import Text
 
 from p2ptui.config import UiOptions
+from p2ptui.core.events import DataReceived
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.feasibility import advice_for, meaning_of
@@ -28,7 +29,8 @@ async def open_behind(stage: Stage, kind: str, size: tuple[int, int] = (120, 40)
     nats = Nats(Nat("198.51.100.1", {ALICE[0]}, KINDS[kind]))
     stage.network.translate = nats.translate
     stun = {"enable": True, "address": SERVER, "alternate_address": "203.0.113.2"}
-    await stage.node("server", "203.0.113.1", stun_server=stun)
+    network = {"network_id": options["network_id"]} if "network_id" in options else {}
+    await stage.node("server", "203.0.113.1", stun_server=stun, **network)
     return await stage.open(size, **options)
 
 
@@ -53,7 +55,7 @@ def words(text: str) -> str:
 async def read_through(stage: Stage) -> str:
     """All that the pane shows, scrolled from its beginning to its end."""
     pane = stage.app.nat
-    await stage.pilot.press("home")
+    await stage.pilot.press("f4", "home")
     seen: list[str] = []
     for top in range(int(pane.max_scroll_y) + 1):
         pane.scroll_to(y=top, animate=False, immediate=True)
@@ -72,7 +74,8 @@ def test_the_pane_says_what_the_node_found_and_no_line_is_clipped(kind, size):
         app = await open_behind(stage, kind, size)
         reports = remember_reports(stage)
         said = await stage.type(f"nat {SERVER} {NOBODY}")
-        assert app.focused is app.nat
+        assert app.focused is app.bar.input
+        assert app.chosen == "nat"
         (report,) = reports
         assert app.nat.report.as_json() == report.as_json()
         assert said.startswith(f"{report.nat_type.value} (sure): {report.meaning[:20]}")
@@ -107,8 +110,8 @@ def test_before_a_diagnosis_it_shows_what_is_known_and_how_to_begin():
     play(story)
 
 
-@pytest.mark.parametrize("key", ["escape", "x"])
-def test_a_diagnosis_tells_its_progress_and_can_be_cancelled(key):
+@pytest.mark.parametrize("keys", [["escape"], ["f4", "escape"], ["f4", "x"]])
+def test_a_diagnosis_tells_its_progress_and_can_be_cancelled(keys):
     async def story(stage: Stage) -> None:
         app = await open_behind(stage, "blocked")
         app.bar.type(f"nat {SERVER}")
@@ -119,13 +122,52 @@ def test_a_diagnosis_tells_its_progress_and_can_be_cancelled(key):
         assert "Escape cancels" in stage.text()
         assert "· asking the servers" in stage.text()
         assert "diagnosing" in stage.text()
-        await stage.pilot.press(key)
+        await stage.pilot.press(*keys)
         await stage.wait(0.2)
         assert not app.nat.running
         assert app.bar.said == "cancelled"
         assert "No report: it was cancelled" in words(app.nat.facts.plain)
         await stage.wait(5)
         assert app.nat.report is None
+
+    play(story)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_line_after_nat_is_typed_into_the_bar_as_well(size):
+    """With the focus in the pane its letters would run as keys: r, x, y, z and the like."""
+
+    async def story(stage: Stage) -> None:
+        app = await open_behind(stage, "full-cone", size)
+        bob = await stage.node("bob", "203.0.113.9")
+        events = bob.events()
+        await stage.alice.connect(bob.address)
+        await stage.wait()
+        await stage.pilot.press("f2", "home", "colon")
+        for line in (f"nat {SERVER}", "send . xyzzy hello"):
+            keys = ["space" if c == " " else c for c in line]
+            await stage.pilot.press(*keys, "enter")
+        await stage.wait(3)
+        assert app.focused is app.bar.input
+        assert not app.zoomed
+        assert app.nat.report.nat_type is NatType.FULL_CONE
+        heard = [e.payload for e in events.take(1000) if isinstance(e, DataReceived)]
+        assert heard == ["xyzzy hello"]
+
+    play(story)
+
+
+def test_the_command_joins_the_server_whose_peer_sent_the_probe():
+    async def story(stage: Stage) -> None:
+        app = await open_behind(stage, "port-restricted-cone", network_id="a net")
+        await stage.node("helper", "203.0.113.9", network_id="a net", join=["203.0.113.1:8080"])
+        await stage.type("connect 203.0.113.1:8080")
+        await stage.type(f"nat {SERVER}")
+        assert "arranged by 203.0.113.1:8080" in words("".join(app.nat.report.evidence))
+        command = app.nat.command
+        assert f"--server {SERVER}" in command
+        assert command.endswith("--join 203.0.113.1:8080 --network-id 'a net'")
+        assert app.bar.beside == command
 
     play(story)
 
@@ -150,8 +192,9 @@ def test_a_key_diagnoses_again_with_the_same_servers():
         app = await open_behind(stage, "restricted-cone")
         await stage.type(f"nat --server {SERVER}")
         reports = remember_reports(stage)
-        await stage.pilot.press("r")
+        await stage.pilot.press("f4", "r")
         await stage.wait(3)
+        assert app.focused is app.nat
         assert len(reports) == 1
         assert [server.address for server in app.nat.report.servers] == [SERVER]
         (hit, *_) = [hit async for hit in GrammarProvider(app.screen).search("Diagnose")]
@@ -186,7 +229,7 @@ def test_an_earlier_report_stays_while_a_new_diagnosis_comes_to_nothing():
         app.bar.type(f"nat {NOBODY}")
         await stage.pilot.press("enter")
         await stage.wait(0.2)
-        await stage.pilot.press("x")
+        await stage.pilot.press("escape")
         await stage.wait(0.2)
         shown = words(app.nat.facts.plain)
         assert shown.startswith("No report: it was cancelled")
@@ -199,7 +242,7 @@ def test_the_report_is_copied_as_markdown():
     async def story(stage: Stage) -> None:
         app = await open_behind(stage, "full-cone")
         await stage.type(f"nat {SERVER}")
-        await stage.pilot.press("y")
+        await stage.pilot.press("f4", "y")
         await stage.wait()
         command = f"p2ptui nat --server {SERVER}"
         assert app.clipboard == report_markdown(app.nat.report, command)
@@ -282,7 +325,7 @@ def test_what_a_server_is_called_and_says_is_inert(size):
         assert not CONTROL.search(shown)
         assert "[/x]" in shown
         assert not CONTROL.search(app.nat.command)
-        await stage.pilot.press("y")
+        await stage.pilot.press("f4", "y")
         assert not CONTROL.search(app.clipboard)
         assert app.is_running
 

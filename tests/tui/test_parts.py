@@ -24,11 +24,13 @@ from p2ptui.tui.columns import COLUMNS, PeerRow, columns_for, render_cells, widt
 from p2ptui.tui.detail import coloured_json
 from p2ptui.tui.history import MAX_ENTRIES, History
 from p2ptui.tui.journal import Journal
+from p2ptui.tui.message_log import _NARROW_KIND_WIDTH, SHORT_KINDS
 from p2ptui.tui.records import MAX_KEPT_BYTES, RecordLog
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import parse_command, read_payload
+from p2ptui.wire.message import MessageType
 
 BOB = ("10.0.0.2", 8080)
 
@@ -250,3 +252,14 @@ def test_the_shell_command_for_a_node_behind_a_server_needs_one():
     assert shell_command(connect, None, None, "p2p_default") == "p2ptui --join 1.2.3.4:5"
     assert shell_command(connect, None, None, "my net").endswith("--network-id 'my net'")
     assert shell_command(parse_command("connect " + node.node_id), None, None, "p2p_default") == ""
+
+
+# Types in a narrow column
+
+
+def test_in_the_narrow_column_no_type_is_cut_and_no_two_look_alike():
+    types = [value for name, value in vars(MessageType).items() if name.isupper()]
+    shown = [SHORT_KINDS.get(kind, kind) for kind in types]
+    assert max(map(len, shown)) <= _NARROW_KIND_WIDTH
+    assert len(set(shown)) == len(types)
+    assert set(SHORT_KINDS) <= set(types)

@@ -612,8 +612,9 @@ def test_property_10_the_commands_do_what_they_say():
         assert zoe.id in stage.text()
         await stage.pilot.press("escape")
         assert "said goodbye to zoe" in await stage.type("disconnect zoe")
-        assert "unknown" in await stage.type("nat")
-        assert app.focused is app.nat
+        assert "no server answered" in await stage.type("nat")
+        assert app.chosen == "nat"
+        assert app.focused is app.bar.input
         await stage.type("stats")
         assert app.focused is app.statistics
         await stage.type("help ping")

@@ -230,3 +230,25 @@ def test_an_unfinished_filter_shows_nothing_of_itself(unfinished):
         assert app.messages.row_count == 1
 
     play(story)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((80, 24), ("Handshake?", "Handshake=")),
+        ((200, 60), ("HandshakeRequest", "HandshakeResponse")),
+    ],
+)
+def test_a_question_and_its_answer_are_told_apart_in_every_width(size, shown):
+    async def story(stage: Stage) -> None:
+        app = await stage.open(size)
+        await friends(stage, "bob")
+        await stage.type("filter type:handshake")
+        await stage.pilot.press("f3", "z")
+        await stage.wait()
+        assert {r.kind for r in app.messages.shown()} == {"HandshakeRequest", "HandshakeResponse"}
+        lines = stage.lines()
+        for kind in shown:
+            assert any(f" {kind} " in line for line in lines)
+
+    play(story)

@@ -1,0 +1,269 @@
+"""The first questions to STUN servers: all at once, once more if nobody answers, and who is best.
+
+One budget holds for looking names up and for waiting: a server whose address is known is asked
+at once, and no slow name is waited for longer than the servers are.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+from p2ptui.errors import BindError
+from p2ptui.io.stun_client import AGAIN, CONTACT, Schedule, StunClient
+from p2ptui.node.stun_servers import (
+    RESOLVE_S,
+    Announced,
+    Contact,
+    KnownServer,
+    Resolve,
+    beyond_nat,
+    is_literal,
+    look_up,
+)
+from p2ptui.wire.address import Address
+
+BUDGET_S: Final = 2.6
+"""For look-up and contact together: "blocked" is said within three seconds."""
+
+AGAIN_S: Final = 0.8
+"""After so much silence from everybody a second socket asks: a NAT may lose all packets of one
+flow, as where the outside port that it computes for it is taken."""
+
+GRACE_S: Final = 0.05
+"""After the first answer, and twice its round trip: one that can do more may be a little slower."""
+
+OWN_SIDE_S: Final = 0.4
+"""After the first answer, while all who answered see this machine's own address: they may be on
+this side of a NAT, and those beyond it are further away."""
+
+SETTLED_S: Final = 1.2
+"""Until then a second server is waited for where one alone does not show the mapping."""
+
+IPV4_FIRST_S: Final = 0.9
+"""IPv6 is taken after this where IPv4 is still silent: a report may take two seconds, and at
+10 % loss each way IPv4 is silent for so long once in 4,000 times."""
+
+OpenClient: TypeAlias = Callable[[int], Awaitable[StunClient]]
+"""Opens a client for a version of IP, 4 or 6."""
+FindRefusal: TypeAlias = Callable[[Address], Awaitable[str | None]]
+"""As `p2ptui.io.refusal.find_refusal`."""
+
+
+class FirstContact:
+    """Asks as long as `asking` lasts: also who is late serves as one more witness.
+
+    Args:
+        targets: The servers, by their texts.
+        open_client: Opens sockets; who gave it closes them.
+        own_hosts: The IP addresses of this machine; a socket's own may be added.
+        announced: Which servers are joined nodes.
+        resolve: Looks a name up.
+        find_refusal: Asks whether a machine says itself that nothing listens at an address.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[tuple[str, Address]],
+        open_client: OpenClient,
+        own_hosts: Collection[str],
+        announced: Announced,
+        resolve: Resolve,
+        find_refusal: FindRefusal | None,
+    ) -> None:
+        self._targets = targets
+        self._open_client = open_client
+        self._own_hosts = own_hosts
+        self._announced = announced
+        self._resolve = resolve
+        self._find_refusal = find_refusal
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._known: dict[str, list[KnownServer]] = {text: [] for text, _ in targets}
+        self._clients: dict[int, StunClient | BindError] = {}
+        self._changed = asyncio.Event()
+        self._looking_up = 0
+        self._first_answer_at: dict[int, float] = {}
+        self._opening = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[None]:
+        """Ask; at the end everything is given up that is still waited for."""
+        async with asyncio.TaskGroup() as self._group:
+            try:
+                for text, address in self._targets:
+                    if not is_literal(address[0]):
+                        self._looking_up += 1
+                        self._begin(self._find(text, address))
+                for text, address in self._targets:
+                    if is_literal(address[0]):
+                        self._known[text] = [KnownServer(text, address)]
+                        await self._ask(self._known[text][0])
+                self._begin(self._ask_again())
+                yield
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self._group.create_task(work))
+
+    @property
+    def servers(self) -> list[KnownServer]:
+        """All, in the order in which they were given."""
+        return [
+            server
+            for text, _ in self._targets
+            for server in self._known[text] or [KnownServer(text, error=_SLOW)]
+        ]
+
+    def of_version(self, version: int) -> list[KnownServer]:
+        """Those of a version of IP."""
+        return [s for s in self.servers if s.address and _version(s.address) == version]
+
+    async def choose(self) -> KnownServer | None:
+        """The quickest server, or one a little slower that can do more; None if all are silent.
+
+        IPv4 goes first: it is IPv4 that is translated.
+
+        Raises:
+            BindError: No socket could be opened at all.
+        """
+        while True:
+            self._changed.clear()
+            passed_s = self._loop.time() - self._began
+            first, hold_v4 = self._pick(4)
+            second, hold_v6 = self._pick(6)
+            is_v4_over = not self._is_pending(4) or passed_s >= IPV4_FIRST_S
+            if first is not None:
+                return first
+            if second is not None and hold_v4 is None and is_v4_over:
+                return second
+            is_over = not (self._is_pending(4) or self._is_pending(6))
+            if is_over or passed_s >= BUDGET_S:
+                self._raise_if_no_socket()
+                return second
+            limits = [limit for limit in (hold_v4, hold_v6) if limit is not None]
+            limits += [self._began + limit for limit in (IPV4_FIRST_S, BUDGET_S)]
+            await self._wait_until(min(at for at in limits if at > self._loop.time()))
+
+    async def settle(self, version: int) -> bool:
+        """Wait a little for one more server; whether one answered."""
+        limit = self._began + SETTLED_S
+        before = self._count(version)
+        while self._is_pending(version) and self._loop.time() < limit:
+            self._changed.clear()
+            await self._wait_until(limit)
+            if self._count(version) > before:
+                return True
+        return False
+
+    def _count(self, version: int) -> int:
+        return sum(server.mapped is not None for server in self.of_version(version))
+
+    def _pick(self, version: int) -> tuple[KnownServer | None, float | None]:
+        """The best of a version, if that is clear; else until when others are waited for."""
+        answered = beyond_nat(self.of_version(version), self._own_hosts)
+        if not answered:
+            return None, None
+        now = self._loop.time()
+        began = self._first_answer_at.setdefault(version, now)
+        answered.sort(key=lambda server: server.rtt_s)
+        able = [server for server in answered if server.other is not None]
+        best = (able or answered)[0]
+        limit = began + 2 * answered[0].rtt_s + GRACE_S
+        if best.mapped is not None and best.mapped[0] in self._own_hosts:
+            limit = began + OWN_SIDE_S
+        elif able:
+            return best, None
+        if now >= limit or not self._is_pending(version):
+            return best, None
+        return None, limit
+
+    def _is_pending(self, version: int) -> bool:
+        return self._looking_up > 0 or any(s.is_pending for s in self.of_version(version))
+
+    async def _wait_until(self, limit: float) -> None:
+        try:
+            async with asyncio.timeout_at(limit):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def _find(self, text: str, address: Address) -> None:
+        try:
+            async with asyncio.timeout(RESOLVE_S):
+                found = await look_up(text, address, self._resolve)
+        except TimeoutError:
+            found = [KnownServer(text, error=_SLOW)]
+        self._known[text] = found
+        for server in found:
+            await self._ask(server)
+        self._looking_up -= 1
+        self._changed.set()
+
+    async def _ask(self, server: KnownServer) -> None:
+        server.announced = self._announced.get(server.text, ())
+        if server.address is None:
+            return
+        version = _version(server.address)
+        async with self._opening:
+            if version not in self._clients:
+                try:
+                    self._clients[version] = await self._open_client(version)
+                except BindError as error:
+                    self._clients[version] = error
+        client = self._clients[version]
+        if isinstance(client, BindError):
+            server.error = f"this machine has no socket for IPv{version}"
+        else:
+            self._start(server, client, CONTACT)
+
+    def _start(self, server: KnownServer, client: StunClient, schedule: Schedule) -> None:
+        assert server.address is not None
+        transaction = client.start(server.address, schedule)
+        transaction.on_done = self._changed.set
+        server.contacts.append(Contact(client, transaction))
+        self._changed.set()
+
+    async def _ask_again(self) -> None:
+        await asyncio.sleep(self._began + AGAIN_S - self._loop.time())
+        if any(server.answer is not None for server in self.servers):
+            return
+        for version in (4, 6):
+            silent = [server for server in self.of_version(version) if server.is_pending]
+            if not silent:
+                continue
+            try:
+                client = await self._open_client(version)
+            except BindError:
+                continue
+            for server in silent:
+                self._start(server, client, AGAIN)
+                if self._find_refusal is not None:
+                    self._begin(self._note_refusal(server, self._find_refusal))
+
+    async def _note_refusal(self, server: KnownServer, find_refusal: FindRefusal) -> None:
+        assert server.address is not None
+        refused_by = await find_refusal(server.address)
+        if refused_by is None:
+            return
+        if refused_by == server.address[0]:
+            server.is_refused = True
+            server.error = "refused: no STUN server is running there"
+            self._changed.set()
+        else:
+            server.error = f"no answer: {refused_by} does not let it pass"
+
+    def _raise_if_no_socket(self) -> None:
+        errors = [client for client in self._clients.values() if isinstance(client, BindError)]
+        if errors and len(errors) == len(self._clients):
+            raise errors[0]
+
+
+_SLOW: Final = "its name was not looked up in time"
+
+
+def _version(address: Address) -> int:
+    return 6 if ":" in address[0] else 4

@@ -1,0 +1,35 @@
+"""A machine that says that nothing listens at a port: over loopback, which says it of itself."""
+
+import asyncio
+import socket
+
+import pytest
+
+from p2ptui.io.refusal import find_refusal
+
+
+def socket_on(host: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.bind((host, 0))
+    except OSError:
+        sock.close()
+        pytest.skip(f"this machine has no {host}")
+    return sock
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_machine_itself_refuses(host: str) -> None:
+    with socket_on(host) as sock:
+        port = sock.getsockname()[1]
+    assert asyncio.run(find_refusal((host, port))) == host
+
+
+def test_who_listens_in_silence_does_not_refuse() -> None:
+    with socket_on("127.0.0.1") as sock:
+        assert asyncio.run(find_refusal(("127.0.0.1", sock.getsockname()[1]))) is None
+
+
+def test_where_nothing_can_be_sent_nobody_refuses() -> None:
+    assert asyncio.run(find_refusal(("no address", 3478))) is None

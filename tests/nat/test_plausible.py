@@ -1,0 +1,57 @@
+"""Which addresses in an answer are believed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2ptui.nat.plausible import is_plausible_mapped, is_plausible_other
+
+SERVER, SERVER_V6 = ("8.8.8.8", 3478), ("2001:4860::1", 3478)
+PRIVATE = ("192.168.1.1", 3478)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("9.9.9.9", 0),
+        ("0.0.0.0", 5000),
+        ("255.255.255.255", 5000),
+        ("224.0.0.251", 5353),
+        ("127.0.0.1", 5000),
+        ("2001:4860::2", 5000),
+        ("no address", 5000),
+    ],
+)
+def test_what_nobody_can_have_is_not_believed(address):
+    assert not is_plausible_mapped(address, SERVER)
+    assert not is_plausible_other(address, SERVER)
+
+
+@pytest.mark.parametrize("address", [("::", 5000), ("ff02::1", 5000), ("9.9.9.9", 5000)])
+def test_nor_in_ipv6(address):
+    assert not is_plausible_mapped(address, SERVER_V6)
+
+
+def test_a_server_may_see_a_private_address_and_have_none():
+    assert is_plausible_mapped(PRIVATE, SERVER)
+    assert not is_plausible_other(PRIVATE, SERVER)
+    assert is_plausible_other(PRIVATE, ("10.0.0.1", 3478))
+
+
+def test_on_loopback_all_is_loopback():
+    assert is_plausible_mapped(("127.0.0.1", 5000), ("127.0.0.1", 3478))
+    assert is_plausible_other(("127.0.0.2", 5000), ("127.0.0.1", 3478))
+
+
+def test_the_scope_of_a_link_local_address_does_not_matter():
+    assert is_plausible_mapped(("fe80::1", 5000), ("fe80::2%eth0", 3478))
+
+
+@given(st.ip_addresses(), st.integers(0, 65_535), st.ip_addresses())
+def test_another_address_is_one_that_could_be_seen(ip, port, server):
+    address, at = (str(ip), port), (str(server), 3478)
+    if is_plausible_other(address, at):
+        assert is_plausible_mapped(address, at)
+    if is_plausible_mapped(address, at):
+        assert port > 0
+        assert ip.version == server.version
