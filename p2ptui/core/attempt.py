@@ -1,5 +1,6 @@
 """One search for a direct path to one node: what both sides offered, and how far it is."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar
@@ -23,6 +24,11 @@ LONGEST_REST_S: Final = 60.0
 RETURN_REST_S: Final = 5.0
 """Pauses between two searches while the relay is used: a minute, as others have it, but short
 where there was a direct path before, and growing from short where no answer came."""
+
+
+SEARCHES: Final = 3
+SEARCHES_S: Final = 6.0
+"""The other side may begin so many searches in so long: each costs this one checks and sockets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ class Attempt:
     """When the last of the calls that wait gives up."""
     tokens: list[int] = field(default_factory=list)
     """Calls that wait for a direct path, where nothing relays."""
+    begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
+    """When the other side began its latest searches."""
     refusal: str = "the server does not relay"
     """Why they cannot be answered by way of the server."""
     timer: Timer | None = None
@@ -95,6 +103,14 @@ class Attempt:
     won_after_s: float | None = None
     reason: str | None = None
     """Why there is no direct path."""
+
+    def may_begin_for_other(self, now: float) -> bool:
+        """Whether the other side may begin a search, and note that it does."""
+        begun = self.begun_for_other
+        if len(begun) == SEARCHES and now - begun[0] < SEARCHES_S:
+            return False
+        begun.append(now)
+        return True
 
     @property
     def remote_facts(self) -> NatFacts:

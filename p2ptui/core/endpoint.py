@@ -92,7 +92,7 @@ class Endpoint:
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
-        self._rendezvous.on_introduced = self.traversal.handle_introduction
+        self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
         self._relay.on_refused = self._relay_frames.handle_refusal
         self._relay_frames.on_refused = self.traversal.refusals.handle_refused

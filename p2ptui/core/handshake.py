@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2ptui.core.addresses import relayed_node
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult, PeerStatus
 from p2ptui.core.greetings import request_payload
@@ -89,7 +89,7 @@ class Handshake:
             limit = self._state.config.server.max_connections
             if peer is None and len(self._state.peers) >= limit:
                 raise LocalError(
-                    f"cannot connect to {format_address(address)}: {limit} peers are the limit"
+                    f"cannot connect to {address_words(address)}: {limit} peers are the limit"
                     " (max_connections)"
                 )
             peer = peer or self._lifecycle.open(address, now, initiated=True)
@@ -104,11 +104,13 @@ class Handshake:
         peer.proved = False
         self._begin(peer, now + self._state.config.security.auth_timeout, now)
 
-    def release(self, address: Address) -> None:
-        """Nobody waits for the handshake with `address` any more; the calls are ended elsewhere."""
+    def release(self, address: Address) -> list[int]:
+        """The calls that wait for the handshake with `address`: they are ended elsewhere now."""
         attempt = self._attempts.get(address)
-        if attempt is not None:
-            attempt.tokens.clear()
+        if attempt is None:
+            return []
+        tokens, attempt.tokens = attempt.tokens, []
+        return tokens
 
     def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
         sequence = peer.channel.sender.take_sequence()
@@ -131,8 +133,9 @@ class Handshake:
     def _try(self, attempt: _Attempt, now: float) -> None:
         peer = attempt.peer
         if now >= attempt.deadline:
-            where = format_address(peer.address)
-            self._fail(attempt, now, f"no answer from {where}; is a node running there?")
+            where = address_words(peer.address)
+            hint = "" if relayed_node(peer.address) else "; is a node running there?"
+            self._fail(attempt, now, f"no answer from {where}{hint}")
             return
         self._delivery.transmit(
             peer, attempt.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
@@ -159,7 +162,7 @@ class Handshake:
         ):
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        where = format_address(address)
+        where = address_words(address)
         try:
             response = decode_payload(message.payload, ReceivedHandshakeResponse)
             if not response.success:
@@ -171,7 +174,7 @@ class Handshake:
             self._state.counters.drop("malformed")
             return
         except RefusedError as error:
-            self._fail(attempt, now, f"the node at {where} cannot be a peer: {error}")
+            self._fail(attempt, now, f"{where} cannot be a peer: {error}")
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
@@ -195,8 +198,10 @@ class Handshake:
 
     def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
         if self._attempts.get(attempt.peer.address) is attempt:
-            where = format_address(owner.address)
-            self._fail(attempt, now, f"node {owner.node_id} is already connected, at {where}")
+            where = format_address(visible_address(owner.address))
+            how = "by way of the server at" if relayed_node(owner.address) else "at"
+            reason = f"node {owner.node_id} is already connected, {how} {where}"
+            self._fail(attempt, now, reason)
 
     def handle_crossing(self, peer: Peer) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
@@ -243,4 +248,4 @@ class Handshake:
 
 
 def _refusal(address: Address, words: str | None) -> str:
-    return f"{format_address(address)} refused the handshake: {words or 'no reason given'}"
+    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"

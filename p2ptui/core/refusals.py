@@ -75,28 +75,38 @@ class Refusals:
         else:
             self._give_up(attempt, error, now)
 
-    def handle_refused(self, node_id: str, now: float, reason: str, code: str) -> None:
-        """The server does not relay to a node with which there is no session yet."""
+    def handle_refused(
+        self, server: Peer, node_id: str, now: float, reason: str, code: str
+    ) -> None:
+        """A server does not relay to a node with which there is no session yet."""
         attempt = self._offers.get(node_id)
-        if attempt is None or attempt.direct is not None:
+        if attempt is None or attempt.server is not server or attempt.direct is not None:
             return
         words = f"the server does not relay to node {node_id}: {reason}"
         if code in _HOPELESS:
             self._give_up(attempt, UnknownPeerError(words), now)
+            return
+        if not self._state.config.ice.enable:
+            self._give_up(attempt, RemoteError(words), now)
             return
         attempt.refusal = words
         error = RemoteError(f"{words}; no direct path was found in time either")
         self._state.timers.schedule(
             max(attempt.deadline, now), lambda _: end_calls(self._state, attempt, error)
         )
-        self._handshake.release(relay_address(attempt.server.address, node_id))
+        self._take_calls(attempt)
         self._end_relayed(attempt, words, now)
 
     def _give_up(self, attempt: Attempt, error: P2PError, now: float) -> None:
+        self._take_calls(attempt)
         end_calls(self._state, attempt, error)
-        self._handshake.release(relay_address(attempt.server.address, attempt.node_id))
         self._close(attempt)
         self._end_relayed(attempt, str(error), now)
+
+    def _take_calls(self, attempt: Attempt) -> None:
+        """What waited for the relayed session waits for the direct one from now on."""
+        address = relay_address(attempt.server.address, attempt.node_id)
+        attempt.tokens += self._handshake.release(address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:
         peer = self._state.peers.at(relay_address(attempt.server.address, attempt.node_id))

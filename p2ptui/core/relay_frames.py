@@ -72,7 +72,7 @@ class RelayFrames:
         self._unsettled: OrderedDict[Address, None] = OrderedDict()
         self._through: dict[Peer, set[Address]] = {}
         self._limit = min(MAX_RELAYED_NODES, -(-state.config.server.max_connections // 2))
-        self.on_refused: Callable[[str, float, str, str], None] = lambda *_: None
+        self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
         """Called when a server does not relay to a node, and will not in a moment either."""
         lifecycle.on_removed.append(self._handle_removed)
 
@@ -147,7 +147,7 @@ class RelayFrames:
         peer = self._state.peers.at(address)
         in_use = peer is not None and peer.is_authenticated
         if not in_use and response.code not in _TRANSIENT_CODES:
-            self.on_refused(node_id, now, reason, response.code or "")
+            self.on_refused(server, node_id, now, reason, response.code or "")
             return
         is_new = now - way.refused_at > BURST_S
         way.refused_at = now

@@ -158,9 +158,14 @@ class Rendezvous:
             peer_nat_type=payload.nat_type,
             peer_predicted_ports=payload.predicted_ports,
             peer_public_addr=payload.public_addr,
-            # An offer is longer than what an address may be sent that has not proved itself.
-            peer_offer=payload.offer if target.is_ours and target.proved else None,
         )
+        if payload.offer is not None and target.is_ours:
+            # An offer is longer than what an address may be sent that has not proved itself, and
+            # has its receiver send checks to where the asker seems to be.
+            if target.proved and peer.proved:
+                about.peer_offer = payload.offer
+            for doubtful in (target, peer):
+                self._delivery.challenge(doubtful, now)
         self._introduce(target, peer, about, peer, now)
 
     def _introduce(
@@ -227,7 +232,7 @@ class Rendezvous:
     def _handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
         address = parse_ip_address(payload.peer_addr or "")
         node_id = canonical_id(payload.peer_id)
-        if not server.initiated:
+        if not server.is_joined_server:
             self._state.counters.drop("introduction_unasked")
             return
         if address is None or node_id is None or node_id == self._state.identity.id:

@@ -7,6 +7,7 @@ sockets at once. Meanwhile, and if nothing helps, the server relays.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from p2ptui.core import check_round
 from p2ptui.core.addresses import relayed_node
@@ -17,7 +18,8 @@ from p2ptui.core.direct_paths import DirectPaths
 from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.lifecycle import Lifecycle
-from p2ptui.core.offers import MAX_ATTEMPTS, Offers
+from p2ptui.core.offer_intake import OfferIntake
+from p2ptui.core.offers import Offers
 from p2ptui.core.peers import Peer
 from p2ptui.core.refusals import Refusals, end_call, end_calls
 from p2ptui.core.relay_frames import RelayFrames
@@ -28,6 +30,8 @@ from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, TraversalOffer
+
+_SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
 
 
 class Traversal:
@@ -59,6 +63,8 @@ class Traversal:
         """Where checks and their answers arrive."""
         self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
         """What a server does not do for two nodes."""
+        self.intake = OfferIntake(state, self.offers, self._stop, self._take_offer)
+        """Offers that servers bring."""
         lifecycle.on_joined.append(self._attach)
         lifecycle.on_left.append(self._detach)
         lifecycle.on_removed.append(self._forget)
@@ -81,25 +87,36 @@ class Traversal:
         known = self._state.peers.authenticated(node_id)
         if known is not None:
             return self._handshake.connect(known.address, now, timeout_s)
+        relays = Capability.RELAY in server.capabilities
+        if not relays:
+            self._require_enabled()
         attempt = self.offers.open(server, node_id, now, controlling=True)
         if attempt.direct is not None:
             return self._handshake.connect(attempt.direct.address, now, timeout_s)
-        self._search(attempt, now)
-        if Capability.RELAY in server.capabilities:
-            address = self._relay.open(server, node_id)
-            token = self._handshake.connect(address, now, timeout_s)
-        else:
-            token = self._state.new_token()
-            error = PeerTimeoutError(
-                f"no direct path to node {node_id} was found within {timeout_s:g} s, and the"
-                " server does not relay (--relay there)"
-            )
-            self._state.timers.schedule(
-                now + timeout_s, lambda _: end_call(self._state, attempt, token, error)
-            )
-        attempt.tokens.append(token)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
+        if self._is_enabled:
+            self._search(attempt, now)
+        if relays:
+            return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
+        token = self._state.new_token()
+        attempt.tokens.append(token)
+
+        def give_up(_: float) -> None:
+            why = f": {attempt.reason}" if attempt.reason else ""
+            words = f"no direct path to node {node_id} was found within {timeout_s:g} s{why}"
+            error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
+            end_call(self._state, attempt, token, error)
+
+        self._state.timers.schedule(now + timeout_s, give_up)
         return token
+
+    @property
+    def _is_enabled(self) -> bool:
+        return self._state.config.ice.enable
+
+    def _require_enabled(self) -> None:
+        if not self._is_enabled:
+            raise LocalError(_SWITCHED_OFF)
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -107,6 +124,7 @@ class Traversal:
         Raises:
             LocalError: There is no server in common with this node.
         """
+        self._require_enabled()
         attempt = self.offers.get(node_id)
         if attempt is None or not attempt.server.is_authenticated:
             raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
@@ -137,37 +155,8 @@ class Traversal:
         attempt.prepared_at = now
         self._send_prepared(attempt, predicted, now)
 
-    # What a server brings.
-
-    def handle_introduction(
-        self,
-        server: Peer,
-        node_id: str,
-        observed: Address,
-        offer: TraversalOffer | None,
-        now: float,
-    ) -> None:
-        """A server names a node's address, and brings its offer if it made one."""
-        attempt = self.offers.get(node_id)
-        if attempt is None:
-            if offer is None or len(self.offers) >= MAX_ATTEMPTS:
-                return
-            attempt = self.offers.open(server, node_id, now, controlling=False)
-        attempt.observed = observed
-        if offer is None:
-            return
-        known = attempt.remote
-        if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            if not offer.answer:
-                self.offers.send(attempt, now)  # the answer was lost, or the offer that crossed
-            return
-        if known is not None and offer.ufrag != known.ufrag:
-            self._stop(attempt)  # the other node began a new search
-        if not offer.answer:
-            # Both asked at once: the smaller id controls, and each offer answers the other.
-            both = attempt.controlling and offer.round == attempt.offer.round and known is None
-            attempt.controlling = both and self._state.identity.id < node_id
-        attempt.remote = offer
+    def _take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
+        """The other side's offer of a new round is here."""
         skips_plain = offer.round == 0 and check_round.is_plain_hopeless(attempt, self.offers.facts)
         if attempt.controlling and not skips_plain:
             self._begin(attempt, now)
@@ -189,9 +178,6 @@ class Traversal:
             return
         if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
-            return
-        if not self._state.config.ice.enable:
-            self._rest(attempt, "direct paths are switched off here (ice.enable)", now)
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
         attempt.punching = check_round.plan_round(attempt, remote, observed, way, self._state, now)
@@ -222,10 +208,10 @@ class Traversal:
         attempt.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
     def _take(self, attempt: Attempt, pair: Pair, now: float) -> None:
+        # What was asked for meanwhile is needed no more, and must not end this path.
+        attempt.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
         tokens, attempt.tokens = attempt.tokens, []
-        if self._relay.is_open(attempt.server, attempt.node_id):
-            return  # their handshake goes by the relay
         for token in tokens:
             timeout_s = self._state.config.security.auth_timeout
             try:
@@ -234,6 +220,8 @@ class Traversal:
                 self._state.finish(token, error)
 
     def _end_round(self, attempt: Attempt, now: float) -> None:
+        if attempt.direct is not None:
+            return
         self._close_sockets(attempt)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
@@ -250,6 +238,8 @@ class Traversal:
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
+        if attempt.direct is not None:
+            return
         facts = self.offers.facts
         if facts.nat_type is NatType.UNKNOWN and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
@@ -270,7 +260,8 @@ class Traversal:
 
     def _go_without(self, attempt: Attempt, now: float) -> None:
         attempt.wanted.clear()
-        self._send_prepared(attempt, (), now)
+        if attempt.direct is None:
+            self._send_prepared(attempt, (), now)
 
     def _send_prepared(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         if attempt.controlling:
@@ -288,9 +279,7 @@ class Traversal:
     def _rest(self, attempt: Attempt, reason: str, now: float, *, ends_calls: bool = True) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
-        if self._relay.is_open(attempt.server, attempt.node_id):
-            attempt.tokens.clear()  # the handshake by way of the server answers them
-        elif ends_calls:
+        if ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
         self._paths.explain(attempt, reason)
@@ -340,7 +329,7 @@ class Traversal:
     # Who comes and goes.
 
     def _attach(self, peer: Peer, now: float) -> None:
-        if peer.initiated and Capability.RELAY in peer.capabilities:
+        if peer.is_joined_server:
             self._reopen(peer)
         attempt = self.offers.get(peer.node_id)
         if attempt is not None:
@@ -351,7 +340,7 @@ class Traversal:
             if attempt.direct is not None:
                 self._paths.attach(attempt, now)
             else:
-                self._paths.explain(attempt)
+                self._paths.explain(attempt, None if self._is_enabled else _SWITCHED_OFF)
 
     @staticmethod
     def _detach(peer: Peer, _now: float) -> None:
@@ -363,13 +352,14 @@ class Traversal:
         for attempt in self.offers.all():
             if attempt.server.address == server.address:
                 attempt.server = server
-                self._relay.open(server, attempt.node_id)
+                if Capability.RELAY in server.capabilities:
+                    self._relay.open(server, attempt.node_id)
 
     def _forget(self, peer: Peer, _reason: str) -> None:
         attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")
-        is_gone = attempt is not None and self._state.peers.with_id(attempt.node_id) is None
-        # After a refusal of the relay calls still wait for a direct path.
-        if attempt is not None and is_gone and not (attempt.tokens and not peer.node_id):
+        if attempt is None or self._state.peers.with_id(attempt.node_id) is not None:
+            return
+        if not attempt.tokens:  # else calls still wait for a direct path
             self._close(attempt)
 
     def _hurry(self, peer: Peer, now: float) -> None:

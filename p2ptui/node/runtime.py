@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
+from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
@@ -170,7 +171,10 @@ class Runtime:
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
-        self.endpoint.traversal.offers.hosts = hosts
+        offers = self.endpoint.traversal.offers
+        if offers.hosts and offers.hosts != hosts:
+            offers.facts = NatFacts()  # another network may have another NAT
+        offers.hosts = hosts
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
         options = self._config.stun_server

@@ -10,7 +10,8 @@ import pytest
 from p2ptui.core.checks import build_check
 from p2ptui.core.events import ConnectResult
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import TraversalOffer
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import MessageType, P2PConnectPayload, TraversalOffer
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES, MessageClass, StunMessage, encode
 from p2ptui.wire.stun_integrity import short_term_key
 from tests.core.meeting import OUTSIDE_A, OUTSIDE_B, SERVER, Meeting
@@ -200,8 +201,18 @@ def joined(meeting: Meeting) -> Puppet:
     del request["sender_addr"]
     puppet.send(request, meeting.server)
     meeting.world.run_for(0.5)
-    puppet.take()
+    prove(puppet, meeting)
     return puppet
+
+
+def prove(puppet: Puppet, meeting: Meeting) -> None:
+    """Let the server ping it, and hear its answer."""
+    peer = meeting.server.peer(puppet)
+    assert peer is not None
+    meeting.server.endpoint.ping(peer, meeting.world.now, 1)
+    meeting.world.run_for(0.5)
+    assert peer.proved
+    puppet.take()
 
 
 HOSTS = [f"198.51.100.{n}:53" for n in (100, 101)]
@@ -378,3 +389,71 @@ def test_relayed_nodes_are_listed_nowhere() -> None:
     assert OUTSIDE_B not in json.dumps([m for m in answers if m["message_type"] != "Data"])
     assert a.is_connected_to(meeting.server)
     assert f"{SERVER[0]}:{SERVER[1]}" in text
+
+
+# Servers, and clients of servers, that mean harm.
+
+
+def test_an_offer_of_one_who_may_be_elsewhere_is_not_handed_on() -> None:
+    """Else a forged handshake and one small request would aim every client at a third."""
+    meeting = Meeting()
+    puppet = meeting.world.puppet(STRANGER)
+    puppet.answers_pings = False
+    request = puppet.handshake_request(
+        capabilities=["handshake", "routing", "relay_frames"], node_id=puppet.id
+    )
+    del request["sender_addr"]
+    puppet.send(request, meeting.server)
+    meeting.world.run_for(0.5)
+    wire = Wire(meeting)
+
+    offer_by(
+        puppet,
+        meeting.a,
+        meeting.server,
+        round=1,
+        nat_type="symmetric",
+        allocation="random",
+        sockets=256,
+    )
+    meeting.world.run_for(10)
+
+    assert not wire.checks_by(meeting.a)
+
+
+def test_another_server_cannot_turn_a_session_aside() -> None:
+    meeting = direct()
+    evil = meeting.world.host(("198.51.100.66", 8080))
+    meeting.a.outcome(meeting.a.connect(evil))
+    meeting.world.run_for(1)
+    before = meeting.peer(meeting.a).sends_to
+    peer = evil.peer(meeting.seen_from(meeting.a, evil.address))
+    assert peer is not None
+    offer = TraversalOffer("ufrag-of-evil", "password-of-the-evil-one", answer=True)
+    payload = P2PConnectPayload(
+        meeting.b.id,
+        peer_addr="198.51.100.66:9999",
+        peer_capabilities=["routing", "relay_frames"],
+        peer_offer=offer,
+    )
+    evil.endpoint._delivery.send(
+        peer, MessageType.P2P_CONNECT, encode_payload(payload), meeting.world.now
+    )
+    meeting.world.run_for(5)
+
+    assert meeting.peer(meeting.a).sends_to == before
+    assert meeting.a.endpoint.counters.drops["introduction_elsewhere"] == 1
+
+
+def test_one_client_cannot_have_searches_begun_without_end() -> None:
+    meeting = Meeting()
+    puppet = joined(meeting)
+    wire = Wire(meeting)
+    for number in range(100):
+        offer = TraversalOffer(f"ufrag-{number:04}", "password-of-the-puppet")
+        payload = {"peer_id": meeting.a.id, "offer": msgspec.to_builtins(offer)}
+        puppet.send(puppet.spec_message("P2PConnect", payload), meeting.server)
+        meeting.world.run_for(0.1)
+
+    assert meeting.a.endpoint.counters.drops["offer_refused"] >= 90
+    assert sum(wire.checks_by(meeting.a).values()) < 200
