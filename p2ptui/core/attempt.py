@@ -81,6 +81,9 @@ class Attempt:
     """Addresses from which the other side may send, as the peer table knows them."""
     sockets: tuple[int, ...] = ()
     """Opened for this attempt."""
+    learnt: dict[tuple[int, Address], float] = field(default_factory=dict)
+    """Sockets and addresses that checks came from, over all rounds, and what they may still be
+    sent; see `Punching`."""
     prepared_at: float = 0.0
     """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
