@@ -229,7 +229,11 @@ class IceOptions(Section, frozen=True, kw_only=True):
         float, About("The first such round takes this long at most.", "s", 0.1, 60)
     ] = 3.0
     adapt_pace: Annotated[
-        bool, About("Guess fast at first, then slowly; the last round takes twice as long.")
+        bool,
+        About(
+            "Repeat a check after the round trip to the server; guess fast at first, then slowly;"
+            " the last round takes twice as long."
+        ),
     ] = True
     opener_ttl: Annotated[
         int,

@@ -5,7 +5,7 @@ of one that is reached from a further socket has the number of the socket behind
 """
 
 from p2ptui.core.events import Path
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 
 
 def relay_address(server: Address, node_id: str) -> Address:
@@ -33,3 +33,9 @@ def visible_address(address: Address) -> Address:
     """An address as others know it: of a relayed node the server's."""
     host, port = address
     return host.rpartition("@")[2].partition("#")[0], port
+
+
+def address_words(address: Address) -> str:
+    """An address for people, without what only this node understands."""
+    node_id, where = relayed_node(address), format_address(visible_address(address))
+    return where if node_id is None else f"node {node_id} by way of the server at {where}"

@@ -10,7 +10,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
-from p2ptui.nat.feasibility import Side, Way, relay_reason, side_of, way_between
+from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
@@ -38,6 +38,14 @@ class NatFacts:
     nat_type: NatType = NatType.UNKNOWN
     mapping: Dependence = Dependence.UNKNOWN
     allocation: PortAllocation = field(default_factory=PortAllocation)
+
+    diagnosed: bool = False
+    """Whether it was looked for, and this is all that could be seen."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether looking for it again would tell more."""
+        return self.diagnosed or self.nat_type is not NatType.UNKNOWN
 
     @property
     def side(self) -> Side:
@@ -124,10 +132,6 @@ class Attempt:
         kind = _member(AllocationKind, self.remote.allocation, AllocationKind.UNKNOWN)
         return NatFacts(nat_type, allocation=PortAllocation(kind))
 
-    def why_relayed(self, own: NatFacts) -> str:
-        """Why the two cannot come together, in one line."""
-        return relay_reason(own.side, self.remote_facts.side)
-
     def take_rest_s(self) -> float:
         """How long to rest after a search that found nothing, seconds."""
         had_path, unheard = self.won_after_s is not None, self.remote is None
@@ -141,7 +145,10 @@ class Attempt:
 
     def way(self, own: NatFacts) -> Way:
         """How the two can come together."""
-        return way_between(own.side, self.remote_facts.side)
+        there = self.remote_facts.side
+        if self.remote is None or self.remote.round == 0:
+            return way_between(own.side, there)  # the other side may not have looked yet
+        return planned_way(own.side, there)
 
 
 _EnumT = TypeVar("_EnumT", bound=Enum)

@@ -14,7 +14,11 @@ REFLEXIVE: Final = "srflx"
 PREDICTED: Final = "predicted"
 
 MAX_PREDICTED: Final = 64
-"""Of the other side's predicted ports at most this many are tried."""
+"""Of a side's predicted ports at most this many are told, and tried."""
+
+MAX_OTHERS: Final = 16
+"""Of a side's other addresses at most this many are told: an offer is read whole or not at all,
+and may hold 96."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,12 @@ def offered(
     hosts: Iterable[Address], reflexive: Iterable[Address], predicted: Iterable[Address]
 ) -> list[tuple[str, str]]:
     """The candidates of an offer, the best first (RFC 8445, section 5.1.1)."""
-    kinds = ((HOST, hosts), (REFLEXIVE, reflexive), (PREDICTED, predicted))
-    return [
-        (kind, format_address(a)) for kind, addresses in kinds for a in dict.fromkeys(addresses)
-    ]
+    seen = list(dict.fromkeys(reflexive))[:MAX_OTHERS]
+    # Where the server sees this node is worth more than one more address of its own.
+    own = list(dict.fromkeys(hosts))[: MAX_OTHERS - len(seen)]
+    guessed = list(dict.fromkeys(predicted))[:MAX_PREDICTED]
+    kinds = ((HOST, own), (REFLEXIVE, seen), (PREDICTED, guessed))
+    return [(kind, format_address(a)) for kind, addresses in kinds for a in addresses]
 
 
 def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Believed]:

@@ -1,5 +1,6 @@
 """Where connectivity checks arrive: requests are answered, and answers open a path."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,14 @@ from p2ptui.wire.stun import MessageClass
 MAX_EARLY: Final = 16
 """Checks kept that overtook the other side's offer, which went by way of the server: its first
 check may be the only one that shows the address that its NAT uses towards this node."""
+
+
+MAX_COPIES: Final = 2
+"""Of one check so many are taken: a network may double it, and who saw it may send it again, from
+wherever it likes."""
+
+MAX_REMEMBERED: Final = 4096
+"""Checks that are known again."""
 
 
 class CheckExchange:
@@ -41,6 +50,7 @@ class CheckExchange:
         self._paths = paths
         self._on_progress = on_progress
         self._revive = revive
+        self._copies: OrderedDict[bytes, int] = OrderedDict()
 
     def note_relayed(self, node_id: str, now: float) -> None:
         """A datagram came by relay from a node to which there is a path: has that side left it?"""
@@ -75,6 +85,9 @@ class CheckExchange:
         if not check.is_authentic(attempt.offer.password):
             self._state.counters.drop("check_forged")
             return True
+        if self._count(check.message.transaction_id) > MAX_COPIES:
+            self._state.counters.drop("check_repeated")
+            return True
         answer = build_answer(check, source, attempt.offer)
         attempt.bytes_spent += len(answer)
         send_from(self._state, socket, answer, source)
@@ -89,6 +102,13 @@ class CheckExchange:
             attempt.early.append((source, socket, check.nominates))
         return True
 
+    def _count(self, transaction_id: bytes) -> int:
+        """How often this check came, with this time."""
+        copies = self._copies[transaction_id] = self._copies.get(transaction_id, 0) + 1
+        if len(self._copies) > MAX_REMEMBERED:
+            self._copies.popitem(last=False)
+        return copies
+
     def _receive_answer(
         self, check: CheckMessage, source: Address, socket: int, now: float
     ) -> bool:
@@ -102,6 +122,9 @@ class CheckExchange:
             self._state.counters.drop("check_forged")
             return True
         pair = attempt.punching.receive_response(transaction_id, source, socket, now)
+        if pair is not None:
+            # The other side may send from there before this one hears that the pair was chosen.
+            self._paths.expect_from(attempt, source, socket, proved=True)
         if pair is not None and attempt.direct is not None:
             self._paths.handle_confirmed(attempt, pair, now)
         elif pair is not None:

@@ -4,11 +4,19 @@ from typing import Final
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.candidates import believed
+from p2ptui.core.candidates import MAX_PREDICTED, PREDICTED, believed
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
-from p2ptui.nat.feasibility import Side, Way
-from p2ptui.nat.punching import Budget, Kind, Punching, random_ports
+from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
+from p2ptui.nat.punching import (
+    FIRST_PAUSE_S,
+    LONGEST_FIRST_PAUSE_S,
+    SHORTEST_FIRST_PAUSE_S,
+    Budget,
+    Kind,
+    Punching,
+    random_ports,
+)
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
 
@@ -40,26 +48,65 @@ def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
     here, there = attempt.server.public_address, attempt.observed
     if here is None or there is None or here[0] == there[0]:
         return False
-    return attempt.way(own) in METHODS
+    # What is not known yet may be loose.
+    return way_between(own.side, attempt.remote_facts.side) in METHODS
 
 
-def is_exhausted(attempt: Attempt, way: Way) -> bool:
+def switched_off(way: Way, side: Side, config: Config) -> str | None:
+    """The option that keeps this side from what a way needs of it; None if there is none."""
+    if way is Way.PREDICTED and side is Side.PREDICTABLE:
+        return None if prediction_options(config).enable else "port_prediction.enable"
+    if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+        return None if config.ice.birthday_sockets else "ice.birthday_sockets"
+    return None
+
+
+def is_exhausted(attempt: Attempt, way: Way, own: NatFacts, config: Config) -> bool:
     """Whether another round would find no more than those before."""
     done = attempt.offer.round
-    return way is Way.RELAY or done >= MAX_ROUNDS - 1 or (way is Way.PLAIN and done >= 1)
+    if way is Way.RELAY or done >= MAX_ROUNDS - 1:
+        return True
+    as_before = way is Way.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
+    return as_before and done >= 1
+
+
+def _needs_only_what_is_off(attempt: Attempt, way: Way, own: NatFacts, config: Config) -> bool:
+    if switched_off(way, own.side, config) is None:
+        return False
+    # Where both ports can be predicted the other side may still do so.
+    return attempt.remote_facts.side is not own.side
+
+
+def why_relayed(attempt: Attempt, own: NatFacts, config: Config) -> str:
+    """Why the two cannot come together, in one line; names the option that is the cause."""
+    way, there = attempt.way(own), attempt.remote_facts.side
+    option = switched_off(way, own.side, config)
+    ends = f"here {own.side.value}, there {there.value}"
+    if option is not None:
+        return f"{ends}: what would help is switched off here ({option})"
+    remote = attempt.remote
+    if remote is not None and remote.round:
+        predicts = any(kind == PREDICTED for kind, _ in remote.candidates)
+        if way is Way.BIRTHDAY and there is Side.UNPREDICTABLE and remote.sockets <= 1:
+            return f"{ends}: the other side opened no sockets to be met (ice.birthday_sockets)"
+        if way is Way.PREDICTED and own.side is not Side.PREDICTABLE and not predicts:
+            return f"{ends}: the other side predicted no ports (port_prediction.enable)"
+    return relay_reason(own.side, there)
 
 
 def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
     """Whether what was predicted of this side's sockets is too old."""
     options = prediction_options(config)
     limit_s = options.prediction_timeout_ms / 1000
-    return bool(attempt.sockets) and now > attempt.prepared_at + limit_s
+    is_predicted = any(kind == PREDICTED for kind, _ in attempt.offer.candidates)
+    return bool(attempt.sockets) and is_predicted and now > attempt.prepared_at + limit_s
 
 
 def sockets_needed(way: Way, side: Side, config: Config) -> tuple[int, int]:
     """Further sockets that a side needs for a round, and ports that it has to predict."""
-    if way is Way.PREDICTED and side is Side.PREDICTABLE:
-        count = prediction_options(config).max_predictions
+    options = prediction_options(config)
+    if way is Way.PREDICTED and side is Side.PREDICTABLE and options.enable:
+        count = min(options.max_predictions, MAX_PREDICTED)
         return count, count
     if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
         return config.ice.birthday_sockets, 0
@@ -107,6 +154,9 @@ def plan_round(
     seconds = PLAIN_S + 4 * rtt_s
     if way is Way.BIRTHDAY:
         seconds = ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)
+    first_pause_s = FIRST_PAUSE_S
+    if ice.adapt_pace:
+        first_pause_s = min(max(rtt_s, SHORTEST_FIRST_PAUSE_S), LONGEST_FIRST_PAUSE_S)
     opens = not attempt.controlling and ice.opener_ttl > 0
     punching = Punching(
         controlling=attempt.controlling,
@@ -122,6 +172,8 @@ def plan_round(
         # reach the other NAT before that one's own host has sent anything.
         opener_pause_s=2 * rtt_s + OPENER_MARGIN_S if opens else None,
         opener_ttl=ice.opener_ttl,
+        first_pause_s=first_pause_s,
+        learnt=attempt.learnt,
     )
     candidates = believed(remote, observed, ice.max_candidates)
     if way not in METHODS and opens:

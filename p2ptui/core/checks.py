@@ -32,11 +32,6 @@ class CheckMessage:
         return None if name is None else name.partition(":")[0]
 
     @property
-    def sender(self) -> str:
-        """Who sent a request: the second half of its name."""
-        return (self.message.username or "").partition(":")[2]
-
-    @property
     def nominates(self) -> bool:
         """Whether it tells that this pair was chosen."""
         return any(kind == USE_CANDIDATE for kind, _ in self.message.others)

@@ -26,7 +26,7 @@ class Connection:
     checks: int = 0
     """Checks sent for it, over all searches."""
     bytes_spent: int = 0
-    """Bytes of those."""
+    """Bytes of those, and of the answers to the other side's."""
     reason: str | None = None
     """Why it is relayed, in one line; may hold the words of a server."""
 

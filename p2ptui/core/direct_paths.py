@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.core.addresses import relay_address, socket_address
+from p2ptui.core.addresses import relay_address, relayed_node, socket_address
 from p2ptui.core.attempt import Attempt, DirectPath
 from p2ptui.core.checks import build_check, send_from
 from p2ptui.core.connection import Connection, Method
@@ -54,6 +54,9 @@ class DirectPaths:
         self._state = state
         self._delivery = delivery
         self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._unproved: OrderedDict[Address, Attempt] = OrderedDict()
+        self._homes: dict[Address, int] = {}
+        """Addresses of further sockets whose path was left, and the sockets' numbers."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
         """Called when a path has died."""
 
@@ -79,6 +82,7 @@ class DirectPaths:
 
     def _open_detour(self, pair: Pair, address: Address) -> None:
         number, remote = pair.socket, pair.remote
+        self._homes.pop(address, None)
         self._state.detours[address] = lambda data: send_from(self._state, number, data, remote)
 
     def attach(self, attempt: Attempt, now: float) -> None:
@@ -108,10 +112,36 @@ class DirectPaths:
         """
         peer = self._known(attempt)
         address = socket_address(socket, remote)
-        if peer is None or peer.address == address or len(attempt.aliases) >= MAX_ALIASES:
+        if peer is None or peer.address == address:
+            return
+        is_full = address not in attempt.aliases and len(attempt.aliases) >= MAX_ALIASES
+        if is_full and not (proved and self._drop_unproved(attempt, peer)):
             return
         if self._state.peers.add_alias(peer, address, proved=proved):
             attempt.aliases.add(address)
+            if proved:
+                self._unproved.pop(address, None)
+            else:
+                self._unproved.setdefault(address, attempt)
+
+    def _drop_unproved(self, attempt: Attempt, peer: Peer) -> bool:
+        """Make room: the oldest address goes that only says to be the node's; whether one did."""
+        for address, owner in self._unproved.items():
+            if owner is attempt:
+                del self._unproved[address]
+                attempt.aliases.discard(address)
+                self._state.peers.remove_alias(peer, address)
+                return True
+        return False
+
+    def drop_aliases(self, attempt: Attempt) -> None:
+        """Datagrams count as the node's from its session's own address only."""
+        peer = self._known(attempt)
+        for address in attempt.aliases:
+            self._unproved.pop(address, None)
+            if peer is not None:
+                self._state.peers.remove_alias(peer, address)
+        attempt.aliases.clear()
 
     def _known(self, attempt: Attempt) -> Peer | None:
         """The attempt's node, or whom the server relays to by that name: with loss the answer to
@@ -170,7 +200,7 @@ class DirectPaths:
         if direct is None or now <= direct.confirmed_at + RETRY_S:
             return
         peer = self._state.peers.authenticated(attempt.node_id)
-        if peer is not None and peer.address in self._state.detours:
+        if peer is not None and self._can_fall_back(attempt):
             peer.path = None
         self.hurry(attempt, now)
 
@@ -196,7 +226,10 @@ class DirectPaths:
     def _can_fall_back(self, attempt: Attempt) -> bool:
         peer = self._state.peers.authenticated(attempt.node_id)
         # Without a relay there is nothing better: the session's own timeout decides.
-        return peer is None or peer.address in self._state.detours
+        if peer is None:
+            return True
+        # The address of a further socket is a detour, too, but no other way.
+        return relayed_node(peer.address) is not None and peer.address in self._state.detours
 
     def handle_confirmed(self, attempt: Attempt, pair: Pair, now: float) -> None:
         """A check on a path in use was answered."""
@@ -233,15 +266,20 @@ class DirectPaths:
                 self._tell(attempt, peer)
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
-        peer = self._known(attempt)
-        if peer is not None:
-            for address in attempt.aliases:
-                self._state.peers.remove_alias(peer, address)
-        attempt.aliases.clear()
+        self.drop_aliases(attempt)
         if direct.pair.socket:
-            self._state.detours.pop(direct.address, None)
-            self._state.emit(SocketsDone((direct.pair.socket,)))
             attempt.sockets = ()
+            self._homes[direct.address] = direct.pair.socket
+        self._close_empty_homes()
+
+    def _close_empty_homes(self) -> None:
+        """A further socket at whose address a session lives stays open as long as that does."""
+        for address, socket in list(self._homes.items()):
+            peer = self._state.peers.at(address)
+            if peer is None or peer.address != address or peer.info is None:
+                del self._homes[address]
+                self._state.detours.pop(address, None)
+                self._state.emit(SocketsDone((socket,)))
 
     def send_check(self, attempt: Attempt, check: Check) -> None:
         """Put one check on the wire."""
@@ -262,6 +300,8 @@ class DirectPaths:
         stale = [key for key, asker in self._asked.items() if asker is attempt]
         for key in stale:
             del self._asked[key]
+        self.drop_aliases(attempt)
+        self._close_empty_homes()
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
         """Whose check this was."""

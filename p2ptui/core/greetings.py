@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Raw
 from msgspec.structs import asdict, replace
 
+from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.peers import Dialect
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import encode_payload
@@ -56,13 +57,16 @@ def response_payloads(
     """
     if dialect is Dialect.REFERENCE:
         own = replace(own, capabilities=PLAIN_CAPABILITIES)
+    # Of a relayed node only the server is seen, and that is no address of the node.
+    is_seen = relayed_node(address) is None
+    seen = format_address(visible_address(address)) if is_seen else None
     for node_info in (own, replace(own, capabilities=(), metadata={})):
         yield encode_payload(
             HandshakeResponsePayload(
                 node_info=node_info,
                 success=reason is None,
                 error_message=reason,
-                public_addr=format_address(address),
+                public_addr=seen,
             )
         )
 

@@ -25,7 +25,6 @@ from p2ptui.core.refusals import Refusals, end_call, end_calls
 from p2ptui.core.relay_frames import RelayFrames
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerTimeoutError, RemoteError
-from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
@@ -139,8 +138,7 @@ class Traversal:
             if "facts" in attempt.wanted:
                 attempt.wanted.discard("facts")
                 # What could not be found out now is not asked for again at once.
-                is_known = facts.nat_type is not NatType.UNKNOWN
-                (self._prepare if is_known else self._go_without)(attempt, now)
+                (self._prepare if facts.is_known else self._go_without)(attempt, now)
 
     def sockets_ready(
         self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
@@ -231,24 +229,29 @@ class Traversal:
             self._prepare(attempt, now)
         else:
             # The other side leads; unless it was lost too, it offers the next round.
-            self._paths.explain(attempt, attempt.why_relayed(self.offers.facts))
-            if self.offers.facts.nat_type is NatType.UNKNOWN:
+            self._paths.explain(attempt, self._why_relayed(attempt))
+            if not self.offers.facts.is_known:
                 self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
+
+    def _why_relayed(self, attempt: Attempt) -> str:
+        return check_round.why_relayed(attempt, self.offers.facts, self._state.config)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
         if attempt.direct is not None:
             return
         facts = self.offers.facts
-        if facts.nat_type is NatType.UNKNOWN and attempt.offer.round == 0 and not attempt.wanted:
+        if not facts.is_known and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
             return
         way = attempt.way(facts)
-        if attempt.controlling and check_round.is_exhausted(attempt, way):
-            self._rest(attempt, attempt.why_relayed(self.offers.facts), now)
+        if attempt.controlling and check_round.is_exhausted(
+            attempt, way, facts, self._state.config
+        ):
+            self._rest(attempt, self._why_relayed(attempt), now)
             return
         count, predict = check_round.sockets_needed(way, facts.side, self._state.config)
         if count:
@@ -314,6 +317,7 @@ class Traversal:
         attempt.punching = None
         if attempt.direct is not None:
             self._paths.leave(attempt)
+        self._paths.drop_aliases(attempt)
         self._close_sockets(attempt)
 
     def _close(self, attempt: Attempt) -> None:

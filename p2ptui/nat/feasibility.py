@@ -67,6 +67,17 @@ def side_of(nat_type: NatType, allocation: PortAllocation | None = None) -> Side
     return Side.PREDICTABLE if kind in _PREDICTABLE_KINDS else Side.UNPREDICTABLE
 
 
+def strictest(side: Side) -> Side:
+    """As what a side counts when a path is planned: of an unknown one the worst is assumed that
+    needs nothing special of it."""
+    return Side.PORT_FILTERED if side is Side.UNKNOWN else side
+
+
+def planned_way(one: Side, other: Side) -> Way:
+    """What two sides try; unlike in `way_between`, something is tried where much is unknown."""
+    return way_between(strictest(one), strictest(other))
+
+
 def way_between(one: Side, other: Side) -> Way:
     """How two sides can come together."""
     pair = frozenset({one, other})

@@ -5,6 +5,7 @@ authenticate, answers that show new candidates on the way, and the choice by one
 here knows sockets or time: `now` is an argument, and what is to be sent is asked for.
 """
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,10 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES
 
 FIRST_PAUSE_S: Final = 0.05
+SHORTEST_FIRST_PAUSE_S: Final = 0.02
+LONGEST_FIRST_PAUSE_S: Final = 0.25
+"""Where the round trip is known the first pause is as long: sooner no answer can be there."""
+
 LONGEST_PAUSE_S: Final = 1.0
 """Between two checks of one pair: doubled each time, as both sides may not have begun together.
 With many pairs it is longer, as in RFC 8445, section 14.3: the new ones go first, and what is
@@ -27,6 +32,12 @@ PASSES: Final = 2
 MAX_PAIRS: Final = 96
 MAX_LEARNT: Final = 64
 """Addresses that checks may come from: whoever knows the password could forge any number."""
+
+TRIGGERED_CHECKS: Final = 2
+"""To an address elsewhere that a check pretended to come from, until it answers. With the answer
+that is at most three times what came (RFC 9000, section 8.1); each further check earns one more."""
+
+PROVED: Final = math.inf
 
 MAX_OUTSTANDING: Final = 4096
 """Checks whose answer is still recognised."""
@@ -145,6 +156,9 @@ class Punching:
         opener_pause_s: Seconds from a first, short-lived datagram to the next one, to an
             outside address; None if the first one goes all the way.
         opener_ttl: Hops of that datagram.
+        first_pause_s: Seconds between the first two checks of one pair.
+        learnt: Sockets and addresses that checks came from, in earlier rounds too, and how many
+            checks may be sent there before an answer comes; is changed.
     """
 
     def __init__(
@@ -156,6 +170,8 @@ class Punching:
         now: float,
         opener_pause_s: float | None = None,
         opener_ttl: int = OPENER_TTL,
+        first_pause_s: float = FIRST_PAUSE_S,
+        learnt: dict[tuple[int, Address], float] | None = None,
     ) -> None:
         self._controlling = controlling
         self._rng = rng
@@ -167,7 +183,10 @@ class Punching:
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
         self._guesses: Guesses | None = None
         self._next_check = now
-        self._learnt = 0
+        self._first_pause_s = first_pause_s
+        self._learnt = {} if learnt is None else learnt
+        self._new_pairs = 0
+        self._hosts: set[str] = set()
         self.checks_sent = 0
         self.selected: Pair | None = None
 
@@ -176,6 +195,7 @@ class Punching:
     def add(self, kind: Kind, remotes: Iterable[Address], now: float, *, socket: int = 0) -> None:
         """Try these addresses, in this order."""
         for remote in remotes:
+            self._hosts.add(remote[0])
             known = self._pairs.get((socket, remote))
             if known is not None:
                 known.due = min(known.due, now)
@@ -196,6 +216,7 @@ class Punching:
                 network they suffice. The others are further apart, for NATs that limit new
                 flows, of which these pass as many in the time as of a faster sequence.
         """
+        self._hosts.add(host)
         if self._guesses is None:
             self._guesses = Guesses(host, ports, self.budget.guesses, quick, begin, end)
 
@@ -270,10 +291,15 @@ class Punching:
             ttl = self._opener_ttl
             pair.due = now + pause_s
         else:
-            first = max(FIRST_PAUSE_S, PASSES * self.budget.pace_s * len(self._pairs))
+            first = max(self._first_pause_s, PASSES * self.budget.pace_s * len(self._pairs))
             longest = max(LONGEST_PAUSE_S, 8 * first)
             pair.due = now + min(first * 2 ** min(pair.checks, 8), longest)
             pair.checks += 1
+        left = self._learnt.get((pair.socket, pair.remote), PROVED)
+        if left < PROVED:
+            self._learnt[pair.socket, pair.remote] = left - 1
+            if left <= 1:
+                pair.due = math.inf
         pair.opened = True
         return Check(transaction_id, pair.socket, pair.remote, nominate, ttl)
 
@@ -281,19 +307,32 @@ class Punching:
 
     def receive_request(self, remote: Address, socket: int, now: float, *, nominated: bool) -> None:
         """An authentic check of the other side came: try the same way back, at once."""
-        pair = self._pairs.get((socket, remote))
+        key = socket, remote
+        pair = self._pairs.get(key)
         if pair is None:
-            if self._learnt >= MAX_LEARNT:
+            if self._new_pairs >= MAX_LEARNT:
                 return
-            self._learnt += 1
+            self._new_pairs += 1
             pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
-            self._pairs[socket, remote] = pair
+            self._pairs[key] = pair
+        # To a host that is tried anyway nothing is added by what a check pretends.
+        if remote[0] not in self._hosts:
+            self._allow_one_more(key)
         pair.opened = True
         pair.triggered = True
         pair.due = min(pair.due, now)
         self._next_check = min(self._next_check, now)
         pair.nominated = pair.nominated or nominated
         self._choose()
+
+    def _allow_one_more(self, key: tuple[int, Address]) -> None:
+        left = self._learnt.get(key)
+        if left is None:
+            while len(self._learnt) >= MAX_LEARNT:
+                del self._learnt[next(iter(self._learnt))]
+            self._learnt[key] = TRIGGERED_CHECKS
+        elif left < TRIGGERED_CHECKS:
+            self._learnt[key] = left + 1
 
     def receive_response(
         self, transaction_id: bytes, remote: Address, socket: int, now: float
@@ -306,6 +345,8 @@ class Punching:
         pair = sent.pair
         pair.rtt_s = now - sent.at
         pair.valid = True
+        if (socket, remote) in self._learnt:
+            self._learnt[socket, remote] = PROVED
         self._pairs.setdefault((socket, remote), pair)
         self._choose()
         return pair

@@ -17,7 +17,7 @@ from p2ptui.errors import PeerTimeoutError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
+from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
 from p2ptui.nat.report import NatReport
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket
@@ -104,12 +104,11 @@ class NatService:
                 f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
             ) from None
         if report.udp is not None:
-            nat_type = report.nat_type
-            if nat_type is NatType.UNKNOWN:
-                # No server saw different addresses: a path is searched as behind the strictest
-                # NAT that this can be. The report itself does not guess.
-                nat_type = NatType.PORT_RESTRICTED_CONE
-            facts = NatFacts(nat_type, report.mapping, report.port_allocation)
+            # Also where no server saw enough to name it: nothing is guessed, and the traversal
+            # need not wait any longer.
+            facts = NatFacts(
+                report.nat_type, report.mapping, report.port_allocation, diagnosed=True
+            )
             self._endpoint.traversal.facts_ready(facts, self._clock())
             self._flush()
         return report

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.attempt import NatFacts
+from p2ptui.core.candidates import MAX_PREDICTED
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import DatagramDue, Event, NatFactsWanted, SocketsDone, SocketsWanted
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import resolve
-from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.io.stun_client import Schedule, StunClient, Transaction
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
-from p2ptui.nat.behavior import NatType
 from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.nat_tests import mapped_address
@@ -31,6 +31,10 @@ MAX_SOCKETS: Final = 2048
 
 BATCH: Final = 64
 SAMPLES: Final = 8
+
+SAMPLE_PACE_S: Final = 0.005
+"""Between two samples: the time between them and the ports that are missing tell how many flows
+others begin (docs/prediction.md)."""
 
 USE_AFTER_S: Final = 0.15
 """From the samples to the checks that use what they showed: an offer and its answer."""
@@ -109,14 +113,14 @@ class TraversalSupport:
     async def _find_facts(self) -> None:
         # Servers that were joined are there; others would first have to be looked up.
         servers = () if self._nat.joined_stun_servers() else None
-        nat_type = NatType.UNKNOWN
+        is_told = False
         try:
-            nat_type = (await self._nat.diagnose(servers)).nat_type
+            is_told = (await self._nat.diagnose(servers)).udp is not None
         except P2PError as error:
             log.info("the NAT is not known: %s", error)
         finally:
             self._diagnosing = False
-        if nat_type is NatType.UNKNOWN:  # any other it was told already
+        if not is_told:
             self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
             self._flush()
 
@@ -161,7 +165,7 @@ class TraversalSupport:
         if outside is None:
             return ()
         predictor = PortPredictor(
-            max_predictions=options.max_predictions,
+            max_predictions=min(options.max_predictions, MAX_PREDICTED),
             min_samples=options.min_samples,
             prediction_window=options.prediction_window,
             port_range_min=options.port_range_min,
@@ -206,9 +210,13 @@ class TraversalSupport:
             return ()
         if allocation.step is None:
             return tuple((outside, port) for port in guess.ports)
-        low = prediction_options(self._config).port_range_min
-        ports = (guess.ports[0] + allocation.step * i for i in range(len(local_ports)))
-        return tuple((outside, port) for port in ports if low <= port <= 65535)
+        options = prediction_options(self._config)
+        # The sockets begin one after the other, so they take that many ports in a row: wherever in
+        # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
+        row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
+        fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
+        ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
+        return tuple((outside, port) for port in ports)
 
     async def _sampling_server(self) -> Address | None:
         ice = self._config.ice
@@ -218,7 +226,7 @@ class TraversalSupport:
         return None
 
     async def _sample(self, server: Address) -> tuple[list[tuple[float, PortSample]], str | None]:
-        """Begin several flows in one burst, and see which ports they are given."""
+        """Begin several flows, one soon after the other, and see which ports they are given."""
         ice = self._config.ice
         pause = 0.1
         sends = tuple(pause * number for number in range(ice.stun_retry_count + 1))
@@ -234,9 +242,12 @@ class TraversalSupport:
                 client = StunClient(await self._nat.open_probe((host, 0)), self._rng)
                 stack.push_async_callback(client.close)
                 clients.append(client)
-            began = self._clock()
-            started = [client.start(server, schedule) for client in clients]
-            for client, transaction in zip(clients, started, strict=True):
+            started: list[tuple[float, Transaction]] = []
+            for client in clients:
+                if started:
+                    await asyncio.sleep(SAMPLE_PACE_S)
+                started.append((self._clock(), client.start(server, schedule)))
+            for client, (began, transaction) in zip(clients, started, strict=True):
                 answer = await transaction.wait()
                 mapped = mapped_address(answer)
                 if answer is not None and mapped is not None and answer.transmission == 0:

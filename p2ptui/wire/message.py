@@ -259,7 +259,7 @@ class TraversalOffer(Struct, omit_defaults=True):
     """Names this attempt in the checks of the other side."""
     password: Annotated[str, Meta(min_length=16, max_length=64)]
     """Authenticates them."""
-    candidates: Annotated[list[tuple[str, str]], Meta(max_length=32)] = []
+    candidates: Annotated[list[tuple[str, str]], Meta(max_length=96)] = []
     """Kind (`host`, `srflx`, `predicted`) and address."""
     nat_type: Annotated[str, Meta(max_length=32)] = "unknown"
     allocation: Annotated[str, Meta(max_length=32)] = "unknown"

@@ -25,7 +25,8 @@ def test_a_check_names_both_and_is_made_with_the_password_of_its_receiver() -> N
     check = read_check(data)
 
     assert check is not None
-    assert (check.ufrag, check.sender) == (OTHER.ufrag, OWN.ufrag)
+    assert check.ufrag == OTHER.ufrag
+    assert check.message.username == f"{OTHER.ufrag}:{OWN.ufrag}"
     assert check.message.message_class is MessageClass.REQUEST
     assert check.message.transaction_id == ID
     assert not check.nominates

@@ -10,6 +10,7 @@ from p2ptui import Node
 from p2ptui.core.connection import Method
 from p2ptui.core.events import DatagramDue, Path, SocketsDone, SocketsWanted
 from p2ptui.errors import BindError, P2PError
+from p2ptui.nat.behavior import NatType
 from p2ptui.node import traversal_support
 from p2ptui.wire.address import Address
 from tests.simulated_nat import KINDS, Nat, Nats
@@ -231,5 +232,59 @@ def test_a_diagnosis_that_finds_nothing_is_not_waited_for() -> None:
             scene.a._runtime._support._nat.diagnose = diagnose  # type: ignore[method-assign]
             await scene.meet(3)
             assert len(facts) == 1
+
+    run_virtual(story())
+
+
+def test_each_sample_has_the_time_at_which_it_left() -> None:
+    """Without it nobody can say how many flows others begin in that time."""
+
+    async def story() -> None:
+        async with Scene("symmetric, step 1", "port-restricted-cone") as scene:
+            support = scene.a._runtime._support
+            server = await support._sampling_server()
+            assert server is not None
+            samples, outside = await support._sample(server)
+            times = [at for at, _ in samples]
+            assert outside == "198.51.100.1"
+            assert len(times) == traversal_support.SAMPLES
+            assert times == sorted(set(times))
+            assert times[-1] - times[0] < 0.1
+
+    run_virtual(story())
+
+
+def test_no_port_is_told_beyond_the_range_of_the_options() -> None:
+    async def story() -> None:
+        async with Scene("symmetric, step 1", "port-restricted-cone") as scene:
+            support = scene.a._runtime._support
+            first = await support._predict(list(range(6000, 6010)))
+            assert len(first) == 10
+            highest = max(port for _, port in first)
+            options = {"port_range_max": highest + 12}
+            support._config = support._config.with_options(port_prediction=options)
+            second = await support._predict(list(range(6000, 6010)))
+            assert second
+            assert all(port <= highest + 12 for _, port in second)
+
+    run_virtual(story())
+
+
+def test_what_a_diagnosis_cannot_name_is_not_named() -> None:
+    async def story() -> None:
+        async with Town() as town:
+            stun = {"enable": True, "address": "198.51.100.9:3478"}
+            await town.start("server", SERVER, stun_server=stun)
+            node = await town.start("node", ("198.51.100.1", 5000))
+            await node.connect(SERVER)
+            told: list[Any] = []
+            traversal = node._runtime.endpoint.traversal
+            traversal.facts_ready = (  # type: ignore[method-assign]
+                lambda facts, _now: told.append(facts)
+            )
+            report = await node.diagnose_nat(())
+            assert report.nat_type is NatType.UNKNOWN
+            assert [facts.nat_type for facts in told] == [report.nat_type]
+            assert [facts.mapping for facts in told] == [report.mapping]
 
     run_virtual(story())
