@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import signal
@@ -30,7 +29,7 @@ from p2ptui.errors import P2PError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
-from p2ptui.node import Node, Stats
+from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 
@@ -132,7 +131,7 @@ async def _log_stats(node: Node, interval_s: float) -> None:
 
 async def _log_nat(node: Node, config: Config) -> None:
     """Say once what the NAT is like, for a node that others elsewhere could reach."""
-    if config.nat_detection.enable and not ipaddress.ip_address(node.address[0]).is_loopback:
+    if diagnoses_at_start(config, node.address):
         try:
             report = await node.diagnose_nat()
         except P2PError as error:

@@ -1,13 +1,15 @@
 """One search for a direct path to one node: what both sides offered, and how far it is."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar
 
+from p2ptui.core.addresses import relay_address
 from p2ptui.core.connection import Method
 from p2ptui.core.peers import Peer
-from p2ptui.core.timers import Timer
+from p2ptui.core.timers import Timer, Timers
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
@@ -25,7 +27,6 @@ RETURN_REST_S: Final = 5.0
 """Pauses between two searches while the relay is used: a minute, as others have it, but short
 where there was a direct path before, and growing from short where no answer came."""
 
-
 SEARCHES: Final = 3
 SEARCHES_S: Final = 6.0
 """The other side may begin so many searches in so long: each costs this one checks and sockets."""
@@ -38,7 +39,6 @@ class NatFacts:
     nat_type: NatType = NatType.UNKNOWN
     mapping: Dependence = Dependence.UNKNOWN
     allocation: PortAllocation = field(default_factory=PortAllocation)
-
     diagnosed: bool = False
     """Whether it was looked for, and this is all that could be seen."""
 
@@ -114,6 +114,21 @@ class Attempt:
     won_after_s: float | None = None
     reason: str | None = None
     """Why there is no direct path."""
+
+    @property
+    def relayed_address(self) -> Address:
+        """Where the node is by way of the server, as the peer table knows it."""
+        return relay_address(self.server.address, self.node_id)
+
+    def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
+        """Let an action happen at the time `when` instead of what was planned before."""
+        self.stop_timer()
+        self.timer = timers.schedule(when, lambda at: action(self, at))
+
+    def stop_timer(self) -> None:
+        """Nothing happens by itself any more."""
+        if self.timer is not None:
+            self.timer.cancel()
 
     def may_begin_for_other(self, now: float) -> bool:
         """Whether the other side may begin a search, and note that it does."""

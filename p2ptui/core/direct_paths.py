@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.core.addresses import relay_address, relayed_node, socket_address
+from p2ptui.core.addresses import relayed_node, socket_address
 from p2ptui.core.attempt import Attempt, DirectPath
 from p2ptui.core.checks import build_check, send_from
 from p2ptui.core.connection import Connection, Method
@@ -147,8 +147,7 @@ class DirectPaths:
         """The attempt's node, or whom the server relays to by that name: with loss the answer to
         the handshake may come by the path first."""
         known = self._state.peers.with_id(attempt.node_id)
-        relayed = relay_address(attempt.server.address, attempt.node_id)
-        return known or self._state.peers.at(relayed)
+        return known or self._state.peers.at(attempt.relayed_address)
 
     def _tell(self, attempt: Attempt, peer: Peer) -> None:
         direct = attempt.direct
@@ -179,12 +178,7 @@ class DirectPaths:
             interval = BUSY_INTERVAL_S
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
-        self._schedule(attempt, now + interval)
-
-    def _schedule(self, attempt: Attempt, when: float) -> None:
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        attempt.timer = self._state.timers.schedule(when, lambda at: self._confirm(attempt, at))
+        attempt.plan(self._state.timers, now + interval, self._confirm)
 
     def hurry(self, attempt: Attempt, now: float) -> None:
         """Messages begin to flow: a path that was idle may have died unnoticed."""
@@ -192,7 +186,7 @@ class DirectPaths:
         if direct is None or direct.unanswered or timer is None or timer.action is None:
             return
         if timer.when > now + RETRY_S and now > direct.confirmed_at + RETRY_S:
-            self._schedule(attempt, now)
+            attempt.plan(self._state.timers, now, self._confirm)
 
     def doubt(self, attempt: Attempt, now: float) -> None:
         """The other side uses the relay: so does this one until a check is answered again."""
@@ -256,14 +250,16 @@ class DirectPaths:
             self.on_lost(attempt, now)
 
     def leave(self, attempt: Attempt) -> None:
-        """Use the relay again, without a word: the other side begins a new search."""
+        """Use the relay only, without a word: the other side begins a new search."""
         direct, attempt.direct = attempt.direct, None
-        if direct is not None:
-            self._release(attempt, direct)
-            peer = self._state.peers.authenticated(attempt.node_id)
-            if peer is not None and peer.path == direct.address:
-                peer.path = None
-                self._tell(attempt, peer)
+        if direct is None:
+            self.drop_aliases(attempt)
+            return
+        self._release(attempt, direct)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and peer.path == direct.address:
+            peer.path = None
+            self._tell(attempt, peer)
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
         self.drop_aliases(attempt)
@@ -296,11 +292,10 @@ class DirectPaths:
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def forget(self, attempt: Attempt) -> None:
-        """No answer to a check of this attempt is awaited any more."""
+        """No answer to a check of this attempt is awaited any more; its path was left before."""
         stale = [key for key, asker in self._asked.items() if asker is attempt]
         for key in stale:
             del self._asked[key]
-        self.drop_aliases(attempt)
         self._close_empty_homes()
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:

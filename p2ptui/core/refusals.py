@@ -7,7 +7,6 @@ session then wait for that.
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.core.addresses import relay_address
 from p2ptui.core.attempt import Attempt
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.handshake import Handshake
@@ -105,10 +104,9 @@ class Refusals:
 
     def _take_calls(self, attempt: Attempt) -> None:
         """What waited for the relayed session waits for the direct one from now on."""
-        address = relay_address(attempt.server.address, attempt.node_id)
-        attempt.tokens += self._handshake.release(address)
+        attempt.tokens += self._handshake.release(attempt.relayed_address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:
-        peer = self._state.peers.at(relay_address(attempt.server.address, attempt.node_id))
+        peer = self._state.peers.at(attempt.relayed_address)
         if peer is not None and not peer.is_authenticated:
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)

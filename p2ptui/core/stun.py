@@ -18,7 +18,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.nat.stun_server import Abilities, Delegation, Place, Reply, StunServer, partner_reply
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
@@ -37,8 +37,6 @@ PARTNER_REPEAT_S: Final = 30.0
 
 PROOF_LOOK_S: Final = 0.2
 """Until a partner has shown that it receives at its address, this is looked at so often."""
-
-WILDCARDS: Final = ("0.0.0.0", "::")
 
 _OWN_PLACES: Final = {
     "primary": Place.PRIMARY,
@@ -98,7 +96,7 @@ class StunService:
             partner: The address of the partner node, if one is configured.
         """
         self._ports = {place: address[1] for place, address in places.items()}
-        told = {p: None if a[0] in WILDCARDS else a for p, a in places.items()}
+        told = {p: None if is_wildcard(a[0]) else a for p, a in places.items()}
         self._server = StunServer(Abilities(told, software=self._options.software))
         self._partner_address = partner
 

@@ -201,9 +201,7 @@ class Traversal:
     def _plan(
         self, attempt: Attempt, when: float, action: Callable[[Attempt, float], None]
     ) -> None:
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        attempt.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
+        attempt.plan(self._state.timers, when, action)
 
     def _take(self, attempt: Attempt, pair: Pair, now: float) -> None:
         # What was asked for meanwhile is needed no more, and must not end this path.
@@ -311,13 +309,10 @@ class Traversal:
 
     def _stop(self, attempt: Attempt) -> None:
         """End what is under way."""
-        if attempt.timer is not None:
-            attempt.timer.cancel()
+        attempt.stop_timer()
         attempt.wanted.clear()
         attempt.punching = None
-        if attempt.direct is not None:
-            self._paths.leave(attempt)
-        self._paths.drop_aliases(attempt)
+        self._paths.leave(attempt)
         self._close_sockets(attempt)
 
     def _close(self, attempt: Attempt) -> None:

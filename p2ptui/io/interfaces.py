@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import ifaddr
 
+from p2ptui.wire.address import Address, is_wildcard
+
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _LOOPBACK = (("127.0.0.1", 8), ("::1", 128))
@@ -53,6 +55,18 @@ def source_host(destination: str, port: int) -> str | None:
             return host
     except OSError:
         return None
+
+
+def address_towards(local: Address, destination: Address) -> Address:
+    """What a destination sees of a bound socket, but for a NAT.
+
+    Args:
+        local: Where it is bound.
+        destination: A literal IP and a port. Of a wildcard, the way there tells the address; with
+            no way there, it stays.
+    """
+    host, port = local
+    return (source_host(*destination) or host, port) if is_wildcard(host) else local
 
 
 def interface_name(index: int) -> str:

@@ -19,7 +19,7 @@ from p2ptui.errors import BindError
 from p2ptui.io.bind import bind_error
 from p2ptui.io.resolve import literal_address, sockaddr_of
 from p2ptui.io.udp import INBOX_DATAGRAMS, SendFailures, SocketCounters
-from p2ptui.wire.address import MAX_PORT, Address, format_address
+from p2ptui.wire.address import LIMITED_BROADCAST, MAX_PORT, Address, format_address
 
 MAX_PAYLOAD_BYTES = 65507
 """The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
@@ -27,7 +27,6 @@ MAX_IN_FLIGHT = 65536
 """Datagrams under way at once; one more is dropped and counted."""
 FIRST_EPHEMERAL_PORT = 49152
 """Where the dynamic ports begin (RFC 6335, section 6)."""
-LIMITED_BROADCAST = "255.255.255.255"
 
 Endpoint: TypeAlias = str | Address
 """One side of a link: a host with all its ports, or one address."""

@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 from p2ptui.config.nat_sections import StunServerOptions
-from p2ptui.core.stun import WILDCARDS
 from p2ptui.errors import BindError, LocalError
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, is_wildcard, parse_address
 
 log = logging.getLogger("p2ptui.stun")
 
@@ -112,7 +111,7 @@ def require_other_node(partner: Address, local: Address) -> None:
     Raises:
         LocalError: It is this node itself.
     """
-    hosts = local_addresses() if local[0] in WILDCARDS else [local[0]]
+    hosts = local_addresses() if is_wildcard(local[0]) else [local[0]]
     if partner[1] == local[1] and partner[0] in hosts:
         raise LocalError(f"{format_address(partner)} is this node itself")
 
@@ -125,7 +124,7 @@ def _refusal(place: Place, at: str, error: BindError) -> str:
 
 def _single_host(host: str, alternate: str) -> str:
     """The address that goes with an alternate one: a wildcard would cover both."""
-    if not ipaddress.ip_address(host).is_unspecified:
+    if not is_wildcard(host):
         return host
     other = ipaddress.ip_address(alternate)
     for text in local_addresses():

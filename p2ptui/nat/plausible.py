@@ -6,10 +6,9 @@ A server may be broken, or mean harm: what it says is sent to by the tests of a 
 import ipaddress
 from typing import TypeAlias
 
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import LIMITED_BROADCAST, Address
 
 _IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
 def is_plausible_mapped(address: Address, server: Address) -> bool:
@@ -22,7 +21,7 @@ def is_plausible_mapped(address: Address, server: Address) -> bool:
     ip, server_ip = _ip(address[0]), _ip(server[0])
     if ip is None or server_ip is None or address[1] == 0 or ip.version != server_ip.version:
         return False
-    if ip.is_multicast or ip.is_unspecified or ip == _BROADCAST:
+    if ip.is_multicast or ip.is_unspecified or str(ip) == LIMITED_BROADCAST:
         return False
     return not ip.is_loopback or server_ip.is_loopback
 

@@ -6,10 +6,8 @@ everything from one socket (endpoint-independent mapping); how reliably it does 
 new one: which? That is answered by the mixture of allocators.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
@@ -296,28 +294,6 @@ def spread(prediction: Prediction, k: int) -> Prediction:
         # In a range of a few ports a certain guess is no ten times as good as a blind one.
         believed=bool(chosen) and (clearly_better or chance > (1 + baseline) / 2 > baseline),
     )
-
-
-def constant_step_guess(
-    ports: Sequence[int], k: int, port_range_min: int = 1024, port_range_max: int = MAX_PORT
-) -> tuple[int, ...]:
-    """What is usually done: go on from the last port by the step that was seen most often.
-
-    To compare with; it knows nothing of time and of others.
-
-    Args:
-        ports: External ports in the order of their mappings.
-        k: Ports wanted.
-        port_range_min: The least port.
-        port_range_max: The greatest; behind it comes the least.
-    """
-    steps = Counter(b - a for a, b in pairwise(ports) if a != b)
-    if not ports:
-        return ()
-    step = steps.most_common(1)[0][0] if steps else 1
-    ring = PortRange(port_range_min, port_range_max)
-    guesses = (ring.wrapped(ports[-1] + step * ahead) for ahead in range(1, k + 1))
-    return tuple(dict.fromkeys(guesses))
 
 
 def _keys(local_port: int, destination: Address) -> tuple[_Key, _Key, _Key]:

@@ -42,7 +42,6 @@ PROVED: Final = math.inf
 MAX_OUTSTANDING: Final = 4096
 """Checks whose answer is still recognised."""
 
-
 OPENER_TTL: Final = 2
 """Hops of the first datagram to each outside address: far enough to open the own NAT, too short to
 reach the other one, which might move its mapping if it heard of it too early."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, ip_version
 from p2ptui.wire.stun import (
     BINDING,
     CLASSIC_ID_BYTES,
@@ -306,12 +306,8 @@ def _refusal(
 
 
 def _can_reach(place: Address | None, client: Address) -> bool:
-    return place is None or _family(place) == _family(client)
+    return place is None or ip_version(place[0]) == ip_version(client[0])
 
 
 def _same_family(address: Address | None, client: Address) -> Address | None:
-    return address if address and _family(address) == _family(client) else None
-
-
-def _family(address: Address) -> int:
-    return 6 if ":" in address[0] else 4
+    return address if address and ip_version(address[0]) == ip_version(client[0]) else None

@@ -1,8 +1,9 @@
 """Floor 3: Node, the public async API for the screen, the command line and library users alike."""
 
 from p2ptui.node.metrics import Stats
+from p2ptui.node.nat_service import diagnoses_at_start
 from p2ptui.node.node import Node
 from p2ptui.node.roster import Known, OtherNode, Roster
 from p2ptui.node.view import PeerView
 
-__all__ = ["Known", "Node", "OtherNode", "PeerView", "Roster", "Stats"]
+__all__ = ["Known", "Node", "OtherNode", "PeerView", "Roster", "Stats", "diagnoses_at_start"]

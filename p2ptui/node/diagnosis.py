@@ -1,7 +1,6 @@
 """The diagnosis of the NAT: which servers are asked, which tests run, and the report of them."""
 
 import asyncio
-import ipaddress
 import random
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -9,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from p2ptui.errors import P2PError
-from p2ptui.io.interfaces import local_addresses, source_host
+from p2ptui.io.interfaces import address_towards, local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import classify_allocation
@@ -55,7 +54,7 @@ from p2ptui.node.stun_servers import (
     beyond_nat,
     read_servers,
 )
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, ip_version
 
 FILTERING_SERVERS: Final = 2
 """Servers that are asked for replies from elsewhere; one may be unable without saying so."""
@@ -157,7 +156,7 @@ class Diagnosis:
         return client
 
     def _bind_host(self, version: int) -> str:
-        if self._host is not None and (":" in self._host) is (version == 6):
+        if self._host is not None and ip_version(self._host) == version:
             return self._host
         return "::" if version == 6 else "0.0.0.0"
 
@@ -168,7 +167,7 @@ class Diagnosis:
         while True:
             assert best.address is not None
             assert best.mapped is not None
-            version = 6 if ":" in best.address[0] else 4
+            version = ip_version(best.address[0])
             ground = Ground(
                 self._open_socket,
                 self._rng,
@@ -186,7 +185,7 @@ class Diagnosis:
             if best in outside:
                 break
             # One beyond the NAT was late: what was tested is this side of it.
-            best = min(outside, key=lambda server: (server.other is None, server.rtt_s))
+            best = min(outside, key=_preference)
         seen_v6 = beyond_nat(contact.of_version(6), self._own_hosts)
         report = replace(report, mapped_v6=seen_v6[0].mapped if seen_v6 else None)
         if lifetime:
@@ -196,7 +195,7 @@ class Diagnosis:
         return report
 
     async def _test(self, ground: Ground, best: KnownServer, contact: FirstContact) -> NatReport:
-        version = 6 if ":" in ground.server[0] else 4
+        version = ip_version(ground.server[0])
         main = _client_of(best)
         beyond = beyond_nat(contact.of_version(version), self._own_hosts)
         able = sorted((s for s in beyond if s.can_change), key=_preference)
@@ -216,7 +215,7 @@ class Diagnosis:
                 by_peer = group.create_task(self._probe_by_peer(ground))
             hairpin = group.create_task(probe_hairpin(ground, main, ground.mapped))
             mtu = group.create_task(probe_mtu(ground))
-        local = _local_address(main, ground.server)
+        local = address_towards(main.local_address, ground.server)
         observations = _observed(contact.of_version(version), main, seen.result())
         mapping = classify_mapping(local, observations, self._own_hosts)
         if mapping.kind is Dependence.UNKNOWN and not mapping.varies:
@@ -234,12 +233,6 @@ class Diagnosis:
         filtering = classify_filtering(is_translated, tests, ground.loss)
         nat_type = nat_type_of(mapping, filtering.kind)
         allocation = classify_allocation(ports.result(), mapping.kind)
-        if not is_translated:
-            firewall = None
-            if filtering.kind is not Dependence.UNKNOWN:
-                firewall = filtering.kind is not Dependence.NONE
-        else:
-            firewall = False if nat_type is not NatType.UNKNOWN else None
         alg, alg_line = tampering(contact.of_version(version))
         return NatReport(
             udp=True,
@@ -252,7 +245,7 @@ class Diagnosis:
             hairpin=hairpin.result() if is_translated else None,
             mtu=mtu.result(),
             alg=alg,
-            firewall=firewall,
+            firewall=_has_firewall(is_translated, filtering.kind, nat_type),
             confidence=confidence_in(nat_type, mapping, filtering.confidence),
             evidence=(
                 *mapping.evidence,
@@ -274,6 +267,13 @@ class Diagnosis:
             return mapping
         lines = (f"{line} (the node's own socket)" for line in own.evidence)
         return replace(own, evidence=(*mapping.evidence, *lines))
+
+
+def _has_firewall(is_translated: bool, filtering: Dependence, nat_type: NatType) -> bool | None:
+    """Whether something filters that does not translate; None where that could not be seen."""
+    if is_translated:
+        return None if nat_type is NatType.UNKNOWN else False
+    return None if filtering is Dependence.UNKNOWN else filtering is not Dependence.NONE
 
 
 def _beside(ground: Ground, server: KnownServer) -> Ground:
@@ -339,13 +339,6 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return first
-
-
-def _local_address(client: StunClient, server: Address) -> Address:
-    host, port = client.local_address
-    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
-        return source_host(*server) or host, port
-    return host, port
 
 
 def _surplus_line(surplus: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from p2ptui.core.events import ProbeReport
 from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerTimeoutError
-from p2ptui.io.interfaces import source_host
+from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
@@ -31,6 +31,16 @@ PROBE_ANSWER_S: Final = 0.3
 """A server's answer to a question about probes; lost ones are asked for again."""
 
 OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
+
+
+def diagnoses_at_start(config: Config, local: Address) -> bool:
+    """Whether a node finds out at once what its NAT does: others elsewhere could reach it.
+
+    Args:
+        config: Every option.
+        local: Where its socket is bound.
+    """
+    return config.nat_detection.enable and not ipaddress.ip_address(local[0]).is_loopback
 
 
 class NatService:
@@ -130,11 +140,9 @@ class NatService:
     def _own_socket(self) -> OwnSocket:
         """Where the servers that were joined see the node's own socket."""
         servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
-        host, port = self._local
-        if servers and ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
-            host = source_host(*servers[0].address) or host
+        local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
-        return OwnSocket((host, port), tuple(seen))
+        return OwnSocket(local, tuple(seen))
 
     async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
         """Open a socket for a test, beside the node's own."""

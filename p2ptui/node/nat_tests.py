@@ -14,7 +14,7 @@ from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen, is_silence_believed
 from p2ptui.nat.plausible import is_plausible_mapped
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, ip_version
 from p2ptui.wire.stun import Change as ChangeRequest
 from p2ptui.wire.stun import MessageClass, StunMessage
 
@@ -220,7 +220,7 @@ async def probe_mtu(ground: Ground) -> int | None:
 
     Any answer counts, also an error: it shows that the request arrived.
     """
-    headers = HEADER_BYTES[6 if ":" in ground.server[0] else 4]
+    headers = HEADER_BYTES[ip_version(ground.server[0])]
     schedule = steady_schedule(ground.rtt_s, MTU_SENDS)
     async with ground.fresh(unfragmented=True) as client:
         started = [

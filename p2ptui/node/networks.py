@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from p2ptui.core.neighbours import Neighbours
 from p2ptui.io.interfaces import broadcast_addresses, local_addresses, local_networks
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, ip_version, is_wildcard
 
 NETWORKS_REFRESH_S: Final = 30.0
 """A machine's networks are looked up this often: cables and radios come and go."""
@@ -69,13 +69,16 @@ def own_addresses(local: Address) -> tuple[Address, ...]:
         local: Where it is bound.
     """
     host, port = local
-    ip = ipaddress.ip_address(host.partition("%")[0])
-    if not ip.is_unspecified:
+    if not is_wildcard(host):
         return (local,)
     usable = []
     for text in local_addresses():
         own = ipaddress.ip_address(text.partition("%")[0])
         # Link-local addresses mean something only together with the other machine's interface.
-        if not own.is_loopback and not own.is_link_local and (ip.version == 6 or own.version == 4):
+        if (
+            not own.is_loopback
+            and not own.is_link_local
+            and (ip_version(host) == 6 or own.version == 4)
+        ):
             usable.append((text, port))
     return tuple(usable)

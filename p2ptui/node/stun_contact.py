@@ -21,7 +21,7 @@ from p2ptui.node.stun_servers import (
     is_literal,
     look_up,
 )
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, ip_version
 
 BUDGET_S: Final = 2.6
 """For look-up and contact together: "blocked" is said within three seconds."""
@@ -120,7 +120,7 @@ class FirstContact:
 
     def of_version(self, version: int) -> list[KnownServer]:
         """Those of a version of IP."""
-        return [s for s in self.servers if s.address and _version(s.address) == version]
+        return [s for s in self.servers if s.address and ip_version(s.address[0]) == version]
 
     async def choose(self) -> KnownServer | None:
         """The quickest server, or one a little slower that can do more; None if all are silent.
@@ -207,7 +207,7 @@ class FirstContact:
         server.announced = self._announced.get(server.text, ())
         if server.address is None:
             return
-        version = _version(server.address)
+        version = ip_version(server.address[0])
         async with self._opening:
             if version not in self._clients:
                 try:
@@ -263,7 +263,3 @@ class FirstContact:
 
 
 _SLOW: Final = "its name was not looked up in time"
-
-
-def _version(address: Address) -> int:
-    return 6 if ":" in address[0] else 4

@@ -1,6 +1,5 @@
 """From the configuration to the screen and back: whatever happens, the terminal is restored."""
 
-import ipaddress
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ from p2ptui.errors import LocalError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import configure_logging, shutdown_logging
-from p2ptui.node import Node
+from p2ptui.node import Node, diagnoses_at_start
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.keymap import check_ui_options
@@ -46,13 +45,12 @@ def run_screen(config: Config) -> int:
 
 async def _run(config: Config) -> int:
     async with Node(config) as node:
-        is_local = ipaddress.ip_address(node.address[0]).is_loopback
         app = P2PApp(
             node,
             History(history_path()),
             options=config.ui,
             settings=Settings(settings_path()),
-            diagnose=config.nat_detection.enable and not is_local,
+            diagnose=diagnoses_at_start(config, node.address),
         )
         for warning in config_warnings(config):
             app.note(warning, "warn")

@@ -19,6 +19,20 @@ def format_address(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def ip_version(host: str) -> int:
+    """The version of a literal IP address: 4 or 6."""
+    return 6 if ":" in host else 4
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a literal IP address stands for every address of a machine: `0.0.0.0`, `::`.
+
+    Raises:
+        ValueError: It is no literal.
+    """
+    return ipaddress.ip_address(host.partition("%")[0]).is_unspecified
+
+
 def parse_address(text: str) -> Address:
     """Read `host:port` or `[v6]:port`; the host may be a name.
 

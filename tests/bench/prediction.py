@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.nat.port_memory import Learnt, PortMemory
-from p2ptui.nat.prediction import PortPredictor, constant_step_guess
+from p2ptui.nat.prediction import PortPredictor
+from tests.bench.usual_guess import constant_step_guess
 
 OBSERVATIONS: Final = 8
 VISIT: Final = 80

@@ -17,10 +17,10 @@ from p2ptui.nat.prediction import (
     UNKNOWN,
     PortPredictor,
     Prediction,
-    constant_step_guess,
     spread,
 )
 from tests.bench.prediction import ALLOCATORS, RATES, cases, optimum
+from tests.bench.usual_guess import constant_step_guess
 
 SERVER = "192.0.2.1"
 PEER = ("203.0.113.9", 7000)

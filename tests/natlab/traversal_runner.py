@@ -17,9 +17,10 @@ from p2ptui.core.attempt import NatFacts
 from p2ptui.core.events import DataReceived, Path, PathChanged
 from p2ptui.errors import P2PError
 from p2ptui.nat.allocation import PortSample
-from p2ptui.nat.prediction import PortPredictor, constant_step_guess
+from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.wire.address import Address
+from tests.bench.usual_guess import constant_step_guess
 
 JOIN_S = 5.0
 CONNECT_S = 8.0
