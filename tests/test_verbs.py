@@ -1,5 +1,7 @@
 """The grammar of commands: read as it is written, mistakes answered with what would be right."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +182,17 @@ def test_the_screen_without_a_terminal_says_what_to_do(capsys):
     assert main(["-a", "127.0.0.1:0"]) == 1
     assert (
         capsys.readouterr().err == "p2ptui: the screen needs a terminal; without one use --no-ui\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is drawn on standard output")
+def test_a_screen_that_would_be_drawn_into_a_file_says_so(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["-a", "127.0.0.1:0"]) == 1
+    assert capsys.readouterr().err == (
+        "p2ptui: the screen is drawn on standard error, which is no terminal here:"
+        " do not redirect it; for a log set logging.log_to_file\n"
     )
 
 

@@ -34,6 +34,12 @@ def run_screen(config: Config) -> int:
     served = "TEXTUAL_DRIVER" in os.environ  # a browser stands in for the terminal
     if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LocalError("the screen needs a terminal; without one use --no-ui")
+    # Textual draws there everywhere but on Windows: in a file nobody would see it.
+    if not served and sys.platform != "win32" and not sys.stderr.isatty():
+        raise LocalError(
+            "the screen is drawn on standard error, which is no terminal here: do not redirect it;"
+            " for a log set logging.log_to_file"
+        )
     # What would go to standard error becomes notes; a log file is written all the same.
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
