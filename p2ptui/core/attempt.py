@@ -62,6 +62,9 @@ class DirectPath:
     """As the peer table knows it: with the number of the socket, unless it is the node's own."""
     confirmed_at: float
     unanswered: int = 0
+    """Checks since an answer came."""
+    asked_at: float = 0.0
+    """When the first of them left."""
 
 
 @dataclass(slots=True, eq=False)

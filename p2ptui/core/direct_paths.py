@@ -31,9 +31,16 @@ BUSY_FOR_S: Final = 2.5
 """A path counts as in use so long after the last datagram."""
 
 RETRY_S: Final = 0.25
+SHORTEST_RETRY_S: Final = 0.02
+RETRY_ROUND_TRIPS: Final = 1.5
+RETRY_GROWTH: Final = 1.5
+"""A check without an answer is repeated soon after that was due, and each time later, up to the
+first of these."""
+
 UNANSWERED_LIMIT: Final = 5
-"""After so many checks without an answer, 1.25 s, the path is dead; by chance alone that happens
-once in 4,000 times at 10 % loss each way."""
+SILENCE_S: Final = 1.25
+"""After so many checks without an answer, and so long, a path is dead; by chance alone that
+happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
 
 MAX_ALIASES: Final = 8
 """Addresses from which one node may send at the same time: a path or two, and those before it."""
@@ -172,8 +179,7 @@ class DirectPaths:
         interval = CONSENT_INTERVAL_S
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
-            # A slow way is no dead one.
-            interval = max(RETRY_S, (attempt.direct.pair.rtt_s or 0.0) / 2)
+            interval = _retry_s(attempt.direct)
         elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
             interval = BUSY_INTERVAL_S
         else:
@@ -202,10 +208,12 @@ class DirectPaths:
         direct = attempt.direct
         if direct is None or attempt.punching is None:
             return
-        silent = direct.unanswered >= UNANSWERED_LIMIT and self._can_fall_back(attempt)
-        if silent or self._is_unused(attempt, now):
+        silent = direct.unanswered >= UNANSWERED_LIMIT and now >= direct.asked_at + SILENCE_S
+        if (silent and self._can_fall_back(attempt)) or self._is_unused(attempt, now):
             self._give_up(attempt, direct, now)
             return
+        if not direct.unanswered:
+            direct.asked_at = now
         direct.unanswered += 1
         check = attempt.punching.confirm(direct.pair, now)
         self.send_check(attempt, check)
@@ -301,3 +309,12 @@ class DirectPaths:
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
         """Whose check this was."""
         return self._asked.pop(transaction_id, None)
+
+
+def _retry_s(direct: DirectPath) -> float:
+    """From a check that no answer followed yet to the next one, seconds."""
+    rtt_s = direct.pair.rtt_s or 0.0
+    pause_s = max(RETRY_ROUND_TRIPS * rtt_s, SHORTEST_RETRY_S)
+    pause_s *= RETRY_GROWTH ** (direct.unanswered - 1)
+    # A slow way is no dead one.
+    return max(min(pause_s, RETRY_S), rtt_s / 2)

@@ -30,6 +30,18 @@ burden nobody."""
 
 RETRY_JITTER: Final = 0.1
 
+RELAYED_RETRY_S: Final = 0.1
+RELAYED_ROUND_TRIPS: Final = 3
+RELAYED_GROWTH: Final = 1.5
+LONGEST_RELAYED_RETRY_S: Final = 0.25
+"""By way of a server it is known how far that is: the first repetition comes after so many round
+trips to it, and not before; each further one so much later, up to the last of these, since what
+takes four ways is lost more often."""
+
+
+ANSWER_GRACE_S: Final = 0.02
+"""Between an Ack of a request and the answer to it."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -39,6 +51,8 @@ class _Attempt:
     data: bytes
     deadline: float
     tokens: list[int] = field(default_factory=list)
+    pause_s: float = RETRY_INTERVAL_S
+    """Until the next repetition."""
 
 
 class Handshake:
@@ -123,12 +137,23 @@ class Handshake:
         )
         peer.handshake_keys = (message_id, sequence)
         peer.handshake_said = (message_id,)
-        attempt = _Attempt(peer, message_id, sequence, data, deadline)
+        pause_s = self._first_pause_s(peer)
+        attempt = _Attempt(peer, message_id, sequence, data, deadline, pause_s=pause_s)
         self._attempts[peer.address] = attempt
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
         return attempt
+
+    def _first_pause_s(self, peer: Peer) -> float:
+        if relayed_node(peer.address) is None:
+            return RETRY_INTERVAL_S
+        server = self._state.peers.at(visible_address(peer.address))
+        rtt_s = None if server is None else server.channel.rtt.srtt
+        if rtt_s is None:
+            return RETRY_INTERVAL_S
+        # On a way that is longer than that it would only double what is under way.
+        return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
 
     def _try(self, attempt: _Attempt, now: float) -> None:
         peer = attempt.peer
@@ -140,8 +165,16 @@ class Handshake:
         self._delivery.transmit(
             peer, attempt.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
         )
-        pause = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
-        when = min(now + pause, attempt.deadline)
+        pause = attempt.pause_s * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
+        longer = min(RELAYED_GROWTH * attempt.pause_s, LONGEST_RELAYED_RETRY_S)
+        attempt.pause_s = max(attempt.pause_s, longer)
+        self._plan(attempt, now + pause)
+
+    def _plan(self, attempt: _Attempt, when: float) -> None:
+        peer = attempt.peer
+        if peer.timer is not None:
+            peer.timer.cancel()
+        when = min(when, attempt.deadline)
         peer.timer = self._state.timers.schedule(when, lambda at: self._try(attempt, at))
 
     def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
@@ -227,6 +260,10 @@ class Handshake:
             return False
         peer.acks = True
         self._delivery.prove(peer, now)
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None and relayed_node(peer.address) is not None:
+            # The answer left together with it: unless that is late, it was lost.
+            self._plan(attempt, now + ANSWER_GRACE_S)
         return True
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:

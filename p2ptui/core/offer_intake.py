@@ -62,6 +62,8 @@ class OfferIntake:
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
             if not offer.answer:
                 self._offers.send(attempt, now)  # the answer was lost, or the offer that crossed
+                if attempt.punching is not None:
+                    attempt.punching.extend(now)  # so that side has not begun yet
             return
         if known is None or offer.ufrag != known.ufrag:
             if not self._may_begin(attempt, offer, now):

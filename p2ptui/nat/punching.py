@@ -42,6 +42,11 @@ PROVED: Final = math.inf
 MAX_OUTSTANDING: Final = 4096
 """Checks whose answer is still recognised."""
 
+EXTENSION_S: Final = 0.5
+EXTENSIONS: Final = 2
+"""A round goes on for so long after a sign of the other side, for at most as many times its own
+length: with loss the two begin and end far apart."""
+
 OPENER_TTL: Final = 2
 """Hops of the first datagram to each outside address: far enough to open the own NAT, too short to
 reach the other one, which might move its mapping if it heard of it too early."""
@@ -176,6 +181,7 @@ class Punching:
         self._rng = rng
         self.budget = budget
         self.began = now
+        self._end = now + budget.seconds
         self._opener_pause_s = opener_pause_s
         self._opener_ttl = opener_ttl
         self._pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
@@ -230,10 +236,15 @@ class Punching:
         found = [pair for pair in self._pairs.values() if pair.valid]
         return sorted(found, key=lambda pair: (-pair.kind, pair.rtt_s or 0.0))
 
+    def extend(self, now: float) -> None:
+        """There is a sign of the other side: do not give up in the middle of it."""
+        latest = self.began + EXTENSIONS * self.budget.seconds
+        self._end = max(self._end, min(now + EXTENSION_S, latest))
+
     def is_over(self, now: float) -> bool:
         """Whether nothing more will be sent."""
         spent = self.checks_sent >= self.budget.checks
-        return self.selected is not None or spent or now >= self.began + self.budget.seconds
+        return self.selected is not None or spent or now >= self._end
 
     # Time.
 
@@ -244,8 +255,7 @@ class Punching:
         dues = [pair.due for pair in self._pairs.values() if not pair.valid]
         if self._guesses is not None and self._guesses.left:
             dues.append(self._guesses.due)
-        end = self.began + self.budget.seconds
-        return min(max(min(dues), self._next_check), end) if dues else end
+        return min(max(min(dues), self._next_check), self._end) if dues else self._end
 
     def to_send(self, now: float) -> list[Check]:
         """The checks that are due, as many as the pace allows."""
@@ -319,8 +329,11 @@ class Punching:
             self._allow_one_more(key)
         pair.opened = True
         pair.triggered = True
+        # This way is no wrong guess: what stays unanswered from here on was lost.
+        pair.checks = 0
         pair.due = min(pair.due, now)
         self._next_check = min(self._next_check, now)
+        self.extend(now)
         pair.nominated = pair.nominated or nominated
         self._choose()
 
