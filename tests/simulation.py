@@ -101,8 +101,15 @@ class Host:
                 for number in numbers:
                     self._close_beside(number)
 
-    def _open_beside(self) -> "Beside":
-        address = self.world.network.attach((self.address[0], 0))
+    def stand_beside(self, address: Address) -> "Beside":
+        """Have a socket for IPv6, beside one that reaches IPv4 only."""
+        beside = self._open_beside(address)
+        self.endpoint.traversal.reaches(4)
+        self.endpoint.traversal.stand_beside(beside.number, (address,))
+        return beside
+
+    def _open_beside(self, address: Address | None = None) -> "Beside":
+        address = self.world.network.attach(address or (self.address[0], 0))
         beside = Beside(self, address, self._next_socket)
         self._next_socket += 1
         self.sockets[beside.number] = self.world.hosts[address] = beside

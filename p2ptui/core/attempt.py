@@ -87,7 +87,7 @@ class Attempt:
     """Where checks came from before there was a round: remote address, socket, nominated."""
     direct: DirectPath | None = None
     last_good: Address | None = None
-    """The remote address of the latest path from the node's own socket."""
+    """The remote address of the latest path from a socket that still stands."""
     aliases: set[Address] = field(default_factory=set)
     """Addresses from which the other side may send, as the peer table knows them."""
     sockets: tuple[int, ...] = ()

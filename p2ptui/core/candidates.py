@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.nat.punching import Kind
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import Address, format_address, is_global_ipv6, parse_ip_address
 from p2ptui.wire.message import TraversalOffer
 
 HOST: Final = "host"
@@ -19,6 +19,11 @@ MAX_PREDICTED: Final = 64
 MAX_OTHERS: Final = 16
 """Of a side's other addresses at most this many are told: an offer is read whole or not at all,
 and may hold 96."""
+
+
+MAX_CLAIMED: Final = 2
+"""Of a side's global IPv6 addresses at most this many are tried: nobody but itself vouches for
+them, so they might be a stranger's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +50,24 @@ def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Belie
     """What of an offer is tried: a claim must not aim this node at somebody else.
 
     Outside addresses count only at the host where the server saw the other node; inside ones
-    only in ranges that are never routed, or at that same host.
+    only in ranges that are never routed, or at that same host. A server that was joined over IPv4
+    sees no IPv6 address; there a few are tried, with checks so few that a stranger behind one got
+    less than three times what the claim cost (RFC 8445, section 19.5.1, leaves that to a limit).
 
     Args:
         offer: What the other side said.
         observed: Where the server sees it.
         limit: Candidates, at most, without predicted ports.
     """
-    hosts, reflexive, predicted = [], [observed], []
+    hosts, claimed, reflexive, predicted = [], [], [observed], []
     for kind, text in offer.candidates:
         address = parse_ip_address(text)
         if address is None:
             continue
         if kind == HOST and (address[0] == observed[0] or _is_inside(address[0])):
             hosts.append(address)
+        elif kind == HOST and is_global_ipv6(address[0]):
+            claimed.append(address)
         elif kind == REFLEXIVE and address[0] == observed[0]:
             reflexive.append(address)
         elif kind == PREDICTED and address[0] == observed[0]:
@@ -67,8 +76,15 @@ def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Belie
         # Predicted ports first: each new flow of this side may move its own NAT's next port.
         Believed(Kind.PREDICTED, tuple(dict.fromkeys(predicted))[:MAX_PREDICTED]),
         Believed(Kind.HOST, tuple(dict.fromkeys(hosts))[:limit]),
+        Believed(Kind.CLAIMED, tuple(dict.fromkeys(claimed))[:MAX_CLAIMED]),
         Believed(Kind.REFLEXIVE, tuple(dict.fromkeys(reflexive))[:limit]),
     ]
+
+
+def claims_ipv6(offer: TraversalOffer) -> bool:
+    """Whether a side says that it has a global IPv6 address."""
+    addresses = (parse_ip_address(text) for kind, text in offer.candidates if kind == HOST)
+    return any(address is not None and is_global_ipv6(address[0]) for address in addresses)
 
 
 _INSIDE: Final = tuple(

@@ -4,7 +4,7 @@ from typing import Final
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.candidates import MAX_PREDICTED, PREDICTED, believed
+from p2ptui.core.candidates import MAX_PREDICTED, PREDICTED, believed, claims_ipv6
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
@@ -17,7 +17,7 @@ from p2ptui.nat.punching import (
     Punching,
     random_ports,
 )
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, ip_version
 from p2ptui.wire.message import TraversalOffer
 
 PLAIN_S: Final = 0.7
@@ -48,6 +48,8 @@ def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
     here, there = attempt.server.public_address, attempt.observed
     if here is None or there is None or here[0] == there[0]:
         return False
+    if attempt.remote is not None and claims_ipv6(attempt.offer) and claims_ipv6(attempt.remote):
+        return False  # where there is no NAT none is in the way
     # What is not known yet may be loose.
     return way_between(own.side, attempt.remote_facts.side) in METHODS
 
@@ -190,11 +192,18 @@ def plan_round(
             targets = (predicted[len(predicted) // 2],) * len(attempt.sockets)
         for number, target in zip(attempt.sockets, targets, strict=False):
             punching.add(Kind.PREDICTED, [target], now, socket=number)
-    for candidate in candidates:
-        if not (attempt.sockets and candidate.kind is Kind.PREDICTED):
-            punching.add(candidate.kind, candidate.remotes, now)
+    known = [
+        (candidate.kind, address)
+        for candidate in candidates
+        if not (attempt.sockets and candidate.kind is Kind.PREDICTED)
+        for address in candidate.remotes
+    ]
     if attempt.last_good is not None:
-        punching.add(Kind.REFLEXIVE, [attempt.last_good], now)
+        known.append((Kind.REFLEXIVE, attempt.last_good))
+    for kind, address in known:
+        standing = state.socket_of_version.get(ip_version(address[0]))
+        if standing is not None:
+            punching.add(kind, [address], now, socket=standing)
     if way is Way.BIRTHDAY and remote.sockets > 1:
         options = prediction_options(state.config)
         ports = random_ports(state.rng, options.port_range_min, options.port_range_max)

@@ -32,8 +32,12 @@ MAX_OUTSTANDING_PINGS: Final = 32
 CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
 
-CHALLENGES: Final = 5
-"""And so often in a row, while something waits for it."""
+OUR_CHALLENGE_INTERVAL_S: Final = 0.25
+"""And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
+altogether is the same: three times its own bytes."""
+
+INSISTENCE_S: Final = 5.0
+"""For so long it is asked while something waits for it."""
 
 MAX_DEFERRED: Final = 16
 MAX_DEFERRED_BYTES: Final = 64 * 1024
@@ -253,17 +257,17 @@ class Delivery:
             return False
         peer.deferred.append(data)
         if len(peer.deferred) == 1:
-            self._insist(peer, CHALLENGES, now)
+            self._insist(peer, now + INSISTENCE_S, now)
         else:
             self.challenge(peer, now)
         return True
 
-    def _insist(self, peer: Peer, left: int, now: float) -> None:
+    def _insist(self, peer: Peer, end: float, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
-        if left and peer.deferred:
+        if now < end and peer.deferred:
             self.challenge(peer, now)
             self._state.timers.schedule(
-                now + CHALLENGE_INTERVAL_S, lambda at: self._insist(peer, left - 1, at)
+                now + _challenge_interval_s(peer), lambda at: self._insist(peer, end, at)
             )
 
     def release(self, peer: Peer) -> None:
@@ -309,7 +313,7 @@ class Delivery:
 
     def challenge(self, peer: Peer, now: float) -> None:
         """Give an unproved peer the chance to prove itself."""
-        if not peer.proved and now - peer.last_ping_sent >= CHALLENGE_INTERVAL_S:
+        if not peer.proved and now - peer.last_ping_sent >= _challenge_interval_s(peer):
             self.ping(peer, now)
 
     def prove(self, peer: Peer, now: float) -> None:
@@ -339,7 +343,7 @@ class Delivery:
         when = peer.channel.next_receive_timeout()
         if len(sender):
             self.challenge(peer, now)
-            again = now + CHALLENGE_INTERVAL_S
+            again = now + _challenge_interval_s(peer)
             when = again if when is None else min(when, again)
         self._plan(peer, when, now)
 
@@ -375,3 +379,7 @@ class Delivery:
     def report(self, finished: Finished) -> None:
         """Tell the end of a reliable message."""
         self._state.finish(finished.message.token, finished.result)
+
+
+def _challenge_interval_s(peer: Peer) -> float:
+    return OUR_CHALLENGE_INTERVAL_S if peer.is_ours else CHALLENGE_INTERVAL_S

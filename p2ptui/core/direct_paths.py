@@ -74,14 +74,14 @@ class DirectPaths:
         attempt.failures = 0
         attempt.reason = None
         attempt.won_after_s = now - attempt.began
-        if pair.socket == 0:
+        if self._state.is_standing(pair.socket):
             attempt.last_good = pair.remote
-        else:
+        if pair.socket:
             self._open_detour(pair, address)
         unused = tuple(number for number in attempt.sockets if number != pair.socket)
         if unused:
             self._state.emit(SocketsDone(unused))
-        attempt.sockets = (pair.socket,) if pair.socket else ()
+        attempt.sockets = tuple(number for number in attempt.sockets if number == pair.socket)
         self.attach(attempt, now)
         # At once: the controlling side's confirmation tells the other what was chosen.
         self._confirm(attempt, now)
@@ -283,7 +283,8 @@ class DirectPaths:
             if peer is None or peer.address != address or peer.info is None:
                 del self._homes[address]
                 self._state.detours.pop(address, None)
-                self._state.emit(SocketsDone((socket,)))
+                if not self._state.is_standing(socket):
+                    self._state.emit(SocketsDone((socket,)))
 
     def send_check(self, attempt: Attempt, check: Check) -> None:
         """Put one check on the wire."""

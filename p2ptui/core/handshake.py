@@ -53,6 +53,8 @@ class _Attempt:
     tokens: list[int] = field(default_factory=list)
     pause_s: float = RETRY_INTERVAL_S
     """Until the next repetition."""
+    tries: int = 0
+    sent_at: float = 0.0
 
 
 class Handshake:
@@ -165,6 +167,8 @@ class Handshake:
         self._delivery.transmit(
             peer, attempt.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
         )
+        attempt.tries += 1
+        attempt.sent_at = now
         pause = attempt.pause_s * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
         longer = min(RELAYED_GROWTH * attempt.pause_s, LONGEST_RELAYED_RETRY_S)
         attempt.pause_s = max(attempt.pause_s, longer)
@@ -224,6 +228,8 @@ class Handshake:
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
         peer.public_address = parse_ip_address(response.public_addr or "")
+        if attempt.tries == 1:  # Karn's rule
+            peer.channel.rtt.observe(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)
         self._succeed(attempt, peer)
         if message.requires_ack:

@@ -23,11 +23,13 @@ MAX_ATTEMPTS: Final = 1024
 """Nodes to which a path may be searched, or watched, at once."""
 
 LONGEST_ASK_S: Final = 0.4
+USUAL_ASK_S: Final = 0.2
 SHORTEST_ASK_S: Final = 0.08
 ASK_ROUND_TRIPS: Final = 3
-"""An offer is sent again after so long until it is answered. The answer takes a round trip to the
-server, one from there to the other node, and what that one opens first; at 10 % loss on each of
-these four ways a third of the answers stays away."""
+ASK_GROWTH: Final = 1.5
+"""An offer is sent again after so long until it is answered, and each time later: the answer takes
+a round trip to the server, one from there to the other node, which may be further away, and what
+that one opens first. At 10 % loss on each of these four ways a third of the answers stays away."""
 
 ASKS_S: Final = 3.2
 """For so long, altogether."""
@@ -48,6 +50,8 @@ class Offers:
         self._by_ufrag: dict[str, Attempt] = {}
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them."""
+        self.beside: tuple[Address, ...] = ()
+        """Where the socket of the other IP version is, that stands beside the node's own."""
         self.facts = NatFacts()
         """What is known of this node's NAT."""
 
@@ -101,7 +105,7 @@ class Offers:
         limit = self._state.config.ice.max_candidates
         return msgspec.structs.replace(
             offer,
-            candidates=offered(self.hosts[:limit], reflexive, predicted),
+            candidates=offered((*self.beside, *self.hosts)[:limit], reflexive, predicted),
             nat_type=self.facts.nat_type.value,
             allocation=self.facts.allocation.kind.value,
             sockets=sockets,
@@ -144,25 +148,29 @@ class Offers:
 
         self._state.timers.schedule(when, answer)
 
-    def repeat(self, attempt: Attempt, now: float, end: float | None = None) -> None:
+    def repeat(self, attempt: Attempt, now: float) -> None:
         """Send an offer, again and again until the other side's of that round is here."""
-        offer = attempt.offer
-        until = now + ASKS_S if end is None else end
-        answered = attempt.remote is not None and attempt.remote.round >= offer.round
-        if self._attempts.get(attempt.node_id) is not attempt or now >= until or answered:
+        self._ask(attempt, attempt.offer, self._first_pause_s(attempt), now + ASKS_S, now)
+
+    def _ask(
+        self, attempt: Attempt, offer: TraversalOffer, pause_s: float, end: float, now: float
+    ) -> None:
+        is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
+        is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
+        if is_answered or not is_current or now >= end:
             return
         self.send(attempt, now)
+        longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
+        self._state.timers.schedule(
+            now + pause_s, lambda at: self._ask(attempt, offer, longer, end, at)
+        )
 
-        def again(at: float) -> None:
-            if attempt.offer is offer:
-                self.repeat(attempt, at, until)
-
-        self._state.timers.schedule(now + self._ask_pause_s(attempt), again)
-
-    def _ask_pause_s(self, attempt: Attempt) -> float:
+    def _first_pause_s(self, attempt: Attempt) -> float:
         rtt_s = attempt.server.channel.rtt.srtt
-        if rtt_s is None or not self._state.config.ice.adapt_pace:
+        if not self._state.config.ice.adapt_pace:
             return LONGEST_ASK_S
+        if rtt_s is None:
+            return USUAL_ASK_S
         return min(max(ASK_ROUND_TRIPS * rtt_s, SHORTEST_ASK_S), LONGEST_ASK_S)
 
     def send(self, attempt: Attempt, now: float) -> None:

@@ -64,12 +64,19 @@ class NodeState:
         self._events_dropped = 0
         self.detours: dict[Address, Callable[[bytes], None]] = {}
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
+        self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
+        """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
+        or one that stands beside it."""
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""
         return int(now + self.unix_offset)
+
+    def is_standing(self, socket: int) -> bool:
+        """Whether a socket is there for all attempts, and not opened for one."""
+        return socket == 0 or socket in self.socket_of_version.values()
 
     def new_token(self) -> int:
         """A name for a call whose end will be told by a CallFinished."""

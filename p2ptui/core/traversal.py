@@ -140,6 +140,23 @@ class Traversal:
                 # What could not be found out now is not asked for again at once.
                 (self._prepare if facts.is_known else self._go_without)(attempt, now)
 
+    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...]) -> None:
+        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
+
+        Args:
+            socket: Its number.
+            hosts: Where others reach it.
+        """
+        if socket is None:
+            self._state.socket_of_version.pop(6, None)
+        else:
+            self._state.socket_of_version[6] = socket
+        self.offers.beside = hosts
+
+    def reaches(self, *versions: int) -> None:
+        """Which IP versions the node's own socket reaches; both until this is said."""
+        self._state.socket_of_version = dict.fromkeys(versions, 0)
+
     def sockets_ready(
         self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
     ) -> None:

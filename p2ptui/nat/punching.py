@@ -37,6 +37,9 @@ TRIGGERED_CHECKS: Final = 2
 """To an address elsewhere that a check pretended to come from, until it answers. With the answer
 that is at most three times what came (RFC 9000, section 8.1); each further check earns one more."""
 
+CLAIMED_CHECKS: Final = 3
+"""To an address that only the other side's offer names, in each round, until it answers."""
+
 PROVED: Final = math.inf
 
 MAX_OUTSTANDING: Final = 4096
@@ -61,7 +64,9 @@ class Kind(IntEnum):
     """The other side's NAT will probably use it next."""
     REFLEXIVE = 2
     """Seen by a server, or learnt from a check that came from there."""
-    HOST = 3
+    CLAIMED = 3
+    """The other machine's own, global; nobody but itself vouches for it."""
+    HOST = 4
     """The other machine's own: the same network, or no NAT."""
 
 
@@ -82,6 +87,8 @@ class Pair:
     nominated: bool = False
     triggered: bool = False
     """The other side's check came this way, and was not answered with one yet."""
+    bounded: bool = False
+    """Until it answers only as many checks go there as are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +207,16 @@ class Punching:
     def add(self, kind: Kind, remotes: Iterable[Address], now: float, *, socket: int = 0) -> None:
         """Try these addresses, in this order."""
         for remote in remotes:
-            self._hosts.add(remote[0])
+            if kind is Kind.CLAIMED:
+                self._allow(socket, remote, CLAIMED_CHECKS)
+            else:
+                self._hosts.add(remote[0])
             known = self._pairs.get((socket, remote))
             if known is not None:
                 known.due = min(known.due, now)
             elif len(self._pairs) < MAX_PAIRS or socket:
-                self._pairs[socket, remote] = Pair(socket, remote, kind, now)
+                pair = Pair(socket, remote, kind, now, bounded=kind is Kind.CLAIMED)
+                self._pairs[socket, remote] = pair
 
     def guess(
         self, host: str, ports: Iterator[int], begin: float, end: float, *, quick: int
@@ -304,9 +315,9 @@ class Punching:
             longest = max(LONGEST_PAUSE_S, 8 * first)
             pair.due = now + min(first * 2 ** min(pair.checks, 8), longest)
             pair.checks += 1
-        left = self._learnt.get((pair.socket, pair.remote), PROVED)
-        if left < PROVED:
-            self._learnt[pair.socket, pair.remote] = left - 1
+        key = pair.socket, pair.remote
+        if pair.bounded and (left := self._learnt.get(key, 1)) < PROVED:
+            self._learnt[key] = left - 1
             if left <= 1:
                 pair.due = math.inf
         pair.opened = True
@@ -326,6 +337,7 @@ class Punching:
             self._pairs[key] = pair
         # To a host that is tried anyway nothing is added by what a check pretends.
         if remote[0] not in self._hosts:
+            pair.bounded = True
             self._allow_one_more(key)
         pair.opened = True
         pair.triggered = True
@@ -340,11 +352,16 @@ class Punching:
     def _allow_one_more(self, key: tuple[int, Address]) -> None:
         left = self._learnt.get(key)
         if left is None:
-            while len(self._learnt) >= MAX_LEARNT:
-                del self._learnt[next(iter(self._learnt))]
-            self._learnt[key] = TRIGGERED_CHECKS
+            self._allow(*key, TRIGGERED_CHECKS)
         elif left < TRIGGERED_CHECKS:
             self._learnt[key] = left + 1
+
+    def _allow(self, socket: int, remote: Address, checks: float) -> None:
+        key = socket, remote
+        if key not in self._learnt:
+            while len(self._learnt) >= MAX_LEARNT:
+                del self._learnt[next(iter(self._learnt))]
+        self._learnt[key] = max(self._learnt.get(key, checks), checks)
 
     def receive_response(
         self, transaction_id: bytes, remote: Address, socket: int, now: float

@@ -27,13 +27,14 @@ from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
+from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import keep_joined
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.version import VERSION
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, ip_version, parse_address
 
 log = logging.getLogger("p2ptui.node")
 
@@ -150,6 +151,7 @@ class Runtime:
             searching=searching,
         )
         runtime._begin(work, "networks")
+        runtime._use_ip_versions()
         if config.stun_server.enable:
             await runtime._serve_stun(open_socket)
         for text in dict.fromkeys([*config.server.join, *runtime._stun_partner]):
@@ -175,6 +177,15 @@ class Runtime:
         if offers.hosts and offers.hosts != hosts:
             offers.facts = NatFacts()  # another network may have another NAT
         offers.hosts = hosts
+
+    def _use_ip_versions(self) -> None:
+        host, port = self.socket.local_address
+        if host == "::":
+            return  # one socket for both
+        self.endpoint.traversal.reaches(ip_version(host))
+        if self._config.ice.enable and wants_ipv6_beside((host, port)):
+            work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
+            self._begin(work, "IPv6")
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
         options = self._config.stun_server

@@ -75,6 +75,8 @@ class TraversalSupport:
         self._begin = begin
         self._sockets: dict[int, DatagramSocket] = {}
         self._next_number = 1
+        self._beside: int | None = None
+        """The socket of the other IP version, which stands for all attempts."""
         self._store = PortStore()
         self._diagnosing = False
 
@@ -99,6 +101,25 @@ class TraversalSupport:
             case _:
                 return False
         return True
+
+    def stand_beside(self, sock: DatagramSocket | None) -> None:
+        """Use a socket of IP version 6 for all attempts, instead of the one before; None: none."""
+        traversal = self._endpoint.traversal
+        if self._beside is not None:
+            self._close(self._beside)
+            self._beside = None
+        if sock is None:
+            traversal.stand_beside(None, ())
+            return
+        number = self._beside = self._enter(sock)
+        self._begin(self._pump(number, sock), f"socket {number}")
+        traversal.stand_beside(number, (sock.local_address,))
+
+    def _enter(self, sock: DatagramSocket) -> int:
+        number = self._next_number
+        self._next_number += 1
+        self._sockets[number] = sock
+        return number
 
     def close(self) -> None:
         """Close all sockets."""
@@ -131,8 +152,7 @@ class TraversalSupport:
             while len(sockets) < wanted.count and len(self._sockets) < MAX_SOCKETS:
                 sock = await self._nat.open_probe((self._nat.probe_host or _any(self._socket), 0))
                 # Entered at once: whatever ends this closes it.
-                sockets[self._next_number] = self._sockets[self._next_number] = sock
-                self._next_number += 1
+                sockets[self._enter(sock)] = sock
             if wanted.predict:
                 locals_ = [sock.local_address[1] for sock in sockets.values()]
                 predicted = await self._predict(locals_)

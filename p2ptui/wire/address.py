@@ -33,6 +33,19 @@ def is_wildcard(host: str) -> bool:
     return ipaddress.ip_address(host.partition("%")[0]).is_unspecified
 
 
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("2001::/32", "2002::/16")))
+"""Teredo and 6to4: an IPv4 address inside says where packets really go."""
+
+
+def is_global_ipv6(host: str) -> bool:
+    """Whether a literal IP address is a global IPv6 one (RFC 4291, section 2.5.4)."""
+    if ":" not in host or "%" in host:
+        return False
+    ip = ipaddress.IPv6Address(host)
+    return ip in _GLOBAL_UNICAST and not any(ip in network for network in _EMBEDDING)
+
+
 def parse_address(text: str) -> Address:
     """Read `host:port` or `[v6]:port`; the host may be a name.
 

@@ -77,6 +77,10 @@ def places(runs: int) -> Iterator[Row]:
             "double NAT (symmetric-step-1 in port-restricted)/port-restricted",
             _runs(runs, ground.side(Kind.SYMMETRIC_STEP_1, Kind.PORT_RESTRICTED), strict),
         )
+        yield (
+            "symmetric-random/symmetric-random, with IPv6 beside",
+            _runs(runs, *(ground.side(Kind.SYMMETRIC_RANDOM, ipv6=True) for _ in range(2))),
+        )
         for kind in (Kind.PORT_RESTRICTED, Kind.HAIRPIN, Kind.SYMMETRIC_RANDOM):
             nat = lab.nat(kind)
             yield (

@@ -5,6 +5,7 @@ meeting.connect()
 meeting.world.run_until(meeting.is_direct, 10)
 """
 
+from itertools import permutations
 from typing import Any, Final
 
 from p2ptui.core.attempt import NatFacts
@@ -106,6 +107,13 @@ class Meeting:
         outside = self._nat_of[host.address].outbound(host.address, address, self.world.now)
         assert outside is not None
         return outside
+
+    def lose(self, share: float) -> None:
+        """From now on so much is lost between any two of the three, in each direction."""
+        insides = [host.address[0] for host in (self.a, self.b)]
+        everywhere = [SERVER[0], OUTSIDE_A, OUTSIDE_B, *insides]
+        for one, other in permutations(everywhere, 2):
+            self.world.network.set_link(one, other, loss=share)
 
     # What its user does.
 

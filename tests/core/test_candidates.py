@@ -33,7 +33,22 @@ def test_an_offer_names_each_address_once_and_the_best_first() -> None:
 
 
 def test_where_the_server_sees_it_is_always_tried() -> None:
-    assert remotes() == {Kind.PREDICTED: (), Kind.HOST: (), Kind.REFLEXIVE: (OBSERVED,)}
+    nothing = {Kind.PREDICTED: (), Kind.HOST: (), Kind.CLAIMED: ()}
+    assert remotes() == {**nothing, Kind.REFLEXIVE: (OBSERVED,)}
+
+
+def test_of_global_ipv6_addresses_a_few_are_tried_though_nobody_vouches_for_them() -> None:
+    claims = [("host", f"[2a01::{n}]:5000") for n in range(1, 9)]
+
+    found = remotes(*claims)
+
+    assert found[Kind.CLAIMED] == (("2a01::1", 5000), ("2a01::2", 5000))
+    assert found[Kind.HOST] == ()
+
+
+@pytest.mark.parametrize("kind", ["srflx", "predicted"])
+def test_as_an_outside_address_a_claimed_one_is_not_believed(kind: str) -> None:
+    assert remotes((kind, "[2a01::1]:5000")) == remotes()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +74,9 @@ def test_hosts_inside_are_believed(host: str) -> None:
         "[::ffff:127.0.0.1]:22",
         "[fe80::1]:53",
         "[ff02::1]:53",
-        "[2001:4860::8888]:53",
+        "[2001:0:4136:e378:8000:63bf:3fff:fdd2]:53",
+        "[2002:c000:204::1]:53",
+        "[64:ff9b::c000:221]:53",
         "198.51.100.8:4000",
         "",
         "no address",
@@ -112,8 +129,8 @@ def test_whatever_is_offered_only_the_observed_host_and_inside_ranges_are_sent_t
             assert 0 < port < 65536
             if host != OBSERVED[0]:
                 ip = ipaddress.ip_address(host)
-                assert kind is Kind.HOST
-                assert not ip.is_global
+                assert kind in (Kind.HOST, Kind.CLAIMED)
+                assert ip.version == 6 if kind is Kind.CLAIMED else not ip.is_global
                 assert not ip.is_loopback
                 assert not ip.is_link_local
                 assert not ip.is_multicast

@@ -20,7 +20,16 @@ from types import TracebackType
 from typing import Self
 
 from tests.natlab.namespaces import Namespace, ip, remove
-from tests.natlab.rules import BLOCKS, DEFAULT_TIMEOUT_S, KINDS, Behaviour, Kind, loss, ruleset
+from tests.natlab.rules import (
+    BLOCKS,
+    DEFAULT_TIMEOUT_S,
+    GUARD6,
+    KINDS,
+    Behaviour,
+    Kind,
+    loss,
+    ruleset,
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,10 @@ class Nat(Namespace):
     def set_loss(self, percent: float) -> None:
         """Lose so many percent of the packets on the outer line, each way; 0 is none."""
         self.nft(loss(percent))
+
+    def guard_ipv6(self) -> None:
+        """Let in over IPv6 only what answers what was sent, as routers at home do."""
+        self.nft(GUARD6)
 
     def set_mapping_timeout(self, timeout_s: int) -> None:
         """How long the kernel keeps a quiet UDP mapping from now on (a cone's memory is fixed)."""

@@ -152,6 +152,17 @@ table inet block {
 """The public network's rules: pairs of addresses whose packets to each other are dropped."""
 
 
+GUARD6 = """
+table ip6 guard {
+  chain forward {
+    type filter hook forward priority 0;
+    iif "wan" ct state new drop
+  }
+}
+"""
+"""A router's rules for IPv6: no translation, but nothing unasked."""
+
+
 def _forward(rule: str) -> str:
     return (
         "table inet filter {\n  chain forward {\n"

@@ -57,6 +57,15 @@ def test_where_neither_port_can_be_guessed_it_is_relayed_and_says_why(ground: Gr
     assert "neither port can be guessed" in outcome["reason"]
 
 
+def test_nodes_that_joined_over_ipv4_find_their_way_over_ipv6(ground: Ground) -> None:
+    one, other = (ground.side(Kind.SYMMETRIC_RANDOM, ipv6=True) for _ in range(2))
+
+    outcome = meet(one, other)
+
+    assert (outcome["path"], outcome["method"]) == ("direct", "plain")
+    assert outcome["received"] == 2
+
+
 def test_on_one_lan_they_meet_inside_it(ground: Ground) -> None:
     nat = ground.laboratory.nat(Kind.SYMMETRIC_RANDOM)
 

@@ -153,11 +153,16 @@ class Ground:
                 raise RuntimeError(Path(self._directory.name, "server.log").read_text())
         self.server = f"{host.address}:{NODE_PORT}"
 
-    def side(self, *kinds: Kind) -> Side:
-        """A host behind NATs, the outermost first; behind none on the public network."""
+    def side(self, *kinds: Kind, ipv6: bool = False) -> Side:
+        """A host behind NATs, the outermost first; behind none on the public network.
+
+        ipv6: it has a global IPv6 address as well, and the NAT a firewall for it.
+        """
         if not kinds or kinds == (Kind.OPEN,):
-            return self.at(self.laboratory.public_host())
-        nat = self.laboratory.nat(kinds[0])
+            return self.at(self.laboratory.public_host(ipv6=ipv6))
+        nat = self.laboratory.nat(kinds[0], ipv6=ipv6)
+        if ipv6:
+            nat.guard_ipv6()
         for kind in kinds[1:]:
             nat = nat.nat(kind)
         return self.at(nat.host())

@@ -1,0 +1,73 @@
+"""A socket at this machine's global IPv6 address, beside the one of a node that listens on IPv4.
+
+Two nodes that met over IPv4 may have a way over IPv6 with no NAT in it. The socket carries checks
+and the paths that were chosen; nobody is served there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from p2ptui.errors import P2PError
+from p2ptui.io.interfaces import source_host
+from p2ptui.io.udp import DatagramSocket
+from p2ptui.node.networks import NETWORKS_REFRESH_S
+from p2ptui.wire.address import Address, format_address, ip_version, is_global_ipv6, is_wildcard
+
+log = logging.getLogger("p2ptui.nat")
+
+_SOMEWHERE: Final = "2001:db8::1"
+"""An address of RFC 3849: it is looked up where packets to it would leave, nothing is sent."""
+
+
+def global_ipv6() -> str | None:
+    """The address from which this machine reaches the IPv6 internet, or None."""
+    host = source_host(_SOMEWHERE, 9)
+    return host if host is not None and is_global_ipv6(host) else None
+
+
+def wants_ipv6_beside(local: Address) -> bool:
+    """Whether a node's socket is open to everybody, but over IPv4 only.
+
+    Args:
+        local: Where it is bound.
+    """
+    return ip_version(local[0]) == 4 and is_wildcard(local[0])
+
+
+async def keep_ipv6_beside(
+    port: int,
+    open_socket: Callable[[Address], Awaitable[DatagramSocket]],
+    use: Callable[[DatagramSocket | None], None],
+    look_up: Callable[[], str | None] = global_ipv6,
+) -> None:
+    """Have such a socket open at the address that the machine has at the time, until cancelled.
+
+    Args:
+        port: Of the node's own socket: the same one is taken if it is free.
+        open_socket: Binds one address.
+        use: Called with each socket that is opened, and with None when there is no address any
+            more; the one before is closed by then, or by the call.
+        look_up: Tells the address.
+    """
+    current: str | None = None
+    while True:
+        host = look_up()
+        if host != current:
+            sock = None if host is None else await _open(host, port, open_socket)
+            current = None if sock is None else host
+            use(sock)
+        await asyncio.sleep(NETWORKS_REFRESH_S)
+
+
+async def _open(
+    host: str, port: int, open_socket: Callable[[Address], Awaitable[DatagramSocket]]
+) -> DatagramSocket | None:
+    for candidate in (port, 0):
+        try:
+            return await open_socket((host, candidate))
+        except P2PError as error:
+            # It may be too new, or be taken; the next look-up tries again.
+            log.debug("no socket at %s: %s", format_address((host, candidate)), error)
+    return None
