@@ -19,6 +19,7 @@ from p2ptui.core.events import (
     DatagramDue,
     DataReceived,
     Event,
+    FlowProbeWanted,
     NatFactsWanted,
     SocketsDone,
     SocketsWanted,
@@ -55,6 +56,8 @@ class Host:
         """What a diagnosis of this host's NAT finds; without it none ever ends."""
         self.predict: Callable[[Sequence[int]], tuple[Address, ...]] = lambda _ports: ()
         """Where sockets at these ports will be seen, as a prediction would have it."""
+        self.new_flows_pass: Callable[[], bool] | None = None
+        """What a probe of a new flow finds; without it none is answered at all."""
         self.sockets: dict[int, Beside] = {}
         """Further sockets, by number."""
         self._next_socket = 1
@@ -91,6 +94,10 @@ class Host:
             case NatFactsWanted():
                 if self.facts is not None:
                     traversal.facts_ready(self.facts, now)
+            case FlowProbeWanted(node_id):
+                if self.new_flows_pass is not None:
+                    passes = self.new_flows_pass()
+                    traversal.flows.take_probe(node_id, fresh=passes, old=True, now=now)
             case SocketsWanted(node_id, count, predict):
                 opened = [self._open_beside() for _ in range(count)]
                 numbers = tuple(beside.number for beside in opened)
@@ -104,8 +111,8 @@ class Host:
     def stand_beside(self, address: Address) -> "Beside":
         """Have a socket for IPv6, beside one that reaches IPv4 only."""
         beside = self._open_beside(address)
-        self.endpoint.traversal.reaches(4)
-        self.endpoint.traversal.stand_beside(beside.number, (address,))
+        self.endpoint.traversal.offers.reaches(4)
+        self.endpoint.traversal.offers.stand_beside(beside.number, (address,))
         return beside
 
     def _open_beside(self, address: Address | None = None) -> "Beside":

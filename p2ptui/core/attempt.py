@@ -17,6 +17,10 @@ from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
 
+MAX_LIMITED_ROUNDS: Final = 12
+"""So many where a NAT limits new flows: short ones, each with fresh sockets, which meet all that
+was opened in the ones before."""
+
 MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
 three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""

@@ -3,11 +3,13 @@
 from typing import Final
 
 from p2ptui.config import Config, prediction_options
-from p2ptui.core.attempt import MAX_ROUNDS, Attempt, NatFacts
+from p2ptui.core.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
 from p2ptui.core.candidates import MAX_PREDICTED, PREDICTED, believed, claims_ipv6
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
+from p2ptui.nat.flow_pace import FlowPace
+from p2ptui.nat.guessing import Guesses, random_ports
 from p2ptui.nat.punching import (
     FIRST_PAUSE_S,
     LONGEST_FIRST_PAUSE_S,
@@ -15,7 +17,6 @@ from p2ptui.nat.punching import (
     Budget,
     Kind,
     Punching,
-    random_ports,
 )
 from p2ptui.wire.address import Address, ip_version
 from p2ptui.wire.message import TraversalOffer
@@ -34,6 +35,15 @@ OPENER_MARGIN_S: Final = 0.02
 LEAD_MARGIN_S: Final = 0.002
 LONGEST_LEAD_S: Final = 0.6
 """So long at most an answer waits for what its side opens first."""
+
+OPENED_SHARE: Final = 0.25
+"""Of the time of a first birthday round the many sockets only open the own NAT, and wait to be
+met: what went to the other NAT before that one's host sent there could move its mapping. After
+that they reach out themselves: what was guessed too early, or lost, is open there."""
+
+LIMITED_ROUND_S: Final = 0.7
+"""A birthday round where the guessing side's NAT limits new flows. Sockets that stay would meet
+few guesses; fresh ones are tried by all that came before."""
 
 GUESSING_SHARE: Final = 0.9
 """Of the time of a birthday round the guesses take this, so that the last ones are answered."""
@@ -63,10 +73,21 @@ def switched_off(way: Way, side: Side, config: Config) -> str | None:
     return None
 
 
-def is_exhausted(attempt: Attempt, way: Way, own: NatFacts, config: Config) -> bool:
-    """Whether another round would find no more than those before."""
+def is_exhausted(
+    attempt: Attempt, way: Way, own: NatFacts, config: Config, *, limited: bool
+) -> bool:
+    """Whether another round would find no more than those before.
+
+    Args:
+        attempt: What is known of the node.
+        way: What the two NATs ask for.
+        own: What is known of this side's.
+        config: Every option.
+        limited: Whether a NAT limits the flows of guesses.
+    """
     done = attempt.offer.round
-    if way is Way.RELAY or done >= MAX_ROUNDS - 1:
+    rounds = MAX_LIMITED_ROUNDS if limited and way is Way.BIRTHDAY else MAX_ROUNDS
+    if way is Way.RELAY or done >= rounds - 1:
         return True
     as_before = way is Way.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
     return as_before and done >= 1
@@ -123,6 +144,8 @@ def lead_s(attempt: Attempt, config: Config) -> float:
     """
     if attempt.punching is None or not config.ice.opener_ttl:
         return 0.0
+    if attempt.method is Method.BIRTHDAY:
+        return 0.0  # a guess that comes before its socket is open meets that one all the same
     first = sum(pair.kind is not Kind.HOST for pair in attempt.punching.pairs)
     return min(first * config.ice.pace_ms / 1000 + LEAD_MARGIN_S, LONGEST_LEAD_S)
 
@@ -134,6 +157,9 @@ def plan_round(
     way: Way,
     state: NodeState,
     now: float,
+    *,
+    flow_limit: float | None,
+    pace: FlowPace,
 ) -> Punching:
     """Make a round ready to run.
 
@@ -144,6 +170,9 @@ def plan_round(
         way: What the two NATs ask for.
         state: The shared ground.
         now: The time, seconds.
+        flow_limit: New flows a second that the guessing side's NAT lets pass; None: no limit is
+            known.
+        pace: Of this side's new flows.
     """
     ice = state.config.ice
     if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
@@ -154,25 +183,28 @@ def plan_round(
     # are tried by all the guesses before, which are open still; so a round ends soon, but the last.
     repeats = max(remote.round - 1, 0) if ice.adapt_pace else 0
     seconds = PLAIN_S + 4 * rtt_s
-    if way is Way.BIRTHDAY:
+    if way is Way.BIRTHDAY and flow_limit is not None:
+        # The guesses of the side that is led go on until the next offer is here.
+        seconds = LIMITED_ROUND_S * (1 if attempt.controlling else 2)
+    elif way is Way.BIRTHDAY:
         seconds = ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)
     first_pause_s = FIRST_PAUSE_S
     if ice.adapt_pace:
         first_pause_s = min(max(rtt_s, SHORTEST_FIRST_PAUSE_S), LONGEST_FIRST_PAUSE_S)
     opens = not attempt.controlling and ice.opener_ttl > 0
+    # The side that answers begins earlier by two ways to the server: what it sent then would
+    # reach the other NAT before that one's own host has sent anything.
+    opener_pause_s = 2 * rtt_s + OPENER_MARGIN_S if opens else None
     punching = Punching(
         controlling=attempt.controlling,
         rng=state.rng,
         budget=Budget(
             checks=ice.max_checks,
-            guesses=ice.birthday_probes,
             seconds=min(seconds, ice.connectivity_check_timeout / 1000),
             pace_s=ice.pace_ms / 1000,
         ),
         now=now,
-        # The side that answers begins earlier by two ways to the server: what it sent then would
-        # reach the other NAT before that one's own host has sent anything.
-        opener_pause_s=2 * rtt_s + OPENER_MARGIN_S if opens else None,
+        opener_pause_s=opener_pause_s,
         opener_ttl=ice.opener_ttl,
         first_pause_s=first_pause_s,
         learnt=attempt.learnt,
@@ -190,8 +222,12 @@ def plan_round(
             # of its sockets for one of the middle. In lockstep one flow of somebody else would
             # part them for good; so it only is another socket of each that meets.
             targets = (predicted[len(predicted) // 2],) * len(attempt.sockets)
+        pause_s = opener_pause_s
+        if way is Way.BIRTHDAY:
+            first = remote.round <= 1 and ice.opener_ttl > 0
+            pause_s = OPENED_SHARE * punching.budget.seconds if first else None
         for number, target in zip(attempt.sockets, targets, strict=False):
-            punching.add(Kind.PREDICTED, [target], now, socket=number)
+            punching.add(Kind.PREDICTED, [target], now, socket=number, opener_pause_s=pause_s)
     known = [
         (candidate.kind, address)
         for candidate in candidates
@@ -207,9 +243,15 @@ def plan_round(
     if way is Way.BIRTHDAY and remote.sockets > 1:
         options = prediction_options(state.config)
         ports = random_ports(state.rng, options.port_range_min, options.port_range_max)
-        # The side that offered opens its sockets when it has the answer.
-        begin = now if attempt.controlling else now + remote.sockets * ice.pace_ms / 1000
-        end = now + GUESSING_SHARE * punching.budget.seconds
-        quick = ice.birthday_probes // 2 if ice.adapt_pace and not repeats else 0
-        punching.guess(observed[0], ports, begin, end, quick=quick)
+        is_quick = ice.adapt_pace and not repeats and flow_limit is None
+        guesses = Guesses(
+            observed[0],
+            ports,
+            ice.birthday_probes,
+            quick=ice.birthday_probes // 2 if is_quick else 0,
+            begin=now,
+            end=now + GUESSING_SHARE * punching.budget.seconds,
+            pace=pace,
+        )
+        punching.guess(guesses)
     return punching

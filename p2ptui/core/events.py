@@ -241,6 +241,15 @@ class SocketsWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowProbeWanted:
+    """A traversal wants to know whether the NAT lets a new flow pass now, besides its own."""
+
+    node_id: str
+    patience_s: float
+    """Answers are awaited for so long."""
+
+
+@dataclass(frozen=True, slots=True)
 class SocketsDone:
     """These sockets are needed no more."""
 
@@ -305,6 +314,7 @@ Event: TypeAlias = (
     | DatagramDue
     | NatFactsWanted
     | SocketsWanted
+    | FlowProbeWanted
     | SocketsDone
     | StunReplyDue
     | StunServed

@@ -26,6 +26,7 @@ class OfferIntake:
         offers: The attempts.
         stop: Ends what is under way for an attempt.
         take: Called with an offer that is taken up.
+        take_news: Called when the answer to this round's offer says something more.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class OfferIntake:
         offers: Offers,
         stop: Callable[[Attempt], None],
         take: Callable[[Attempt, TraversalOffer, float], None],
+        take_news: Callable[[Attempt, float], None],
     ) -> None:
         self._state = state
         self._offers = offers
         self._stop = stop
         self._take = take
+        self._take_news = take_news
         self._begun: TokenBucket | None = None
 
     def handle_introduction(
@@ -60,7 +63,10 @@ class OfferIntake:
             return
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            if not offer.answer:
+            if offer.answer and offer.round == known.round and offer.flows != known.flows:
+                attempt.remote = offer
+                self._take_news(attempt, now)
+            elif not offer.answer:
                 self._offers.send(attempt, now)  # the answer was lost, or the offer that crossed
                 if attempt.punching is not None:
                     attempt.punching.extend(now)  # so that side has not begun yet

@@ -3,6 +3,7 @@
 The controlling side counts rounds; the other answers with the same number.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -54,9 +55,28 @@ class Offers:
         """Where the socket of the other IP version is, that stands beside the node's own."""
         self.facts = NatFacts()
         """What is known of this node's NAT."""
+        self.flow_limit: float | None = None
+        """New flows a second that it lets pass; None: no limit was seen."""
 
     def __len__(self) -> int:
         return len(self._attempts)
+
+    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...]) -> None:
+        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
+
+        Args:
+            socket: Its number.
+            hosts: Where others reach it.
+        """
+        if socket is None:
+            self._state.socket_of_version.pop(6, None)
+        else:
+            self._state.socket_of_version[6] = socket
+        self.beside = hosts
+
+    def reaches(self, *versions: int) -> None:
+        """Which IP versions the node's own socket reaches; both until this is said."""
+        self._state.socket_of_version = dict.fromkeys(versions, 0)
 
     def get(self, node_id: str) -> Attempt | None:
         """The attempt to reach a node."""
@@ -109,6 +129,7 @@ class Offers:
             nat_type=self.facts.nat_type.value,
             allocation=self.facts.allocation.kind.value,
             sockets=sockets,
+            flows=math.ceil(self.flow_limit or 0),
         )
 
     def begin(self, attempt: Attempt, now: float) -> None:

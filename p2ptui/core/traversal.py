@@ -16,6 +16,7 @@ from p2ptui.core.check_exchange import CheckExchange
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.direct_paths import DirectPaths
 from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
+from p2ptui.core.flow_feedback import FlowFeedback
 from p2ptui.core.handshake import Handshake
 from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.offer_intake import OfferIntake
@@ -58,11 +59,15 @@ class Traversal:
         self.offers = Offers(state, delivery)
         self._paths = DirectPaths(state, delivery)
         self._paths.on_lost = self._handle_lost
+        self.flows = FlowFeedback(state, self.offers, self._tick)
+        """What is known of the limits to new flows."""
         self.checks = CheckExchange(state, self.offers, self._paths, self._tick, self._begin)
         """Where checks and their answers arrive."""
         self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
         """What a server does not do for two nodes."""
-        self.intake = OfferIntake(state, self.offers, self._stop, self._take_offer)
+        self.intake = OfferIntake(
+            state, self.offers, self._stop, self._take_offer, self.flows.take_news
+        )
         """Offers that servers bring."""
         lifecycle.on_joined.append(self._attach)
         lifecycle.on_left.append(self._detach)
@@ -140,23 +145,6 @@ class Traversal:
                 # What could not be found out now is not asked for again at once.
                 (self._prepare if facts.is_known else self._go_without)(attempt, now)
 
-    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...]) -> None:
-        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
-
-        Args:
-            socket: Its number.
-            hosts: Where others reach it.
-        """
-        if socket is None:
-            self._state.socket_of_version.pop(6, None)
-        else:
-            self._state.socket_of_version[6] = socket
-        self.offers.beside = hosts
-
-    def reaches(self, *versions: int) -> None:
-        """Which IP versions the node's own socket reaches; both until this is said."""
-        self._state.socket_of_version = dict.fromkeys(versions, 0)
-
     def sockets_ready(
         self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
     ) -> None:
@@ -172,6 +160,10 @@ class Traversal:
 
     def _take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
         """The other side's offer of a new round is here."""
+        if offer.round and not attempt.controlling:
+            # The side that leads has ended the round before.
+            attempt.punching = None
+            self._close_sockets(attempt)
         skips_plain = offer.round == 0 and check_round.is_plain_hopeless(attempt, self.offers.facts)
         if attempt.controlling and not skips_plain:
             self._begin(attempt, now)
@@ -195,7 +187,16 @@ class Traversal:
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
-        attempt.punching = check_round.plan_round(attempt, remote, observed, way, self._state, now)
+        attempt.punching = check_round.plan_round(
+            attempt,
+            remote,
+            observed,
+            way,
+            self._state,
+            now,
+            flow_limit=self.flows.limit(attempt),
+            pace=self.flows.pace,
+        )
         for source, socket, nominated in attempt.early:
             attempt.punching.receive_request(source, socket, now, nominated=nominated)
         attempt.early.clear()
@@ -207,6 +208,7 @@ class Traversal:
             return
         for check in punching.to_send(now):
             self._paths.send_check(attempt, check)
+        self.flows.want_probes(attempt)
         if punching.selected is not None:
             self._take(attempt, punching.selected, now)
         elif punching.is_over(now):
@@ -263,8 +265,9 @@ class Traversal:
             self._wait(attempt, now, self._go_without)
             return
         way = attempt.way(facts)
+        limited = self.flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
-            attempt, way, facts, self._state.config
+            attempt, way, facts, self._state.config, limited=limited
         ):
             self._rest(attempt, self._why_relayed(attempt), now)
             return

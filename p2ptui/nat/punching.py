@@ -8,11 +8,12 @@ here knows sockets or time: `now` is an argument, and what is to be sent is aske
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from p2ptui.nat.guessing import Guesses
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES
 
@@ -87,6 +88,9 @@ class Pair:
     nominated: bool = False
     triggered: bool = False
     """The other side's check came this way, and was not answered with one yet."""
+    opener_pause_s: float | None = None
+    """Seconds from a first, short-lived datagram to the next one; None: the first goes all the
+    way."""
     bounded: bool = False
     """Until it answers only as many checks go there as are allowed."""
 
@@ -108,7 +112,6 @@ class Budget:
     """What an attempt may cost."""
 
     checks: int
-    guesses: int
     seconds: float
     pace_s: float
     """Between two checks, at least."""
@@ -120,42 +123,6 @@ class _Sent:
     at: float
 
 
-@dataclass(slots=True)
-class Guesses:
-    """Random ports of one host, none twice, sent from the node's own socket."""
-
-    host: str
-    ports: Iterator[int] = field(repr=False)
-    left: int
-    quick: int
-    """Of these so many as fast as the budget allows."""
-    due: float
-    end: float
-    """The others are spread evenly over the time until then."""
-
-    def pace_s(self, least: float, now: float) -> float:
-        """Seconds until the next one."""
-        if self.quick > 0:
-            return least
-        return max(least, (self.end - now) / max(self.left, 1))
-
-
-def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
-    """All ports of a range in a random order, without a list of them.
-
-    A full-period linear congruence over the next power of two, passing over what lies outside.
-    """
-    size = high - low + 1
-    period = max(1 << max(size - 1, 1).bit_length(), 4)
-    factor = 4 * rng.randrange(1, period // 4 + 1) + 1
-    step = 2 * rng.randrange(period // 2) + 1
-    value = rng.randrange(period)
-    for _ in range(period):
-        if value < size:
-            yield low + value
-        value = (value * factor + step) % period
-
-
 class Punching:
     """One attempt.
 
@@ -164,8 +131,7 @@ class Punching:
         rng: Where transaction ids come from.
         budget: What it may cost.
         now: The time, seconds.
-        opener_pause_s: Seconds from a first, short-lived datagram to the next one, to an
-            outside address; None if the first one goes all the way.
+        opener_pause_s: That of pairs to an outside address; see `Pair`.
         opener_ttl: Hops of that datagram.
         first_pause_s: Seconds between the first two checks of one pair.
         learnt: Sockets and addresses that checks came from, in earlier rounds too, and how many
@@ -193,7 +159,8 @@ class Punching:
         self._opener_ttl = opener_ttl
         self._pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
-        self._guesses: Guesses | None = None
+        self.guesses: Guesses | None = None
+        """Ports that are tried besides the pairs."""
         self._next_check = now
         self._first_pause_s = first_pause_s
         self._learnt = {} if learnt is None else learnt
@@ -204,8 +171,26 @@ class Punching:
 
     # What there is to try.
 
-    def add(self, kind: Kind, remotes: Iterable[Address], now: float, *, socket: int = 0) -> None:
-        """Try these addresses, in this order."""
+    def add(
+        self,
+        kind: Kind,
+        remotes: Iterable[Address],
+        now: float,
+        *,
+        socket: int = 0,
+        opener_pause_s: float | None = None,
+    ) -> None:
+        """Try these addresses, in this order.
+
+        Args:
+            kind: How they became known.
+            remotes: Which.
+            now: The time, seconds.
+            socket: The number of the socket that sends.
+            opener_pause_s: See `Pair`; without it that of outside addresses, for them.
+        """
+        if opener_pause_s is None and kind is Kind.REFLEXIVE:
+            opener_pause_s = self._opener_pause_s
         for remote in remotes:
             if kind is Kind.CLAIMED:
                 self._allow(socket, remote, CLAIMED_CHECKS)
@@ -215,26 +200,15 @@ class Punching:
             if known is not None:
                 known.due = min(known.due, now)
             elif len(self._pairs) < MAX_PAIRS or socket:
-                pair = Pair(socket, remote, kind, now, bounded=kind is Kind.CLAIMED)
+                pair = Pair(socket, remote, kind, now, opener_pause_s=opener_pause_s)
+                pair.bounded = kind is Kind.CLAIMED
                 self._pairs[socket, remote] = pair
 
-    def guess(
-        self, host: str, ports: Iterator[int], begin: float, end: float, *, quick: int
-    ) -> None:
-        """Try ports of a host, one after the other: all of the budget in the time that there is.
-
-        Args:
-            host: Its address.
-            ports: In a random order.
-            begin: When the first one is sent, seconds.
-            end: When the last one is.
-            quick: So many of them at the beginning, as fast as the budget allows: on a good
-                network they suffice. The others are further apart, for NATs that limit new
-                flows, of which these pass as many in the time as of a faster sequence.
-        """
-        self._hosts.add(host)
-        if self._guesses is None:
-            self._guesses = Guesses(host, ports, self.budget.guesses, quick, begin, end)
+    def guess(self, guesses: Guesses) -> None:
+        """Try ports of a host as well, one after the other."""
+        self._hosts.add(guesses.host)
+        if self.guesses is None:
+            self.guesses = guesses
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -252,6 +226,10 @@ class Punching:
         latest = self.began + EXTENSIONS * self.budget.seconds
         self._end = max(self._end, min(now + EXTENSION_S, latest))
 
+    def shorten(self, end: float) -> None:
+        """End at that time, if not before."""
+        self._end = min(self._end, end)
+
     def is_over(self, now: float) -> bool:
         """Whether nothing more will be sent."""
         spent = self.checks_sent >= self.budget.checks
@@ -264,8 +242,8 @@ class Punching:
         if self.selected is not None:
             return None
         dues = [pair.due for pair in self._pairs.values() if not pair.valid]
-        if self._guesses is not None and self._guesses.left:
-            dues.append(self._guesses.due)
+        if self.guesses is not None and self.guesses.due is not None:
+            dues.append(self.guesses.due)
         return min(max(min(dues), self._next_check), self._end) if dues else self._end
 
     def to_send(self, now: float) -> list[Check]:
@@ -279,17 +257,12 @@ class Punching:
             checks.append(self._check(pair, now))
             # What a late timer missed is made up for, a little.
             self._next_check = max(self._next_check, now - self.budget.pace_s) + self.budget.pace_s
-        guesses = self._guesses
-        while guesses is not None and guesses.left and guesses.due <= now:
-            guesses.due = max(guesses.due, now - 0.1) + guesses.pace_s(self.budget.pace_s, now)
-            guesses.left -= 1
-            guesses.quick -= 1
-            port = next(guesses.ports, None)
-            if port is None or self.checks_sent >= self.budget.checks:
-                guesses.left = 0
-            elif (0, (guesses.host, port)) not in self._pairs:
-                pair = Pair(0, (guesses.host, port), Kind.GUESSED, now, opened=True)
-                checks.append(self._check(pair, now))
+        while self.guesses is not None and self.checks_sent < self.budget.checks:
+            remote = self.guesses.take_due(now)
+            if remote is None:
+                break
+            if (0, remote) not in self._pairs:
+                checks.append(self._check(Pair(0, remote, Kind.GUESSED, now, opened=True), now))
         return checks
 
     def _due_pairs(self, now: float) -> list[Pair]:
@@ -306,10 +279,9 @@ class Punching:
         self.checks_sent += 1
         pair.triggered = False
         ttl = None
-        pause_s = self._opener_pause_s
-        if pause_s is not None and not pair.opened and pair.kind is Kind.REFLEXIVE:
+        if pair.opener_pause_s is not None and not pair.opened:
             ttl = self._opener_ttl
-            pair.due = now + pause_s
+            pair.due = now + pair.opener_pause_s
         else:
             first = max(self._first_pause_s, PASSES * self.budget.pace_s * len(self._pairs))
             longest = max(LONGEST_PAUSE_S, 8 * first)

@@ -173,16 +173,18 @@ class Runtime:
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
-        offers = self.endpoint.traversal.offers
+        traversal = self.endpoint.traversal
+        offers = traversal.offers
         if offers.hosts and offers.hosts != hosts:
             offers.facts = NatFacts()  # another network may have another NAT
+            traversal.flows.forget()
         offers.hosts = hosts
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address
         if host == "::":
             return  # one socket for both
-        self.endpoint.traversal.reaches(ip_version(host))
+        self.endpoint.traversal.offers.reaches(ip_version(host))
         if self._config.ice.enable and wants_ipv6_beside((host, port)):
             work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
             self._begin(work, "IPv6")

@@ -12,13 +12,21 @@ from p2ptui.config import Config, prediction_options
 from p2ptui.core.attempt import NatFacts
 from p2ptui.core.candidates import MAX_PREDICTED
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import DatagramDue, Event, NatFactsWanted, SocketsDone, SocketsWanted
+from p2ptui.core.events import (
+    DatagramDue,
+    Event,
+    FlowProbeWanted,
+    NatFactsWanted,
+    SocketsDone,
+    SocketsWanted,
+)
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
 from p2ptui.nat.prediction import PortPredictor
+from p2ptui.node.flow_probes import FlowProbes
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
@@ -79,6 +87,7 @@ class TraversalSupport:
         """The socket of the other IP version, which stands for all attempts."""
         self._store = PortStore()
         self._diagnosing = False
+        self._flow_probes = FlowProbes(self._open_client, clock, begin, self._note_flow)
 
     def handle(self, event: Event) -> bool:
         """Carry out what an event asks for; whether it asked for anything."""
@@ -95,6 +104,8 @@ class TraversalSupport:
                     self._begin(self._find_facts(), "facts of the NAT")
             case SocketsWanted():
                 self._begin(self._open(event), "sockets for a traversal")
+            case FlowProbeWanted():
+                self._begin(self._probe_flow(event), "flow probe")
             case SocketsDone(sockets):
                 for number in sockets:
                     self._close(number)
@@ -104,16 +115,16 @@ class TraversalSupport:
 
     def stand_beside(self, sock: DatagramSocket | None) -> None:
         """Use a socket of IP version 6 for all attempts, instead of the one before; None: none."""
-        traversal = self._endpoint.traversal
+        offers = self._endpoint.traversal.offers
         if self._beside is not None:
             self._close(self._beside)
             self._beside = None
         if sock is None:
-            traversal.stand_beside(None, ())
+            offers.stand_beside(None, ())
             return
         number = self._beside = self._enter(sock)
         self._begin(self._pump(number, sock), f"socket {number}")
-        traversal.stand_beside(number, (sock.local_address,))
+        offers.stand_beside(number, (sock.local_address,))
 
     def _enter(self, sock: DatagramSocket) -> int:
         number = self._next_number
@@ -163,6 +174,20 @@ class TraversalSupport:
         now = self._clock()
         self._endpoint.traversal.sockets_ready(wanted.node_id, tuple(sockets), predicted, now)
         self._flush()
+
+    async def _probe_flow(self, wanted: FlowProbeWanted) -> None:
+        server = await self._sampling_server()
+        if server is not None:
+            self._flow_probes.start(wanted.node_id, server, wanted.patience_s)
+
+    def _note_flow(self, node_id: str, fresh: bool, old: bool) -> None:
+        now = self._clock()
+        self._endpoint.traversal.flows.take_probe(node_id, fresh=fresh, old=old, now=now)
+        self._flush()
+
+    async def _open_client(self) -> StunClient:
+        host = self._nat.probe_host or _any(self._socket)
+        return StunClient(await self._nat.open_probe((host, 0)), self._rng)
 
     async def _pump(self, number: int, sock: DatagramSocket) -> None:
         while not sock.closed:
@@ -258,8 +283,7 @@ class TraversalSupport:
         async with AsyncExitStack() as stack:
             clients = []
             for _ in range(SAMPLES):
-                host = self._nat.probe_host or _any(self._socket)
-                client = StunClient(await self._nat.open_probe((host, 0)), self._rng)
+                client = await self._open_client()
                 stack.push_async_callback(client.close)
                 clients.append(client)
             started: list[tuple[float, Transaction]] = []

@@ -269,6 +269,8 @@ class TraversalOffer(Struct, omit_defaults=True):
     """Counts the offers of one side: a later one knows more of its NAT."""
     sockets: Annotated[int, Meta(ge=0, le=1024)] = 0
     """How many sockets send to the other side at once, for it to guess the port of one."""
+    flows: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """New flows a second that this side's NAT lets pass; 0: no limit is known."""
 
 
 class P2PConnectPayload(Struct, omit_defaults=True):

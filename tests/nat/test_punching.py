@@ -3,12 +3,15 @@
 import itertools
 import random
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2ptui.nat.flow_pace import FlowPace
+from p2ptui.nat.guessing import Guesses, random_ports
 from p2ptui.nat.punching import (
     MAX_LEARNT,
     MAX_PAIRS,
@@ -17,7 +20,6 @@ from p2ptui.nat.punching import (
     Check,
     Kind,
     Punching,
-    random_ports,
 )
 from p2ptui.wire.address import Address
 
@@ -27,7 +29,7 @@ OUTSIDE: Address = ("198.51.100.1", 5000)
 
 def punching(*, controlling: bool = True, now: float = 0.0, **changes: Any) -> Punching:
     opener = changes.pop("opener_pause_s", None)
-    budget = Budget(**({"checks": 100, "guesses": 50, "seconds": 5.0, "pace_s": 0.002} | changes))
+    budget = Budget(**({"checks": 100, "seconds": 5.0, "pace_s": 0.002} | changes))
     return Punching(
         controlling=controlling,
         rng=random.Random(1),
@@ -35,6 +37,14 @@ def punching(*, controlling: bool = True, now: float = 0.0, **changes: Any) -> P
         now=now,
         opener_pause_s=opener,
     )
+
+
+def guess(
+    attempt: Punching, ports: Iterator[int], count: int, *, quick: int = 0, end: float = 2.0
+) -> None:
+    pace = FlowPace(attempt.budget.pace_s, random.Random(2))
+    guesses = Guesses(OUTSIDE[0], ports, count, quick=quick, begin=0.0, end=end, pace=pace)
+    attempt.guess(guesses)
 
 
 def run(attempt: Punching, until: float, now: float = 0.0) -> list[tuple[float, Check]]:
@@ -191,9 +201,8 @@ def test_addresses_are_tried_once_each_and_not_without_end() -> None:
 
 
 def test_guesses_go_to_ports_that_were_not_tried() -> None:
-    attempt = punching(guesses=40, checks=1000)
-    ports = random_ports(random.Random(3), 1024, 65535)
-    attempt.guess(OUTSIDE[0], ports, 0.0, 2.0, quick=20)
+    attempt = punching(checks=1000)
+    guess(attempt, random_ports(random.Random(3), 1024, 65535), 40, quick=20)
 
     sent = [check.remote for _, check in run(attempt, 5)]
 
@@ -202,8 +211,8 @@ def test_guesses_go_to_ports_that_were_not_tried() -> None:
 
 
 def test_a_guess_that_met_somebody_is_found() -> None:
-    attempt = punching(guesses=40, checks=1000)
-    attempt.guess(OUTSIDE[0], iter(range(3000, 3100)), 0.0, 2.0, quick=20)
+    attempt = punching(checks=1000)
+    guess(attempt, iter(range(3000, 3100)), 40, quick=20)
     sent = [check for _, check in run(attempt, 0.5)]
 
     pair = answer(attempt, sent[-1], 0.6)
@@ -258,7 +267,6 @@ def test_whatever_happens_the_budget_and_the_pace_are_kept(
     attempt = punching(
         controlling=controlling,
         checks=checks,
-        guesses=guesses,
         pace_s=pace_s,
         seconds=4.0,
         opener_pause_s=opener_pause_s,
@@ -266,7 +274,7 @@ def test_whatever_happens_the_budget_and_the_pace_are_kept(
     attempt.add(Kind.REFLEXIVE, [OUTSIDE], 0.0)
     if guesses:
         ports = random_ports(random.Random(1), 1024, 2000)
-        attempt.guess(OUTSIDE[0], ports, 0.0, 3.0, quick=guesses // 2)
+        guess(attempt, ports, guesses, quick=guesses // 2, end=3.0)
     now, sent, valid = 0.0, list[Check](), set[tuple[int, Address]]()
     for pause, action, number in script:
         now += pause

@@ -1,0 +1,102 @@
+"""How many new flows a NAT lets pass, seen from probes among them, and the pace that fits.
+
+Some NATs drop what begins flows faster than at some rate, and nobody hears of it. So among flows
+whose answer nobody expects, every now and then one is begun whose answer is awaited, and at the
+same moment the same is asked over a flow that is old. Loss on the way takes from both alike; what
+only the new ones lack, the NAT took.
+"""
+
+import random
+from typing import Final
+
+PROBE_EVERY: Final = 20
+PROBE_EVERY_LIMITED: Final = 16
+"""Flows from one probe to the next, on average; at random, or they would keep step with what the
+NAT lets pass. A slow pace is judged after fewer."""
+
+WINDOW: Final = 16
+"""Probes by which a judgement is made."""
+
+LEAST_DIFFERENCE: Final = 8
+"""More answers over old flows than over new ones, before a limit is believed: half of all. With a
+third of all round trips lost that happens by chance in one window of seven hundred."""
+
+SURPLUS: Final = 1.25
+"""Flows are begun so much faster than they pass: what the NAT would let through is not left
+unused where the limit was taken for lower than it is."""
+
+LEAST_PER_S: Final = 20.0
+"""No limit is taken for lower than that: guesses would be of no use."""
+
+
+class FlowPace:
+    """Chooses the pause between new flows.
+
+    Args:
+        least_s: It is never shorter, seconds.
+        rng: Where it is chosen which flows are probes.
+    """
+
+    def __init__(self, least_s: float, rng: random.Random) -> None:
+        self._least_s = least_s
+        self._rng = rng
+        self.limit_per_s: float | None = None
+        """New flows a second that pass; None where no limit was seen."""
+        self._until_probe = 0
+        self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._flows = 0
+        self._span_s = 0.0
+        self._probes = 0
+        self._fresh = 0
+        self._old = 0
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds from one new flow to the next."""
+        if self.limit_per_s is None:
+            return self._least_s
+        return max(self._least_s, 1 / (SURPLUS * self.limit_per_s))
+
+    def begin_flow(self, pause_s: float) -> bool:
+        """A new flow may begin; whether it should be a probe. Beside another one it would
+        always be the one that comes too late.
+
+        Args:
+            pause_s: Until the next one, seconds.
+        """
+        self._flows += 1
+        self._span_s += pause_s
+        # The first one at once: it opens what will be the old flow.
+        is_due = self._until_probe <= 0
+        if is_due:
+            mean = PROBE_EVERY if self.limit_per_s is None else PROBE_EVERY_LIMITED
+            self._until_probe = self._rng.randrange(1, 2 * mean)
+        self._until_probe -= 1
+        return is_due
+
+    def observe(self, *, fresh: bool, old: bool) -> bool:
+        """What came of one probe; whether the limit is another now.
+
+        Args:
+            fresh: Whether an answer came over the new flow.
+            old: Whether one came over an old flow, to what was asked at the same time.
+        """
+        self._probes += 1
+        self._fresh += fresh
+        self._old += old
+        if self._probes < WINDOW:
+            return False
+        before = self.limit_per_s
+        self._judge()
+        self._begin_window()
+        return self.limit_per_s != before
+
+    def _judge(self) -> None:
+        is_seen = self._old - self._fresh >= LEAST_DIFFERENCE and 2 * self._fresh < self._old
+        if not self._old or not self._span_s or (self.limit_per_s is None and not is_seen):
+            return  # where nothing passes at all that is no limit
+        # One more of each: of a few passed none may have been a probe.
+        share = min((self._fresh + 1) / (self._old + 1), 1.0)
+        self.limit_per_s = max(share * self._flows / self._span_s, LEAST_PER_S)

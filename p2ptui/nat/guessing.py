@@ -1,0 +1,89 @@
+"""Guesses of ports: random ones, none twice, at a pace that the own NAT lets pass."""
+
+import random
+from collections.abc import Iterator
+
+from p2ptui.nat.flow_pace import FlowPace
+from p2ptui.wire.address import Address
+
+CATCH_UP_S = 0.1
+"""Of what a late timer missed no more is made up for."""
+
+
+def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
+    """All ports of a range in a random order, without a list of them.
+
+    A full-period linear congruence over the next power of two, passing over what lies outside.
+    """
+    size = high - low + 1
+    period = max(1 << max(size - 1, 1).bit_length(), 4)
+    factor = 4 * rng.randrange(1, period // 4 + 1) + 1
+    step = 2 * rng.randrange(period // 2) + 1
+    value = rng.randrange(period)
+    for _ in range(period):
+        if value < size:
+            yield low + value
+        value = (value * factor + step) % period
+
+
+class Guesses:
+    """The ports of one host that are tried from the node's own socket.
+
+    Args:
+        host: Its address.
+        ports: In a random order.
+        count: So many of them at most.
+        quick: So many at the beginning, as fast as the pace allows: on a good network they suffice.
+        begin: When the first one is sent, seconds.
+        end: The others are spread evenly over the time until then.
+        pace: How fast new flows may begin.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        ports: Iterator[int],
+        count: int,
+        *,
+        quick: int,
+        begin: float,
+        end: float,
+        pace: FlowPace,
+    ) -> None:
+        self.host = host
+        self.pace = pace
+        self._ports = ports
+        self._left = count
+        self._quick = quick
+        self._due = begin
+        self._end = end
+        self._probes = 0
+
+    @property
+    def due(self) -> float | None:
+        """When the next one is; None when there is none left."""
+        return self._due if self._left > 0 else None
+
+    def take_due(self, now: float) -> Address | None:
+        """The next one, if it is due; a probe may take its turn."""
+        if self._left <= 0 or self._due > now:
+            return None
+        pause_s = self.pace.pace_s
+        if self._quick <= 0:
+            pause_s = max(pause_s, (self._end - now) / self._left)
+        self._due = max(self._due, now - CATCH_UP_S) + pause_s
+        if self.pace.begin_flow(pause_s):
+            self._probes += 1
+            return self.take_due(now)
+        port = next(self._ports, None)
+        if port is None:
+            self._left = 0
+            return None
+        self._left -= 1
+        self._quick -= 1
+        return self.host, port
+
+    def take_probes(self) -> int:
+        """Probes that should begin now."""
+        probes, self._probes = self._probes, 0
+        return probes

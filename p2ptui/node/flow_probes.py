@@ -1,0 +1,99 @@
+"""Probes of new flows: does one pass the NAT now, and does what is old pass at the same moment?"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from p2ptui.errors import P2PError
+from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.wire.address import Address
+
+log = logging.getLogger("p2ptui.nat")
+
+MAX_PROBES: Final = 64
+"""Under way at once."""
+
+QUIET_S: Final = 10.0
+"""The old flow is given up after so long without a probe."""
+
+
+class FlowProbes:
+    """Asks a STUN server, each time from a fresh socket and from one that stays.
+
+    Args:
+        open_client: Opens a socket for it.
+        clock: Seconds that only go forward.
+        begin: Starts a task that the node owns.
+        report: Told of each probe: for which node it was, whether the new flow was answered, and
+            whether the old one.
+    """
+
+    def __init__(
+        self,
+        open_client: Callable[[], Awaitable[StunClient]],
+        clock: Callable[[], float],
+        begin: Callable[[Coroutine[Any, Any, None], str], None],
+        report: Callable[[str, bool, bool], None],
+    ) -> None:
+        self._open_client = open_client
+        self._clock = clock
+        self._begin = begin
+        self._report = report
+        self._old: StunClient | None = None
+        self._is_open = False
+        """Whether the old flow was answered once: until then it is a new one itself."""
+        self._last = 0.0
+        self._under_way = 0
+
+    def start(self, node_id: str, server: Address, patience_s: float) -> None:
+        """Begin one probe.
+
+        Args:
+            node_id: For whom it is.
+            server: A STUN server.
+            patience_s: Answers are awaited for so long, seconds.
+        """
+        if self._under_way >= MAX_PROBES:
+            return
+        self._last = self._clock()
+        self._under_way += 1
+        self._begin(self._probe(node_id, server, Schedule((0.0,), patience_s)), "flow probe")
+
+    async def _probe(self, node_id: str, server: Address, schedule: Schedule) -> None:
+        try:
+            old = await self._old_flow()
+            client = await self._open_client()
+            try:
+                transactions = [asker.start(server, schedule) for asker in (old, client)]
+                answers = [await transaction.wait() for transaction in transactions]
+            finally:
+                await client.close()
+        except P2PError as error:
+            log.debug("new flows cannot be probed: %s", error)
+            return
+        finally:
+            self._under_way -= 1
+        was_open, self._is_open = self._is_open, self._is_open or answers[0] is not None
+        if was_open:
+            self._report(node_id, answers[1] is not None, answers[0] is not None)
+
+    async def _old_flow(self) -> StunClient:
+        if self._old is None:
+            client = await self._open_client()
+            if self._old is None:
+                self._old, self._is_open = client, False
+                self._begin(self._keep(client), "old flow")
+            else:
+                await client.close()
+        return self._old
+
+    async def _keep(self, client: StunClient) -> None:
+        try:
+            while True:
+                await asyncio.sleep(QUIET_S)
+                if not self._under_way and self._clock() >= self._last + QUIET_S:
+                    return
+        finally:
+            self._old = None
+            await client.close()
