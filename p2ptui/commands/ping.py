@@ -186,6 +186,9 @@ def _report(options: argparse.Namespace, target: Target, samples: Samples) -> di
         "method": _method(target),
         "first_reply_ms": milliseconds(samples.first_reply_s),
         "direct_after_ms": milliseconds(connection.direct_after_s),
+        "attempts": connection.attempts,
+        "checks": connection.checks,
+        "bytes_spent": connection.bytes_spent,
         "reason": connection.reason,
     }
 

@@ -87,8 +87,9 @@ class Attempt:
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
     punching: Punching | None = None
-    early: list[tuple[Address, int, bool]] = field(default_factory=list)
-    """Where checks came from before there was a round: remote address, socket, nominated."""
+    early: list[tuple[Address, int, bool, int]] = field(default_factory=list)
+    """Where checks came from before there was a round: remote address, socket, nominated, and
+    bytes that may be sent back if it is unknown."""
     direct: DirectPath | None = None
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
@@ -112,6 +113,7 @@ class Attempt:
     refusal: str = "the server does not relay"
     """Why they cannot be answered by way of the server."""
     timer: Timer | None = None
+    rounds: int = 0
     checks: int = 0
     bytes_spent: int = 0
     failures: int = 0

@@ -5,9 +5,16 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.core.attempt import Attempt
-from p2ptui.core.checks import CheckMessage, build_answer, read_check, send_from
+from p2ptui.core.checks import (
+    CheckMessage,
+    affordable_checks,
+    build_answer,
+    read_check,
+    send_from,
+)
 from p2ptui.core.direct_paths import DirectPaths
 from p2ptui.core.offers import Offers
+from p2ptui.core.peers import AMPLIFICATION_LIMIT
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass
@@ -91,15 +98,22 @@ class CheckExchange:
         answer = build_answer(check, source, attempt.offer)
         attempt.bytes_spent += len(answer)
         send_from(self._state, socket, answer, source)
+        spare_bytes = AMPLIFICATION_LIMIT * len(check.data) - len(answer)
         if check.nominates:
             self._paths.expect_from(attempt, source, socket)
         if attempt.punching is None:
             self._revive(attempt, now)
         if attempt.punching is not None and attempt.direct is None:
-            attempt.punching.receive_request(source, socket, now, nominated=check.nominates)
+            attempt.punching.receive_request(
+                source,
+                socket,
+                now,
+                nominated=check.nominates,
+                allowed=affordable_checks(attempt.offer, attempt.remote, spare_bytes),
+            )
             self._on_progress(attempt, now)
         elif attempt.punching is None and len(attempt.early) < MAX_EARLY:
-            attempt.early.append((source, socket, check.nominates))
+            attempt.early.append((source, socket, check.nominates, spare_bytes))
         return True
 
     def _count(self, transaction_id: bytes) -> int:

@@ -55,13 +55,20 @@ def is_plain_hopeless(attempt: Attempt, own: NatFacts) -> bool:
     Known from what both sides say of their NATs. Behind one and the same outside address the
     table does not count: there may be a network in common.
     """
-    here, there = attempt.server.public_address, attempt.observed
-    if here is None or there is None or here[0] == there[0]:
+    if attempt.server.public_address is None or attempt.observed is None:
+        return False
+    if shared_outside(attempt) is not None:
         return False
     if attempt.remote is not None and claims_ipv6(attempt.offer) and claims_ipv6(attempt.remote):
         return False  # where there is no NAT none is in the way
     # What is not known yet may be loose.
     return way_between(own.side, attempt.remote_facts.side) in METHODS
+
+
+def shared_outside(attempt: Attempt) -> str | None:
+    """The outside address that both sides share: if they are behind a NAT, it is the same one."""
+    here, there = attempt.server.public_address, attempt.observed
+    return here[0] if here is not None and there is not None and here[0] == there[0] else None
 
 
 def switched_off(way: Way, side: Side, config: Config) -> str | None:
@@ -105,6 +112,13 @@ def why_relayed(attempt: Attempt, own: NatFacts, config: Config) -> str:
     way, there = attempt.way(own), attempt.remote_facts.side
     option = switched_off(way, own.side, config)
     ends = f"here {own.side.value}, there {there.value}"
+    outside = shared_outside(attempt)
+    if outside is not None and way in (Way.PLAIN, Way.PREDICTED, Way.BIRTHDAY):
+        return (
+            f"both are behind one NAT at {outside}, which passes nothing between two of its own"
+            " (no hairpin); they are on different networks inside, and hairpin there, or IPv6,"
+            " would help"
+        )
     if option is not None:
         return f"{ends}: what would help is switched off here ({option})"
     remote = attempt.remote

@@ -11,7 +11,14 @@ from p2ptui.core.events import DatagramDue
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
-from p2ptui.wire.stun import MessageClass, StunError, StunMessage, decode, encode
+from p2ptui.wire.stun import (
+    TRANSACTION_ID_BYTES,
+    MessageClass,
+    StunError,
+    StunMessage,
+    decode,
+    encode,
+)
 from p2ptui.wire.stun_integrity import short_term_key, verify_integrity
 
 USE_CANDIDATE: Final = 0x0025
@@ -65,6 +72,20 @@ def build_check(
         fingerprint=True,
     )
     return encode(request, integrity_key=short_term_key(other.password))
+
+
+def affordable_checks(own: TraversalOffer, other: TraversalOffer | None, size_bytes: int) -> int:
+    """How many requests have so many bytes: if all went to somebody who asked for none.
+
+    Args:
+        own: This side's offer.
+        other: The other side's.
+        size_bytes: Bytes that may be sent.
+    """
+    if other is None:
+        return 0
+    longest = build_check(bytes(TRANSACTION_ID_BYTES), own, other, nominate=True)
+    return max(size_bytes, 0) // len(longest)
 
 
 def build_answer(request: CheckMessage, source: Address, own: TraversalOffer) -> bytes:

@@ -23,8 +23,10 @@ class Connection:
     method: Method
     direct_after_s: float | None = None
     """From the beginning of the search to the latest direct path, seconds."""
+    attempts: int = 0
+    """Rounds of checks, over all searches."""
     checks: int = 0
-    """Checks sent for it, over all searches."""
+    """Checks sent in them, and to keep the path."""
     bytes_spent: int = 0
     """Bytes of those, and of the answers to the other side's."""
     reason: str | None = None
@@ -37,5 +39,6 @@ class Connection:
         if self.direct_after_s is None:
             return "direct"
         took = f"{self.direct_after_s * 1000:.0f} ms"
-        spent = f"{self.checks} checks, {self.bytes_spent} bytes"
+        rounds = "attempt" if self.attempts == 1 else "attempts"
+        spent = f"{self.attempts} {rounds}, {self.checks} checks, {self.bytes_spent} bytes"
         return f"direct after {took} ({self.method.value}; {spent})"

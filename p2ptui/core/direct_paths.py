@@ -160,7 +160,12 @@ class DirectPaths:
         direct = attempt.direct
         method = attempt.method if direct is not None else Method.RELAY
         peer.connection = Connection(
-            method, attempt.won_after_s, attempt.checks, attempt.bytes_spent, attempt.reason
+            method,
+            attempt.won_after_s,
+            attempt.rounds,
+            attempt.checks,
+            attempt.bytes_spent,
+            attempt.reason,
         )
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address

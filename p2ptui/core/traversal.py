@@ -13,6 +13,7 @@ from p2ptui.core import check_round
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.check_exchange import CheckExchange
+from p2ptui.core.checks import affordable_checks
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.direct_paths import DirectPaths
 from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
@@ -187,6 +188,7 @@ class Traversal:
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
+        attempt.rounds += 1
         attempt.punching = check_round.plan_round(
             attempt,
             remote,
@@ -197,8 +199,11 @@ class Traversal:
             flow_limit=self.flows.limit(attempt),
             pace=self.flows.pace,
         )
-        for source, socket, nominated in attempt.early:
-            attempt.punching.receive_request(source, socket, now, nominated=nominated)
+        for source, socket, nominated, spare_bytes in attempt.early:
+            allowed = affordable_checks(attempt.offer, remote, spare_bytes)
+            attempt.punching.receive_request(
+                source, socket, now, nominated=nominated, allowed=allowed
+            )
         attempt.early.clear()
         self._tick(attempt, now)
 

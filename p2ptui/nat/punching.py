@@ -297,8 +297,24 @@ class Punching:
 
     # What comes.
 
-    def receive_request(self, remote: Address, socket: int, now: float, *, nominated: bool) -> None:
-        """An authentic check of the other side came: try the same way back, at once."""
+    def receive_request(
+        self,
+        remote: Address,
+        socket: int,
+        now: float,
+        *,
+        nominated: bool,
+        allowed: int = TRIGGERED_CHECKS,
+    ) -> None:
+        """An authentic check of the other side came: try the same way back, at once.
+
+        Args:
+            remote: Where it came from.
+            socket: The number of the socket that it came to.
+            now: The time, seconds.
+            nominated: Whether it says that this pair was chosen.
+            allowed: Checks that may be sent back for it, if it came from an unknown host.
+        """
         key = socket, remote
         pair = self._pairs.get(key)
         if pair is None:
@@ -310,7 +326,7 @@ class Punching:
         # To a host that is tried anyway nothing is added by what a check pretends.
         if remote[0] not in self._hosts:
             pair.bounded = True
-            self._allow_one_more(key)
+            self._allow_more(key, allowed)
         pair.opened = True
         pair.triggered = True
         # This way is no wrong guess: what stays unanswered from here on was lost.
@@ -321,12 +337,12 @@ class Punching:
         pair.nominated = pair.nominated or nominated
         self._choose()
 
-    def _allow_one_more(self, key: tuple[int, Address]) -> None:
+    def _allow_more(self, key: tuple[int, Address], allowed: int) -> None:
         left = self._learnt.get(key)
         if left is None:
-            self._allow(*key, TRIGGERED_CHECKS)
+            self._allow(*key, min(allowed, TRIGGERED_CHECKS))
         elif left < TRIGGERED_CHECKS:
-            self._learnt[key] = left + 1
+            self._learnt[key] = left + min(allowed, 1)
 
     def _allow(self, socket: int, remote: Address, checks: float) -> None:
         key = socket, remote

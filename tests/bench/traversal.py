@@ -39,6 +39,10 @@ OFTEN: Final = (
 RATES: Final = (0, 10, 35, 50)
 """New flows a second by others behind the same NAT."""
 
+LOSSES: Final = (0, 2, 5, 10, 20)
+"""Percent, on each of two lines in each direction: of round trips between the nodes four times as
+much is lost, or a little less."""
+
 RELAYED_S: Final = (2.0, 0.5, 4.0, 8.0, 15.0)
 """How long a path stays cut after the relay took over."""
 
@@ -103,6 +107,8 @@ def traps(runs: int) -> Iterator[Row]:
                 f"fragile/fragile, {name}",
                 _runs(runs, *fragile, options={"ice": {"opener_ttl": ttl}}),
             )
+        for kind in (Kind.SYMMETRIC_STEP_1, Kind.SYMMETRIC_RANDOM):
+            yield f"fragile/{kind}", _runs(runs, fragile[0], ground.side(kind))
         limited, random = ground.side(Kind.FLOW_LIMITED), ground.side(Kind.SYMMETRIC_RANDOM)
         few = max(1, runs // 4)
         yield (
@@ -114,8 +120,24 @@ def traps(runs: int) -> Iterator[Row]:
             _runs(few, limited, ground.side(Kind.SYMMETRIC_STEP_1)),
         )
         for name, adapts in (("pace adapts", True), ("pace fixed", False)):
-            rows = _runs(few, limited, random, options={"ice": {"adapt_pace": adapts}}, wait_s=40.0)
-            yield f"flow-limited/symmetric-random, {name}", rows
+            how: dict[str, Any] = {"options": {"ice": {"adapt_pace": adapts}}, "wait_s": 40.0}
+            yield f"flow-limited/symmetric-random, {name}", _runs(runs, limited, random, **how)
+            yield f"symmetric-random/flow-limited, {name}", _runs(runs, random, limited, **how)
+
+
+def loss(runs: int) -> Iterator[Row]:
+    """So many percent lost on the outer line of each NAT, in each direction."""
+    with Ground() as ground:
+        strict = ground.side(Kind.PORT_RESTRICTED)
+        for kind in (Kind.PORT_RESTRICTED, Kind.SYMMETRIC_STEP_1, Kind.SYMMETRIC_RANDOM):
+            partner = ground.side(kind)
+            # Without loss at first, so that the NATs' kinds are known.
+            meet(strict, partner)
+            for percent in LOSSES:
+                for side in (strict, partner):
+                    side.nats[-1].set_loss(percent)
+                yield f"port-restricted/{kind}, {percent} % lost", _runs(runs, strict, partner)
+            strict.nats[-1].set_loss(0)
 
 
 def unknown(runs: int) -> Iterator[Row]:
@@ -285,7 +307,7 @@ def main() -> None:
     parser.add_argument(
         "--parts",
         nargs="*",
-        default=["grid", "places", "traps", "unknown", "traffic", "upgrade"],
+        default=["grid", "places", "traps", "loss", "unknown", "traffic", "upgrade"],
     )
     options = parser.parse_args()
     if (reason := missing()) is not None:
@@ -294,6 +316,7 @@ def main() -> None:
         "grid": lambda: grid(options.runs, options.special, options.cells),
         "places": lambda: places(options.runs),
         "traps": lambda: traps(options.runs),
+        "loss": lambda: loss(options.runs),
         "unknown": lambda: unknown(options.runs),
         "traffic": lambda: traffic(options.runs),
     }

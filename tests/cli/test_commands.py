@@ -298,6 +298,9 @@ def test_ping_as_json_has_exactly_these_keys(world):
         "method",
         "first_reply_ms",
         "direct_after_ms",
+        "attempts",
+        "checks",
+        "bytes_spent",
         "reason",
     ]
     assert list(said.json["rtt_ms"]) == ["min", "avg", "p50", "p95", "max"]

@@ -79,7 +79,17 @@ def test_ping_as_json(server):
     answer = json.loads(result.stdout)
     assert set(answer) == {
         *("target", "node_id", "path", "address", "sent", "received", "loss"),
-        *("rtt_ms", "samples_ms", "method", "first_reply_ms", "direct_after_ms", "reason"),
+        *(
+            "rtt_ms",
+            "samples_ms",
+            "method",
+            "first_reply_ms",
+            "direct_after_ms",
+            "reason",
+            "attempts",
+            "checks",
+            "bytes_spent",
+        ),
     }
     assert (answer["target"], answer["node_id"]) == (server.address, server.id)
     assert (answer["path"], answer["address"]) == ("direct", server.address)

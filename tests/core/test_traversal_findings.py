@@ -1,5 +1,6 @@
 """What a reading of direct paths found: sockets kept, claims bounded, words for people."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from p2ptui.core.peers import Dialect
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import TraversalOffer
 from tests.core.meeting import Meeting
 from tests.core.test_traversal_security import Wire, joined, offer_by
@@ -156,6 +158,8 @@ class Known:
 
     def __init__(self, remote: NatFacts, *, number: int = 1, **offer: Any) -> None:
         self.remote_facts = remote
+        self.server = SimpleNamespace(public_address=("198.51.100.1", 5000))
+        self.observed: Address = ("198.51.100.2", 5000)
         self.offer = TraversalOffer("abcd", "x" * 16, round=number)
         self.remote = TraversalOffer("efgh", "x" * 16, round=number, **offer)
 
@@ -164,6 +168,16 @@ class Known:
 
 
 CONE = NatFacts(NatType.PORT_RESTRICTED_CONE)
+
+
+def test_two_behind_one_nat_without_hairpin_are_told_so() -> None:
+    attempt = Known(CONE)
+    attempt.observed = ("198.51.100.1", 6000)
+
+    reason = check_round.why_relayed(attempt, CONE, Config())
+
+    assert reason.startswith("both are behind one NAT at 198.51.100.1, which passes nothing")
+    assert "a direct path should work" in check_round.why_relayed(Known(CONE), CONE, Config())
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,34 @@ def test_a_flood_of_checks_from_forged_addresses_costs_little() -> None:
     assert len(attempt.aliases) <= 8
 
 
+@pytest.mark.parametrize("before_the_round", [True, False])
+def test_one_short_forged_check_costs_three_times_its_bytes_at_most(before_the_round: bool) -> None:
+    meeting = Meeting("open")
+    puppet = joined(meeting)
+    offer_by(puppet, meeting.a, meeting.server)
+    meeting.world.run_for(0.1)
+    a = meeting.a
+    attempt = a.endpoint.traversal.offers.get(puppet.id)
+    if before_the_round:
+        attempt.punching = None
+    wire = Wire(meeting)
+    request = StunMessage(
+        message_class=MessageClass.REQUEST,
+        transaction_id=b"f" * 12,
+        username=f"{attempt.offer.ufrag}:",
+        fingerprint=True,
+    )
+    data = encode(request, integrity_key=short_term_key(attempt.offer.password))
+
+    a.endpoint.receive_datagram(data, ("203.0.113.9", 1000), meeting.world.now)
+    a.settle()
+    meeting.world.run_for(10)
+
+    sent = [data for to, data in wire.by(a) if to[0] == "203.0.113.9"]
+    assert sent
+    assert sum(map(len, sent)) <= 3 * len(data)
+
+
 def test_an_answer_is_no_larger_than_three_times_its_check() -> None:
     meeting = Meeting()
     wire = Wire(meeting)
