@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from p2ptui.config import Config, config_warnings
-from p2ptui.core.admission import TokenBucket
 from p2ptui.core.events import (
     DataReceived,
     ErrorReceived,
@@ -25,6 +24,7 @@ from p2ptui.core.events import (
     RelayDataReceived,
     StunServed,
 )
+from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.errors import P2PError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals

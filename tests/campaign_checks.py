@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from p2ptui.core.delivery import MAX_DEFERRED, MAX_OUTSTANDING_PINGS
-from p2ptui.core.duplicates import MAX_MISSING
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.reliability.duplicates import MAX_MISSING
 from p2ptui.errors import P2PError
 from tests.simulation import Host, World
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.core.duplicates import MAX_MISSING
+from p2ptui.core.reliability.duplicates import MAX_MISSING
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_envelope

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from p2ptui.config import Config
-from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
@@ -26,6 +25,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.peers import Peer
+from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.io.memory import MemoryNetwork
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address

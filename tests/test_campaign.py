@@ -7,9 +7,9 @@ import pytest
 
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.duplicates import ReceivedSequences
-from p2ptui.core.handshake import Handshake
 from p2ptui.core.peers import Peer
+from p2ptui.core.reliability.duplicates import ReceivedSequences
+from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from tests.campaign import play, play_safely, report
 from tests.campaign_checks import Summary

@@ -3,17 +3,17 @@
 from typing import Final, NamedTuple
 
 from p2ptui.core.addresses import socket_address
-from p2ptui.core.admission import Admission
-from p2ptui.core.check_exchange import CheckExchange
 from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox
 from p2ptui.core.peers import Peer
-from p2ptui.core.relay_frames import RelayFrames
-from p2ptui.core.responder import Responder
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.responder import Responder
+from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.state import NodeState
-from p2ptui.core.strangers import Strangers
 from p2ptui.core.stun import StunService
+from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope

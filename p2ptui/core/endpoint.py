@@ -11,35 +11,35 @@ import random
 from msgspec import Raw
 
 from p2ptui.config import Config
-from p2ptui.core.admission import Admission
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.discovery import Discovery
 from p2ptui.core.dispatch import Dispatch, Receivers
-from p2ptui.core.endtoend import EndToEnd
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.handshake import Handshake
 from p2ptui.core.inbox import Inbox, Services
-from p2ptui.core.lifecycle import Lifecycle
-from p2ptui.core.liveness import Liveness
-from p2ptui.core.neighbours import Neighbours
-from p2ptui.core.pager import Pager
+from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.pager import Pager
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
+from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Dialect, Peer, PeerTable
-from p2ptui.core.queries import Queries
-from p2ptui.core.relay import Relay
-from p2ptui.core.relay_control import RelayControl
-from p2ptui.core.relay_frames import RelayFrames
-from p2ptui.core.relay_values import RelayReport
-from p2ptui.core.rendezvous import Introduction, Rendezvous
-from p2ptui.core.responder import Responder
-from p2ptui.core.routing import Routing
+from p2ptui.core.relay.control import RelayControl
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.requests import Relay
+from p2ptui.core.relay.values import RelayReport
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.sessions.responder import Responder
+from p2ptui.core.sessions.strangers import Strangers
+from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
-from p2ptui.core.strangers import Strangers
 from p2ptui.core.stun import StunService
-from p2ptui.core.takeover import Takeover
-from p2ptui.core.traversal import Traversal
+from p2ptui.core.traversal.traversal import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError, encode_payload

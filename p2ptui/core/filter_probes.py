@@ -13,10 +13,10 @@ from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
-from p2ptui.core.admission import TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.wire.address import Address, format_address, parse_ip_address

@@ -7,15 +7,15 @@ from msgspec import UNSET, Raw
 
 from p2ptui.core.data import DataService, read_data
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.discovery import Discovery
 from p2ptui.core.events import Direction, ErrorReceived
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.handshake import Handshake
-from p2ptui.core.liveness import Liveness
+from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer, Suspicion
-from p2ptui.core.queries import Queries
-from p2ptui.core.relay import Relay
-from p2ptui.core.rendezvous import Rendezvous
+from p2ptui.core.relay.requests import Relay
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from p2ptui.core.admission import Admission, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import StunReplyDue, StunServed
-from p2ptui.core.lifecycle import Lifecycle
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.admission import Admission, TokenBucket
+from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.nat.stun_server import Abilities, Delegation, Place, Reply, StunServer, partner_reply

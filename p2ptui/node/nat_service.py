@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
-from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
+from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal

@@ -5,7 +5,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
-from p2ptui.core.neighbours import Neighbours
+from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.io.interfaces import broadcast_addresses, local_addresses, local_networks
 from p2ptui.wire.address import Address, ip_version, is_wildcard
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.relay_values import RelayReport
+from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.io.udp import open_udp
 from p2ptui.node.lookup import PeerRef, find_peer

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
-from p2ptui.core.attempt import NatFacts
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
@@ -20,6 +19,7 @@ from p2ptui.core.events import (
     StunReplyDue,
 )
 from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
+from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
 from p2ptui.io.resolve import resolve

@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 from p2ptui.config import Config, prediction_options
-from p2ptui.core.attempt import NatFacts
-from p2ptui.core.candidates import MAX_PREDICTED
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     DatagramDue,
@@ -20,6 +18,8 @@ from p2ptui.core.events import (
     SocketsDone,
     SocketsWanted,
 )
+from p2ptui.core.traversal.attempt import NatFacts
+from p2ptui.core.traversal.candidates import MAX_PREDICTED
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction

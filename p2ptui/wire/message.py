@@ -8,6 +8,8 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from p2ptui.wire.offer import TraversalOffer
+
 MAX_ID_LENGTH: Final = 64
 """A message id is an opaque key of at most this many characters."""
 
@@ -131,7 +133,7 @@ class Envelope(Struct):
 
 
 class ReceivedNodeInfo(Struct):
-    """Who a peer says it is, in either form; see `core.handshake` for what is accepted."""
+    """Who a peer says it is, in either form; see `core.sessions.handshake` for what is accepted."""
 
     id: str | None = None
     node_id: str | None = None
@@ -250,27 +252,6 @@ class RoutesPayload(Struct):
     routes: list[RouteEntry] = []
     page: int = 0
     more: bool = False
-
-
-class TraversalOffer(Struct, omit_defaults=True):
-    """What one side tells the other, by way of a server, to find a direct path (RFC 8445, 5.4)."""
-
-    ufrag: Annotated[str, Meta(min_length=4, max_length=32)]
-    """Names this attempt in the checks of the other side."""
-    password: Annotated[str, Meta(min_length=16, max_length=64)]
-    """Authenticates them."""
-    candidates: Annotated[list[tuple[str, str]], Meta(max_length=96)] = []
-    """Kind (`host`, `srflx`, `predicted`) and address."""
-    nat_type: Annotated[str, Meta(max_length=32)] = "unknown"
-    allocation: Annotated[str, Meta(max_length=32)] = "unknown"
-    answer: bool = False
-    """Whether it answers an offer, and needs no answer."""
-    round: Annotated[int, Meta(ge=0, le=255)] = 0
-    """Counts the offers of one side: a later one knows more of its NAT."""
-    sockets: Annotated[int, Meta(ge=0, le=1024)] = 0
-    """How many sockets send to the other side at once, for it to guess the port of one."""
-    flows: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    """New flows a second that this side's NAT lets pass; 0: no limit is known."""
 
 
 class P2PConnectPayload(Struct, omit_defaults=True):

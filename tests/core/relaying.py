@@ -3,7 +3,7 @@
 from typing import Any
 
 from p2ptui.core.peers import Peer
-from p2ptui.core.relay_values import RelayClient
+from p2ptui.core.relay.values import RelayClient
 from tests.simulation import Host, Puppet, World
 
 

@@ -11,12 +11,12 @@ from itertools import count
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.core.duplicates import ReceivedSequences
 from p2ptui.core.events import SendResult, SendStatus
-from p2ptui.core.fragments import Reassembly, ReassemblyBudget
-from p2ptui.core.outgoing import OutgoingMessage
-from p2ptui.core.reliability import Finished, ReliableSender
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.reliability.duplicates import ReceivedSequences
+from p2ptui.core.reliability.fragments import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability.outgoing import OutgoingMessage
+from p2ptui.core.reliability.rtt import RttEstimator
+from p2ptui.core.reliability.sender import Finished, ReliableSender
 from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
 
 MESSAGE: Final = b"M"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.config import Config
-from p2ptui.core.admission import (
+from p2ptui.core.sessions.admission import (
     ERROR_INTERVAL_S,
     MAX_TRACKED_ERRORS,
     MAX_TRACKED_HOSTS,

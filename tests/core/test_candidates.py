@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.candidates import MAX_PREDICTED, believed, offered
+from p2ptui.core.traversal.candidates import MAX_PREDICTED, believed, offered
 from p2ptui.nat.punching import Kind
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import TraversalOffer
+from p2ptui.wire.offer import TraversalOffer
 
 OBSERVED: Address = ("198.51.100.7", 4000)
 

@@ -3,10 +3,10 @@
 import pytest
 
 from p2ptui.config import Config
-from p2ptui.core.channel import Channel
-from p2ptui.core.duplicates import RELIABLE_IDS, UNRELIABLE_IDS, ReceivedSequences
-from p2ptui.core.fragments import ReassemblyBudget
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.duplicates import RELIABLE_IDS, UNRELIABLE_IDS, ReceivedSequences
+from p2ptui.core.reliability.fragments import ReassemblyBudget
+from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.wire.frames import Fragment
 from p2ptui.wire.message import Envelope
 

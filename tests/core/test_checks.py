@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.config import Config
-from p2ptui.core.checks import build_answer, build_check, read_check, send_from
 from p2ptui.core.events import DatagramDue
 from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.state import NodeState
-from p2ptui.wire.message import TraversalOffer
+from p2ptui.core.traversal.checks import build_answer, build_check, read_check, send_from
+from p2ptui.wire.offer import TraversalOffer
 from p2ptui.wire.stun import MessageClass, StunMessage, encode
 
 OWN = TraversalOffer("ownnname", "own-password-of-20-chars")

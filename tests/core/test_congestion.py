@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.congestion import MIN_WINDOW_DATAGRAMS, CongestionWindow
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.reliability.congestion import MIN_WINDOW_DATAGRAMS, CongestionWindow
+from p2ptui.core.reliability.rtt import RttEstimator
 
 DATAGRAM = 1000
 

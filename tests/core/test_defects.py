@@ -312,7 +312,7 @@ def test_14_every_discovery_option_is_read(world: World) -> None:
 def test_16_no_part_of_the_core_knows_everything() -> None:
     """Staleness is judged in one place, and nothing is a 941-line server object."""
     modules = {
-        path.stem: path.read_text("utf-8") for path in Path(p2ptui.core.__path__[0]).glob("*.py")
+        path.stem: path.read_text("utf-8") for path in Path(p2ptui.core.__path__[0]).rglob("*.py")
     }
 
     assert max(len(text.splitlines()) for text in modules.values()) <= 400

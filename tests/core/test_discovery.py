@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core import queries
-from p2ptui.core.discovery import MAX_RECIPIENTS
 from p2ptui.core.events import NodeList, PeersDiscovered
+from p2ptui.core.mesh import queries
+from p2ptui.core.mesh.discovery import MAX_RECIPIENTS
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World
 

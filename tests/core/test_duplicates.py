@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2ptui.core.duplicates import (
+from p2ptui.core.reliability.duplicates import (
     MAX_JUMP,
     MAX_MISSING,
     REQUESTS_AT_ONCE,

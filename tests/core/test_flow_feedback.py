@@ -2,8 +2,8 @@
 
 import pytest
 
-from p2ptui.core.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS
 from p2ptui.core.events import SocketsWanted
+from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS
 from tests.core.meeting import Meeting
 from tests.simulation import Host
 

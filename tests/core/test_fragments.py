@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.fragments import (
+from p2ptui.core.reliability.fragments import (
     ACK_DELAY_S,
     COMPLETED_REMEMBERED,
     PARTIAL_MESSAGES_PER_PEER,

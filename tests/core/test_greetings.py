@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from p2ptui.core.greetings import (
+from p2ptui.core.identity import own_node_info
+from p2ptui.core.peers import Dialect
+from p2ptui.core.sessions.greetings import (
     EXTENSIONS,
     PLAIN_CAPABILITIES,
     believed_capabilities,
@@ -12,8 +14,6 @@ from p2ptui.core.greetings import (
     response_payloads,
     shortest_response_bytes,
 )
-from p2ptui.core.identity import own_node_info
-from p2ptui.core.peers import Dialect
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, World
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.neighbours import ANSWERS_PER_SECOND, CONNECTS_PER_SEARCH
+from p2ptui.core.mesh.neighbours import ANSWERS_PER_SECOND, CONNECTS_PER_SEARCH
 from tests.simulation import Host, Puppet, World
 
 LAN = ipaddress.ip_network("192.168.7.0/24")

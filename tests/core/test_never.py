@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2ptui.core.admission import MAX_TRACKED_ERRORS, MAX_TRACKED_HOSTS
 from p2ptui.core.events import DataReceived, PeersDiscovered, PeerStatusChanged
+from p2ptui.core.sessions.admission import MAX_TRACKED_ERRORS, MAX_TRACKED_HOSTS
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World
 

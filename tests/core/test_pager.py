@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.discovery import frame_list, frame_nodes
-from p2ptui.core.pager import ENVELOPE_BYTES, pages
+from p2ptui.core.mesh.discovery import frame_list, frame_nodes
+from p2ptui.core.mesh.pager import ENVELOPE_BYTES, pages
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.message import Envelope, MessageType, PeerInfo
 

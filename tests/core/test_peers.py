@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.config import Config
-from p2ptui.core.channel import Channel
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.fragments import ReassemblyBudget
 from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.fragments import ReassemblyBudget
 
 ADDRESSES = st.integers(1, 4).map(lambda number: (f"10.0.0.{number}", 8080))
 STEPS = st.lists(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.events import ConnectResult, SendStatus
-from p2ptui.core.relay_control import MAX_DEPARTED_CLIENTS
+from p2ptui.core.relay.control import MAX_DEPARTED_CLIENTS
 from p2ptui.errors import ConfigError, RemoteError
 from tests.core.relaying import account, ask, node, open_relays, puppet, relaying, say, seen
 from tests.simulation import Host, Puppet, World

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2ptui.core.events import ConnectResult, ErrorReceived, PeerStatus, PeerStatusChanged
-from p2ptui.core.relay_frames import MAX_UNSETTLED, REFUSED_CODE
+from p2ptui.core.relay.frames import MAX_UNSETTLED, REFUSED_CODE
 from p2ptui.wire.frames import FRAME_START, RELAY, RELAYED, decode_relay, encode_relay
 from p2ptui.wire.message import Capability
 from tests.core.meeting import Meeting

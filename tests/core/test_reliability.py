@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.config import Config
-from p2ptui.core.duplicates import MAX_MISSING
 from p2ptui.core.events import SendStatus
-from p2ptui.core.outgoing import MAX_TRANSFER_BYTES, MAX_TRANSFERS, OutgoingMessage
-from p2ptui.core.reliability import Finished, ReliableSender
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.reliability.duplicates import MAX_MISSING
+from p2ptui.core.reliability.outgoing import MAX_TRANSFER_BYTES, MAX_TRANSFERS, OutgoingMessage
+from p2ptui.core.reliability.rtt import RttEstimator
+from p2ptui.core.reliability.sender import Finished, ReliableSender
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import Fragment, FragmentAck, TransferStatus, decode_frame
 from tests.core.session import Session, message

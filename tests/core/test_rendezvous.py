@@ -12,7 +12,7 @@ from p2ptui.core.events import (
     PingResult,
     SendStatus,
 )
-from p2ptui.core.rendezvous import INTRODUCTION_LIFETIME_S
+from p2ptui.core.mesh.rendezvous import INTRODUCTION_LIFETIME_S
 from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.routes import Route, RouteTable
+from p2ptui.core.mesh.routes import Route, RouteTable
 
 LIFETIME = 300.0
 

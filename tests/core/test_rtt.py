@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.rtt import RttEstimator
+from p2ptui.core.reliability.rtt import RttEstimator
 
 samples = st.lists(st.floats(0, 100), min_size=1, max_size=50)
 

@@ -7,19 +7,19 @@ import msgspec
 import pytest
 
 from p2ptui.config import Config
-from p2ptui.core import check_round
 from p2ptui.core.addresses import address_words, relay_address, socket_address
-from p2ptui.core.attempt import NatFacts
-from p2ptui.core.candidates import MAX_OTHERS, MAX_PREDICTED, offered
-from p2ptui.core.checks import build_check
-from p2ptui.core.direct_paths import MAX_ALIASES
-from p2ptui.core.greetings import response_payloads
 from p2ptui.core.peers import Dialect
+from p2ptui.core.sessions.greetings import response_payloads
+from p2ptui.core.traversal import check_round
+from p2ptui.core.traversal.attempt import NatFacts
+from p2ptui.core.traversal.candidates import MAX_OTHERS, MAX_PREDICTED, offered
+from p2ptui.core.traversal.checks import build_check
+from p2ptui.core.traversal.direct_paths import MAX_ALIASES
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import TraversalOffer
+from p2ptui.wire.offer import TraversalOffer
 from tests.core.meeting import Meeting
 from tests.core.test_traversal_security import Wire, joined, offer_by
 

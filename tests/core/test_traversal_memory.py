@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.offers import MAX_ATTEMPTS
+from p2ptui.core.traversal.offers import MAX_ATTEMPTS
 from p2ptui.errors import LocalError
 from tests.core.meeting import Meeting
 from tests.simulation import Host
@@ -91,7 +91,7 @@ def test_attempts_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         return a.endpoint.introduce(server, node_id, meeting.world.now, 10)
 
     assert MAX_ATTEMPTS == 1024
-    monkeypatch.setattr("p2ptui.core.offers.MAX_ATTEMPTS", 20)
+    monkeypatch.setattr("p2ptui.core.traversal.offers.MAX_ATTEMPTS", 20)
     tokens = [ask() for _ in range(20)]
     with pytest.raises(LocalError, match="try again later"):
         ask()

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from p2ptui.core.checks import build_check
 from p2ptui.core.events import ConnectResult
+from p2ptui.core.traversal.checks import build_check
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import MessageType, P2PConnectPayload, TraversalOffer
+from p2ptui.wire.message import MessageType, P2PConnectPayload
+from p2ptui.wire.offer import TraversalOffer
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES, MessageClass, StunMessage, encode
 from p2ptui.wire.stun_integrity import short_term_key
 from tests.core.meeting import OUTSIDE_A, OUTSIDE_B, SERVER, Meeting

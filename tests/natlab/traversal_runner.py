@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from p2ptui import Config, Node
-from p2ptui.core.attempt import NatFacts
 from p2ptui.core.events import DataReceived, Path, PathChanged
+from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import P2PError
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.prediction import PortPredictor

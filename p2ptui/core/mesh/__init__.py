@@ -1,0 +1,1 @@
+"""Nodes beyond the direct peers: discovery, introductions, routes."""

@@ -1,0 +1,317 @@
+"""Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.core.delivery import PING_BYTES, Delivery
+from p2ptui.core.events import PeersDiscovered
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.mesh.pager import ENVELOPE_BYTES, Pager, pages
+from p2ptui.core.peers import Peer, peer_info
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import LocalError
+from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    DiscoveryUpdatePayload,
+    MessageType,
+    NodeInfo,
+    PeerInfo,
+)
+
+FIRST_PAGE_ENTRIES: Final = 8
+"""Looked at for the list that a newcomer is sent: more do not fit a datagram."""
+
+MAX_RECIPIENTS: Final = 256
+"""Peers told of a change: all while they are no more than this, else a random sample. The others
+ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
+
+MAX_CHANGES: Final = 1024
+"""Joins and leaves that may wait for the next update; the oldest are left out."""
+
+TICK_S: Final = 0.01
+MESSAGES_PER_TICK: Final = 32
+"""The pace of an update: 3,200 messages a second."""
+
+MAX_LISTED: Final = 1024
+"""Entries of a received list that are looked at."""
+
+
+def frame_list(joined: bytes, _number: int, _more: bool) -> bytes:
+    """The payload of a DiscoveryResponse: the bare list."""
+    return b"[" + joined + b"]"
+
+
+def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
+    """The payload of a ListNodesResponse."""
+    flag = b"true" if more else b"false"
+    return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+def _fitting(entries: list[PeerInfo], room: int) -> list[bytes]:
+    """As many of the first entries, encoded, as fit `room` bytes when they are joined."""
+    page: list[bytes] = []
+    for entry in entries:
+        raw = bytes(encode_payload(entry))
+        room -= len(raw) + 1
+        if room < -1:
+            break
+        page.append(raw)
+    return page
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """Who joined and who left, with the payloads that tell it to whoever is not among them."""
+
+    joined: list[PeerInfo]
+    left: list[str]
+    ids: frozenset[str]
+    lists: list[Raw]
+    deltas: list[Raw]
+
+
+class Discovery:
+    """Tells peers of each other.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of joins and leaves.
+        pager: Sends long lists.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, pager: Pager
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._pager = pager
+        self._joined: dict[str, None] = {}
+        self._left: dict[str, None] = {}
+        self._changed_at = 0.0
+        self._timer: Timer | None = None
+        self._update: Iterator[tuple[Peer, str, Raw]] | None = None
+        self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float], None]] = []
+        """Called with what a peer lists."""
+        self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
+        """Called with who left, as a peer tells it."""
+        lifecycle.on_joined.append(self._handle_joined)
+        lifecycle.on_left.append(self._handle_left)
+
+    # What others ask.
+
+    def handle_request(self, peer: Peer, now: float) -> None:
+        """Send the whole peer list, without the one who asks."""
+        entries = self._entries(peer, now)
+        self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
+
+    def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
+        unix = self._state.unix(now)
+        # The ids are noted once; each entry is made when its page is due.
+        for node_id in [peer.node_id for peer in self._state.peers.recent()]:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None and peer is not receiver and peer.is_plain:
+                yield peer_info(peer, now, unix)
+
+    def handle_list_nodes(self, peer: Peer, now: float) -> None:
+        """Send who is here with names, each at the address that this node sees."""
+        self._pager.start(
+            peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
+        )
+
+    def _nodes(self) -> Iterator[NodeInfo]:
+        for node_id in [peer.node_id for peer in self._state.peers]:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None and peer.info is not None and peer.is_plain:
+                info = peer.info
+                yield NodeInfo(
+                    id=info.id,
+                    node_id=info.id,
+                    name=info.name,
+                    version=info.version,
+                    listen_addr=format_address(peer.address),
+                    capabilities=info.capabilities,
+                    metadata=info.metadata,
+                    network_id=info.network_id,
+                )
+
+    # What others tell.
+
+    def handle_response(self, peer: Peer, entries: list[PeerInfo], now: float) -> None:
+        """A peer lists others."""
+        self.handle_update(peer, DiscoveryUpdatePayload(joined=entries), now)
+
+    def handle_update(self, peer: Peer, update: DiscoveryUpdatePayload, now: float) -> None:
+        """A peer tells who came and who left."""
+        own_id = self._state.identity.id
+        joined = tuple(
+            PeerInfo(node_id, entry.addr, entry.last_seen, entry.capabilities)
+            for entry in update.joined[:MAX_LISTED]
+            if (node_id := canonical_id(entry.id)) is not None
+            and node_id != own_id
+            and parse_ip_address(entry.addr) is not None
+        )
+        left = tuple(
+            node_id
+            for entry in update.left[:MAX_LISTED]
+            if (node_id := canonical_id(entry)) is not None and node_id != own_id
+        )
+        for listed in self.on_listed:
+            listed(peer, joined, now)
+        for unlisted in self.on_unlisted:
+            unlisted(peer, left, now)
+        self._state.emit(PeersDiscovered(peer.node_id, joined, left))
+
+    # What this node tells by itself.
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        self._left.pop(peer.node_id, None)
+        self._joined[peer.node_id] = None
+        self._note_change(now)
+        if peer.accepted:
+            self._push(peer, now)
+
+    def _push(self, peer: Peer, now: float) -> None:
+        """Send a newcomer the first page of the list: those heard of last."""
+        recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
+        unix = self._state.unix(now)
+        entries = [
+            peer_info(other, now, unix)
+            for other in recent
+            if other is not peer and other.is_authenticated and other.is_plain
+        ][:FIRST_PAGE_ENTRIES]
+        room = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        page = Raw(frame_list(b",".join(_fitting(entries, room)), 0, False))
+        kind = MessageType.DISCOVERY_RESPONSE
+        if Capability.RETRANSMIT in peer.capabilities:
+            self._delivery.send_reliable(peer, kind, page, now)
+        elif peer.proved or not self._push_within_allowance(peer, entries, now):
+            self._delivery.send(peer, kind, page, now)
+
+    def _push_within_allowance(self, peer: Peer, entries: list[PeerInfo], now: float) -> bool:
+        """Send what an unproved newcomer may be sent of the list; whether that was all.
+
+        Many clients only ever look at this, so that one entry goes even where it leaves no
+        room for a Ping.
+        """
+        _, empty = self._delivery.build(MessageType.DISCOVERY_RESPONSE, Raw(b"[]"), now)
+        room = int(peer.allowance) - len(empty)
+        brief = [PeerInfo(entry.id, entry.addr, entry.last_seen) for entry in entries]
+        page = _fitting(brief, room - PING_BYTES) or _fitting(brief[:1], room)
+        payload = Raw(frame_list(b",".join(page), 0, False))
+        _, data = self._delivery.build(MessageType.DISCOVERY_RESPONSE, payload, now)
+        if not peer.may_receive(len(data)):
+            return False
+        self._delivery.transmit(peer, data, MessageType.DISCOVERY_RESPONSE, now, budgeted=False)
+        return len(page) == len(entries)
+
+    def _handle_left(self, peer: Peer, now: float) -> None:
+        self._joined.pop(peer.node_id, None)
+        self._left[peer.node_id] = None
+        self._note_change(now)
+
+    def _note_change(self, now: float) -> None:
+        for changes in (self._joined, self._left):
+            if len(changes) > MAX_CHANGES:
+                del changes[next(iter(changes))]
+        server = self._state.config.server
+        if self._timer is None:
+            self._changed_at = now
+        else:
+            self._timer.cancel()
+        debounced = now + server.peerlist_broadcast_debounce_ms / 1000
+        latest = self._changed_at + server.peerlist_broadcast_max_wait_ms / 1000
+        self._timer = self._state.timers.schedule(min(debounced, latest), self._flush)
+
+    def _flush(self, now: float) -> None:
+        if self._update is not None:
+            # The last update is still leaving: this one waits, and gathers more.
+            self._timer = self._state.timers.schedule(now + TICK_S, self._flush)
+            return
+        self._timer = None
+        unix = self._state.unix(now)
+        peers = self._state.peers
+        joined = [
+            peer_info(peer, now, unix)
+            for node_id in self._joined
+            if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
+        ]
+        left = list(self._left)
+        self._joined.clear()
+        self._left.clear()
+        if joined or left:
+            self._begin_update(joined, left, now)
+
+    def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
+        recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]
+        if len(recipients) > MAX_RECIPIENTS:
+            recipients = self._state.rng.sample(recipients, MAX_RECIPIENTS)
+        news = _News(
+            joined=joined,
+            left=left,
+            ids=frozenset(entry.id for entry in joined),
+            lists=self._list_payloads(joined),
+            deltas=self._delta_payloads(joined, left),
+        )
+        self._update = self._messages(news, recipients)
+        self._tick(now)
+
+    def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
+        if not joined:
+            return []
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
+
+    def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        came = [b'{"joined":[%s],"left":[]}' % page for page, _ in pages(iter(joined), budget)]
+        went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
+        return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]
+
+    def _messages(self, news: _News, recipients: list[str]) -> Iterator[tuple[Peer, str, Raw]]:
+        for node_id in recipients:
+            peer = self._state.peers.authenticated(node_id)
+            if peer is None:
+                continue
+            joined = news.joined
+            is_named = node_id in news.ids
+            if is_named:
+                joined = [entry for entry in joined if entry.id != node_id]
+            if Capability.PEER_UPDATES in peer.capabilities:
+                payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
+                kind = MessageType.DISCOVERY_UPDATE
+            else:
+                payloads = self._list_payloads(joined) if is_named else news.lists
+                kind = MessageType.DISCOVERY_RESPONSE
+            for payload in payloads:
+                yield peer, kind, payload
+
+    def _tick(self, now: float) -> None:
+        if self._update is None:
+            return
+        sent = 0
+        for peer, kind, payload in islice(self._update, MESSAGES_PER_TICK):
+            sent += 1
+            if peer.is_authenticated:
+                self._tell(peer, kind, payload, now)
+        if sent:
+            self._state.timers.schedule(now + TICK_S, self._tick)
+        else:
+            self._update = None
+
+    def _tell(self, peer: Peer, kind: str, payload: Raw, now: float) -> None:
+        if kind == MessageType.DISCOVERY_RESPONSE:
+            self._delivery.send(peer, kind, payload, now)
+            return
+        try:
+            self._delivery.send_reliable(peer, kind, payload, now)
+        except LocalError:
+            self._state.counters.drop("queue_full")

@@ -1,0 +1,260 @@
+"""Messages that travel inside routed ones: sent until their receiver answers, delivered once.
+
+Hops lose datagrams and remember each `route_id`, so what is sent again is the
+same inner message under a new `route_id`; the receiver knows it by its own id.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import DataReceived, Path, PingResult, SendResult, SendStatus
+from p2ptui.core.mesh.routing import Origin, Routing
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import (
+    MalformedError,
+    decode_any,
+    decode_envelope,
+    decode_payload,
+    encode_payload,
+)
+from p2ptui.wire.message import NULL, Capability, Envelope, MessageType, PingPayload
+
+MAX_PENDING: Final = 1024
+"""Own messages that may wait for their receiver's answer."""
+
+MAX_DELIVERED: Final = 20_000
+"""Inner messages remembered as delivered."""
+
+ROUTED_OVERHEAD_BYTES: Final = 512
+"""What the routed form and its envelope add to an inner message, at most."""
+
+FIRST_RTO_S: Final = 1.0
+"""A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    node_id: str
+    message: bytes
+    max_hops: int
+    token: int
+    began: float
+    is_ping: bool
+    deadline: float
+    attempts: int = 0
+    sent_at: float = 0.0
+    timer: Timer | None = None
+
+
+class EndToEnd:
+    """The two ends of routed messages.
+
+    Args:
+        state: The shared ground.
+        delivery: Makes messages.
+        routing: Carries them.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, routing: Routing) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._routing = routing
+        self._pending: dict[str, _Pending] = {}
+        self._delivered: OrderedDict[int, None] = OrderedDict()
+        routing.on_arrived = self._handle_arrived
+        self._handlers: dict[str, Callable[[Origin, str, Envelope, float], None]] = {
+            MessageType.DATA: self._handle_data,
+            MessageType.PING: self._handle_ping,
+            MessageType.PONG: self._handle_pong,
+            MessageType.ACK: self._handle_ack,
+        }
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
+        """Send Data to a node by way of others; the token of its SendResult.
+
+        A receiver known not to answer inside routed messages gets it once, *unconfirmed*.
+
+        Raises:
+            LocalError: No way, too many waiting, or too large.
+        """
+        capabilities = self._routing.capabilities_of(node_id, now)
+        confirmed = capabilities is None or Capability.ROUTING in capabilities
+        message_id, message = self._delivery.build(
+            MessageType.DATA, payload, now, requires_ack=confirmed
+        )
+        self._check_size(len(message))
+        if confirmed:
+            return self._begin(message_id, node_id, message, max_hops, now, timeout_s)
+        token = self._state.new_token()
+        if not self._routing.originate(node_id, message, max_hops, now):
+            raise LocalError(f"no route to node {node_id}; join a server that knows it")
+        reason = "the node never acknowledges routed messages"
+        result = SendResult(SendStatus.UNCONFIRMED, 1, None, len(message), reason)
+        self._state.finish(token, result)
+        return token
+
+    def ping(self, node_id: str, max_hops: int, now: float, timeout_s: float) -> int:
+        """Ping a node by way of others; the token of its PingResult.
+
+        Raises:
+            LocalError: No way, or too many waiting.
+        """
+        nonce = self._state.ids.nonce()
+        _, message = self._delivery.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
+        return self._begin(nonce, node_id, message, max_hops, now, timeout_s, is_ping=True)
+
+    def _check_size(self, size: int) -> None:
+        limit = self._state.config.server.max_message_size - ROUTED_OVERHEAD_BYTES
+        if size > limit:
+            raise MessageTooLargeError(
+                f"the routed message is {size} bytes, the limit is {limit}; send it in parts"
+            )
+
+    def _begin(
+        self,
+        key: str,
+        node_id: str,
+        message: bytes,
+        max_hops: int,
+        now: float,
+        timeout_s: float,
+        *,
+        is_ping: bool = False,
+    ) -> int:
+        if len(self._pending) >= MAX_PENDING:
+            raise LocalError(f"{MAX_PENDING} routed messages already wait; try again later")
+        pending = _Pending(
+            node_id, message, max_hops, self._state.new_token(), now, is_ping, now + timeout_s
+        )
+        self._pending[key] = pending
+        if not self._try(key, pending, now):
+            del self._pending[key]
+            raise LocalError(f"no route to node {node_id}; join a server that knows it")
+        return pending.token
+
+    def _try(self, key: str, pending: _Pending, now: float) -> bool:
+        sent = self._routing.originate(pending.node_id, pending.message, pending.max_hops, now)
+        if not sent and pending.attempts == 0:
+            return False
+        pending.attempts += 1
+        pending.sent_at = now
+        options = self._state.config.reliability
+        pause = min(FIRST_RTO_S * 2 ** (pending.attempts - 1), options.max_rto_ms / 1000)
+        when = min(now + pause, pending.deadline)
+        pending.timer = self._state.timers.schedule(
+            when, lambda at: self._handle_timeout(key, pending, at)
+        )
+        return True
+
+    def _handle_timeout(self, key: str, pending: _Pending, now: float) -> None:
+        options = self._state.config.reliability
+        last = pending.is_ping or pending.attempts >= options.max_tries
+        if now < pending.deadline and not last:
+            self._try(key, pending, now)
+            return
+        if now < pending.deadline and pending.is_ping:
+            # A Ping is a measurement: it is not sent again, but its answer may be late.
+            pending.timer = self._state.timers.schedule(
+                pending.deadline, lambda at: self._handle_timeout(key, pending, at)
+            )
+            return
+        del self._pending[key]
+        reason = f"no answer from node {pending.node_id} after {pending.attempts} tries"
+        if pending.is_ping:
+            self._state.finish(pending.token, PeerTimeoutError(reason))
+            return
+        self._state.finish(
+            pending.token,
+            SendResult(SendStatus.TIMED_OUT, pending.attempts, None, len(pending.message), reason),
+        )
+
+    def _resolve(self, key: str, source: str) -> _Pending | None:
+        pending = self._pending.get(key)
+        if pending is None or pending.node_id != source:
+            return None
+        del self._pending[key]
+        if pending.timer is not None:
+            pending.timer.cancel()
+        return pending
+
+    # What arrives.
+
+    def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> None:
+        try:
+            message = decode_envelope(bytes(raw))
+            handler = self._handlers.get(message.message_type)
+            if handler is None:
+                self._state.counters.drop("routed_unknown_type")
+                return
+            handler(origin, source, message, now)
+        except MalformedError:
+            self._state.counters.drop("routed_malformed")
+
+    def _handle_data(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+        payload = decode_any(message.payload)
+        mark = hash((source, message.id))
+        if mark in self._delivered:
+            self._state.counters.duplicates += 1
+        else:
+            self._delivered[mark] = None
+            if len(self._delivered) > MAX_DELIVERED:
+                self._delivered.popitem(last=False)
+            self._state.counters.delivered += 1
+            self._state.emit(
+                DataReceived(
+                    source,
+                    origin.address,
+                    payload,
+                    message.id,
+                    self._path(origin, source),
+                    False,
+                    len(message.payload),
+                )
+            )
+        if message.requires_ack:
+            _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
+            self._reply(source, ack, now)
+
+    def _handle_ping(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
+        _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
+        self._reply(source, pong, now)
+
+    def _handle_pong(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+        nonce = decode_payload(message.payload, PingPayload).nonce
+        pending = self._resolve(nonce, source)
+        if pending is None:
+            self._state.counters.drop("pong_without_ping")
+            return
+        address: Address = origin.address
+        rtt_s = now - pending.sent_at
+        self._state.finish(pending.token, PingResult(rtt_s, self._path(origin, source), address))
+
+    def _handle_ack(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
+        pending = self._resolve(str(message.ack_for), source)
+        if pending is None:
+            self._state.counters.acks_without_message += 1
+            return
+        rtt_s = now - pending.sent_at if pending.attempts == 1 else None
+        self._state.finish(
+            pending.token,
+            SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, len(pending.message)),
+        )
+
+    def _reply(self, node_id: str, message: bytes, now: float) -> None:
+        if not self._routing.originate(node_id, message, self._state.config.routing.max_hops, now):
+            self._state.counters.drop("routed_no_route")
+
+    @staticmethod
+    def _path(origin: Origin, source: str) -> Path:
+        return Path.DIRECT if origin.node_id == source else Path.RELAY

@@ -1,0 +1,362 @@
+"""Two peers of one server learn each other's address: asked for, granted, and acted upon.
+
+An introduced address may do little: its Pings are answered, and routed
+messages of the node it belongs to are taken. Two of our own nodes go on to a
+handshake over the way that the Pings have opened.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeerIntroduced
+from p2ptui.core.identity import bounded_capabilities, canonical_id
+from p2ptui.core.mesh.routing import Origin, Routing
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.sessions.admission import TokenBucket
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.pings import OutstandingPing, Pings
+from p2ptui.core.state import NodeState
+from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    Envelope,
+    ErrorCode,
+    ErrorPayload,
+    MessageType,
+    P2PConnectPayload,
+    PeerInfo,
+    RoutedPayload,
+)
+from p2ptui.wire.offer import TraversalOffer
+
+INTRODUCTION_LIFETIME_S: Final = 120.0
+"""An introduction holds this long without the server listing the node or traffic from it."""
+
+PUNCH_PINGS: Final = 3
+PUNCH_INTERVAL_S: Final = 0.2
+"""Pings that open the own NAT for the other side; full traversal is a matter of its own."""
+
+MAX_INTRODUCED_PINGS: Final = 8
+"""Pings remembered for each introduced address."""
+
+INTRODUCTIONS_PER_SECOND: Final = 200
+"""Served by this node to all its peers together."""
+
+ASK_INTERVAL_S: Final = 0.5
+"""An introduction is asked for this often, as a handshake is."""
+
+MAX_NAME: Final = 128
+"""Characters kept of an introduced node's name."""
+
+MAX_WAITING: Final = 256
+"""Introductions that this node may be waiting for."""
+
+
+@dataclass(slots=True)
+class Introduction:
+    """A node at an address that a joined server named."""
+
+    node_id: str
+    address: Address
+    server_id: str
+    expires: float
+    capabilities: tuple[str, ...]
+    name: str
+    pings: Pings = field(default_factory=Pings)
+    traversed: bool = False
+    """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
+    is answered without a session would hide that the session is gone."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    token: int
+    timeout_s: float
+
+
+OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
+
+
+class Rendezvous:
+    """Introduces peers to each other, and acts on introductions.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of servers that are gone.
+        handshake: Connects to introduced nodes of our kind.
+        routing: Takes routed messages from introduced addresses.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        handshake: Handshake,
+        routing: Routing,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._handshake = handshake
+        self._routing = routing
+        self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._served: TokenBucket | None = None
+        self.on_introduced: OnIntroduced = lambda *_: None
+        """Called when a server names a node of our kind: a direct path may be searched."""
+        self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
+        """Called when a server does not know a node that was asked for."""
+        lifecycle.on_left.append(self._forget_server)
+
+    def __len__(self) -> int:
+        return len(self._introduced)
+
+    @property
+    def introductions(self) -> tuple[Introduction, ...]:
+        """All that hold, oldest first."""
+        return tuple(self._introduced.values())
+
+    def with_id(self, node_id: str) -> Introduction | None:
+        """The introduction of a node, the newest if there are several."""
+        for introduction in reversed(self._introduced.values()):
+            if introduction.node_id == node_id:
+                return introduction
+        return None
+
+    # The server's part.
+
+    def handle_p2p_connect(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
+        """With an address it is an introduction, without one a request for it."""
+        if payload.peer_addr is not None:
+            self._handle_introduction(peer, payload, now)
+            return
+        if self._served is None:
+            self._served = TokenBucket(INTRODUCTIONS_PER_SECOND, now)
+        if not self._served.take(now):
+            self._state.counters.drop("introductions_limited")
+            return
+        target_id = canonical_id(payload.peer_id)
+        target = self._state.peers.authenticated(target_id) if target_id else None
+        if target is None or target is peer or not target.is_plain:
+            error = ErrorPayload(
+                f"node not found: {payload.peer_id[:64]}",
+                ErrorCode.PEER_NOT_FOUND,
+                target=payload.peer_id[:64],
+            )
+            self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
+            return
+        self._introduce(peer, target, P2PConnectPayload(target.node_id), peer, now)
+        about = P2PConnectPayload(
+            peer.node_id,
+            peer_nat_type=payload.nat_type,
+            peer_predicted_ports=payload.predicted_ports,
+            peer_public_addr=payload.public_addr,
+        )
+        if payload.offer is not None and target.is_ours:
+            # An offer is longer than what an address may be sent that has not proved itself, and
+            # has its receiver send checks to where the asker seems to be.
+            if target.proved and peer.proved:
+                about.peer_offer = payload.offer
+            for doubtful in (target, peer):
+                self._delivery.challenge(doubtful, now)
+        self._introduce(target, peer, about, peer, now)
+
+    def _introduce(
+        self, receiver: Peer, other: Peer, about: P2PConnectPayload, asker: Peer, now: float
+    ) -> None:
+        about.peer_addr = format_address(other.address)
+        if other.info is not None:
+            about.peer_name = other.info.name
+            about.peer_capabilities = list(other.info.capabilities)
+        payload = encode_payload(about)
+        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now, payer=asker)
+
+    # The client's part.
+
+    def request(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
+        """Ask a server for a node and connect to it; the token of the ConnectResult.
+
+        Raises:
+            LocalError: Too many such requests wait.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            raise LocalError(f"{MAX_WAITING} introductions are awaited already; try again later")
+        token = self._state.new_token()
+        waiting = _Waiting(token, timeout_s)
+        self._waiting.setdefault(node_id, []).append(waiting)
+        self._ask(server, node_id, waiting, now)
+        self._state.timers.schedule(
+            now + timeout_s, lambda _: self._give_up(node_id, waiting, server)
+        )
+        return token
+
+    def _ask(self, server: Peer, node_id: str, waiting: _Waiting, now: float) -> None:
+        # Nobody acknowledges the request: it is repeated until something comes of it.
+        if waiting in self._waiting.get(node_id, ()) and server.is_authenticated:
+            payload = encode_payload(P2PConnectPayload(node_id))
+            self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
+            self._state.timers.schedule(
+                now + ASK_INTERVAL_S, lambda at: self._ask(server, node_id, waiting, at)
+            )
+
+    def _give_up(self, node_id: str, waiting: _Waiting, server: Peer) -> None:
+        if waiting not in self._waiting.get(node_id, ()):
+            return
+        self._waiting[node_id].remove(waiting)
+        if not self._waiting[node_id]:
+            del self._waiting[node_id]
+        where = format_address(server.address)
+        error = PeerTimeoutError(f"the server at {where} did not introduce node {node_id}")
+        self._state.finish(waiting.token, error)
+
+    def handle_error(self, server: Peer, payload: ErrorPayload, now: float) -> None:
+        """A server refuses; it may concern a node that this one asked for.
+
+        The reference sends no code: the id stands in its words.
+        """
+        if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
+            self.on_unknown(server, payload.target, now)
+        for node_id in list(self._waiting):
+            if node_id == payload.target or (payload.code is None and node_id in payload.error):
+                for waiting in self._waiting.pop(node_id):
+                    error = UnknownPeerError(f"the server does not know node {node_id}")
+                    self._state.finish(waiting.token, error)
+
+    def _handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
+        address = parse_ip_address(payload.peer_addr or "")
+        node_id = canonical_id(payload.peer_id)
+        if not server.is_joined_server:
+            self._state.counters.drop("introduction_unasked")
+            return
+        if address is None or node_id is None or node_id == self._state.identity.id:
+            self._state.counters.drop("introduction_invalid")
+            return
+        introduction = self._introduced.pop(address, None)
+        if introduction is None or introduction.node_id != node_id:
+            introduction = Introduction(
+                node_id=node_id,
+                address=address,
+                server_id=server.node_id,
+                expires=0.0,
+                capabilities=bounded_capabilities(payload.peer_capabilities or ()),
+                name=(payload.peer_name or "")[:MAX_NAME],
+            )
+            self._state.emit(PeerIntroduced(node_id, address, server.node_id))
+        introduction.expires = now + INTRODUCTION_LIFETIME_S
+        self._introduced[address] = introduction
+        if len(self._introduced) > self._state.config.routing.introductions_max:
+            self._introduced.popitem(last=False)
+        if not introduction.capabilities:
+            introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
+        if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
+            introduction.traversed = True
+            self.on_introduced(server, node_id, address, payload.peer_offer, now)
+        elif self._state.peers.authenticated(node_id) is None:
+            ports = payload.peer_predicted_ports or []
+            self._punch(introduction, ports, PUNCH_PINGS, now)
+        self._serve_waiting(introduction, now)
+
+    def _serve_waiting(self, introduction: Introduction, now: float) -> None:
+        for waiting in self._waiting.pop(introduction.node_id, ()):
+            if Capability.ROUTING not in introduction.capabilities:
+                error = LocalError(
+                    f"node {introduction.node_id} takes no handshake from a peer;"
+                    " it can be reached through the server"
+                )
+                self._state.finish(waiting.token, error)
+                continue
+            try:
+                self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
+            except LocalError as error:
+                self._state.finish(waiting.token, error)
+
+    def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
+        # Only the address that the server observed is probed, and few ports of it,
+        # whatever the other side claims: a claim must not aim this node at a third.
+        if self._state.closing or left == 0:
+            return
+        if self._state.peers.authenticated(introduction.node_id) is not None:
+            return
+        self._ping(introduction, now)
+        if left == PUNCH_PINGS:
+            few = ports[: self._state.config.routing.introduction_probe_ports]
+            for port in few:
+                self._ping(introduction, now, port)
+        self._state.timers.schedule(
+            now + PUNCH_INTERVAL_S, lambda at: self._punch(introduction, [], left - 1, at)
+        )
+
+    def _ping(
+        self, introduction: Introduction, now: float, port: int | None = None
+    ) -> OutstandingPing:
+        nonce, data = self._delivery.build_ping(now)
+        host, observed_port = introduction.address
+        self._state.put_datagram(data, (host, port or observed_port))
+        return introduction.pings.add(nonce, MAX_INTRODUCED_PINGS, now)
+
+    def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
+        """Ping an introduced node directly; the token of its PingResult."""
+        ping = self._ping(introduction, now)
+        return self._state.await_pong(ping, introduction.address, now, timeout_s)
+
+    def handle_message(self, address: Address, message: Envelope, size: int, now: float) -> bool:
+        """A message from an address that is no peer's; whether it was introduced and is served."""
+        introduction = self._introduced.get(address)
+        if introduction is None:
+            return False
+        if introduction.expires <= now:
+            del self._introduced[address]
+            return False
+        if message.message_type == MessageType.PING and not introduction.traversed:
+            _, data = self._delivery.build(MessageType.PONG, message.payload, now)
+            if len(data) > AMPLIFICATION_LIMIT * size:
+                self._state.counters.drop("ping_too_short")
+            else:
+                self._state.put_datagram(data, address)
+        elif message.message_type == MessageType.PONG:
+            if introduction.pings.receive_pong(message.payload, address, now) is None:
+                self._state.counters.drop("pong_without_ping")
+        elif message.message_type == MessageType.DATA:
+            if not self._handle_data(introduction, message, now):
+                return False
+        else:
+            return False
+        introduction.expires = now + INTRODUCTION_LIFETIME_S
+        return True
+
+    def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
+        try:
+            routed = decode_payload(message.payload, RoutedPayload)
+        except MalformedError:
+            self._state.counters.drop("introduced_data")
+            return not introduction.traversed
+        origin = Origin(introduction.node_id, introduction.address, None)
+        self._routing.handle(origin, routed, now)
+        return True
+
+    def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+        """The introducing server still lists these nodes."""
+        listed = {entry.id for entry in entries}
+        for introduction in self._introduced.values():
+            if introduction.server_id == server.node_id and introduction.node_id in listed:
+                introduction.expires = now + INTRODUCTION_LIFETIME_S
+
+    def forget(self, server: Peer, left: tuple[str, ...], _now: float) -> None:
+        """The introducing server says that these nodes left."""
+        for address, introduction in list(self._introduced.items()):
+            if introduction.server_id == server.node_id and introduction.node_id in left:
+                del self._introduced[address]
+
+    def _forget_server(self, server: Peer, now: float) -> None:
+        # Without its server an introduction lives on traffic alone.
+        for introduction in self._introduced.values():
+            if introduction.server_id == server.node_id:
+                timeout = self._state.config.server.connection_timeout
+                introduction.expires = min(introduction.expires, now + timeout)

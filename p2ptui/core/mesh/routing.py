@@ -1,0 +1,210 @@
+"""Messages for other nodes: handed on along the distance table, or to a few peers that route.
+
+Nothing is believed before it is checked, nothing is forwarded twice, and
+nothing is forwarded for anybody who is not authenticated.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.identity import bounded_capabilities, canonical_id
+from p2ptui.core.mesh.routes import RouteTable
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.admission import TokenBucket
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    ErrorCode,
+    ErrorPayload,
+    MessageType,
+    PeerInfo,
+    RoutedPayload,
+    RouteEntry,
+)
+
+MAX_HOPS: Final = 32
+"""More hops than this are not believed, whatever a message asks for."""
+
+FLOOD_CANDIDATES: Final = 64
+"""Peers looked at, most recent first, for some that route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who handed a routed message to this node."""
+
+    node_id: str
+    address: Address
+    peer: Peer | None
+    """None for a node that a server introduced."""
+
+
+class Routing:
+    """Forwards, and finds the next hop of this node's own messages.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of peers that are gone.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        options = state.config.routing
+        self.table = RouteTable(options.route_lifetime, options.max_routes)
+        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._flood: TokenBucket | None = None
+        self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
+        """Called with origin, source node and inner message of what is for this node."""
+        lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
+
+    @property
+    def seen(self) -> int:
+        """Entries of the seen-cache."""
+        return len(self._seen)
+
+    def learn_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+        """A peer lists others: they are reached through it, if it forwards."""
+        if not peer.forwards:
+            return
+        for entry in entries:
+            if self._state.peers.authenticated(entry.id) is None:
+                known = bounded_capabilities(entry.capabilities)
+                self.table.learn(entry.id, peer.node_id, 2, now, known)
+
+    def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
+        """A peer tells who left: they are no longer reached through it."""
+        for node_id in left:
+            self.table.forget(node_id, peer.node_id)
+
+    def entries(self, now: float) -> Iterator[RouteEntry]:
+        """All routes: to the peers themselves, then to what lies behind them."""
+        for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
+            yield RouteEntry(node_id, node_id, 1)
+        for destination, route in list(self.table.items(now)):
+            yield RouteEntry(destination, route.next_hop, route.distance)
+
+    def capabilities_of(self, node_id: str, now: float) -> tuple[str, ...] | None:
+        """What a node announced; None if nobody told."""
+        peer = self._state.peers.authenticated(node_id)
+        if peer is not None:
+            return tuple(peer.capabilities)
+        route = self.table.lookup(node_id, now)
+        return (route.capabilities or None) if route is not None else None
+
+    def handle(self, origin: Origin, routed: RoutedPayload, now: float) -> None:
+        """A routed message came: deliver it here, hand it on, or drop it."""
+        counters = self._state.counters
+        source = canonical_id(routed.source_node)
+        destination = canonical_id(routed.destination_node)
+        own_id = self._state.identity.id
+        if source is None or destination is None or routed.hop_count > routed.max_hops:
+            counters.drop("routed_invalid")
+            return
+        # Who does not forward can only bring its own messages.
+        second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
+        if source == own_id or (source != origin.node_id and not second_hand):
+            counters.drop("routed_false_source")
+            return
+        if destination != own_id and origin.peer is None:
+            # An introduced address may be heard; nothing is forwarded for it.
+            counters.drop("routed_unauthenticated")
+            return
+        if not self._is_first_sight(source, routed.route_id, now):
+            counters.drop("routed_seen")
+            return
+        if second_hand and self._state.peers.authenticated(source) is None:
+            self.table.learn(source, origin.node_id, routed.hop_count + 1, now)
+        if destination != own_id:
+            self._forward(origin, source, destination, routed, now)
+        elif self.on_arrived is not None:
+            self.on_arrived(origin, source, routed.original_message, now)
+
+    def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
+        key = (source, route_id)
+        seen = self._seen
+        lifetime = self._state.config.routing.seen_lifetime
+        while seen and next(iter(seen.values())) <= now - lifetime:
+            seen.popitem(last=False)
+        if key in seen:
+            return False
+        seen[key] = now
+        if len(seen) > self._state.config.routing.max_seen:
+            seen.popitem(last=False)
+        return True
+
+    def _forward(
+        self, origin: Origin, source: str, destination: str, routed: RoutedPayload, now: float
+    ) -> None:
+        hops = routed.hop_count + 1
+        if hops > min(routed.max_hops, MAX_HOPS):
+            self._state.counters.drop("routed_hops_exceeded")
+            return
+        onward = RoutedPayload(
+            routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
+        )
+        if self._dispatch(onward, {origin.node_id, source}, origin.peer, now):
+            self._state.counters.forwarded += 1
+            return
+        self._state.counters.drop("routed_no_route")
+        if origin.peer is not None and routed.hop_count == 0:
+            error = ErrorPayload(
+                f"no route to node {destination}", ErrorCode.NO_ROUTE, target=destination
+            )
+            self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
+
+    def originate(self, destination: str, message: bytes, max_hops: int, now: float) -> bool:
+        """Send this node's own message towards another node; whether there was a way."""
+        routed = RoutedPayload(
+            Raw(message),
+            self._state.identity.id,
+            destination,
+            0,
+            max_hops,
+            self._state.ids.uuid(),
+        )
+        return self._dispatch(routed, set(), None, now)
+
+    def _dispatch(
+        self, routed: RoutedPayload, avoid: set[str], payer: Peer | None, now: float
+    ) -> bool:
+        payload = encode_payload(routed)
+        sent = False
+        for peer in self._next_hops(routed.destination_node, avoid, now):
+            if self._delivery.send(peer, MessageType.DATA, payload, now, payer=payer):
+                sent = True
+        return sent
+
+    def _next_hops(self, destination: str, avoid: set[str], now: float) -> list[Peer]:
+        peers = self._state.peers
+        direct = peers.authenticated(destination)
+        if direct is not None:
+            return [direct]
+        route = self.table.lookup(destination, now)
+        if route is not None and route.next_hop not in avoid:
+            peer = peers.authenticated(route.next_hop)
+            if peer is not None:
+                return [peer]
+        options = self._state.config.routing
+        if self._flood is None:
+            self._flood = TokenBucket(options.flood_rate, now)
+        if not self._flood.take(now):
+            self._state.counters.drop("flood_limited")
+            return []
+        candidates = [
+            peer
+            for peer in islice(peers.recent(), FLOOD_CANDIDATES)
+            if peer.is_routing and peer.node_id not in avoid
+        ]
+        if len(candidates) > options.flood_fanout:
+            return self._state.rng.sample(candidates, options.flood_fanout)
+        return candidates

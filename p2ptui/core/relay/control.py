@@ -1,0 +1,318 @@
+"""What a server relays, for whom and how much: one ledger for both forms of relaying.
+
+A relay is a pair of nodes. Its first datagram opens it; `relay_timeout` without one closes it, as
+does the end of either session. A client that is over its rate for a moment is kept waiting within
+`buffer_size`; beyond that, and beyond every other limit, its datagrams are refused, with a reason.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.values import Pair, Parcel, Refusal, Refused, RelayClient, RelayReport
+from p2ptui.core.sessions.admission import TokenBucket
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+
+MAX_DEPARTED_CLIENTS: Final = 4096
+"""Clients gone whose account is kept, so that a new session is no new rate."""
+
+MIN_WAITING_BYTES: Final = 64
+"""A waiting datagram counts as at least so many bytes of the buffer: it costs memory too."""
+
+PUMP_INTERVAL_S: Final = 0.005
+"""Waiting datagrams leave in batches this far apart, not with a timer each."""
+
+REFUSALS_PER_SECOND: Final = 2
+"""A client that sends datagrams on although they are refused is told this often."""
+
+
+class _Meter:
+    """A rate with a burst of one second's worth; what is larger than a burst passes after one."""
+
+    __slots__ = ("_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._tokens = rate
+        self._updated = now
+
+    def wait(self, size: int, now: float) -> float:
+        """Seconds until `size` bytes may pass."""
+        self._tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
+        self._updated = now
+        missing = min(size, self._rate) - self._tokens
+        return missing / self._rate if missing > 1e-6 else 0.0
+
+    def take(self, size: int) -> None:
+        """They pass."""
+        self._tokens -= size
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    """What one client, by its node id, has used."""
+
+    node_id: str
+    meter: _Meter
+    refusals: TokenBucket
+    datagrams: int = 0
+    size_bytes: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    waiting: deque[Parcel] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    timer: Timer | None = None
+
+
+class RelayControl:
+    """Decides what is relayed, and when.
+
+    Args:
+        state: The shared ground.
+        delivery: Asks for the proof of addresses.
+        lifecycle: Tells who comes and goes.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._options = options = state.config.traffic_forwarding
+        self._allowed = frozenset(map(str.lower, options.allow))
+        self._denied = frozenset(map(str.lower, options.deny))
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._departed: OrderedDict[str, _Account] = OrderedDict()
+        self._relays: OrderedDict[Pair, float] = OrderedDict()
+        self._pairs_of: dict[str, set[Pair]] = {}
+        self._expiry: Timer | None = None
+        self.waiting_bytes = 0
+        """Bytes that wait, of all clients."""
+        lifecycle.on_left.append(self._release)
+
+    def __len__(self) -> int:
+        return len(self._relays)
+
+    @property
+    def accounts(self) -> int:
+        """Clients of which something is known, gone ones too."""
+        return len(self._accounts) + len(self._departed)
+
+    def report(self, limit: int) -> RelayReport:
+        """What is relayed: at most `limit` relays and `limit` clients."""
+        known = chain(reversed(self._accounts.values()), reversed(self._departed.values()))
+        return RelayReport(
+            self._options.allow_symmetric_nat_relay,
+            len(self._relays),
+            self._options.max_concurrent_relays,
+            tuple(islice(reversed(self._relays), limit)),
+            tuple(self._describe(account) for account in islice(known, limit)),
+        )
+
+    def _describe(self, account: _Account) -> RelayClient:
+        return RelayClient(
+            account.node_id,
+            account.node_id in self._accounts,
+            len(self._pairs_of.get(account.node_id, ())),
+            account.datagrams,
+            account.size_bytes,
+            account.waiting_bytes,
+            dict(account.refused),
+        )
+
+    # One parcel.
+
+    def submit(self, client: Peer, parcel: Parcel, now: float) -> None:
+        """Relay a parcel now or in a moment, or refuse it; its form hears of the end."""
+        account = self._account(client, now)
+        objection = self._objection(client, parcel, now)
+        if objection is not None:
+            self._conclude(account, client, parcel, objection, now)
+        elif account.waiting or account.meter.wait(parcel.size_bytes, now):
+            self._keep_waiting(account, client, parcel, now)
+        else:
+            self._carry(account, client, parcel, now)
+
+    def may_tell(self, client: Peer, now: float) -> bool:
+        """Whether a client that asked for no answer is told of a refusal."""
+        return self._account(client, now).refusals.take(now)
+
+    def _account(self, client: Peer, now: float) -> _Account:
+        node_id = client.node_id
+        account = self._accounts.get(node_id)
+        if account is not None:
+            self._accounts.move_to_end(node_id)
+            return account
+        account = self._departed.pop(node_id, None)
+        if account is None:
+            meter = _Meter(self._options.max_relay_rate_per_client, now)
+            account = _Account(node_id, meter, TokenBucket(REFUSALS_PER_SECOND, now))
+        self._accounts[node_id] = account
+        return account
+
+    def _objection(self, client: Peer, parcel: Parcel, now: float) -> Refused | None:
+        """Why a parcel cannot be relayed, whatever the rate; opens its relay otherwise."""
+        if not self._options.allow_symmetric_nat_relay:
+            text = "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
+            return Refused(Refusal.DISABLED, text)
+        target = self._state.peers.authenticated(parcel.target_id)
+        if target is None or target is client:
+            return Refused(Refusal.UNKNOWN, f"node not found: {parcel.target_id[:64]}")
+        for node_id in (client.node_id, parcel.target_id):
+            if node_id in self._denied or (self._allowed and node_id not in self._allowed):
+                text = f"this server does not relay for node {node_id}; ask its operator"
+                return Refused(Refusal.DENIED, text)
+        capability = parcel.capability
+        if capability is not None:
+            if capability not in client.capabilities:
+                return Refused(Refusal.INCAPABLE, f"this node did not announce {capability}")
+            if capability not in target.capabilities:
+                text = "the node understands no relayed datagrams; use routed messages"
+                return Refused(Refusal.INCAPABLE, text)
+        if not client.is_plain or not target.is_plain:
+            text = "one of the two nodes reaches this server through another; join it by address"
+            return Refused(Refusal.CHAINED, text)
+        if client.proved and target.proved:
+            return self._open(client.node_id, parcel.target_id, now)
+        for peer in (client, target):
+            self._delivery.challenge(peer, now)
+        if parcel.capability is not None:
+            text = "one of the two nodes has not proved its address yet; try again in a second"
+            return Refused(Refusal.UNPROVED, text)
+        # Deployed clients prove nothing unless they are asked. Their few messages count against
+        # what they may be sent, and open no relay: forged addresses must not use these up.
+        return None
+
+    def _keep_waiting(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
+        options = self._options
+        size = max(parcel.size_bytes, MIN_WAITING_BYTES)
+        if account.waiting_bytes + size > options.buffer_size:
+            text = (
+                f"over the limit of {options.max_relay_rate_per_client} bytes a second"
+                f" (max_relay_rate_per_client), and {account.waiting_bytes} of"
+                f" {options.buffer_size} bytes wait already (buffer_size); send more slowly"
+            )
+            self._conclude(account, client, parcel, Refused(Refusal.RATE, text), now)
+            return
+        account.waiting.append(parcel)
+        self._note_waiting(account, size)
+        if account.timer is None:
+            self._plan(account, client, now)
+
+    def _note_waiting(self, account: _Account, size: int) -> None:
+        account.waiting_bytes += size
+        self.waiting_bytes += size
+
+    def _plan(self, account: _Account, client: Peer, now: float) -> None:
+        pause_s = max(account.meter.wait(account.waiting[0].size_bytes, now), PUMP_INTERVAL_S)
+        account.timer = self._state.timers.schedule(
+            now + pause_s, lambda at: self._pump(account, client, at)
+        )
+
+    def _pump(self, account: _Account, client: Peer, now: float) -> None:
+        account.timer = None
+        while account.waiting and not account.meter.wait(account.waiting[0].size_bytes, now):
+            parcel = account.waiting.popleft()
+            self._note_waiting(account, -max(parcel.size_bytes, MIN_WAITING_BYTES))
+            objection = self._objection(client, parcel, now)  # much may have changed
+            if objection is not None:
+                self._conclude(account, client, parcel, objection, now)
+            else:
+                self._carry(account, client, parcel, now)
+        if account.waiting:
+            self._plan(account, client, now)
+
+    def _carry(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
+        target = self._state.peers.authenticated(parcel.target_id)
+        if target is None or not parcel.form.carry(client, target, parcel, now):
+            text = "the target cannot be sent to at present; send less at once"
+            self._conclude(account, client, parcel, Refused(Refusal.UNSENDABLE, text), now)
+            return
+        account.meter.take(parcel.size_bytes)
+        account.datagrams += 1
+        account.size_bytes += parcel.size_bytes
+        self._state.counters.relayed += 1
+        parcel.form.conclude(client, parcel, None, now)
+
+    def _conclude(
+        self, account: _Account, client: Peer, parcel: Parcel, refused: Refused, now: float
+    ) -> None:
+        account.refused[refused.kind.value] += 1
+        self._state.counters.drop("relay_refused")
+        parcel.form.conclude(client, parcel, refused, now)
+
+    # Relays.
+
+    def _open(self, one: str, other: str, now: float) -> Refused | None:
+        pair = (one, other) if one < other else (other, one)
+        if pair not in self._relays:
+            self._expire(now)
+            limit = self._options.max_concurrent_relays
+            if len(self._relays) >= limit:
+                text = (
+                    f"all {limit} relays of this server are in use (max_concurrent_relays);"
+                    " try again later, or another server"
+                )
+                return Refused(Refusal.RELAYS, text)
+            for node_id in pair:
+                self._pairs_of.setdefault(node_id, set()).add(pair)
+        self._relays[pair] = now
+        self._relays.move_to_end(pair)
+        if self._expiry is None:
+            self._plan_expiry()
+        return None
+
+    def _plan_expiry(self) -> None:
+        oldest = next(iter(self._relays.values()))
+        when = oldest + self._options.relay_timeout
+        self._expiry = self._state.timers.schedule(when, self._handle_expiry)
+
+    def _handle_expiry(self, now: float) -> None:
+        self._expiry = None
+        self._expire(now)
+        if self._relays and self._expiry is None:
+            self._plan_expiry()
+
+    def _expire(self, now: float) -> None:
+        for pair, used_at in self._oldest_first():
+            if now < used_at + self._options.relay_timeout:
+                return
+            self._close(pair)
+
+    def _oldest_first(self) -> Iterator[tuple[Pair, float]]:
+        while self._relays:
+            yield next(iter(self._relays.items()))
+
+    def _close(self, pair: Pair) -> None:
+        del self._relays[pair]
+        for node_id in pair:
+            pairs = self._pairs_of[node_id]
+            pairs.discard(pair)
+            if not pairs:
+                del self._pairs_of[node_id]
+        if not self._relays and self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    # Who comes and goes.
+
+    def _release(self, peer: Peer, _now: float) -> None:
+        for pair in tuple(self._pairs_of.get(peer.node_id, ())):
+            self._close(pair)
+        account = self._accounts.pop(peer.node_id, None)
+        if account is None:
+            return
+        if account.timer is not None:
+            account.timer.cancel()
+            account.timer = None
+        if account.waiting:
+            account.refused[Refusal.GONE.value] += len(account.waiting)
+            self._state.counters.drops["relay_refused"] += len(account.waiting)
+            account.waiting.clear()
+            self._note_waiting(account, -account.waiting_bytes)
+        self._departed[peer.node_id] = account
+        if len(self._departed) > MAX_DEPARTED_CLIENTS:
+            self._departed.popitem(last=False)

@@ -1,0 +1,232 @@
+"""Datagrams carried for two nodes that cannot reach each other: opaque, and 17 bytes longer.
+
+A server looks at the id of the other node and at nothing behind it. The two nodes run a
+session of their own through it: whatever a session has (acknowledgements, fragments) works
+over a relay as it does directly. To each of them the other is at an address of its own kind,
+which names the node and the server.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import UNSET
+
+from p2ptui.core.addresses import relay_address
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ErrorReceived, PeerStatus
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.control import RelayControl
+from p2ptui.core.relay.values import TRANSIENT, Parcel, Refused
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.frames import RELAY, RELAYED, decode_relay, encode_relay
+from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
+
+MAX_RELAYED_NODES: Final = 10_000
+"""Nodes that servers may bring here by themselves, or half of the peer table if that is less;
+one more is not listened to."""
+
+MAX_UNSETTLED: Final = 256
+"""Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
+
+BURST_S: Final = 5.0
+"""Refusals that follow each other more closely are one burst, of which the user is told once."""
+
+REFUSED_CODE: Final = "relay_refused"
+"""The code of the ErrorReceived that tells of a burst."""
+
+_TRANSIENT_CODES: Final = frozenset(refusal.value for refusal in TRANSIENT)
+
+
+@dataclass(slots=True, eq=False)
+class _Way:
+    """How a node is reached."""
+
+    server: Peer
+    refused_at: float = float("-inf")
+
+
+class RelayFrames:
+    """Wraps and unwraps as a client, and passes on as a server.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of servers and nodes that are gone, and ends those without a server.
+        control: What is relayed for others, and when.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, control: RelayControl
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._control = control
+        self._ways: dict[Address, _Way] = {}
+        self._unsettled: OrderedDict[Address, None] = OrderedDict()
+        self._through: dict[Peer, set[Address]] = {}
+        self._limit = min(MAX_RELAYED_NODES, -(-state.config.server.max_connections // 2))
+        self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
+        """Called when a server does not relay to a node, and will not in a moment either."""
+        lifecycle.on_removed.append(self._handle_removed)
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
+    # The client's part.
+
+    def open(self, server: Peer, node_id: str) -> Address:
+        """Make a node reachable by way of a server; its address."""
+        address = relay_address(server.address, node_id)
+        way = self._ways.get(address)
+        if way is not None and way.server is server:
+            if address in self._unsettled:
+                self._unsettled.move_to_end(address)
+            return address
+        self._close(address)
+        head = _to_bytes(node_id)
+
+        def wrap(data: bytes) -> None:
+            if server.is_authenticated:
+                self._delivery.transmit_frame(server, encode_relay(RELAY, head, data))
+            else:
+                self._state.counters.drop("no_relay")
+
+        self._ways[address] = _Way(server)
+        self._state.detours[address] = wrap
+        self._through.setdefault(server, set()).add(address)
+        self._unsettled[address] = None
+        if len(self._unsettled) > MAX_UNSETTLED:
+            self._settle_or_close()
+        return address
+
+    def _settle_or_close(self) -> None:
+        """Of the ways that may lead nowhere the oldest goes; those with a peer behind stay."""
+        while len(self._unsettled) > MAX_UNSETTLED:
+            address, _ = self._unsettled.popitem(last=False)
+            if self._state.peers.at(address) is None:
+                self._close(address)
+
+    def is_open(self, server: Peer, node_id: str) -> bool:
+        """Whether a node is reachable by way of a server, as far as this node knows."""
+        return relay_address(server.address, node_id) in self._ways
+
+    def unwrap(self, server: Peer, data: bytes, now: float) -> tuple[bytes, Address] | None:
+        """What a joined server brings: the datagram, and the address that it comes from."""
+        frame = decode_relay(data)
+        if frame is None or not self._may_relay(server):
+            self._state.counters.drop("relay_frame_refused")
+            return None
+        server.last_received = now
+        node_id, datagram = _to_text(frame[0]), frame[1]
+        if not self.is_open(server, node_id) and len(self._ways) >= self._limit:
+            self._state.counters.drop("relayed_nodes_full")
+            return None
+        return datagram, self.open(server, node_id)
+
+    @staticmethod
+    def _may_relay(server: Peer) -> bool:
+        return server.is_joined_server and Capability.RELAY_FRAMES in server.capabilities
+
+    def handle_refusal(self, server: Peer, response: RelayResponsePayload, now: float) -> None:
+        """A server did not relay a datagram: the user is told once per burst."""
+        target = response.target_id
+        node_id = None if target is UNSET else canonical_id(target)
+        address = relay_address(server.address, node_id or "")
+        way = self._ways.get(address)
+        if node_id is None or way is None or way.server is not server:
+            self._state.counters.drop("relay_response_unasked")
+            return
+        reason = response.error_message or "refused"
+        peer = self._state.peers.at(address)
+        in_use = peer is not None and peer.is_authenticated
+        if not in_use and response.code not in _TRANSIENT_CODES:
+            self.on_refused(server, node_id, now, reason, response.code or "")
+            return
+        is_new = now - way.refused_at > BURST_S
+        way.refused_at = now
+        if is_new:
+            text = f"not relayed to node {node_id}: {reason}"
+            self._state.emit(ErrorReceived(server.node_id, server.address, text, REFUSED_CODE))
+
+    def _close(self, address: Address) -> None:
+        way = self._ways.pop(address, None)
+        if way is None:
+            return
+        self._state.detours.pop(address, None)
+        self._unsettled.pop(address, None)
+        beside = self._through.get(way.server)
+        if beside is not None:
+            beside.discard(address)
+            if not beside:
+                del self._through[way.server]
+
+    def _handle_removed(self, peer: Peer, reason: str) -> None:
+        self._close(peer.address)
+        addresses = self._through.pop(peer, None)
+        if addresses is not None:
+            # At once, but not in the midst of a removal.
+            self._state.timers.schedule(
+                peer.last_received, lambda now: self._end(peer, addresses, reason, now)
+            )
+
+    def _end(self, server: Peer, addresses: set[Address], reason: str, now: float) -> None:
+        """The server is gone, and with it whom it relayed, unless there is a direct path."""
+        where = format_address(server.address)
+        reason = f"the server at {where}, which relayed, is gone: {reason}"
+        for address in addresses:
+            way, peer = self._ways.get(address), self._state.peers.at(address)
+            if way is None or way.server is not server:
+                continue  # it is back already
+            self._close(address)
+            if peer is not None and peer.path is None:
+                ended = PeerStatus.DISCONNECTED if peer.is_authenticated else PeerStatus.FAILED
+                self._lifecycle.remove(peer, ended, now, reason)
+
+    # The server's part.
+
+    def forward(self, peer: Peer, data: bytes, now: float) -> None:
+        """Pass a client's datagram on to another client, or tell why not."""
+        frame = decode_relay(data)
+        if frame is None or Capability.RELAY_FRAMES not in peer.capabilities:
+            self._state.counters.drop("relay_frame_refused")
+            return
+        peer.last_received = now
+        node_id, datagram = frame
+        wrapped = encode_relay(RELAYED, _to_bytes(peer.node_id), datagram)
+        target_id = _to_text(node_id)
+        parcel = Parcel(self, target_id, len(wrapped), wrapped, Capability.RELAY_FRAMES)
+        self._control.submit(peer, parcel, now)
+
+    def carry(self, _client: Peer, target: Peer, parcel: Parcel, _now: float) -> bool:
+        """Send a datagram to its target."""
+        self._delivery.transmit_frame(target, parcel.data)
+        return True
+
+    def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
+        """Of a refusal the client is told, now and then."""
+        if refused is None or not self._control.may_tell(client, now):
+            return
+        response = RelayResponsePayload(
+            False, refused.text, target_id=parcel.target_id, code=refused.kind.value
+        )
+        payload = encode_payload(response)
+        self._delivery.send(client, MessageType.RELAY_RESPONSE, payload, now)
+
+
+# For each datagram: `uuid.UUID` takes three times as long.
+
+
+def _to_bytes(node_id: str) -> bytes:
+    return bytes.fromhex(node_id.replace("-", ""))
+
+
+def _to_text(node_id: bytes) -> str:
+    text = node_id.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,1 @@
+"""Nothing is lost and nothing comes twice: acknowledgements, windows, fragments, round trips."""

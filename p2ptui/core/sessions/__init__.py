@@ -1,0 +1,1 @@
+"""Who is a peer: handshakes in both roles, what strangers may cost, who is still there."""

@@ -1,0 +1,294 @@
+"""The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ConnectResult, PeerStatus
+from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.takeover import Claim, Takeover
+from p2ptui.core.state import NodeState
+from p2ptui.errors import HandshakeError, LocalError
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import (
+    Envelope,
+    ErrorPayload,
+    MessageType,
+    ReceivedHandshakeResponse,
+    ReceivedNodeInfo,
+)
+
+RETRY_INTERVAL_S: Final = 0.5
+"""Between repetitions of a request. Not doubled: within `auth_timeout` that would leave five
+tries, and one handshake in 170 would fail at 20 % loss each way; two small datagrams a second
+burden nobody."""
+
+RETRY_JITTER: Final = 0.1
+
+RELAYED_RETRY_S: Final = 0.1
+RELAYED_ROUND_TRIPS: Final = 3
+RELAYED_GROWTH: Final = 1.5
+LONGEST_RELAYED_RETRY_S: Final = 0.25
+"""By way of a server it is known how far that is: the first repetition comes after so many round
+trips to it, and not before; each further one so much later, up to the last of these, since what
+takes four ways is lost more often."""
+
+
+ANSWER_GRACE_S: Final = 0.02
+"""Between an Ack of a request and the answer to it."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    peer: Peer
+    message_id: str
+    sequence: int
+    data: bytes
+    deadline: float
+    tokens: list[int] = field(default_factory=list)
+    pause_s: float = RETRY_INTERVAL_S
+    """Until the next repetition."""
+    tries: int = 0
+    sent_at: float = 0.0
+
+
+class Handshake:
+    """Makes peers out of addresses.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Where peers are entered and removed.
+        takeover: Settles who owns an id.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, takeover: Takeover
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._takeover = takeover
+        self._attempts: dict[Address, _Attempt] = {}
+        lifecycle.on_removed.append(self._handle_removed)
+
+    def connect(
+        self, address: Address, now: float, timeout_s: float, token: int | None = None
+    ) -> int:
+        """Begin (or join) a handshake with `address`.
+
+        Args:
+            address: Whom to ask.
+            now: The time, seconds.
+            timeout_s: How long to try, seconds.
+            token: Of the call that this is a part of; without it, of a new one.
+
+        Returns:
+            The token of the ConnectResult.
+
+        Raises:
+            LocalError: The peer table is full.
+        """
+        token = self._state.new_token() if token is None else token
+        peer = self._state.peers.at(address)
+        if peer is not None and peer.is_authenticated:
+            self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
+            self._state.finish(token, self._result(peer))
+            return token
+        attempt = self._attempts.get(address)
+        if attempt is None:
+            limit = self._state.config.server.max_connections
+            if peer is None and len(self._state.peers) >= limit:
+                raise LocalError(
+                    f"cannot connect to {address_words(address)}: {limit} peers are the limit"
+                    " (max_connections)"
+                )
+            peer = peer or self._lifecycle.open(address, now, initiated=True)
+            attempt = self._begin(peer, now + timeout_s, now)
+        attempt.deadline = max(attempt.deadline, now + timeout_s)
+        attempt.tokens.append(token)
+        return token
+
+    def reconnect(self, peer: Peer, now: float, reason: str) -> None:
+        """Begin a new session with a peer that this node had asked for and that forgot it."""
+        self._lifecycle.suspend(peer, now, reason)
+        peer.proved = False
+        self._begin(peer, now + self._state.config.security.auth_timeout, now)
+
+    def release(self, address: Address) -> list[int]:
+        """The calls that wait for the handshake with `address`: they are ended elsewhere now."""
+        attempt = self._attempts.get(address)
+        if attempt is None:
+            return []
+        tokens, attempt.tokens = attempt.tokens, []
+        return tokens
+
+    def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
+        sequence = peer.channel.sender.take_sequence()
+        message_id, data = self._delivery.build(
+            MessageType.HANDSHAKE_REQUEST,
+            request_payload(self._state.identity),
+            now,
+            sequence_number=sequence,
+            requires_ack=True,
+        )
+        peer.handshake_keys = (message_id, sequence)
+        peer.handshake_said = (message_id,)
+        pause_s = self._first_pause_s(peer)
+        attempt = _Attempt(peer, message_id, sequence, data, deadline, pause_s=pause_s)
+        self._attempts[peer.address] = attempt
+        if peer.status is not PeerStatus.HANDSHAKING:
+            self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
+        self._try(attempt, now)
+        return attempt
+
+    def _first_pause_s(self, peer: Peer) -> float:
+        if relayed_node(peer.address) is None:
+            return RETRY_INTERVAL_S
+        server = self._state.peers.at(visible_address(peer.address))
+        rtt_s = None if server is None else server.channel.rtt.srtt
+        if rtt_s is None:
+            return RETRY_INTERVAL_S
+        # On a way that is longer than that it would only double what is under way.
+        return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
+
+    def _try(self, attempt: _Attempt, now: float) -> None:
+        peer = attempt.peer
+        if now >= attempt.deadline:
+            where = address_words(peer.address)
+            hint = "" if relayed_node(peer.address) else "; is a node running there?"
+            self._fail(attempt, now, f"no answer from {where}{hint}")
+            return
+        self._delivery.transmit(
+            peer, attempt.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
+        )
+        attempt.tries += 1
+        attempt.sent_at = now
+        pause = attempt.pause_s * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
+        longer = min(RELAYED_GROWTH * attempt.pause_s, LONGEST_RELAYED_RETRY_S)
+        attempt.pause_s = max(attempt.pause_s, longer)
+        self._plan(attempt, now + pause)
+
+    def _plan(self, attempt: _Attempt, when: float) -> None:
+        peer = attempt.peer
+        if peer.timer is not None:
+            peer.timer.cancel()
+        when = min(when, attempt.deadline)
+        peer.timer = self._state.timers.schedule(when, lambda at: self._try(attempt, at))
+
+    def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
+        self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
+
+    def _handle_removed(self, peer: Peer, reason: str) -> None:
+        attempt = self._attempts.pop(peer.address, None)
+        if attempt is not None:
+            for token in attempt.tokens:
+                self._state.finish(token, HandshakeError(reason))
+
+    def handle_response(self, address: Address, message: Envelope, now: float) -> None:
+        """The answer to a request of this node."""
+        attempt = self._attempts.get(address)
+        if attempt is None or (
+            message.ack_for is not None
+            and message.ack_for not in (attempt.sequence, attempt.message_id)
+        ):
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        where = address_words(address)
+        try:
+            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+            if not response.success:
+                self._fail(attempt, now, _refusal(address, response.error_message))
+                return
+            received = response.node_info or ReceivedNodeInfo()
+            info = accept_node_info(received, self._state.identity, relayed_node(address))
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        except RefusedError as error:
+            self._fail(attempt, now, f"{where} cannot be a peer: {error}")
+            return
+        owner = self._state.peers.with_id(info.id)
+        if owner is not None and owner is not attempt.peer:
+            claim = Claim(
+                owner,
+                address,
+                refuse=lambda at: self._handle_taken(attempt, owner, at),
+                grant=lambda at: self.handle_response(address, message, at),
+            )
+            self._takeover.begin(claim, now)
+            return
+        peer = attempt.peer
+        self._lifecycle.describe(peer, info, message)
+        if message.ack_for is not None:
+            self._delivery.prove(peer, now)
+        peer.public_address = parse_ip_address(response.public_addr or "")
+        if attempt.tries == 1:  # Karn's rule
+            peer.channel.rtt.observe(now - attempt.sent_at)
+        self._lifecycle.authenticate(peer, now)
+        self._succeed(attempt, peer)
+        if message.requires_ack:
+            self._delivery.acknowledge(peer, message, now)
+
+    def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
+        if self._attempts.get(attempt.peer.address) is attempt:
+            where = format_address(visible_address(owner.address))
+            how = "by way of the server at" if relayed_node(owner.address) else "at"
+            reason = f"node {owner.node_id} is already connected, {how} {where}"
+            self._fail(attempt, now, reason)
+
+    def handle_crossing(self, peer: Peer) -> None:
+        """The node at this address asked too, and was accepted: what was asked for is there."""
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None:
+            self._succeed(attempt, peer)
+
+    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
+        """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
+        if not peer.initiated or peer.public_address is not None:
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        try:
+            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        peer.public_address = parse_ip_address(response.public_addr or "")
+
+    def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
+        """An Ack of a handshake message, in either role; whether it was one."""
+        if key not in peer.handshake_keys:
+            return False
+        peer.acks = True
+        self._delivery.prove(peer, now)
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None and relayed_node(peer.address) is not None:
+            # The answer left together with it: unless that is late, it was lost.
+            self._plan(attempt, now + ANSWER_GRACE_S)
+        return True
+
+    def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
+        """The reference refuses a handshake by an Error; whether this was one."""
+        attempt = self._attempts.get(address)
+        if attempt is None or payload.code is not None:
+            return False
+        self._fail(attempt, now, _refusal(address, payload.error))
+        return True
+
+    def _succeed(self, attempt: _Attempt, peer: Peer) -> None:
+        del self._attempts[peer.address]
+        for token in attempt.tokens:
+            self._state.finish(token, self._result(peer))
+
+    @staticmethod
+    def _result(peer: Peer) -> ConnectResult:
+        return ConnectResult(peer.node_id, peer.address, peer.public_address)
+
+
+def _refusal(address: Address, words: str | None) -> str:
+    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"

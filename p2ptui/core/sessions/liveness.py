@@ -1,0 +1,137 @@
+"""Who is still there: heartbeats, expiry, answers to Pings, and doubts settled by a Ping."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import UnsetType
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.message import Envelope, MessageType
+
+HEARTBEAT_JITTER: Final = 0.1
+"""Heartbeats drift apart by this share of their interval."""
+
+UNANSWERED_SHARE: Final = 0.2
+"""After a Ping that nothing followed the next comes after this share of the interval: with two
+Pings to a timeout, at 20 % loss, one peer in three would be lost within a quarter of an hour."""
+
+SUSPICION_PROBES: Final = 3
+SUSPICION_INTERVAL_S: Final = 0.3
+"""A suspected peer gets three Pings over 0.6 s, and is judged at 0.9 s."""
+
+
+class Liveness:
+    """Keeps sessions alive and ends those whose peer is gone.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Where lost peers are removed.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self.on_forgotten: Callable[[Peer, float, str], None] | None = None
+        """Called when a peer that this node had asked for does not know it any more."""
+        lifecycle.on_joined.append(self._begin)
+
+    def _begin(self, peer: Peer, now: float) -> None:
+        # The first heartbeat falls anywhere in the interval: peers that came together
+        # are not pinged together.
+        interval = self._state.config.server.heartbeat_interval
+        self._plan(peer, now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0))
+        if peer.initiated:
+            # Whoever asked for the session wants to know how far away the other is.
+            self._delivery.ping(peer, now)
+
+    def _plan(self, peer: Peer, heartbeat: float) -> None:
+        expiry = peer.last_received + self._state.config.server.connection_timeout
+        if peer.timer is not None:
+            peer.timer.cancel()
+        peer.timer = self._state.timers.schedule(
+            min(heartbeat, expiry), lambda now: self._beat(peer, now)
+        )
+
+    def _beat(self, peer: Peer, now: float) -> None:
+        if not peer.is_authenticated:
+            return
+        timeout = self._state.config.server.connection_timeout
+        if now >= peer.last_received + timeout:  # as planned, to the last digit
+            reason = f"nothing heard for {timeout:g} s"
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+            return
+        interval = self._state.config.server.heartbeat_interval
+        if peer.last_received < peer.last_ping_sent:
+            interval *= UNANSWERED_SHARE
+        self._delivery.ping(peer, now)
+        jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
+        self._plan(peer, now + interval * jitter)
+
+    def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
+        """Ping a peer; the token of its PingResult."""
+        ping = self._delivery.send_ping(peer, now)
+        return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
+
+    def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
+        """Answer with the same payload."""
+        self._delivery.send(peer, MessageType.PONG, message.payload, now)
+
+    def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
+        """A Pong names its Ping, or is a deployed program's `null`."""
+        answered = peer.pings.receive_pong(message.payload, peer.sends_to, now)
+        if answered is None:
+            self._state.counters.drop("pong_without_ping")
+            return
+        rtt_s, is_certain = answered
+        if is_certain:
+            peer.channel.rtt.observe(rtt_s)
+        peer.suspicion = None
+        self._delivery.prove(peer, now)
+
+    def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
+        """A Disconnect came: believed at once if it names a handshake message of this node's.
+
+        Args:
+            peer: Whom it names.
+            proof: The id that it names; anybody could have sent one without it.
+            now: The time, seconds.
+            reason: What is told of it.
+        """
+        if proof in peer.handshake_said:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        else:
+            self.suspect(peer, Suspicion.LEFT, now, reason)
+
+    def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
+        """Believe the worst of a peer unless it answers a Ping within a second."""
+        if peer.suspicion is not None:
+            return
+        peer.suspicion = suspicion
+        peer.suspected_at = now
+        self._probe(peer, SUSPICION_PROBES, reason, now, now)
+
+    def _probe(self, peer: Peer, left: int, reason: str, began: float, now: float) -> None:
+        # An answer ends a suspicion, and the next one has all its time again.
+        if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
+            return
+        if left == 0:
+            self._judge(peer, reason, now)
+            return
+        self._delivery.ping(peer, now)
+        self._state.timers.schedule(
+            now + SUSPICION_INTERVAL_S, lambda at: self._probe(peer, left - 1, reason, began, at)
+        )
+
+    def _judge(self, peer: Peer, reason: str, now: float) -> None:
+        forgot = peer.suspicion is Suspicion.FORGOT
+        peer.suspicion = None
+        if forgot and peer.initiated and self.on_forgotten is not None:
+            self.on_forgotten(peer, now, reason)
+        else:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)

@@ -1,0 +1,216 @@
+"""The handshake as the side that answers: who may enter, and what it is told.
+
+Nothing is kept for an address before it is accepted, and a repeated request is
+answered with the same bytes.
+"""
+
+import math
+from dataclasses import dataclass
+
+from p2ptui.core.addresses import relayed_node
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction, PeerStatus
+from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Peer
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.takeover import Claim, Takeover
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import Capability, Envelope, MessageType, NodeInfo, ReceivedNodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A HandshakeRequest that passed all checks but that of its id's owner."""
+
+    address: Address
+    message: Envelope
+    info: NodeInfo
+    size_bytes: int
+
+
+class Responder:
+    """Answers HandshakeRequests.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Where peers are entered and removed.
+        takeover: Settles who owns an id.
+        handshake: The other side, with which requests may cross.
+        admission: What strangers may cost.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        takeover: Takeover,
+        handshake: Handshake,
+        admission: Admission,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._takeover = takeover
+        self._handshake = handshake
+        self._admission = admission
+        self._shortest_response = shortest_response_bytes(state.identity)
+
+    def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> None:
+        """Somebody wants to be a peer."""
+        peer = self._state.peers.at(address)
+        if peer is not None and message.id in peer.handshake_ids:
+            self._repeat(peer, message, now)
+            return
+        try:
+            received = decode_payload(message.payload, ReceivedNodeInfo)
+            info = accept_node_info(received, self._state.identity, relayed_node(address))
+            arrival = Arrival(address, message, info, size)
+            self._check_room(arrival, now)
+        except MalformedError as error:
+            self._refuse(address, message, size, f"malformed handshake: {error}", now)
+            return
+        except RefusedError as error:
+            self._refuse(address, message, size, str(error), now)
+            return
+        owner = self._state.peers.with_id(info.id)
+        if owner is None or owner.address == address:
+            self._accept(arrival, now)
+            return
+        claim = Claim(
+            owner,
+            address,
+            refuse=lambda at: self._refuse_known(arrival, at),
+            # Much may have happened meanwhile: the request is looked at as if it came now.
+            grant=lambda at: self.handle_request(address, message, size, at),
+        )
+        self._takeover.begin(claim, now)
+
+    def _repeat(self, peer: Peer, message: Envelope, now: float) -> None:
+        if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
+            self._state.counters.duplicates += 1
+            return
+        peer.last_received = now
+        if peer.may_receive(len(peer.handshake_response)):
+            self._transmit_response(peer, now)
+        if message.requires_ack:
+            self._delivery.acknowledge(peer, message, now)
+
+    def _check_room(self, arrival: Arrival, now: float) -> None:
+        peers = self._state.peers
+        is_known = peers.at(arrival.address) is not None
+        if is_known or peers.with_id(arrival.info.id) is not None:
+            return
+        if not self._lifecycle.make_room(now):
+            limit = self._state.config.server.max_connections
+            raise RefusedError(f"the server is full: {limit} peers (max_connections)")
+
+    def _refuse(
+        self, address: Address, message: Envelope, size: int, reason: str, now: float
+    ) -> None:
+        self._state.counters.handshakes_refused += 1
+        peer = self._state.peers.at(address)
+        limit = AMPLIFICATION_LIMIT * size if peer is None else peer.allowance
+        _, data = self._response(address, message, reason, None, limit, now)
+        if len(data) > limit or not self._admission.may_answer(len(data), size, now):
+            self._state.counters.drop("refusal_unsent")
+        else:
+            kind = MessageType.HANDSHAKE_RESPONSE
+            self._state.trace(Direction.OUT, address, "", kind, data)
+            if peer is None:
+                self._state.put_datagram(data, address)
+            else:
+                self._delivery.transmit_frame(peer, data)
+
+    def _refuse_known(self, arrival: Arrival, now: float) -> None:
+        reason = f"node id {arrival.info.id} already exists"
+        self._refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
+
+    def _accept(self, arrival: Arrival, now: float) -> None:
+        """Make the newcomer a peer, or begin a new session with the peer at its address."""
+        message = arrival.message
+        known = self._state.peers.at(arrival.address)
+        if known is not None and known.node_id not in ("", arrival.info.id):
+            known = None  # it will be replaced
+        allowance: float = AMPLIFICATION_LIMIT * arrival.size_bytes
+        if known is not None:
+            # A peer that this node asked itself is no victim of what it is sent.
+            allowance = math.inf if known.initiated else max(allowance, known.allowance)
+        if allowance < self._shortest_response:
+            self._state.counters.drop("handshake_too_short")
+            return
+        if known is None:
+            peer = self._enter(arrival, now)
+        else:
+            peer = known
+            if peer.is_authenticated:
+                self._lifecycle.restart(peer, now, "it began a new session")
+        peer.accepted = True
+        peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
+        self._lifecycle.describe(peer, arrival.info, message)
+        self._state.counters.handshakes_accepted += 1
+        numbered = Capability.RETRANSMIT in peer.capabilities
+        sequence = peer.channel.sender.take_sequence() if numbered else None
+        response_id, peer.handshake_response = self._response(
+            peer.address, message, None, sequence, allowance, now
+        )
+        keys = (response_id,) if sequence is None else (response_id, sequence)
+        peer.handshake_keys = (*peer.handshake_keys[-2:], *keys)
+        # When the requests crossed, this node's own belongs to the same session.
+        own = peer.handshake_said if peer.status is PeerStatus.HANDSHAKING else ()
+        peer.handshake_said = (*own, response_id)
+        if numbered:
+            peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
+        self._transmit_response(peer, now)
+        if message.requires_ack:
+            self._delivery.acknowledge(peer, message, now)
+        self._lifecycle.authenticate(peer, now)
+        self._handshake.handle_crossing(peer)
+
+    def _enter(self, arrival: Arrival, now: float) -> Peer:
+        other = self._state.peers.at(arrival.address)
+        if other is not None:
+            reason = f"replaced by node {arrival.info.id} at the same address"
+            self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
+        peer = self._lifecycle.open(arrival.address, now, initiated=False)
+        peer.note_datagram(arrival.size_bytes)
+        # A late copy of what the one before it sent must not bring that one back.
+        peer.handshake_ids = [] if other is None else other.handshake_ids
+        return peer
+
+    def _transmit_response(self, peer: Peer, now: float) -> None:
+        response = peer.handshake_response
+        kind = MessageType.HANDSHAKE_RESPONSE
+        self._delivery.transmit(peer, response, kind, now, budgeted=False)
+
+    def _response(
+        self,
+        address: Address,
+        message: Envelope,
+        reason: str | None,
+        sequence: int | None,
+        limit: float,
+        now: float,
+    ) -> tuple[str, bytes]:
+        """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
+        own, dialect = self._state.identity, dialect_of(message)
+        # The request's number comes back, as proof to who asked; the reference writes null.
+        ack_for = None if message.speaks_reference else message.sequence_number
+        for payload in response_payloads(own, dialect, address, reason):
+            message_id, data = self._delivery.build(
+                MessageType.HANDSHAKE_RESPONSE,
+                payload,
+                now,
+                sequence_number=sequence,
+                requires_ack=sequence is not None,
+                ack_for=ack_for,
+            )
+            if len(data) <= limit:
+                break
+        return message_id, data

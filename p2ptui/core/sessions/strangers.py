@@ -1,0 +1,115 @@
+"""Messages from addresses that have no session: the few that mean something, and the rest."""
+
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
+
+TOLD: Final = frozenset(
+    {
+        MessageType.PING,
+        MessageType.PONG,
+        MessageType.DATA,
+        MessageType.DISCONNECT,
+        MessageType.RETRANSMIT,
+        MessageType.DISCOVERY_REQUEST,
+        MessageType.DISCOVERY_RESPONSE,
+        MessageType.DISCOVERY_UPDATE,
+        MessageType.LIST_NODES_REQUEST,
+        MessageType.LIST_NODES_RESPONSE,
+        MessageType.P2P_CONNECT,
+        MessageType.RELAY_REQUEST,
+        MessageType.RELAY_RESPONSE,
+        MessageType.RELAY_DATA,
+    }
+)
+"""Types whose sender is told to shake hands first. Not an Ack or an Error: an answer to an answer
+would go round for ever; nor a handshake, nor what this node does not know."""
+
+_TOLD_TEXT: Final = "unauthenticated: shake hands first"
+
+
+class Strangers:
+    """Takes messages from addresses without a session.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        handshake: May be waiting for this address.
+        neighbours: May have looked for it.
+        rendezvous: May have been introduced to it.
+        admission: What strangers may cost.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        handshake: Handshake,
+        neighbours: Neighbours,
+        rendezvous: Rendezvous,
+        admission: Admission,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._handshake = handshake
+        self._neighbours = neighbours
+        self._rendezvous = rendezvous
+        self._admission = admission
+
+    def receive_handshaking(self, peer: Peer, message: Envelope, size: int, now: float) -> None:
+        """Take a message from an address with which a handshake is under way."""
+        kind = message.message_type
+        if kind == MessageType.HANDSHAKE_RESPONSE:
+            self._handshake.handle_response(peer.address, message, now)
+        elif kind == MessageType.ACK and message.ack_for is not None:
+            if not self._handshake.handle_ack(peer, message.ack_for, now):
+                self._state.counters.acks_without_message += 1
+        elif kind == MessageType.ERROR:
+            try:
+                payload = decode_payload(message.payload, ErrorPayload)
+            except MalformedError:
+                self._state.counters.drop("malformed")
+                return
+            self._handshake.handle_error(peer.address, payload, now)
+        else:
+            self._rendezvous.handle_message(peer.address, message, size, now)
+
+    def receive(self, address: Address, message: Envelope, size: int, now: float) -> None:
+        """Take a message from an address of which nothing is known."""
+        if self._rendezvous.handle_message(address, message, size, now):
+            return
+        kind = message.message_type
+        if kind == MessageType.DISCOVERY_REQUEST:
+            if self._neighbours.handle_request(address, message, size, now):
+                return
+        elif kind == MessageType.DISCOVERY_RESPONSE:
+            if self._neighbours.handle_response(address, message, now):
+                return
+        elif kind == MessageType.HANDSHAKE_RESPONSE:
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        self._state.counters.drop("unauthenticated")
+        if kind in TOLD:
+            self._tell(address, size, now)
+
+    def _tell(self, address: Address, size: int, now: float) -> None:
+        payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
+        _, data = self._delivery.build(MessageType.ERROR, payload, now)
+        # A message too short to be answered must not use up the one answer.
+        if len(data) > AMPLIFICATION_LIMIT * size:
+            self._state.counters.drop("untold")
+        elif self._admission.may_tell(address, now) and self._admission.may_answer(
+            len(data), size, now
+        ):
+            self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
+            self._state.put_datagram(data, address)

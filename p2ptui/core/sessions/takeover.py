@@ -1,0 +1,117 @@
+"""A newcomer brings the id of a peer at another address: the old address is asked first.
+
+Alive, and the newcomer is refused; silent, and it takes over (its NAT gave it
+another port, or it restarted). Either way within what clients wait.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address, format_address
+
+PROBES: Final = 4
+PROBE_INTERVAL_S: Final = 0.3
+"""Four Pings over 1.2 s: at 20 % loss each way one in 60 goes unanswered by a peer that is
+alive, and any other traffic counts too. Deployed clients give up after 2 s."""
+
+COOLDOWN_S: Final = 10.0
+"""An id whose owner proved alive, or never proved its address, is not probed again so soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A newcomer's claim to the id of a peer at another address."""
+
+    owner: Peer
+    address: Address
+    """Where the newcomer is."""
+    refuse: Callable[[float], None]
+    """Called with the time if the owner is alive."""
+    grant: Callable[[float], None]
+    """Called with the time once the id is free."""
+
+
+@dataclass(slots=True)
+class _Dispute:
+    claim: Claim
+    began: float
+    probes: int = 0
+
+
+class Takeover:
+    """Settles who owns a node id.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Where the silent owner is removed.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._disputes: dict[str, _Dispute] = {}
+        self._settled_until: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._disputes) + len(self._settled_until)
+
+    def begin(self, claim: Claim, now: float) -> None:
+        """Ask the owner whether it is there, unless it proved so a short time ago."""
+        node_id = claim.owner.node_id
+        if node_id in self._disputes:
+            return  # the answer is on its way; repetitions wait for it
+        if self._settled_until.get(node_id, 0.0) > now:
+            claim.refuse(now)
+            return
+        if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
+            self._state.counters.drop("disputes_full")
+            return
+        dispute = self._disputes[node_id] = _Dispute(claim, now)
+        self._probe(node_id, dispute, now)
+
+    def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
+        owner = dispute.claim.owner
+        if self._state.closing:
+            return
+        if owner.last_received > dispute.began or dispute.probes == PROBES:
+            self._settle(node_id, dispute, now)
+            return
+        # Bounded by the cooldown and paid for by the newcomer's request, so that an
+        # owner which has not proved its address can be asked as well.
+        self._delivery.send_ping(owner, now)
+        dispute.probes += 1
+        self._state.timers.schedule(
+            now + PROBE_INTERVAL_S, lambda at: self._probe(node_id, dispute, at)
+        )
+
+    def _settle(self, node_id: str, dispute: _Dispute, now: float) -> None:
+        claim, owner = dispute.claim, dispute.claim.owner
+        del self._disputes[node_id]
+        if self._state.peers.with_id(node_id) is owner:
+            if owner.last_received > dispute.began:
+                self._remember_settled(node_id, now)
+                claim.refuse(now)
+                return
+            where = format_address(claim.address)
+            reason = f"silent, and its id came from {where}"
+            if not owner.proved:
+                # Forged handshakes under one id must not make two victims of Pings in turn.
+                self._remember_settled(node_id, now)
+            self._lifecycle.remove(owner, PeerStatus.DISCONNECTED, now, reason)
+        claim.grant(now)
+
+    def _remember_settled(self, node_id: str, now: float) -> None:
+        self._settled_until[node_id] = now + COOLDOWN_S
+        # Never more entries than peers: only ids of peers get here, each for ten seconds.
+        self._state.timers.schedule(now + COOLDOWN_S, lambda _: self._forget_settled(node_id))
+
+    def _forget_settled(self, node_id: str) -> None:
+        self._settled_until.pop(node_id, None)

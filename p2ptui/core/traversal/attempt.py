@@ -1,0 +1,185 @@
+"""One search for a direct path to one node: what both sides offered, and how far it is."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, TypeVar
+
+from p2ptui.core.addresses import relay_address
+from p2ptui.core.peers import Peer
+from p2ptui.core.timers import Timer, Timers
+from p2ptui.core.traversal.connection import Method
+from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
+from p2ptui.nat.punching import Pair, Punching
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+
+MAX_LIMITED_ROUNDS: Final = 12
+"""So many where a NAT limits new flows: short ones, each with fresh sockets, which meet all that
+was opened in the ones before."""
+
+MAX_ROUNDS: Final = 4
+"""Offers with which a path is tried before the relay is accepted for a while: one plain, and
+three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
+
+FIRST_REST_S: Final = 2.5
+LONGEST_REST_S: Final = 60.0
+RETURN_REST_S: Final = 5.0
+"""Pauses between two searches while the relay is used: a minute, as others have it, but short
+where there was a direct path before, and growing from short where no answer came."""
+
+SEARCHES: Final = 3
+SEARCHES_S: Final = 6.0
+"""The other side may begin so many searches in so long: each costs this one checks and sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatFacts:
+    """What a side knows of its own NAT."""
+
+    nat_type: NatType = NatType.UNKNOWN
+    mapping: Dependence = Dependence.UNKNOWN
+    allocation: PortAllocation = field(default_factory=PortAllocation)
+    diagnosed: bool = False
+    """Whether it was looked for, and this is all that could be seen."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether looking for it again would tell more."""
+        return self.diagnosed or self.nat_type is not NatType.UNKNOWN
+
+    @property
+    def side(self) -> Side:
+        """Where it stands in the table of what can go direct."""
+        return side_of(self.nat_type, self.allocation)
+
+
+@dataclass(slots=True, eq=False)
+class DirectPath:
+    """A path that works, and whether the other side still agrees to be sent to (RFC 7675)."""
+
+    pair: Pair
+    address: Address
+    """As the peer table knows it: with the number of the socket, unless it is the node's own."""
+    confirmed_at: float
+    unanswered: int = 0
+    """Checks since an answer came."""
+    asked_at: float = 0.0
+    """When the first of them left."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """The search for a path to one node."""
+
+    node_id: str
+    server: Peer
+    """Brings the offers, and relays until there is a path."""
+    controlling: bool
+    offer: TraversalOffer
+    """This side's latest."""
+    began: float
+    observed: Address | None = None
+    """Where the server sees the other node."""
+    remote: TraversalOffer | None = None
+    """The other side's latest offer."""
+    punching: Punching | None = None
+    early: list[tuple[Address, int, bool, int]] = field(default_factory=list)
+    """Where checks came from before there was a round: remote address, socket, nominated, and
+    bytes that may be sent back if it is unknown."""
+    direct: DirectPath | None = None
+    last_good: Address | None = None
+    """The remote address of the latest path from a socket that still stands."""
+    aliases: set[Address] = field(default_factory=set)
+    """Addresses from which the other side may send, as the peer table knows them."""
+    sockets: tuple[int, ...] = ()
+    """Opened for this attempt."""
+    learnt: dict[tuple[int, Address], float] = field(default_factory=dict)
+    """Sockets and addresses that checks came from, over all rounds, and what they may still be
+    sent; see `Punching`."""
+    prepared_at: float = 0.0
+    """When they, and what was predicted of them, were ready."""
+    wanted: set[str] = field(default_factory=set)
+    """What the node's machinery was asked for, and has not brought yet."""
+    deadline: float = 0.0
+    """When the last of the calls that wait gives up."""
+    tokens: list[int] = field(default_factory=list)
+    """Calls that wait for a direct path, where nothing relays."""
+    begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
+    """When the other side began its latest searches."""
+    refusal: str = "the server does not relay"
+    """Why they cannot be answered by way of the server."""
+    timer: Timer | None = None
+    rounds: int = 0
+    checks: int = 0
+    bytes_spent: int = 0
+    failures: int = 0
+    """Searches in a row that found nothing; the pause before the next grows with it."""
+    method: Method = Method.PLAIN
+    """Of the round that runs, or that won."""
+    won_after_s: float | None = None
+    reason: str | None = None
+    """Why there is no direct path."""
+
+    @property
+    def relayed_address(self) -> Address:
+        """Where the node is by way of the server, as the peer table knows it."""
+        return relay_address(self.server.address, self.node_id)
+
+    def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
+        """Let an action happen at the time `when` instead of what was planned before."""
+        self.stop_timer()
+        self.timer = timers.schedule(when, lambda at: action(self, at))
+
+    def stop_timer(self) -> None:
+        """Nothing happens by itself any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def may_begin_for_other(self, now: float) -> bool:
+        """Whether the other side may begin a search, and note that it does."""
+        begun = self.begun_for_other
+        if len(begun) == SEARCHES and now - begun[0] < SEARCHES_S:
+            return False
+        begun.append(now)
+        return True
+
+    @property
+    def remote_facts(self) -> NatFacts:
+        """What the other side says of its NAT."""
+        if self.remote is None:
+            return NatFacts()
+        nat_type = _member(NatType, self.remote.nat_type, NatType.UNKNOWN)
+        kind = _member(AllocationKind, self.remote.allocation, AllocationKind.UNKNOWN)
+        return NatFacts(nat_type, allocation=PortAllocation(kind))
+
+    def take_rest_s(self) -> float:
+        """How long to rest after a search that found nothing, seconds."""
+        had_path, unheard = self.won_after_s is not None, self.remote is None
+        if not had_path and not unheard:
+            return LONGEST_REST_S
+        # What was not answered may have been lost.
+        longest = RETURN_REST_S if had_path else LONGEST_REST_S
+        pause_s = min(FIRST_REST_S * 2.0**self.failures, longest)
+        self.failures = min(self.failures + 1, 8)
+        return pause_s
+
+    def way(self, own: NatFacts) -> Way:
+        """How the two can come together."""
+        there = self.remote_facts.side
+        if self.remote is None or self.remote.round == 0:
+            return way_between(own.side, there)  # the other side may not have looked yet
+        return planned_way(own.side, there)
+
+
+_EnumT = TypeVar("_EnumT", bound=Enum)
+
+
+def _member(kind: type[_EnumT], text: str, default: _EnumT) -> _EnumT:
+    try:
+        return kind(text)
+    except ValueError:
+        return default

@@ -1,0 +1,146 @@
+"""Where connectivity checks arrive: requests are answered, and answers open a path."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.peers import AMPLIFICATION_LIMIT
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.checks import (
+    CheckMessage,
+    affordable_checks,
+    build_answer,
+    read_check,
+    send_from,
+)
+from p2ptui.core.traversal.direct_paths import DirectPaths
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.wire.address import Address
+from p2ptui.wire.stun import MessageClass
+
+MAX_EARLY: Final = 16
+"""Checks kept that overtook the other side's offer, which went by way of the server: its first
+check may be the only one that shows the address that its NAT uses towards this node."""
+
+
+MAX_COPIES: Final = 2
+"""Of one check so many are taken: a network may double it, and who saw it may send it again, from
+wherever it likes."""
+
+MAX_REMEMBERED: Final = 4096
+"""Checks that are known again."""
+
+
+class CheckExchange:
+    """Takes what belongs to a traversal out of what begins like STUN.
+
+    Args:
+        state: The shared ground.
+        offers: Knows the attempts by the names in their checks.
+        paths: Knows whom a check went to.
+        on_progress: Called when an attempt may send or decide something.
+        revive: Called when a check comes after this side's round has ended: the other side
+            still tries, or even succeeded.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        offers: Offers,
+        paths: DirectPaths,
+        on_progress: Callable[[Attempt, float], None],
+        revive: Callable[[Attempt, float], None],
+    ) -> None:
+        self._state = state
+        self._offers = offers
+        self._paths = paths
+        self._on_progress = on_progress
+        self._revive = revive
+        self._copies: OrderedDict[bytes, int] = OrderedDict()
+
+    def note_relayed(self, node_id: str, now: float) -> None:
+        """A datagram came by relay from a node to which there is a path: has that side left it?"""
+        attempt = self._offers.get(node_id)
+        if attempt is not None:
+            self._paths.doubt(attempt, now)
+
+    def receive(self, data: bytes, source: Address, socket: int, now: float) -> bool:
+        """Take a datagram; whether it was a check, or the answer to one.
+
+        Args:
+            data: Its bytes.
+            source: Where it came from.
+            socket: The number of the socket that it came to; 0 is the node's own.
+            now: The time, seconds.
+        """
+        if not len(self._offers):
+            return False
+        check = read_check(data)
+        if check is None:
+            return False
+        if check.message.message_class is MessageClass.REQUEST:
+            return self._receive_request(check, source, socket, now)
+        return self._receive_answer(check, source, socket, now)
+
+    def _receive_request(
+        self, check: CheckMessage, source: Address, socket: int, now: float
+    ) -> bool:
+        attempt = self._offers.named(check.ufrag)
+        if attempt is None:
+            return False
+        if not check.is_authentic(attempt.offer.password):
+            self._state.counters.drop("check_forged")
+            return True
+        if self._count(check.message.transaction_id) > MAX_COPIES:
+            self._state.counters.drop("check_repeated")
+            return True
+        answer = build_answer(check, source, attempt.offer)
+        attempt.bytes_spent += len(answer)
+        send_from(self._state, socket, answer, source)
+        spare_bytes = AMPLIFICATION_LIMIT * len(check.data) - len(answer)
+        if check.nominates:
+            self._paths.expect_from(attempt, source, socket)
+        if attempt.punching is None:
+            self._revive(attempt, now)
+        if attempt.punching is not None and attempt.direct is None:
+            attempt.punching.receive_request(
+                source,
+                socket,
+                now,
+                nominated=check.nominates,
+                allowed=affordable_checks(attempt.offer, attempt.remote, spare_bytes),
+            )
+            self._on_progress(attempt, now)
+        elif attempt.punching is None and len(attempt.early) < MAX_EARLY:
+            attempt.early.append((source, socket, check.nominates, spare_bytes))
+        return True
+
+    def _count(self, transaction_id: bytes) -> int:
+        """How often this check came, with this time."""
+        copies = self._copies[transaction_id] = self._copies.get(transaction_id, 0) + 1
+        if len(self._copies) > MAX_REMEMBERED:
+            self._copies.popitem(last=False)
+        return copies
+
+    def _receive_answer(
+        self, check: CheckMessage, source: Address, socket: int, now: float
+    ) -> bool:
+        transaction_id = check.message.transaction_id
+        attempt = self._paths.asked_by(transaction_id)
+        if attempt is None:
+            return False
+        if attempt.remote is None or attempt.punching is None:
+            return True
+        if not check.is_authentic(attempt.remote.password):
+            self._state.counters.drop("check_forged")
+            return True
+        pair = attempt.punching.receive_response(transaction_id, source, socket, now)
+        if pair is not None:
+            # The other side may send from there before this one hears that the pair was chosen.
+            self._paths.expect_from(attempt, source, socket, proved=True)
+        if pair is not None and attempt.direct is not None:
+            self._paths.handle_confirmed(attempt, pair, now)
+        elif pair is not None:
+            self._on_progress(attempt, now)
+        return True

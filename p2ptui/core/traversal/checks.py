@@ -1,0 +1,119 @@
+"""Connectivity checks on the wire: STUN Binding requests that both sides authenticate.
+
+RFC 8445, section 7, and RFC 8489, section 9.1 (short-term credentials): the name of a request
+joins the two sides' fragments, and its key is the password of the side that receives it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.events import DatagramDue
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+from p2ptui.wire.stun import (
+    TRANSACTION_ID_BYTES,
+    MessageClass,
+    StunError,
+    StunMessage,
+    decode,
+    encode,
+)
+from p2ptui.wire.stun_integrity import short_term_key, verify_integrity
+
+USE_CANDIDATE: Final = 0x0025
+"""RFC 8445, section 16.1: the controlling side has chosen this pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMessage:
+    """A datagram that may belong to a traversal."""
+
+    message: StunMessage
+    data: bytes
+
+    @property
+    def ufrag(self) -> str | None:
+        """Whom a request is for: the first half of its name."""
+        name = self.message.username
+        return None if name is None else name.partition(":")[0]
+
+    @property
+    def nominates(self) -> bool:
+        """Whether it tells that this pair was chosen."""
+        return any(kind == USE_CANDIDATE for kind, _ in self.message.others)
+
+    def is_authentic(self, password: str) -> bool:
+        """Whether it was made by somebody who knows this password."""
+        return verify_integrity(self.data, short_term_key(password))
+
+
+def read_check(data: bytes) -> CheckMessage | None:
+    """Read a datagram that begins like STUN; None if it is none, or has no part in a traversal."""
+    try:
+        message = decode(data)
+    except StunError:
+        return None
+    is_request = message.message_class is MessageClass.REQUEST
+    if message.classic or (is_request and message.username is None):
+        return None
+    return CheckMessage(message, data)
+
+
+def build_check(
+    transaction_id: bytes, own: TraversalOffer, other: TraversalOffer, *, nominate: bool
+) -> bytes:
+    """A request to the other side."""
+    request = StunMessage(
+        message_class=MessageClass.REQUEST,
+        transaction_id=transaction_id,
+        username=f"{other.ufrag}:{own.ufrag}",
+        others=((USE_CANDIDATE, b""),) if nominate else (),
+        fingerprint=True,
+    )
+    return encode(request, integrity_key=short_term_key(other.password))
+
+
+def affordable_checks(own: TraversalOffer, other: TraversalOffer | None, size_bytes: int) -> int:
+    """How many requests have so many bytes: if all went to somebody who asked for none.
+
+    Args:
+        own: This side's offer.
+        other: The other side's.
+        size_bytes: Bytes that may be sent.
+    """
+    if other is None:
+        return 0
+    longest = build_check(bytes(TRANSACTION_ID_BYTES), own, other, nominate=True)
+    return max(size_bytes, 0) // len(longest)
+
+
+def build_answer(request: CheckMessage, source: Address, own: TraversalOffer) -> bytes:
+    """The answer to an authentic request: where it was seen to come from."""
+    answer = StunMessage(
+        message_class=MessageClass.SUCCESS,
+        transaction_id=request.message.transaction_id,
+        xor_mapped=source,
+        fingerprint=True,
+    )
+    return encode(answer, integrity_key=short_term_key(own.password))
+
+
+def send_from(
+    state: NodeState, socket: int, data: bytes, to: Address, ttl: int | None = None
+) -> None:
+    """Send from one of the node's sockets; 0 is its own.
+
+    Args:
+        state: The shared ground.
+        socket: The number of the socket.
+        data: The datagram.
+        to: Where to.
+        ttl: Hops that it may travel; None: all.
+    """
+    if socket == 0 and ttl is None:
+        state.put_datagram(data, to)
+        return
+    state.counters.datagrams_out += 1
+    state.counters.bytes_out += len(data)
+    state.emit(DatagramDue(socket, data, to, ttl))

@@ -1,0 +1,326 @@
+"""Direct paths in use: taken up, confirmed again and again, and given up when they fall silent.
+
+A session does not notice: its datagrams take another way, and what was under way is sent again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node, socket_address
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Path, PathChanged, SocketsDone
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt, DirectPath
+from p2ptui.core.traversal.checks import build_check, send_from
+from p2ptui.core.traversal.connection import Connection, Method
+from p2ptui.nat.punching import Check, Pair
+from p2ptui.wire.address import Address
+
+CONSENT_INTERVAL_S: Final = 5.0
+"""RFC 7675, section 5.1, with its jitter; it keeps mappings alive as well, which RFC 8445 asks of
+something every 15 s."""
+
+CONSENT_JITTER: Final = 0.2
+
+BUSY_INTERVAL_S: Final = 1.0
+"""While messages flow the path is asked this often, so that they fall into no deep hole."""
+
+BUSY_FOR_S: Final = 2.5
+"""A path counts as in use so long after the last datagram."""
+
+RETRY_S: Final = 0.25
+SHORTEST_RETRY_S: Final = 0.02
+RETRY_ROUND_TRIPS: Final = 1.5
+RETRY_GROWTH: Final = 1.5
+"""A check without an answer is repeated soon after that was due, and each time later, up to the
+first of these."""
+
+UNANSWERED_LIMIT: Final = 5
+SILENCE_S: Final = 1.25
+"""After so many checks without an answer, and so long, a path is dead; by chance alone that
+happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
+
+MAX_ALIASES: Final = 8
+"""Addresses from which one node may send at the same time: a path or two, and those before it."""
+
+MAX_ASKED: Final = 16_384
+"""Checks of all attempts whose answers are still known: several birthday rounds at once."""
+
+
+class DirectPaths:
+    """Takes paths up and watches them.
+
+    Args:
+        state: The shared ground.
+        delivery: Sends again what was under way.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._unproved: OrderedDict[Address, Attempt] = OrderedDict()
+        self._homes: dict[Address, int] = {}
+        """Addresses of further sockets whose path was left, and the sockets' numbers."""
+        self.on_lost: Callable[[Attempt, float], None] | None = None
+        """Called when a path has died."""
+
+    def adopt(self, attempt: Attempt, pair: Pair, now: float) -> Address:
+        """Use a path that works; the address by which the peer table knows it."""
+        address = socket_address(pair.socket, pair.remote)
+        attempt.direct = DirectPath(pair, address, now)
+        attempt.failures = 0
+        attempt.reason = None
+        attempt.won_after_s = now - attempt.began
+        if self._state.is_standing(pair.socket):
+            attempt.last_good = pair.remote
+        if pair.socket:
+            self._open_detour(pair, address)
+        unused = tuple(number for number in attempt.sockets if number != pair.socket)
+        if unused:
+            self._state.emit(SocketsDone(unused))
+        attempt.sockets = tuple(number for number in attempt.sockets if number == pair.socket)
+        self.attach(attempt, now)
+        # At once: the controlling side's confirmation tells the other what was chosen.
+        self._confirm(attempt, now)
+        return address
+
+    def _open_detour(self, pair: Pair, address: Address) -> None:
+        number, remote = pair.socket, pair.remote
+        self._homes.pop(address, None)
+        self._state.detours[address] = lambda data: send_from(self._state, number, data, remote)
+
+    def attach(self, attempt: Attempt, now: float) -> None:
+        """Let the session with the node, if there is one, take the direct path."""
+        direct = attempt.direct
+        if direct is None:
+            return
+        self.expect_from(attempt, direct.pair.remote, direct.pair.socket, proved=True)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is None:
+            return
+        if peer.address != direct.address:
+            peer.path = direct.address
+        self._tell(attempt, peer)
+        self._delivery.hasten(peer, now)
+
+    def expect_from(
+        self, attempt: Attempt, remote: Address, socket: int, *, proved: bool = False
+    ) -> None:
+        """What comes from there is from the attempt's node: an authentic check came from there.
+
+        Args:
+            attempt: Which.
+            remote: Where it came from.
+            socket: The number of the socket that it came to.
+            proved: Whether a check to there was answered, too.
+        """
+        peer = self._known(attempt)
+        address = socket_address(socket, remote)
+        if peer is None or peer.address == address:
+            return
+        is_full = address not in attempt.aliases and len(attempt.aliases) >= MAX_ALIASES
+        if is_full and not (proved and self._drop_unproved(attempt, peer)):
+            return
+        if self._state.peers.add_alias(peer, address, proved=proved):
+            attempt.aliases.add(address)
+            if proved:
+                self._unproved.pop(address, None)
+            else:
+                self._unproved.setdefault(address, attempt)
+
+    def _drop_unproved(self, attempt: Attempt, peer: Peer) -> bool:
+        """Make room: the oldest address goes that only says to be the node's; whether one did."""
+        for address, owner in self._unproved.items():
+            if owner is attempt:
+                del self._unproved[address]
+                attempt.aliases.discard(address)
+                self._state.peers.remove_alias(peer, address)
+                return True
+        return False
+
+    def drop_aliases(self, attempt: Attempt) -> None:
+        """Datagrams count as the node's from its session's own address only."""
+        peer = self._known(attempt)
+        for address in attempt.aliases:
+            self._unproved.pop(address, None)
+            if peer is not None:
+                self._state.peers.remove_alias(peer, address)
+        attempt.aliases.clear()
+
+    def _known(self, attempt: Attempt) -> Peer | None:
+        """The attempt's node, or whom the server relays to by that name: with loss the answer to
+        the handshake may come by the path first."""
+        known = self._state.peers.with_id(attempt.node_id)
+        return known or self._state.peers.at(attempt.relayed_address)
+
+    def _tell(self, attempt: Attempt, peer: Peer) -> None:
+        direct = attempt.direct
+        method = attempt.method if direct is not None else Method.RELAY
+        peer.connection = Connection(
+            method,
+            attempt.won_after_s,
+            attempt.rounds,
+            attempt.checks,
+            attempt.bytes_spent,
+            attempt.reason,
+        )
+        path = Path.DIRECT if direct is not None else Path.RELAY
+        address = direct.pair.remote if direct is not None else attempt.server.address
+        self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
+
+    def explain(self, attempt: Attempt, reason: str | None = None) -> None:
+        """Note at the peer, if there is one, why it is relayed; or what was said of it before."""
+        attempt.reason = reason or attempt.reason
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and attempt.direct is None:
+            self._tell(attempt, peer)
+
+    # Consent.
+
+    def _plan_consent(self, attempt: Attempt, now: float) -> None:
+        interval = CONSENT_INTERVAL_S
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if attempt.direct is not None and attempt.direct.unanswered:
+            interval = _retry_s(attempt.direct)
+        elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
+            interval = BUSY_INTERVAL_S
+        else:
+            interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
+        attempt.plan(self._state.timers, now + interval, self._confirm)
+
+    def hurry(self, attempt: Attempt, now: float) -> None:
+        """Messages begin to flow: a path that was idle may have died unnoticed."""
+        direct, timer = attempt.direct, attempt.timer
+        if direct is None or direct.unanswered or timer is None or timer.action is None:
+            return
+        if timer.when > now + RETRY_S and now > direct.confirmed_at + RETRY_S:
+            attempt.plan(self._state.timers, now, self._confirm)
+
+    def doubt(self, attempt: Attempt, now: float) -> None:
+        """The other side uses the relay: so does this one until a check is answered again."""
+        direct = attempt.direct
+        if direct is None or now <= direct.confirmed_at + RETRY_S:
+            return
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and self._can_fall_back(attempt):
+            peer.path = None
+        self.hurry(attempt, now)
+
+    def _confirm(self, attempt: Attempt, now: float) -> None:
+        direct = attempt.direct
+        if direct is None or attempt.punching is None:
+            return
+        silent = direct.unanswered >= UNANSWERED_LIMIT and now >= direct.asked_at + SILENCE_S
+        if (silent and self._can_fall_back(attempt)) or self._is_unused(attempt, now):
+            self._give_up(attempt, direct, now)
+            return
+        if not direct.unanswered:
+            direct.asked_at = now
+        direct.unanswered += 1
+        check = attempt.punching.confirm(direct.pair, now)
+        self.send_check(attempt, check)
+        self._plan_consent(attempt, now)
+
+    def _is_unused(self, attempt: Attempt, now: float) -> bool:
+        """Whether a path was found, but no session came of it in time."""
+        won_at = attempt.began + (attempt.won_after_s or 0.0)
+        patience_s = self._state.config.security.auth_timeout
+        return self._state.peers.with_id(attempt.node_id) is None and now > won_at + patience_s
+
+    def _can_fall_back(self, attempt: Attempt) -> bool:
+        peer = self._state.peers.authenticated(attempt.node_id)
+        # Without a relay there is nothing better: the session's own timeout decides.
+        if peer is None:
+            return True
+        # The address of a further socket is a detour, too, but no other way.
+        return relayed_node(peer.address) is not None and peer.address in self._state.detours
+
+    def handle_confirmed(self, attempt: Attempt, pair: Pair, now: float) -> None:
+        """A check on a path in use was answered."""
+        direct = attempt.direct
+        if direct is not None and direct.pair is pair:
+            direct.confirmed_at = now
+            direct.unanswered = 0
+            peer = self._state.peers.authenticated(attempt.node_id)
+            if peer is not None and peer.address != direct.address:
+                peer.path = direct.address
+            self._plan_consent(attempt, now)
+
+    def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
+        attempt.direct = None
+        attempt.reason = "the direct path fell silent; it is tried again"
+        self._release(attempt, direct)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None:
+            if peer.path == direct.address:
+                peer.path = None
+            self._tell(attempt, peer)
+            self._delivery.hasten(peer, now)
+        if self.on_lost is not None:
+            self.on_lost(attempt, now)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Use the relay only, without a word: the other side begins a new search."""
+        direct, attempt.direct = attempt.direct, None
+        if direct is None:
+            self.drop_aliases(attempt)
+            return
+        self._release(attempt, direct)
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None and peer.path == direct.address:
+            peer.path = None
+            self._tell(attempt, peer)
+
+    def _release(self, attempt: Attempt, direct: DirectPath) -> None:
+        self.drop_aliases(attempt)
+        if direct.pair.socket:
+            attempt.sockets = ()
+            self._homes[direct.address] = direct.pair.socket
+        self._close_empty_homes()
+
+    def _close_empty_homes(self) -> None:
+        """A further socket at whose address a session lives stays open as long as that does."""
+        for address, socket in list(self._homes.items()):
+            peer = self._state.peers.at(address)
+            if peer is None or peer.address != address or peer.info is None:
+                del self._homes[address]
+                self._state.detours.pop(address, None)
+                if not self._state.is_standing(socket):
+                    self._state.emit(SocketsDone((socket,)))
+
+    def send_check(self, attempt: Attempt, check: Check) -> None:
+        """Put one check on the wire."""
+        if attempt.remote is None:
+            return
+        data = build_check(
+            check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
+        )
+        self._asked[check.transaction_id] = attempt
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+        attempt.checks += 1
+        attempt.bytes_spent += len(data)
+        send_from(self._state, check.socket, data, check.remote, check.ttl)
+
+    def forget(self, attempt: Attempt) -> None:
+        """No answer to a check of this attempt is awaited any more; its path was left before."""
+        stale = [key for key, asker in self._asked.items() if asker is attempt]
+        for key in stale:
+            del self._asked[key]
+        self._close_empty_homes()
+
+    def asked_by(self, transaction_id: bytes) -> Attempt | None:
+        """Whose check this was."""
+        return self._asked.pop(transaction_id, None)
+
+
+def _retry_s(direct: DirectPath) -> float:
+    """From a check that no answer followed yet to the next one, seconds."""
+    rtt_s = direct.pair.rtt_s or 0.0
+    pause_s = max(RETRY_ROUND_TRIPS * rtt_s, SHORTEST_RETRY_S)
+    pause_s *= RETRY_GROWTH ** (direct.unanswered - 1)
+    # A slow way is no dead one.
+    return max(min(pause_s, RETRY_S), rtt_s / 2)

@@ -1,0 +1,92 @@
+"""What probes of new flows tell the rounds that run: a NAT that limits them changes the plan.
+
+A round of many guesses then is short and repeated with fresh sockets, and the guesses are begun at
+the pace at which they pass.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.events import FlowProbeWanted
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal import check_round
+from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.nat.feasibility import Side
+from p2ptui.nat.flow_pace import FlowPace
+
+PROBE_ROUND_TRIPS: Final = 3
+SHORTEST_PATIENCE_S: Final = 0.1
+"""What comes of a new flow is awaited so long."""
+
+
+class FlowFeedback:
+    """Asks for probes among the guesses, and acts on them.
+
+    Args:
+        state: The shared ground.
+        offers: Tell the other side.
+        on_progress: Called when an attempt may send or decide something.
+    """
+
+    def __init__(
+        self, state: NodeState, offers: Offers, on_progress: Callable[[Attempt, float], None]
+    ) -> None:
+        self._state = state
+        self._offers = offers
+        self._on_progress = on_progress
+        self.pace = self._new_pace()
+        """Of the new flows of all attempts: they share the NAT."""
+
+    def _new_pace(self) -> FlowPace:
+        return FlowPace(self._state.config.ice.pace_ms / 1000, self._state.rng)
+
+    def forget(self) -> None:
+        """The network is another."""
+        self.pace = self._new_pace()
+        self._offers.flow_limit = None
+
+    def limit(self, attempt: Attempt) -> float | None:
+        """New flows a second that the guessing side's NAT lets pass; None: no limit is known."""
+        if self._offers.facts.side is not Side.UNPREDICTABLE:
+            return self.pace.limit_per_s
+        # This side has the sockets.
+        return attempt.remote.flows or None if attempt.remote is not None else None
+
+    def want_probes(self, attempt: Attempt) -> None:
+        """Ask for the probes that are due among an attempt's guesses."""
+        punching = attempt.punching
+        if punching is None or punching.guesses is None or not self._state.config.ice.adapt_pace:
+            return
+        rtt_s = attempt.server.channel.rtt.srtt or check_round.DEFAULT_RTT_S
+        patience_s = max(PROBE_ROUND_TRIPS * rtt_s, SHORTEST_PATIENCE_S)
+        for _ in range(punching.guesses.take_probes()):
+            self._state.emit(FlowProbeWanted(attempt.node_id, patience_s))
+
+    def take_probe(self, node_id: str, *, fresh: bool, old: bool, now: float) -> None:
+        """What came of a probe.
+
+        Args:
+            node_id: For the attempt to reach which node it was.
+            fresh: Whether the new flow was answered.
+            old: Whether the old one was.
+            now: The time, seconds.
+        """
+        if not self.pace.observe(fresh=fresh, old=old):
+            return
+        is_news, self._offers.flow_limit = self._offers.flow_limit is None, self.pace.limit_per_s
+        attempt = self._offers.get(node_id)
+        if attempt is None or attempt.punching is None:
+            return
+        if is_news and not attempt.controlling:
+            self._offers.answer(attempt, (), now)  # the other side has to know it
+        self.take_news(attempt, now)
+
+    def take_news(self, attempt: Attempt, now: float) -> None:
+        """A limit may have become known while a round runs: that ends as if it was known before."""
+        if attempt.punching is None:
+            return
+        if attempt.controlling and self.limit(attempt) is not None:
+            end = attempt.punching.began + check_round.LIMITED_ROUND_S
+            attempt.punching.shorten(max(now, end))
+        self._on_progress(attempt, now)

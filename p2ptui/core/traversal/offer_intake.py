@@ -1,0 +1,110 @@
+"""Offers that servers bring: which are taken up, how often, and which side leads from then on."""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.admission import TokenBucket
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+
+MAX_UNASKED: Final = MAX_ATTEMPTS // 2
+"""Attempts that others may cause: the user of this node finds room at any time."""
+
+SEARCHES_PER_SECOND: Final = 20
+"""Searches that others may begin, all together."""
+
+
+class OfferIntake:
+    """Judges offers before anything is sent because of them.
+
+    Args:
+        state: The shared ground.
+        offers: The attempts.
+        stop: Ends what is under way for an attempt.
+        take: Called with an offer that is taken up.
+        take_news: Called when the answer to this round's offer says something more.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        offers: Offers,
+        stop: Callable[[Attempt], None],
+        take: Callable[[Attempt, TraversalOffer, float], None],
+        take_news: Callable[[Attempt, float], None],
+    ) -> None:
+        self._state = state
+        self._offers = offers
+        self._stop = stop
+        self._take = take
+        self._take_news = take_news
+        self._begun: TokenBucket | None = None
+
+    def handle_introduction(
+        self,
+        server: Peer,
+        node_id: str,
+        observed: Address,
+        offer: TraversalOffer | None,
+        now: float,
+    ) -> None:
+        """A server names a node's address, and brings its offer if it made one."""
+        if not self._state.config.ice.enable:
+            return
+        attempt = self._attempt_for(server, node_id, now, asked=offer is not None)
+        if attempt is None:
+            return
+        attempt.observed = observed
+        if offer is None:
+            return
+        known = attempt.remote
+        if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
+            if offer.answer and offer.round == known.round and offer.flows != known.flows:
+                attempt.remote = offer
+                self._take_news(attempt, now)
+            elif not offer.answer:
+                self._offers.send(attempt, now)  # the answer was lost, or the offer that crossed
+                if attempt.punching is not None:
+                    attempt.punching.extend(now)  # so that side has not begun yet
+            return
+        if known is None or offer.ufrag != known.ufrag:
+            if not self._may_begin(attempt, offer, now):
+                self._state.counters.drop("offer_refused")
+                return
+            if known is not None:
+                self._stop(attempt)  # the other node began a new search
+        if not offer.answer:
+            # Both asked at once: the smaller id controls, and each offer answers the other.
+            both = attempt.controlling and offer.round == attempt.offer.round and known is None
+            attempt.controlling = both and self._state.identity.id < node_id
+        attempt.remote = offer
+        self._take(attempt, offer, now)
+
+    def _attempt_for(
+        self, server: Peer, node_id: str, now: float, *, asked: bool
+    ) -> Attempt | None:
+        """The attempt that a server may speak of, or None."""
+        attempt = self._offers.get(node_id)
+        if attempt is None:
+            if not asked or len(self._offers) >= MAX_UNASKED:
+                return None
+            return self._offers.open(server, node_id, now, controlling=False)
+        if attempt.server is not server:
+            # Another server must not turn a session aside that this one brought about.
+            if attempt.server.is_authenticated:
+                self._state.counters.drop("introduction_elsewhere")
+                return None
+            attempt.server = server
+        return attempt
+
+    def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+        """Whether an offer with new names is taken up."""
+        if offer.answer:
+            return attempt.remote is None and attempt.controlling
+        if self._begun is None:
+            self._begun = TokenBucket(SEARCHES_PER_SECOND, now)
+        return attempt.may_begin_for_other(now) and self._begun.take(now)

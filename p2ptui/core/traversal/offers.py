@@ -1,0 +1,206 @@
+"""Offers of a traversal: described, sent by way of a server until answered, and what came back.
+
+The controlling side counts rounds; the other answers with the same number.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.candidates import offered
+from p2ptui.core.traversal.check_round import lead_s
+from p2ptui.errors import LocalError
+from p2ptui.nat.behavior import NatType
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import MessageType, P2PConnectPayload
+from p2ptui.wire.offer import TraversalOffer
+
+MAX_ATTEMPTS: Final = 1024
+"""Nodes to which a path may be searched, or watched, at once."""
+
+LONGEST_ASK_S: Final = 0.4
+USUAL_ASK_S: Final = 0.2
+SHORTEST_ASK_S: Final = 0.08
+ASK_ROUND_TRIPS: Final = 3
+ASK_GROWTH: Final = 1.5
+"""An offer is sent again after so long until it is answered, and each time later: the answer takes
+a round trip to the server, one from there to the other node, which may be further away, and what
+that one opens first. At 10 % loss on each of these four ways a third of the answers stays away."""
+
+ASKS_S: Final = 3.2
+"""For so long, altogether."""
+
+
+class Offers:
+    """The attempts there are, by node and by the name in their checks, and their offers.
+
+    Args:
+        state: The shared ground.
+        delivery: The way to the server.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._attempts: dict[str, Attempt] = {}
+        self._by_ufrag: dict[str, Attempt] = {}
+        self.hosts: tuple[Address, ...] = ()
+        """This node's own addresses, as others on its networks reach them."""
+        self.beside: tuple[Address, ...] = ()
+        """Where the socket of the other IP version is, that stands beside the node's own."""
+        self.facts = NatFacts()
+        """What is known of this node's NAT."""
+        self.flow_limit: float | None = None
+        """New flows a second that it lets pass; None: no limit was seen."""
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...]) -> None:
+        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
+
+        Args:
+            socket: Its number.
+            hosts: Where others reach it.
+        """
+        if socket is None:
+            self._state.socket_of_version.pop(6, None)
+        else:
+            self._state.socket_of_version[6] = socket
+        self.beside = hosts
+
+    def reaches(self, *versions: int) -> None:
+        """Which IP versions the node's own socket reaches; both until this is said."""
+        self._state.socket_of_version = dict.fromkeys(versions, 0)
+
+    def get(self, node_id: str) -> Attempt | None:
+        """The attempt to reach a node."""
+        return self._attempts.get(node_id)
+
+    def named(self, ufrag: str | None) -> Attempt | None:
+        """The attempt that a check names."""
+        return None if ufrag is None else self._by_ufrag.get(ufrag)
+
+    def all(self) -> list[Attempt]:
+        """All attempts."""
+        return list(self._attempts.values())
+
+    def open(self, server: Peer, node_id: str, now: float, *, controlling: bool) -> Attempt:
+        """The attempt to reach a node, a new one if need be.
+
+        Raises:
+            LocalError: There are too many.
+        """
+        known = self._attempts.get(node_id)
+        if known is not None:
+            known.server = server
+            return known
+        if len(self._attempts) >= MAX_ATTEMPTS:
+            raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")
+        offer = self._described(self._new_names(), server, (), 0)
+        attempt = Attempt(node_id, server, controlling, offer, now)
+        self._attempts[node_id] = attempt
+        self._by_ufrag[offer.ufrag] = attempt
+        return attempt
+
+    def close(self, attempt: Attempt) -> None:
+        """Forget an attempt."""
+        if self._attempts.get(attempt.node_id) is attempt:
+            del self._attempts[attempt.node_id]
+        self._by_ufrag.pop(attempt.offer.ufrag, None)
+
+    def _new_names(self) -> TraversalOffer:
+        ids = self._state.ids
+        return TraversalOffer(ids.nonce()[:12], ids.nonce() + ids.nonce())
+
+    def _described(
+        self, offer: TraversalOffer, server: Peer, predicted: tuple[Address, ...], sockets: int
+    ) -> TraversalOffer:
+        reflexive = [server.public_address] if server.public_address is not None else []
+        limit = self._state.config.ice.max_candidates
+        return msgspec.structs.replace(
+            offer,
+            candidates=offered((*self.beside, *self.hosts)[:limit], reflexive, predicted),
+            nat_type=self.facts.nat_type.value,
+            allocation=self.facts.allocation.kind.value,
+            sockets=sockets,
+            flows=math.ceil(self.flow_limit or 0),
+        )
+
+    def begin(self, attempt: Attempt, now: float) -> None:
+        """Begin a search: new names, so that rounds begin again on both sides."""
+        self._by_ufrag.pop(attempt.offer.ufrag, None)
+        attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
+        self._by_ufrag[attempt.offer.ufrag] = attempt
+        attempt.controlling = True
+        attempt.remote = None
+        attempt.early.clear()
+        attempt.began = now
+        self.repeat(attempt, now)
+
+    def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Offer again, with what was learnt meanwhile."""
+        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        attempt.offer = msgspec.structs.replace(
+            described, answer=False, round=attempt.offer.round + 1
+        )
+        self.repeat(attempt, now)
+
+    def answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Answer the other side's offer with one of the same round."""
+        number = attempt.remote.round if attempt.remote is not None else 0
+        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
+        self.send(attempt, now)
+
+    def answer_soon(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        """Answer when what this side opens first is open, unless there is another offer by then."""
+        remote = attempt.remote
+        when = now + lead_s(attempt, self._state.config)
+
+        def answer(now: float) -> None:
+            if attempt.remote is remote and self._attempts.get(attempt.node_id) is attempt:
+                self.answer(attempt, predicted, now)
+
+        self._state.timers.schedule(when, answer)
+
+    def repeat(self, attempt: Attempt, now: float) -> None:
+        """Send an offer, again and again until the other side's of that round is here."""
+        self._ask(attempt, attempt.offer, self._first_pause_s(attempt), now + ASKS_S, now)
+
+    def _ask(
+        self, attempt: Attempt, offer: TraversalOffer, pause_s: float, end: float, now: float
+    ) -> None:
+        is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
+        is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
+        if is_answered or not is_current or now >= end:
+            return
+        self.send(attempt, now)
+        longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
+        self._state.timers.schedule(
+            now + pause_s, lambda at: self._ask(attempt, offer, longer, end, at)
+        )
+
+    def _first_pause_s(self, attempt: Attempt) -> float:
+        rtt_s = attempt.server.channel.rtt.srtt
+        if not self._state.config.ice.adapt_pace:
+            return LONGEST_ASK_S
+        if rtt_s is None:
+            return USUAL_ASK_S
+        return min(max(ASK_ROUND_TRIPS * rtt_s, SHORTEST_ASK_S), LONGEST_ASK_S)
+
+    def send(self, attempt: Attempt, now: float) -> None:
+        """Send this side's offer once."""
+        if not attempt.server.is_authenticated:
+            return
+        payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
+        if self.facts.nat_type is not NatType.UNKNOWN:
+            payload.nat_type = self.facts.nat_type.value
+        raw = encode_payload(payload)
+        self._delivery.send(attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False)

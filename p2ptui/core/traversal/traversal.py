@@ -1,0 +1,393 @@
+"""Direct paths between nodes that met on a server: rounds of checks, and what comes next.
+
+The controlling side, which asked, sends an offer by way of the server; the other answers with
+its own, and both check each other's addresses. A round that finds nothing is followed by one
+that knows more: of what kind the NATs are, which ports they will use next, or with many
+sockets at once. Meanwhile, and if nothing helps, the server relays.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal import check_round
+from p2ptui.core.traversal.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
+from p2ptui.core.traversal.check_exchange import CheckExchange
+from p2ptui.core.traversal.checks import affordable_checks
+from p2ptui.core.traversal.direct_paths import DirectPaths
+from p2ptui.core.traversal.flow_feedback import FlowFeedback
+from p2ptui.core.traversal.offer_intake import OfferIntake
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.refusals import Refusals, end_call, end_calls
+from p2ptui.errors import LocalError, PeerTimeoutError, RemoteError
+from p2ptui.nat.feasibility import Way
+from p2ptui.nat.punching import Pair
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import Capability
+from p2ptui.wire.offer import TraversalOffer
+
+_SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
+
+
+class Traversal:
+    """Searches direct paths, one attempt for each node.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells who comes and goes.
+        handshake: Connects where nothing relays.
+        relay: Reaches nodes by way of servers.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        handshake: Handshake,
+        relay: RelayFrames,
+    ) -> None:
+        self._state = state
+        self._handshake = handshake
+        self._relay = relay
+        self.offers = Offers(state, delivery)
+        self._paths = DirectPaths(state, delivery)
+        self._paths.on_lost = self._handle_lost
+        self.flows = FlowFeedback(state, self.offers, self._tick)
+        """What is known of the limits to new flows."""
+        self.checks = CheckExchange(state, self.offers, self._paths, self._tick, self._begin)
+        """Where checks and their answers arrive."""
+        self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
+        """What a server does not do for two nodes."""
+        self.intake = OfferIntake(
+            state, self.offers, self._stop, self._take_offer, self.flows.take_news
+        )
+        """Offers that servers bring."""
+        lifecycle.on_joined.append(self._attach)
+        lifecycle.on_left.append(self._detach)
+        lifecycle.on_removed.append(self._forget)
+        delivery.on_busy = self._hurry
+
+    def __len__(self) -> int:
+        return len(self.offers)
+
+    # What the node asks for, and brings.
+
+    def connect(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
+        """Reach a node that a server knows: by relay at once, and directly as soon as possible.
+
+        Returns:
+            The token of a ConnectResult, or of the error.
+
+        Raises:
+            LocalError: Too many paths are searched already.
+        """
+        known = self._state.peers.authenticated(node_id)
+        if known is not None:
+            return self._handshake.connect(known.address, now, timeout_s)
+        relays = Capability.RELAY in server.capabilities
+        if not relays:
+            self._require_enabled()
+        attempt = self.offers.open(server, node_id, now, controlling=True)
+        if attempt.direct is not None:
+            return self._handshake.connect(attempt.direct.address, now, timeout_s)
+        attempt.deadline = max(attempt.deadline, now + timeout_s)
+        if self._is_enabled:
+            self._search(attempt, now)
+        if relays:
+            return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
+        token = self._state.new_token()
+        attempt.tokens.append(token)
+
+        def give_up(_: float) -> None:
+            why = f": {attempt.reason}" if attempt.reason else ""
+            words = f"no direct path to node {node_id} was found within {timeout_s:g} s{why}"
+            error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
+            end_call(self._state, attempt, token, error)
+
+        self._state.timers.schedule(now + timeout_s, give_up)
+        return token
+
+    @property
+    def _is_enabled(self) -> bool:
+        return self._state.config.ice.enable
+
+    def _require_enabled(self) -> None:
+        if not self._is_enabled:
+            raise LocalError(_SWITCHED_OFF)
+
+    def search(self, node_id: str, now: float) -> None:
+        """Search a direct path now, instead of at the end of the pause.
+
+        Raises:
+            LocalError: There is no server in common with this node.
+        """
+        self._require_enabled()
+        attempt = self.offers.get(node_id)
+        if attempt is None or not attempt.server.is_authenticated:
+            raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
+        if attempt.direct is None:
+            attempt.failures = 0
+            self._search(attempt, now)
+
+    def facts_ready(self, facts: NatFacts, now: float) -> None:
+        """The diagnosis of this node's NAT is done."""
+        self.offers.facts = facts
+        for attempt in self.offers.all():
+            if "facts" in attempt.wanted:
+                attempt.wanted.discard("facts")
+                # What could not be found out now is not asked for again at once.
+                (self._prepare if facts.is_known else self._go_without)(attempt, now)
+
+    def sockets_ready(
+        self, node_id: str, sockets: tuple[int, ...], predicted: tuple[Address, ...], now: float
+    ) -> None:
+        """Further sockets are open; with the outside addresses that they will probably have."""
+        attempt = self.offers.get(node_id)
+        if attempt is None or "sockets" not in attempt.wanted:
+            self._state.emit(SocketsDone(sockets))
+            return
+        attempt.wanted.discard("sockets")
+        attempt.sockets = sockets
+        attempt.prepared_at = now
+        self._send_prepared(attempt, predicted, now)
+
+    def _take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
+        """The other side's offer of a new round is here."""
+        if offer.round and not attempt.controlling:
+            # The side that leads has ended the round before.
+            attempt.punching = None
+            self._close_sockets(attempt)
+        skips_plain = offer.round == 0 and check_round.is_plain_hopeless(attempt, self.offers.facts)
+        if attempt.controlling and not skips_plain:
+            self._begin(attempt, now)
+        elif attempt.controlling or offer.round:
+            self._prepare(attempt, now)
+        elif skips_plain:
+            self.offers.answer(attempt, (), now)
+            self._wait(attempt, now, self._end_round)
+        else:
+            self._begin(attempt, now)
+            self.offers.answer_soon(attempt, (), now)
+
+    # Rounds.
+
+    def _begin(self, attempt: Attempt, now: float) -> None:
+        """Both offers are here: check."""
+        remote, observed = attempt.remote, attempt.observed
+        if remote is None or observed is None or attempt.direct is not None:
+            return
+        if check_round.is_stale(attempt, self._state.config, now):
+            self._end_round(attempt, now)  # what was predicted is stale by now
+            return
+        way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
+        attempt.rounds += 1
+        attempt.punching = check_round.plan_round(
+            attempt,
+            remote,
+            observed,
+            way,
+            self._state,
+            now,
+            flow_limit=self.flows.limit(attempt),
+            pace=self.flows.pace,
+        )
+        for source, socket, nominated, spare_bytes in attempt.early:
+            allowed = affordable_checks(attempt.offer, remote, spare_bytes)
+            attempt.punching.receive_request(
+                source, socket, now, nominated=nominated, allowed=allowed
+            )
+        attempt.early.clear()
+        self._tick(attempt, now)
+
+    def _tick(self, attempt: Attempt, now: float) -> None:
+        punching = attempt.punching
+        if punching is None or attempt.direct is not None:
+            return
+        for check in punching.to_send(now):
+            self._paths.send_check(attempt, check)
+        self.flows.want_probes(attempt)
+        if punching.selected is not None:
+            self._take(attempt, punching.selected, now)
+        elif punching.is_over(now):
+            attempt.punching = None
+            self._end_round(attempt, now)
+        else:
+            self._plan(attempt, punching.next_timeout() or now, self._tick)
+
+    def _plan(
+        self, attempt: Attempt, when: float, action: Callable[[Attempt, float], None]
+    ) -> None:
+        attempt.plan(self._state.timers, when, action)
+
+    def _take(self, attempt: Attempt, pair: Pair, now: float) -> None:
+        # What was asked for meanwhile is needed no more, and must not end this path.
+        attempt.wanted.clear()
+        address = self._paths.adopt(attempt, pair, now)
+        tokens, attempt.tokens = attempt.tokens, []
+        for token in tokens:
+            timeout_s = self._state.config.security.auth_timeout
+            try:
+                self._handshake.connect(address, now, timeout_s, token)
+            except LocalError as error:
+                self._state.finish(token, error)
+
+    def _end_round(self, attempt: Attempt, now: float) -> None:
+        if attempt.direct is not None:
+            return
+        self._close_sockets(attempt)
+        if attempt.remote is None:
+            # It may be about to come back: calls wait for as long as they were given.
+            reason = "the other node does not answer offers of a direct path"
+            self._rest(attempt, reason, now, ends_calls=False)
+        elif attempt.controlling:
+            self._prepare(attempt, now)
+        else:
+            # The other side leads; unless it was lost too, it offers the next round.
+            self._paths.explain(attempt, self._why_relayed(attempt))
+            if not self.offers.facts.is_known:
+                self._state.emit(NatFactsWanted())  # it will ask for them
+            self._plan(attempt, now + LONGEST_REST_S, self._search_again)
+
+    def _why_relayed(self, attempt: Attempt) -> str:
+        return check_round.why_relayed(attempt, self.offers.facts, self._state.config)
+
+    def _prepare(self, attempt: Attempt, now: float) -> None:
+        """Get what the next round needs of this side, and then offer it, or answer."""
+        if attempt.direct is not None:
+            return
+        facts = self.offers.facts
+        if not facts.is_known and attempt.offer.round == 0 and not attempt.wanted:
+            attempt.wanted.add("facts")
+            self._state.emit(NatFactsWanted())
+            self._wait(attempt, now, self._go_without)
+            return
+        way = attempt.way(facts)
+        limited = self.flows.limit(attempt) is not None
+        if attempt.controlling and check_round.is_exhausted(
+            attempt, way, facts, self._state.config, limited=limited
+        ):
+            self._rest(attempt, self._why_relayed(attempt), now)
+            return
+        count, predict = check_round.sockets_needed(way, facts.side, self._state.config)
+        if count:
+            attempt.wanted.add("sockets")
+            self._state.emit(SocketsWanted(attempt.node_id, count, predict))
+            self._wait(attempt, now, self._go_without)
+            return
+        self._send_prepared(attempt, (), now)
+
+    def _go_without(self, attempt: Attempt, now: float) -> None:
+        attempt.wanted.clear()
+        if attempt.direct is None:
+            self._send_prepared(attempt, (), now)
+
+    def _send_prepared(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
+        if attempt.controlling:
+            self.offers.next_round(attempt, predicted, now)
+            self._wait(attempt, now, self._end_round)
+        else:
+            self._begin(attempt, now)
+            self.offers.answer_soon(attempt, predicted, now)
+
+    def _wait(self, attempt: Attempt, now: float, then: Callable[[Attempt, float], None]) -> None:
+        """Nothing may come of what was asked for: it goes on all the same."""
+        patience_s = self._state.config.ice.gathering_timeout / 1000
+        self._plan(attempt, now + patience_s, then)
+
+    def _rest(self, attempt: Attempt, reason: str, now: float, *, ends_calls: bool = True) -> None:
+        """No direct path for now: the relay serves, and the search begins again later."""
+        self._stop(attempt)
+        if ends_calls:
+            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
+            end_calls(self._state, attempt, RemoteError(words))
+        self._paths.explain(attempt, reason)
+        self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
+
+    def _search(self, attempt: Attempt, now: float) -> None:
+        self._stop(attempt)
+        self.offers.begin(attempt, now)
+        self._wait(attempt, now, self._end_round)
+
+    def _search_again(self, attempt: Attempt, now: float) -> None:
+        if attempt.direct is not None or self.offers.get(attempt.node_id) is not attempt:
+            return
+        if self._state.peers.with_id(attempt.node_id) is None and not attempt.tokens:
+            self._close(attempt)  # nobody talks to it
+        elif attempt.server.is_authenticated:
+            self._search(attempt, now)
+        else:
+            self._plan(attempt, now + LONGEST_REST_S, self._search_again)
+
+    def _handle_lost(self, attempt: Attempt, now: float) -> None:
+        attempt.punching = None
+        # Both sides notice; the controlling one begins, the other only if that one does not.
+        pause_s = FIRST_REST_S if attempt.controlling else 3 * FIRST_REST_S
+        self._plan(attempt, now + pause_s, self._search_again)
+
+    def _stop(self, attempt: Attempt) -> None:
+        """End what is under way."""
+        attempt.stop_timer()
+        attempt.wanted.clear()
+        attempt.punching = None
+        self._paths.leave(attempt)
+        self._close_sockets(attempt)
+
+    def _close(self, attempt: Attempt) -> None:
+        self._stop(attempt)
+        self._paths.forget(attempt)
+        self.offers.close(attempt)
+
+    def _close_sockets(self, attempt: Attempt) -> None:
+        if attempt.sockets and attempt.direct is None:
+            self._state.emit(SocketsDone(attempt.sockets))
+            attempt.sockets = ()
+
+    # Who comes and goes.
+
+    def _attach(self, peer: Peer, now: float) -> None:
+        if peer.is_joined_server:
+            self._reopen(peer)
+        attempt = self.offers.get(peer.node_id)
+        if attempt is not None:
+            # The session may have come from the other side: then no handshake answers the calls.
+            tokens, attempt.tokens = attempt.tokens, []
+            for token in tokens:
+                self._handshake.connect(peer.address, now, 1.0, token)
+            if attempt.direct is not None:
+                self._paths.attach(attempt, now)
+            else:
+                self._paths.explain(attempt, None if self._is_enabled else _SWITCHED_OFF)
+
+    @staticmethod
+    def _detach(peer: Peer, _now: float) -> None:
+        # A new session begins where the last one did, so that both sides can fall back.
+        peer.path = None
+
+    def _reopen(self, server: Peer) -> None:
+        """A server is back, or new: what it relayed, it relays again."""
+        for attempt in self.offers.all():
+            if attempt.server.address == server.address:
+                attempt.server = server
+                if Capability.RELAY in server.capabilities:
+                    self._relay.open(server, attempt.node_id)
+
+    def _forget(self, peer: Peer, _reason: str) -> None:
+        attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")
+        if attempt is None or self._state.peers.with_id(attempt.node_id) is not None:
+            return
+        if not attempt.tokens:  # else calls still wait for a direct path
+            self._close(attempt)
+
+    def _hurry(self, peer: Peer, now: float) -> None:
+        attempt = self.offers.get(peer.node_id)
+        if attempt is not None:
+            self._paths.hurry(attempt, now)
