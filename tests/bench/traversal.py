@@ -43,6 +43,9 @@ LOSSES: Final = (0, 2, 5, 10, 20)
 """Percent, on each of two lines in each direction: of round trips between the nodes four times as
 much is lost, or a little less."""
 
+REFILL_S: Final = 0.3
+"""After so long a NAT that limits new flows has forgotten those of the run before."""
+
 RELAYED_S: Final = (2.0, 0.5, 4.0, 8.0, 15.0)
 """How long a path stays cut after the relay took over."""
 
@@ -113,11 +116,11 @@ def traps(runs: int) -> Iterator[Row]:
         few = max(1, runs // 4)
         yield (
             "flow-limited/port-restricted",
-            _runs(runs, limited, ground.side(Kind.PORT_RESTRICTED)),
+            _runs(runs, limited, ground.side(Kind.PORT_RESTRICTED), rest_s=REFILL_S),
         )
         yield (
             "flow-limited/symmetric-step-1",
-            _runs(few, limited, ground.side(Kind.SYMMETRIC_STEP_1)),
+            _runs(few, limited, ground.side(Kind.SYMMETRIC_STEP_1), rest_s=REFILL_S),
         )
         for name, adapts in (("pace adapts", True), ("pace fixed", False)):
             how: dict[str, Any] = {"options": {"ice": {"adapt_pace": adapts}}, "wait_s": 40.0}
@@ -178,8 +181,14 @@ def traffic(runs: int) -> Iterator[Row]:
                 neighbour.tell("flows", per_second=0)
 
 
-def _runs(runs: int, a: Side, b: Side, **how: Any) -> list[dict[str, Any]]:
-    return [meet(a, b, **how) for _ in range(runs)]
+def _runs(
+    runs: int, a: Side, b: Side, *, rest_s: float = 0.0, **how: Any
+) -> list[dict[str, Any]]:
+    outcomes = []
+    for _ in range(runs):
+        time.sleep(rest_s)
+        outcomes.append(meet(a, b, **how))
+    return outcomes
 
 
 def upgrade(count: int, per_second: float) -> Iterator[dict[str, Any]]:
