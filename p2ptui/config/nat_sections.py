@@ -231,8 +231,8 @@ class IceOptions(Section, frozen=True, kw_only=True):
     adapt_pace: Annotated[
         bool,
         About(
-            "Repeat a check after the round trip to the server; guess fast at first, then slowly;"
-            " the last round takes twice as long."
+            "Repeat offers and checks by the round trip to the server; guess fast at first, then"
+            " slowly; look for a limit to new flows, and keep to it."
         ),
     ] = True
     opener_ttl: Annotated[
