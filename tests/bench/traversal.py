@@ -181,9 +181,7 @@ def traffic(runs: int) -> Iterator[Row]:
                 neighbour.tell("flows", per_second=0)
 
 
-def _runs(
-    runs: int, a: Side, b: Side, *, rest_s: float = 0.0, **how: Any
-) -> list[dict[str, Any]]:
+def _runs(runs: int, a: Side, b: Side, *, rest_s: float = 0.0, **how: Any) -> list[dict[str, Any]]:
     outcomes = []
     for _ in range(runs):
         time.sleep(rest_s)

@@ -75,3 +75,16 @@ def test_average_and_timeout_stay_within_bounds(seen: list[float], attempts: int
     assert min(seen) - 1e-9 <= rtt.srtt <= max(seen) + 1e-9
     assert rtt.var >= 0
     assert 0.05 <= rtt.rto(attempts) <= rtt.rto(attempts + 1) <= 8.0
+
+
+def test_what_is_supposed_holds_until_the_first_sample():
+    rtt = RttEstimator(0.5, 0.05, 8.0)
+    rtt.suppose(0.4)
+    assert rtt.srtt == 0.4
+    assert rtt.latest is None
+
+    rtt.observe(0.01)
+    assert (rtt.srtt, rtt.var, rtt.minimum) == (0.01, 0.005, 0.01)
+
+    rtt.suppose(0.4)
+    assert rtt.srtt == 0.01

@@ -24,6 +24,7 @@ class RttEstimator:
     __slots__ = (
         "_held_rto_s",
         "_initial_rto_s",
+        "_is_supposed",
         "_max_rto_s",
         "_min_rto_s",
         "latest",
@@ -37,6 +38,7 @@ class RttEstimator:
         self._min_rto_s = min_rto_s
         self._max_rto_s = max_rto_s
         self._held_rto_s = 0.0
+        self._is_supposed = False
         self.srtt: float | None = None
         """Smoothed round trip, seconds; None before the first sample."""
         self.var = 0.0
@@ -44,13 +46,22 @@ class RttEstimator:
         self.latest: float | None = None
         self.minimum: float | None = None
 
+    def suppose(self, rtt_s: float) -> None:
+        """Take something longer than a round trip, seconds, until there is a sample: a handshake
+        takes work on both sides."""
+        if self.srtt is None:
+            self.srtt = max(rtt_s, 0.0)
+            self.var = self.srtt / 2
+            self._is_supposed = True
+
     def observe(self, rtt_s: float) -> None:
         """Take one sample, seconds."""
         rtt_s = max(rtt_s, 0.0)
         self._held_rto_s = 0.0
         self.latest = rtt_s
         self.minimum = rtt_s if self.minimum is None else min(self.minimum, rtt_s)
-        if self.srtt is None:
+        if self.srtt is None or self._is_supposed:
+            self._is_supposed = False
             self.srtt = rtt_s
             self.var = rtt_s / 2
         else:

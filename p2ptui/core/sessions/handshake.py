@@ -229,7 +229,7 @@ class Handshake:
             self._delivery.prove(peer, now)
         peer.public_address = parse_ip_address(response.public_addr or "")
         if attempt.tries == 1:  # Karn's rule
-            peer.channel.rtt.observe(now - attempt.sent_at)
+            peer.channel.rtt.suppose(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)
         self._succeed(attempt, peer)
         if message.requires_ack:

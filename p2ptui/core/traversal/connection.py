@@ -39,6 +39,6 @@ class Connection:
         if self.direct_after_s is None:
             return "direct"
         took = f"{self.direct_after_s * 1000:.0f} ms"
-        rounds = "attempt" if self.attempts == 1 else "attempts"
-        spent = f"{self.attempts} {rounds}, {self.checks} checks, {self.bytes_spent} bytes"
+        counts = (self.attempts, "attempt"), (self.checks, "check"), (self.bytes_spent, "byte")
+        spent = ", ".join(f"{n} {what}{'s' if n != 1 else ''}" for n, what in counts)
         return f"direct after {took} ({self.method.value}; {spent})"
