@@ -61,6 +61,7 @@ class Host:
         self.sockets: dict[int, Beside] = {}
         """Further sockets, by number."""
         self._next_socket = 1
+        self.stands_beside = False
 
     @property
     def id(self) -> str:
@@ -110,9 +111,12 @@ class Host:
 
     def stand_beside(self, address: Address) -> "Beside":
         """Have a socket for IPv6, beside one that reaches IPv4 only."""
+        if not self.stands_beside:
+            self.endpoint.traversal.standing.reach(4)
+        self.stands_beside = True
         beside = self._open_beside(address)
-        self.endpoint.traversal.offers.reaches(4)
-        self.endpoint.traversal.offers.stand_beside(beside.number, (address,))
+        self.endpoint.traversal.standing.stand_beside(beside.number, (address,), self.world.now)
+        self.settle()
         return beside
 
     def _open_beside(self, address: Address | None = None) -> "Beside":

@@ -24,6 +24,11 @@ def socket_address(socket: int, remote: Address) -> Address:
     return remote if socket == 0 else (f"{remote[0]}#{socket}", remote[1])
 
 
+def socket_number(address: Address) -> int:
+    """From which of the node's sockets an address is reached; 0 is its own."""
+    return int(address[0].partition("#")[2] or 0)
+
+
 def path_at(address: Address) -> Path:
     """How datagrams reach an address."""
     return Path.RELAY if "@" in address[0] else Path.DIRECT

@@ -6,6 +6,7 @@ same moment the same is asked over a flow that is old. Loss on the way takes fro
 only the new ones lack, the NAT took.
 """
 
+import math
 import random
 from typing import Final
 
@@ -25,24 +26,35 @@ SURPLUS: Final = 1.25
 """Flows are begun so much faster than they pass: what the NAT would let through is not left
 unused where the limit was taken for lower than it is."""
 
+CATCH_UP_S: Final = 0.1
+"""Of what a late timer missed no more is made up for."""
+
+LONGEST_GAP_S: Final = 0.1
+"""From one flow to the next a longer time does not count."""
+
 LEAST_PER_S: Final = 20.0
 """No limit is taken for lower than that: guesses would be of no use."""
 
 
 class FlowPace:
-    """Chooses the pause between new flows.
+    """Chooses the times of new flows, of all who begin some: they share the NAT.
 
     Args:
-        least_s: It is never shorter, seconds.
+        least_s: The pause from one to the next is never shorter, seconds.
         rng: Where it is chosen which flows are probes.
+        probes: Whether there are any.
     """
 
-    def __init__(self, least_s: float, rng: random.Random) -> None:
+    def __init__(self, least_s: float, rng: random.Random, *, probes: bool = True) -> None:
         self._least_s = least_s
         self._rng = rng
+        self._probing = probes
         self.limit_per_s: float | None = None
-        """New flows a second that pass; None where no limit was seen."""
+        """New flows a second that pass; None where no limit is known."""
+        self.free_at = -math.inf
+        """When the next flow may begin, seconds."""
         self._until_probe = 0
+        self._latest = -math.inf
         self._begin_window()
 
     def _begin_window(self) -> None:
@@ -54,22 +66,25 @@ class FlowPace:
 
     @property
     def pace_s(self) -> float:
-        """Seconds from one new flow to the next."""
+        """Seconds from one new flow to the next, at least."""
         if self.limit_per_s is None:
             return self._least_s
         return max(self._least_s, 1 / (SURPLUS * self.limit_per_s))
 
-    def begin_flow(self, pause_s: float) -> bool:
-        """A new flow may begin; whether it should be a probe. Beside another one it would
-        always be the one that comes too late.
+    def begin_flow(self, now: float) -> bool:
+        """A new flow begins; whether it should be a probe. Beside another one it would always be
+        the one that comes too late.
 
         Args:
-            pause_s: Until the next one, seconds.
+            now: The time, seconds.
         """
+        self.free_at = max(self.free_at, now - CATCH_UP_S) + self.pace_s
         self._flows += 1
-        self._span_s += pause_s
+        # While nobody guesses the NAT forgets.
+        self._span_s += min(now - self._latest, LONGEST_GAP_S)
+        self._latest = now
         # The first one at once: it opens what will be the old flow.
-        is_due = self._until_probe <= 0
+        is_due = self._probing and self._until_probe <= 0
         if is_due:
             mean = PROBE_EVERY if self.limit_per_s is None else PROBE_EVERY_LIMITED
             self._until_probe = self._rng.randrange(1, 2 * mean)
@@ -89,14 +104,20 @@ class FlowPace:
         if self._probes < WINDOW:
             return False
         before = self.limit_per_s
-        self._judge()
+        if self._old and self._span_s > 0:  # where nothing passes at all that is no limit
+            self._judge(self.limit_per_s)
         self._begin_window()
         return self.limit_per_s != before
 
-    def _judge(self) -> None:
-        is_seen = self._old - self._fresh >= LEAST_DIFFERENCE and 2 * self._fresh < self._old
-        if not self._old or not self._span_s or (self.limit_per_s is None and not is_seen):
-            return  # where nothing passes at all that is no limit
+    def _judge(self, limit_per_s: float | None) -> None:
+        if limit_per_s is None:
+            if self._old - self._fresh < LEAST_DIFFERENCE or 2 * self._fresh >= self._old:
+                return
+        elif self._old - self._fresh <= 1:
+            # As much passes as was begun: there may be no limit any more, or never was one.
+            limit_per_s *= 2
+            self.limit_per_s = limit_per_s if limit_per_s * self._least_s < 1 else None
+            return
         # One more of each: of a few passed none may have been a probe.
         share = min((self._fresh + 1) / (self._old + 1), 1.0)
         self.limit_per_s = max(share * self._flows / self._span_s, LEAST_PER_S)

@@ -3,11 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from p2ptui.nat.flow_pace import FlowPace
+from p2ptui.nat.flow_pace import CATCH_UP_S, FlowPace
 from p2ptui.wire.address import Address
-
-CATCH_UP_S = 0.1
-"""Of what a late timer missed no more is made up for."""
 
 
 def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
@@ -62,26 +59,25 @@ class Guesses:
     @property
     def due(self) -> float | None:
         """When the next one is; None when there is none left."""
-        return self._due if self._left > 0 else None
+        return max(self._due, self.pace.free_at) if self._left > 0 else None
 
     def take_due(self, now: float) -> Address | None:
         """The next one, if it is due; a probe may take its turn."""
-        if self._left <= 0 or self._due > now:
-            return None
-        pause_s = self.pace.pace_s
-        if self._quick <= 0:
-            pause_s = max(pause_s, (self._end - now) / self._left)
-        self._due = max(self._due, now - CATCH_UP_S) + pause_s
-        if self.pace.begin_flow(pause_s):
-            self._probes += 1
-            return self.take_due(now)
-        port = next(self._ports, None)
-        if port is None:
-            self._left = 0
-            return None
-        self._left -= 1
-        self._quick -= 1
-        return self.host, port
+        while (due := self.due) is not None and due <= now:
+            if self.pace.begin_flow(now):
+                self._probes += 1
+                continue
+            port = next(self._ports, None)
+            if port is None:
+                self._left = 0
+                break
+            # After the quick ones the others are spread over the time that is left.
+            pause_s = 0.0 if self._quick > 0 else (self._end - now) / self._left
+            self._due = max(self._due, now - CATCH_UP_S) + pause_s
+            self._left -= 1
+            self._quick -= 1
+            return self.host, port
+        return None
 
     def take_probes(self) -> int:
         """Probes that should begin now."""

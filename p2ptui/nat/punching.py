@@ -179,6 +179,7 @@ class Punching:
         *,
         socket: int = 0,
         opener_pause_s: float | None = None,
+        claimed_checks: int = CLAIMED_CHECKS,
     ) -> None:
         """Try these addresses, in this order.
 
@@ -188,12 +189,13 @@ class Punching:
             now: The time, seconds.
             socket: The number of the socket that sends.
             opener_pause_s: See `Pair`; without it that of outside addresses, for them.
+            claimed_checks: Those that CLAIMED ones may be sent anew.
         """
         if opener_pause_s is None and kind is Kind.REFLEXIVE:
             opener_pause_s = self._opener_pause_s
         for remote in remotes:
             if kind is Kind.CLAIMED:
-                self._allow(socket, remote, CLAIMED_CHECKS)
+                self._allow(socket, remote, claimed_checks)
             else:
                 self._hosts.add(remote[0])
             known = self._pairs.get((socket, remote))
@@ -241,7 +243,7 @@ class Punching:
         """When there is something to send, or to decide."""
         if self.selected is not None:
             return None
-        dues = [pair.due for pair in self._pairs.values() if not pair.valid]
+        dues = [p.due for p in self._pairs.values() if not p.valid and self._may_send(p)]
         if self.guesses is not None and self.guesses.due is not None:
             dues.append(self.guesses.due)
         return min(max(min(dues), self._next_check), self._end) if dues else self._end
@@ -266,10 +268,17 @@ class Punching:
         return checks
 
     def _due_pairs(self, now: float) -> list[Pair]:
-        due = [pair for pair in self._pairs.values() if not pair.valid and pair.due <= now]
+        due = [
+            pair
+            for pair in self._pairs.values()
+            if not pair.valid and pair.due <= now and self._may_send(pair)
+        ]
         # First what the other side tries (RFC 8445, section 6.1.4.2), then the freshest, in the
         # order in which they were added: predicted ports count on it.
         return sorted(due, key=lambda pair: (not pair.triggered, pair.checks))
+
+    def _may_send(self, pair: Pair) -> bool:
+        return not pair.bounded or self._learnt.get((pair.socket, pair.remote), 0) > 0
 
     def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:
         transaction_id = self._rng.randbytes(TRANSACTION_ID_BYTES)
@@ -288,7 +297,7 @@ class Punching:
             pair.due = now + min(first * 2 ** min(pair.checks, 8), longest)
             pair.checks += 1
         key = pair.socket, pair.remote
-        if pair.bounded and (left := self._learnt.get(key, 1)) < PROVED:
+        if pair.bounded and (left := self._learnt.get(key, 0)) < PROVED:
             self._learnt[key] = left - 1
             if left <= 1:
                 pair.due = math.inf

@@ -22,7 +22,8 @@ class FlowProbes:
     """Asks a STUN server, each time from a fresh socket and from one that stays.
 
     Args:
-        open_client: Opens a socket for it.
+        find_server: Looks the server up; None if there is none.
+        open_client: Opens a socket to ask it from.
         clock: Seconds that only go forward.
         begin: Starts a task that the node owns.
         report: Told of each probe: for which node it was, whether the new flow was answered, and
@@ -31,38 +32,45 @@ class FlowProbes:
 
     def __init__(
         self,
+        find_server: Callable[[], Awaitable[Address | None]],
         open_client: Callable[[], Awaitable[StunClient]],
         clock: Callable[[], float],
         begin: Callable[[Coroutine[Any, Any, None], str], None],
         report: Callable[[str, bool, bool], None],
     ) -> None:
+        self._find_server = find_server
         self._open_client = open_client
         self._clock = clock
         self._begin = begin
         self._report = report
+        self._server: Address | None = None
+        """Looked up once for each old flow: a look-up may be a new flow itself."""
         self._old: StunClient | None = None
         self._is_open = False
         """Whether the old flow was answered once: until then it is a new one itself."""
+        self._opening = asyncio.Lock()
         self._last = 0.0
         self._under_way = 0
 
-    def start(self, node_id: str, server: Address, patience_s: float) -> None:
+    def start(self, node_id: str, patience_s: float) -> None:
         """Begin one probe.
 
         Args:
             node_id: For whom it is.
-            server: A STUN server.
             patience_s: Answers are awaited for so long, seconds.
         """
         if self._under_way >= MAX_PROBES:
             return
         self._last = self._clock()
         self._under_way += 1
-        self._begin(self._probe(node_id, server, Schedule((0.0,), patience_s)), "flow probe")
+        self._begin(self._probe(node_id, Schedule((0.0,), patience_s)), "flow probe")
 
-    async def _probe(self, node_id: str, server: Address, schedule: Schedule) -> None:
+    async def _probe(self, node_id: str, schedule: Schedule) -> None:
         try:
-            old = await self._old_flow()
+            await self._open_old_flow()
+            old, server = self._old, self._server
+            if old is None or server is None:
+                return
             client = await self._open_client()
             try:
                 transactions = [asker.start(server, schedule) for asker in (old, client)]
@@ -78,15 +86,13 @@ class FlowProbes:
         if was_open:
             self._report(node_id, answers[1] is not None, answers[0] is not None)
 
-    async def _old_flow(self) -> StunClient:
-        if self._old is None:
-            client = await self._open_client()
+    async def _open_old_flow(self) -> None:
+        async with self._opening:
             if self._old is None:
-                self._old, self._is_open = client, False
-                self._begin(self._keep(client), "old flow")
-            else:
-                await client.close()
-        return self._old
+                self._server = await self._find_server()
+                if self._server is not None:
+                    self._old, self._is_open = await self._open_client(), False
+                    self._begin(self._keep(self._old), "old flow")
 
     async def _keep(self, client: StunClient) -> None:
         try:

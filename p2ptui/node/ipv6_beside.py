@@ -48,13 +48,14 @@ async def keep_ipv6_beside(
         port: Of the node's own socket: the same one is taken if it is free.
         open_socket: Binds one address.
         use: Called with each socket that is opened, and with None when there is no address any
-            more; the one before is closed by then, or by the call.
+            more; closes the one before, when it is needed no more.
         look_up: Tells the address.
     """
     current: str | None = None
+    sock: DatagramSocket | None = None
     while True:
         host = look_up()
-        if host != current:
+        if host != current or (sock is not None and sock.closed):
             sock = None if host is None else await _open(host, port, open_socket)
             current = None if sock is None else host
             use(sock)

@@ -184,7 +184,7 @@ class Runtime:
         host, port = self.socket.local_address
         if host == "::":
             return  # one socket for both
-        self.endpoint.traversal.offers.reaches(ip_version(host))
+        self.endpoint.traversal.standing.reach(ip_version(host))
         if self._config.ice.enable and wants_ipv6_beside((host, port)):
             work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
             self._begin(work, "IPv6")

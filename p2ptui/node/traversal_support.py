@@ -83,11 +83,11 @@ class TraversalSupport:
         self._begin = begin
         self._sockets: dict[int, DatagramSocket] = {}
         self._next_number = 1
-        self._beside: int | None = None
-        """The socket of the other IP version, which stands for all attempts."""
         self._store = PortStore()
         self._diagnosing = False
-        self._flow_probes = FlowProbes(self._open_client, clock, begin, self._note_flow)
+        self._flow_probes = FlowProbes(
+            self._sampling_server, self._open_client, clock, begin, self._note_flow
+        )
 
     def handle(self, event: Event) -> bool:
         """Carry out what an event asks for; whether it asked for anything."""
@@ -105,7 +105,7 @@ class TraversalSupport:
             case SocketsWanted():
                 self._begin(self._open(event), "sockets for a traversal")
             case FlowProbeWanted():
-                self._begin(self._probe_flow(event), "flow probe")
+                self._flow_probes.start(event.node_id, event.patience_s)
             case SocketsDone(sockets):
                 for number in sockets:
                     self._close(number)
@@ -115,16 +115,14 @@ class TraversalSupport:
 
     def stand_beside(self, sock: DatagramSocket | None) -> None:
         """Use a socket of IP version 6 for all attempts, instead of the one before; None: none."""
-        offers = self._endpoint.traversal.offers
-        if self._beside is not None:
-            self._close(self._beside)
-            self._beside = None
+        standing = self._endpoint.traversal.standing
         if sock is None:
-            offers.stand_beside(None, ())
-            return
-        number = self._beside = self._enter(sock)
-        self._begin(self._pump(number, sock), f"socket {number}")
-        offers.stand_beside(number, (sock.local_address,))
+            standing.stand_beside(None, (), self._clock())
+        else:
+            number = self._enter(sock)
+            self._begin(self._pump(number, sock), f"socket {number}")
+            standing.stand_beside(number, (sock.local_address,), self._clock())
+        self._flush()
 
     def _enter(self, sock: DatagramSocket) -> int:
         number = self._next_number
@@ -174,11 +172,6 @@ class TraversalSupport:
         now = self._clock()
         self._endpoint.traversal.sockets_ready(wanted.node_id, tuple(sockets), predicted, now)
         self._flush()
-
-    async def _probe_flow(self, wanted: FlowProbeWanted) -> None:
-        server = await self._sampling_server()
-        if server is not None:
-            self._flow_probes.start(wanted.node_id, server, wanted.patience_s)
 
     def _note_flow(self, node_id: str, fresh: bool, old: bool) -> None:
         now = self._clock()

@@ -87,7 +87,7 @@ def test_a_path_over_ipv6_that_dies_leaves_the_socket_for_the_next_one() -> None
 def test_nothing_is_sent_over_ipv6_where_there_is_none() -> None:
     meeting = Meeting("symmetric, random", "symmetric, random")
     meeting.b.stand_beside(("2a01:2::2", 5000))
-    meeting.a.endpoint.traversal.offers.reaches(4)
+    meeting.a.endpoint.traversal.standing.reach(4)
 
     meeting.connect()
     meeting.world.run_for(5)

@@ -15,21 +15,21 @@ class Line:
         self._loss = loss
         self._rng = random.Random(seed)
         self._tokens = 5.0
+        self._now = 0.0
         self.begun = 0
         self.passed = 0
 
     def run(self, pace: FlowPace, seconds: float) -> None:
         """Begin flows for so long, with the probes that are due."""
-        until = seconds
-        while until > 0:
-            pause = pace.pace_s
-            until -= pause
+        until = self._now + seconds
+        while self._now < until:
+            before, self._now = self._now, max(self._now, pace.free_at)
             if self._limit is not None:
-                self._tokens = min(5.0, self._tokens + pause * self._limit)
+                self._tokens = min(5.0, self._tokens + (self._now - before) * self._limit)
             passes = self._passes()
             self.passed += passes
             self.begun += 1
-            if pace.begin_flow(pause):
+            if pace.begin_flow(self._now):
                 pace.observe(fresh=passes and self._returns(), old=self._returns())
 
     def _passes(self) -> bool:
@@ -76,8 +76,8 @@ def test_without_a_limit_the_pace_is_the_least() -> None:
 
 def test_where_nothing_passes_at_all_that_is_no_limit() -> None:
     pace = FlowPace(0.001, random.Random(2))
-    for _ in range(10 * WINDOW):
-        pace.begin_flow(0.001)
+    for number in range(10 * WINDOW):
+        pace.begin_flow(number / 1000)
         assert not pace.observe(fresh=False, old=False)
     assert pace.limit_per_s is None
 
@@ -85,11 +85,38 @@ def test_where_nothing_passes_at_all_that_is_no_limit() -> None:
 def test_no_limit_is_taken_for_so_low_that_guessing_ends() -> None:
     pace = FlowPace(0.001, random.Random(2))
     for _ in range(20 * WINDOW):
-        pace.begin_flow(pace.pace_s)
+        pace.begin_flow(max(pace.free_at, 0.0))
         pace.observe(fresh=False, old=True)
     assert pace.limit_per_s == LEAST_PER_S
     assert pace.pace_s == pytest.approx(1 / (SURPLUS * LEAST_PER_S))
 
 
 def test_the_first_flow_is_probed() -> None:
-    assert FlowPace(0.001, random.Random(2)).begin_flow(0.001)
+    assert FlowPace(0.001, random.Random(2)).begin_flow(0.0)
+
+
+def test_what_was_no_limit_is_forgotten_again() -> None:
+    pace = FlowPace(0.001, random.Random(2))
+    Line(50).run(pace, 3.0)
+    assert pace.limit_per_s is not None
+
+    Line(None).run(pace, 20.0)
+
+    assert pace.limit_per_s is None
+
+
+def test_all_who_begin_flows_share_the_pace() -> None:
+    pace = FlowPace(0.001, random.Random(2))
+    begun = 0
+    for tick in range(10_000):
+        now = tick / 10_000
+        for _ in range(4):
+            if pace.free_at <= now:
+                pace.begin_flow(now)
+                begun += 1
+    assert 900 <= begun <= 1100
+
+
+def test_without_probes_there_are_none() -> None:
+    pace = FlowPace(0.001, random.Random(2), probes=False)
+    assert not any(pace.begin_flow(number / 1000) for number in range(1000))

@@ -1,6 +1,7 @@
 """The socket for IPv6 beside a node's own: where it is, and that it follows the machine."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,6 +14,14 @@ from p2ptui.wire.address import Address
 from tests.virtual_loop import run_virtual
 
 
+@dataclass
+class Opened:
+    """A socket."""
+
+    address: Address
+    closed: bool = False
+
+
 class Machine:
     """Its address at each look, and what was opened there."""
 
@@ -20,6 +29,7 @@ class Machine:
         self._hosts = list(hosts)
         self._taken = taken
         self.used: list[Any] = []
+        self.opened: list[Opened] = []
 
     def look_up(self) -> str | None:
         return self._hosts.pop(0) if len(self._hosts) > 1 else self._hosts[0]
@@ -27,11 +37,15 @@ class Machine:
     async def open(self, address: Address) -> Any:
         if address in self._taken:
             raise BindError("taken")
-        return address
+        self.opened.append(Opened(address))
+        return self.opened[-1]
+
+    def _use(self, sock: Any) -> None:
+        self.used.append(None if sock is None else sock.address)
 
     def run(self, looks: int) -> None:
         async def story() -> None:
-            work = keep_ipv6_beside(5000, self.open, self.used.append, self.look_up)
+            work = keep_ipv6_beside(5000, self.open, self._use, self.look_up)
             task = asyncio.create_task(work)
             await asyncio.sleep(NETWORKS_REFRESH_S * (looks - 0.5))
             task.cancel()
@@ -55,6 +69,19 @@ def test_it_follows_the_address() -> None:
     machine = Machine("2a01::5", "2a01::5", "2a01::6", None)
     machine.run(4)
     assert machine.used == [("2a01::5", 5000), ("2a01::6", 5000), None]
+
+
+def test_a_socket_that_was_lost_is_opened_again() -> None:
+    machine = Machine("2a01::5")
+    use = machine._use
+
+    def lose(sock: Any) -> None:
+        use(sock)
+        sock.closed = len(machine.used) == 1
+
+    machine._use = lose  # type: ignore[method-assign]
+    machine.run(4)
+    assert machine.used == [("2a01::5", 5000)] * 2
 
 
 def test_where_the_port_is_taken_it_has_another() -> None:

@@ -54,6 +54,7 @@ class _Attempt:
     pause_s: float = RETRY_INTERVAL_S
     """Until the next repetition."""
     tries: int = 0
+    is_acked: bool = False
     sent_at: float = 0.0
 
 
@@ -267,9 +268,11 @@ class Handshake:
         peer.acks = True
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)
-        if attempt is not None and relayed_node(peer.address) is not None:
+        if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
+            attempt.is_acked = True
             # The answer left together with it: unless that is late, it was lost.
-            self._plan(attempt, now + ANSWER_GRACE_S)
+            if peer.timer is not None and peer.timer.when > now + ANSWER_GRACE_S:
+                self._plan(attempt, now + ANSWER_GRACE_S)
         return True
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:

@@ -1,5 +1,6 @@
 """One search for a direct path to one node: what both sides offered, and how far it is."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,6 +101,9 @@ class Attempt:
     learnt: dict[tuple[int, Address], float] = field(default_factory=dict)
     """Sockets and addresses that checks came from, over all rounds, and what they may still be
     sent; see `Punching`."""
+    claimed_in: tuple[str, int] | None = None
+    """The latest offer, by name and round, for which addresses that nobody vouches for were sent
+    checks."""
     prepared_at: float = 0.0
     """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
@@ -112,6 +116,8 @@ class Attempt:
     """When the other side began its latest searches."""
     refusal: str = "the server does not relay"
     """Why they cannot be answered by way of the server."""
+    offered_at: float = -math.inf
+    """When the other side's latest round was taken up."""
     timer: Timer | None = None
     rounds: int = 0
     checks: int = 0

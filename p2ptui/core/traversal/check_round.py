@@ -11,6 +11,7 @@ from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
 from p2ptui.nat.punching import (
+    CLAIMED_CHECKS,
     FIRST_PAUSE_S,
     LONGEST_FIRST_PAUSE_S,
     SHORTEST_FIRST_PAUSE_S,
@@ -191,6 +192,8 @@ def plan_round(
     ice = state.config.ice
     if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
         way = Way.PLAIN  # neither side knew in time what it should prepare: no use in waiting
+    if state.socket_of_version.get(ip_version(observed[0])) != 0:
+        way = Way.PLAIN  # further sockets are of the IP version of the node's own
     attempt.method = METHODS.get(way, Method.PLAIN)
     rtt_s = attempt.server.channel.rtt.srtt or DEFAULT_RTT_S
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
@@ -249,11 +252,16 @@ def plan_round(
         for address in candidate.remotes
     ]
     if attempt.last_good is not None:
-        known.append((Kind.REFLEXIVE, attempt.last_good))
+        is_vouched = attempt.last_good[0] == observed[0] or ip_version(attempt.last_good[0]) == 4
+        known.append((Kind.REFLEXIVE if is_vouched else Kind.CLAIMED, attempt.last_good))
+    # Once for each offer, however often its round begins anew.
+    this_offer = remote.ufrag, remote.round
+    claimed_checks = CLAIMED_CHECKS if attempt.claimed_in != this_offer else 0
+    attempt.claimed_in = this_offer
     for kind, address in known:
         standing = state.socket_of_version.get(ip_version(address[0]))
         if standing is not None:
-            punching.add(kind, [address], now, socket=standing)
+            punching.add(kind, [address], now, socket=standing, claimed_checks=claimed_checks)
     if way is Way.BIRTHDAY and remote.sockets > 1:
         options = prediction_options(state.config)
         ports = random_ports(state.rng, options.port_range_min, options.port_range_max)

@@ -26,7 +26,7 @@ class Connection:
     attempts: int = 0
     """Rounds of checks, over all searches."""
     checks: int = 0
-    """Checks sent in them, and to keep the path."""
+    """Checks sent until then, over all searches."""
     bytes_spent: int = 0
     """Bytes of those, and of the answers to the other side's."""
     reason: str | None = None

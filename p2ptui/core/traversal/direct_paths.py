@@ -4,10 +4,10 @@ A session does not notice: its datagrams take another way, and what was under wa
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from p2ptui.core.addresses import relayed_node, socket_address
+from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, SocketsDone
 from p2ptui.core.peers import Peer
@@ -15,7 +15,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
 from p2ptui.core.traversal.connection import Connection, Method
-from p2ptui.nat.punching import Check, Pair
+from p2ptui.nat.punching import Check, Kind, Pair
 from p2ptui.wire.address import Address
 
 CONSENT_INTERVAL_S: Final = 5.0
@@ -34,6 +34,7 @@ RETRY_S: Final = 0.25
 SHORTEST_RETRY_S: Final = 0.02
 RETRY_ROUND_TRIPS: Final = 1.5
 RETRY_GROWTH: Final = 1.5
+MAX_GROWTHS: Final = 16
 """A check without an answer is repeated soon after that was due, and each time later, up to the
 first of these."""
 
@@ -158,7 +159,7 @@ class DirectPaths:
 
     def _tell(self, attempt: Attempt, peer: Peer) -> None:
         direct = attempt.direct
-        method = attempt.method if direct is not None else Method.RELAY
+        method = _method(attempt)
         peer.connection = Connection(
             method,
             attempt.won_after_s,
@@ -288,8 +289,27 @@ class DirectPaths:
             if peer is None or peer.address != address or peer.info is None:
                 del self._homes[address]
                 self._state.detours.pop(address, None)
-                if not self._state.is_standing(socket):
-                    self._state.emit(SocketsDone((socket,)))
+                self._close_unused(socket)
+
+    def _close_unused(self, socket: int) -> None:
+        if self._state.is_standing(socket) or socket in map(socket_number, self._state.detours):
+            return
+        self._state.emit(SocketsDone((socket,)))
+
+    def retire(self, socket: int, attempts: Iterable[Attempt], now: float) -> None:
+        """A socket stands for all no more: its paths go where there is another way, and it closes
+        when nobody uses it.
+
+        Args:
+            socket: Its number.
+            attempts: All.
+            now: The time, seconds.
+        """
+        for attempt in attempts:
+            direct = attempt.direct
+            if direct is not None and direct.pair.socket == socket and self._can_fall_back(attempt):
+                self._give_up(attempt, direct, now)
+        self._close_unused(socket)
 
     def send_check(self, attempt: Attempt, check: Check) -> None:
         """Put one check on the wire."""
@@ -317,10 +337,19 @@ class DirectPaths:
         return self._asked.pop(transaction_id, None)
 
 
+def _method(attempt: Attempt) -> Method:
+    if attempt.direct is None:
+        return Method.RELAY
+    # What the other side names itself needs no guess, whatever round it was in.
+    is_plain = attempt.direct.pair.kind in (Kind.HOST, Kind.CLAIMED)
+    return Method.PLAIN if is_plain else attempt.method
+
+
 def _retry_s(direct: DirectPath) -> float:
     """From a check that no answer followed yet to the next one, seconds."""
     rtt_s = direct.pair.rtt_s or 0.0
     pause_s = max(RETRY_ROUND_TRIPS * rtt_s, SHORTEST_RETRY_S)
-    pause_s *= RETRY_GROWTH ** (direct.unanswered - 1)
+    # A path without a relay beside it may stay silent for long: the power must not overflow.
+    pause_s *= RETRY_GROWTH ** min(direct.unanswered - 1, MAX_GROWTHS)
     # A slow way is no dead one.
     return max(min(pause_s, RETRY_S), rtt_s / 2)

@@ -39,7 +39,8 @@ class FlowFeedback:
         """Of the new flows of all attempts: they share the NAT."""
 
     def _new_pace(self) -> FlowPace:
-        return FlowPace(self._state.config.ice.pace_ms / 1000, self._state.rng)
+        ice = self._state.config.ice
+        return FlowPace(ice.pace_ms / 1000, self._state.rng, probes=ice.adapt_pace)
 
     def forget(self) -> None:
         """The network is another."""
@@ -56,7 +57,7 @@ class FlowFeedback:
     def want_probes(self, attempt: Attempt) -> None:
         """Ask for the probes that are due among an attempt's guesses."""
         punching = attempt.punching
-        if punching is None or punching.guesses is None or not self._state.config.ice.adapt_pace:
+        if punching is None or punching.guesses is None:
             return
         rtt_s = attempt.server.channel.rtt.srtt or check_round.DEFAULT_RTT_S
         patience_s = max(PROBE_ROUND_TRIPS * rtt_s, SHORTEST_PATIENCE_S)
@@ -79,7 +80,7 @@ class FlowFeedback:
         if attempt is None or attempt.punching is None:
             return
         if is_news and not attempt.controlling:
-            self._offers.answer(attempt, (), now)  # the other side has to know it
+            self._offers.tell_flows(attempt, now)
         self.take_news(attempt, now)
 
     def take_news(self, attempt: Attempt, now: float) -> None:

@@ -6,13 +6,16 @@ from typing import Final
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, Attempt
 from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_UNASKED: Final = MAX_ATTEMPTS // 2
 """Attempts that others may cause: the user of this node finds room at any time."""
+
+SHORTEST_ROUND_S: Final = 0.3
+"""A round that follows the first one sooner is taken up later, when its offer is repeated."""
 
 SEARCHES_PER_SECOND: Final = 20
 """Searches that others may begin, all together."""
@@ -71,17 +74,21 @@ class OfferIntake:
                 if attempt.punching is not None:
                     attempt.punching.extend(now)  # so that side has not begun yet
             return
-        if known is None or offer.ufrag != known.ufrag:
-            if not self._may_begin(attempt, offer, now):
-                self._state.counters.drop("offer_refused")
-                return
-            if known is not None:
-                self._stop(attempt)  # the other node began a new search
+        is_new = known is None or offer.ufrag != known.ufrag
+        may = self._may_begin if is_new else _may_go_on
+        if not may(attempt, offer, now):
+            self._state.counters.drop("offer_refused")
+            return
+        if is_new:
+            attempt.learnt.clear()
+        if is_new and known is not None:
+            self._stop(attempt)  # the other node began a new search
         if not offer.answer:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
             attempt.controlling = both and self._state.identity.id < node_id
         attempt.remote = offer
+        attempt.offered_at = now
         self._take(attempt, offer, now)
 
     def _attempt_for(
@@ -108,3 +115,11 @@ class OfferIntake:
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now)
         return attempt.may_begin_for_other(now) and self._begun.take(now)
+
+
+def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+    """Whether a further round of a search is taken up: each may cost hundreds of sockets."""
+    if offer.answer:
+        return attempt.controlling
+    is_late_enough = offer.round <= 1 or now >= attempt.offered_at + SHORTEST_ROUND_S
+    return offer.round < MAX_LIMITED_ROUNDS and is_late_enough

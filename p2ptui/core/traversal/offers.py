@@ -62,23 +62,6 @@ class Offers:
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...]) -> None:
-        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
-
-        Args:
-            socket: Its number.
-            hosts: Where others reach it.
-        """
-        if socket is None:
-            self._state.socket_of_version.pop(6, None)
-        else:
-            self._state.socket_of_version[6] = socket
-        self.beside = hosts
-
-    def reaches(self, *versions: int) -> None:
-        """Which IP versions the node's own socket reaches; both until this is said."""
-        self._state.socket_of_version = dict.fromkeys(versions, 0)
-
     def get(self, node_id: str) -> Attempt | None:
         """The attempt to reach a node."""
         return self._attempts.get(node_id)
@@ -159,6 +142,12 @@ class Offers:
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
 
+    def tell_flows(self, attempt: Attempt, now: float) -> None:
+        """Answer again: a limit to new flows was seen."""
+        flows = math.ceil(self.flow_limit or 0)
+        attempt.offer = msgspec.structs.replace(attempt.offer, flows=flows)
+        self.send(attempt, now)
+
     def answer_soon(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         """Answer when what this side opens first is open, unless there is another offer by then."""
         remote = attempt.remote
@@ -179,7 +168,7 @@ class Offers:
     ) -> None:
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
-        if is_answered or not is_current or now >= end:
+        if is_answered or not is_current or attempt.direct is not None or now >= end:
             return
         self.send(attempt, now)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)

@@ -26,6 +26,7 @@ from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.refusals import Refusals, end_call, end_calls
+from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, PeerTimeoutError, RemoteError
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
@@ -61,6 +62,8 @@ class Traversal:
         self.offers = Offers(state, delivery)
         self._paths = DirectPaths(state, delivery)
         self._paths.on_lost = self._handle_lost
+        self.standing = StandingSockets(state, self.offers, self._paths)
+        """The sockets that all searches share."""
         self.flows = FlowFeedback(state, self.offers, self._tick)
         """What is known of the limits to new flows."""
         self.checks = CheckExchange(state, self.offers, self._paths, self._tick, self._begin)
@@ -156,12 +159,15 @@ class Traversal:
             self._state.emit(SocketsDone(sockets))
             return
         attempt.wanted.discard("sockets")
+        self._close_sockets(attempt)
         attempt.sockets = sockets
         attempt.prepared_at = now
         self._send_prepared(attempt, predicted, now)
 
     def _take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
         """The other side's offer of a new round is here."""
+        if attempt.direct is not None:
+            return  # it was sent before that side knew
         if offer.round and not attempt.controlling:
             # The side that leads has ended the round before.
             attempt.punching = None

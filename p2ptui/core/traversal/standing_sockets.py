@@ -1,0 +1,42 @@
+"""The sockets that all searches share: the own one, and one of the other IP version beside it."""
+
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.direct_paths import DirectPaths
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.wire.address import Address
+
+
+class StandingSockets:
+    """Knows which of them reaches which addresses.
+
+    Args:
+        state: The shared ground.
+        offers: Tell where the one beside is reached.
+        paths: Leave a socket that stands no more.
+    """
+
+    def __init__(self, state: NodeState, offers: Offers, paths: DirectPaths) -> None:
+        self._state = state
+        self._offers = offers
+        self._paths = paths
+
+    def reach(self, *versions: int) -> None:
+        """Which IP versions the node's own socket reaches; both until this is said."""
+        self._state.socket_of_version = dict.fromkeys(versions, 0)
+
+    def stand_beside(self, socket: int | None, hosts: tuple[Address, ...], now: float) -> None:
+        """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.
+
+        The one before is closed as soon as no path uses it (`SocketsDone`).
+
+        Args:
+            socket: Its number.
+            hosts: Where others reach it.
+            now: The time, seconds.
+        """
+        before = self._state.socket_of_version.pop(6, 0)
+        if socket is not None:
+            self._state.socket_of_version[6] = socket
+        self._offers.beside = hosts
+        if before:
+            self._paths.retire(before, self._offers.all(), now)
