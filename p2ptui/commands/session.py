@@ -13,9 +13,9 @@ from typing import Any, Final
 from p2ptui.commands import CommandParser
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
-from p2ptui.core.traversal.connection import Connection, Method
 from p2ptui.errors import LocalError, P2PError, UnknownPeerError
 from p2ptui.io.resolve import resolve
 from p2ptui.node import Node, PeerView

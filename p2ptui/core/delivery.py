@@ -7,9 +7,9 @@ from msgspec import Raw
 
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import OutgoingMessage
 from p2ptui.core.reliability.sender import Finished
-from p2ptui.core.sessions.pings import OutstandingPing
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.codec import encode_envelope, encode_payload

@@ -39,7 +39,7 @@ from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
-from p2ptui.core.traversal.traversal import Traversal
+from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError, encode_payload

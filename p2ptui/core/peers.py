@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
+from p2ptui.core.pings import Pings
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.sessions.pings import Pings
 from p2ptui.core.timers import Timer
-from p2ptui.core.traversal.connection import Connection
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 

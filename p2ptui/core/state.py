@@ -19,9 +19,9 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
+from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.channel import EARLIER_SESSIONS, Channel
 from p2ptui.core.reliability.fragments import ReassemblyBudget
-from p2ptui.core.sessions.pings import OutstandingPing
 from p2ptui.core.timers import Timers
 from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.wire.address import Address, format_address

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from p2ptui.core.addresses import path_at, visible_address
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.core.peers import Peer
-from p2ptui.core.traversal.connection import Connection, Method
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from p2ptui.core.events import DataReceived, PathChanged
 from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.core.traversal.traversal import Attempt
+from p2ptui.core.traversal.searches import Attempt
 from p2ptui.nat.allocation import PortAllocation
 from p2ptui.nat.behavior import NatType
 from p2ptui.wire.address import Address

@@ -4,7 +4,7 @@ import pytest
 from msgspec import Raw
 
 from p2ptui.core.events import Path, PingResult
-from p2ptui.core.sessions.pings import OUTSTANDING_S, Pings
+from p2ptui.core.pings import OUTSTANDING_S, Pings
 from p2ptui.errors import PeerGoneError
 
 ADDRESS = ("192.0.2.1", 1)

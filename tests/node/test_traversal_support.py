@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from p2ptui import Node
+from p2ptui.core.connection import Method
 from p2ptui.core.events import DatagramDue, Path, SocketsDone, SocketsWanted
-from p2ptui.core.traversal.connection import Method
 from p2ptui.errors import BindError, P2PError
 from p2ptui.nat.behavior import NatType
 from p2ptui.node import traversal_support

@@ -15,10 +15,10 @@ from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.pings import OutstandingPing, Pings
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.address import Address, format_address, parse_ip_address

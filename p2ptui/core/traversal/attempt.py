@@ -8,9 +8,9 @@ from enum import Enum
 from typing import Final, TypeVar
 
 from p2ptui.core.addresses import relay_address
+from p2ptui.core.connection import Method
 from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer, Timers
-from p2ptui.core.traversal.connection import Method
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between

@@ -3,10 +3,10 @@
 from typing import Final
 
 from p2ptui.config import Config, prediction_options
+from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
 from p2ptui.core.traversal.candidates import MAX_PREDICTED, PREDICTED, believed, claims_ipv6
-from p2ptui.core.traversal.connection import Method
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports

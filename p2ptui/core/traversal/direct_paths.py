@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, SocketsDone
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
-from p2ptui.core.traversal.connection import Connection, Method
 from p2ptui.nat.punching import Check, Kind, Pair
 from p2ptui.wire.address import Address
 

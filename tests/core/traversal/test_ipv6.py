@@ -1,7 +1,7 @@
 """IPv6: a direct path is found as over IPv4, also by nodes that joined their server over IPv4."""
 
+from p2ptui.core.connection import Method
 from p2ptui.core.events import ConnectResult, DatagramDue, SocketsWanted
-from p2ptui.core.traversal.connection import Method
 from p2ptui.nat.punching import CLAIMED_CHECKS
 from tests.core.meeting import Meeting
 from tests.simulation import World

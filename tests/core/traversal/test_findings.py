@@ -21,7 +21,7 @@ from p2ptui.nat.feasibility import Side, Way, planned_way, side_of
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 from tests.core.meeting import Meeting
-from tests.core.test_traversal_security import Wire, joined, offer_by
+from tests.core.traversal.test_security import Wire, joined, offer_by
 
 STRICT, RANDOM = "port-restricted-cone", "symmetric, random"
 UNPREDICTABLE = NatFacts(NatType.SYMMETRIC, allocation=PortAllocation(AllocationKind.RANDOM))

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from p2ptui.core.connection import Method
 from p2ptui.core.events import DatagramDue, Direction, MessageTraced, SocketsWanted
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, DirectPath
-from p2ptui.core.traversal.connection import Method
 from p2ptui.core.traversal.direct_paths import RETRY_S, _retry_s
 from p2ptui.nat.punching import CLAIMED_CHECKS, Kind, Pair
 from p2ptui.wire.address import Address

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.connection import Method
 from p2ptui.core.events import ConnectResult, DataReceived, Path, SendStatus
-from p2ptui.core.traversal.connection import Method
 from p2ptui.errors import P2PError, RemoteError, UnknownPeerError
 from tests.core.meeting import ROUND_TRIP_S, Meeting
 from tests.simulated_nat import KINDS

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from p2ptui.core.connection import Method
 from p2ptui.core.events import Path
-from p2ptui.core.traversal.connection import Method
 from p2ptui.core.traversal.direct_paths import BUSY_INTERVAL_S, CONSENT_INTERVAL_S, UNANSWERED_LIMIT
 from p2ptui.errors import P2PError
 from tests.core.meeting import Meeting
