@@ -93,6 +93,11 @@ class Nat:
         self._by_outside: dict[Address, _Mapping] = {}
         self._last_port = SEQUENCE_BEGINS - behaviour.step
 
+    def forget(self) -> None:
+        """Lose all mappings, like a router that was restarted."""
+        self._by_flow.clear()
+        self._by_outside.clear()
+
     @property
     def translates(self) -> bool:
         return self.behaviour.mapping is not Dependence.NONE

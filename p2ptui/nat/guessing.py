@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Iterator
+from typing import Final
 
 from p2ptui.nat.flow_pace import CATCH_UP_S, FlowPace
 from p2ptui.wire.address import Address
+
+YIELD_S: Final = 0.0001
+"""Who took a turn lets others go first, who share the pace."""
 
 
 def random_ports(rng: random.Random, low: int, high: int) -> Iterator[int]:
@@ -54,17 +58,20 @@ class Guesses:
         self._quick = quick
         self._due = begin
         self._end = end
+        self._turn = begin
         self._probes = 0
 
     @property
     def due(self) -> float | None:
         """When the next one is; None when there is none left."""
-        return max(self._due, self.pace.free_at) if self._left > 0 else None
+        return max(self._due, self.pace.free_at, self._turn) if self._left > 0 else None
 
     def take_due(self, now: float) -> Address | None:
         """The next one, if it is due; a probe may take its turn."""
         while (due := self.due) is not None and due <= now:
-            if self.pace.begin_flow(now):
+            is_probe = self.pace.begin_flow(now)
+            self._turn = self.pace.free_at + YIELD_S
+            if is_probe:
                 self._probes += 1
                 continue
             port = next(self._ports, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -49,6 +50,8 @@ class FlowProbes:
         self._is_open = False
         """Whether the old flow was answered once: until then it is a new one itself."""
         self._opening = asyncio.Lock()
+        self._retry_at = -math.inf
+        """No server is looked up sooner again."""
         self._last = 0.0
         self._under_way = 0
 
@@ -88,9 +91,11 @@ class FlowProbes:
 
     async def _open_old_flow(self) -> None:
         async with self._opening:
-            if self._old is None:
+            if self._old is None and self._clock() >= self._retry_at:
+                self._retry_at = self._clock() + QUIET_S
                 self._server = await self._find_server()
                 if self._server is not None:
+                    self._retry_at = -math.inf
                     self._old, self._is_open = await self._open_client(), False
                     self._begin(self._keep(self._old), "old flow")
 

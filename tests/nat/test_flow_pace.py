@@ -5,6 +5,7 @@ import random
 import pytest
 
 from p2ptui.nat.flow_pace import LEAST_PER_S, SURPLUS, WINDOW, FlowPace
+from p2ptui.nat.guessing import Guesses
 
 
 class Line:
@@ -115,6 +116,21 @@ def test_all_who_begin_flows_share_the_pace() -> None:
                 pace.begin_flow(now)
                 begun += 1
     assert 900 <= begun <= 1100
+
+
+def test_searches_that_share_a_pace_take_turns() -> None:
+    pace = FlowPace(0.01, random.Random(2), probes=False)
+    searches = [
+        Guesses("198.51.100.1", iter(range(1, 9999)), 1000, quick=1000, begin=0, end=3, pace=pace)
+        for _ in range(3)
+    ]
+    counts = [0, 0, 0]
+    for tick in range(20_000):
+        # Whose timer fires first is chance.
+        for number in random.Random(tick).sample(range(3), 3):
+            counts[number] += searches[number].take_due(tick / 20_000) is not None
+    assert min(counts) >= 25
+    assert 95 <= sum(counts) <= 115
 
 
 def test_without_probes_there_are_none() -> None:

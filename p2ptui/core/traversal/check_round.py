@@ -192,8 +192,6 @@ def plan_round(
     ice = state.config.ice
     if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
         way = Way.PLAIN  # neither side knew in time what it should prepare: no use in waiting
-    if state.socket_of_version.get(ip_version(observed[0])) != 0:
-        way = Way.PLAIN  # further sockets are of the IP version of the node's own
     attempt.method = METHODS.get(way, Method.PLAIN)
     rtt_s = attempt.server.channel.rtt.srtt or DEFAULT_RTT_S
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets

@@ -75,6 +75,10 @@ class OfferIntake:
                     attempt.punching.extend(now)  # so that side has not begun yet
             return
         is_new = known is None or offer.ufrag != known.ufrag
+        if known is None and attempt.controlling and offer.round and not offer.answer:
+            # It crossed the beginning of this side's search, which that side answers at once.
+            self._state.counters.drop("offer_refused")
+            return
         may = self._may_begin if is_new else _may_go_on
         if not may(attempt, offer, now):
             self._state.counters.drop("offer_refused")

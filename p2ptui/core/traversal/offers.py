@@ -123,6 +123,7 @@ class Offers:
         self._by_ufrag[attempt.offer.ufrag] = attempt
         attempt.controlling = True
         attempt.remote = None
+        attempt.claimed_in = None  # this side's own search: its checks are nobody else's doing
         attempt.early.clear()
         attempt.began = now
         self.repeat(attempt, now)

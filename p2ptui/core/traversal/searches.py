@@ -195,6 +195,7 @@ class Traversal:
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
         way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
+        way = self.standing.way(way, observed)
         attempt.rounds += 1
         attempt.punching = check_round.plan_round(
             attempt,
@@ -276,7 +277,7 @@ class Traversal:
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
             return
-        way = attempt.way(facts)
+        way = self.standing.way(attempt.way(facts), attempt.observed)
         limited = self.flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
             attempt, way, facts, self._state.config, limited=limited

@@ -15,6 +15,7 @@ from p2ptui.wire.offer import TraversalOffer
 from p2ptui.wire.stun import MessageClass, StunMessage, encode
 from p2ptui.wire.stun_integrity import short_term_key
 from tests.core.meeting import OUTSIDE_B, Meeting
+from tests.simulated_nat import KINDS, Nat
 from tests.simulation import Host
 
 A6: Address = ("2a01:1::2", 5000)
@@ -118,6 +119,61 @@ def test_a_session_outlives_a_change_of_the_ipv6_address(relay: bool) -> None:
     assert meeting.a.outcome(meeting.say("and later")).delivered
     # Relayed, it moved on; else it keeps the socket that it lives at.
     assert set(meeting.a.sockets) == ({2} if relay else {1, 2})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_path_over_ipv6_comes_back_through_firewalls_that_have_forgotten_it(seed: int) -> None:
+    meeting = Meeting("symmetric, random", "symmetric, random", seed=seed)
+    firewalls = [meeting.nats.add(Nat(host, {host}, KINDS["firewall"])) for host in (A6[0], B6[0])]
+    meeting.a.stand_beside(A6)
+    meeting.b.stand_beside(B6)
+    meeting.connect()
+    meeting.world.run_until(meeting.is_direct, 10)
+    meeting.world.network.partition(A6, B6)
+    meeting.world.run_for(20)
+    for firewall in firewalls:
+        firewall.forget()
+
+    meeting.world.network.heal(A6, B6)
+
+    meeting.world.run_until(meeting.is_direct, 10)
+
+
+@pytest.mark.parametrize("offset_s", [0.918, 0.935, 0.95, 0.969])
+def test_searches_that_cross_have_one_who_leads(offset_s: float) -> None:
+    server = {"allow_symmetric_nat_relay": False}
+    meeting = Meeting("port-restricted-cone", "symmetric, step 1", server=server)
+    meeting.predicts_well(meeting.b)
+    meeting.ask(20)
+    meeting.world.run_for(offset_s)
+    server_peer = meeting.b.peer(meeting.server)
+    assert server_peer is not None
+
+    meeting.b.endpoint.introduce(server_peer, meeting.a.id, meeting.world.now, 20)
+    meeting.b.settle()
+
+    meeting.world.run_until(meeting.is_direct, 15)
+
+
+def test_no_further_sockets_are_opened_towards_an_address_that_they_do_not_reach() -> None:
+    meeting = Meeting("symmetric, random", "port-restricted-cone")
+    a = meeting.a
+    assert a.facts is not None
+    a.endpoint.traversal.facts_ready(a.facts, meeting.world.now)
+    a.stand_beside(A6)
+    server = a.peer(meeting.server)
+    assert server is not None
+    for number in range(4):
+        offer = TraversalOffer(
+            "ufra", "password-of-somebody", round=number, nat_type="port-restricted-cone"
+        )
+        a.endpoint.traversal.intake.handle_introduction(
+            server, meeting.b.id, B6, offer, meeting.world.now
+        )
+        a.settle()
+        meeting.world.run_for(1.5)
+
+    assert not a.told(SocketsWanted)
 
 
 def test_rounds_are_bounded_in_number_and_in_time() -> None:
