@@ -39,7 +39,7 @@ TRIGGERED_CHECKS: Final = 2
 that is at most three times what came (RFC 9000, section 8.1); each further check earns one more."""
 
 CLAIMED_CHECKS: Final = 3
-"""To an address that only the other side's offer names, in each round, until it answers."""
+"""To an address that only the other side's offer names, for each offer, until it answers."""
 
 PROVED: Final = math.inf
 

@@ -38,7 +38,6 @@ LONGEST_RELAYED_RETRY_S: Final = 0.25
 trips to it, and not before; each further one so much later, up to the last of these, since what
 takes four ways is lost more often."""
 
-
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
 

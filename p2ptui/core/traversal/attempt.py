@@ -26,6 +26,8 @@ MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
 three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
 
+DEFAULT_RTT_S: Final = 0.05
+
 FIRST_REST_S: Final = 2.5
 LONGEST_REST_S: Final = 60.0
 RETURN_REST_S: Final = 5.0
@@ -129,6 +131,11 @@ class Attempt:
     won_after_s: float | None = None
     reason: str | None = None
     """Why there is no direct path."""
+
+    @property
+    def server_rtt_s(self) -> float:
+        """The round trip to the server, seconds; a usual one where none is measured."""
+        return self.server.channel.rtt.srtt or DEFAULT_RTT_S
 
     @property
     def relayed_address(self) -> Address:

@@ -20,7 +20,6 @@ MAX_OTHERS: Final = 16
 """Of a side's other addresses at most this many are told: an offer is read whole or not at all,
 and may hold 96."""
 
-
 MAX_CLAIMED: Final = 2
 """Of a side's global IPv6 addresses at most this many are tried: nobody but itself vouches for
 them, so they might be a stranger's."""

@@ -23,7 +23,6 @@ MAX_EARLY: Final = 16
 """Checks kept that overtook the other side's offer, which went by way of the server: its first
 check may be the only one that shows the address that its NAT uses towards this node."""
 
-
 MAX_COPIES: Final = 2
 """Of one check so many are taken: a network may double it, and who saw it may send it again, from
 wherever it likes."""

@@ -29,8 +29,6 @@ all do so at the first try (measured for libp2p's DCUtR)."""
 METHODS: Final = {Way.PREDICTED: Method.PREDICTED, Way.BIRTHDAY: Method.BIRTHDAY}
 """How a path was won that a round for this way found."""
 
-DEFAULT_RTT_S: Final = 0.05
-
 OPENER_MARGIN_S: Final = 0.02
 
 LEAD_MARGIN_S: Final = 0.002
@@ -193,7 +191,7 @@ def plan_round(
     if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
         way = Way.PLAIN  # neither side knew in time what it should prepare: no use in waiting
     attempt.method = METHODS.get(way, Method.PLAIN)
-    rtt_s = attempt.server.channel.rtt.srtt or DEFAULT_RTT_S
+    rtt_s = attempt.server_rtt_s
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
     # are tried by all the guesses before, which are open still; so a round ends soon, but the last.
     repeats = max(remote.round - 1, 0) if ice.adapt_pace else 0

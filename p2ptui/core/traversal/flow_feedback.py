@@ -59,8 +59,7 @@ class FlowFeedback:
         punching = attempt.punching
         if punching is None or punching.guesses is None:
             return
-        rtt_s = attempt.server.channel.rtt.srtt or check_round.DEFAULT_RTT_S
-        patience_s = max(PROBE_ROUND_TRIPS * rtt_s, SHORTEST_PATIENCE_S)
+        patience_s = max(PROBE_ROUND_TRIPS * attempt.server_rtt_s, SHORTEST_PATIENCE_S)
         for _ in range(punching.guesses.take_probes()):
             self._state.emit(FlowProbeWanted(attempt.node_id, patience_s))
 
