@@ -72,6 +72,7 @@ def report(total: Summary, wall_s: float) -> str:
         f"pings            {total.pings:9,}  {total.pings_answered:,} of them answered",
         f"introductions    {total.introductions:9,}  {total.introductions_failed:,} of them failed",
         f"retransmissions  {total.retransmissions:9,}",
+        f"found no room    {total.no_room:9,}  at first, with slow readers",
         f"slowest message  {message_s:9.1f}  s (seed {message_seed})",
         f"slowest 1 MB     {megabyte_s:9.1f}  s (seed {megabyte_seed})",
         f"slowest seed     {seed_s:9.1f}  s of real time (seed {seed})",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from p2ptui.core.delivery import MAX_DEFERRED, MAX_OUTSTANDING_PINGS
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
 from p2ptui.core.peers import Peer
-from p2ptui.core.reliability.duplicates import MAX_MISSING
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
 from p2ptui.errors import P2PError
 from tests.simulation import Host, World
 
@@ -26,7 +27,18 @@ QUIET_STEPS_PER_S: Final = 13.0
 MAX_TIMERS_OF_A_PEER: Final = 2
 """At rest: its heartbeat and its channel."""
 
-EMPTY_AT_REST: Final = ("queries", "lists", "routed_waiting", "id_disputes", "reassembly_bytes")
+MOST_READER_BYTES: Final = (1 << 20) + 100_000
+"""The largest message alone, and what may wait beside others."""
+
+EMPTY_AT_REST: Final = (
+    "queries",
+    "lists",
+    "routed_waiting",
+    "id_disputes",
+    "reassembly_bytes",
+    "reader_bytes",
+    "senders_waiting",
+)
 EMPTY_AT_THE_END: Final = ("peers", "timers", "routes", "relays", *EMPTY_AT_REST)
 
 
@@ -106,6 +118,8 @@ class Summary:
     introductions: int = 0
     introductions_failed: int = 0
     retransmissions: int = 0
+    no_room: int = 0
+    """Messages that a slow reader had no room for when they came."""
     datagrams: int = 0
     virtual_s: float = 0.0
     slowest_message: tuple[float, int] = (0.0, 0)
@@ -125,12 +139,19 @@ class Summary:
                 setattr(self, name, max(mine, its) if isinstance(mine, tuple) else mine + its)
 
 
+def missing_numbers(channel: Channel) -> int:
+    """How many numbers of a session have not come."""
+    return 0 if channel.numbers is None else len(channel.numbers.missing)
+
+
 def check_limits(story: "Story") -> None:
     """Nothing grows beyond its limit while much happens."""
     for host in story.living:
         reliability = host.endpoint.config.reliability
         sizes = host.endpoint.sizes()
         # A call has up to three timers, a peer two and those of doubts, and the rest is fixed.
+        reading = sizes["reader_bytes"]
+        require(reading <= MOST_READER_BYTES, f"{reading} bytes wait for a reader")
         limit = 40 + 10 * sizes["peers"] + 3 * story.calls_of(host)
         require(sizes["timers"] <= limit, f"{sizes['timers']} timers, the limit is {limit}")
         require(sizes["peers"] <= len(story.addresses), f"{sizes['peers']} peers")
@@ -143,7 +164,11 @@ def check_limits(story: "Story") -> None:
                     channel.reassembly.partial_bytes,
                     reliability.reassembly_bytes_per_peer,
                 ),
-                ("missing numbers", len(channel.sequences.missing), MAX_MISSING),
+                (
+                    "missing numbers",
+                    0 if channel.numbers is None else len(channel.numbers.missing),
+                    SEQUENCE_WINDOW,
+                ),
                 ("deferred messages", len(peer.deferred), MAX_DEFERRED),
                 ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS),
             )
@@ -214,6 +239,7 @@ def account(story: "Story") -> Summary:
     for host in story.all:
         under_way = sum(peer.channel.sender.retransmissions for peer in host.endpoint.peers)
         summary.retransmissions += host.endpoint.counters.retransmissions + under_way
+        summary.no_room += host.endpoint.counters.drops["reader_full"]
         summary.datagrams += host.endpoint.counters.datagrams_out
     return summary
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.core.reliability.duplicates import MAX_MISSING
+from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_envelope
@@ -43,6 +43,12 @@ QUIET_S: Final = 130.0
 
 SIZES: Final = (0, 10, 200, 900, 1300, 5_000, 20_000, 64_000)
 SMALL: Final = SIZES[:4]
+
+SLOW_READER_BYTES: Final = 100_000
+"""What may wait for a slow reader: the largest message waits there alone."""
+
+SLOW_READER_EVENTS: Final = 30
+"""What a slow reader reads at a time, at most."""
 
 QUEUE_EVERY: Final = 10
 """One story in so many ends with a long queue, which takes longer than all else."""
@@ -87,6 +93,10 @@ class Story:
         self.pings: list[tuple[Host, int]] = []
         self._lists: list[tuple[Host, int]] = []
         self._cuts: dict[frozenset[Address], float] = {}
+        # Of its own, so that what happens does not depend on who reads how fast.
+        self._reading = random.Random(f"reading {seed}")
+        for host in self.all:
+            self._begin_to_read(host)
 
     # What the checks look at.
 
@@ -123,6 +133,22 @@ class Story:
     def _say(self, line: str) -> None:
         self._tell(f"{self.elapsed_s:9.3f}  {line}")
 
+    # The readers.
+
+    def _begin_to_read(self, host: Host) -> None:
+        if self._reading.random() < 0.5:
+            host.open_reader(SLOW_READER_BYTES)
+            self._say(f"{self.name(host)} reads slowly")
+
+    def _read(self) -> None:
+        for host in self.living:
+            if host.reader is not None:
+                host.read(self._reading.randint(0, SLOW_READER_EVENTS))
+
+    def _read_all(self, host: Host) -> None:
+        while host.reader is not None and host.read(SLOW_READER_EVENTS):
+            self.world.run_for(0.1)
+
     # The story.
 
     def run(self) -> Summary:
@@ -136,6 +162,7 @@ class Story:
         for _ in range(ACTIONS):
             rng.choice(actions)()
             world.run_for(rng.uniform(0.0, PAUSE_S))
+            self._read()
             self._heal()
             check_limits(self)
         self._settle()
@@ -258,7 +285,7 @@ class Story:
             self.world.network.set_link(
                 one.address[0], other.address[0], latency_s=0.001, jitter_s=0.001
             )
-        for _ in range(MAX_MISSING + 100):
+        for _ in range(SEQUENCE_WINDOW + 100):
             self._send(*pair, 1300)
         self._send(*pair, 10)
         self._send(*pair, 0)
@@ -344,6 +371,9 @@ class Story:
     def _replace(self, old: Host, address: Address | None) -> None:
         self.world.seed += 1  # a new process draws other random numbers
         new = self.world.host(address, old.id)
+        if old.reader is not None:
+            old.events += old.reader.take(10**6)  # a crash of the node is none of the program
+        self._begin_to_read(new)
         self.gone.add(old)
         self.clients[self.clients.index(old)] = new
         self.all.append(new)
@@ -396,6 +426,9 @@ class Story:
         while waiting := self._waiting():
             require(world.now < deadline, f"{waiting} calls or messages never end")
             world.run_for(1.0)
+            self._read()
+        for host in self.living:
+            self._read_all(host)
 
     def _waiting(self) -> int:
         """Calls that have not ended, and messages that nobody calls for, such as echoes."""

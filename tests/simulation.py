@@ -15,6 +15,7 @@ from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
+    DataDropped,
     DatagramDue,
     DataReceived,
     Event,
@@ -27,6 +28,7 @@ from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.io.memory import MemoryNetwork
+from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address
 
@@ -62,6 +64,8 @@ class Host:
         """Further sockets, by number."""
         self._next_socket = 1
         self.stands_beside = False
+        self.reader: Subscription | None = None
+        """A program that reads Data when `read` lets it; without one all is read at once."""
 
     @property
     def id(self) -> str:
@@ -73,9 +77,25 @@ class Host:
     def settle(self) -> None:
         self._transmit()
         while (event := self.endpoint.next_event()) is not None:
-            self.events.append(event)
+            if self.reader is not None and isinstance(event, DataReceived | DataDropped):
+                self.reader.put(event)
+            else:
+                self.events.append(event)
             self._carry_out(event)
             self._transmit()
+
+    def open_reader(self, limit_bytes: int) -> None:
+        """From now on Data waits to be read, within this room."""
+        self.reader = Subscription(1000, self.endpoint.readers.open(limit_bytes))
+
+    def read(self, count: int) -> int:
+        """Let the program read so many messages, at most; how many there were."""
+        assert self.reader is not None
+        events = self.reader.take(count)
+        self.events += events
+        self.endpoint.handle_read(self.world.now)
+        self._transmit()
+        return len(events)
 
     def _transmit(self) -> None:
         for data, address in self.endpoint.datagrams_to_send(self.world.now):

@@ -8,7 +8,8 @@ import pytest
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.reliability.duplicates import ReceivedSequences
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from tests.campaign import play, play_safely, report
@@ -50,7 +51,7 @@ def replace(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_a_receiver_without_a_memory_is_noticed(replace: Callable[..., None]) -> None:
-    replace(ReceivedSequences, "add", lambda *_: True)
+    replace(Channel, "judge", lambda *_, **__: Verdict.NEW)
 
     assert "was delivered" in failures_of(range(1, 4))
 

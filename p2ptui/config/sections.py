@@ -112,7 +112,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         About("Larger messages are cut into datagrams of this size.", "bytes", 576, 65_507),
     ] = 1200  # below any usual path MTU, so that nothing is fragmented by IP
     event_queue_size: Annotated[
-        int, About("Events that wait for a slow reader, at most.", "events", 1, COUNT)
+        int, About("News, Data apart, that waits for a slow reader.", "events", 1, COUNT)
     ] = 10_000
     verbose_logging: Annotated[bool, About("Log at level debug, as in [logging].")] = False
 
@@ -134,6 +134,9 @@ class ReliabilityOptions(Section, frozen=True, kw_only=True):
     resend_buffer_bytes: Annotated[
         int, About("Kept for each peer to answer its Retransmit.", "bytes", 0, GIB)
     ] = 262_144
+    reader_bytes: Annotated[
+        int, About("Data that may wait for one slow reader.", "bytes", 1024, 64 * GIB)
+    ] = 16 << 20
     reassembly_bytes_per_peer: Annotated[
         int, About("Incomplete messages from one peer, at most.", "bytes", 1024, GIB)
     ] = 2 << 20
@@ -309,6 +312,7 @@ _ASCENDING = (
     ("reliability.initial_rto_ms", "reliability.max_rto_ms"),
     ("reliability.initial_window", "reliability.max_window"),
     ("server.max_message_size", "reliability.max_queued_bytes"),
+    ("server.max_message_size", "reliability.reader_bytes"),
     ("server.max_message_size", "reliability.reassembly_bytes_per_peer"),
     ("reliability.reassembly_bytes_per_peer", "reliability.reassembly_bytes_total"),
     ("port_prediction.port_range_min", "port_prediction.port_range_max"),

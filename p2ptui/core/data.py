@@ -91,8 +91,14 @@ class DataService:
         self._routing = routing
         self._pager = pager
 
+    def admits(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> bool:
+        """Whether there is room with those who read here, if it is for them; then it is kept."""
+        if content.kind in (DataKind.ROUTED, DataKind.ROUTES_REQUEST):
+            return True
+        return self._state.admits_data(peer.node_id, len(message.payload), now)
+
     def handle(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> None:
-        """Data came from a peer; it is no duplicate."""
+        """Data came from a peer; it is no duplicate, and admitted if it asks for an Ack."""
         if content.kind is DataKind.ROUTED:
             self._routing.handle(Origin(peer.node_id, peer.address, peer), content.value, now)
             return
@@ -100,6 +106,9 @@ class DataService:
             self._pager.start(
                 peer, MessageType.DATA, "routes", self._routing.entries(now), frame_routes, now
             )
+            return
+        if not message.requires_ack and not self.admits(peer, message, content, now):
+            self._state.drop_data(peer.node_id)
             return
         if content.kind is DataKind.ROUTES:
             self._handle_routes(peer, message)

@@ -8,8 +8,7 @@ from msgspec import Raw
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
-from p2ptui.core.reliability.outgoing import OutgoingMessage
-from p2ptui.core.reliability.sender import Finished
+from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.codec import encode_envelope, encode_payload
@@ -21,6 +20,7 @@ from p2ptui.wire.message import (
     MessageType,
     PingPayload,
     RetransmitPayload,
+    SequenceSkipPayload,
 )
 
 MAX_DATAGRAM_BYTES: Final = 65_507
@@ -78,17 +78,14 @@ class Delivery:
         Returns:
             Its id and its bytes.
         """
-        message_id = self._state.ids.uuid()
-        envelope = Envelope(
-            message_id,
-            kind,
-            self._state.unix(now),
-            payload,
-            sequence_number,
-            requires_ack,
-            ack_for,
-        )
-        return message_id, encode_envelope(envelope)
+        envelope = self._envelope(kind, payload, now)
+        envelope.sequence_number = sequence_number
+        envelope.requires_ack = requires_ack
+        envelope.ack_for = ack_for
+        return envelope.id, encode_envelope(envelope)
+
+    def _envelope(self, kind: str, payload: Raw, now: float) -> Envelope:
+        return Envelope(self._state.ids.uuid(), kind, self._state.unix(now), payload)
 
     def send(
         self,
@@ -170,25 +167,20 @@ class Delivery:
             QueueFullError: Too much is already waiting for this peer.
         """
         sender = peer.channel.sender
-        self.check_size(peer, len(payload))
-        # The number is taken only when the message is: a refused one leaves no hole.
-        sequence = sender.next_sequence
-        message_id, data = self.build(
-            kind, payload, now, sequence_number=sequence, requires_ack=True
-        )
-        self.check_size(peer, len(data))
-        if not peer.is_expected_to_ack:
-            sender.take_sequence()
-            # What a call of the user waits for leaves at once; what answers the peer is budgeted.
-            self.transmit(peer, data, kind, now, budgeted=token is None)
-            result = SendResult(
-                SendStatus.UNCONFIRMED, 1, None, len(data), "the peer never acknowledges"
-            )
-            self._state.finish(token, result)
-            return
+        envelope = self._envelope(kind, payload, now)
+        envelope.requires_ack = True
         whole = Capability.FRAGMENTS not in peer.capabilities
-        sender.submit(OutgoingMessage(sequence, message_id, data, token, whole))
-        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+        message = OutgoingMessage.of(envelope, token, whole=whole)
+        self.check_size(peer, message.size_bytes)
+        if not peer.is_expected_to_ack:
+            message.write(sender.numbering.take())
+            # What a call of the user waits for leaves at once; what answers the peer is budgeted.
+            self.transmit(peer, message.data, kind, now, budgeted=token is None)
+            size = message.size_bytes
+            reason = "the peer never acknowledges"
+            self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
+            return
+        sender.submit(message)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
@@ -335,9 +327,14 @@ class Delivery:
             return
         sender = peer.channel.sender
         if not self._is_held(peer):
+            if sender.needs_skip:
+                self._announce_skip(peer, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
                 self.transmit_frame(peer, data)
+            for message in sender.take_begun():
+                kind = message.kind
+                self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, message.data)
             self._plan(peer, peer.channel.next_timeout(now), now)
             return
         when = peer.channel.next_receive_timeout()
@@ -346,6 +343,14 @@ class Delivery:
             again = now + _challenge_interval_s(peer)
             when = again if when is None else min(when, again)
         self._plan(peer, when, now)
+
+    def _announce_skip(self, peer: Peer, now: float) -> None:
+        sender = peer.channel.sender
+        payload = SequenceSkipPayload(peer.handshake_heard, sender.numbering.next)
+        message_id, data = self.build(
+            MessageType.SEQUENCE_SKIP, encode_payload(payload), now, requires_ack=True
+        )
+        sender.skips.begin(message_id, data, now)
 
     def _plan(self, peer: Peer, when: float | None, now: float) -> None:
         if when is None:
@@ -366,9 +371,10 @@ class Delivery:
         channel = peer.channel
         for finished in channel.sender.handle_timeout(now):
             self.report(finished)
-        for sequence in channel.sequences.to_request(now, channel.rtt.rto()):
-            request = encode_payload(RetransmitPayload(sequence))
-            self.send(peer, MessageType.RETRANSMIT, request, now)
+        if channel.numbers is not None:
+            for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
+                request = encode_payload(RetransmitPayload(sequence))
+                self.send(peer, MessageType.RETRANSMIT, request, now)
         reports, expired = channel.reassembly.handle_timeout(now)
         for report in reports:
             self.transmit_frame(peer, encode_fragment_ack(report))

@@ -26,6 +26,8 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Dialect, Peer, PeerTable
+from p2ptui.core.readers import Readers
+from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
@@ -104,6 +106,7 @@ class Endpoint:
         """STUN on this socket and others; closed until it is opened."""
         self.probes = FilterProbes(state, delivery)
         """Probes by peers, for those who want to know what their NAT lets in."""
+        self._windows = ReceiveWindows(state, delivery, lifecycle)
         data = DataService(state, delivery, self._routing, self._pager)
         services = Services(
             self._handshake,
@@ -115,6 +118,7 @@ class Endpoint:
             self.stun,
             self.probes,
             data,
+            self._windows,
         )
         strangers = Strangers(
             state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
@@ -189,8 +193,15 @@ class Endpoint:
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),
+            "reader_bytes": self._state.readers.used_bytes,
+            "senders_waiting": self._state.readers.waiting,
             "reassembly_bytes": self._state.reassembly_bytes,
         }
+
+    @property
+    def readers(self) -> Readers:
+        """Those who read Data here; `handle_read` when one that was full has read."""
+        return self._state.readers
 
     # The contract.
 
@@ -226,6 +237,10 @@ class Endpoint:
     def handle_timeout(self, now: float) -> None:
         """Do all that is due at `now`."""
         self._state.timers.run(now)
+
+    def handle_read(self, now: float) -> None:
+        """A reader has read something, and senders wait for room."""
+        self._windows.handle_read(now)
 
     def next_event(self) -> Event | None:
         """The oldest event not yet told, or None."""
@@ -304,7 +319,7 @@ class Endpoint:
         Raises:
             LocalError: Not JSON, too large, too much waiting, or no session with the peer.
         """
-        if not peer.is_authenticated:
+        if not (peer.is_authenticated or (reliable and peer.resumes)):
             where = format_address(peer.address)
             raise LocalError(f"cannot send to {where}: the handshake is not complete")
         raw = encode_data(payload)

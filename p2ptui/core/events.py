@@ -37,7 +37,8 @@ class SendStatus(enum.Enum):
     """What became of a message."""
 
     DELIVERED = "delivered"
-    """The receiver acknowledged it."""
+    """The receiver acknowledged it: there was room with every program that reads there, and it is
+    in their queues; where none reads, the node itself has it."""
     SENT = "sent"
     """It left; no acknowledgement was asked for."""
     UNCONFIRMED = "unconfirmed"
@@ -45,7 +46,8 @@ class SendStatus(enum.Enum):
     FAILED = "failed"
     """It cannot be delivered: the peer is gone or refuses it."""
     TIMED_OUT = "timed out"
-    """No acknowledgement came, however often it was sent. It may have arrived all the same."""
+    """No acknowledgement came, however often it was sent: it is lost, or the receiver has no room
+    and cannot say so. It may have arrived all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class SendResult:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver acknowledged it."""
+        """Whether the receiver acknowledged it, as DELIVERED says."""
         return self.status is SendStatus.DELIVERED
 
 
@@ -150,6 +152,15 @@ class DataReceived:
     """Whether it answers something that this node sent."""
     size_bytes: int = 0
     """Bytes of the payload as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataDropped:
+    """Data that asked for no acknowledgement came when a reader had no room for it."""
+
+    node_id: str
+    """Who sent it."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +316,7 @@ Event: TypeAlias = (
     CallFinished
     | PeerStatusChanged
     | DataReceived
+    | DataDropped
     | PeersDiscovered
     | PeerIntroduced
     | RoutesReceived

@@ -1,5 +1,6 @@
 """What authenticated peers send: duplicates dropped, acknowledged, and each type to its handler."""
 
+import enum
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -13,13 +14,15 @@ from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay
+from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
-from p2ptui.wire.frames import Fragment, decode_frame, encode_fragment_ack
+from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
 from p2ptui.wire.message import (
     Capability,
     DisconnectPayload,
@@ -36,10 +39,12 @@ from p2ptui.wire.message import (
     NatProbeSentPayload,
     P2PConnectPayload,
     PeerInfo,
+    ReceiveWindowPayload,
     RelayDataPayload,
     RelayRequestPayload,
     RelayResponsePayload,
     RetransmitPayload,
+    SequenceSkipPayload,
     StunDelegatedPayload,
     StunDelegationPayload,
     StunPartnerPayload,
@@ -56,6 +61,26 @@ class _Entry(NamedTuple):
     handle: Handle
     is_request: bool = False
     """Whether a payload that makes no sense is answered with an Error."""
+    admits: Callable[[Peer, Envelope, Any, float], bool] | None = None
+    """Whether it can be taken now; what cannot is neither kept nor acknowledged."""
+
+
+class _Reading(NamedTuple):
+    """A message whose payload was looked at."""
+
+    entry: _Entry | None
+    content: Any = None
+    error: MalformedError | None = None
+
+
+class _Outcome(enum.Enum):
+    """What became of a message that asks for an Ack."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """There is no room for it now."""
+    DROPPED = "dropped"
+    """Nothing is known of it, or it is not believed."""
 
 
 def _as(kind: Any) -> Callable[[Raw], Any]:
@@ -78,6 +103,7 @@ class Services(NamedTuple):
     stun: StunService
     probes: FilterProbes
     data: DataService
+    windows: ReceiveWindows
 
 
 class Inbox:
@@ -97,7 +123,15 @@ class Inbox:
         self._entries: dict[str, _Entry] = {
             kind.PING: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_ping(p, m, n)),
             kind.PONG: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_pong(p, m, n)),
-            kind.DATA: _Entry(read_data, s.data.handle, is_request=True),
+            kind.DATA: _Entry(read_data, s.data.handle, is_request=True, admits=s.data.admits),
+            kind.RECEIVE_WINDOW: _Entry(
+                _as(ReceiveWindowPayload), lambda p, _m, c, n: s.windows.handle_update(p, c, n)
+            ),
+            kind.SEQUENCE_SKIP: _Entry(
+                _as(SequenceSkipPayload),
+                lambda _p, _m, _c, _n: None,
+                admits=lambda p, _m, c, _n: s.windows.handle_skip(p, c),
+            ),
             kind.DISCOVERY_REQUEST: _Entry(
                 _as(DiscoveryRequestPayload | None),
                 lambda p, _m, _c, n: s.discovery.handle_request(p, n),
@@ -172,37 +206,74 @@ class Inbox:
         peer.last_received = now
         self._state.peers.touch(peer)
         if message.message_type == MessageType.ACK:
-            peer.messages_in += 1
-            self._state.counters.messages_in += 1
+            self._count(peer)
             self._receive_ack(peer, message, now)
             return
-        numbered = Capability.RETRANSMIT in peer.capabilities
-        if not peer.channel.is_new(message, numbered=numbered, now=now):
-            self._state.counters.duplicates += 1
-            if message.requires_ack:
-                self._delivery.acknowledge(peer, message, now)
-            return
-        peer.messages_in += 1
-        self._state.counters.messages_in += 1
         if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
-        self._dispatch(peer, message, now)
+            self._receive_reliable(peer, message, now)
+        elif peer.channel.is_repeated(message):
+            self._state.counters.duplicates += 1
+            return
+        else:
+            self._count(peer)
+            self._handle(peer, message, self._read(message), now)
         if peer.deferred:
             self._delivery.release(peer)
-        if numbered and message.requires_ack and peer.channel.sequences.missing:
-            self._delivery.flush(peer, now)  # a gap is to be asked for in time
 
-    def _dispatch(self, peer: Peer, message: Envelope, now: float) -> None:
+    def _count(self, peer: Peer) -> None:
+        peer.messages_in += 1
+        self._state.counters.messages_in += 1
+
+    def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
+        # What is acknowledged is where it was to go, or was there before.
+        channel = peer.channel
+        numbered = Capability.RETRANSMIT in peer.capabilities
+        verdict = channel.judge(message, numbered=numbered)
+        if verdict is Verdict.UNKNOWN:
+            self._state.counters.drop("unknown_number")
+            return _Outcome.DROPPED
+        if verdict is Verdict.DUPLICATE:
+            self._state.counters.duplicates += 1
+            self._delivery.acknowledge(peer, message, now)
+            return _Outcome.TAKEN
+        reading = self._read(message)
+        if not self._admits(peer, message, reading, now):
+            return _Outcome.REFUSED
+        channel.remember(message, numbered=numbered, now=now)
+        self._count(peer)
+        self._delivery.acknowledge(peer, message, now)
+        self._handle(peer, message, reading, now)
+        if channel.has_gaps:
+            self._delivery.flush(peer, now)  # a gap is to be asked for in time
+        return _Outcome.TAKEN
+
+    def _read(self, message: Envelope) -> _Reading:
         entry = self._entries.get(message.message_type)
         if entry is None:
-            self._refuse_type(peer, message, now)
-            return
+            return _Reading(None)
         try:
-            content = entry.decode(message.payload)
+            return _Reading(entry, entry.decode(message.payload))
         except MalformedError as error:
-            self._refuse_payload(peer, message, entry, error, now)
-            return
-        entry.handle(peer, message, content, now)
+            return _Reading(entry, None, error)
+
+    def _admits(self, peer: Peer, message: Envelope, reading: _Reading, now: float) -> bool:
+        entry = reading.entry
+        if entry is None or entry.admits is None or reading.error is not None:
+            return True
+        if entry.admits(peer, message, reading.content, now):
+            return True
+        if message.message_type == MessageType.DATA:
+            self._state.counters.drop("reader_full")
+            self._services.windows.refuse(peer, len(message.payload), now)
+        return False
+
+    def _handle(self, peer: Peer, message: Envelope, reading: _Reading, now: float) -> None:
+        if reading.entry is None:
+            self._refuse_type(peer, message, now)
+        elif reading.error is not None:
+            self._refuse_payload(peer, message, reading.entry, reading.error, now)
+        else:
+            reading.entry.handle(peer, message, reading.content, now)
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: _Entry, error: MalformedError, now: float
@@ -224,6 +295,10 @@ class Inbox:
         key = message.ack_for
         if key is None:
             self._state.counters.acks_without_message += 1
+            return
+        if peer.channel.sender.skips.handle_ack(key):
+            self._delivery.prove(peer, now)
+            self._delivery.flush(peer, now)
             return
         finished = peer.channel.sender.handle_ack(key, now)
         if finished is not None:
@@ -258,28 +333,43 @@ class Inbox:
 
     def _receive_fragment(self, peer: Peer, fragment: Fragment, now: float) -> None:
         channel = peer.channel
+        if not channel.covers(fragment.sequence):
+            self._state.counters.drop("unknown_number")
+            return
         assembled = channel.reassembly.receive(fragment, now)
         if assembled.refused:
             self._state.counters.drop("fragment_refused")
-        if assembled.progressed:
+        if assembled.progressed and channel.numbers is not None:
             timeout = self._state.config.reliability.reassembly_timeout
-            channel.sequences.postpone(fragment.sequence, now + timeout)
-        if assembled.report is not None:
-            self._delivery.transmit_frame(peer, encode_fragment_ack(assembled.report))
-        if assembled.message is None:
-            return
-        try:
-            message = decode_envelope(assembled.message)
-        except MalformedError:
+            channel.numbers.postpone(fragment.sequence, now + timeout)
+        report = assembled.report
+        if assembled.message is not None:
+            report = self._receive_assembled(peer, fragment, assembled.message, now)
+        if report is not None:
+            self._delivery.transmit_frame(peer, encode_fragment_ack(report))
+
+    def _receive_assembled(
+        self, peer: Peer, fragment: Fragment, data: bytes, now: float
+    ) -> FragmentAck | None:
+        reassembly = peer.channel.reassembly
+        message = _assembled_message(data, fragment)
+        if message is None:
             self._state.counters.drop("malformed")
-            return
-        if message.message_type == MessageType.HANDSHAKE_REQUEST:
-            self._state.counters.drop("malformed")  # a handshake never needs fragments
-            return
-        self._state.trace(
-            Direction.IN, peer.address, peer.node_id, message.message_type, assembled.message
-        )
-        self.receive(peer, message, now)
+            reassembly.discard(fragment)
+            return None
+        kind = message.message_type
+        self._state.trace(Direction.IN, peer.address, peer.node_id, kind, data)
+        peer.last_received = now
+        self._state.peers.touch(peer)
+        outcome = self._receive_reliable(peer, message, now)
+        if outcome is _Outcome.TAKEN:
+            return reassembly.accept(fragment)
+        if outcome is _Outcome.REFUSED:
+            busy = reassembly.defer(fragment, now)
+            # Who understands a window was told by it.
+            return None if Capability.RECEIVE_WINDOW in peer.capabilities else busy
+        reassembly.discard(fragment)
+        return None
 
     def _handle_retransmit(
         self, peer: Peer, _message: Envelope, content: RetransmitPayload, now: float
@@ -297,7 +387,8 @@ class Inbox:
         self, peer: Peer, _message: Envelope, content: ErrorPayload, now: float
     ) -> None:
         if content.code == ErrorCode.GONE and content.sequence_number is not None:
-            peer.channel.sequences.give_up(content.sequence_number)
+            if peer.channel.numbers is not None:
+                peer.channel.numbers.give_up(content.sequence_number)
             return
         if content.code == ErrorCode.UNAUTHENTICATED:
             reason = "it does not know this node any more"
@@ -313,3 +404,15 @@ class Inbox:
         reason = f"it said goodbye: {words}" if words else "it said goodbye"
         proof = content.handshake if content is not None else UNSET
         self._services.liveness.handle_goodbye(peer, proof, now, reason)
+
+
+def _assembled_message(data: bytes, fragment: Fragment) -> Envelope | None:
+    """The message that came in fragments, if it is one that may."""
+    try:
+        message = decode_envelope(data)
+    except MalformedError:
+        return None
+    if message.message_type == MessageType.HANDSHAKE_REQUEST:
+        return None  # a handshake never needs fragments
+    fits = message.requires_ack and message.sequence_number == fragment.sequence
+    return message if fits else None

@@ -47,6 +47,8 @@ class Peer:
     initiated: bool
     """Whether this node asked for the session."""
     created_at: float
+    resumes: bool = False
+    """Whether there was a session, and another is asked for: messages wait for that."""
     accepted: bool = False
     """Whether the peer asked for it; both are true when their requests crossed."""
     info: NodeInfo | None = None

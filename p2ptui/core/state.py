@@ -10,6 +10,7 @@ from p2ptui.config import Config
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
+    DataDropped,
     Direction,
     Event,
     EventsDropped,
@@ -20,8 +21,9 @@ from p2ptui.core.events import (
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
 from p2ptui.core.pings import OutstandingPing
-from p2ptui.core.reliability.channel import EARLIER_SESSIONS, Channel
-from p2ptui.core.reliability.fragments import ReassemblyBudget
+from p2ptui.core.readers import Readers
+from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
 from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.wire.address import Address, format_address
@@ -59,6 +61,8 @@ class NodeState:
         """Whether the node is saying goodbye: it answers nobody any more."""
         self.tracing = False
         """Whether a MessageTraced is wanted for each message."""
+        self.readers = Readers()
+        """Who reads Data here, and has room for how much."""
         self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
@@ -82,22 +86,9 @@ class NodeState:
         """A name for a call whose end will be told by a CallFinished."""
         return next(self._tokens)
 
-    def new_channel(self, earlier: Channel | None = None) -> Channel:
-        """A fresh session with a random start of its numbering.
-
-        Args:
-            earlier: The session with the same peer that it follows.
-        """
-        first_sequence = self.rng.getrandbits(32)
-        if earlier is None:
-            return Channel(self.config, first_sequence, self._reassembly)
-        return Channel(
-            self.config,
-            first_sequence,
-            self._reassembly,
-            earlier.rtt,
-            earlier.received[:EARLIER_SESSIONS],
-        )
+    def new_channel(self) -> Channel:
+        """A channel with a random start of its numbering."""
+        return Channel(self.config, self.rng.getrandbits(32), self._reassembly)
 
     @property
     def reassembly_bytes(self) -> int:
@@ -127,10 +118,26 @@ class NodeState:
 
     def emit(self, event: Event) -> None:
         """Queue one event for `next_event`."""
-        if len(self._events) >= MAX_EVENTS and not isinstance(event, CallFinished):
+        if len(self._events) >= MAX_EVENTS:
             self._events_dropped += 1
             return
         self._events.append(event)
+
+    def admits_data(self, node_id: str, size_bytes: int, now: float) -> bool:
+        """Whether there is room for a message with all who read Data; then it is held for them.
+
+        Args:
+            node_id: Its sender.
+            size_bytes: Its payload.
+            now: The time, seconds.
+        """
+        # Of what was admitted the event must find room, too.
+        return len(self._events) < MAX_EVENTS and self.readers.admit(node_id, size_bytes, now)
+
+    def drop_data(self, node_id: str) -> None:
+        """Data that nobody waits to see acknowledged found no room: count it, and tell so."""
+        self.counters.drop("reader_full")
+        self.emit(DataDropped(node_id, 1))
 
     def finish(self, token: int | None, outcome: Outcome) -> None:
         """Tell the end of a call; nothing for calls that nobody waits for."""

@@ -79,7 +79,7 @@ class Node(RunningNode):
         """
         node_id = read_node_id(node_id)
         seconds = read_seconds(timeout_s)
-        events = self.events()
+        events = self.events(data=False)
         try:
             self._endpoint.traversal.search(node_id, self._runtime.now)
             self._runtime.flush()
@@ -105,9 +105,9 @@ class Node(RunningNode):
         self._endpoint.disconnect(find_peer(self._endpoint, peer), reason, self._runtime.now)
         self._runtime.flush()
 
-    def _connected(self, peer: PeerRef) -> Peer:
+    def _connected(self, peer: PeerRef, *, may_resume: bool = False) -> Peer:
         found = find_peer(self._endpoint, peer)
-        if not found.is_authenticated:
+        if not (found.is_authenticated or (may_resume and found.resumes)):
             where = format_address(found.address)
             raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
         return found
@@ -172,7 +172,7 @@ class Node(RunningNode):
         """
         if timeout_s is not None:
             read_seconds(timeout_s)
-        target = self._connected(peer)
+        target = self._connected(peer, may_resume=reliable)
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:

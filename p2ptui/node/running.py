@@ -164,12 +164,16 @@ class RunningNode:
         runtime = self._runtime
         return snapshot(runtime.endpoint, runtime.socket, runtime.now - runtime.started_at)
 
-    def events(self, limit: int | None = None) -> Subscription:
+    def events(self, limit: int | None = None, *, data: bool = True) -> Subscription:
         """What happens from now on, as an async iterator of `p2ptui.core.events`.
 
+        Messages of others are told DELIVERED when they wait in the queues of all who read Data.
+        A reader that falls behind by `reader_bytes` makes those wait who write to it.
+
         Args:
-            limit: Events that may wait for the reader (`event_queue_size` without it); beyond
-                that they are dropped, and an EventsDropped says how many.
+            limit: Events other than Data that may wait for the reader (`event_queue_size` without
+                it); beyond that they are dropped, and an EventsDropped says how many.
+            data: Whether this is a reader of Data. One that is not gets none, and holds up nobody.
 
         Raises:
             LocalError: The limit is below 1.
@@ -178,7 +182,7 @@ class RunningNode:
             limit = self._config.server.event_queue_size
         if limit < 1:
             raise LocalError(f"limit = {limit}: at least one event must have room")
-        return self._runtime.subscribe(limit)
+        return self._runtime.subscribe(limit, data=data)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; also one that has ended, with the node or before."""

@@ -1,11 +1,11 @@
 """What runs under a node: socket, core, pump and background tasks, started and ended together."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
 import uuid
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
@@ -112,7 +112,10 @@ class Runtime:
             config, self.endpoint, sock, self.nat, clock, self.flush, rng, self._begin
         )
         self._calls: dict[int, asyncio.Future[Any]] = {}
-        self._subscriptions: list[Subscription] = []
+        # Not held here: a reader that its owner has forgotten must hold up nobody.
+        self._subscriptions: list[weakref.ref[Subscription]] = []
+        self._read_noted = False
+        self.endpoint.readers.on_read = self._note_read
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stun_sockets: StunSockets | None = None
@@ -313,9 +316,11 @@ class Runtime:
             if not future.done():
                 future.set_exception(LocalError(reason))
         self._calls.clear()
-        for subscription in self._subscriptions:
-            subscription.close()
-        self._subscriptions.clear()
+        for reference in self._subscriptions:
+            subscription = reference()
+            if subscription is not None:
+                subscription.close()
+        self._subscriptions = []
 
     # Calls and events.
 
@@ -366,20 +371,40 @@ class Runtime:
             return
         if isinstance(event, PeerStatusChanged):
             self._note_status(event)
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        for reference in self._subscriptions:
+            subscription = reference()
+            if subscription is not None:
+                subscription.put(event)
 
-    def subscribe(self, limit: int) -> Subscription:
-        """What happens from now on."""
-        subscription = Subscription(limit)
-        self._subscriptions.append(subscription)
+    def subscribe(self, limit: int, *, data: bool = True) -> Subscription:
+        """What happens from now on; `data` is whether that includes Data."""
+        self._driver.flush()  # what has come already is for those who read already
+        room = self.endpoint.readers.open(self._config.reliability.reader_bytes) if data else None
+        subscription = Subscription(limit, room)
+        self._subscriptions.append(weakref.ref(subscription, self._forget_subscription))
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""
         subscription.close()
-        with contextlib.suppress(ValueError):
-            self._subscriptions.remove(subscription)
+        self._subscriptions = [each for each in self._subscriptions if each() is not subscription]
+        if subscription.room is not None:
+            self.endpoint.readers.close(subscription.room)
+
+    def _forget_subscription(self, dead: "weakref.ref[Subscription]") -> None:
+        self._subscriptions = [each for each in self._subscriptions if each is not dead]
+
+    def _note_read(self) -> None:
+        # It may come from wherever a reader that nobody holds is collected, any thread included.
+        if not (self._read_noted or self.closing or self._loop.is_closed()):
+            self._read_noted = True
+            self._loop.call_soon_threadsafe(self._handle_read)
+
+    def _handle_read(self) -> None:
+        self._read_noted = False
+        if not self.closing and self.failure is None:
+            self.endpoint.handle_read(self.now)
+            self._driver.flush()
 
     # Who leaves.
 

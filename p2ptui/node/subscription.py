@@ -4,31 +4,41 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2ptui.core.events import (
+    DataDropped,
     DataReceived,
     Event,
     EventsDropped,
     MessageTraced,
     RelayDataReceived,
 )
+from p2ptui.core.readers import ReaderRoom
 from p2ptui.errors import LocalError
 
-MAX_BYTES: Final = 16 << 20
-"""Messages that may wait for a reader, whatever their number: one may have a megabyte."""
+MAX_TRACED_BYTES: Final = 16 << 20
+"""Traced messages that may wait for a reader, whatever their number: one may have a megabyte."""
+
+_Data: TypeAlias = DataReceived | RelayDataReceived
 
 
 class Subscription(AsyncIterator[Event]):
-    """Events from now on, in order; the newest are dropped when the reader is too slow.
+    """Events from now on, in order.
+
+    Data always finds its place, since its sender was told only that there is room for it. Of the
+    rest the newest are dropped when the reader is too slow.
 
     Args:
-        limit: Events that may wait for the reader.
+        limit: Events other than Data that may wait for the reader.
+        room: The reader's room for Data; None if it wants none.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, room: ReaderRoom | None = None) -> None:
         self._limit = limit
-        self._bytes = 0
+        self.room = room
+        self._news = 0
+        self._traced_bytes = 0
         self._events: deque[Event] = deque()
         self._dropped = 0
         self._closed = False
@@ -38,16 +48,23 @@ class Subscription(AsyncIterator[Event]):
         """Add an event, or count it as dropped."""
         if self._closed:
             return
-        size = _size_of(event)
-        if len(self._events) >= self._limit or self._bytes + size > MAX_BYTES:
-            self._dropped += 1
+        if isinstance(event, _Data | DataDropped) and self.room is None:
             return
+        if isinstance(event, EventsDropped):
+            self._dropped += event.count
+            return
+        if not isinstance(event, _Data):
+            size = event.size_bytes if isinstance(event, MessageTraced) else 0
+            if self._news >= self._limit or self._traced_bytes + size > MAX_TRACED_BYTES:
+                self._dropped += 1
+                return
+            self._news += 1
+            self._traced_bytes += size
         if self._dropped:
             # Where they are missing, the reader is told; that takes a place of its own.
             self._events.append(EventsDropped(self._dropped))
             self._dropped = 0
         self._events.append(event)
-        self._bytes += size
         self._wake()
 
     def close(self) -> None:
@@ -80,7 +97,13 @@ class Subscription(AsyncIterator[Event]):
 
     def _pop(self) -> Event:
         event = self._events.popleft()
-        self._bytes -= _size_of(event)
+        if isinstance(event, _Data):
+            if self.room is not None:
+                self.room.read(event.node_id, data_bytes(event))
+        elif not isinstance(event, EventsDropped):
+            self._news -= 1
+            if isinstance(event, MessageTraced):
+                self._traced_bytes -= event.size_bytes
         return event
 
     def take(self, limit: int) -> list[Event]:
@@ -95,7 +118,6 @@ class Subscription(AsyncIterator[Event]):
         return taken
 
 
-def _size_of(event: Event) -> int:
-    if isinstance(event, DataReceived | MessageTraced):
-        return event.size_bytes
-    return len(event.data) if isinstance(event, RelayDataReceived) else 0
+def data_bytes(event: _Data) -> int:
+    """The bytes of a message for the program that reads it."""
+    return event.size_bytes if isinstance(event, DataReceived) else len(event.data)

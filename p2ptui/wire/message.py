@@ -58,6 +58,10 @@ class MessageType:
     NAT_PROBE_REPORT: Final = "NatProbeReport"
     NAT_PROBE: Final = "NatProbe"
     NAT_PROBE_SENT: Final = "NatProbeSent"
+    RECEIVE_WINDOW: Final = "ReceiveWindow"
+    """Extension, for peers that announced `receive_window`: what the readers have room for."""
+    SEQUENCE_SKIP: Final = "SequenceSkip"
+    """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
 
 
 class Capability:
@@ -80,6 +84,10 @@ class Capability:
     """A server that relays datagrams between its peers."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
+    RECEIVE_WINDOW: Final = "receive_window"
+    """Says when its readers have no room, and waits when it is told so."""
+    SEQUENCE_SKIP: Final = "sequence_skip"
+    """Takes no number far beyond the last one, unless it is told that those between are skipped."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
 
@@ -94,6 +102,8 @@ OWN_CAPABILITIES: Final = (
     Capability.PEER_UPDATES,
     Capability.NAT_PROBE,
     Capability.RELAY_FRAMES,
+    Capability.RECEIVE_WINDOW,
+    Capability.SEQUENCE_SKIP,
 )
 
 
@@ -320,6 +330,26 @@ class RetransmitPayload(Struct):
     """Asks for one message again."""
 
     sequence_number: SequenceNumber
+
+
+class ReceiveWindowPayload(Struct):
+    """How many bytes of the receiver's Data the sender's readers have room for."""
+
+    handshake: str
+    """Id of a handshake message of the receiver's in this session: nobody else could know it."""
+    number: Annotated[int, Meta(ge=1, le=MAX_SEQUENCE_NUMBER)]
+    """Counts up, so that a late one is known."""
+    room: Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
+    """Bytes; 0 when there is none for the next message."""
+
+
+class SequenceSkipPayload(Struct):
+    """The numbers before this one that have not come will not come."""
+
+    handshake: str
+    """As in `ReceiveWindowPayload`."""
+    sequence_number: SequenceNumber
+    """What the sender's next new message will have."""
 
 
 Tag: TypeAlias = Annotated[str, Meta(max_length=24)]

@@ -12,24 +12,40 @@ from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.events import SendResult, SendStatus
-from p2ptui.core.reliability.duplicates import ReceivedSequences
-from p2ptui.core.reliability.fragments import Reassembly, ReassemblyBudget
-from p2ptui.core.reliability.outgoing import OutgoingMessage
+from p2ptui.core.reliability.duplicates import RELIABLE_IDS, ReceivedNumbers, RecentIds
+from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
+from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
 from p2ptui.core.reliability.rtt import RttEstimator
-from p2ptui.core.reliability.sender import Finished, ReliableSender
+from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
 
 MESSAGE: Final = b"M"
 ACK: Final = b"A"
 RETRANSMIT: Final = b"R"
-HEAD_BYTES: Final = 5
+SKIP: Final = b"S"
+HEAD_BYTES: Final = 9
 
 
-def message(sender: ReliableSender, size: int, token: int | None = None) -> OutgoingMessage:
-    """The next message of a session: `size` bytes that name its number."""
-    sequence = sender.next_sequence
-    data = (MESSAGE + sequence.to_bytes(4, "big")).ljust(size, b".")
-    return OutgoingMessage(sequence, f"id-{sequence}", data, token)
+class StubMessage(OutgoingMessage):
+    """Bytes that name its number and its mark, instead of JSON."""
+
+    mark: int
+
+    def write(self, sequence: int) -> None:
+        self.sequence = sequence
+        head = MESSAGE + sequence.to_bytes(4, "big") + self.mark.to_bytes(4, "big")
+        self.data = head.ljust(self.size_bytes, b".")
+
+
+_marks = count(1)
+
+
+def message(size: int, token: int | None = None) -> OutgoingMessage:
+    """A message of `size` bytes, at least `HEAD_BYTES`."""
+    mark = next(_marks)
+    made = StubMessage(None, f"id-{mark}", "Data", max(size, HEAD_BYTES), token)
+    made.mark = mark if token is None else token
+    return made
 
 
 class Session:
@@ -60,10 +76,11 @@ class Session:
         self.sender = ReliableSender(
             reliability, self.rtt, first_sequence, config.server.datagram_budget
         )
-        self.sequences = ReceivedSequences(
-            reliability.reorder_wait_ms / 1000, reliability.retransmit_requests
+        self.sender.numbering.bounded = True
+        self.sequences = ReceivedNumbers(
+            first_sequence, reliability.reorder_wait_ms / 1000, reliability.retransmit_requests
         )
-        self.sequences.start(first_sequence)
+        self.ids = RecentIds(RELIABLE_IDS)
         self.budget = ReassemblyBudget(reliability.reassembly_bytes_total)
         self.reassembly = Reassembly(
             config.server.max_message_size,
@@ -71,10 +88,10 @@ class Session:
             reliability.reassembly_timeout,
             self.budget,
         )
-        self.submitted: dict[int, bytes] = {}
-        """What was sent, by token, which is its number."""
+        self.submitted: dict[int, OutgoingMessage] = {}
+        """What was sent, by token."""
         self.delivered: list[int] = []
-        """Numbers of what reached the reader, in that order."""
+        """Tokens of what reached the reader, in that order."""
         self.told: list[tuple[int | None, SendResult]] = []
         """Token and result of each message that ended, in that order."""
         self.datagrams = 0
@@ -83,12 +100,12 @@ class Session:
         self._order = count()
 
     def send(self, size: int) -> int:
-        """Submit a message; its number, which is its token as well."""
-        made = message(self.sender, max(size, HEAD_BYTES))
-        made.token = made.sequence
+        """Submit a message; its token, which counts from 1."""
+        token = len(self.submitted) + 1
+        made = message(size, token)
         self.sender.submit(made)
-        self.submitted[made.sequence] = made.data
-        return made.sequence
+        self.submitted[token] = made
+        return token
 
     @property
     def results(self) -> dict[int | None, SendResult]:
@@ -126,6 +143,9 @@ class Session:
         now = self.now
         for finished in self.sender.handle_timeout(now):
             self._finish(finished)
+        if self.sender.needs_skip:
+            skip = SKIP + self.sender.numbering.next.to_bytes(4, "big")
+            self.sender.skips.begin(skip.hex(), skip, now)
         for data in self.sender.to_send(now):
             self.datagrams += 1
             self._put(data, to_peer=True)
@@ -139,9 +159,9 @@ class Session:
             self.reassembly.next_timeout(),
         ):
             assert later is None or later > now
-        waiting = self.sender._by_sequence.values()
+        waiting = self.sender._outbox.messages
         if len(waiting) < 100:  # to look at thousands each time would take too long
-            assert self.sender.queued_bytes == sum(len(made.data) for made in waiting)
+            assert self.sender.queued_bytes == sum(made.size_bytes for made in waiting)
             assert self.sender.window.in_flight == sum(
                 made.transfer.bytes_in_flight if made.transfer else made.in_flight
                 for made in waiting
@@ -160,22 +180,34 @@ class Session:
             assembled = self.reassembly.receive(frame, self.now)
             if assembled.progressed:
                 self.sequences.postpone(frame.sequence, self.now + self.reassembly.timeout_s)
-            if assembled.report is not None:
-                self._put(encode_fragment_ack(assembled.report), to_peer=False)
-            if assembled.message is None:
-                return
-            data = assembled.message
-        sequence = int.from_bytes(data[1:HEAD_BYTES], "big")
-        assert data == self.submitted[sequence]
-        if self.sequences.add(sequence, self.now):
-            self.delivered.append(sequence)
-        self._put(ACK + data[1:HEAD_BYTES], to_peer=False)
+            report = assembled.report
+            if assembled.message is not None:
+                self._take(assembled.message)
+                report = self.reassembly.accept(frame)
+            if report is not None:
+                self._put(encode_fragment_ack(report), to_peer=False)
+        elif data[:1] == SKIP:
+            self.sequences.skip_to(int.from_bytes(data[1:5], "big"))
+            self._put(ACK + data, to_peer=False)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        number, token = int.from_bytes(data[1:5], "big"), int.from_bytes(data[5:9], "big")
+        assert data == self.submitted[token].data
+        assert self.sequences.covers(number), "an honest sender is never beyond the window"
+        if self.ids.add(str(token)):
+            self.sequences.add(number, self.now)
+            self.delivered.append(token)
+        self._put(ACK + data[1:5], to_peer=False)
 
     def _sender_receives(self, data: bytes) -> None:
         frame = decode_frame(data)
-        sequence = int.from_bytes(data[1:HEAD_BYTES], "big")
+        sequence = int.from_bytes(data[1:5], "big")
         if isinstance(frame, FragmentAck):
             self._finish(self.sender.handle_fragment_ack(frame, self.now))
+        elif data[:2] == ACK + SKIP:
+            assert self.sender.skips.handle_ack(data[1:].hex()) or self.duplication or self.loss
         elif data[:1] == ACK:
             self._finish(self.sender.handle_ack(sequence, self.now))
         else:

@@ -315,7 +315,7 @@ def test_16_no_part_of_the_core_knows_everything() -> None:
         path.stem: path.read_text("utf-8") for path in Path(p2ptui.core.__path__[0]).rglob("*.py")
     }
 
-    assert max(len(text.splitlines()) for text in modules.values()) <= 400
+    assert max(len(text.splitlines()) for text in modules.values()) <= 450
     readers = {
         name
         for name, text in modules.items()

@@ -9,7 +9,7 @@ from p2ptui.config import Config
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.reliability.fragments import ReassemblyBudget
+from p2ptui.core.reliability.reassembly import ReassemblyBudget
 
 ADDRESSES = st.integers(1, 4).map(lambda number: (f"10.0.0.{number}", 8080))
 STEPS = st.lists(

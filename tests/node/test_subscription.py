@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.events import DataReceived, EventsDropped, Path, PeersDiscovered
+from p2ptui.core.events import (
+    DataDropped,
+    DataReceived,
+    Direction,
+    EventsDropped,
+    MessageTraced,
+    Path,
+    PeersDiscovered,
+)
+from p2ptui.core.readers import EVENT_OVERHEAD_BYTES, Readers
 from p2ptui.errors import LocalError
-from p2ptui.node.subscription import MAX_BYTES, Subscription
+from p2ptui.node.subscription import MAX_TRACED_BYTES, Subscription
 from tests.virtual_loop import run_virtual
 
 
@@ -131,17 +140,46 @@ def test_every_event_is_read_or_counted_as_dropped(limit, steps):
     assert at == put
 
 
-def test_large_messages_are_bounded_by_their_bytes():
+def traced(size_bytes: int) -> MessageTraced:
+    return MessageTraced(Direction.IN, ("192.0.2.1", 1), None, "Data", size_bytes, b"")
+
+
+def data(size_bytes: int, node_id: str = "id") -> DataReceived:
+    return DataReceived(node_id, ("192.0.2.1", 1), "x", "m", Path.DIRECT, False, size_bytes)
+
+
+def test_traced_messages_are_bounded_by_their_bytes():
     subscription = Subscription(1000)
     megabyte = 1 << 20
     for _ in range(40):
-        subscription.put(
-            DataReceived("id", ("192.0.2.1", 1), "x", "m", Path.DIRECT, False, megabyte)
-        )
+        subscription.put(traced(megabyte))
 
     taken = subscription.take(1000)
 
-    assert len(taken) == MAX_BYTES // megabyte + 1
-    assert taken[-1] == EventsDropped(40 - MAX_BYTES // megabyte)
+    assert len(taken) == MAX_TRACED_BYTES // megabyte + 1
+    assert taken[-1] == EventsDropped(40 - MAX_TRACED_BYTES // megabyte)
+    subscription.put(event(1))
+    assert numbers(subscription.take(10)) == [1]
+
+
+def test_data_that_was_admitted_always_finds_its_place_and_gives_its_room_back():
+    readers = Readers()
+    subscription = Subscription(1, readers.open(100_000))
+    for _ in range(20):
+        assert readers.admit("id", 1000, 0.0)
+        subscription.put(data(1000))
+        subscription.put(event(0))
+    assert readers.used_bytes == 20 * (1000 + EVENT_OVERHEAD_BYTES)
+
+    taken = subscription.take(100)
+
+    assert len([each for each in taken if isinstance(each, DataReceived)]) == 20
+    assert readers.used_bytes == 0
+
+
+def test_a_reader_of_news_only_gets_no_data():
+    subscription = Subscription(10)
+    subscription.put(data(1))
+    subscription.put(DataDropped("id", 1))
     subscription.put(event(1))
     assert numbers(subscription.take(10)) == [1]

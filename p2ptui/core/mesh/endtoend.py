@@ -25,7 +25,14 @@ from p2ptui.wire.codec import (
     decode_payload,
     encode_payload,
 )
-from p2ptui.wire.message import NULL, Capability, Envelope, MessageType, PingPayload
+from p2ptui.wire.message import (
+    NULL,
+    Capability,
+    Envelope,
+    MessageType,
+    PingPayload,
+    ReceiveWindowPayload,
+)
 
 MAX_PENDING: Final = 1024
 """Own messages that may wait for their receiver's answer."""
@@ -50,6 +57,8 @@ class _Pending:
     is_ping: bool
     deadline: float
     attempts: int = 0
+    excused: int = 0
+    """Of these, those that found the receiver without room."""
     sent_at: float = 0.0
     timer: Timer | None = None
 
@@ -75,6 +84,7 @@ class EndToEnd:
             MessageType.PING: self._handle_ping,
             MessageType.PONG: self._handle_pong,
             MessageType.ACK: self._handle_ack,
+            MessageType.RECEIVE_WINDOW: self._handle_busy,
         }
 
     def __len__(self) -> int:
@@ -150,7 +160,7 @@ class EndToEnd:
         pending.attempts += 1
         pending.sent_at = now
         options = self._state.config.reliability
-        pause = min(FIRST_RTO_S * 2 ** (pending.attempts - 1), options.max_rto_ms / 1000)
+        pause = min(FIRST_RTO_S * 2.0 ** min(pending.attempts - 1, 16), options.max_rto_ms / 1000)
         when = min(now + pause, pending.deadline)
         pending.timer = self._state.timers.schedule(
             when, lambda at: self._handle_timeout(key, pending, at)
@@ -159,7 +169,7 @@ class EndToEnd:
 
     def _handle_timeout(self, key: str, pending: _Pending, now: float) -> None:
         options = self._state.config.reliability
-        last = pending.is_ping or pending.attempts >= options.max_tries
+        last = pending.is_ping or pending.attempts - pending.excused >= options.max_tries
         if now < pending.deadline and not last:
             self._try(key, pending, now)
             return
@@ -206,6 +216,9 @@ class EndToEnd:
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
+        elif not self._state.admits_data(source, len(message.payload), now):
+            self._refuse_data(source, message, now)
+            return
         else:
             self._delivered[mark] = None
             if len(self._delivered) > MAX_DELIVERED:
@@ -225,6 +238,25 @@ class EndToEnd:
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
             self._reply(source, ack, now)
+
+    def _refuse_data(self, source: str, message: Envelope, now: float) -> None:
+        if not message.requires_ack:
+            self._state.drop_data(source)
+            return
+        self._state.counters.drop("reader_full")
+        capabilities = self._routing.capabilities_of(source, now)
+        if capabilities is not None and Capability.RECEIVE_WINDOW in capabilities:
+            window = ReceiveWindowPayload(handshake=message.id, number=1, room=0)
+            _, busy = self._delivery.build(
+                MessageType.RECEIVE_WINDOW, encode_payload(window), now, ack_for=message.id
+            )
+            self._reply(source, busy, now)
+
+    def _handle_busy(self, _origin: Origin, source: str, message: Envelope, _now: float) -> None:
+        # It answers: the next try comes in its time, and none has failed.
+        pending = self._pending.get(str(message.ack_for))
+        if pending is not None and pending.node_id == source:
+            pending.excused = pending.attempts
 
     def _handle_ping(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)

@@ -3,63 +3,57 @@
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.core.reliability.deadlines import earliest
 from p2ptui.core.reliability.duplicates import (
     RELIABLE_IDS,
     UNRELIABLE_IDS,
-    ReceivedSequences,
+    ReceivedNumbers,
     RecentIds,
+    Verdict,
 )
-from p2ptui.core.reliability.fragments import Reassembly, ReassemblyBudget
+from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.message import Envelope
 
-EARLIER_SESSIONS: Final = 4
-"""Sessions of the same peer of which a late copy is still known: it may come and go quickly."""
+WINDOWS: Final = 4
+"""Windows of numbers kept, the latest ones: a peer may come and go quickly, and a handshake that
+somebody forged must not make its owner's numbers unknown."""
 
 
 class Channel:
-    """What is under way to a peer, and what has come from it, in one session.
+    """What is under way to a peer, and what has come from it.
 
-    A new session gets a new channel: its windows start afresh. Of the one before it only the
-    numbers are remembered, so that what arrives late is not delivered a second time.
+    When a peer begins a new session, its channel goes on: what waits for it is sent in the new
+    session, and what it sent in the one before is still known.
 
     Args:
         config: The node's configuration.
         first_sequence: Random start of this side's numbering.
         reassembly_budget: Shared by all peers.
-        rtt: The estimator of an earlier session over the same path, if there was one.
-        earlier: The numbers received in that session.
     """
 
     __slots__ = (
-        "_earlier",
+        "_gap_options",
+        "_numbers",
         "_reliable_ids",
         "_unreliable_ids",
+        "busy_told_at",
         "reassembly",
         "rtt",
         "sender",
-        "sequences",
+        "windows_told",
     )
 
     def __init__(
-        self,
-        config: Config,
-        first_sequence: int,
-        reassembly_budget: ReassemblyBudget,
-        rtt: RttEstimator | None = None,
-        earlier: tuple[ReceivedSequences, ...] = (),
+        self, config: Config, first_sequence: int, reassembly_budget: ReassemblyBudget
     ) -> None:
         options = config.reliability
-        self._earlier = earlier
-        self.rtt = rtt or RttEstimator(
+        self.rtt = RttEstimator(
             options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
         )
         self.sender = ReliableSender(
             options, self.rtt, first_sequence, config.server.datagram_budget
-        )
-        self.sequences = ReceivedSequences(
-            options.reorder_wait_ms / 1000, options.retransmit_requests
         )
         self.reassembly = Reassembly(
             config.server.max_message_size,
@@ -67,41 +61,91 @@ class Channel:
             options.reassembly_timeout,
             reassembly_budget,
         )
+        self.windows_told = 0
+        """How often the peer was told what the readers here have room for."""
+        self.busy_told_at = float("-inf")
+        """When it was last told that there is none."""
+        self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
+        # Newest first; empty for a peer that does not number without holes.
+        self._numbers: list[ReceivedNumbers] = []
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
 
-    @property
-    def received(self) -> tuple[ReceivedSequences, ...]:
-        """What came in this session and the ones before, newest first."""
-        return (self.sequences, *self._earlier)
+    def renew(self, now: float) -> None:
+        """A new session with the same node begins: what waits for it is sent in that one."""
+        self.busy_told_at = float("-inf")
+        self.sender.renew(now)
 
-    def is_new(self, message: Envelope, *, numbered: bool, now: float) -> bool:
-        """Remember a message; whether it has not come before.
+    def follow(self, earlier: "Channel") -> None:
+        """Know how long the way is that an earlier session took, and what came in it.
+
+        The ids only of a node of our kind, which never uses one twice: windows start afresh for
+        programs that do.
+        """
+        self.rtt.learn(earlier.rtt)
+        if earlier._numbers:
+            self._reliable_ids = earlier._reliable_ids
+
+    @property
+    def numbers(self) -> ReceivedNumbers | None:
+        """The window of the session, once the peer has told its first number."""
+        return self._numbers[0] if self._numbers else None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a number of this session is missing."""
+        return bool(self._numbers) and bool(self._numbers[0].gaps)
+
+    def begin(self, sequence: int) -> None:
+        """The peer begins a session, with a message of this number."""
+        if self._numbers and self._numbers[0].highest == sequence:
+            return
+        self._numbers.insert(0, ReceivedNumbers(sequence, *self._gap_options))
+        del self._numbers[WINDOWS:]
+
+    def covers(self, number: int) -> bool:
+        """Whether a number lies in a window, or the peer has none."""
+        return not self._numbers or self._window_of(number) is not None
+
+    def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
+        """What is known of a message that asks for an Ack.
 
         Args:
             message: What was received.
             numbered: Whether the peer numbers without holes what needs an Ack.
-            now: The time, seconds.
         """
-        if not message.requires_ack:
-            return self._unreliable_ids.add(message.id)
+        if message.id in self._reliable_ids:
+            return Verdict.DUPLICATE
+        number = message.sequence_number
+        if not numbered or number is None or self.covers(number):
+            return Verdict.NEW
+        return Verdict.UNKNOWN
+
+    def remember(self, message: Envelope, *, numbered: bool, now: float) -> None:
+        """A message that asks for an Ack, and is new, was taken."""
+        self._reliable_ids.add(message.id)
         number = message.sequence_number
         if numbered and number is not None:
-            for sequences in self.received:
-                if sequences.covers(number):
-                    return sequences.add(number, now)
-        return self._reliable_ids.add(message.id)
+            window = self._window_of(number)
+            if window is not None:
+                window.add(number, now)
+
+    def is_repeated(self, message: Envelope) -> bool:
+        """Remember a message that asks for no Ack; whether it has come before."""
+        return not self._unreliable_ids.add(message.id)
+
+    def _window_of(self, number: int) -> ReceivedNumbers | None:
+        for window in self._numbers:
+            if window.covers(number):
+                return window
+        return None
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""
-        return _earliest(self.sender.next_timeout(now), self.next_receive_timeout())
+        return earliest(self.sender.next_timeout(now), self.next_receive_timeout())
 
     def next_receive_timeout(self) -> float | None:
         """When something of the receiving half is due next, or None."""
-        return _earliest(self.sequences.next_timeout(), self.reassembly.next_timeout())
-
-
-def _earliest(a: float | None, b: float | None) -> float | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return min(a, b)
+        numbers = self.numbers
+        asking = None if numbers is None else numbers.next_timeout()
+        return earliest(asking, self.reassembly.next_timeout())

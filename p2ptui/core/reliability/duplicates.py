@@ -1,31 +1,27 @@
-"""What a peer has already sent: duplicates by id or sequence number, and the gaps between."""
+"""What a peer has already sent: told by the ids of messages; their numbers say what was forgotten.
 
+A number alone proves nothing: anybody can write one into a forged datagram. So a message is a
+duplicate only if its id has come before, and a number outside the window of its session is
+neither new nor a duplicate: nothing is known of it, and it is not acknowledged.
+"""
+
+import enum
 from collections import deque
-from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
+from p2ptui.core.reliability.gaps import Gaps
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER
 
-RELIABLE_IDS: Final = 1024
-"""Ids remembered of messages that asked for an Ack; these are what is sent again."""
+SEQUENCE_WINDOW: Final = 1024
+"""How far numbers may lie apart. A sender of ours goes no further than this beyond the last
+number that was acknowledged, nor beyond the oldest that it still tries to deliver; a receiver
+takes nothing further ahead of the latest that it took, nor further behind."""
+
+RELIABLE_IDS: Final = 2 * SEQUENCE_WINDOW
+"""Ids remembered of messages that asked for an Ack: as many as have numbers that are taken."""
 
 UNRELIABLE_IDS: Final = 256
 """Ids remembered of other messages: only the network doubles those, and soon."""
-
-MAX_MISSING: Final = 1024
-"""Sequence numbers remembered as not yet arrived, the latest ones. A sender of ours goes no
-further than this beyond the oldest number that it still tries to deliver, so none of those
-is ever forgotten, however long it takes."""
-
-MAX_JUMP: Final = 2**16
-"""A number further than this from the latest is of another session: one that a sender of ours
-gave up before it was ever heard is nearer, and numbers start at random, so that a late message
-of an earlier session is so near once in 32,768 times."""
-
-REQUESTS_AT_ONCE: Final = 64
-REQUESTS_PAUSE_S: Final = 0.02
-"""3,200 requests a second: after a blackout not everything is asked for in one burst."""
 
 _MODULUS: Final = MAX_SEQUENCE_NUMBER + 1
 _HALF: Final = _MODULUS // 2
@@ -34,6 +30,17 @@ _HALF: Final = _MODULUS // 2
 def sequence_distance(later: int, earlier: int) -> int:
     """How far `later` is after `earlier` (RFC 1982, serial numbers); may be negative."""
     return (later - earlier + _HALF) % _MODULUS - _HALF
+
+
+class Verdict(enum.Enum):
+    """What is known of a message."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    """It has come before: its id is remembered."""
+    UNKNOWN = "unknown"
+    """Its number is of no session that is remembered, or of a part that is forgotten: it may
+    have come before or not."""
 
 
 class RecentIds:
@@ -45,6 +52,9 @@ class RecentIds:
         self._limit = limit
         self._order: deque[int] = deque()
         self._seen: set[int] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return hash(key) in self._seen
 
     def add(self, key: str) -> bool:
         """Remember `key`; whether it is new."""
@@ -63,106 +73,67 @@ class RecentIds:
         return len(self._order)
 
 
-@dataclass(slots=True)
-class _Gap:
-    ask_at: float
-    asked: int = 0
-
-
-class ReceivedSequences:
-    """Exact memory of a peer's sequence numbers, for peers that count without holes.
-
-    A number is new if it is above all others or known to be missing, so that
-    nothing is delivered twice however late it comes.
+class ReceivedNumbers:
+    """The window of the numbers of one session, and the gaps in it.
 
     Args:
+        first: The number of the message that began the session.
         reorder_wait_s: How long a gap may be mere reordering, seconds.
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_ask_at", "_highest", "_missing", "_reorder_wait_s", "_requests")
+    __slots__ = ("_highest", "gaps")
 
-    def __init__(self, reorder_wait_s: float, requests: int) -> None:
-        self._reorder_wait_s = reorder_wait_s
-        self._requests = requests
-        self._highest: int | None = None
-        self._missing: dict[int, _Gap] = {}
-        # Nothing is to be asked for before this time. It may be too early, when what was
-        # missing has come: to look at all numbers for each datagram would cost more.
-        self._ask_at: float | None = None
+    def __init__(self, first: int, reorder_wait_s: float, requests: int) -> None:
+        # Not wrapped: it goes on counting, and its last 32 bits are the number on the wire.
+        self._highest = first
+        self.gaps = Gaps(reorder_wait_s, requests)
+
+    @property
+    def highest(self) -> int:
+        """The latest number taken, as on the wire."""
+        return self._highest % _MODULUS
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Numbers that have not arrived, oldest first."""
-        return tuple(self._missing)
+        """Numbers that have not arrived, oldest first, as on the wire."""
+        return tuple(number % _MODULUS for number in self.gaps.missing)
 
-    def start(self, sequence: int) -> None:
-        """The session begins with `sequence`, unless it has begun already."""
-        if self._highest is None:
-            self._highest = sequence
+    def _ahead(self, number: int) -> int:
+        return sequence_distance(number, self._highest % _MODULUS)
 
-    def covers(self, sequence: int) -> bool:
-        """Whether `sequence` can be of this session: it has begun, and its numbers are near."""
-        if self._highest is None:
-            return False
-        return abs(sequence_distance(sequence, self._highest)) <= MAX_JUMP
+    def covers(self, number: int) -> bool:
+        """Whether `number` lies in the window."""
+        return abs(self._ahead(number)) <= SEQUENCE_WINDOW
 
-    def add(self, sequence: int, now: float) -> bool:
-        """Remember `sequence`; whether it is new."""
-        if self._highest is None:
-            self._highest = sequence
-            return True
-        ahead = sequence_distance(sequence, self._highest)
+    def add(self, number: int, now: float) -> None:
+        """A message with this number, which the window covers, was taken."""
+        ahead = self._ahead(number)
         if ahead <= 0:
-            return self._missing.pop(sequence, None) is not None
+            self.gaps.close(self._highest + ahead)
+            return
         if ahead > 1:
-            self._open_gap(self._highest, ahead, now)
-        self._highest = sequence
-        return True
+            self.gaps.open(self._highest + 1, self._highest + ahead - 1, now)
+        self._highest += ahead
+        self.gaps.drop_below(self._highest - SEQUENCE_WINDOW)
 
-    def _open_gap(self, highest: int, ahead: int, now: float) -> None:
-        first = max(1, ahead - MAX_MISSING)
-        excess = len(self._missing) + ahead - first - MAX_MISSING
-        if excess > 0:
-            for sequence in list(islice(self._missing, excess)):
-                del self._missing[sequence]
-        ask_at = now + self._reorder_wait_s
-        for step in range(first, ahead):
-            self._missing[(highest + step) % _MODULUS] = _Gap(ask_at)
-        self._ask_at = ask_at if self._ask_at is None else min(self._ask_at, ask_at)
+    def skip_to(self, number: int) -> None:
+        """The peer, and nobody in its name, says that the next new message has this number."""
+        self._highest += self._ahead(number) - 1
+        self.gaps.clear()
 
-    def give_up(self, sequence: int) -> None:
-        """The peer no longer has `sequence`: it is not asked for again."""
-        gap = self._missing.get(sequence)
-        if gap is not None:
-            gap.asked = self._requests
+    def give_up(self, number: int) -> None:
+        """The peer no longer has `number`: it is not asked for again."""
+        self.gaps.close(self._highest + self._ahead(number))
 
-    def postpone(self, sequence: int, until: float) -> None:
-        """The message `sequence` is arriving in fragments: it is not lost before `until`."""
-        gap = self._missing.get(sequence)
-        if gap is not None:
-            gap.ask_at = max(gap.ask_at, until)
+    def postpone(self, number: int, until: float) -> None:
+        """The message `number` is arriving in fragments: it is not lost before `until`."""
+        self.gaps.postpone(self._highest + self._ahead(number), until)
 
     def to_request(self, now: float, backoff_s: float) -> list[int]:
         """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
-        wanted: list[int] = []
-        later: list[float] = []
-        for sequence, gap in self._missing.items():
-            if gap.asked >= self._requests:
-                continue
-            if gap.ask_at > now:
-                later.append(gap.ask_at)
-            elif len(wanted) == REQUESTS_AT_ONCE:
-                later.append(now + REQUESTS_PAUSE_S)
-            else:
-                wanted.append(sequence)
-                gap.ask_at = now + backoff_s * 2**gap.asked
-                gap.asked += 1
-                if gap.asked < self._requests:
-                    later.append(gap.ask_at)
-        self._ask_at = min(later, default=None)
-        return wanted
+        return [number % _MODULUS for number in self.gaps.to_request(now, backoff_s)]
 
     def next_timeout(self) -> float | None:
         """When `to_request` is to be called next, or None."""
-        return self._ask_at if self._missing and self._requests else None
+        return self.gaps.next_timeout()

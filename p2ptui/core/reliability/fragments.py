@@ -1,29 +1,18 @@
-"""Messages larger than a datagram: cut by the sender, assembled and reported by the receiver."""
+"""Messages larger than a datagram, as their sender cuts them, and what of them has arrived."""
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 from p2ptui.wire.frames import (
     FRAGMENT_OVERHEAD,
-    MAX_BITMAP_BYTES,
     Fragment,
     FragmentAck,
-    TransferStatus,
     encode_fragment,
 )
 
-ACK_EVERY: Final = 2
-"""A receiver reports after this many fragments (RFC 9000, section 13.2.2), or after ACK_DELAY_S."""
-
-ACK_DELAY_S: Final = 0.01
-"""How long a report may wait for a second fragment."""
-
-COMPLETED_REMEMBERED: Final = 256
-"""Finished messages that a receiver can still confirm; four times what a sender has under way."""
-
-PARTIAL_MESSAGES_PER_PEER: Final = 128
-"""Messages of one peer that may be in assembly at the same time."""
+MAX_TRANSFERS: Final = 64
+"""Messages in fragments under way at once: one a little over a datagram need not take a round
+trip of its own."""
 
 
 class OutgoingTransfer:
@@ -147,6 +136,13 @@ class OutgoingTransfer:
         self._give_up(lost)
         return lost
 
+    @property
+    def probe_index(self) -> int:
+        """A fragment that the receiver has not reported, or the last one."""
+        if self._lost:
+            return self._lost[0]
+        return min(self._next, self.count - 1)
+
     def repeat_last(self) -> None:
         """Let the last fragment be sent once more, to ask for the report of completion."""
         self._lost.append(self.count - 1)
@@ -165,185 +161,3 @@ class OutgoingTransfer:
     def bytes_in_flight(self) -> int:
         """Bytes of all fragments under way."""
         return sum(self.size(index) for index in self._sent_at)
-
-
-@dataclass(slots=True)
-class _Partial:
-    total_bytes: int
-    chunk_bytes: int
-    count: int
-    expires: float
-    data: bytearray
-    arrived: bytearray
-    remaining: int
-    below: int = 0
-    unreported: int = 0
-    report_at: float | None = None
-
-
-@dataclass(slots=True)
-class ReassemblyBudget:
-    """Bytes that partial messages of all peers together may hold."""
-
-    limit_bytes: int
-    used_bytes: int = 0
-
-
-@dataclass(slots=True)
-class Assembled:
-    """What a fragment led to."""
-
-    report: FragmentAck | None = None
-    """To be sent now."""
-    message: bytes | None = None
-    """The whole message, once; the report of its completion follows its acceptance."""
-    refused: bool = False
-    progressed: bool = False
-
-
-@dataclass(slots=True)
-class Reassembly:
-    """The messages of one peer that are arriving in fragments.
-
-    Args:
-        max_message_bytes: Longer messages are refused.
-        max_bytes: What partial messages of this peer may hold.
-        timeout_s: A partial message to which nothing is added expires.
-        budget: The limit over all peers.
-    """
-
-    max_message_bytes: int
-    max_bytes: int
-    timeout_s: float
-    budget: ReassemblyBudget
-    _partial: dict[int, _Partial] = field(default_factory=dict)
-    _completed: deque[int] = field(default_factory=lambda: deque(maxlen=COMPLETED_REMEMBERED))
-    _used: int = 0
-
-    def receive(self, fragment: Fragment, now: float) -> Assembled:
-        """Take one fragment."""
-        sequence = fragment.sequence
-        if sequence in self._completed:
-            return Assembled(FragmentAck(sequence, TransferStatus.COMPLETE, fragment.count))
-        partial = self._partial.get(sequence)
-        if partial is None:
-            if fragment.total_bytes > self.max_message_bytes:
-                return Assembled(FragmentAck(sequence, TransferStatus.TOO_LARGE, 0), refused=True)
-            if not self._has_room(fragment.total_bytes):
-                return Assembled(FragmentAck(sequence, TransferStatus.BUSY, 0), refused=True)
-            partial = self._open(fragment, now)
-        elif (partial.total_bytes, partial.chunk_bytes) != (
-            fragment.total_bytes,
-            fragment.chunk_bytes,
-        ):
-            return Assembled(refused=True)
-        return self._store(partial, fragment, now)
-
-    def _has_room(self, total_bytes: int) -> bool:
-        return (
-            len(self._partial) < PARTIAL_MESSAGES_PER_PEER
-            and self._used + total_bytes <= self.max_bytes
-            and self.budget.used_bytes + total_bytes <= self.budget.limit_bytes
-        )
-
-    def _open(self, fragment: Fragment, now: float) -> _Partial:
-        # Its memory is counted in full from its first fragment, so that many
-        # beginnings cannot promise more than there is.
-        count = fragment.count
-        partial = _Partial(
-            total_bytes=fragment.total_bytes,
-            chunk_bytes=fragment.chunk_bytes,
-            count=count,
-            expires=now + self.timeout_s,
-            data=bytearray(fragment.total_bytes),
-            arrived=bytearray(count),
-            remaining=count,
-        )
-        self._partial[fragment.sequence] = partial
-        self._used += fragment.total_bytes
-        self.budget.used_bytes += fragment.total_bytes
-        return partial
-
-    def _store(self, partial: _Partial, fragment: Fragment, now: float) -> Assembled:
-        index = fragment.index
-        repeated = bool(partial.arrived[index])
-        if not repeated:
-            partial.arrived[index] = 1
-            partial.remaining -= 1
-            start = index * partial.chunk_bytes
-            partial.data[start : start + len(fragment.data)] = fragment.data
-            partial.expires = now + self.timeout_s
-        if partial.remaining == 0:
-            message = bytes(partial.data)
-            self._drop(fragment.sequence)
-            self._completed.append(fragment.sequence)
-            report = FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
-            return Assembled(report, message, progressed=True)
-        partial.unreported += 1
-        self._advance(partial)
-        in_order = partial.below == index + 1  # neither leaves a hole nor closes one
-        if repeated or not in_order or partial.unreported >= ACK_EVERY:
-            return Assembled(self._report(fragment.sequence, partial), progressed=not repeated)
-        if partial.report_at is None:
-            partial.report_at = now + ACK_DELAY_S
-        return Assembled(progressed=True)
-
-    @staticmethod
-    def _advance(partial: _Partial) -> None:
-        hole = partial.arrived.find(0, partial.below)
-        partial.below = partial.count if hole < 0 else hole
-
-    @staticmethod
-    def _report(sequence: int, partial: _Partial) -> FragmentAck:
-        partial.unreported = 0
-        partial.report_at = None
-        last = partial.arrived.rfind(1, partial.below)
-        bits = 0 if last < 0 else last + 1 - partial.below
-        bits = min(bits, MAX_BITMAP_BYTES * 8)
-        window = partial.arrived[partial.below : partial.below + bits]
-        # int() reads the flags as binary digits, most significant first.
-        digits = bytes(48 + flag for flag in reversed(window))
-        value = int(digits, 2) if bits else 0
-        bitmap = value.to_bytes(-(-bits // 8), "little")
-        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap)
-
-    def handle_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
-        """Expire what has stalled, report what waits.
-
-        Returns:
-            The reports to send, and how many partial messages expired.
-        """
-        reports: list[FragmentAck] = []
-        expired = [key for key, partial in self._partial.items() if partial.expires <= now]
-        for sequence in expired:
-            self._drop(sequence)
-        for sequence, partial in self._partial.items():
-            if partial.report_at is not None and partial.report_at <= now:
-                reports.append(self._report(sequence, partial))
-        return reports, len(expired)
-
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` has something to do next, or None."""
-        return min(
-            (
-                partial.expires if partial.report_at is None else partial.report_at
-                for partial in self._partial.values()
-            ),
-            default=None,
-        )
-
-    def clear(self) -> None:
-        """Give everything back: the session is over."""
-        for sequence in list(self._partial):
-            self._drop(sequence)
-        self._completed.clear()
-
-    @property
-    def partial_bytes(self) -> int:
-        """Bytes held by partial messages of this peer."""
-        return self._used
-
-    def _drop(self, sequence: int) -> None:
-        partial = self._partial.pop(sequence)
-        self._used -= partial.total_bytes
-        self.budget.used_bytes -= partial.total_bytes

@@ -1,15 +1,14 @@
 """Messages that wait for their acknowledgement, and the queue of those that leave in fragments."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.reliability.fragments import OutgoingTransfer
-
-MAX_TRANSFERS: Final = 64
-"""Messages in fragments under way at once: one a little over a datagram need not take a round
-trip of its own."""
+from p2ptui.core.events import SendResult
+from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
+from p2ptui.wire.codec import encode_envelope
+from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
 
 MAX_TRANSFER_BYTES: Final = 1 << 20
 """And their bytes together, so that a receiver has room to assemble them all."""
@@ -17,19 +16,31 @@ MAX_TRANSFER_BYTES: Final = 1 << 20
 
 @dataclass(slots=True, eq=False)
 class OutgoingMessage:
-    """One message that waits for its acknowledgement."""
+    """One message that waits for its acknowledgement.
 
-    sequence: int
+    It has no number until it first leaves: numbers that are used up by messages which never left
+    would tell the receiver of gaps that nothing fills.
+    """
+
+    envelope: Envelope | None
+    """What is to be sent; None once it has been written."""
     message_id: str
-    data: bytes
+    kind: str
+    """Its `message_type`."""
+    size_bytes: int
+    """Its bytes on the wire; before it has its number, at most."""
     token: int | None
     whole: bool = False
     """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
+    sequence: int = -1
+    """Its number, once it has left."""
+    data: bytes = b""
     transfer: OutgoingTransfer | None = None
     attempts: int = 0
     """Transmissions; of a message in fragments 1, and 1 more for each stall."""
     excused: int = 0
-    """Of these, those by a way that is gone: they tell nothing of the one in use."""
+    """Of these, those that tell nothing: they went by a way that is gone, or came when the
+    receiver had no room."""
     began_at: float = 0.0
     sent_at: float = 0.0
     timeout_s: float = 0.0
@@ -38,12 +49,47 @@ class OutgoingMessage:
     """Bytes under way, for a message in one datagram."""
     stalled: int = 0
     """Timeouts of a message in fragments since its last progress."""
+    refusals: int = 0
+    """How often the receiver had no memory for it since its last progress."""
+    is_large: bool = False
+    """Whether it leaves in fragments."""
     done: bool = False
+
+    @classmethod
+    def of(cls, envelope: Envelope, token: int | None, *, whole: bool) -> "OutgoingMessage":
+        """A message that waits for its number."""
+        kind = envelope.message_type
+        return cls(envelope, envelope.id, kind, longest_size(envelope), token, whole)
 
     @property
     def tries(self) -> int:
-        """Transmissions by the way in use."""
+        """Transmissions that count: to a receiver with room, by the way in use."""
         return self.attempts - self.excused
+
+    def write(self, sequence: int) -> None:
+        """Give it its number, and with that its bytes."""
+        assert self.envelope is not None
+        self.sequence = self.envelope.sequence_number = sequence
+        self.data = encode_envelope(self.envelope)
+        self.size_bytes = len(self.data)
+        self.envelope = None
+
+
+def longest_size(envelope: Envelope) -> int:
+    """The bytes of a message with whatever number."""
+    payload, number = envelope.payload, envelope.sequence_number
+    envelope.payload, envelope.sequence_number = NULL, MAX_SEQUENCE_NUMBER
+    size = len(encode_envelope(envelope)) - len(NULL) + len(payload)
+    envelope.payload, envelope.sequence_number = payload, number
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A message that needs no more care, and what became of it."""
+
+    message: OutgoingMessage
+    result: SendResult
 
 
 class TransferQueue:
@@ -52,7 +98,8 @@ class TransferQueue:
     def __init__(self) -> None:
         self._waiting: deque[OutgoingMessage] = deque()
         self._under_way: OrderedDict[int, OutgoingMessage] = OrderedDict()
-        self._bytes = 0
+        self.bytes_under_way = 0
+        """Bytes of all messages of which a fragment has left."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._under_way)
@@ -61,34 +108,39 @@ class TransferQueue:
         """Queue a message that has a transfer."""
         self._waiting.append(message)
 
-    def next(self, may_begin: Callable[[OutgoingMessage], bool]) -> OutgoingMessage | None:
-        """The message of which a fragment leaves next, or None.
-
-        Args:
-            may_begin: Whether a message that has not begun may do so now.
-        """
+    def under_way(self) -> OutgoingMessage | None:
+        """The message under way of which a fragment leaves next, or None."""
         for message in self._under_way.values():
             if message.transfer is not None and message.transfer.has_more:
                 return message
+        return None
+
+    def waiting(self) -> OutgoingMessage | None:
+        """The message that may begin next, or None."""
         if not self._waiting or not self._has_room(self._waiting[0]):
             return None
-        if not may_begin(self._waiting[0]):
-            return None
-        message = self._waiting.popleft()
+        return self._waiting[0]
+
+    def begin(self, message: OutgoingMessage) -> None:
+        """The one that waits first, and has its number, is under way from now on."""
+        self._waiting.popleft()
         self._under_way[message.sequence] = message
-        self._bytes += len(message.data)
-        return message
+        self.bytes_under_way += message.size_bytes
+
+    def __iter__(self) -> Iterator[OutgoingMessage]:
+        yield from self._under_way.values()
+        yield from self._waiting
 
     def _has_room(self, message: OutgoingMessage) -> bool:
         if not self._under_way:
             return True  # however large it is, alone it may go
-        within = self._bytes + len(message.data) <= MAX_TRANSFER_BYTES
+        within = self.bytes_under_way + message.size_bytes <= MAX_TRANSFER_BYTES
         return within and len(self._under_way) < MAX_TRANSFERS
 
     def discard(self, message: OutgoingMessage) -> None:
         """A message needs no more care."""
         if self._under_way.pop(message.sequence, None) is not None:
-            self._bytes -= len(message.data)
+            self.bytes_under_way -= message.size_bytes
         elif message in self._waiting:
             self._waiting.remove(message)
 
@@ -96,4 +148,4 @@ class TransferQueue:
         """Forget all."""
         self._waiting.clear()
         self._under_way.clear()
-        self._bytes = 0
+        self.bytes_under_way = 0

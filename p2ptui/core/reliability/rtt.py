@@ -1,6 +1,10 @@
 """The round-trip time and the retransmission timeout (RFC 6298)."""
 
+from collections import OrderedDict
 from typing import Final
+
+SECOND_ACKS: Final = 256
+"""Messages that were sent again and acknowledged, of which a second Ack may come."""
 
 _ALPHA: Final = 1 / 8
 _BETA: Final = 1 / 4
@@ -46,6 +50,11 @@ class RttEstimator:
         self.latest: float | None = None
         self.minimum: float | None = None
 
+    def learn(self, other: "RttEstimator") -> None:
+        """Take over what another estimator knows of the same path."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
     def suppose(self, rtt_s: float) -> None:
         """Take something longer than a round trip, seconds, until there is a sample: a handshake
         takes work on both sides."""
@@ -88,3 +97,31 @@ class RttEstimator:
         base = self._initial_rto_s if self.srtt is None else self.srtt + _K * self.var
         base = max(base, self._min_rto_s, self._held_rto_s)
         return min(base * 2.0 ** min(attempts - 1, 16), self._max_rto_s)
+
+
+class SecondAcks:
+    """Tells whether a message was lost, or its timeout too short: then a second Ack comes.
+
+    Args:
+        rtt: What learns from that.
+    """
+
+    __slots__ = ("_expected", "_rtt")
+
+    def __init__(self, rtt: RttEstimator) -> None:
+        self._rtt = rtt
+        self._expected: OrderedDict[int | str, float] = OrderedDict()
+
+    def expect(self, key: int | str, timeout_s: float) -> None:
+        """A message that was sent again after `timeout_s` was acknowledged."""
+        self._expected[key] = timeout_s
+        if len(self._expected) > SECOND_ACKS:
+            self._expected.popitem(last=False)
+
+    def handle(self, key: int | str) -> bool:
+        """An Ack of nothing that waits; whether it is the second one of a message."""
+        timeout_s = self._expected.pop(key, None)
+        if timeout_s is None:
+            return False
+        self._rtt.hold(timeout_s)
+        return True

@@ -129,7 +129,7 @@ class Handshake:
         return tokens
 
     def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
-        sequence = peer.channel.sender.take_sequence()
+        sequence = peer.channel.sender.numbering.begin()
         message_id, data = self._delivery.build(
             MessageType.HANDSHAKE_REQUEST,
             request_payload(self._state.identity),
@@ -224,7 +224,7 @@ class Handshake:
             self._takeover.begin(claim, now)
             return
         peer = attempt.peer
-        self._lifecycle.describe(peer, info, message)
+        self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
         peer.public_address = parse_ip_address(response.public_addr or "")

@@ -38,14 +38,23 @@ class Lifecycle:
         """Called when an authenticated peer is no longer so."""
         # What a peer sent in its last session may still arrive after it has come back.
         self._departed: OrderedDict[Address, Channel] = OrderedDict()
+        # The channel of a peer that comes back at another address, while it is let in there.
+        self._inheritance: tuple[str, Channel] | None = None
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
 
-    def open(self, address: Address, now: float, *, initiated: bool) -> Peer:
-        """Enter a new peer into the table."""
+    def open(self, address: Address, now: float, *, initiated: bool, node_id: str = "") -> Peer:
+        """Enter a new peer into the table.
+
+        Args:
+            address: Where it is.
+            now: The time, seconds.
+            initiated: Whether this node asks for the session.
+            node_id: Who it is, if that is known already.
+        """
         peer = Peer(
             address=address,
-            channel=self._state.new_channel(self._departed.pop(address, None)),
+            channel=self._channel_for(address, node_id, now),
             initiated=initiated,
             accepted=not initiated,
             created_at=now,
@@ -53,6 +62,18 @@ class Lifecycle:
         )
         self._state.peers.add(peer)
         return peer
+
+    def _channel_for(self, address: Address, node_id: str, now: float) -> Channel:
+        if self._inheritance is not None and self._inheritance[0] == node_id:
+            _, channel = self._inheritance
+            self._inheritance = None
+            channel.renew(now)
+            return channel
+        channel = self._state.new_channel()
+        departed = self._departed.pop(address, None)
+        if departed is not None:
+            channel.follow(departed)
+        return channel
 
     def make_room(self, now: float) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
@@ -69,19 +90,26 @@ class Lifecycle:
             return True
         return False
 
-    def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope) -> None:
+    def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope, now: float) -> None:
         """Note who a peer says it is, and the habits that its handshake message shows."""
+        was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)
         peer.handshake_heard = handshake.id
         peer.dialect = dialect_of(handshake)
         peer.capabilities = believed_capabilities(info, peer.dialect)
-        if handshake.sequence_number is not None and Capability.RETRANSMIT in peer.capabilities:
-            peer.channel.sequences.start(handshake.sequence_number)
+        numbered = Capability.RETRANSMIT in peer.capabilities
+        channel = peer.channel
+        channel.sender.numbering.bounded = Capability.SEQUENCE_SKIP in peer.capabilities
+        if numbered and handshake.sequence_number is not None:
+            channel.begin(handshake.sequence_number)
+        elif was_numbered and not numbered:
+            self._fail_messages(channel, now, "it is another kind of program now")
 
     def authenticate(self, peer: Peer, now: float) -> None:
         """The handshake is complete."""
         peer.last_received = now
         peer.suspicion = None
+        peer.resumes = False
         self._cancel_timer(peer)
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
@@ -89,16 +117,47 @@ class Lifecycle:
         self._delivery.flush(peer, now)
 
     def restart(self, peer: Peer, now: float, reason: str) -> None:
-        """The session is over, a new one begins with the same peer."""
-        self._end_session(peer, now, reason)
-        peer.channel = self._state.new_channel(peer.channel)
+        """The session is over, a new one begins with the same peer.
+
+        What waits for a node of our kind goes on in the new session, which knows what has come
+        before; other programs would take it twice.
+        """
+        self._end_session(peer, reason)
+        if Capability.RETRANSMIT in peer.capabilities:
+            peer.channel.renew(now)
+        else:
+            ended = peer.channel
+            self._fail_messages(ended, now, reason)
+            peer.channel = self._state.new_channel()
+            peer.channel.follow(ended)
         peer.acks = False
+
+    def move(self, peer: Peer, now: float, reason: str, grant: Callable[[float], None]) -> None:
+        """A peer was found silent, and comes back at another address: there it goes on.
+
+        Args:
+            peer: As it was.
+            now: The time, seconds.
+            reason: Why it leaves where it was.
+            grant: Lets it in at its new address.
+        """
+        if Capability.RETRANSMIT in peer.capabilities:
+            self._inheritance = (peer.node_id, peer.channel)
+            peer.channel = self._state.new_channel()
+        self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        grant(now)
+        if self._inheritance is not None:
+            _, channel = self._inheritance
+            self._inheritance = None
+            self._fail_messages(channel, now, reason)
+            channel.reassembly.clear()
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""
         self.set_status(peer, PeerStatus.HANDSHAKING, reason)
         self._cancel_timer(peer)
         self.restart(peer, now, reason)
+        peer.resumes = True
         self._tell_left(peer, now)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
@@ -114,7 +173,10 @@ class Lifecycle:
         self.set_status(peer, status, reason)
         self._state.peers.remove(peer)
         self._cancel_timer(peer)
-        self._end_session(peer, now, reason)
+        peer.resumes = False
+        self._end_session(peer, reason)
+        self._fail_messages(peer.channel, now, reason)
+        peer.channel.reassembly.clear()
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
@@ -137,11 +199,13 @@ class Lifecycle:
             )
         )
 
-    def _end_session(self, peer: Peer, now: float, reason: str) -> None:
-        for finished in peer.channel.sender.fail_all(reason, now):
+    def _fail_messages(self, channel: Channel, now: float, reason: str) -> None:
+        for finished in channel.sender.fail_all(reason, now):
             self._delivery.report(finished)
-        self._state.counters.retransmissions += peer.channel.sender.retransmissions
-        peer.channel.reassembly.clear()
+        self._state.counters.retransmissions += channel.sender.take_retransmissions()
+
+    @staticmethod
+    def _end_session(peer: Peer, reason: str) -> None:
         where = format_address(peer.address)
         peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         peer.deferred.clear()

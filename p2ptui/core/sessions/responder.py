@@ -153,10 +153,10 @@ class Responder:
                 self._lifecycle.restart(peer, now, "it began a new session")
         peer.accepted = True
         peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
-        self._lifecycle.describe(peer, arrival.info, message)
+        self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
-        sequence = peer.channel.sender.take_sequence() if numbered else None
+        sequence = peer.channel.sender.numbering.begin() if numbered else None
         response_id, peer.handshake_response = self._response(
             peer.address, message, None, sequence, allowance, now
         )
@@ -178,7 +178,8 @@ class Responder:
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
-        peer = self._lifecycle.open(arrival.address, now, initiated=False)
+        node_id = arrival.info.id
+        peer = self._lifecycle.open(arrival.address, now, initiated=False, node_id=node_id)
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = [] if other is None else other.handshake_ids

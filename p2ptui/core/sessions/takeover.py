@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -50,7 +49,7 @@ class Takeover:
     Args:
         state: The shared ground.
         delivery: The way out.
-        lifecycle: Where the silent owner is removed.
+        lifecycle: Where the silent owner is moved.
     """
 
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
@@ -105,7 +104,8 @@ class Takeover:
             if not owner.proved:
                 # Forged handshakes under one id must not make two victims of Pings in turn.
                 self._remember_settled(node_id, now)
-            self._lifecycle.remove(owner, PeerStatus.DISCONNECTED, now, reason)
+            self._lifecycle.move(owner, now, reason, claim.grant)
+            return
         claim.grant(now)
 
     def _remember_settled(self, node_id: str, now: float) -> None:

@@ -1,94 +1,145 @@
-"""One session with a peer: which messages are new, by number or by id."""
+"""One session with a peer: which messages are new, which came before, and what nobody knows."""
 
 import pytest
 
 from p2ptui.config import Config
-from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.reliability.duplicates import RELIABLE_IDS, UNRELIABLE_IDS, ReceivedSequences
-from p2ptui.core.reliability.fragments import ReassemblyBudget
-from p2ptui.core.reliability.rtt import RttEstimator
+from p2ptui.core.reliability.channel import WINDOWS, Channel
+from p2ptui.core.reliability.duplicates import (
+    RELIABLE_IDS,
+    SEQUENCE_WINDOW,
+    UNRELIABLE_IDS,
+    Verdict,
+)
+from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.wire.frames import Fragment
 from p2ptui.wire.message import Envelope
 
-
-def channel(rtt: RttEstimator | None = None, earlier: ReceivedSequences | None = None) -> Channel:
-    return Channel(Config(), 1, ReassemblyBudget(10**6), rtt, () if earlier is None else (earlier,))
+NEW, DUPLICATE, UNKNOWN = Verdict.NEW, Verdict.DUPLICATE, Verdict.UNKNOWN
 
 
-def numbered_channel(start: int = 1000, earlier: ReceivedSequences | None = None) -> Channel:
-    made = channel(earlier=earlier)
-    made.sequences.start(start)
+def channel() -> Channel:
+    return Channel(Config(), 1, ReassemblyBudget(10**6))
+
+
+def numbered_channel(start: int = 1000) -> Channel:
+    made = channel()
+    made.begin(start)
     return made
 
 
-def message(message_id: str, number: int | None = None, *, reliable: bool = True) -> Envelope:
-    return Envelope(message_id, "Data", 0, sequence_number=number, requires_ack=reliable)
+def take(session: Channel, name: str, number: int | None = None, *, numbered=True) -> Verdict:
+    """What is known of a message; it is taken if it is new."""
+    message = Envelope(name, "Data", 0, sequence_number=number, requires_ack=True)
+    verdict = session.judge(message, numbered=numbered)
+    if verdict is NEW:
+        session.remember(message, numbered=numbered, now=0.0)
+    return verdict
 
 
-def is_new(session: Channel, *args: object, numbered: bool = True, **kwargs: bool) -> bool:
-    return session.is_new(message(*args, **kwargs), numbered=numbered, now=0.0)
-
-
-def test_a_peer_that_numbers_without_holes_is_known_by_its_numbers() -> None:
+def test_a_duplicate_is_known_by_its_id_and_never_by_its_number_alone() -> None:
     session = numbered_channel()
-    assert is_new(session, "a", 1001)
-    assert not is_new(session, "other", 1001)
-    assert is_new(session, "a", 1002)
+    assert take(session, "a", 1001) is NEW
+    assert take(session, "a", 1001) is DUPLICATE
+    # Somebody forged one of the two; which, nobody knows, and neither may pass for the other.
+    assert take(session, "other", 1001) is NEW
+
+
+def test_a_message_that_found_no_room_is_as_new_as_before() -> None:
+    session = numbered_channel()
+    message = Envelope("a", "Data", 0, sequence_number=1001, requires_ack=True)
+    assert session.judge(message, numbered=True) is NEW
+    assert session.judge(message, numbered=True) is NEW
+    assert not session.has_gaps
+
+
+@pytest.mark.parametrize("ahead", [SEQUENCE_WINDOW + 1, 60_000, 2**31 - 1, -SEQUENCE_WINDOW - 1])
+def test_of_a_number_out_of_the_window_nothing_is_known_and_nothing_is_moved(ahead: int) -> None:
+    session = numbered_channel(1000)
+    assert take(session, "forged", (1000 + ahead) % 2**32) is UNKNOWN
+    assert [take(session, f"id-{n}", 1000 + n) for n in (1, 2, SEQUENCE_WINDOW)] == [NEW] * 3
+
+
+def test_forged_numbers_over_the_whole_range_make_no_duplicate_of_what_comes_later() -> None:
+    session = numbered_channel(1000)
+    for step in range(0, 2**32, 65_000):
+        take(session, f"forged-{step}", (1000 - step) % 2**32)
+    assert [take(session, f"id-{n}", 1000 + n) for n in range(1, 200)] == [NEW] * 199
+
+
+def test_a_forged_number_within_the_window_takes_nothing_from_its_owner() -> None:
+    session = numbered_channel(1000)
+    assert take(session, "forged", 1000 + SEQUENCE_WINDOW) is NEW
+    assert [take(session, f"id-{n}", 1000 + n) for n in range(1, SEQUENCE_WINDOW + 1)] == (
+        [NEW] * SEQUENCE_WINDOW
+    )
 
 
 def test_any_other_peer_is_known_by_its_ids_whatever_its_numbers() -> None:
     session = channel()
-    assert is_new(session, "a", 1, numbered=False)
-    assert is_new(session, "b", 1, numbered=False)
-    assert not is_new(session, "a", 2, numbered=False)
+    assert take(session, "a", 1, numbered=False) is NEW
+    assert take(session, "b", 1, numbered=False) is NEW
+    assert take(session, "a", 2, numbered=False) is DUPLICATE
 
 
 def test_messages_that_need_no_ack_are_known_by_their_ids_and_crowd_out_no_others() -> None:
     session = channel()
-    assert is_new(session, "reliable", numbered=False)
+    assert take(session, "reliable", numbered=False) is NEW
     for number in range(2 * UNRELIABLE_IDS):
-        assert is_new(session, f"id-{number}", reliable=False)
-    assert not is_new(session, f"id-{UNRELIABLE_IDS + 1}", reliable=False)
-    assert not is_new(session, "reliable", numbered=False)
+        assert not session.is_repeated(Envelope(f"id-{number}", "Data", 0))
+    assert session.is_repeated(Envelope(f"id-{UNRELIABLE_IDS + 1}", "Data", 0))
+    assert take(session, "reliable", numbered=False) is DUPLICATE
 
 
-def test_the_memory_of_ids_is_bounded() -> None:
-    session = channel()
-    for number in range(RELIABLE_IDS + 1):
-        assert is_new(session, f"id-{number}", numbered=False)
-    assert is_new(session, "id-0", numbered=False)
+def test_the_memory_of_ids_is_bounded_and_reaches_as_far_as_the_window_of_numbers() -> None:
+    session = numbered_channel(0)
+    for number in range(1, RELIABLE_IDS + 2):
+        assert take(session, f"id-{number}", number) is NEW
+    assert take(session, "id-1", 1) is UNKNOWN
+    oldest = RELIABLE_IDS + 1 - SEQUENCE_WINDOW
+    assert take(session, f"id-{oldest}", oldest) is DUPLICATE
 
 
 def test_a_late_message_of_an_earlier_session_does_no_harm_to_this_one() -> None:
     session = numbered_channel(1000)
-    assert is_new(session, "late", 1000 + 2**30)
-    assert not is_new(session, "late", 1000 + 2**30)
-    assert [is_new(session, f"id-{number}", number) for number in (1001, 1003, 1002)] == [True] * 3
+    assert take(session, "late", 1000 + 2**30) is UNKNOWN
+    assert [take(session, f"id-{number}", number) for number in (1001, 1003, 1002)] == [NEW] * 3
 
 
-def test_what_the_session_before_this_one_delivered_is_not_delivered_again() -> None:
-    before = numbered_channel(2**30)
-    is_new(before, "a", 2**30 + 1)
-    session = numbered_channel(1000, before.sequences)
-    assert not is_new(session, "a", 2**30 + 1)
-    assert is_new(session, "late", 2**30 + 2)
-    assert not is_new(session, "late", 2**30 + 2)
-    assert is_new(session, "b", 1001)
+def test_what_the_session_before_this_one_took_is_still_known() -> None:
+    session = numbered_channel(2**30)
+    take(session, "a", 2**30 + 1)
+    session.begin(1000)
+    assert take(session, "a", 2**30 + 1) is DUPLICATE
+    assert take(session, "late", 2**30 + 2) is NEW
+    assert take(session, "late", 2**30 + 2) is DUPLICATE
+    assert take(session, "b", 1001) is NEW
+
+
+def test_a_session_that_somebody_else_began_does_not_make_the_owners_numbers_unknown() -> None:
+    session = numbered_channel(1000)
+    for number in range(WINDOWS - 1):
+        session.begin((number + 7) * 10**6)
+    assert take(session, "a", 1001) is NEW
+    session.begin(10**9)
+    assert take(session, "b", 1002) is UNKNOWN
+
+
+def test_a_channel_that_follows_another_knows_its_ids_and_its_round_trip() -> None:
+    before, after = numbered_channel(1000), channel()
+    take(before, "a", 1001)
+    before.rtt.observe(0.2)
+    after.follow(before)
+    assert take(after, "a", 5) is DUPLICATE
+    assert after.rtt.srtt == 0.2
 
 
 def test_a_peer_that_did_not_tell_its_first_number_may_send_its_first_messages_in_any_order() -> (
     None
 ):
     session = channel()
-    assert is_new(session, "second", 2)
-    assert is_new(session, "first", 1)
-    assert not is_new(session, "first", 1)
-
-
-def test_the_round_trip_may_be_known_from_an_earlier_session() -> None:
-    rtt = RttEstimator(0.5, 0.05, 8.0)
-    assert channel(rtt).rtt is rtt
-    assert channel().rtt.rto() == 0.5
+    assert take(session, "second", 2) is NEW
+    assert take(session, "first", 1) is NEW
+    assert take(session, "first", 1) is DUPLICATE
 
 
 def test_the_next_timeout_is_that_of_the_half_that_is_due_first() -> None:
@@ -96,7 +147,7 @@ def test_the_next_timeout_is_that_of_the_half_that_is_due_first() -> None:
     assert session.next_timeout(0.0) is None
     session.reassembly.receive(Fragment(7, 1000, 500, 0, bytes(500)), 0.0)
     assert session.next_receive_timeout() == pytest.approx(0.01)
-    is_new(session, "a", 1003)
+    take(session, "a", 1003)
     assert session.next_receive_timeout() == pytest.approx(0.01)
     session.reassembly.clear()
     assert session.next_timeout(0.0) == session.next_receive_timeout() == pytest.approx(0.02)

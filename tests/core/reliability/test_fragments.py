@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.core.reliability.fragments import (
+from p2ptui.core.reliability.fragments import OutgoingTransfer
+from p2ptui.core.reliability.reassembly import (
     ACK_DELAY_S,
     COMPLETED_REMEMBERED,
     PARTIAL_MESSAGES_PER_PEER,
     Assembled,
-    OutgoingTransfer,
     Reassembly,
     ReassemblyBudget,
 )
@@ -46,8 +46,17 @@ def pieces(sequence: int, message: bytes) -> list[Fragment]:
     return [frame for frame in frames if isinstance(frame, Fragment)]
 
 
+def receive(receiver: Reassembly, fragment: Fragment, now: float = 0.0) -> Assembled:
+    """Take a fragment; a message that is whole is accepted."""
+    result = receiver.receive(fragment, now)
+    if result.message is not None:
+        assert result.report is None, "nothing is confirmed that was not accepted"
+        result.report = receiver.accept(fragment)
+    return result
+
+
 def feed(receiver: Reassembly, fragments: list[Fragment], now: float = 0.0) -> list[Assembled]:
-    return [receiver.receive(fragment, now) for fragment in fragments]
+    return [receive(receiver, fragment, now) for fragment in fragments]
 
 
 def messages(assembled: list[Assembled]) -> list[bytes]:
@@ -95,7 +104,7 @@ def test_a_message_arrives_whole_and_once_over_any_network(
             frame = decode_frame(transfer.frame(transfer.take(now)))
             assert isinstance(frame, Fragment)
             sent.append(frame)
-        results = [receiver.receive(one, now) for one in network(sent) if type(one) is Fragment]
+        results = [receive(receiver, one, now) for one in network(sent) if type(one) is Fragment]
         arrived += messages(results)
         reports = [one.report for one in results if one.report is not None]
         reports += receiver.handle_timeout(now + ACK_DELAY_S)[0]
@@ -263,8 +272,42 @@ def test_so_many_finished_messages_are_remembered() -> None:
     receiver = reassembly()
     for sequence in range(COMPLETED_REMEMBERED + 1):
         feed(receiver, pieces(sequence, text(1)))
-    late = [receiver.receive(pieces(n, text(2))[0], 0.0) for n in (0, 1)]
+    late = [receiver.receive(pieces(n, text(1))[0], 0.0) for n in (0, 1)]
+    # The oldest is forgotten, so it is assembled again, and judged again by its id.
+    assert [one.message for one in late] == [text(1), None]
     assert [one.report and one.report.status for one in late] == [None, TransferStatus.COMPLETE]
+
+
+def test_a_finished_message_confirms_no_other_under_its_number() -> None:
+    receiver = reassembly()
+    forged, real = text(3), random.Random(0).randbytes(3 * CHUNK - 100)
+    feed(receiver, pieces(7, forged))
+    results = feed(receiver, pieces(7, real))
+    assert messages(results) == [real]
+    assert [one.report is not None for one in results] == [False, True, True]
+
+
+def test_a_message_without_room_keeps_all_but_its_last_fragment() -> None:
+    receiver = reassembly()
+    sent = pieces(7, text(4))
+    feed(receiver, sent[:3])
+    whole = receiver.receive(sent[3], 1.0)
+    assert whole.message == text(4)
+    assert receiver.defer(sent[3], 1.0) == FragmentAck(7, TransferStatus.BUSY, 0)
+    assert receiver.handle_timeout(1.0 + TIMEOUT_S / 2) == ([], 0)
+    again = receiver.receive(sent[3], 2.0)
+    assert again.message == text(4)
+    assert receiver.accept(sent[3]).status is TransferStatus.COMPLETE
+
+
+def test_what_is_no_message_is_not_confirmed_and_gives_its_memory_back() -> None:
+    receiver = reassembly()
+    sent = pieces(7, text(2))
+    receiver.receive(sent[0], 0.0)
+    assert receiver.receive(sent[1], 0.0).message is not None
+    receiver.discard(sent[1])
+    assert receiver.budget.used_bytes == receiver.partial_bytes == 0
+    assert receiver.receive(sent[1], 0.0).report != FragmentAck(7, TransferStatus.COMPLETE, 2)
 
 
 def test_a_report_is_no_longer_than_its_bound_however_far_the_hole() -> None:

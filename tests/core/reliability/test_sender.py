@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from p2ptui.config import Config
 from p2ptui.core.events import SendStatus
-from p2ptui.core.reliability.duplicates import MAX_MISSING
-from p2ptui.core.reliability.outgoing import MAX_TRANSFER_BYTES, MAX_TRANSFERS, OutgoingMessage
+from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
+from p2ptui.core.reliability.fragments import MAX_TRANSFERS
+from p2ptui.core.reliability.outgoing import MAX_TRANSFER_BYTES, Finished, OutgoingMessage
 from p2ptui.core.reliability.rtt import RttEstimator
-from p2ptui.core.reliability.sender import Finished, ReliableSender
+from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import Fragment, FragmentAck, TransferStatus, decode_frame
 from tests.core.session import Session, message
@@ -30,7 +31,7 @@ class Sender(ReliableSender):
         super().__init__(self.options, self.rtt, first_sequence, 1200)
 
     def put(self, size: int = 100, token: int | None = None, now: float = 0.0) -> OutgoingMessage:
-        made = message(self, size, token)
+        made = message(size, token)
         self.submit(made)
         return made
 
@@ -67,9 +68,12 @@ class Sender(ReliableSender):
 
 def test_messages_are_numbered_from_the_start_on_and_wrap() -> None:
     sender = Sender(first_sequence=2**32 - 3)
-    numbers = [sender.take_sequence(), sender.put().sequence, sender.put().sequence]
-    assert numbers == [2**32 - 2, 2**32 - 1, 0]
-    assert sender.next_sequence == 1
+    assert sender.numbering.begin() == 2**32 - 2
+    made = [sender.put(), sender.put()]
+    assert sender.numbering.next == 2**32 - 1  # a number is taken when a message first leaves
+    sender.sent()
+    assert [each.sequence for each in made] == [2**32 - 1, 0]
+    assert sender.numbering.next == 1
 
 
 def test_a_message_leaves_once_and_then_waits() -> None:
@@ -87,8 +91,8 @@ def test_more_than_the_queue_holds_is_refused_and_leaves_no_trace() -> None:
     sender.put(2**20 - 10)
     with pytest.raises(QueueFullError, match="2097142 bytes already wait"):
         sender.put(11)
-    assert (len(sender), sender.next_sequence, sender.queued_bytes) == (2, 3, 2**21 - 10)
-    assert sender.put(10).sequence == 3
+    assert (len(sender), sender.queued_bytes) == (2, 2**21 - 10)
+    sender.put(10)
 
 
 def test_what_has_ended_makes_room_in_the_queue() -> None:
@@ -265,7 +269,7 @@ def test_what_is_not_under_way_in_one_datagram_is_not_sent_on_request() -> None:
     sender = Sender(initial_window=3)
     large, waiting = sender.put(5000), sender.put()
     sender.put(1200)
-    assert sender.resend(waiting.sequence, 0.0) == b""
+    assert waiting.sequence == -1  # nobody can ask for it
     sender.sent()
     assert sender.resend(large.sequence, 0.0) == b""
     sender.handle_timeout(0.5)
@@ -298,8 +302,8 @@ def test_what_is_cancelled_before_it_left_never_leaves_and_is_not_kept() -> None
         assert finished is not None
         assert (finished.result.status, finished.result.attempts) == (SendStatus.TIMED_OUT, 0)
         assert finished.result.reason == "enough"
-    assert not sender._small
-    assert len(sender._large) == 1  # the blocker
+    assert not sender._outbox._small
+    assert len(sender._outbox.large) == 1  # the blocker
     assert sender.queued_bytes == len(blocker.data)
 
 
@@ -565,14 +569,14 @@ def test_a_transfer_that_had_no_turn_does_not_stall() -> None:
 def test_nothing_leaves_so_far_ahead_that_the_receiver_would_forget_what_is_missing() -> None:
     sender = Sender(initial_window=512)
     first = sender.put(5)
-    for _ in range(2 * MAX_MISSING):
+    for _ in range(2 * SEQUENCE_WINDOW):
         sender.put(5)
     sender.sent()
-    for sequence in range(2, MAX_MISSING + 100):
+    for sequence in range(2, SEQUENCE_WINDOW + 100):
         sender.handle_ack(sequence, 0.1)
         sender.sent(100.0)
-    numbers = [made.sequence for made in sender._by_sequence.values() if made.attempts]
-    assert max(numbers, default=0) <= first.sequence + MAX_MISSING
+    numbers = [made.sequence for made in sender._outbox.left if made.attempts]
+    assert max(numbers, default=0) <= first.sequence + SEQUENCE_WINDOW
     assert first.sequence in numbers
 
 

@@ -1,0 +1,187 @@
+"""What the programs that read Data here have room for: an Ack says that there was room with them.
+
+Each reader has so many bytes. A sender may hold of them as much as is left free after it, so that
+one alone may have half, ten may have an eleventh each, and there is always something for the next
+(dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). Who
+finds no room waits in line, and what is read is kept for the first of them.
+"""
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final
+
+EVENT_OVERHEAD_BYTES: Final = 512
+"""What a message takes in a reader's memory beside its own bytes, about."""
+
+RESERVED_S: Final = 2.0
+"""Room that was promised to a sender is kept for it this long."""
+
+WINDOW_STEP: Final = 16
+"""A sender that waits is told of room when there is this part of the whole: word of every few
+bytes would cost more than the bytes."""
+
+MAX_WAITING: Final = 1024
+"""Senders in line, at most; one beyond that learns of room when it asks again."""
+
+
+class ReaderRoom:
+    """One reader's bytes: how many messages of whom wait for it.
+
+    Args:
+        limit_bytes: What may wait altogether.
+        on_read: Called when something was read.
+    """
+
+    __slots__ = ("__weakref__", "_held", "_on_read", "limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int, on_read: Callable[[], None]) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._on_read = on_read
+        self._held: dict[str, int] = {}
+
+    def held_by(self, node_id: str) -> int:
+        """Bytes of one sender that wait to be read."""
+        return self._held.get(node_id, 0)
+
+    def hold(self, node_id: str, size_bytes: int) -> None:
+        """A message of this sender waits to be read."""
+        cost = size_bytes + EVENT_OVERHEAD_BYTES
+        self.used_bytes += cost
+        self._held[node_id] = self._held.get(node_id, 0) + cost
+
+    def read(self, node_id: str, size_bytes: int) -> None:
+        """A message of this sender was read."""
+        cost = size_bytes + EVENT_OVERHEAD_BYTES
+        self.used_bytes -= cost
+        left = self._held[node_id] - cost
+        if left:
+            self._held[node_id] = left
+        else:
+            del self._held[node_id]
+        self._on_read()
+
+
+class Readers:
+    """All readers of a node, and the senders that wait for them.
+
+    A reader that nobody holds any more is none: it is forgotten with its room.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: list[weakref.ref[ReaderRoom]] = []
+        self._waiting: OrderedDict[str, int] = OrderedDict()
+        self._promised: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.on_read: Callable[[], None] | None = None
+        """Called when something was read while a sender waits."""
+
+    @property
+    def waiting(self) -> int:
+        """How many senders wait for room."""
+        return len(self._waiting)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that wait for all readers together."""
+        return sum(room.used_bytes for room in self._open())
+
+    def open(self, limit_bytes: int) -> ReaderRoom:
+        """A reader of Data begins; it ends with `close`, or when its room is collected."""
+        room = ReaderRoom(limit_bytes, self._handle_read)
+        self._rooms.append(weakref.ref(room, self._handle_collected))
+        return room
+
+    def close(self, room: ReaderRoom) -> None:
+        """A reader ends: it holds nobody any more."""
+        self._rooms = [each for each in self._rooms if each() is not room]
+        self._handle_read()
+
+    def _handle_collected(self, dead: "weakref.ref[ReaderRoom]") -> None:
+        self._rooms = [each for each in self._rooms if each is not dead]
+        self._handle_read()
+
+    def _handle_read(self) -> None:
+        if self._waiting and self.on_read is not None:
+            self.on_read()
+
+    def _open(self) -> Iterator[ReaderRoom]:
+        for reference in self._rooms:
+            room = reference()
+            if room is not None:
+                yield room
+
+    def admit(self, node_id: str, size_bytes: int, now: float) -> bool:
+        """Whether every reader has room for a message; if so, it is held for them.
+
+        Args:
+            node_id: Its sender.
+            size_bytes: Its payload.
+            now: The time, seconds.
+        """
+        rooms = list(self._open())
+        cost = size_bytes + EVENT_OVERHEAD_BYTES
+        if not all(self._has_room(room, node_id, cost, now) for room in rooms):
+            return False
+        for room in rooms:
+            room.hold(node_id, size_bytes)
+        self._promised.pop(node_id, None)
+        self._waiting.pop(node_id, None)
+        return True
+
+    def _has_room(self, room: ReaderRoom, node_id: str, cost: int, now: float) -> bool:
+        free = room.limit_bytes - room.used_bytes
+        if not room.used_bytes or (node_id in self._promised and cost <= free):
+            return True
+        return cost <= free - self._kept_from(node_id, now) - room.held_by(node_id)
+
+    def _kept_from(self, node_id: str, now: float) -> int:
+        """Bytes that are kept for others: promised, or to be promised next."""
+        while self._promised and next(iter(self._promised.values()))[1] <= now:
+            self._promised.popitem(last=False)
+        kept = sum(size for other, (size, _) in self._promised.items() if other != node_id)
+        first = next(iter(self._waiting), node_id)
+        return kept if first == node_id else kept + self._waiting[first]
+
+    def wait(self, node_id: str, size_bytes: int) -> bool:
+        """Put a sender in line; whether it will be told when there is room.
+
+        Args:
+            node_id: Who found none.
+            size_bytes: The payload for which it found none.
+        """
+        self._promised.pop(node_id, None)
+        if node_id not in self._waiting and len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.setdefault(node_id, size_bytes + EVENT_OVERHEAD_BYTES)
+        return True
+
+    def forget(self, node_id: str) -> None:
+        """A sender is gone."""
+        self._waiting.pop(node_id, None)
+        self._promised.pop(node_id, None)
+        self._handle_read()
+
+    def next_with_room(self, now: float) -> tuple[str, int] | None:
+        """Who waits longest, if there is room for it now: it is out of the line, and the room is
+        kept for it for a while.
+
+        Returns:
+            Its node id, and how many bytes it may send; None if nobody can be told anything.
+        """
+        node_id = next(iter(self._waiting), None)
+        if node_id is None:
+            return None
+        need = promised = self._waiting[node_id]
+        offered = 2**32 - 1
+        for room in self._open():
+            free = room.limit_bytes - room.used_bytes - self._kept_from(node_id, now)
+            step = max(need, room.limit_bytes // WINDOW_STEP)
+            if room.used_bytes and free < step:
+                return None
+            share = max(free - room.held_by(node_id), step)
+            offered = min(offered, share)
+            promised = max(promised, step)
+        del self._waiting[node_id]
+        self._promised[node_id] = (promised, now + RESERVED_S)
+        return node_id, offered

@@ -1,0 +1,83 @@
+"""How a node that has no room for Data tells its senders, and what it is told as a sender."""
+
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    MessageType,
+    ReceiveWindowPayload,
+    SequenceSkipPayload,
+)
+
+BUSY_INTERVAL_S: Final = 0.1
+"""Of all that is refused within this time a sender is told once."""
+
+
+class ReceiveWindows:
+    """Tells senders what the readers here have room for, and hears what others say of theirs.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells who leaves.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        lifecycle.on_left.append(lambda peer, _: state.readers.forget(peer.node_id))
+
+    def refuse(self, peer: Peer, size_bytes: int, now: float) -> bool:
+        """A message found no room: its sender is told to wait.
+
+        Returns:
+            Whether it understands that; if not, its tries go on.
+        """
+        if Capability.RECEIVE_WINDOW not in peer.capabilities:
+            return False
+        if self._state.readers.wait(peer.node_id, size_bytes):
+            channel = peer.channel
+            if now - channel.busy_told_at >= BUSY_INTERVAL_S:
+                channel.busy_told_at = now
+                self._tell(peer, 0, now)
+        return True
+
+    def handle_read(self, now: float) -> None:
+        """Something was read: those who wait longest are told, as far as there is room."""
+        readers = self._state.readers
+        while (found := readers.next_with_room(now)) is not None:
+            node_id, room_bytes = found
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None:
+                peer.channel.busy_told_at = float("-inf")
+                self._tell(peer, room_bytes, now)
+
+    def _tell(self, peer: Peer, room_bytes: int, now: float) -> None:
+        peer.channel.windows_told += 1
+        payload = ReceiveWindowPayload(peer.handshake_heard, peer.channel.windows_told, room_bytes)
+        self._delivery.send(peer, MessageType.RECEIVE_WINDOW, encode_payload(payload), now)
+
+    def handle_update(self, peer: Peer, content: ReceiveWindowPayload, now: float) -> None:
+        """A receiver says what it has room for."""
+        if content.handshake not in peer.handshake_said:
+            self._state.counters.drop("window_without_proof")
+            return
+        peer.channel.sender.handle_receive_window(content.number, content.room, now)
+        self._delivery.flush(peer, now)
+
+    def handle_skip(self, peer: Peer, content: SequenceSkipPayload) -> bool:
+        """A sender says that numbers are passed over.
+
+        Returns:
+            Whether it is believed.
+        """
+        if content.handshake not in peer.handshake_said or peer.channel.numbers is None:
+            self._state.counters.drop("skip_without_proof")
+            return False
+        peer.channel.numbers.skip_to(content.sequence_number)
+        return True

@@ -1,0 +1,67 @@
+"""When what is under way counts as lost: a heap of deadlines, of which each message has one."""
+
+import heapq
+from typing import Final
+
+from p2ptui.core.reliability.outgoing import OutgoingMessage
+
+_STALE: Final = 256
+"""Deadlines that were put off or need no care any more are swept out above this many."""
+
+
+def _is_current(entry: tuple[float, int, OutgoingMessage]) -> bool:
+    when, _, message = entry
+    return not message.done and when == message.deadline
+
+
+class Deadlines:
+    """The deadlines of messages that have left."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, OutgoingMessage]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, message: OutgoingMessage, timeout_s: float, now: float, count: int) -> None:
+        """Let a message have until `now + timeout_s`.
+
+        Args:
+            message: Which; an earlier deadline of it counts no more.
+            timeout_s: Seconds.
+            now: The time, seconds.
+            count: How many messages have deadlines, about.
+        """
+        message.timeout_s = timeout_s
+        message.deadline = now + timeout_s
+        heapq.heappush(self._heap, (message.deadline, message.sequence, message))
+        if len(self._heap) > _STALE + 2 * count:
+            self._heap = [entry for entry in self._heap if _is_current(entry)]
+            heapq.heapify(self._heap)
+
+    def next_due(self, now: float) -> OutgoingMessage | None:
+        """A message whose time is over, each once; None if there is none."""
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            if _is_current(entry):
+                message = entry[2]
+                message.deadline = 0.0  # taken care of, even if it stands here twice
+                return message
+        return None
+
+    def earliest(self) -> float | None:
+        """The next deadline, or None."""
+        while self._heap and not _is_current(self._heap[0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._heap.clear()
+
+
+def earliest(*times: float | None) -> float | None:
+    """The first of some times, of which any may not be set."""
+    return min((time for time in times if time is not None), default=None)

@@ -1,0 +1,163 @@
+"""Numbers that a peer has used and that have not come: kept as stretches, asked for in time.
+
+One datagram opens at most one stretch and splits at most one, however far its number jumps, so
+that what a forged number costs does not depend on the number.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final
+
+MAX_STRETCHES: Final = 128
+"""Stretches of missing numbers remembered; beyond it the oldest is not asked for any more. The
+sender sends again what is not acknowledged, asked or not."""
+
+REQUESTS_AT_ONCE: Final = 64
+REQUESTS_PAUSE_S: Final = 0.02
+"""3,200 requests a second: after a blackout not everything is asked for in one burst."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    first: int
+    last: int
+    ask_at: float
+    asked: int = 0
+
+    def part(self, first: int, last: int) -> "_Stretch":
+        return _Stretch(first, last, self.ask_at, self.asked)
+
+
+def _first(stretch: _Stretch) -> int:
+    return stretch.first
+
+
+class Gaps:
+    """Missing numbers, oldest first.
+
+    Numbers here do not wrap: they go on counting.
+
+    Args:
+        reorder_wait_s: How long a gap may be mere reordering, seconds.
+        requests: How often a missing number is asked for.
+    """
+
+    __slots__ = ("_ask_at", "_reorder_wait_s", "_requests", "_stretches", "forgotten")
+
+    def __init__(self, reorder_wait_s: float, requests: int) -> None:
+        self._reorder_wait_s = reorder_wait_s
+        self._requests = requests
+        self._stretches: list[_Stretch] = []
+        # Nothing is to be asked for before this time. It may be too early, when what was
+        # missing has come: to look at all stretches for each datagram would cost more.
+        self._ask_at: float | None = None
+        self.forgotten = 0
+        """Stretches given up for want of room."""
+
+    def __bool__(self) -> bool:
+        return bool(self._stretches)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """All missing numbers, oldest first."""
+        return tuple(
+            number for each in self._stretches for number in range(each.first, each.last + 1)
+        )
+
+    def open(self, first: int, last: int, now: float) -> None:
+        """The numbers from `first` to `last`, above all others, have not come."""
+        if not self._requests:
+            return
+        ask_at = now + self._reorder_wait_s
+        self._stretches.append(_Stretch(first, last, ask_at))
+        if len(self._stretches) > MAX_STRETCHES:
+            del self._stretches[0]
+            self.forgotten += 1
+        self._ask_at = ask_at if self._ask_at is None else min(self._ask_at, ask_at)
+
+    def close(self, number: int) -> None:
+        """`number` has come, or is not asked for any more."""
+        index = self._find(number)
+        if index is None:
+            return
+        stretch = self._stretches[index]
+        rest = []
+        if stretch.first < number:
+            rest.append(stretch.part(stretch.first, number - 1))
+        if number < stretch.last:
+            rest.append(stretch.part(number + 1, stretch.last))
+        self._stretches[index : index + 1] = rest
+
+    def postpone(self, number: int, until: float) -> None:
+        """`number` is arriving in fragments: it is not lost before the time `until`."""
+        index = self._find(number)
+        if index is None:
+            return
+        stretch = self._stretches[index]
+        if stretch.first == stretch.last:
+            stretch.ask_at = max(stretch.ask_at, until)
+            return
+        self.close(number)
+        where = bisect_right(self._stretches, number, key=_first)
+        alone = stretch.part(number, number)
+        alone.ask_at = max(alone.ask_at, until)
+        self._stretches.insert(where, alone)
+
+    def drop_below(self, number: int) -> None:
+        """Forget what is below `number`."""
+        stretches = self._stretches
+        count = 0
+        while count < len(stretches) and stretches[count].last < number:
+            count += 1
+        del stretches[:count]
+        if stretches and stretches[0].first < number:
+            stretches[0].first = number
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._stretches.clear()
+        self._ask_at = None
+
+    def _find(self, number: int) -> int | None:
+        index = bisect_right(self._stretches, number, key=_first) - 1
+        return index if index >= 0 and number <= self._stretches[index].last else None
+
+    def to_request(self, now: float, backoff_s: float) -> list[int]:
+        """The missing numbers to ask for now; each again after `backoff_s`, doubled each time."""
+        wanted: list[int] = []
+        kept: list[_Stretch] = []
+        later: list[float] = []
+        for stretch in self._stretches:
+            room = REQUESTS_AT_ONCE - len(wanted)
+            if stretch.asked >= self._requests:
+                kept.append(stretch)
+                continue
+            if stretch.ask_at > now:
+                kept.append(stretch)
+                later.append(stretch.ask_at)
+                continue
+            if room <= 0:
+                kept.append(stretch)
+                later.append(now + REQUESTS_PAUSE_S)
+                continue
+            last = min(stretch.last, stretch.first + room - 1)
+            wanted += range(stretch.first, last + 1)
+            if last < stretch.last:
+                asked, rest = stretch.part(stretch.first, last), stretch
+                rest.first = last + 1
+                later.append(now + REQUESTS_PAUSE_S)
+                parts = [asked, rest]
+            else:
+                asked, parts = stretch, [stretch]
+            asked.ask_at = now + backoff_s * 2**asked.asked
+            asked.asked += 1
+            if asked.asked < self._requests:
+                later.append(asked.ask_at)
+            kept += parts
+        self._stretches = kept
+        self._ask_at = min(later, default=None)
+        return wanted
+
+    def next_timeout(self) -> float | None:
+        """When `to_request` is to be called next, or None."""
+        return self._ask_at if self._stretches else None

@@ -1,0 +1,55 @@
+"""The numbers of one side's reliable messages: taken when a message first leaves, and never far
+beyond what the other side has acknowledged."""
+
+from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW, sequence_distance
+from p2ptui.wire.message import MAX_SEQUENCE_NUMBER
+
+
+class Numbering:
+    """Counts up from a random start (unsigned 32 bit, wrapping).
+
+    Args:
+        first: The number before the first one.
+    """
+
+    __slots__ = ("_last", "acknowledged", "bounded")
+
+    def __init__(self, first: int) -> None:
+        self._last = first
+        self.acknowledged = first
+        """The latest number that the peer is known to have taken."""
+        self.bounded = False
+        """Whether the peer takes no number beyond the window, and can be told of a skip."""
+
+    @property
+    def next(self) -> int:
+        """The number that the next message will have."""
+        return (self._last + 1) & MAX_SEQUENCE_NUMBER
+
+    def take(self) -> int:
+        """Use up the next number."""
+        self._last = self.next
+        return self._last
+
+    def begin(self) -> int:
+        """Use up a number for a handshake message: whoever answers has taken it."""
+        self.acknowledged = self.take()
+        return self.acknowledged
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the next number would be beyond what the peer takes."""
+        return self.bounded and sequence_distance(self.next, self.acknowledged) > SEQUENCE_WINDOW
+
+    def handle_acknowledged(self, number: int) -> None:
+        """The peer has taken `number`."""
+        if sequence_distance(number, self.acknowledged) > 0:
+            self.acknowledged = number
+
+    def was_used(self, number: int) -> bool:
+        """Whether `number` is one of this side's, or so old that it may have been."""
+        return sequence_distance(number, self._last) <= 0
+
+    def skip_to(self, number: int) -> None:
+        """The peer knows that the next new message has `number`, which was `next` before."""
+        self.acknowledged = (number - 1) & MAX_SEQUENCE_NUMBER

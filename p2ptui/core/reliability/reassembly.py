@@ -1,0 +1,252 @@
+"""Messages larger than a datagram, as their receiver assembles and reports them."""
+
+import zlib
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.reliability.fragments import MAX_TRANSFERS
+from p2ptui.wire.frames import MAX_BITMAP_BYTES, Fragment, FragmentAck, TransferStatus
+
+ACK_EVERY: Final = 2
+"""A receiver reports after this many fragments (RFC 9000, section 13.2.2), or after ACK_DELAY_S."""
+
+ACK_DELAY_S: Final = 0.01
+"""How long a report may wait for a second fragment."""
+
+PARTIAL_MESSAGES_PER_PEER: Final = 2 * MAX_TRANSFERS
+"""Messages of one peer that may be in assembly at the same time: those that it has under way, and
+as many that it gave up."""
+
+COMPLETED_REMEMBERED: Final = 2 * MAX_TRANSFERS
+"""Finished messages that a receiver can still confirm: no sender asks for more."""
+
+
+@dataclass(slots=True)
+class _Partial:
+    total_bytes: int
+    chunk_bytes: int
+    count: int
+    expires: float
+    data: bytearray
+    arrived: bytearray
+    remaining: int
+    below: int = 0
+    unreported: int = 0
+    report_at: float | None = None
+
+
+@dataclass(slots=True)
+class ReassemblyBudget:
+    """Bytes that partial messages of all peers together may hold."""
+
+    limit_bytes: int
+    used_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Assembled:
+    """What a fragment led to."""
+
+    report: FragmentAck | None = None
+    """To be sent now."""
+    message: bytes | None = None
+    """The whole message, of which nothing is confirmed: see `Reassembly.accept`."""
+    refused: bool = False
+    progressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    """A finished message, as far as its fragments are known again by it."""
+
+    total_bytes: int
+    chunk_bytes: int
+    checksums: "array[int]"
+
+    def holds(self, fragment: Fragment) -> bool:
+        """Whether a fragment is of this message, and not of another under its number."""
+        return (
+            (fragment.total_bytes, fragment.chunk_bytes) == (self.total_bytes, self.chunk_bytes)
+        ) and zlib.crc32(fragment.data) == self.checksums[fragment.index]
+
+
+@dataclass(slots=True)
+class Reassembly:
+    """The messages of one peer that are arriving in fragments.
+
+    A message that is whole stays until its reader has decided: `accept` confirms it, `defer`
+    leaves it one fragment short, `discard` forgets it.
+
+    Args:
+        max_message_bytes: Longer messages are refused.
+        max_bytes: What partial messages of this peer may hold.
+        timeout_s: A partial message to which nothing is added expires.
+        budget: The limit over all peers.
+    """
+
+    max_message_bytes: int
+    max_bytes: int
+    timeout_s: float
+    budget: ReassemblyBudget
+    _partial: dict[int, _Partial] = field(default_factory=dict)
+    _completed: OrderedDict[int, _Completed] = field(default_factory=OrderedDict)
+    _used: int = 0
+
+    def receive(self, fragment: Fragment, now: float) -> Assembled:
+        """Take one fragment."""
+        sequence = fragment.sequence
+        completed = self._completed.get(sequence)
+        if completed is not None and completed.holds(fragment):
+            return Assembled(FragmentAck(sequence, TransferStatus.COMPLETE, fragment.count))
+        partial = self._partial.get(sequence)
+        if partial is None:
+            if fragment.total_bytes > self.max_message_bytes:
+                return Assembled(FragmentAck(sequence, TransferStatus.TOO_LARGE, 0), refused=True)
+            if not self._has_room(fragment.total_bytes):
+                return Assembled(FragmentAck(sequence, TransferStatus.BUSY, 0), refused=True)
+            partial = self._open(fragment, now)
+        elif (partial.total_bytes, partial.chunk_bytes) != (
+            fragment.total_bytes,
+            fragment.chunk_bytes,
+        ):
+            return Assembled(refused=True)
+        return self._store(partial, fragment, now)
+
+    def _has_room(self, total_bytes: int) -> bool:
+        return (
+            len(self._partial) < PARTIAL_MESSAGES_PER_PEER
+            and self._used + total_bytes <= self.max_bytes
+            and self.budget.used_bytes + total_bytes <= self.budget.limit_bytes
+        )
+
+    def _open(self, fragment: Fragment, now: float) -> _Partial:
+        # Its memory is counted in full from its first fragment, so that many
+        # beginnings cannot promise more than there is.
+        count = fragment.count
+        partial = _Partial(
+            total_bytes=fragment.total_bytes,
+            chunk_bytes=fragment.chunk_bytes,
+            count=count,
+            expires=now + self.timeout_s,
+            data=bytearray(fragment.total_bytes),
+            arrived=bytearray(count),
+            remaining=count,
+        )
+        self._partial[fragment.sequence] = partial
+        self._used += fragment.total_bytes
+        self.budget.used_bytes += fragment.total_bytes
+        return partial
+
+    def _store(self, partial: _Partial, fragment: Fragment, now: float) -> Assembled:
+        index = fragment.index
+        repeated = bool(partial.arrived[index])
+        if not repeated:
+            partial.arrived[index] = 1
+            partial.remaining -= 1
+            start = index * partial.chunk_bytes
+            partial.data[start : start + len(fragment.data)] = fragment.data
+            partial.expires = now + self.timeout_s
+        if partial.remaining == 0:
+            return Assembled(message=bytes(partial.data), progressed=True)
+        partial.unreported += 1
+        self._advance(partial)
+        in_order = partial.below == index + 1  # neither leaves a hole nor closes one
+        if repeated or not in_order or partial.unreported >= ACK_EVERY:
+            return Assembled(self._report(fragment.sequence, partial), progressed=not repeated)
+        if partial.report_at is None:
+            partial.report_at = now + ACK_DELAY_S
+        return Assembled(progressed=True)
+
+    def accept(self, fragment: Fragment) -> FragmentAck:
+        """The message that `fragment` made whole was taken; the report of its completion."""
+        partial = self._drop(fragment.sequence)
+        chunk, data = partial.chunk_bytes, memoryview(partial.data)
+        checksums = array(
+            "I", (zlib.crc32(data[at : at + chunk]) for at in range(0, partial.total_bytes, chunk))
+        )
+        self._completed[fragment.sequence] = _Completed(partial.total_bytes, chunk, checksums)
+        self._completed.move_to_end(fragment.sequence)
+        if len(self._completed) > COMPLETED_REMEMBERED:
+            self._completed.popitem(last=False)
+        return FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
+
+    def defer(self, fragment: Fragment, now: float) -> FragmentAck:
+        """There is no room for the message that `fragment` made whole; the report of that.
+
+        All but this fragment is kept, which the sender sends again when there is room.
+        """
+        partial = self._partial[fragment.sequence]
+        partial.arrived[fragment.index] = 0
+        partial.remaining = 1
+        partial.below = min(partial.below, fragment.index)
+        partial.unreported = 0
+        partial.report_at = None
+        partial.expires = now + self.timeout_s
+        return FragmentAck(fragment.sequence, TransferStatus.BUSY, 0)
+
+    def discard(self, fragment: Fragment) -> None:
+        """What `fragment` made whole is no message; nothing of it is confirmed."""
+        self._drop(fragment.sequence)
+
+    @staticmethod
+    def _advance(partial: _Partial) -> None:
+        hole = partial.arrived.find(0, partial.below)
+        partial.below = partial.count if hole < 0 else hole
+
+    @staticmethod
+    def _report(sequence: int, partial: _Partial) -> FragmentAck:
+        partial.unreported = 0
+        partial.report_at = None
+        last = partial.arrived.rfind(1, partial.below)
+        bits = 0 if last < 0 else last + 1 - partial.below
+        bits = min(bits, MAX_BITMAP_BYTES * 8)
+        window = partial.arrived[partial.below : partial.below + bits]
+        # int() reads the flags as binary digits, most significant first.
+        digits = bytes(48 + flag for flag in reversed(window))
+        value = int(digits, 2) if bits else 0
+        bitmap = value.to_bytes(-(-bits // 8), "little")
+        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap)
+
+    def handle_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
+        """Expire what has stalled, report what waits.
+
+        Returns:
+            The reports to send, and how many partial messages expired.
+        """
+        reports: list[FragmentAck] = []
+        expired = [key for key, partial in self._partial.items() if partial.expires <= now]
+        for sequence in expired:
+            self._drop(sequence)
+        for sequence, partial in self._partial.items():
+            if partial.report_at is not None and partial.report_at <= now:
+                reports.append(self._report(sequence, partial))
+        return reports, len(expired)
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` has something to do next, or None."""
+        return min(
+            (
+                partial.expires if partial.report_at is None else partial.report_at
+                for partial in self._partial.values()
+            ),
+            default=None,
+        )
+
+    def clear(self) -> None:
+        """Give everything back: the session is over."""
+        for sequence in list(self._partial):
+            self._drop(sequence)
+        self._completed.clear()
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes held by partial messages of this peer."""
+        return self._used
+
+    def _drop(self, sequence: int) -> _Partial:
+        partial = self._partial.pop(sequence)
+        self._used -= partial.total_bytes
+        self.budget.used_bytes -= partial.total_bytes
+        return partial

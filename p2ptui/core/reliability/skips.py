@@ -1,0 +1,94 @@
+"""How a sender goes on after it gave up more than the receiver's window holds: it says so, with
+something that only the owner of the session knows, and waits until that is acknowledged."""
+
+from typing import Final
+
+from p2ptui.core.reliability.numbering import Numbering
+from p2ptui.core.reliability.rtt import RttEstimator
+
+PAUSE_S: Final = 1.0
+"""Between two announcements that somebody else's datagrams made necessary, at least."""
+
+
+class Skips:
+    """The announcement that is under way, if any.
+
+    Args:
+        numbering: The numbers that it is about.
+        rtt: The path's round-trip estimator.
+        max_tries: How often one is sent.
+    """
+
+    __slots__ = (
+        "_data",
+        "_due_at",
+        "_last_began",
+        "_max_tries",
+        "_message_id",
+        "_number",
+        "_numbering",
+        "_rtt",
+        "_tries",
+        "_wanted",
+    )
+
+    def __init__(self, numbering: Numbering, rtt: RttEstimator, max_tries: int) -> None:
+        self._numbering = numbering
+        self._rtt = rtt
+        self._max_tries = max_tries
+        self._last_began = float("-inf")
+        self.reset()
+
+    def reset(self) -> None:
+        """A new session begins: its first number is known to both sides."""
+        self._wanted = False
+        self._message_id = ""
+        self._data = b""
+        self._number = 0
+        self._tries = 0
+        self._due_at = 0.0
+
+    def handle_foreign_number(self, now: float) -> None:
+        """The receiver acknowledges a number that was never used: somebody forges messages of
+        this side, and the receiver's window has moved with them."""
+        if self._numbering.bounded and now - self._last_began >= PAUSE_S:
+            self._wanted = True
+
+    def is_needed(self, *, waiting: bool) -> bool:
+        """Whether one is to be written; `waiting` is whether a message waits for its number."""
+        return not self._message_id and (self._wanted or (waiting and self._numbering.is_exhausted))
+
+    def begin(self, message_id: str, data: bytes, now: float) -> None:
+        """An announcement of the next number was written; it is due at once."""
+        self._wanted = False
+        self._message_id, self._data = message_id, data
+        self._number = self._numbering.next
+        self._tries = 0
+        self._due_at = self._last_began = now
+
+    def to_send(self, now: float) -> bytes | None:
+        """The announcement, if it is to be sent now."""
+        if not self._message_id or self._due_at > now or self._tries >= self._max_tries:
+            return None
+        self._tries += 1
+        self._due_at = now + self._rtt.rto(self._tries)
+        return self._data
+
+    def handle_ack(self, key: int | str) -> bool:
+        """Whether this was the acknowledgement of the announcement."""
+        if not self._message_id or key != self._message_id:
+            return False
+        self._numbering.skip_to(self._number)
+        self._message_id = ""
+        return True
+
+    def has_failed(self, now: float) -> bool:
+        """Whether nobody acknowledged it, however often it was sent; asked once."""
+        failed = bool(self._message_id) and self._tries >= self._max_tries and self._due_at <= now
+        if failed:
+            self._message_id = ""
+        return failed
+
+    def next_timeout(self) -> float | None:
+        """When something is to be done next, or None."""
+        return self._due_at if self._message_id else None
