@@ -362,6 +362,14 @@ class World:
         del self.hosts[host.address]
         self._nodes.pop(host.address, None)
 
+    def move(self, host: Host) -> None:
+        """Give a host another address, as a NAT does that has forgotten its mapping."""
+        self.network.detach(host.address)
+        del self.hosts[host.address]
+        del self._nodes[host.address]
+        host.address = self.network.attach(self.address())
+        self.hosts[host.address] = self._nodes[host.address] = host
+
     def run_until(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Move time until the condition holds; fails if it does not in time (seconds)."""
         end = self.now + within
