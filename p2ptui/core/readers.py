@@ -119,6 +119,8 @@ class Readers:
             size_bytes: Its payload.
             now: The time, seconds.
         """
+        if not self._rooms:
+            return True
         rooms = list(self._open())
         cost = size_bytes + EVENT_OVERHEAD_BYTES
         if not all(self._has_room(room, node_id, cost, now) for room in rooms):

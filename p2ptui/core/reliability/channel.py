@@ -105,7 +105,10 @@ class Channel:
 
     def covers(self, number: int) -> bool:
         """Whether a number lies in a window, or the peer has none."""
-        return not self._numbers or self._window_of(number) is not None
+        for window in self._numbers:
+            if window.covers(number):
+                return True
+        return not self._numbers
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.
@@ -126,19 +129,14 @@ class Channel:
         self._reliable_ids.add(message.id)
         number = message.sequence_number
         if numbered and number is not None:
-            window = self._window_of(number)
-            if window is not None:
-                window.add(number, now)
+            for window in self._numbers:
+                if window.covers(number):
+                    window.add(number, now)
+                    return
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
         return not self._unreliable_ids.add(message.id)
-
-    def _window_of(self, number: int) -> ReceivedNumbers | None:
-        for window in self._numbers:
-            if window.covers(number):
-                return window
-        return None
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""
