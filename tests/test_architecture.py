@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "p2ptui").rglob("*.py"))
-MAX_LINES = 400
+MAX_LINES = 450
 
 ids = [str(path.relative_to(ROOT)) for path in MODULES]
 
