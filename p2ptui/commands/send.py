@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import base64
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,8 @@ from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable
-from p2ptui.wire.codec import encode_envelope
+from p2ptui.wire.codec import encode_envelope, encode_exactly
+from p2ptui.wire.exact import read_json
 from p2ptui.wire.message import NULL, Envelope, MessageType
 
 _LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
@@ -143,15 +143,11 @@ def _as_text(data: bytes) -> str | None:
 
 def _read_json(data: bytes, parser: CommandParser) -> Any:
     try:
-        payload = json.loads(data, parse_constant=_refuse_constant)
-        encode_data(payload)
-    except (ValueError, RecursionError, LocalError) as error:
+        payload = read_json(data)
+        encode_exactly(payload)
+    except (ValueError, RecursionError) as error:
         parser.error(f"the payload is not JSON that can be sent: {error}")
     return payload
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} has no JSON form")
 
 
 def _read_file(path: Path, limit: int) -> bytes:

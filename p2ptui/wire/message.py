@@ -229,6 +229,10 @@ class RoutedPayload(Struct):
     route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
+ROUTED_KEY: Final = "original_message"
+"""The key by which a Data payload is known as a routed message, whatever else it holds."""
+
+
 class DataKeys(Struct):
     """The keys that give a Data payload a meaning; absent ones are UNSET."""
 

@@ -321,6 +321,14 @@ def test_a_mistake_in_the_environment(refused, monkeypatch):
         (["send", "127.0.0.1:1", "--json-payload", "1e999"], "inf has no JSON form"),
         (["send", "127.0.0.1:1", "--json-payload", '"\\ud800"'], "surrogates not allowed"),
         (["send", "127.0.0.1:1", "--json-payload", "[" * 100_000], "the payload is not JSON"),
+        (
+            ["send", "127.0.0.1:1", "--json-payload", '{"a": {"b": 1, "b": 2}}'],
+            'the name "b" stands twice in one object',
+        ),
+        (
+            ["send", "127.0.0.1:1", "--json-payload", '{"a": [18446744073709551616]}'],
+            'payload["a"][0] is an integer beyond 64 bits',
+        ),
         (["peers"], "the following arguments are required: HOST:PORT"),
         (["peers", "alice"], "'alice' is not an address"),
         (["peers", "127.0.0.1:0"], "port 0 is no port"),

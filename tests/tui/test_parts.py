@@ -29,7 +29,7 @@ from p2ptui.tui.records import MAX_KEPT_BYTES, RecordLog
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.shell import shell_command
-from p2ptui.verbs import parse_command, read_payload
+from p2ptui.verbs import UsageError, parse_command, read_payload
 from p2ptui.wire.message import MessageType
 
 BOB = ("10.0.0.2", 8080)
@@ -242,6 +242,9 @@ def test_payloads_that_are_json_travel_as_that():
     assert read_payload("[not json") == "[not json"
     assert read_payload("12") == "12"
     assert read_payload("[" * 100_000) == "[" * 100_000
+    assert read_payload('{"a": NaN}') == '{"a": NaN}'
+    with pytest.raises(UsageError, match='the name "a" stands twice'):
+        read_payload('{"a": 1, "a": 2}')
 
 
 def test_the_shell_command_for_a_node_behind_a_server_needs_one():
