@@ -82,6 +82,8 @@ class Capability:
     """Arranges and sends probes that show another node what its NAT lets in."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
+    FILES: Final = "files"
+    """Keeps files that are sent to it, and tells their sender what became of them."""
 
 
 OWN_CAPABILITIES: Final = (
