@@ -16,6 +16,7 @@ from p2ptui.cli import main
 from p2ptui.commands import session
 from p2ptui.core.events import DataReceived
 from p2ptui.node.subscription import Subscription
+from p2ptui.wire.files import file_payload
 from tests.reference_client import NODE_ID as REFERENCE_ID
 from tests.reference_client import ReferenceClient
 from tests.town import Town, taken
@@ -175,7 +176,7 @@ def test_a_megabyte_goes_by_way_of_the_server(world, tmp_path):
     file.write_text("x" * 1_000_000)
     said = world.run("send", "bob", "--file", str(file), "--join", SERVER)
     assert (said.code, said.errors) == (0, "")
-    assert world.received("bob") == ["x" * 1_000_000]
+    assert world.received("bob") == [file_payload("large.txt", b"x" * 1_000_000)]
 
 
 @pytest.mark.parametrize("target", ["server", SERVER_ID, "5e5e", SERVER])
