@@ -1,6 +1,7 @@
 """Files that others send: taken one after the other, kept, told of, and answered for."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from p2ptui.wire.files import (
     read_file,
     receipt_payload,
 )
+
+log = logging.getLogger("p2ptui.files")
 
 RECEIPT_TIMEOUT_S: Final = 10.0
 
@@ -103,6 +106,7 @@ class FileReceiver:
 
     def _note(self, event: Event) -> None:
         if isinstance(event, EventsDropped):
+            log.warning("%d events are missing, and maybe files among them", event.count)
             self._learn_names()
         elif isinstance(event, PeerStatusChanged) and event.node_id is not None:
             if event.status is PeerStatus.AUTHENTICATED:

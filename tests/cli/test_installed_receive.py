@@ -288,3 +288,32 @@ def test_a_node_without_a_screen_keeps_files_if_it_is_told_to(tmp_path):
         assert result.stdout.endswith("; it does not keep files\n")
         other.wait_for(r"file notes\.txt from .*, 5 bytes, sha256 .*, is not kept")
     assert contents(into) == {"notes.txt": b"hello"}
+
+
+def test_progress_is_for_terminals_and_leaves_nothing_behind(tmp_path):
+    import pty
+
+    file = tmp_path / "notes.txt"
+    file.write_text("hello")
+    main, terminal = pty.openpty()
+    try:
+        with start(
+            *("receive", "--into", str(tmp_path), *HERE, "--name", "bob", "--once"), stderr=terminal
+        ) as process:
+            os.close(terminal)
+            process.stdout.readline()
+            how = process.stdout.readline().decode()
+            shown = b""
+            while b"0 files, 0 bytes kept; Ctrl+C ends" not in shown:
+                shown += os.read(main, 1000)
+            command = how.removeprefix("to send one: p2ptui ").replace("FILE", str(file))
+            assert run(*shlex.split(command)).returncode == 0
+            assert process.wait(PATIENCE_S) == 0
+            assert process.stdout.read().decode().startswith(str(tmp_path / "notes (2).txt"))
+        with contextlib.suppress(OSError):  # what Linux says at the end of a terminal
+            while data := os.read(main, 1000):
+                shown += data
+    finally:
+        os.close(main)
+    assert shown.endswith(b"\r\x1b[K")
+    assert b"\n" not in shown

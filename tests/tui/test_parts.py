@@ -11,6 +11,7 @@ from p2ptui.core.events import (
     Direction,
     ErrorReceived,
     EventsDropped,
+    FileReceived,
     MessageTraced,
     Path,
     PeerIntroduced,
@@ -114,6 +115,16 @@ def test_a_message_is_shown_whole_and_indented():
         (ErrorReceived("id", BOB, "no\x1bway"), "warn", r"reports: no\x1bway"),
         (RelayDataReceived("id", "server", b"hi\xff"), "info", "relayed 3 bytes: hi\ufffd"),
         (StunServed(BOB, "primary", "binding"), "info", "STUN request at primary: binding"),
+        (
+            FileReceived("id", "bob", "x\x1b", 3, "00", "/in/x_"),
+            "info",
+            r"file x\x1b (3 bytes) is kept as /in/x_",
+        ),
+        (
+            FileReceived("id", "bob", "x", 3, "00", None, "full"),
+            "warn",
+            "file x is not kept: full",
+        ),
         (EventsDropped(7), "warn", "7 events are missing"),
     ],
 )
