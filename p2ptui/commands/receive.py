@@ -92,6 +92,8 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     }
     del overrides["files.receive_into"]
     overrides |= {path: value for path, value in given.items() if value is not None}
+    if options.once:
+        overrides["files.max_files"] = 1  # a second may come before the program has ended
     config = load_config(options.config, environ, overrides)
     if not config.files.receive_into:
         config = config.with_options(receive_into=str(Path.cwd()))

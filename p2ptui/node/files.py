@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
 from p2ptui.wire.files import (
     FILE,
+    SHA256,
     BadFileError,
     FileMessage,
     Receipt,
@@ -37,8 +38,11 @@ RECEIPT_TIMEOUT_S: Final = 10.0
 MAX_RECEIPTS: Final = 64
 """Receipts on their way at once; a sender that takes none must not fill the memory."""
 
+MAX_ROUTED_RECEIPTS: Final = 8
+"""Of these to nodes without a session; others carry them, and not for who has forged a sender."""
+
 FINISH_S: Final = 1.0
-"""How long a node that ends waits for its last receipts to arrive."""
+"""How long a node that ends waits for its last file and receipts."""
 
 LEAST_OF_AN_ID: Final = 4
 """Characters of an id that mean it: one would let in each sixteenth node."""
@@ -77,9 +81,10 @@ class FileReceiver:
         self._names: dict[str, str] = {}
         """Of the peers, at the moment of the event that is read: who sent a file and left at once
         is in no table any more."""
-        self._receipts = 0
-        self._no_receipts = asyncio.Event()
-        self._no_receipts.set()
+        self._work = 0
+        """A file that is written, and receipts on their way."""
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
 
     def _subscribe(self, limit: int) -> Subscription:
@@ -89,10 +94,10 @@ class FileReceiver:
         return events
 
     async def finish(self) -> None:
-        """Give receipts that are on their way the time to arrive."""
+        """Let the file that is being written be whole, and the last receipts arrive."""
         try:
             async with asyncio.timeout(FINISH_S):
-                await self._no_receipts.wait()
+                await self._at_rest.wait()
         except TimeoutError:
             return
 
@@ -121,31 +126,41 @@ class FileReceiver:
     async def _take(self, event: DataReceived) -> None:
         payload: Mapping[str, Any] = event.payload
         sender = self._names.get(event.node_id, "")
-        came = FileReceived(event.node_id, sender, payload[FILE], None, None, None)
-        if is_meant(self._wanted, event.node_id, sender):
-            outcome = await off_loop(keep_file, self._store, payload)
-        else:
-            outcome = Outcome(reason=NOT_TAKEN)
-        # The receipt is on its way before anybody is told, who may end the node.
-        self._answer(event.node_id, payload, outcome)
+        self._begin_work()
+        try:
+            if is_meant(self._wanted, event.node_id, sender):
+                outcome = await off_loop(keep_file, self._store, payload)
+            else:
+                outcome = Outcome(reason=NOT_TAKEN)
+            # The receipt is on its way before anybody is told, who may end the node.
+            self._answer(event.node_id, payload, outcome)
+        finally:
+            self._end_work()
+        file = outcome.file
         self._runtime.tell(
-            replace(
-                came,
-                size_bytes=None if outcome.file is None else len(outcome.file.content),
-                sha256=None if outcome.file is None else outcome.file.sha256,
-                path=None if outcome.path is None else str(outcome.path),
-                reason=outcome.reason or None,
+            FileReceived(
+                event.node_id,
+                sender,
+                payload[FILE],
+                None if file is None else len(file.content),
+                None if file is None else file.sha256,
+                None if outcome.path is None else str(outcome.path),
+                outcome.reason or None,
             )
         )
 
     def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
-        told = payload.get("sha256") if outcome.file is None else outcome.file.sha256
-        if not isinstance(told, str) or self._receipts >= MAX_RECEIPTS:
+        told = payload.get(SHA256) if outcome.file is None else outcome.file.sha256
+        if not isinstance(told, str):
             return
         kept_as = "" if outcome.path is None else outcome.path.name
         receipt = Receipt(told[:64], outcome.path is not None, kept_as, outcome.reason)
-        self._receipts += 1
-        self._no_receipts.clear()
+        peer = self._runtime.endpoint.peers.authenticated(node_id)
+        if peer is not None and not peer.is_expected_to_ack:
+            return  # it knows nothing of receipts, and may be somebody else's forged address
+        if self._work > (MAX_ROUTED_RECEIPTS if peer is None else MAX_RECEIPTS):
+            return
+        self._begin_work()
         self._runtime.begin(self._send_receipt(node_id, receipt_payload(receipt)), "receipt")
 
     async def _send_receipt(self, node_id: str, payload: dict[str, Any]) -> None:
@@ -163,9 +178,16 @@ class FileReceiver:
         except (P2PError, TimeoutError):
             return  # whoever does not wait for it needs none
         finally:
-            self._receipts -= 1
-            if not self._receipts:
-                self._no_receipts.set()
+            self._end_work()
+
+    def _begin_work(self) -> None:
+        self._work += 1
+        self._at_rest.clear()
+
+    def _end_work(self) -> None:
+        self._work -= 1
+        if not self._work:
+            self._at_rest.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ def test_a_file_that_is_not_kept_is_no_success(world, keeping, tmp_path):
 
 
 def test_a_receiver_that_does_not_answer_is_no_success(world, keeping, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_RECEIPTS", 0)
+    monkeypatch.setattr(files, "MAX_RECEIPTS", -1)
     file = tmp_path / "notes.txt"
     file.write_bytes(b"hello")
     said = world.run("send", "bob", "--file", str(file), "--join", SERVER, "--timeout", "3")

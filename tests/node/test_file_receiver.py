@@ -13,9 +13,10 @@ from p2ptui import Node
 from p2ptui.core.events import DataReceived, FileReceived
 from p2ptui.errors import LocalError
 from p2ptui.node import files
-from p2ptui.node.files import NOT_TAKEN, is_meant
+from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, is_meant
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
+from tests.reference_client import ReferenceClient
 from tests.town import Town, next_of, taken
 from tests.virtual_loop import run_virtual
 
@@ -304,5 +305,46 @@ def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
             await asyncio.sleep(5)
             assert not taken(at_server, FileReceived)
             assert not [e for e in taken(at_alice, DataReceived) if not e.is_echo]
+
+    run_virtual(story())
+
+
+def test_a_deployed_client_gets_no_receipt(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
+            events = keeper.events()
+            client = await ReferenceClient.connect(town, keeper)
+            await asyncio.sleep(1)
+            client.send("Data", TEXT)
+            assert (await next_of(events, FileReceived)).path is not None
+            await asyncio.sleep(5)
+            echo = await client.next("Data")
+            assert echo["payload"].keys() == {"echo", "timestamp"}
+            with pytest.raises(TimeoutError):
+                await client.next("Data")
+            client.close()
+
+    run_virtual(story())
+
+
+def test_routed_files_in_the_names_of_others_draw_few_receipts(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            server, alice, _ = await town.trio()
+            keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
+            await keeper.connect(server.address)
+            town.partition(alice, keeper)
+            events = keeper.events()
+            sending = [alice.send_routed(keeper.id, TEXT, timeout_s=5) for _ in range(30)]
+            sent = asyncio.gather(*sending)
+            await asyncio.sleep(0.015)
+            town.crash(alice)
+            waiting = []
+            for _ in range(30):
+                assert (await next_of(events, FileReceived)).path is not None
+                waiting.append(keeper.stats().sizes["routed_waiting"])
+            assert max(waiting) == MAX_ROUTED_RECEIPTS
+            await sent
 
     run_virtual(story())
