@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
-from p2ptui.commands import EXIT_USAGE, CommandParser
+from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE, CommandParser
 from p2ptui.errors import ConfigError, P2PError
 from p2ptui.text import printable
 from p2ptui.verbs import VERBS, nearest
@@ -21,12 +21,12 @@ from p2ptui.version import VERSION
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130
 
 COMMANDS: Final[Mapping[str, str]] = {
-    verb.name: verb.summary for verb in VERBS.values() if verb.in_shell
+    **{verb.name: verb.summary for verb in VERBS.values() if verb.in_shell},
+    "receive": "keep the files that others send",
 }
-"""The commands of the screen's grammar that the shell has too."""
+"""The commands of the screen's grammar that the shell has too, and one that needs no screen."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 

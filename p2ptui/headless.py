@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from p2ptui.config import Config, config_warnings
 from p2ptui.core.events import (
@@ -14,6 +14,7 @@ from p2ptui.core.events import (
     ErrorReceived,
     Event,
     EventsDropped,
+    FileReceived,
     MessageTraced,
     Path,
     PathChanged,
@@ -32,6 +33,7 @@ from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
+from p2ptui.wire.files import FILE, BadFileError, is_file, read_file
 
 log = logging.getLogger("p2ptui.headless")
 
@@ -81,7 +83,7 @@ async def _serve(config: Config) -> int:
             for work in (
                 stopping.wait(),
                 node.wait_failed(),
-                _log_events(node),
+                _log_events(node, keeps_files=bool(config.files.receive_into)),
                 _log_stats(node, config.server.stats_interval),
                 _log_nat(node, config),
             )
@@ -155,20 +157,35 @@ def stats_line(stats: Stats) -> str:
     )
 
 
-async def _log_events(node: Node) -> None:
-    lines = _PeerLines()
+async def _log_events(node: Node, *, keeps_files: bool) -> None:
+    peers, files = _LimitedLines("changes of peers"), _LimitedLines("files")
     async for event in node.events():
-        is_about_peers = isinstance(
-            event, PeerStatusChanged | PeerIntroduced | PathChanged | ErrorReceived
-        )
-        if not is_about_peers or lines.has_room():
+        if _is_file(event):
+            if not keeps_files and files.has_room():
+                _log_unkept(event)
+        elif isinstance(event, FileReceived):
+            if files.has_room():
+                _log_file(event)
+        elif not isinstance(event, _ABOUT_PEERS) or peers.has_room():
             _log_event(event)
 
 
-class _PeerLines:
-    """Room for lines that somebody else can cause without end."""
+_ABOUT_PEERS: Final = (PeerStatusChanged, PeerIntroduced, PathChanged, ErrorReceived)
 
-    def __init__(self) -> None:
+
+def _is_file(event: Event) -> TypeGuard[DataReceived]:
+    return isinstance(event, DataReceived) and not event.is_echo and is_file(event.payload)
+
+
+class _LimitedLines:
+    """Room for lines that somebody else can cause without end.
+
+    Args:
+        about: What they tell of.
+    """
+
+    def __init__(self, about: str) -> None:
+        self._about = about
         self._loop = asyncio.get_running_loop()
         self._bucket = TokenBucket(PEER_LINES_PER_SECOND, self._loop.time())
         self._untold = 0
@@ -183,7 +200,7 @@ class _PeerLines:
         return False
 
     def _tell(self) -> None:
-        log.info("%d more changes of peers were not logged", self._untold)
+        log.info("%d more %s were not logged", self._untold, self._about)
         self._untold = 0
 
 
@@ -238,6 +255,40 @@ def _log_status(event: PeerStatusChanged) -> None:
         log.info("failed: %s: %s", where, printable(event.reason or ""))
     else:
         log.debug("%s: %s", event.status.value, where)
+
+
+def _log_file(event: FileReceived) -> None:
+    sender = f"{printable(event.sender, 64) or 'node'} ({event.node_id[:_SHORT_ID]})"
+    name = printable(event.name, 255)
+    if event.path is None:
+        why = printable(event.reason or "", 400)
+        log.warning("file %s from %s is not kept: %s", name, sender, why)
+        return
+    log.info(
+        "file %s from %s, %d bytes, sha256 %s, is kept as %s",
+        name,
+        sender,
+        event.size_bytes,
+        event.sha256,
+        printable(event.path, 1000),
+    )
+
+
+def _log_unkept(event: DataReceived) -> None:
+    """A file that came to a node which keeps none."""
+    who, name = event.node_id[:_SHORT_ID], printable(event.payload[FILE], 255)
+    try:
+        file = read_file(event.payload)
+    except BadFileError as error:
+        log.warning("file %s from %s cannot be read: %s", name, who, error)
+        return
+    log.info(
+        "file %s from %s, %d bytes, sha256 %s, is not kept: files.receive_into is empty",
+        name,
+        who,
+        len(file.content),
+        file.sha256,
+    )
 
 
 def _log_message(event: MessageTraced) -> None:

@@ -6,15 +6,15 @@ commands are the verbs marked for it.
 
 import difflib
 import ipaddress
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_address, single_host
+from p2ptui.wire.exact import AmbiguousJsonError, read_json
 
 COMMON_PING_COUNT: Final = 4
 
@@ -194,18 +194,19 @@ def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Comm
 
 
 def read_payload(text: str) -> Any:
-    """Text that is a whole JSON object or list stands for that, any other for itself."""
+    """Text that is a whole JSON object or list stands for that, any other for itself.
+
+    Raises:
+        UsageError: It is JSON in which a name stands twice: nobody can tell what is meant.
+    """
     if text[:1] in ("{", "["):
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
+            return read_json(text)
+        except AmbiguousJsonError as error:
+            raise UsageError(f"not sent: {error}") from None
         except (ValueError, RecursionError):
             return text
     return text
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    # Python reads NaN and Infinity; JSON has no such numbers.
-    raise ValueError(f"{name} is no JSON")
 
 
 def _text_command(verb: Verb, peer: str | None, text: str) -> Command:

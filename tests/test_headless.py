@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 
 import pytest
@@ -25,6 +26,8 @@ from p2ptui.core.events import (
 from p2ptui.errors import P2PError
 from p2ptui.headless import PEER_LINES_PER_SECOND
 from p2ptui.logs import TRACE
+from p2ptui.node import files
+from p2ptui.wire.files import file_payload
 from tests.town import Town
 from tests.virtual_loop import run_virtual
 
@@ -174,6 +177,72 @@ def test_a_crowd_that_comes_and_goes_is_counted_not_listed(monkeypatch, caplog):
     told = [line for line in lines if line.startswith("connected: ")]
     assert len(told) == PEER_LINES_PER_SECOND
     assert f"{60 - PEER_LINES_PER_SECOND} more changes of peers were not logged" in lines
+
+
+@needs_signals
+def test_a_file_that_is_not_kept_is_named_with_size_and_hash(monkeypatch, caplog):
+    payload = file_payload("notes\x1b.txt", b"hello\n")
+
+    async def story(town, serving):
+        client = await town.start("client")
+        await client.connect("10.0.0.100:8080")
+        await client.send("server", payload)
+        await client.send("server", payload | {"size": 5})
+        await client.send("server", "no file")
+        await asyncio.sleep(1)
+        interrupt()
+
+    lines = [line for line in serve(monkeypatch, caplog, story) if line.startswith("file ")]
+    (kept, broken) = [re.sub(r"from [0-9a-f]{8}", "from ID", line) for line in lines]
+    assert kept == (
+        f"file notes\\x1b.txt from ID, 6 bytes, sha256 {payload['sha256']},"
+        " is not kept: files.receive_into is empty"
+    )
+    assert broken == "file notes\\x1b.txt from ID cannot be read: it says 5 bytes, and has 6"
+
+
+@needs_signals
+def test_a_file_that_is_kept_is_named_with_its_place(monkeypatch, caplog, tmp_path):
+    payload = file_payload("../notes.txt", b"hello\n")
+
+    async def at_once(work, *arguments):
+        return work(*arguments)
+
+    async def story(town, serving):
+        client = await town.start("client")
+        await client.connect("10.0.0.100:8080")
+        await client.send("server", payload)
+        await client.send("server", payload | {"sha256": "0" * 64})
+        await asyncio.sleep(1)
+        interrupt()
+
+    monkeypatch.setattr(files, "off_loop", at_once)
+    told = serve(monkeypatch, caplog, story, files={"receive_into": str(tmp_path)})
+    lines = [line for line in told if line.startswith("file ")]
+    (kept, broken) = [re.sub(r"\([0-9a-f]{8}\)", "(ID)", line) for line in lines]
+    assert kept == (
+        f"file ../notes.txt from client (ID), 6 bytes, sha256 {payload['sha256']},"
+        f" is kept as {tmp_path / 'notes.txt'}"
+    )
+    assert broken == (
+        "file ../notes.txt from client (ID) is not kept: its sha256 is another than it says"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@needs_signals
+def test_files_without_end_are_counted_not_listed(monkeypatch, caplog):
+    async def story(town, serving):
+        client = await town.start("client")
+        await client.connect("10.0.0.100:8080")
+        sent = [client.send("server", file_payload("x", b"")) for _ in range(60)]
+        await asyncio.gather(*sent)
+        await asyncio.sleep(5)
+        interrupt()
+
+    lines = serve(monkeypatch, caplog, story)
+    assert len([line for line in lines if line.startswith("file x ")]) == PEER_LINES_PER_SECOND
+    assert f"{60 - PEER_LINES_PER_SECOND} more files were not logged" in lines
 
 
 def test_a_mistake_inside_is_one_line_with_what_to_do(monkeypatch, caplog):

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from p2ptui.text import printable
 
 EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
@@ -30,7 +31,7 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
     """Run a command.
 
     Args:
-        name: `ping`, `send` or `peers`; the module of this package with that name.
+        name: `ping`, `send`, ...: the module of this package with that name.
         arguments: What follows the name.
         environ: The environment, for the configuration.
 

@@ -2,12 +2,10 @@
 
 import argparse
 import asyncio
-import base64
-import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
@@ -28,8 +26,12 @@ from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable
-from p2ptui.wire.codec import encode_envelope
-from p2ptui.wire.message import NULL, Envelope, MessageType
+from p2ptui.wire.codec import encode_envelope, encode_exactly
+from p2ptui.wire.exact import read_json
+from p2ptui.wire.files import SHA256, Receipt, file_payload, is_file, read_receipt
+from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
+
+T = TypeVar("T")
 
 _LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
 
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "text", metavar="TEXT", nargs="*", help="the message; - reads standard input"
     )
     parser.add_argument("--file", metavar="F", help="send a file instead")
+    parser.add_argument("--name", metavar="NAME", help="what the sending node is called")
     parser.add_argument(
         "--timeout",
         type=positive_seconds,
@@ -87,14 +90,18 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         began = loop.time()
         result = await target.send(payload, deadline.left_s)
         path = target.path.value
-        echo = None
-        if options.json and target.is_peer and result.status in _LEFT:
+        echo = receipt = None
+        of_file = is_file(payload) and SHA256 in payload
+        is_answered = of_file and Capability.FILES in target.capabilities
+        if is_answered and result.status in _LEFT:
+            receipt = await _wait_for_receipt(events, target, payload[SHA256], deadline.left_s)
+        elif options.json and target.is_peer and result.status in _LEFT:
             patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
     if options.json:
-        print_json(_report(options, result, echo))
+        print_json(_report(options, result, echo) | (_report_receipt(receipt) if of_file else {}))
     elif result.delivered:
-        _print_delivered(target, path, result)
+        _print_delivered(target, path, result, receipt, keeps_no_files=of_file and not is_answered)
     name = printable(target.name, 64)
     if result.status is SendStatus.UNCONFIRMED:
         print(
@@ -103,7 +110,16 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         )
     elif not result.delivered:
         raise P2PError(f"not delivered to {name}: {result.reason}")
+    if is_answered:
+        _require_kept(name, receipt, options.timeout)
     return 0
+
+
+def _require_kept(name: str, receipt: Receipt | None, timeout_s: float) -> None:
+    if receipt is None:
+        raise P2PError(f"{name} did not say within {timeout_s:g} s whether it kept the file")
+    if not receipt.kept:
+        raise P2PError(f"{name} did not keep the file: {receipt.reason}")
 
 
 def _too_large(size: str, limit: int) -> MessageTooLargeError:
@@ -126,11 +142,13 @@ def _read_payload(options: argparse.Namespace, parser: CommandParser, limit: int
     if options.json_payload:
         return _read_json(data, parser)
     text = _as_text(data)
-    if text is not None:
+    if text is not None and options.file is None:
         return text
     if not name:
         parser.error("the text is not UTF-8; send it as a file, or through standard input")
-    return {"file": name, "base64": base64.b64encode(data).decode()}
+    # A name of a file may hold bytes that are no UTF-8.
+    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return file_payload(name, data)
 
 
 def _as_text(data: bytes) -> str | None:
@@ -143,15 +161,11 @@ def _as_text(data: bytes) -> str | None:
 
 def _read_json(data: bytes, parser: CommandParser) -> Any:
     try:
-        payload = json.loads(data, parse_constant=_refuse_constant)
-        encode_data(payload)
-    except (ValueError, RecursionError, LocalError) as error:
+        payload = read_json(data)
+        encode_exactly(payload)
+    except (ValueError, RecursionError) as error:
         parser.error(f"the payload is not JSON that can be sent: {error}")
     return payload
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} has no JSON form")
 
 
 def _read_file(path: Path, limit: int) -> bytes:
@@ -184,18 +198,39 @@ def _read_at_most(stream: BinaryIO, limit: int) -> bytes:
 
 
 async def _wait_for_echo(events: Subscription, target: Target, patience_s: float) -> Any:
-    async def echo() -> Any:
+    def read(event: DataReceived) -> Any:
+        return event.payload if event.is_echo else None
+
+    answer = await _wait_for_answer(events, target, read, patience_s)
+    return None if answer is None else answer.get("echo")
+
+
+async def _wait_for_receipt(
+    events: Subscription, target: Target, sha256: str, patience_s: float
+) -> Receipt | None:
+    def read(event: DataReceived) -> Receipt | None:
+        receipt = None if event.is_echo else read_receipt(event.payload)
+        return receipt if receipt is not None and receipt.sha256 == sha256 else None
+
+    return await _wait_for_answer(events, target, read, patience_s)
+
+
+async def _wait_for_answer(
+    events: Subscription,
+    target: Target,
+    read: Callable[[DataReceived], T | None],
+    patience_s: float,
+) -> T | None:
+    async def answer() -> T | None:
         async for event in events:
-            if (
-                isinstance(event, DataReceived)
-                and event.is_echo
-                and event.node_id == target.node_id
-            ):
-                return event.payload.get("echo")
+            if isinstance(event, DataReceived) and event.node_id == target.node_id:
+                found = read(event)
+                if found is not None:
+                    return found
         return None
 
     try:
-        return await asyncio.wait_for(echo(), patience_s)
+        return await asyncio.wait_for(answer(), patience_s)
     except TimeoutError:
         return None
 
@@ -211,7 +246,29 @@ def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[
     }
 
 
-def _print_delivered(target: Target, path: str, result: SendResult) -> None:
+def _report_receipt(receipt: Receipt | None) -> dict[str, Any]:
+    if receipt is None:
+        return {"kept": None, "kept_as": None, "reason": None}
+    return {
+        "kept": receipt.kept,
+        "kept_as": receipt.kept_as or None,
+        "reason": receipt.reason or None,
+    }
+
+
+def _print_delivered(
+    target: Target,
+    path: str,
+    result: SendResult,
+    receipt: Receipt | None,
+    *,
+    keeps_no_files: bool,
+) -> None:
     time = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.3f} ms"
     name = printable(target.name, 64)
-    print(f"delivered {result.size_bytes} bytes to {name} ({path}){time}")
+    more = ""
+    if receipt is not None and receipt.kept:
+        more = f", kept as {printable(receipt.kept_as, 255)}"
+    elif keeps_no_files:
+        more = "; it does not keep files"
+    print(f"delivered {result.size_bytes} bytes to {name} ({path}){time}{more}")

@@ -59,6 +59,8 @@ class Target:
     """When the command set out to reach it, on the event loop's clock, seconds."""
     failure: str | None = None
     """Why there is no session with it."""
+    capabilities: tuple[str, ...] = ()
+    """What it announces."""
 
     @property
     def path(self) -> Path:
@@ -130,16 +132,24 @@ def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> C
     Raises:
         ConfigError: It cannot be used.
     """
+    return load_config(options.config, environ, command_overrides(options))
+
+
+def command_overrides(options: argparse.Namespace) -> dict[str, object]:
+    """What a command's node has otherwise than the configuration says, by option path."""
     overrides: dict[str, object] = {
         # It comes and goes beside a node that may run with the same file.
         "server.node_id": "",
         "server.enable_discovery": False,
         "server.join": [],
         "server.max_connections": Config().server.max_connections,
+        "files.receive_into": "",
     }
     if options.network_id is not None:
         overrides["server.network_id"] = options.network_id
-    return load_config(options.config, environ, overrides)
+    if getattr(options, "name", None) is not None:
+        overrides["server.name"] = options.name
+    return overrides
 
 
 def read_address(text: str, parser: CommandParser) -> Address:
@@ -225,7 +235,15 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
     began = asyncio.get_running_loop().time()
 
     def connected(to: PeerView) -> Target:
-        return Target(node, to.node_id, to.name, first, is_peer=True, began=began)
+        return Target(
+            node,
+            to.node_id,
+            to.name,
+            first,
+            is_peer=True,
+            began=began,
+            capabilities=to.capabilities,
+        )
 
     peer = await node.connect(first, deadline.left_s)
     if wanted is None:
@@ -245,7 +263,14 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
     except P2PError as error:
         failure = str(error)
     return Target(
-        node, found.node_id, found.name, first, is_peer=False, began=began, failure=failure
+        node,
+        found.node_id,
+        found.name,
+        first,
+        is_peer=False,
+        began=began,
+        failure=failure,
+        capabilities=found.capabilities,
     )
 
 

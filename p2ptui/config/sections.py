@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from p2ptui.config.files_section import FilesOptions
 from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
     IceOptions,
@@ -247,6 +248,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     security: SecurityOptions = SecurityOptions()
     logging: LoggingOptions = LoggingOptions()
     ui: UiOptions = UiOptions()
+    files: FilesOptions = FilesOptions()
     traffic_forwarding: TrafficForwardingOptions = TrafficForwardingOptions()
     stun_server: StunServerOptions = StunServerOptions()
     nat_detection: NatDetectionOptions = NatDetectionOptions()
@@ -296,6 +298,7 @@ OPTIONS = OptionTable(
         "security": SecurityOptions,
         "logging": LoggingOptions,
         "ui": UiOptions,
+        "files": FilesOptions,
         "traffic_forwarding": TrafficForwardingOptions,
         "stun_server": StunServerOptions,
         "nat_detection": NatDetectionOptions,

@@ -44,9 +44,10 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, encode_payload
+from p2ptui.wire.codec import MalformedError, encode_exactly, encode_payload
 from p2ptui.wire.message import (
     NULL,
+    ROUTED_KEY,
     Capability,
     DisconnectPayload,
     MessageType,
@@ -394,9 +395,14 @@ def encode_data(payload: object) -> Raw:
     """Write the payload of Data.
 
     Raises:
-        LocalError: It is not JSON.
+        LocalError: It would not arrive as it is; the text names the place and the type.
     """
+    if isinstance(payload, dict) and ROUTED_KEY in payload:
+        raise LocalError(
+            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
+            " send it under another name, or a routed message with send_routed()"
+        )
     try:
-        return encode_payload(payload)
+        return encode_exactly(payload)
     except MalformedError as error:
         raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -164,6 +164,26 @@ class DataDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class FileReceived:
+    """A file came, to a node that keeps files, and was kept or not."""
+
+    node_id: str
+    """Who sent it."""
+    sender: str
+    """The name of that node, as it says; empty where it is not known."""
+    name: str
+    """The file's, as the sender wrote it; the end of `path` is what became of it."""
+    size_bytes: int | None
+    """None if the content could not be read."""
+    sha256: str | None
+    """Of the content, in hexadecimal."""
+    path: str | None
+    """Where it was kept; None if it was not."""
+    reason: str | None = None
+    """Why it was not."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeersDiscovered:
     """Another node told who else is there."""
 
@@ -317,6 +337,7 @@ Event: TypeAlias = (
     | PeerStatusChanged
     | DataReceived
     | DataDropped
+    | FileReceived
     | PeersDiscovered
     | PeerIntroduced
     | RoutesReceived

@@ -54,6 +54,8 @@ def own_capabilities(config: Config) -> tuple[str, ...]:
         capabilities.append(Capability.STUN)
     if config.traffic_forwarding.allow_symmetric_nat_relay:
         capabilities.append(Capability.RELAY)
+    if config.files.receive_into:
+        capabilities.append(Capability.FILES)
     return tuple(capabilities)
 
 

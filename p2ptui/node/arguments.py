@@ -50,6 +50,17 @@ def read_node_id(text: str) -> str:
     return node_id
 
 
+def read_bytes(data: bytes) -> bytes:
+    """Bytes to relay; whatever else can be counted through would arrive as other bytes, or none.
+
+    Raises:
+        LocalError: It is something else.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise LocalError(f"data is of type {type(data).__name__}: send bytes, a text's encode()")
+    return bytes(data)
+
+
 def read_address(target: str | Address) -> Address:
     """Where to connect to: `host:port`, or an address as it is.
 

@@ -9,7 +9,13 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
 from p2ptui.nat.report import NatReport
-from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
+from p2ptui.node.arguments import (
+    read_address,
+    read_bytes,
+    read_hops,
+    read_node_id,
+    read_seconds,
+)
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView, view
@@ -158,7 +164,9 @@ class Node(RunningNode):
 
         Args:
             peer: To whom.
-            payload: Any JSON values.
+            payload: None, bool, int of at most 64 bits, finite float, str, list, or dict with str
+                keys: what arrives equal and of the same types. All else, tuples included, is
+                refused.
             reliable: Whether it is sent again until it is acknowledged.
             timeout_s: When to stop trying, seconds; without it the retransmission options decide.
 
@@ -168,7 +176,8 @@ class Node(RunningNode):
 
         Raises:
             UnknownPeerError: There is no such peer.
-            LocalError: Not JSON, larger than the limit, or too much waiting.
+            LocalError: The payload would not arrive as it is (the text names the place and the
+                type), is larger than the limit, or too much waits.
         """
         if timeout_s is not None:
             read_seconds(timeout_s)
@@ -194,7 +203,7 @@ class Node(RunningNode):
 
         Args:
             node_id: Its id.
-            payload: Any JSON values.
+            payload: What `send` takes.
             max_hops: How many nodes may hand it on (`max_hops` of the configuration, 8).
             timeout_s: Seconds.
 
@@ -218,13 +227,14 @@ class Node(RunningNode):
 
         Raises:
             UnknownPeerError: There is no such server.
+            LocalError: `data` is no bytes.
             MessageTooLargeError: The request does not fit a datagram.
             PeerTimeoutError: The server did not answer in time.
         """
         token = self._endpoint.relay(
             self._connected(server),
             read_node_id(node_id),
-            data,
+            read_bytes(data),
             self._runtime.now,
             read_seconds(timeout_s),
         )

@@ -11,6 +11,7 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.io.udp import open_udp
+from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.lookup import PeerRef, find_peer
 from p2ptui.node.metrics import Stats, snapshot
 from p2ptui.node.roster import Roster
@@ -47,6 +48,7 @@ class RunningNode:
         self._rng = rng or random.SystemRandom()
         self._wall = wall
         self._started: Runtime | None = None
+        self._files: FileReceiver | None = None
         self._starting = False
 
     async def start(self) -> None:
@@ -54,20 +56,26 @@ class RunningNode:
 
         Raises:
             BindError: The listening address cannot be taken.
-            LocalError: It cannot be resolved, or the node runs already.
+            LocalError: It cannot be resolved, the node runs already, or nothing can be written
+                into the directory for files.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
         self._starting = True
         try:
+            store = open_store(self._config.files)
             self._started = await Runtime.start(
                 self._config, self._open_socket, self._clock, self._rng, self._wall
             )
+            if store is not None:
+                self._files = FileReceiver(self._started, self._config, store)
         finally:
             self._starting = False
 
     async def close(self, reason: str = "shutting down") -> None:
         """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
+        if self._files is not None:
+            await self._files.finish()
         if self._started is not None:
             await self._started.close(reason)
 

@@ -80,12 +80,11 @@ class Runtime:
         node_id = canonical_id(server.node_id) or str(
             uuid.UUID(int=rng.getrandbits(128), version=4)
         )
-        listening = format_address(sock.local_address)
         identity = own_node_info(
             node_id,
             server.name,
             VERSION,
-            listening,
+            format_address(sock.local_address),
             server.network_id,
             own_capabilities(config),
             own_metadata(config),
@@ -109,7 +108,7 @@ class Runtime:
         )
         """The diagnosis of this node's NAT."""
         self._support = TraversalSupport(
-            config, self.endpoint, sock, self.nat, clock, self.flush, rng, self._begin
+            config, self.endpoint, sock, self.nat, clock, self.flush, rng, self.begin
         )
         self._calls: dict[int, asyncio.Future[Any]] = {}
         # Not held here: a reader that its owner has forgotten must hold up nobody.
@@ -143,17 +142,16 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         runtime = cls(config, await open_socket(listen), open_socket, clock, rng, wall)
-        runtime._begin(runtime._driver.run(), "pump")
-        searching = config.server.enable_discovery
+        runtime.begin(runtime._driver.run(), "pump")
         work = watch_networks(
             runtime.endpoint.neighbours,
             runtime.socket.local_address,
             clock,
             runtime.flush,
             runtime.note_hosts,
-            searching=searching,
+            searching=config.server.enable_discovery,
         )
-        runtime._begin(work, "networks")
+        runtime.begin(work, "networks")
         runtime._use_ip_versions()
         if config.stun_server.enable:
             await runtime._serve_stun(open_socket)
@@ -166,7 +164,7 @@ class Runtime:
                 rng,
                 config.security.auth_timeout,
             )
-            runtime._begin(work, f"join {text}")
+            runtime.begin(work, f"join {text}")
         return runtime
 
     @property
@@ -190,7 +188,7 @@ class Runtime:
         self.endpoint.traversal.standing.reach(ip_version(host))
         if self._config.ice.enable and wants_ipv6_beside((host, port)):
             work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
-            self._begin(work, "IPv6")
+            self.begin(work, "IPv6")
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
         options = self._config.stun_server
@@ -214,14 +212,14 @@ class Runtime:
         places = {Place.OWN: self.socket.local_address, **sockets.places}
         self.endpoint.stun.open(places, partner)
         log.info("STUN at %s", ", ".join(map(format_address, places.values())))
-        self._begin(sockets.run(self._receive_stun), "stun")
+        self.begin(sockets.run(self._receive_stun), "stun")
 
     def _receive_stun(self, data: bytes, source: Address, place: Place) -> None:
         self.endpoint.stun.receive(data, source, place, self.now)
         self._driver.flush()
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        # Every task is owned here: cancelled by `close`, its exception told by `failure`.
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Own a task: `close` cancels it, and `failure` tells its exception."""
         task = self._loop.create_task(work, name=name)
         task.add_done_callback(self._handle_task_end)
         self._tasks.add(task)
@@ -371,6 +369,10 @@ class Runtime:
             return
         if isinstance(event, PeerStatusChanged):
             self._note_status(event)
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Tell all readers."""
         for reference in self._subscriptions:
             subscription = reference()
             if subscription is not None:

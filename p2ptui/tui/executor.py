@@ -167,8 +167,12 @@ class Executor:
         servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
         if not servers:
             raise LocalError("there is no server that could relay; connect to one first")
+        try:
+            data = command.text.encode()
+        except UnicodeEncodeError:
+            raise UsageError("the text has half of a surrogate pair; take it out") from None
         progress(f"relaying to {_name(target)}")
-        result = await self._node.relay(servers[0], target.node_id, command.text.encode())
+        result = await self._node.relay(servers[0], target.node_id, data)
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
         return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"

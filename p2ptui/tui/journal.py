@@ -8,6 +8,7 @@ from p2ptui.core.events import (
     ErrorReceived,
     Event,
     EventsDropped,
+    FileReceived,
     MessageTraced,
     Path,
     PathChanged,
@@ -128,6 +129,12 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case RelayDataReceived():
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
+        case FileReceived(path=None):
+            words = f"file {event.name} is not kept: {event.reason}"
+            return "warn", None, event.node_id, words
+        case FileReceived():
+            words = f"file {event.name} ({event.size_bytes} bytes) is kept as {event.path}"
+            return "info", None, event.node_id, words
         case StunServed():
             words = f"STUN request at {event.place}: {event.outcome}"
             return "info", event.source, "", words

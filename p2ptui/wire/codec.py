@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw
 
+from p2ptui.wire.exact import find_fault, is_exact
 from p2ptui.wire.message import NULL, Envelope
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
+
+_NOT_ENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+"""What it raises for values that it cannot write."""
 
 _encoder: Final = msgspec.json.Encoder()
 _envelope_decoder: Final = msgspec.json.Decoder(Envelope)
@@ -87,28 +91,47 @@ def encode_payload(value: Any) -> Raw:
     """Write a payload.
 
     Args:
-        value: JSON-compatible values, a payload class of `wire.message`, or raw JSON.
+        value: A payload class of `wire.message`, raw JSON, or what `encode_exactly` takes.
 
     Raises:
-        MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type), or is
-            nested deeper than `MAX_PAYLOAD_NESTING`.
+        MalformedError: The value is not JSON.
     """
     if value is None:
         return NULL
     if type(value) is Raw:
         return value
+    if not isinstance(value, msgspec.Struct):
+        return encode_exactly(value)
+    try:
+        # The depth of our own classes is known, and what they carry was checked when it came.
+        return Raw(_encoder.encode(value))
+    except _NOT_ENCODABLE as error:
+        raise MalformedError(f"not JSON: {error}") from None
+
+
+def encode_exactly(value: Any) -> Raw:
+    """Write what a user of the node sends: it arrives equal and of the same types.
+
+    Args:
+        value: None, bool, int of at most 64 bits, finite float, str, list, and dict with keys of
+            type str; no other types, and none that derive from these.
+
+    Raises:
+        MalformedError: It holds something else, or is nested deeper than `MAX_PAYLOAD_NESTING`;
+            the text names the place and the type.
+    """
     try:
         raw = _encoder.encode(value)
-        if b"null" in raw:
-            _refuse_nonfinite(value)
-        if not isinstance(value, msgspec.Struct):
-            # The depth of our own classes is known, and what they carry was checked when it came.
+        # The encoder writes NaN and the infinities as null.
+        if is_exact(value, may_be_nan=b"null" in raw):
             _check_nesting(raw, MAX_PAYLOAD_NESTING)
-    except MalformedError:
-        raise
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {error}") from None
-    return Raw(raw)
+            return Raw(raw)
+    except (MalformedError, *_NOT_ENCODABLE) as error:
+        reason = str(error)
+    else:
+        reason = "it would arrive as something else"
+    fault = find_fault(value, MAX_PAYLOAD_NESTING) or f"payload is not JSON: {reason}"
+    raise MalformedError(fault)
 
 
 def encode_envelope(message: Envelope) -> bytes:
@@ -125,16 +148,3 @@ def _check_nesting(data: bytes, limit: int) -> None:
     steps = array("b", _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > limit:
         raise MalformedError(f"nested deeper than {limit} levels")
-
-
-def _refuse_nonfinite(value: Any) -> None:
-    # msgspec writes NaN and the infinities as null; a caller who sent NaN would
-    # never learn that something else arrived.
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        raise MalformedError(f"{value} has no JSON form")
-    if isinstance(value, dict):
-        for item in value.values():
-            _refuse_nonfinite(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            _refuse_nonfinite(item)

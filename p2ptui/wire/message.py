@@ -90,6 +90,8 @@ class Capability:
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
+    FILES: Final = "files"
+    """Keeps files that are sent to it, and tells their sender what became of them."""
 
 
 OWN_CAPABILITIES: Final = (
@@ -237,6 +239,10 @@ class RoutedPayload(Struct):
     hop_count: Annotated[int, Meta(ge=0, le=255)]
     max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+ROUTED_KEY: Final = "original_message"
+"""The key by which a Data payload is known as a routed message, whatever else it holds."""
 
 
 class DataKeys(Struct):

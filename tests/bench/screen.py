@@ -57,7 +57,7 @@ begin = runtime.Runtime.start
 
 async def start(*arguments):
     started = await begin(*arguments)
-    started._begin(watch(), "lag")
+    started.begin(watch(), "lag")
     if peers := int(os.environ["BENCH_PEERS"]):
         from tests.bench.screen_crowd import enter
         enter(started.endpoint, started.now, peers)

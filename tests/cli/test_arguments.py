@@ -1,5 +1,7 @@
 """The command line in process: what each argument means, and every mistake in one line."""
 
+import base64
+import hashlib
 import io
 import os
 import sys
@@ -11,9 +13,11 @@ import pytest
 from p2ptui import Config, cli, headless
 from p2ptui.cli import main
 from p2ptui.config.load import load_config
+from p2ptui.core.endpoint import encode_data
 from p2ptui.errors import BindError
 from p2ptui.tui import run as tui
 from p2ptui.version import VERSION
+from p2ptui.wire.files import file_payload
 
 
 def brief(value: Any) -> str:
@@ -321,6 +325,17 @@ def test_a_mistake_in_the_environment(refused, monkeypatch):
         (["send", "127.0.0.1:1", "--json-payload", "1e999"], "inf has no JSON form"),
         (["send", "127.0.0.1:1", "--json-payload", '"\\ud800"'], "surrogates not allowed"),
         (["send", "127.0.0.1:1", "--json-payload", "[" * 100_000], "the payload is not JSON"),
+        (
+            ["send", "127.0.0.1:1", "--json-payload", '{"a": {"b": 1, "b": 2}}'],
+            'the name "b" stands twice in one object',
+        ),
+        (
+            ["send", "127.0.0.1:1", "--json-payload", '{"a": [18446744073709551616]}'],
+            'payload["a"][0] is an integer beyond 64 bits',
+        ),
+        (["receive", "there"], "unrecognized arguments: there"),
+        (["receive", "--join", "alice"], "'alice' is not an address"),
+        (["receive", "--max-files", "many"], "invalid int value: 'many'"),
         (["peers"], "the following arguments are required: HOST:PORT"),
         (["peers", "alice"], "'alice' is not an address"),
         (["peers", "127.0.0.1:0"], "port 0 is no port"),
@@ -385,24 +400,37 @@ def test_a_text_on_the_command_line(payload_of, arguments, payload):
     assert payload_of(*arguments) == payload
 
 
-def test_a_text_file_travels_as_a_string(payload_of, tmp_path):
+def test_a_text_file_travels_with_its_name_and_hash_and_stays_readable(payload_of, tmp_path):
     file = tmp_path / "notes.txt"
-    file.write_text("erste Zeile\nzweite — Zeile\n", "utf-8")
-    assert payload_of("--file", str(file)) == "erste Zeile\nzweite — Zeile\n"
+    text = "erste Zeile\nzweite — Zeile\n"
+    file.write_bytes(text.encode())
+    assert payload_of("--file", str(file)) == {
+        "file": "notes.txt",
+        "size": len(text.encode()),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "text": text,
+    }
     file.write_bytes(b"")
-    assert payload_of("--file", str(file)) == ""
+    payload = payload_of("--file", str(file))
+    assert (payload["size"], payload["text"]) == (0, "")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"text\0with a null"])
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"text\0with\0\0 nulls"])
 def test_any_other_file_travels_with_its_name(payload_of, tmp_path, content):
-    import base64
-
     file = tmp_path / "image.jpg"
     file.write_bytes(content)
     payload = payload_of("--file", str(file))
-    assert set(payload) == {"file", "base64"}
+    assert set(payload) == {"file", "size", "sha256", "base64"}
     assert payload["file"] == "image.jpg"
+    assert payload["sha256"] == hashlib.sha256(content).hexdigest()
     assert base64.b64decode(payload["base64"]) == content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 elsewhere")
+def test_a_name_that_is_no_utf8_does_not_keep_a_file_from_being_sent(payload_of, tmp_path):
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text("x")
+    assert payload_of("--file", str(tmp_path / name))["file"] == "caf\ufffd.txt"
 
 
 def test_a_file_of_json(payload_of, tmp_path):
@@ -415,7 +443,8 @@ def test_standard_input(payload_of, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Stdin(b"from a pipe\n"))
     assert payload_of("-") == "from a pipe\n"
     monkeypatch.setattr(sys, "stdin", Stdin(b"\xff"))
-    assert payload_of("-") == {"file": "-", "base64": "/w=="}
+    payload = payload_of("-")
+    assert (payload["file"], payload["base64"], payload["size"]) == ("-", "/w==", 1)
 
 
 def test_standard_input_that_is_closed(refused, monkeypatch):
@@ -466,9 +495,10 @@ def test_the_largest_message_that_fits_passes(payload_of, refused, tmp_path):
     from p2ptui.commands.send import ENVELOPE_BYTES
 
     file = tmp_path / "large.txt"
-    fits = LIMIT - ENVELOPE_BYTES - 2  # the quotes of the string
+    around = len(encode_data(file_payload("large.txt", b"1" * 1_000_000))) - 1_000_000
+    fits = LIMIT - ENVELOPE_BYTES - around
     file.write_text("x" * fits)
-    assert len(payload_of("--file", str(file))) == fits
+    assert len(payload_of("--file", str(file))["text"]) == fits
     file.write_text("x" * (fits + 1))
     assert f"the message is {LIMIT + 1} bytes" in refused(
         "send", "127.0.0.1:1", "--file", str(file), code=1

@@ -15,7 +15,9 @@ from p2ptui import Config, Node
 from p2ptui.cli import main
 from p2ptui.commands import session
 from p2ptui.core.events import DataReceived
+from p2ptui.node import files
 from p2ptui.node.subscription import Subscription
+from p2ptui.wire.files import file_payload
 from tests.reference_client import NODE_ID as REFERENCE_ID
 from tests.reference_client import ReferenceClient
 from tests.town import Town, taken
@@ -56,6 +58,7 @@ class World:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         self.server_options: dict[str, Any] = {}
+        self.bob_options: dict[str, Any] = {}
         self.cut: list[tuple[str, str]] = []
         self.without_server = False
         self.reference = False
@@ -91,7 +94,7 @@ class World:
         options = {
             "server": {"name": "server", "node_id": SERVER_ID} | self.server_options,
             "alice": {"name": "alice", "node_id": ALICE_ID},
-            "bob": {"name": "bob", "node_id": BOB_ID},
+            "bob": {"name": "bob", "node_id": BOB_ID} | self.bob_options,
         }
         nodes = [await town.start(**each) for each in options.values()]
         for name, node in zip(options, nodes, strict=True):
@@ -169,13 +172,72 @@ def test_a_message_goes_by_way_of_the_server_too(world):
     assert world.received("alice") == world.received("server") == []
 
 
+@pytest.fixture
+def keeping(world, monkeypatch, tmp_path):
+    """Bob keeps files; gives his folder."""
+
+    async def at_once(work, *arguments):
+        return work(*arguments)
+
+    monkeypatch.setattr(files, "off_loop", at_once)
+    directory = tmp_path / "of-bob"
+    directory.mkdir()
+    world.bob_options = {"files": {"receive_into": str(directory)}}
+    return directory
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["direct", "routed"])
+def test_a_file_is_kept_by_whichever_way_it_comes(world, keeping, tmp_path, cut):
+    world.cut = [(COMMAND_HOST, BOB)] if cut else []
+    file = tmp_path / "notes.txt"
+    file.write_bytes(b"hello")
+    said = world.run("send", "bob", "--file", str(file), "--join", SERVER)
+    assert (said.code, said.errors) == (0, "")
+    assert said.output.endswith(", kept as notes.txt\n")
+    assert (keeping / "notes.txt").read_bytes() == b"hello"
+
+
+def test_a_file_that_is_not_kept_is_no_success(world, keeping, tmp_path):
+    world.bob_options["files"]["receive_from"] = "somebody"
+    file = tmp_path / "notes.txt"
+    file.write_bytes(b"hello")
+    arguments = ("send", "bob", "--file", str(file), "--join", SERVER)
+    said = world.run(*arguments)
+    assert (said.code, said.errors) == (
+        1,
+        "p2ptui: bob did not keep the file: the node takes files of others only\n",
+    )
+    said = world.run(*arguments, "--json")
+    assert said.code == 1
+    assert (said.json["delivered"], said.json["kept"], said.json["kept_as"]) == (True, False, None)
+    assert said.json["reason"] == "the node takes files of others only"
+
+
+def test_a_receiver_that_does_not_answer_is_no_success(world, keeping, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_RECEIPTS", -1)
+    file = tmp_path / "notes.txt"
+    file.write_bytes(b"hello")
+    said = world.run("send", "bob", "--file", str(file), "--join", SERVER, "--timeout", "3")
+    assert (said.code, said.errors) == (
+        1,
+        "p2ptui: bob did not say within 3 s whether it kept the file\n",
+    )
+    assert said.took_s == pytest.approx(3, abs=0.5)
+
+
+def test_a_text_that_says_that_it_is_a_file_is_a_text(world, keeping):
+    said = world.run("send", "bob", '{"file": "x", "base64": ""}', "--join", SERVER)
+    assert said.code == 0
+    assert list(keeping.iterdir()) == []
+
+
 def test_a_megabyte_goes_by_way_of_the_server(world, tmp_path):
     world.cut = [(COMMAND_HOST, BOB)]
     file = tmp_path / "large.txt"
     file.write_text("x" * 1_000_000)
     said = world.run("send", "bob", "--file", str(file), "--join", SERVER)
     assert (said.code, said.errors) == (0, "")
-    assert world.received("bob") == ["x" * 1_000_000]
+    assert world.received("bob") == [file_payload("large.txt", b"x" * 1_000_000)]
 
 
 @pytest.mark.parametrize("target", ["server", SERVER_ID, "5e5e", SERVER])

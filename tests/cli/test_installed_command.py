@@ -128,7 +128,7 @@ def test_a_megabyte_arrives(server, tmp_path):
     answer = json.loads(result.stdout)
     assert answer["delivered"]
     assert answer["bytes"] > len(text)
-    assert answer["echo"] == text  # what came back went there whole
+    assert answer["echo"]["text"] == text  # what came back went there whole
 
 
 def test_peers(server, alice):

@@ -11,6 +11,7 @@ from p2ptui.core.events import (
     Direction,
     ErrorReceived,
     EventsDropped,
+    FileReceived,
     MessageTraced,
     Path,
     PeerIntroduced,
@@ -29,7 +30,7 @@ from p2ptui.tui.records import MAX_KEPT_BYTES, RecordLog
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.shell import shell_command
-from p2ptui.verbs import parse_command, read_payload
+from p2ptui.verbs import UsageError, parse_command, read_payload
 from p2ptui.wire.message import MessageType
 
 BOB = ("10.0.0.2", 8080)
@@ -114,6 +115,16 @@ def test_a_message_is_shown_whole_and_indented():
         (ErrorReceived("id", BOB, "no\x1bway"), "warn", r"reports: no\x1bway"),
         (RelayDataReceived("id", "server", b"hi\xff"), "info", "relayed 3 bytes: hi\ufffd"),
         (StunServed(BOB, "primary", "binding"), "info", "STUN request at primary: binding"),
+        (
+            FileReceived("id", "bob", "x\x1b", 3, "00", "/in/x_"),
+            "info",
+            r"file x\x1b (3 bytes) is kept as /in/x_",
+        ),
+        (
+            FileReceived("id", "bob", "x", 3, "00", None, "full"),
+            "warn",
+            "file x is not kept: full",
+        ),
         (EventsDropped(7), "warn", "7 events are missing"),
     ],
 )
@@ -242,6 +253,9 @@ def test_payloads_that_are_json_travel_as_that():
     assert read_payload("[not json") == "[not json"
     assert read_payload("12") == "12"
     assert read_payload("[" * 100_000) == "[" * 100_000
+    assert read_payload('{"a": NaN}') == '{"a": NaN}'
+    with pytest.raises(UsageError, match='the name "a" stands twice'):
+        read_payload('{"a": 1, "a": 2}')
 
 
 def test_the_shell_command_for_a_node_behind_a_server_needs_one():

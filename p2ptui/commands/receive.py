@@ -1,0 +1,260 @@
+"""Keep the files that others send, under harmless names and never over another file."""
+
+import argparse
+import contextlib
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
+from p2ptui.commands.progress import ProgressLine
+from p2ptui.commands.session import (
+    DEFAULT_TIMEOUT_S,
+    Deadline,
+    command_overrides,
+    look_up,
+    print_json,
+    read_address,
+)
+from p2ptui.config import Config
+from p2ptui.config.load import load_config
+from p2ptui.core.events import (
+    Event,
+    EventsDropped,
+    FileReceived,
+    PeerStatus,
+    PeerStatusChanged,
+)
+from p2ptui.errors import P2PError
+from p2ptui.io.interfaces import source_host
+from p2ptui.io.signals import handle_signals
+from p2ptui.node import Node
+from p2ptui.node.subscription import Subscription
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address, is_wildcard, parse_address
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""A name that means the same in every shell, and no address."""
+
+_ELSEWHERE: Final = {False: "192.0.2.1", True: "2001:db8::1"}
+"""Some address far away, by whether IPv6 is meant; nothing is sent there (RFC 5737, RFC 3849)."""
+
+_SHORT_ID: Final = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui receive` takes."""
+    add = parser.add_argument
+    add("--into", metavar="DIR", help="where to keep them (the current directory)")
+    add(
+        "--from",
+        dest="sender",
+        metavar="WHO",
+        help="take files of this node only: its id, the beginning of one, or its name",
+    )
+    add("--once", action="store_true", help="end after one file")
+    add("--max-files", type=int, metavar="N", help="files to keep, at most (1,000)")
+    add("--max-bytes", type=int, metavar="N", help="bytes to keep, at most (1 GiB)")
+    add(
+        "--join",
+        action="append",
+        metavar="HOST:PORT",
+        help="be reachable by way of this server; may be given several times",
+    )
+    add(
+        "-a",
+        "--address",
+        metavar="HOST:PORT",
+        help="listen here; with --join any free port, else as configured (127.0.0.1:8080)",
+    )
+    add("--name", metavar="NAME", help="what the receiving node is called")
+    add("--json", action="store_true", help="print one JSON object a file")
+
+
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked; what comes back receives, and prints."""
+    overrides = command_overrides(options)
+    if options.join is None:
+        del overrides["server.join"]
+    else:
+        joined = [format_address(read_address(text, parser)) for text in options.join]
+        overrides["server.join"] = joined
+    given = {
+        "server.address": options.address,
+        "files.receive_into": options.into,
+        "files.receive_from": options.sender,
+        "files.max_files": options.max_files,
+        "files.max_bytes": options.max_bytes,
+    }
+    del overrides["files.receive_into"]
+    overrides |= {path: value for path, value in given.items() if value is not None}
+    if options.once:
+        overrides["files.max_files"] = 1  # a second may come before the program has ended
+    config = load_config(options.config, environ, overrides)
+    if not config.files.receive_into:
+        config = config.with_options(receive_into=str(Path.cwd()))
+    return lambda: _run(options, config)
+
+
+async def _run(options: argparse.Namespace, config: Config) -> int:
+    deadline = Deadline(DEFAULT_TIMEOUT_S)
+    servers = [await look_up(parse_address(text), deadline) for text in config.server.join]
+    if servers and options.address is None:
+        local = "[::]:0" if ":" in servers[0][0] else "0.0.0.0:0"
+        config = config.with_options(address=local)
+    async with Node(config) as node:
+        events = node.events()
+        for server in servers:
+            await node.connect(server, deadline.left_s)
+        stopped: list[signal.Signals] = []
+
+        def stop(number: signal.Signals) -> None:
+            stopped.append(number)
+            node.unsubscribe(events)
+
+        handle_signals(stop, "SIGTERM")
+        await _say_how(node, config, servers, to_stderr=options.json)
+        with ProgressLine(lambda: _progress(node, teller)) as line:
+            teller = _Teller(options, servers, line)
+            done = await teller.tell_all(events)
+        if node.has_failed:
+            await node.wait_failed()
+    return EXIT_INTERRUPTED if stopped and not done else 0
+
+
+async def _say_how(
+    node: Node, config: Config, servers: Sequence[Address], *, to_stderr: bool
+) -> None:
+    """Say where files go, and with which command they are sent here."""
+    name = node.info.name
+    target = name if await _is_sure(node, servers) else node.id
+    if servers:
+        words = [target, "--join", config.server.join[0]]
+    else:
+        words = [format_address(_reachable(node.address))]
+    if config.server.network_id != Config().server.network_id:
+        words += ["--network-id", config.server.network_id]
+    command = shlex.join(["p2ptui", "send", *words, "--file", "FILE"])
+    into = printable(config.files.receive_into, 1000)
+    out = sys.stderr if to_stderr else sys.stdout
+    print(f"receiving files into {into}, as {printable(name, 64)} ({node.id})", file=out)
+    print(f"to send one: {printable(command, 2000)}", file=out, flush=True)
+
+
+async def _is_sure(node: Node, servers: Sequence[Address]) -> bool:
+    """Whether this node's name means this node at its servers."""
+    name = node.info.name
+    if _PLAIN_NAME.fullmatch(name) is None:
+        return False
+    for server in servers[:1]:
+        with contextlib.suppress(P2PError):
+            listed = await node.list_nodes(server, DEFAULT_TIMEOUT_S)
+            own = node.peer(server).name
+            names = [entry.name for entry in listed.nodes if entry.node_id != node.id]
+            return name not in (own, *names)
+    return True
+
+
+def _reachable(address: Address) -> Address:
+    """Where others reach a socket that may listen on every address."""
+    host, port = address
+    if not is_wildcard(host):
+        return address
+    is_ipv6 = ":" in host
+    found = source_host(_ELSEWHERE[is_ipv6], 9) or ("::1" if is_ipv6 else "127.0.0.1")
+    return found, port
+
+
+def _progress(node: Node, teller: "_Teller") -> str:
+    arriving = node.stats().sizes["reassembly_bytes"]
+    more = f", {arriving:,} bytes of another have come" if arriving else ""
+    return f"{teller.files} files, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
+
+
+class _Teller:
+    """Tells each file as it comes.
+
+    Args:
+        options: Of the command.
+        servers: Those that were joined.
+        line: The line of progress, which every other line pushes aside.
+    """
+
+    def __init__(
+        self, options: argparse.Namespace, servers: Sequence[Address], line: ProgressLine
+    ) -> None:
+        self._once: bool = options.once
+        self._json: bool = options.json
+        self._servers = servers
+        self._line = line
+        self._lost: set[Address] = set()
+        self.files = 0
+        self.bytes = 0
+
+    async def tell_all(self, events: Subscription) -> bool:
+        """Tell files until there is nothing more to wait for.
+
+        Returns:
+            Whether that is because the one file came that was wanted.
+        """
+        async for event in events:
+            self._line.clear()
+            self._tell(event)
+            if self._once and self.files:
+                return True
+        return False
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case FileReceived():
+                self._tell_file(event)
+            case EventsDropped():
+                self._complain(f"{event.count} events are missing, and maybe files among them")
+            case PeerStatusChanged() if event.address in self._servers:
+                self._tell_server(event)
+            case _:
+                pass
+
+    def _tell_file(self, event: FileReceived) -> None:
+        if event.path is not None:
+            self.files += 1
+            self.bytes += event.size_bytes or 0
+        if self._json:
+            print_json(_report(event))
+            return
+        sender = f"{printable(event.sender, 64) or 'node'} ({event.node_id[:_SHORT_ID]})"
+        if event.path is None:
+            name, why = printable(event.name, 255), printable(event.reason or "", 400)
+            self._complain(f"file {name} from {sender} is not kept: {why}")
+            return
+        path = printable(event.path, 2000)
+        print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
+
+    def _tell_server(self, event: PeerStatusChanged) -> None:
+        where = format_address(event.address)
+        if event.status is PeerStatus.DISCONNECTED:
+            why = printable(event.reason or "", 400)
+            self._complain(f"the server {where} is lost ({why}); joining it again")
+            self._lost.add(event.address)
+        elif event.status is PeerStatus.AUTHENTICATED and event.address in self._lost:
+            self._complain(f"joined {where} again")
+            self._lost.discard(event.address)
+
+    def _complain(self, text: str) -> None:
+        print(f"p2ptui: {text}", file=sys.stderr, flush=True)
+
+
+def _report(event: FileReceived) -> dict[str, Any]:
+    return {
+        "file": event.name,
+        "path": event.path,
+        "kept": event.path is not None,
+        "bytes": event.size_bytes,
+        "sha256": event.sha256,
+        "from": {"id": event.node_id, "name": event.sender},
+        "reason": event.reason,
+    }

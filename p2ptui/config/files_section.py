@@ -1,0 +1,32 @@
+"""The options of files that others send: whether they are kept, whose, where, and how many."""
+
+from typing import Annotated
+
+from p2ptui.config.option import COUNT, About, Section
+
+
+class FilesOptions(Section, frozen=True, kw_only=True):
+    """Files that others send in messages."""
+
+    receive_into: Annotated[
+        str,
+        About(
+            "The directory into which files are written; empty: none is, and only what came is"
+            " logged.",
+            max_length=4096,
+        ),
+    ] = ""
+    receive_from: Annotated[
+        str,
+        About(
+            "Whose files are taken: a node id, the beginning of one, or a name; empty: anybody's.",
+            max_length=64,
+        ),
+    ] = ""
+    max_files: Annotated[
+        int, About("Files that are written until the node ends, at most.", "files", 1, COUNT)
+    ] = 1000
+    max_bytes: Annotated[
+        int,
+        About("Bytes of files that are written until the node ends, at most.", "bytes", 1, 1 << 50),
+    ] = 1_073_741_824

@@ -1,0 +1,101 @@
+"""Names of files that others chose, made harmless on every system.
+
+What comes out is one component of a path on Linux, macOS and Windows, and means nothing else
+there: no folder, no drive, no device, no stream of another file, no option of a command.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+from p2ptui.text import printable
+
+MAX_NAME_BYTES: Final = 255
+"""Of UTF-8: what file systems take of one name (Windows: 255 units of UTF-16, which is no less)."""
+
+NAMELESS: Final = "file"
+"""What a file is called of whose name nothing is left."""
+
+MAX_SUFFIX_BYTES: Final = 40
+"""What stands behind the last dot and is longer is no suffix."""
+
+_LOOKED_AT: Final = 600
+"""Characters of a name that can matter; it may have a megabyte."""
+
+_SEPARATORS: Final = re.compile(r"[/\\]")
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_FORBIDDEN: Final = frozenset('<>:"|?*')
+"""By Windows, beside the separators and what cannot be seen (Naming Files, Paths, and
+Namespaces)."""
+
+_NOT_IN_FRONT: Final = " .-~"
+"""Hidden files, options of commands, home directories."""
+
+_NOT_AT_END: Final = " ."
+"""Windows leaves them out, and has another file then."""
+
+_DEVICES: Final = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+    | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"}
+)
+"""Of Windows, with any suffix and in any case."""
+
+
+def harmless_name(name: str) -> str:
+    """The name under which a file may be kept.
+
+    Args:
+        name: Anything.
+
+    Returns:
+        One component of a path, normalised (NFC), of 1 to 255 bytes in UTF-8. A name that is
+        harmless already stays as it is.
+    """
+    parts = [part for part in _SEPARATORS.split(name) if part.strip(_NOT_IN_FRONT)]
+    part = parts[-1] if parts else ""
+    if len(part) > _LOOKED_AT:
+        half = _LOOKED_AT // 2
+        part = part[:half] + part[-half:]
+    drive = _DRIVE.match(part)
+    if drive is not None:
+        part = part[drive.end() :]
+    seen = "".join(map(_harmless, unicodedata.normalize("NFC", part)))
+    # What was replaced may have kept two characters apart that belong together.
+    trimmed = unicodedata.normalize("NFC", seen).lstrip(_NOT_IN_FRONT).rstrip(_NOT_AT_END)
+    if not trimmed:
+        return NAMELESS
+    if trimmed.partition(".")[0].rstrip(" ").upper() in _DEVICES:
+        trimmed = f"_{trimmed}"
+    return _fitted(trimmed, "")
+
+
+def numbered_name(name: str, number: int) -> str:
+    """`notes (2).txt`: another name for a harmless one that is taken."""
+    return _fitted(name, f" ({number})")
+
+
+def _harmless(character: str) -> str:
+    if character in _FORBIDDEN:
+        return "_"
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character if printable(character) == character else "_"
+
+
+def _fitted(name: str, addition: str) -> str:
+    """Put something in front of the suffix, and cut the stem until all fits."""
+    stem, suffix = _split(name)
+    room = MAX_NAME_BYTES - len((addition + suffix).encode())
+    if len(stem.encode()) > room:
+        # A character that was cut in two goes.
+        stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(_NOT_AT_END)
+    return f"{stem}{addition}{suffix}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, ending = name.rpartition(".")
+    if not stem or len(ending.encode()) >= MAX_SUFFIX_BYTES:
+        return name, ""
+    if stem.lower().endswith(".tar") and len(stem) > len(".tar"):
+        return stem[:-4], f"{stem[-4:]}{dot}{ending}"
+    return stem, dot + ending

@@ -1,0 +1,149 @@
+"""A directory into which files of others go: whole or not at all, and never over another one."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from p2ptui.errors import LocalError
+from p2ptui.io.file_names import harmless_name, numbered_name
+
+MAX_NUMBER: Final = 999
+"""Files of one name: `notes (999).txt` is the last."""
+
+PART_PREFIX: Final = ".p2ptui-"
+PART_SUFFIX: Final = ".part"
+"""A file on its way has a name of this form; one that a crash left may be deleted."""
+
+_NO_LINKS: Final = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
+)
+"""What file systems without hard links answer: FAT, and some of phones and networks."""
+
+_CREATE: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+class FileNotKeptError(LocalError):
+    """A file was not kept; the text says why, and names no folder of this machine."""
+
+
+class FileStore:
+    """Keeps files, within limits for the life of this object.
+
+    Args:
+        directory: Where; it must be there.
+        max_files: Files, at most.
+        max_bytes: Bytes of all files together, at most.
+
+    Raises:
+        LocalError: The directory is none, or nothing can be written into it.
+    """
+
+    def __init__(self, directory: Path, max_files: int, max_bytes: int) -> None:
+        self.directory = directory
+        self._files_left = self._max_files = max_files
+        self._bytes_left = self._max_bytes = max_bytes
+        try:
+            # Whether files can be made there is known by making one.
+            part, number = self._create()
+            os.close(number)
+            part.unlink()
+        except (OSError, ValueError) as error:
+            raise LocalError(f"cannot receive files into {directory}: {_why(error)}") from None
+
+    def keep(self, name: str, chunks: Iterable[bytes]) -> Path:
+        """Write a file, under a name that is made harmless and that no other file has.
+
+        Blocks while it writes; for one thread at a time.
+
+        Args:
+            name: As its sender wrote it.
+            chunks: Its content.
+
+        Raises:
+            FileNotKeptError: It would pass a limit, or the system refuses; nothing is left of it.
+        """
+        if not self._files_left:
+            raise FileNotKeptError(f"the limit of {self._max_files} files is reached (max_files)")
+        part: Path | None = None
+        try:
+            part, number = self._create()
+            size = self._write(number, chunks)
+            path = self._claim(part, harmless_name(name))
+        except (OSError, ValueError) as error:  # ValueError: a name that the system cannot write
+            raise FileNotKeptError(_why(error)) from None
+        finally:
+            if part is not None:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+        self._files_left -= 1
+        self._bytes_left -= size
+        return path
+
+    def _create(self) -> tuple[Path, int]:
+        part = self.directory / f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}"
+        return part, os.open(part, _CREATE, 0o666)
+
+    def _write(self, number: int, chunks: Iterable[bytes]) -> int:
+        size = 0
+        with os.fdopen(number, "wb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > self._bytes_left:
+                    raise FileNotKeptError(
+                        f"the limit of {self._max_bytes} bytes is reached (max_bytes)"
+                    )
+                file.write(chunk)
+            file.flush()
+            # Some file systems find only now that there is no room; and "kept" is kept.
+            os.fsync(file.fileno())
+        return size
+
+    def _claim(self, part: Path, name: str) -> Path:
+        """Give a written file the first name of its kind that nothing has."""
+        for number in range(1, MAX_NUMBER + 1):
+            path = self.directory / (name if number == 1 else numbered_name(name, number))
+            with contextlib.suppress(FileExistsError):
+                _move_to_free_name(part, path)
+                return path
+        raise FileNotKeptError(f"{MAX_NUMBER} files have this name already")
+
+
+def _move_to_free_name(part: Path, path: Path) -> None:
+    """Rename, but never over anything, and through no symbolic link.
+
+    Raises:
+        FileExistsError: Something has the name, be it a link to nowhere.
+        OSError: What the system refuses.
+    """
+    if os.name == "nt":
+        part.rename(path)  # overwrites nothing there
+        return
+    try:
+        os.link(part, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # An empty file takes the name, as only one can; it is ours to overwrite.
+        os.close(os.open(path, _CREATE, 0o666))
+        try:
+            part.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

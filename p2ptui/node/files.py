@@ -1,0 +1,225 @@
+"""Files that others send: taken one after the other, kept, told of, and answered for."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from p2ptui.config import Config, FilesOptions
+from p2ptui.core.events import (
+    DataReceived,
+    Event,
+    EventsDropped,
+    FileReceived,
+    PeerStatus,
+    PeerStatusChanged,
+)
+from p2ptui.errors import P2PError
+from p2ptui.io.file_store import FileNotKeptError, FileStore
+from p2ptui.node.runtime import Runtime
+from p2ptui.node.subscription import Subscription
+from p2ptui.wire.files import (
+    FILE,
+    SHA256,
+    BadFileError,
+    FileMessage,
+    Receipt,
+    is_file,
+    read_file,
+    receipt_payload,
+)
+
+log = logging.getLogger("p2ptui.files")
+
+RECEIPT_TIMEOUT_S: Final = 10.0
+
+MAX_RECEIPTS: Final = 64
+"""Receipts on their way at once; a sender that takes none must not fill the memory."""
+
+MAX_ROUTED_RECEIPTS: Final = 8
+"""Of these to nodes without a session; others carry them, and not for who has forged a sender."""
+
+FINISH_S: Final = 1.0
+"""How long a node that ends waits for its last file and receipts."""
+
+LEAST_OF_AN_ID: Final = 4
+"""Characters of an id that mean it: one would let in each sixteenth node."""
+
+NOT_TAKEN: Final = "the node takes files of others only"
+
+off_loop: Final = asyncio.to_thread
+"""Where files are decoded and written: a disk may take its time."""
+
+
+def open_store(options: FilesOptions) -> FileStore | None:
+    """The directory for files, if there is to be one.
+
+    Raises:
+        LocalError: Nothing can be written into it.
+    """
+    if not options.receive_into:
+        return None
+    return FileStore(Path(options.receive_into), options.max_files, options.max_bytes)
+
+
+class FileReceiver:
+    """Keeps the files that come to a node, until that ends.
+
+    Args:
+        runtime: The node's.
+        config: Every option.
+        store: Where to.
+    """
+
+    def __init__(self, runtime: Runtime, config: Config, store: FileStore) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._wanted = config.files.receive_from
+        self._max_hops = config.routing.max_hops
+        self._names: dict[str, str] = {}
+        """Of the peers, at the moment of the event that is read: who sent a file and left at once
+        is in no table any more."""
+        self._work = 0
+        """A file that is written, and receipts on their way."""
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
+        runtime.begin(self._run(self._subscribe(config.server.event_queue_size)), "files")
+
+    def _subscribe(self, limit: int) -> Subscription:
+        """The one place that asks for Data: files wait in there while one is written."""
+        events = self._runtime.subscribe(limit)
+        self._learn_names()
+        return events
+
+    async def finish(self) -> None:
+        """Let the file that is being written be whole, and the last receipts arrive."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await self._at_rest.wait()
+        except TimeoutError:
+            return
+
+    async def _run(self, events: Subscription) -> None:
+        async for event in events:
+            if isinstance(event, DataReceived):
+                if not event.is_echo and is_file(event.payload):
+                    await self._take(event)
+            else:
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, EventsDropped):
+            log.warning("%d events are missing, and maybe files among them", event.count)
+            self._learn_names()
+        elif isinstance(event, PeerStatusChanged) and event.node_id is not None:
+            if event.status is PeerStatus.AUTHENTICATED:
+                self._names[event.node_id] = event.name
+            elif event.status is PeerStatus.DISCONNECTED:
+                self._names.pop(event.node_id, None)
+
+    def _learn_names(self) -> None:
+        peers = self._runtime.endpoint.peers
+        self._names = {peer.node_id: peer.name for peer in peers if peer.is_authenticated}
+
+    async def _take(self, event: DataReceived) -> None:
+        payload: Mapping[str, Any] = event.payload
+        sender = self._names.get(event.node_id, "")
+        self._begin_work()
+        try:
+            if is_meant(self._wanted, event.node_id, sender):
+                outcome = await off_loop(keep_file, self._store, payload)
+            else:
+                outcome = Outcome(reason=NOT_TAKEN)
+            # The receipt is on its way before anybody is told, who may end the node.
+            self._answer(event.node_id, payload, outcome)
+        finally:
+            self._end_work()
+        file = outcome.file
+        self._runtime.tell(
+            FileReceived(
+                event.node_id,
+                sender,
+                payload[FILE],
+                None if file is None else len(file.content),
+                None if file is None else file.sha256,
+                None if outcome.path is None else str(outcome.path),
+                outcome.reason or None,
+            )
+        )
+
+    def _answer(self, node_id: str, payload: Mapping[str, Any], outcome: "Outcome") -> None:
+        told = payload.get(SHA256) if outcome.file is None else outcome.file.sha256
+        if not isinstance(told, str):
+            return
+        kept_as = "" if outcome.path is None else outcome.path.name
+        receipt = Receipt(told[:64], outcome.path is not None, kept_as, outcome.reason)
+        peer = self._runtime.endpoint.peers.authenticated(node_id)
+        if peer is not None and not peer.is_expected_to_ack:
+            return  # it knows nothing of receipts, and may be somebody else's forged address
+        if self._work > (MAX_ROUTED_RECEIPTS if peer is None else MAX_RECEIPTS):
+            return
+        self._begin_work()
+        self._runtime.begin(self._send_receipt(node_id, receipt_payload(receipt)), "receipt")
+
+    async def _send_receipt(self, node_id: str, payload: dict[str, Any]) -> None:
+        endpoint, now = self._runtime.endpoint, self._runtime.now
+        try:
+            async with asyncio.timeout(RECEIPT_TIMEOUT_S):
+                peer = endpoint.peers.authenticated(node_id)
+                if peer is not None:
+                    token = endpoint.send(peer, payload, now)
+                else:
+                    token = endpoint.send_routed(
+                        node_id, payload, self._max_hops, now, RECEIPT_TIMEOUT_S
+                    )
+                await self._runtime.call(token)
+        except (P2PError, TimeoutError):
+            return  # whoever does not wait for it needs none
+        finally:
+            self._end_work()
+
+    def _begin_work(self) -> None:
+        self._work += 1
+        self._at_rest.clear()
+
+    def _end_work(self) -> None:
+        self._work -= 1
+        if not self._work:
+            self._at_rest.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a payload that has the form of a file."""
+
+    file: FileMessage | None = None
+    """None if it could not be read."""
+    path: Path | None = None
+    """None if it was not kept."""
+    reason: str = ""
+
+
+def keep_file(store: FileStore, payload: Mapping[str, Any]) -> Outcome:
+    """Read a file and keep it; blocks while it is written."""
+    try:
+        file = read_file(payload)
+    except BadFileError as error:
+        return Outcome(reason=str(error))
+    try:
+        return Outcome(file, store.keep(file.name, [file.content]))
+    except FileNotKeptError as error:
+        return Outcome(file, reason=str(error))
+
+
+def is_meant(wanted: str, node_id: str, name: str) -> bool:
+    """Whether a node is the one that a person wanted: by id, the beginning of one, or name.
+
+    Args:
+        wanted: What the person said; empty for anybody.
+        node_id: The node's.
+        name: What it says that it is called; empty where that is not known.
+    """
+    begins = len(wanted) >= LEAST_OF_AN_ID and node_id.startswith(wanted.lower())
+    return not wanted or name == wanted or begins

@@ -1,0 +1,350 @@
+"""Files that come to a node: kept in order, answered for, and refused in one line."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2ptui import Node
+from p2ptui.core.events import DataReceived, FileReceived
+from p2ptui.errors import LocalError
+from p2ptui.node import files
+from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, is_meant
+from p2ptui.wire.files import Receipt, file_payload, read_receipt
+from p2ptui.wire.message import Capability
+from tests.reference_client import ReferenceClient
+from tests.town import Town, next_of, taken
+from tests.virtual_loop import run_virtual
+
+TEXT = file_payload("notes.txt", b"hello\n")
+
+
+@pytest.fixture(autouse=True)
+def _without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time waits for no thread."""
+
+    async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+        await asyncio.sleep(0.001)
+        return work(*arguments)
+
+    monkeypatch.setattr(files, "off_loop", at_once)
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def contents(path: str) -> str:
+    return Path(path).read_text("utf-8")
+
+
+async def pair(town: Town, directory: Path, **options: Any) -> tuple[Node, Node]:
+    """A node that keeps files, and Alice who is connected to it."""
+    keeper = await town.start("keeper", files={"receive_into": str(directory), **options})
+    alice = await town.start("alice")
+    await alice.connect(keeper.address)
+    return keeper, alice
+
+
+async def receipt_of(events: Any) -> Receipt:
+    while True:
+        event = await next_of(events, DataReceived)
+        receipt = None if event.is_echo else read_receipt(event.payload)
+        if receipt is not None:
+            return receipt
+
+
+def test_a_file_is_kept_and_both_sides_are_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            assert Capability.FILES in alice.peer(keeper.id).capabilities
+            assert Capability.FILES not in keeper.peer(alice.id).capabilities
+            at_keeper, at_alice = keeper.events(), alice.events()
+            assert (await alice.send(keeper.id, TEXT)).delivered
+            event = await next_of(at_keeper, FileReceived)
+            assert event == FileReceived(
+                alice.id,
+                "alice",
+                "notes.txt",
+                6,
+                TEXT["sha256"],
+                str(tmp_path / "notes.txt"),
+            )
+            assert await receipt_of(at_alice) == Receipt(TEXT["sha256"], True, "notes.txt")
+            assert (tmp_path / "notes.txt").read_bytes() == b"hello\n"
+
+    run_virtual(story())
+
+
+def test_files_are_kept_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            events = keeper.events()
+            for number in range(20):
+                await alice.send(keeper.id, file_payload("x", str(number).encode()))
+            kept = [(await next_of(events, FileReceived)).path for _ in range(20)]
+            assert [contents(path) for path in kept] == [str(n) for n in range(20)]
+            assert kept[0] == str(tmp_path / "x")
+            assert kept[19] == str(tmp_path / "x (20)")
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["text", {"file": "x", "text": "an application's own"}, '{"file":"x","base64":""}', [TEXT]],
+    ids=repr,
+)
+def test_what_is_no_file_is_not_written(tmp_path: Path, payload: Any) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            events = keeper.events()
+            await alice.send(keeper.id, payload)
+            await next_of(events, DataReceived)
+            await asyncio.sleep(5)
+            assert not taken(events, FileReceived)
+            assert names(tmp_path) == set()
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"size": 5}, "it says 5 bytes, and has 6"),
+        ({"sha256": "0" * 64}, "its sha256 is another than it says"),
+        ({"base64": "="}, "it has two contents, text and base64"),
+    ],
+    ids=repr,
+)
+def test_a_file_that_contradicts_itself_is_not_written(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_keeper, at_alice = keeper.events(), alice.events()
+            await alice.send(keeper.id, TEXT | change)
+            event = await next_of(at_keeper, FileReceived)
+            assert (event.path, event.size_bytes, event.reason) == (None, None, reason)
+            receipt = await receipt_of(at_alice)
+            assert (receipt.kept, receipt.reason) == (False, reason)
+            assert names(tmp_path) == set()
+            await alice.send(keeper.id, TEXT)
+            assert (await next_of(at_keeper, FileReceived)).path is not None
+
+    run_virtual(story())
+
+
+def test_files_of_others_are_refused_and_their_sender_is_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path, receive_from="bob")
+            bob = await town.start("bob")
+            await bob.connect(keeper.address)
+            at_keeper, at_alice = keeper.events(), alice.events()
+            await alice.send(keeper.id, TEXT)
+            event = await next_of(at_keeper, FileReceived)
+            assert (event.sender, event.path, event.reason) == ("alice", None, NOT_TAKEN)
+            assert (await receipt_of(at_alice)).reason == NOT_TAKEN
+            # Who leaves at once is known by its name all the same.
+            await bob.send(keeper.id, file_payload("of-bob", b""))
+            await bob.disconnect(keeper.id)
+            event = await next_of(at_keeper, FileReceived)
+            assert (event.sender, Path(event.path).name) == ("bob", "of-bob")
+            assert names(tmp_path) == {"of-bob"}
+
+    run_virtual(story())
+
+
+NODE_ID = "0123abcd-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ("", True),
+        (NODE_ID, True),
+        (NODE_ID.upper(), True),
+        ("0123", True),
+        ("0123ABCD", True),
+        ("012", False),
+        ("0124", False),
+        ("alice", True),
+        ("Alice", False),
+        ("alic", False),
+    ],
+)
+def test_whose_files_are_meant(wanted: str, fits: bool) -> None:
+    assert is_meant(wanted, NODE_ID, "alice") is fits
+
+
+def test_a_name_may_look_like_the_beginning_of_an_id() -> None:
+    assert is_meant("0123", "ffffffff-0000-4000-8000-000000000000", "0123")
+
+
+def test_a_file_comes_by_way_of_others_as_well(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            server, alice, _ = await town.trio()
+            keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
+            await keeper.connect(server.address)
+            town.partition(alice, keeper)
+            at_keeper, at_alice = keeper.events(), alice.events()
+            assert (await alice.send_routed(keeper.id, TEXT)).delivered
+            event = await next_of(at_keeper, FileReceived)
+            assert (event.node_id, event.sender) == (alice.id, "")
+            assert (await receipt_of(at_alice)).kept_as == "notes.txt"
+
+    run_virtual(story())
+
+
+def test_a_disk_that_is_full_is_told_and_the_node_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_keeper, at_alice = keeper.events(), alice.events()
+            fsync = os.fsync
+
+            def full(_: int) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            monkeypatch.setattr(os, "fsync", full)
+            await alice.send(keeper.id, TEXT)
+            event = await next_of(at_keeper, FileReceived)
+            assert (event.path, event.reason) == (None, "No space left on device")
+            assert event.sha256 == TEXT["sha256"]
+            receipt = await receipt_of(at_alice)
+            assert (receipt.kept, receipt.reason) == (False, "No space left on device")
+            assert names(tmp_path) == set()
+            monkeypatch.setattr(os, "fsync", fsync)
+            await alice.send(keeper.id, TEXT)
+            assert (await next_of(at_keeper, FileReceived)).path is not None
+
+    run_virtual(story())
+
+
+def test_limits_are_told_in_the_words_of_the_options(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path, max_files=1)
+            events = keeper.events()
+            await alice.send(keeper.id, TEXT)
+            await alice.send(keeper.id, TEXT)
+            assert (await next_of(events, FileReceived)).path is not None
+            reason = (await next_of(events, FileReceived)).reason
+            assert reason == "the limit of 1 files is reached (max_files)"
+
+    run_virtual(story())
+
+
+def test_a_node_that_ends_lets_its_last_receipt_arrive(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            at_keeper, at_alice = keeper.events(), alice.events()
+            await alice.send(keeper.id, TEXT)
+            await next_of(at_keeper, FileReceived)
+            await keeper.close()
+            assert (await receipt_of(at_alice)).kept
+
+    run_virtual(story())
+
+
+def test_who_takes_no_receipt_holds_nobody_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper, alice = await pair(town, tmp_path)
+            bob = await town.start("bob")
+            await bob.connect(keeper.address)
+            events = keeper.events()
+            loop = asyncio.get_running_loop()
+            for _ in range(3):
+                await bob.send(keeper.id, TEXT)
+            for _ in range(3):
+                await next_of(events, FileReceived)
+            await bob.send(keeper.id, TEXT)
+            town.crash(bob)
+            began = loop.time()
+            await alice.send(keeper.id, file_payload("of-alice", b""))
+            while (await next_of(events, FileReceived)).name != "of-alice":
+                pass
+            assert loop.time() - began < 1
+            await keeper.close()
+            assert loop.time() - began < 5
+
+    run_virtual(story())
+
+
+def test_a_folder_that_is_none_keeps_the_node_from_starting(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            node = town.make("keeper", files={"receive_into": str(tmp_path / "nowhere")})
+            with pytest.raises(LocalError, match=r"cannot receive files into .*nowhere: No such"):
+                await node.start()
+
+    run_virtual(story())
+
+
+def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            server, alice, _ = await town.trio()
+            at_server, at_alice = server.events(), alice.events()
+            await alice.send(server.id, TEXT)
+            await next_of(at_server, DataReceived)
+            await asyncio.sleep(5)
+            assert not taken(at_server, FileReceived)
+            assert not [e for e in taken(at_alice, DataReceived) if not e.is_echo]
+
+    run_virtual(story())
+
+
+def test_a_deployed_client_gets_no_receipt(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
+            events = keeper.events()
+            client = await ReferenceClient.connect(town, keeper)
+            await asyncio.sleep(1)
+            client.send("Data", TEXT)
+            assert (await next_of(events, FileReceived)).path is not None
+            await asyncio.sleep(5)
+            echo = await client.next("Data")
+            assert echo["payload"].keys() == {"echo", "timestamp"}
+            with pytest.raises(TimeoutError):
+                await client.next("Data")
+            client.close()
+
+    run_virtual(story())
+
+
+def test_routed_files_in_the_names_of_others_draw_few_receipts(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Town() as town:
+            server, alice, _ = await town.trio()
+            keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
+            await keeper.connect(server.address)
+            town.partition(alice, keeper)
+            events = keeper.events()
+            sending = [alice.send_routed(keeper.id, TEXT, timeout_s=5) for _ in range(30)]
+            sent = asyncio.gather(*sending)
+            await asyncio.sleep(0.015)
+            town.crash(alice)
+            waiting = []
+            for _ in range(30):
+                assert (await next_of(events, FileReceived)).path is not None
+                waiting.append(keeper.stats().sizes["routed_waiting"])
+            assert max(waiting) == MAX_ROUTED_RECEIPTS
+            await sent
+
+    run_virtual(story())
