@@ -172,6 +172,7 @@ class Endpoint:
         """How full everything is that grows with what others do; each has a limit."""
         return {
             "peers": len(self._state.peers),
+            "aliases": self._state.peers.aliases,
             "timers": len(self._state.timers),
             "tracked_strangers": len(self._admission),
             "id_disputes": len(self._takeover),

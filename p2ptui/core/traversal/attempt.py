@@ -96,8 +96,6 @@ class Attempt:
     direct: DirectPath | None = None
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
-    aliases: set[Address] = field(default_factory=set)
-    """Addresses from which the other side may send, as the peer table knows them."""
     sockets: tuple[int, ...] = ()
     """Opened for this attempt."""
     learnt: dict[tuple[int, Address], float] = field(default_factory=dict)

@@ -374,10 +374,9 @@ class Traversal:
             else:
                 self._paths.explain(attempt, None if self._is_enabled else _SWITCHED_OFF)
 
-    @staticmethod
-    def _detach(peer: Peer, _now: float) -> None:
+    def _detach(self, peer: Peer, _now: float) -> None:
         # A new session begins where the last one did, so that both sides can fall back.
-        peer.path = None
+        self._state.peers.leave_path(peer)
 
     def _reopen(self, server: Peer) -> None:
         """A server is back, or new: what it relayed, it relays again."""
