@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from p2ptui.core.delivery import MAX_DEFERRED, MAX_OUTSTANDING_PINGS
+from p2ptui.core.delivery import MAX_DEFERRED
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, MAX_WAITING_PINGS
 from p2ptui.core.reliability.duplicates import MAX_MISSING
 from p2ptui.errors import P2PError
 from tests.simulation import Host, World
@@ -145,7 +146,7 @@ def check_limits(story: "Story") -> None:
                 ),
                 ("missing numbers", len(channel.sequences.missing), MAX_MISSING),
                 ("deferred messages", len(peer.deferred), MAX_DEFERRED),
-                ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS),
+                ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
             )
             for what, amount, most in held:
                 require(amount <= most, f"{amount} {what}, the limit is {most}")

@@ -275,7 +275,11 @@ class Endpoint:
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, f"given up: {reason}")
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ping a peer; the token of a PingResult or a PeerTimeoutError."""
+        """Ping a peer; the token of a PingResult or a PeerTimeoutError.
+
+        Raises:
+            LocalError: Too many Pings to it wait for their answer.
+        """
         return self._liveness.ping(peer, now, timeout_s)
 
     def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:

@@ -102,8 +102,8 @@ class Handshake:
             return token
         attempt = self._attempts.get(address)
         if attempt is None:
-            limit = self._state.config.server.max_connections
-            if peer is None and len(self._state.peers) >= limit:
+            if peer is None and not self._lifecycle.make_room(now):
+                limit = self._state.config.server.max_connections
                 raise LocalError(
                     f"cannot connect to {address_words(address)}: {limit} peers are the limit"
                     " (max_connections)"
