@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
-from p2ptui.nat.punching import MAX_LEARNT, MAX_PAIRS
+from p2ptui.nat.allowances import MAX_LEARNT
+from p2ptui.nat.punching import MAX_PAIRS
 from p2ptui.wire.address import Address
 
 MAX_ALIASES: Final = MAX_PAIRS + MAX_LEARNT

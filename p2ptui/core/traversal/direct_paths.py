@@ -16,7 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
-from p2ptui.nat.punching import Check, Kind, Pair
+from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
 CONSENT_INTERVAL_S: Final = 5.0
@@ -44,8 +44,12 @@ SILENCE_S: Final = 1.25
 """After so many checks without an answer, and so long, a path is dead; by chance alone that
 happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
 
-MAX_ASKED: Final = 16_384
-"""Checks of all attempts whose answers are still known: several birthday rounds at once."""
+MAX_ASKED: Final = 4 * MAX_OUTSTANDING
+"""Checks of all rounds whose answers are still known: several birthday rounds at once. Those on
+paths in use are known beside them, so that no search takes a path's answers away."""
+
+MAX_CONSENTS: Final = 32
+"""Checks on one path whose answers are still known."""
 
 
 class DirectPaths:
@@ -60,6 +64,7 @@ class DirectPaths:
         self._state = state
         self._delivery = delivery
         self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._consents: dict[bytes, Attempt] = {}
         self._homes: dict[Address, int] = {}
         """Addresses of further sockets whose path was left, and the sockets' numbers."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
@@ -263,6 +268,8 @@ class DirectPaths:
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
         self.drop_aliases(attempt)
+        for transaction_id in direct.asked:
+            self._consents.pop(transaction_id, None)
         if direct.pair.socket:
             attempt.sockets = ()
             self._homes[direct.address] = direct.pair.socket
@@ -304,12 +311,24 @@ class DirectPaths:
         data = build_check(
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
-        self._asked[check.transaction_id] = attempt
-        if len(self._asked) > MAX_ASKED:
-            self._asked.popitem(last=False)
+        self._note_asked(attempt, check.transaction_id)
         attempt.checks += 1
         attempt.bytes_spent += len(data)
         send_from(self._state, check.socket, data, check.remote, check.ttl)
+
+    def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
+        direct = attempt.direct
+        if direct is not None:
+            self._consents[transaction_id] = attempt
+            direct.asked.append(transaction_id)
+            if len(direct.asked) > MAX_CONSENTS:
+                self._consents.pop(direct.asked.popleft(), None)
+            return
+        self._asked[transaction_id] = attempt
+        if len(self._asked) > MAX_ASKED:
+            _, asker = self._asked.popitem(last=False)
+            if asker.punching is not None and asker.direct is None:
+                self._state.counters.drop("checks_forgotten")  # its round may still run
 
     def forget(self, attempt: Attempt) -> None:
         """No answer to a check of this attempt is awaited any more; its path was left before."""
@@ -320,7 +339,7 @@ class DirectPaths:
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
         """Whose check this was."""
-        return self._asked.pop(transaction_id, None)
+        return self._consents.pop(transaction_id, None) or self._asked.pop(transaction_id, None)
 
 
 def _method(attempt: Attempt) -> Method:

@@ -6,7 +6,8 @@ import pytest
 
 from p2ptui.core.aliases import MAX_ALIASES
 from p2ptui.core.traversal.candidates import MAX_PREDICTED
-from p2ptui.nat.punching import MAX_LEARNT, MAX_PAIRS
+from p2ptui.nat.allowances import MAX_LEARNT
+from p2ptui.nat.punching import MAX_PAIRS
 from tests.core.meeting import Meeting
 
 SEQUENTIAL, STRICT = "symmetric, step 1", "port-restricted-cone"
