@@ -234,6 +234,7 @@ class Traversal:
         # What was asked for meanwhile is needed no more, and must not end this path.
         attempt.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
+        self._handshake.renew(address, attempt.node_id, now)
         tokens, attempt.tokens = attempt.tokens, []
         for token in tokens:
             timeout_s = self._state.config.security.auth_timeout

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from p2ptui.core.aliases import MAX_ALIASES
+from p2ptui.core.events import ConnectResult
 from p2ptui.core.traversal.candidates import MAX_PREDICTED
 from p2ptui.nat.allowances import MAX_LEARNT
 from p2ptui.nat.punching import MAX_PAIRS
@@ -76,3 +77,36 @@ def test_the_place_does_not_depend_on_who_came_before() -> None:
 def test_there_is_room_for_every_pair_of_a_round() -> None:
     assert MAX_ALIASES >= MAX_PAIRS + MAX_LEARNT
     assert MAX_PAIRS >= MAX_PREDICTED
+
+
+# Where another session lives at the address of a path.
+
+
+@pytest.mark.parametrize("relays", [False, True])
+def test_a_node_that_took_the_place_of_another_is_the_one_that_is_reached(relays: bool) -> None:
+    """It restarted under another id, at once, and the old session is not over yet."""
+    meeting = Meeting("open", "open", server={"allow_symmetric_nat_relay": relays})
+    world, a, b = meeting.world, meeting.a, meeting.b
+    a.outcome(a.connect(b))
+    b.endpoint.disconnect(b.peer(meeting.server), "restart", world.now)
+    b.settle()
+    world.run_for(0.1)
+    world.remove(b)
+    again = meeting.behind("open", b.address[0], b.address)
+    again.outcome(again.connect(meeting.server))
+    token = a.endpoint.introduce(a.peer(meeting.server), again.id, world.now, 10)
+    a.settle()
+    outcome = a.outcome(token)
+    assert isinstance(outcome, ConnectResult)
+    assert outcome.node_id == again.id
+
+    world.run_for(8)
+    peer = a.endpoint.peers.authenticated(again.id)
+    assert peer is not None
+    assert peer.sends_to == again.address
+    assert a.endpoint.peers.at(again.address) is peer
+    assert a.endpoint.peers.with_id(b.id) is None
+    sent = a.endpoint.send(peer, "hello", world.now)
+    a.settle()
+    assert a.outcome(sent).delivered
+    assert again.received() == ["hello"]
