@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from p2ptui.core.delivery import MAX_DEFERRED, MAX_OUTSTANDING_PINGS
+from p2ptui.core.delivery import MAX_DEFERRED
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, MAX_WAITING_PINGS
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
 from p2ptui.errors import P2PError
@@ -164,13 +165,9 @@ def check_limits(story: "Story") -> None:
                     channel.reassembly.partial_bytes,
                     reliability.reassembly_bytes_per_peer,
                 ),
-                (
-                    "missing numbers",
-                    0 if channel.numbers is None else len(channel.numbers.missing),
-                    SEQUENCE_WINDOW,
-                ),
+                ("missing numbers", missing_numbers(channel), SEQUENCE_WINDOW),
                 ("deferred messages", len(peer.deferred), MAX_DEFERRED),
-                ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS),
+                ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
             )
             for what, amount, most in held:
                 require(amount <= most, f"{amount} {what}, the limit is {most}")

@@ -20,6 +20,7 @@ from p2ptui.config.option import (
 )
 from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT, format_address, parse_address
+from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED
 
 
 def _check_optional_ip(text: str) -> None:
@@ -177,7 +178,15 @@ class PortPredictionOptions(Section, frozen=True, kw_only=True):
     """Guessing the next port of a symmetric NAT."""
 
     enable: Annotated[bool, About("Guess ports.")] = True
-    max_predictions: Annotated[int, About("Ports guessed, at most.", "ports", 1, 65_536)] = 10
+    max_predictions: Annotated[
+        int,
+        About(
+            f"Ports guessed, at most; {MAX_PREDICTED} are told to the other side at most.",
+            "ports",
+            1,
+            65_536,
+        ),
+    ] = 10
     min_samples: Annotated[int, About("Ports seen before guessing.", "ports", 1, 65_536)] = 3
     prediction_window: Annotated[
         int, About("Guesses stay within this many flows of the last one.", "flows", 1, 65_536)
@@ -210,7 +219,15 @@ class IceOptions(Section, frozen=True, kw_only=True):
     connectivity_check_timeout: Annotated[
         int, About("Trying pairs takes this long at most.", "ms", 1, HOUR_MS)
     ] = 30_000
-    max_candidates: Annotated[int, About("Candidates, at most.", "candidates", 1, 1000)] = 10
+    max_candidates: Annotated[
+        int,
+        About(
+            f"Addresses of a kind told or tried, at most; an offer holds {MAX_CANDIDATES}.",
+            "candidates",
+            1,
+            1000,
+        ),
+    ] = 10
     stun_retry_count: Annotated[int, About("Further tries of one request.", "tries", 0, 100)] = 3
     stun_timeout: Annotated[
         int, About("One request takes this long at most.", "ms", 1, HOUR_MS)

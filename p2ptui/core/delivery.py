@@ -26,9 +26,6 @@ from p2ptui.wire.message import (
 MAX_DATAGRAM_BYTES: Final = 65_507
 """What UDP over IPv4 can carry."""
 
-MAX_OUTSTANDING_PINGS: Final = 32
-"""Pings remembered for each peer; an older one can no longer be answered."""
-
 CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
 
@@ -295,7 +292,7 @@ class Delivery:
     def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
         self.transmit(peer, data, MessageType.PING, now, budgeted=False)
         peer.last_ping_sent = now
-        return peer.pings.add(nonce, MAX_OUTSTANDING_PINGS, now)
+        return peer.pings.add(nonce, now, self._state.counters.drop)
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""

@@ -177,6 +177,7 @@ class Endpoint:
         """How full everything is that grows with what others do; each has a limit."""
         return {
             "peers": len(self._state.peers),
+            "aliases": self._state.peers.aliases,
             "timers": len(self._state.timers),
             "tracked_strangers": len(self._admission),
             "id_disputes": len(self._takeover),
@@ -290,7 +291,11 @@ class Endpoint:
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, f"given up: {reason}")
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ping a peer; the token of a PingResult or a PeerTimeoutError."""
+        """Ping a peer; the token of a PingResult or a PeerTimeoutError.
+
+        Raises:
+            LocalError: Too many Pings to it wait for their answer.
+        """
         return self._liveness.ping(peer, now, timeout_s)
 
     def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:

@@ -34,7 +34,6 @@ from p2ptui.wire.stun import TRANSACTION_ID_BYTES, MessageClass, StunMessage, en
 ARMED_S: Final = 5.0
 """A server watches for a tag this long."""
 
-MAX_ARMED: Final = 256
 MAX_ARMED_BY_ONE: Final = 8
 """Of one peer: a diagnosis has one at a time."""
 
@@ -43,6 +42,9 @@ MAX_PROBES: Final = 8
 
 REQUESTS_PER_SECOND: Final = 200
 """Served by this node to all its peers together."""
+
+MAX_ARMED: Final = int(REQUESTS_PER_SECOND * (ARMED_S + 1))
+"""As many as there are requests, with a burst of one second: nobody's makes room for another's."""
 
 PROBES_PER_SECOND: Final = 20
 """Sent by this node for all servers together."""
@@ -165,6 +167,9 @@ class FilterProbes:
             self._state.counters.drop("probe_request_refused")
             return
         armed = self._armed.get(tag)
+        if armed is None and len(self._armed) >= MAX_ARMED:
+            self._state.counters.drop("probe_request_refused")
+            return
         if armed is None:
             armed = self._arm(peer, tag, now)
         elif armed.asker is not peer:
@@ -177,8 +182,7 @@ class FilterProbes:
         own = [other for other, armed in self._armed.items() if armed.asker is asker]
         if len(own) >= MAX_ARMED_BY_ONE:
             del self._armed[own[0]]
-        elif len(self._armed) >= MAX_ARMED:
-            self._armed.popitem(last=False)
+            self._state.counters.drop("probes_of_one_full")
         armed = self._armed[tag] = _Armed(asker, now + ARMED_S, self._find_helper(asker))
         if not self._purge_planned:
             self._plan_purge(armed.expires)

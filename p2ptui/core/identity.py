@@ -21,7 +21,7 @@ from p2ptui.wire.message import (
 MAX_NODE_INFO_BYTES: Final = 900
 """A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
 
-MAX_CAPABILITIES: Final = 16
+MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
 

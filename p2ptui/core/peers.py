@@ -3,10 +3,11 @@
 import enum
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
@@ -88,17 +89,24 @@ class Peer:
     timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None
-    path: Address | None = None
-    """Where its datagrams go, if not to `address`: a better way to it was found."""
+    _path: Address | None = None
     connection: Connection | None = None
     """How its path was won, or why there is none; None for a peer that was addressed directly."""
     last_sent: float = float("-inf")
     """When a message last went to it."""
 
     @property
+    def path(self) -> Address | None:
+        """Where its datagrams go, if not to `address`: a better way to it was found.
+
+        `PeerTable.take_path` sets it, so that what comes from there counts as the peer's.
+        """
+        return self._path
+
+    @property
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
-        return self.path or self.address
+        return self._path or self.address
 
     @property
     def is_plain(self) -> bool:
@@ -163,12 +171,16 @@ class Peer:
 
 
 class PeerTable:
-    """All peers, found by id and by address at once, in the order of their last message."""
+    """All peers, found by id and by address at once, in the order of their last message.
 
-    def __init__(self) -> None:
+    Args:
+        count: Called with a cause when there is no room for an alias.
+    """
+
+    def __init__(self, count: Callable[[str], None] = lambda _: None) -> None:
         self._by_address: OrderedDict[Address, Peer] = OrderedDict()
         self._by_id: dict[str, Peer] = {}
-        self._aliases: dict[Address, Peer] = {}
+        self._aliases: Aliases[Peer] = Aliases(count)
         self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
         self._initiated: dict[Address, Peer] = {}
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
@@ -183,26 +195,59 @@ class PeerTable:
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
         peer = self._by_address.get(address)
-        return self._aliases.get(address) if peer is None and self._aliases else peer
+        return self._aliases.owner(address) if peer is None else peer
 
-    def add_alias(self, peer: Peer, address: Address, *, proved: bool) -> bool:
+    @property
+    def aliases(self) -> int:
+        """How many addresses count as some peer's besides its own."""
+        return len(self._aliases)
+
+    def aliases_of(self, peer: Peer) -> Collection[Address]:
+        """From where a peer may send besides its own address."""
+        return self._aliases.of(peer)
+
+    def add_alias(self, peer: Peer, address: Address, standing: Standing) -> bool:
         """What comes from `address` is from `peer` too; whether that is so.
 
         Args:
             peer: The peer.
-            address: Where it sends from.
-            proved: Whether it has shown that it receives there: anybody can pretend to send from
-                an address, but that takes none away from another peer.
+            address: Where it sends from; the own address of a peer is never another's.
+            standing: How well that is known.
         """
-        if address in self._by_address or (not proved and address in self._aliases):
-            return self._aliases.get(address) is peer
-        self._aliases[address] = peer
+        if address in self._by_address:
+            return self._by_address[address] is peer
+        holder = self._aliases.owner(address)
+        owner = self._aliases.enter(peer, address, standing)
+        if holder is not None and owner is peer and holder is not peer:
+            self._require_alias(holder)
+        return owner is peer
+
+    def remove_aliases(self, peer: Peer) -> None:
+        """The peer sends from its own address only, and its datagrams go there."""
+        self._aliases.clear(peer)
+        peer._path = None
+
+    def take_path(self, peer: Peer, address: Address) -> bool:
+        """Send a peer's datagrams to `address`, and count what comes from there as its own.
+
+        Returns:
+            False, and nothing is changed, if that is the own address of another peer.
+        """
+        if address == peer.address:
+            peer._path = None
+            return True
+        if not self.add_alias(peer, address, Standing.CHOSEN):
+            return False
+        peer._path = address
         return True
 
-    def remove_alias(self, peer: Peer, address: Address) -> None:
-        """What comes from `address` is no longer from `peer`."""
-        if self._aliases.get(address) is peer:
-            del self._aliases[address]
+    def leave_path(self, peer: Peer) -> None:
+        """Send a peer's datagrams to its own address; what comes by the path is still its own."""
+        peer._path = None
+
+    def _require_alias(self, peer: Peer) -> None:
+        if peer.path is not None and peer.path not in self._aliases.of(peer):
+            peer._path = None
 
     def with_id(self, node_id: str) -> Peer | None:
         """The peer with this id, if its handshake has told it."""
@@ -287,8 +332,7 @@ class PeerTable:
             self._uncount(peer.address)
             del self._by_address[peer.address]
             self._doubtful.pop(peer.address, None)
-        for address in [a for a, known in self._aliases.items() if known is peer]:
-            del self._aliases[address]
+        self.remove_aliases(peer)
         self._forget_id(peer)
 
 

@@ -9,13 +9,19 @@ from msgspec import Raw
 
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.events import PingResult
-from p2ptui.errors import P2PError
+from p2ptui.errors import LocalError, P2PError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import NULL, PingPayload
 
 OUTSTANDING_S: Final = 10.0
 """A Ping that nobody waits for counts as outstanding this long."""
+
+MAX_OUTSTANDING_PINGS: Final = 32
+"""Pings to one address that no call waits for; the Pong of an older one means nothing any more."""
+
+MAX_WAITING_PINGS: Final = 256
+"""Pings to one address that calls wait for; one more is refused."""
 
 
 @dataclass(slots=True)
@@ -34,27 +40,51 @@ class OutstandingPing:
 
 
 class Pings:
-    """The Pings sent to one address, bounded; the newest are kept."""
+    """The Pings sent to one address, bounded: the oldest is forgotten, but no call's.
 
-    __slots__ = ("_pings",)
+    Args:
+        limit: Most Pings remembered that no call waits for.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_limit", "_pings")
+
+    def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
+        self._limit = limit
         self._pings: OrderedDict[str, OutstandingPing] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._pings)
 
-    def add(self, nonce: str, limit: int, now: float) -> OutstandingPing:
+    @property
+    def awaited(self) -> int:
+        """How many of them a call waits for."""
+        return sum(ping.on_end is not None for ping in self._pings.values())
+
+    def require_room(self) -> None:
+        """One more call wants to wait for a Ping.
+
+        Raises:
+            LocalError: Too many wait already.
+        """
+        if self.awaited >= MAX_WAITING_PINGS:
+            raise LocalError(
+                f"{MAX_WAITING_PINGS} Pings to this node already wait for their answer; wait for"
+                " one of them, or ping less often"
+            )
+
+    def add(self, nonce: str, now: float, count: Callable[[str], None]) -> OutstandingPing:
         """Remember a Ping that leaves now.
 
         Args:
             nonce: What its Pong will name.
-            limit: Most Pings remembered; the oldest make room.
             now: The time, seconds.
+            count: Called with a cause when another one is forgotten for it.
         """
+        self._expire(now)
         ping = self._pings[nonce] = OutstandingPing(now)
-        if len(self._pings) > limit:
-            self._pings.popitem(last=False)
+        for _ in range(len(self._pings) - self.awaited - self._limit):
+            del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
+            count("ping_forgotten")
         return ping
 
     def receive_pong(self, payload: Raw, address: Address, now: float) -> tuple[float, bool] | None:

@@ -54,9 +54,9 @@ class NodeState:
         self.rng = rng
         self.unix_offset = unix_offset
         self.ids = IdSource(rng)
-        self.peers = PeerTable()
-        self.timers = Timers()
         self.counters = Counters()
+        self.peers = PeerTable(self.counters.drop)
+        self.timers = Timers()
         self.closing = False
         """Whether the node is saying goodbye: it answers nobody any more."""
         self.tracing = False

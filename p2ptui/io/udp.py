@@ -204,7 +204,9 @@ class UdpSocket:
             return
         if ttl is not None:
             with limited_hops(self._sock, ttl):
-                self._transmit(data, address)
+                # It cannot wait: by then the socket has its usual hops again.
+                if not self._transmit(data, address):
+                    self._dropped_out += 1
             return
         if self._backlog:
             self._flush()

@@ -8,13 +8,15 @@ here knows sockets or time: `now` is an argument, and what is to be sent is aske
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from p2ptui.nat.allowances import MAX_LEARNT, TRIGGERED_CHECKS, Allowances
 from p2ptui.nat.guessing import Guesses
 from p2ptui.wire.address import Address
+from p2ptui.wire.offer import MAX_CANDIDATES
 from p2ptui.wire.stun import TRANSACTION_ID_BYTES
 
 FIRST_PAUSE_S: Final = 0.05
@@ -30,21 +32,15 @@ sent again must not take more of a line, or of a NAT that limits flows, than the
 PASSES: Final = 2
 """The first pause is at least so many times as long as the first tries of all pairs take."""
 
-MAX_PAIRS: Final = 96
-MAX_LEARNT: Final = 64
-"""Addresses that checks may come from: whoever knows the password could forge any number."""
-
-TRIGGERED_CHECKS: Final = 2
-"""To an address elsewhere that a check pretended to come from, until it answers. With the answer
-that is at most three times what came (RFC 9000, section 8.1); each further check earns one more."""
+MAX_PAIRS: Final = MAX_CANDIDATES + 2
+"""Pairs of the own socket: with every candidate of an offer, where the server sees the other side,
+and where the latest path went."""
 
 CLAIMED_CHECKS: Final = 3
 """To an address that only the other side's offer names, for each offer, until it answers."""
 
-PROVED: Final = math.inf
-
 MAX_OUTSTANDING: Final = 4096
-"""Checks whose answer is still recognised."""
+"""Checks whose answer is still recognised; all of a round are, if its budget is larger."""
 
 EXTENSION_S: Final = 0.5
 EXTENSIONS: Final = 2
@@ -134,8 +130,9 @@ class Punching:
         opener_pause_s: That of pairs to an outside address; see `Pair`.
         opener_ttl: Hops of that datagram.
         first_pause_s: Seconds between the first two checks of one pair.
-        learnt: Sockets and addresses that checks came from, in earlier rounds too, and how many
-            checks may be sent there before an answer comes; is changed.
+        learnt: What may be sent to addresses that checks came from, in earlier rounds too; is
+            changed.
+        count: Called with a cause when there is no room for a pair.
     """
 
     def __init__(
@@ -148,7 +145,8 @@ class Punching:
         opener_pause_s: float | None = None,
         opener_ttl: int = OPENER_TTL,
         first_pause_s: float = FIRST_PAUSE_S,
-        learnt: dict[tuple[int, Address], float] | None = None,
+        learnt: Allowances | None = None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._controlling = controlling
         self._rng = rng
@@ -163,8 +161,9 @@ class Punching:
         """Ports that are tried besides the pairs."""
         self._next_check = now
         self._first_pause_s = first_pause_s
-        self._learnt = {} if learnt is None else learnt
-        self._new_pairs = 0
+        self._learnt = Allowances() if learnt is None else learnt
+        self._learnt_pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
+        self._count = count
         self._hosts: set[str] = set()
         self.checks_sent = 0
         self.selected: Pair | None = None
@@ -195,7 +194,7 @@ class Punching:
             opener_pause_s = self._opener_pause_s
         for remote in remotes:
             if kind is Kind.CLAIMED:
-                self._allow(socket, remote, claimed_checks)
+                self._learnt.allow((socket, remote), claimed_checks)
             else:
                 self._hosts.add(remote[0])
             known = self._pairs.get((socket, remote))
@@ -205,6 +204,8 @@ class Punching:
                 pair = Pair(socket, remote, kind, now, opener_pause_s=opener_pause_s)
                 pair.bounded = kind is Kind.CLAIMED
                 self._pairs[socket, remote] = pair
+            else:
+                self._count("pairs_full")
 
     def guess(self, guesses: Guesses) -> None:
         """Try ports of a host as well, one after the other."""
@@ -278,12 +279,12 @@ class Punching:
         return sorted(due, key=lambda pair: (not pair.triggered, pair.checks))
 
     def _may_send(self, pair: Pair) -> bool:
-        return not pair.bounded or self._learnt.get((pair.socket, pair.remote), 0) > 0
+        return not pair.bounded or self._learnt.left((pair.socket, pair.remote)) > 0
 
     def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:
         transaction_id = self._rng.randbytes(TRANSACTION_ID_BYTES)
         self._sent[transaction_id] = _Sent(pair, now)
-        if len(self._sent) > MAX_OUTSTANDING:
+        if len(self._sent) > max(MAX_OUTSTANDING, self.budget.checks):
             self._sent.popitem(last=False)
         self.checks_sent += 1
         pair.triggered = False
@@ -296,11 +297,8 @@ class Punching:
             longest = max(LONGEST_PAUSE_S, 8 * first)
             pair.due = now + min(first * 2 ** min(pair.checks, 8), longest)
             pair.checks += 1
-        key = pair.socket, pair.remote
-        if pair.bounded and (left := self._learnt.get(key, 0)) < PROVED:
-            self._learnt[key] = left - 1
-            if left <= 1:
-                pair.due = math.inf
+        if pair.bounded and self._learnt.take((pair.socket, pair.remote)):
+            pair.due = math.inf
         pair.opened = True
         return Check(transaction_id, pair.socket, pair.remote, nominate, ttl)
 
@@ -327,15 +325,15 @@ class Punching:
         key = socket, remote
         pair = self._pairs.get(key)
         if pair is None:
-            if self._new_pairs >= MAX_LEARNT:
+            if not self._may_learn(nominated=nominated):
+                self._count("pairs_full")
                 return
-            self._new_pairs += 1
             pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
-            self._pairs[key] = pair
+            self._pairs[key] = self._learnt_pairs[key] = pair
         # To a host that is tried anyway nothing is added by what a check pretends.
         if remote[0] not in self._hosts:
             pair.bounded = True
-            self._allow_more(key, allowed)
+            self._learnt.earn(key, allowed)
         pair.opened = True
         pair.triggered = True
         # This way is no wrong guess: what stays unanswered from here on was lost.
@@ -346,19 +344,18 @@ class Punching:
         pair.nominated = pair.nominated or nominated
         self._choose()
 
-    def _allow_more(self, key: tuple[int, Address], allowed: int) -> None:
-        left = self._learnt.get(key)
-        if left is None:
-            self._allow(*key, min(allowed, TRIGGERED_CHECKS))
-        elif left < TRIGGERED_CHECKS:
-            self._learnt[key] = left + min(allowed, 1)
-
-    def _allow(self, socket: int, remote: Address, checks: float) -> None:
-        key = socket, remote
-        if key not in self._learnt:
-            while len(self._learnt) >= MAX_LEARNT:
-                del self._learnt[next(iter(self._learnt))]
-        self._learnt[key] = max(self._learnt.get(key, checks), checks)
+    def _may_learn(self, *, nominated: bool) -> bool:
+        """Whether another address may be tried; for one that the other side chose the oldest goes
+        of those that never answered."""
+        if len(self._learnt_pairs) < MAX_LEARNT:
+            return True
+        idle = (k for k, pair in self._learnt_pairs.items() if not (pair.valid or pair.nominated))
+        key = next(idle, None) if nominated else None
+        if key is None:
+            return False
+        self._count("pairs_full")
+        del self._pairs[key], self._learnt_pairs[key]
+        return True
 
     def receive_response(
         self, transaction_id: bytes, remote: Address, socket: int, now: float
@@ -371,8 +368,7 @@ class Punching:
         pair = sent.pair
         pair.rtt_s = now - sent.at
         pair.valid = True
-        if (socket, remote) in self._learnt:
-            self._learnt[socket, remote] = PROVED
+        self._learnt.prove((socket, remote))
         self._pairs.setdefault((socket, remote), pair)
         self._choose()
         return pair

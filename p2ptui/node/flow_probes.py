@@ -55,18 +55,19 @@ class FlowProbes:
         self._last = 0.0
         self._under_way = 0
 
-    def start(self, node_id: str, patience_s: float) -> None:
-        """Begin one probe.
+    def start(self, node_id: str, patience_s: float) -> bool:
+        """Begin one probe; whether it began: not too many run at once.
 
         Args:
             node_id: For whom it is.
             patience_s: Answers are awaited for so long, seconds.
         """
         if self._under_way >= MAX_PROBES:
-            return
+            return False
         self._last = self._clock()
         self._under_way += 1
         self._begin(self._probe(node_id, Schedule((0.0,), patience_s)), "flow probe")
+        return True
 
     async def _probe(self, node_id: str, schedule: Schedule) -> None:
         try:

@@ -129,7 +129,7 @@ class Node(RunningNode):
             PeerTimeoutError: No answer in time.
             PeerGoneError: The peer left meanwhile.
             UnknownPeerError: There is no such peer.
-            LocalError: There is no way to the node.
+            LocalError: There is no way to the node, or too many Pings to it wait already.
         """
         timeout_s = read_seconds(timeout_s)
         node_id = node_id_of(peer)

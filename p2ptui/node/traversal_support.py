@@ -19,7 +19,6 @@ from p2ptui.core.events import (
     SocketsWanted,
 )
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.core.traversal.candidates import MAX_PREDICTED
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction
@@ -31,6 +30,7 @@ from p2ptui.node.nat_service import NatService
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
 from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.offer import MAX_PREDICTED
 
 log = logging.getLogger("p2ptui.nat")
 
@@ -105,7 +105,8 @@ class TraversalSupport:
             case SocketsWanted():
                 self._begin(self._open(event), "sockets for a traversal")
             case FlowProbeWanted():
-                self._flow_probes.start(event.node_id, event.patience_s)
+                if not self._flow_probes.start(event.node_id, event.patience_s):
+                    self._endpoint.counters.drop("flow_probes_full")
             case SocketsDone(sockets):
                 for number in sockets:
                     self._close(number)
@@ -162,6 +163,15 @@ class TraversalSupport:
                 sock = await self._nat.open_probe((self._nat.probe_host or _any(self._socket), 0))
                 # Entered at once: whatever ends this closes it.
                 sockets[self._enter(sock)] = sock
+            if len(sockets) < wanted.count:
+                self._endpoint.counters.drop("sockets_full")
+                log.info(
+                    "%d of %d sockets for a direct path to %s: %d are open for all nodes together",
+                    len(sockets),
+                    wanted.count,
+                    wanted.node_id,
+                    MAX_SOCKETS,
+                )
             if wanted.predict:
                 locals_ = [sock.local_address[1] for sock in sockets.values()]
                 predicted = await self._predict(locals_)

@@ -91,22 +91,29 @@ def encode_payload(value: Any) -> Raw:
     """Write a payload.
 
     Args:
-        value: A payload class of `wire.message`, raw JSON, or what `encode_exactly` takes.
+        value: JSON-compatible values, a payload class of `wire.message`, or raw JSON. What a user
+            sends goes by `encode_exactly`.
 
     Raises:
-        MalformedError: The value is not JSON.
+        MalformedError: The value is not JSON (NaN, a lone surrogate, an unknown type), or is
+            nested deeper than `MAX_PAYLOAD_NESTING`.
     """
     if value is None:
         return NULL
     if type(value) is Raw:
         return value
-    if not isinstance(value, msgspec.Struct):
-        return encode_exactly(value)
     try:
-        # The depth of our own classes is known, and what they carry was checked when it came.
-        return Raw(_encoder.encode(value))
+        raw = _encoder.encode(value)
+        if not isinstance(value, msgspec.Struct):
+            # The depth of our own classes is known, and what they carry was checked when it came.
+            _check_nesting(raw, MAX_PAYLOAD_NESTING)
+            if b"null" in raw:
+                _refuse_nonfinite(value)
+    except MalformedError:
+        raise
     except _NOT_ENCODABLE as error:
         raise MalformedError(f"not JSON: {error}") from None
+    return Raw(raw)
 
 
 def encode_exactly(value: Any) -> Raw:
@@ -148,3 +155,16 @@ def _check_nesting(data: bytes, limit: int) -> None:
     steps = array("b", _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > limit:
         raise MalformedError(f"nested deeper than {limit} levels")
+
+
+def _refuse_nonfinite(value: Any) -> None:
+    # msgspec writes NaN and the infinities as null; a caller who sent NaN would
+    # never learn that something else arrived.
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        raise MalformedError(f"{value} has no JSON form")
+    if isinstance(value, dict):
+        for item in value.values():
+            _refuse_nonfinite(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _refuse_nonfinite(item)

@@ -1,8 +1,14 @@
 """What two nodes tell each other, by way of a server, to find a direct path."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+
+MAX_CANDIDATES: Final = 96
+"""Of one offer: it is read whole or not at all."""
+
+MAX_PREDICTED: Final = 64
+"""Of a side's predicted ports at most this many are told, and tried."""
 
 
 class TraversalOffer(Struct, omit_defaults=True):
@@ -12,7 +18,7 @@ class TraversalOffer(Struct, omit_defaults=True):
     """Names this attempt in the checks of the other side."""
     password: Annotated[str, Meta(min_length=16, max_length=64)]
     """Authenticates them."""
-    candidates: Annotated[list[tuple[str, str]], Meta(max_length=96)] = []
+    candidates: Annotated[list[tuple[str, str]], Meta(max_length=MAX_CANDIDATES)] = []
     """Kind (`host`, `srflx`, `predicted`) and address."""
     nat_type: Annotated[str, Meta(max_length=32)] = "unknown"
     allocation: Annotated[str, Meta(max_length=32)] = "unknown"

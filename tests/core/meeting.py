@@ -151,6 +151,11 @@ class Meeting:
     def attempt(self, host: Host) -> Attempt | None:
         return host.endpoint.traversal.offers.get(self.other(host).id)
 
+    def aliases(self, host: Host) -> set[Address]:
+        """From where the other node may send, besides its own address, as one of the two knows."""
+        peer = self.peer(host)
+        return set() if peer is None else set(host.endpoint.peers.aliases_of(peer))
+
     def goes_direct(self, host: Host) -> bool:
         peer = self.peer(host)
         return peer is not None and "@" not in peer.sends_to[0]

@@ -149,6 +149,7 @@ def test_the_tags_that_one_peer_awaits_are_few() -> None:
         place.ask(number.to_bytes(12, "big"))
         assert place.server.endpoint.sizes()["filter_probes"] <= MAX_ARMED_BY_ONE
 
+    assert place.server.endpoint.counters.drops["probes_of_one_full"] == MAX_ARMED_BY_ONE
     place.send_tag(place.probe, (0).to_bytes(12, "big"))
     assert not place.probe.inbox, "its own oldest made room"
     place.send_tag(place.probe, (2 * MAX_ARMED_BY_ONE - 1).to_bytes(12, "big"))
@@ -165,6 +166,20 @@ def test_the_tags_that_all_await_are_bounded() -> None:
         probes.handle_request(stranger, payload, place.world.now + number / 1000)
 
     assert len(probes) <= MAX_ARMED
+
+
+def test_a_tag_that_is_awaited_stays_however_many_others_ask() -> None:
+    place = Place()
+    place.ask()
+    peer = place.server.peer(place.asker)
+    probes = place.server.endpoint.probes
+    for number in range(1000):
+        payload = NatProbeRequestPayload(number.to_bytes(12, "big").hex())
+        stranger = dataclasses.replace(peer)
+        probes.handle_request(stranger, payload, place.world.now + number / 250)
+    place.send_tag(place.probe)
+
+    assert len(place.probe.inbox) == 1
 
 
 def test_tags_are_forgotten_in_time_whether_or_not_anybody_comes() -> None:

@@ -352,6 +352,19 @@ def test_the_backlog_is_bounded_and_what_it_drops_is_counted(run):
     run(story)
 
 
+def test_what_has_few_hops_cannot_wait_and_is_counted(run):
+    async def story():
+        raw = scripted_socket()
+        alice = await adopt(raw)
+        raw.send_script = (no_room(),)
+        alice.send(b"x", ("127.0.0.1", 9), ttl=2)
+        assert alice.counters().backlog == 0
+        assert alice.counters().dropped_out == 1
+        alice.close()
+
+    run(story)
+
+
 def test_a_full_buffer_of_the_transport_is_no_room(run, monkeypatch):
     monkeypatch.setattr(udp, "_reads_directly", lambda loop: False)
     monkeypatch.setattr(udp, "SEND_BUFFER_BYTES", 3)

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from p2ptui.nat.allowances import MAX_LEARNT, PROVED, Allowances
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
 from p2ptui.nat.punching import (
-    MAX_LEARNT,
+    MAX_OUTSTANDING,
     MAX_PAIRS,
     OPENER_TTL,
     Budget,
     Check,
     Kind,
+    Pair,
     Punching,
 )
 from p2ptui.wire.address import Address
+from p2ptui.wire.offer import MAX_CANDIDATES
 
 HOST: Address = ("192.168.1.2", 5000)
 OUTSIDE: Address = ("198.51.100.1", 5000)
@@ -29,6 +32,7 @@ OUTSIDE: Address = ("198.51.100.1", 5000)
 
 def punching(*, controlling: bool = True, now: float = 0.0, **changes: Any) -> Punching:
     opener = changes.pop("opener_pause_s", None)
+    count = changes.pop("count", lambda _: None)
     budget = Budget(**({"checks": 100, "seconds": 5.0, "pace_s": 0.002} | changes))
     return Punching(
         controlling=controlling,
@@ -36,6 +40,7 @@ def punching(*, controlling: bool = True, now: float = 0.0, **changes: Any) -> P
         budget=budget,
         now=now,
         opener_pause_s=opener,
+        count=count,
     )
 
 
@@ -198,6 +203,64 @@ def test_addresses_are_tried_once_each_and_not_without_end() -> None:
     for port in range(2000, 3000):
         attempt.receive_request((OUTSIDE[0], port), 0, 0.0, nominated=False)
     assert len(attempt.pairs) <= MAX_PAIRS + MAX_LEARNT
+
+
+def test_all_that_an_offer_may_hold_is_tried() -> None:
+    drops = Counter[str]()
+    attempt = punching(count=lambda cause: drops.update([cause]))
+    for kind, first in ((Kind.PREDICTED, 10_000), (Kind.HOST, 20_000)):
+        half = MAX_CANDIDATES // 2
+        attempt.add(kind, [(OUTSIDE[0], first + n) for n in range(half)], 0.0)
+    observed, last = ("198.51.100.7", 1), ("198.51.100.7", 2)
+    attempt.add(Kind.REFLEXIVE, [observed, last], 0.0)
+
+    assert {observed, last} <= {pair.remote for pair in attempt.pairs}
+    assert not drops
+    attempt.add(Kind.REFLEXIVE, [("198.51.100.7", 3)], 0.0)
+    assert drops == {"pairs_full": 1}
+
+
+def test_the_way_that_the_other_side_chose_finds_room_in_a_full_round() -> None:
+    drops = Counter[str]()
+    attempt = punching(controlling=False, count=lambda cause: drops.update([cause]))
+    for port in range(2000, 2000 + MAX_LEARNT):
+        attempt.receive_request((OUTSIDE[0], port), 0, 0.0, nominated=False)
+    attempt.receive_request((OUTSIDE[0], 3000), 0, 0.0, nominated=False)
+    assert drops == {"pairs_full": 1}
+
+    chosen = (OUTSIDE[0], 4000)
+    attempt.receive_request(chosen, 0, 0.0, nominated=True)
+    sent = {check.remote: check for check in attempt.to_send(1.0)}
+    for _, check in run(attempt, 2):
+        sent.setdefault(check.remote, check)
+    attempt.receive_response(sent[chosen].transaction_id, chosen, 0, 3.0)
+
+    assert attempt.selected is not None
+    assert attempt.selected.remote == chosen
+    assert len(attempt.pairs) == MAX_LEARNT
+    for port in range(5000, 5000 + 3 * MAX_LEARNT):
+        attempt.receive_request((OUTSIDE[0], port), 0, 0.0, nominated=True)
+    assert len(attempt.pairs) == MAX_LEARNT
+    assert attempt.selected in attempt.pairs
+
+
+def test_a_check_is_known_however_many_a_round_may_send() -> None:
+    attempt = punching(checks=3 * MAX_OUTSTANDING)
+    pair = Pair(0, OUTSIDE, Kind.HOST, 0.0)
+    checks = [attempt.confirm(pair, 0.0) for _ in range(2 * MAX_OUTSTANDING)]
+
+    assert attempt.receive_response(checks[0].transaction_id, OUTSIDE, 0, 1.0) is pair
+
+
+def test_an_address_that_answered_keeps_its_allowance() -> None:
+    allowances = Allowances()
+    allowances.allow((0, OUTSIDE), 2)
+    allowances.prove((0, OUTSIDE))
+    for port in range(3 * MAX_LEARNT):
+        allowances.earn((0, ("203.0.113.9", port)), 2)
+
+    assert len(allowances) == MAX_LEARNT
+    assert allowances.left((0, OUTSIDE)) == PROVED
 
 
 def test_guesses_go_to_ports_that_were_not_tried() -> None:

@@ -102,8 +102,8 @@ def test_the_old_flow_is_given_up_after_a_while() -> None:
 
 def test_not_too_many_run_at_once() -> None:
     async def tell(prober: Prober, _town: Town) -> None:
-        for _ in range(MAX_PROBES + 5):
-            prober.probes.start("bob", 0.2)
+        begun = [prober.probes.start("bob", 0.2) for _ in range(MAX_PROBES + 5)]
+        assert begun == [True] * MAX_PROBES + [False] * 5
         await asyncio.sleep(0.5)
         assert len(prober.opened) == 1 + MAX_PROBES
         assert prober.looked_up == 1

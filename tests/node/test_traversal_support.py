@@ -136,6 +136,7 @@ def test_there_is_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> N
             await asyncio.sleep(0.1)
             assert sockets(node) == 8
             assert sum(len(numbers) for numbers, _ in loose.told) == 8
+            assert node.stats().drops["sockets_full"] == 2
 
     run_virtual(story())
 

@@ -34,7 +34,8 @@ MAX_RECIPIENTS: Final = 256
 ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
 
 MAX_CHANGES: Final = 1024
-"""Joins and leaves that may wait for the next update; the oldest are left out."""
+"""Joins, and leaves, that may wait for the next update, or as many as there may be peers; the
+oldest are left out."""
 
 TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
@@ -220,8 +221,9 @@ class Discovery:
 
     def _note_change(self, now: float) -> None:
         for changes in (self._joined, self._left):
-            if len(changes) > MAX_CHANGES:
+            if len(changes) > max(MAX_CHANGES, self._state.config.server.max_connections):
                 del changes[next(iter(changes))]
+                self._state.counters.drop("news_full")
         server = self._state.config.server
         if self._timer is None:
             self._changed_at = now

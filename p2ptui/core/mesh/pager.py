@@ -136,7 +136,10 @@ class Pager:
             job.number += 1
             job.last = not more
         if not self._send(job, job.waiting, now):
-            return now < job.expires
+            if now < job.expires:
+                return True
+            self._state.counters.drop("list_given_up")
+            return False
         job.waiting = None
         job.expires = now + PROOF_PATIENCE_S
         return not job.last

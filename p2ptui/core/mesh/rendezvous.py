@@ -7,7 +7,7 @@ handshake over the way that the Pings have opened.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
@@ -15,7 +15,7 @@ from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
-from p2ptui.core.pings import OutstandingPing, Pings
+from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -42,9 +42,6 @@ PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
 """Pings that open the own NAT for the other side; full traversal is a matter of its own."""
 
-MAX_INTRODUCED_PINGS: Final = 8
-"""Pings remembered for each introduced address."""
-
 INTRODUCTIONS_PER_SECOND: Final = 200
 """Served by this node to all its peers together."""
 
@@ -68,7 +65,7 @@ class Introduction:
     expires: float
     capabilities: tuple[str, ...]
     name: str
-    pings: Pings = field(default_factory=Pings)
+    pings: Pings
     traversed: bool = False
     """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
     is answered without a session would hide that the session is gone."""
@@ -247,12 +244,12 @@ class Rendezvous:
                 expires=0.0,
                 capabilities=bounded_capabilities(payload.peer_capabilities or ()),
                 name=(payload.peer_name or "")[:MAX_NAME],
+                pings=self._new_pings(),
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S
         self._introduced[address] = introduction
-        if len(self._introduced) > self._state.config.routing.introductions_max:
-            self._introduced.popitem(last=False)
+        self._limit_introductions()
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
@@ -262,6 +259,18 @@ class Rendezvous:
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
         self._serve_waiting(introduction, now)
+
+    def _new_pings(self) -> Pings:
+        # Whatever the options say, all Pings that open the way can be answered.
+        probed = self._state.config.routing.introduction_probe_ports
+        return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
+
+    def _limit_introductions(self) -> None:
+        """The one refreshed longest ago makes room, but none whose Ping a call waits for."""
+        if len(self._introduced) > self._state.config.routing.introductions_max:
+            idle = (a for a, known in self._introduced.items() if not known.pings.awaited)
+            del self._introduced[next(idle)]  # the newest is idle, for nobody could ping it yet
+            self._state.counters.drop("introductions_full")
 
     def _serve_waiting(self, introduction: Introduction, now: float) -> None:
         for waiting in self._waiting.pop(introduction.node_id, ()):
@@ -299,10 +308,15 @@ class Rendezvous:
         nonce, data = self._delivery.build_ping(now)
         host, observed_port = introduction.address
         self._state.put_datagram(data, (host, port or observed_port))
-        return introduction.pings.add(nonce, MAX_INTRODUCED_PINGS, now)
+        return introduction.pings.add(nonce, now, self._state.counters.drop)
 
     def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
-        """Ping an introduced node directly; the token of its PingResult."""
+        """Ping an introduced node directly; the token of its PingResult.
+
+        Raises:
+            LocalError: Too many Pings to it wait for their answer.
+        """
+        introduction.pings.require_room()
         ping = self._ping(introduction, now)
         return self._state.await_pong(ping, introduction.address, now, timeout_s)
 

@@ -1,7 +1,7 @@
 """The distance table: through whom a node is reached, how far it is, and until when that holds."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -19,18 +19,22 @@ class Route:
 
 
 class RouteTable:
-    """Routes by destination, bounded; the one not refreshed for longest makes room.
+    """Routes by destination, bounded; the one not refreshed or used for longest makes room.
 
     Nodes that are peers themselves are not in it: they are always reached directly.
 
     Args:
         lifetime_s: How long a route holds without news, seconds.
         limit: Most routes held.
+        count: Called with a cause when one makes room that still holds.
     """
 
-    def __init__(self, lifetime_s: float, limit: int) -> None:
+    def __init__(
+        self, lifetime_s: float, limit: int, count: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._lifetime_s = lifetime_s
         self._limit = limit
+        self._count = count
         self._routes: OrderedDict[str, Route] = OrderedDict()
         # Destinations by next hop, so that a peer that leaves costs its own routes only.
         self._behind: dict[str, set[str]] = {}
@@ -62,7 +66,10 @@ class RouteTable:
         self._routes[destination] = Route(next_hop, distance, now + self._lifetime_s, capabilities)
         self._behind.setdefault(next_hop, set()).add(destination)
         if len(self._routes) > self._limit:
-            self._remove(next(iter(self._routes)))
+            oldest, route = next(iter(self._routes.items()))
+            self._remove(oldest)
+            if route.expires > now:
+                self._count("routes_full")
 
     def _remove(self, destination: str) -> None:
         next_hop = self._routes.pop(destination).next_hop
@@ -77,6 +84,8 @@ class RouteTable:
         if route is not None and route.expires <= now:
             self._remove(destination)
             return None
+        if route is not None:
+            self._routes.move_to_end(destination)  # what is in use makes room last
         return route
 
     def forget(self, destination: str, next_hop: str) -> None:

@@ -60,7 +60,7 @@ class Routing:
         self._state = state
         self._delivery = delivery
         options = state.config.routing
-        self.table = RouteTable(options.route_lifetime, options.max_routes)
+        self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._flood: TokenBucket | None = None
         self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
@@ -140,6 +140,7 @@ class Routing:
         seen[key] = now
         if len(seen) > self._state.config.routing.max_seen:
             seen.popitem(last=False)
+            self._state.counters.drop("routes_seen_full")
         return True
 
     def _forward(

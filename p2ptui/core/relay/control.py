@@ -20,7 +20,8 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 
 MAX_DEPARTED_CLIENTS: Final = 4096
-"""Clients gone whose account is kept, so that a new session is no new rate."""
+"""Clients gone whose account is kept, so that a new session is no new rate; or as many as there may
+be peers."""
 
 MIN_WAITING_BYTES: Final = 64
 """A waiting datagram counts as at least so many bytes of the buffer: it costs memory too."""
@@ -314,5 +315,6 @@ class RelayControl:
             account.waiting.clear()
             self._note_waiting(account, -account.waiting_bytes)
         self._departed[peer.node_id] = account
-        if len(self._departed) > MAX_DEPARTED_CLIENTS:
+        limit = max(MAX_DEPARTED_CLIENTS, self._state.config.server.max_connections)
+        if len(self._departed) > limit:
             self._departed.popitem(last=False)

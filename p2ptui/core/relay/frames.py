@@ -28,8 +28,8 @@ from p2ptui.wire.frames import RELAY, RELAYED, decode_relay, encode_relay
 from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
 
 MAX_RELAYED_NODES: Final = 10_000
-"""Nodes that servers may bring here by themselves, or half of the peer table if that is less;
-one more is not listened to."""
+"""Nodes that servers may bring here by themselves, or half of the peer table if that is less; while
+all of them are peers one more is not listened to."""
 
 MAX_UNSETTLED: Final = 256
 """Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
@@ -102,16 +102,25 @@ class RelayFrames:
         self._state.detours[address] = wrap
         self._through.setdefault(server, set()).add(address)
         self._unsettled[address] = None
-        if len(self._unsettled) > MAX_UNSETTLED:
-            self._settle_or_close()
+        while len(self._unsettled) > MAX_UNSETTLED:
+            self._settle_oldest()
         return address
 
-    def _settle_or_close(self) -> None:
-        """Of the ways that may lead nowhere the oldest goes; those with a peer behind stay."""
-        while len(self._unsettled) > MAX_UNSETTLED:
-            address, _ = self._unsettled.popitem(last=False)
-            if self._state.peers.at(address) is None:
-                self._close(address)
+    def _settle_oldest(self) -> bool:
+        """Close the way named longest ago unless a peer is behind it; whether it was closed."""
+        address, _ = self._unsettled.popitem(last=False)
+        if self._state.peers.at(address) is not None:
+            return False
+        self._close(address)
+        self._state.counters.drop("relayed_unsettled_full")
+        return True
+
+    def _make_room(self) -> bool:
+        """Close a way that may lead nowhere; whether there was one."""
+        while self._unsettled:
+            if self._settle_oldest():
+                return True
+        return False
 
     def is_open(self, server: Peer, node_id: str) -> bool:
         """Whether a node is reachable by way of a server, as far as this node knows."""
@@ -125,7 +134,8 @@ class RelayFrames:
             return None
         server.last_received = now
         node_id, datagram = _to_text(frame[0]), frame[1]
-        if not self.is_open(server, node_id) and len(self._ways) >= self._limit:
+        is_full = len(self._ways) >= self._limit and not self.is_open(server, node_id)
+        if is_full and not self._make_room():
             self._state.counters.drop("relayed_nodes_full")
             return None
         return datagram, self.open(server, node_id)

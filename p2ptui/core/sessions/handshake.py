@@ -102,8 +102,8 @@ class Handshake:
             return token
         attempt = self._attempts.get(address)
         if attempt is None:
-            limit = self._state.config.server.max_connections
-            if peer is None and len(self._state.peers) >= limit:
+            if peer is None and not self._lifecycle.make_room(now):
+                limit = self._state.config.server.max_connections
                 raise LocalError(
                     f"cannot connect to {address_words(address)}: {limit} peers are the limit"
                     " (max_connections)"
@@ -119,6 +119,19 @@ class Handshake:
         self._lifecycle.suspend(peer, now, reason)
         peer.proved = False
         self._begin(peer, now + self._state.config.security.auth_timeout, now)
+
+    def renew(self, address: Address, node_id: str, now: float) -> None:
+        """A node has shown that it receives at an address: another one's session there is over.
+
+        Args:
+            address: Where it is.
+            node_id: Who it is; it is asked for itself.
+            now: The time, seconds.
+        """
+        peer = self._state.peers.at(address)
+        if peer is not None and peer.is_authenticated and peer.node_id != node_id:
+            self._state.peers.set_initiated(peer)
+            self.reconnect(peer, now, f"node {node_id} is at its address now")
 
     def release(self, address: Address) -> list[int]:
         """The calls that wait for the handshake with `address`: they are ended elsewhere now."""

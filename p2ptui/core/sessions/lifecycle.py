@@ -18,7 +18,8 @@ from p2ptui.wire.message import Capability, Envelope, NodeInfo
 Listener: TypeAlias = Callable[[Peer, float], None]
 
 MAX_DEPARTED: Final = 256
-"""Peers gone of whose last session is remembered what it received."""
+"""Peers gone of whose last session is remembered what it received; or as many as there may be, for
+all may lose this node at once and come back."""
 
 
 class Lifecycle:
@@ -181,7 +182,8 @@ class Lifecycle:
             removed(peer, reason)
         if was_authenticated:
             self._departed[peer.address] = peer.channel
-            if len(self._departed) > MAX_DEPARTED:
+            limit = max(MAX_DEPARTED, self._state.config.server.max_connections)
+            if len(self._departed) > limit:
                 self._departed.popitem(last=False)
             self._tell_left(peer, now)
 

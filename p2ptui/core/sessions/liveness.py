@@ -74,7 +74,12 @@ class Liveness:
         self._plan(peer, now + interval * jitter)
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
-        """Ping a peer; the token of its PingResult."""
+        """Ping a peer; the token of its PingResult.
+
+        Raises:
+            LocalError: Too many Pings to it wait for their answer.
+        """
+        peer.pings.require_room()
         ping = self._delivery.send_ping(peer, now)
         return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
 

@@ -11,7 +11,9 @@ from p2ptui.core.addresses import relay_address
 from p2ptui.core.connection import Method
 from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer, Timers
+from p2ptui.core.traversal.early_checks import EarlyChecks
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
+from p2ptui.nat.allowances import Allowances
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
@@ -72,6 +74,8 @@ class DirectPath:
     """Checks since an answer came."""
     asked_at: float = 0.0
     """When the first of them left."""
+    asked: deque[bytes] = field(default_factory=deque)
+    """The ids of the latest checks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -90,19 +94,15 @@ class Attempt:
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
     punching: Punching | None = None
-    early: list[tuple[Address, int, bool, int]] = field(default_factory=list)
-    """Where checks came from before there was a round: remote address, socket, nominated, and
-    bytes that may be sent back if it is unknown."""
+    early: EarlyChecks = field(default_factory=EarlyChecks)
+    """Checks that came before there was a round."""
     direct: DirectPath | None = None
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
-    aliases: set[Address] = field(default_factory=set)
-    """Addresses from which the other side may send, as the peer table knows them."""
     sockets: tuple[int, ...] = ()
     """Opened for this attempt."""
-    learnt: dict[tuple[int, Address], float] = field(default_factory=dict)
-    """Sockets and addresses that checks came from, over all rounds, and what they may still be
-    sent; see `Punching`."""
+    learnt: Allowances = field(default_factory=Allowances)
+    """What addresses that checks came from may still be sent, over all rounds."""
     claimed_in: tuple[str, int] | None = None
     """The latest offer, by name and round, for which addresses that nobody vouches for were sent
     checks."""

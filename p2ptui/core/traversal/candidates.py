@@ -7,18 +7,15 @@ from typing import Final
 
 from p2ptui.nat.punching import Kind
 from p2ptui.wire.address import Address, format_address, is_global_ipv6, parse_ip_address
-from p2ptui.wire.offer import TraversalOffer
+from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED, TraversalOffer
 
 HOST: Final = "host"
 REFLEXIVE: Final = "srflx"
 PREDICTED: Final = "predicted"
 
-MAX_PREDICTED: Final = 64
-"""Of a side's predicted ports at most this many are told, and tried."""
-
-MAX_OTHERS: Final = 16
-"""Of a side's other addresses at most this many are told: an offer is read whole or not at all,
-and may hold 96."""
+MAX_OTHERS: Final = (MAX_CANDIDATES - MAX_PREDICTED) // 2
+"""Of a side's other addresses at most this many are told, of its own and of those that servers
+see: with the predicted ports they fit an offer."""
 
 MAX_CLAIMED: Final = 2
 """Of a side's global IPv6 addresses at most this many are tried: nobody but itself vouches for

@@ -19,10 +19,6 @@ from p2ptui.core.traversal.offers import Offers
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass
 
-MAX_EARLY: Final = 16
-"""Checks kept that overtook the other side's offer, which went by way of the server: its first
-check may be the only one that shows the address that its NAT uses towards this node."""
-
 MAX_COPIES: Final = 2
 """Of one check so many are taken: a network may double it, and who saw it may send it again, from
 wherever it likes."""
@@ -111,8 +107,10 @@ class CheckExchange:
                 allowed=affordable_checks(attempt.offer, attempt.remote, spare_bytes),
             )
             self._on_progress(attempt, now)
-        elif attempt.punching is None and len(attempt.early) < MAX_EARLY:
-            attempt.early.append((source, socket, check.nominates, spare_bytes))
+        elif attempt.punching is None and not attempt.early.add(
+            source, socket, spare_bytes, nominated=check.nominates
+        ):
+            self._state.counters.drop("early_checks_full")
         return True
 
     def _count(self, transaction_id: bytes) -> int:

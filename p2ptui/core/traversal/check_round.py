@@ -6,7 +6,7 @@ from p2ptui.config import Config, prediction_options
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.traversal.candidates import MAX_PREDICTED, PREDICTED, believed, claims_ipv6
+from p2ptui.core.traversal.candidates import PREDICTED, believed, claims_ipv6
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
@@ -20,7 +20,7 @@ from p2ptui.nat.punching import (
     Punching,
 )
 from p2ptui.wire.address import Address, ip_version
-from p2ptui.wire.offer import TraversalOffer
+from p2ptui.wire.offer import MAX_PREDICTED, TraversalOffer
 
 PLAIN_S: Final = 0.7
 """A round of plain checks, plus four round trips to the server: 97.6 % of those that succeed at
@@ -221,6 +221,7 @@ def plan_round(
         opener_ttl=ice.opener_ttl,
         first_pause_s=first_pause_s,
         learnt=attempt.learnt,
+        count=state.counters.drop,
     )
     candidates = believed(remote, observed, ice.max_candidates)
     if way not in METHODS and opens:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
+from p2ptui.core.aliases import Standing
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, SocketsDone
@@ -15,7 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
-from p2ptui.nat.punching import Check, Kind, Pair
+from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
 CONSENT_INTERVAL_S: Final = 5.0
@@ -43,11 +44,12 @@ SILENCE_S: Final = 1.25
 """After so many checks without an answer, and so long, a path is dead; by chance alone that
 happens once in 40,000 times at 10 % loss each way and a round trip of 50 ms."""
 
-MAX_ALIASES: Final = 8
-"""Addresses from which one node may send at the same time: a path or two, and those before it."""
+MAX_ASKED: Final = 4 * MAX_OUTSTANDING
+"""Checks of all rounds whose answers are still known: several birthday rounds at once. Those on
+paths in use are known beside them, so that no search takes a path's answers away."""
 
-MAX_ASKED: Final = 16_384
-"""Checks of all attempts whose answers are still known: several birthday rounds at once."""
+MAX_CONSENTS: Final = 32
+"""Checks on one path whose answers are still known."""
 
 
 class DirectPaths:
@@ -62,7 +64,7 @@ class DirectPaths:
         self._state = state
         self._delivery = delivery
         self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
-        self._unproved: OrderedDict[Address, Attempt] = OrderedDict()
+        self._consents: dict[bytes, Attempt] = {}
         self._homes: dict[Address, int] = {}
         """Addresses of further sockets whose path was left, and the sockets' numbers."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
@@ -98,14 +100,20 @@ class DirectPaths:
         direct = attempt.direct
         if direct is None:
             return
-        self.expect_from(attempt, direct.pair.remote, direct.pair.socket, proved=True)
+        self._expect(attempt, direct.address, Standing.CHOSEN)
         peer = self._state.peers.authenticated(attempt.node_id)
-        if peer is None:
-            return
-        if peer.address != direct.address:
-            peer.path = direct.address
-        self._tell(attempt, peer)
-        self._delivery.hasten(peer, now)
+        if peer is not None and self._use(direct, peer):
+            self._tell(attempt, peer)
+            self._delivery.hasten(peer, now)
+
+    def _use(self, direct: DirectPath, peer: Peer) -> bool:
+        """Let a session take a path; whether it may have it."""
+        if self._state.peers.take_path(peer, direct.address):
+            return True
+        # Another session lives at that address. Only one node can be there, so that one falls
+        # silent; with every answer on the path it is asked for again.
+        self._state.counters.drop("path_of_another")
+        return False
 
     def expect_from(
         self, attempt: Attempt, remote: Address, socket: int, *, proved: bool = False
@@ -118,38 +126,19 @@ class DirectPaths:
             socket: The number of the socket that it came to.
             proved: Whether a check to there was answered, too.
         """
-        peer = self._known(attempt)
-        address = socket_address(socket, remote)
-        if peer is None or peer.address == address:
-            return
-        is_full = address not in attempt.aliases and len(attempt.aliases) >= MAX_ALIASES
-        if is_full and not (proved and self._drop_unproved(attempt, peer)):
-            return
-        if self._state.peers.add_alias(peer, address, proved=proved):
-            attempt.aliases.add(address)
-            if proved:
-                self._unproved.pop(address, None)
-            else:
-                self._unproved.setdefault(address, attempt)
+        standing = Standing.ANSWERED if proved else Standing.CLAIMED
+        self._expect(attempt, socket_address(socket, remote), standing)
 
-    def _drop_unproved(self, attempt: Attempt, peer: Peer) -> bool:
-        """Make room: the oldest address goes that only says to be the node's; whether one did."""
-        for address, owner in self._unproved.items():
-            if owner is attempt:
-                del self._unproved[address]
-                attempt.aliases.discard(address)
-                self._state.peers.remove_alias(peer, address)
-                return True
-        return False
+    def _expect(self, attempt: Attempt, address: Address, standing: Standing) -> None:
+        peer = self._known(attempt)
+        if peer is not None and peer.address != address:
+            self._state.peers.add_alias(peer, address, standing)
 
     def drop_aliases(self, attempt: Attempt) -> None:
-        """Datagrams count as the node's from its session's own address only."""
+        """Datagrams count as the node's from its session's own address only, and go there."""
         peer = self._known(attempt)
-        for address in attempt.aliases:
-            self._unproved.pop(address, None)
-            if peer is not None:
-                self._state.peers.remove_alias(peer, address)
-        attempt.aliases.clear()
+        if peer is not None:
+            self._state.peers.remove_aliases(peer)
 
     def _known(self, attempt: Attempt) -> Peer | None:
         """The attempt's node, or whom the server relays to by that name: with loss the answer to
@@ -171,6 +160,10 @@ class DirectPaths:
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
+
+    def _tell_if_relayed(self, attempt: Attempt, peer: Peer) -> None:
+        if peer.connection is None or peer.connection.method is Method.RELAY:
+            self._tell(attempt, peer)
 
     def explain(self, attempt: Attempt, reason: str | None = None) -> None:
         """Note at the peer, if there is one, why it is relayed; or what was said of it before."""
@@ -207,7 +200,7 @@ class DirectPaths:
             return
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and self._can_fall_back(attempt):
-            peer.path = None
+            self._state.peers.leave_path(peer)
         self.hurry(attempt, now)
 
     def _confirm(self, attempt: Attempt, now: float) -> None:
@@ -246,8 +239,8 @@ class DirectPaths:
             direct.confirmed_at = now
             direct.unanswered = 0
             peer = self._state.peers.authenticated(attempt.node_id)
-            if peer is not None and peer.address != direct.address:
-                peer.path = direct.address
+            if peer is not None and peer.sends_to != direct.address and self._use(direct, peer):
+                self._tell_if_relayed(attempt, peer)
             self._plan_consent(attempt, now)
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
@@ -256,8 +249,6 @@ class DirectPaths:
         self._release(attempt, direct)
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None:
-            if peer.path == direct.address:
-                peer.path = None
             self._tell(attempt, peer)
             self._delivery.hasten(peer, now)
         if self.on_lost is not None:
@@ -269,14 +260,16 @@ class DirectPaths:
         if direct is None:
             self.drop_aliases(attempt)
             return
-        self._release(attempt, direct)
         peer = self._state.peers.authenticated(attempt.node_id)
-        if peer is not None and peer.path == direct.address:
-            peer.path = None
+        is_in_use = peer is not None and peer.path == direct.address
+        self._release(attempt, direct)
+        if peer is not None and is_in_use:
             self._tell(attempt, peer)
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
         self.drop_aliases(attempt)
+        for transaction_id in direct.asked:
+            self._consents.pop(transaction_id, None)
         if direct.pair.socket:
             attempt.sockets = ()
             self._homes[direct.address] = direct.pair.socket
@@ -318,12 +311,24 @@ class DirectPaths:
         data = build_check(
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
-        self._asked[check.transaction_id] = attempt
-        if len(self._asked) > MAX_ASKED:
-            self._asked.popitem(last=False)
+        self._note_asked(attempt, check.transaction_id)
         attempt.checks += 1
         attempt.bytes_spent += len(data)
         send_from(self._state, check.socket, data, check.remote, check.ttl)
+
+    def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
+        direct = attempt.direct
+        if direct is not None:
+            self._consents[transaction_id] = attempt
+            direct.asked.append(transaction_id)
+            if len(direct.asked) > MAX_CONSENTS:
+                self._consents.pop(direct.asked.popleft(), None)
+            return
+        self._asked[transaction_id] = attempt
+        if len(self._asked) > MAX_ASKED:
+            _, asker = self._asked.popitem(last=False)
+            if asker.punching is not None and asker.direct is None:
+                self._state.counters.drop("checks_forgotten")  # its round may still run
 
     def forget(self, attempt: Attempt) -> None:
         """No answer to a check of this attempt is awaited any more; its path was left before."""
@@ -334,7 +339,7 @@ class DirectPaths:
 
     def asked_by(self, transaction_id: bytes) -> Attempt | None:
         """Whose check this was."""
-        return self._asked.pop(transaction_id, None)
+        return self._consents.pop(transaction_id, None) or self._asked.pop(transaction_id, None)
 
 
 def _method(attempt: Attempt) -> Method:

@@ -101,7 +101,10 @@ class OfferIntake:
         """The attempt that a server may speak of, or None."""
         attempt = self._offers.get(node_id)
         if attempt is None:
-            if not asked or len(self._offers) >= MAX_UNASKED:
+            if not asked:
+                return None
+            if len(self._offers) >= MAX_UNASKED:
+                self._state.counters.drop("searches_full")
                 return None
             return self._offers.open(server, node_id, now, controlling=False)
         if attempt.server is not server:

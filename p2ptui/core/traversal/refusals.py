@@ -15,10 +15,32 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.errors import P2PError, RemoteError, UnknownPeerError
+from p2ptui.errors import P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
 
 _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
 """Refusals after which no direct path can be found either: the server brings no offer."""
+
+
+def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float) -> int:
+    """Let a call wait for a direct path, where nothing relays; its token.
+
+    Args:
+        state: The shared ground.
+        attempt: The search.
+        now: The time, seconds.
+        timeout_s: How long it waits, seconds.
+    """
+    token = state.new_token()
+    attempt.tokens.append(token)
+
+    def give_up(_: float) -> None:
+        why = f": {attempt.reason}" if attempt.reason else ""
+        words = f"no direct path to node {attempt.node_id} was found within {timeout_s:g} s{why}"
+        error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
+        end_call(state, attempt, token, error)
+
+    state.timers.schedule(now + timeout_s, give_up)
+    return token
 
 
 def end_call(state: NodeState, attempt: Attempt, token: int, error: P2PError) -> None:

@@ -25,9 +25,9 @@ from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.core.traversal.refusals import Refusals, end_call, end_calls
+from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
 from p2ptui.core.traversal.standing_sockets import StandingSockets
-from p2ptui.errors import LocalError, PeerTimeoutError, RemoteError
+from p2ptui.errors import LocalError, RemoteError
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
@@ -91,7 +91,7 @@ class Traversal:
             The token of a ConnectResult, or of the error.
 
         Raises:
-            LocalError: Too many paths are searched already.
+            LocalError: Too many paths are searched already, and the server does not relay.
         """
         known = self._state.peers.authenticated(node_id)
         if known is not None:
@@ -99,7 +99,13 @@ class Traversal:
         relays = Capability.RELAY in server.capabilities
         if not relays:
             self._require_enabled()
-        attempt = self.offers.open(server, node_id, now, controlling=True)
+        try:
+            attempt = self.offers.open(server, node_id, now, controlling=True)
+        except LocalError:
+            if not relays:
+                raise
+            self._state.counters.drop("searches_full")  # the relay needs none
+            return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
         if attempt.direct is not None:
             return self._handshake.connect(attempt.direct.address, now, timeout_s)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
@@ -107,17 +113,7 @@ class Traversal:
             self._search(attempt, now)
         if relays:
             return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
-        token = self._state.new_token()
-        attempt.tokens.append(token)
-
-        def give_up(_: float) -> None:
-            why = f": {attempt.reason}" if attempt.reason else ""
-            words = f"no direct path to node {node_id} was found within {timeout_s:g} s{why}"
-            error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
-            end_call(self._state, attempt, token, error)
-
-        self._state.timers.schedule(now + timeout_s, give_up)
-        return token
+        return begin_call(self._state, attempt, now, timeout_s)
 
     @property
     def _is_enabled(self) -> bool:
@@ -207,12 +203,11 @@ class Traversal:
             flow_limit=self.flows.limit(attempt),
             pace=self.flows.pace,
         )
-        for source, socket, nominated, spare_bytes in attempt.early:
+        for source, socket, nominated, spare_bytes in attempt.early.take():
             allowed = affordable_checks(attempt.offer, remote, spare_bytes)
             attempt.punching.receive_request(
                 source, socket, now, nominated=nominated, allowed=allowed
             )
-        attempt.early.clear()
         self._tick(attempt, now)
 
     def _tick(self, attempt: Attempt, now: float) -> None:
@@ -239,6 +234,7 @@ class Traversal:
         # What was asked for meanwhile is needed no more, and must not end this path.
         attempt.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
+        self._handshake.renew(address, attempt.node_id, now)
         tokens, attempt.tokens = attempt.tokens, []
         for token in tokens:
             timeout_s = self._state.config.security.auth_timeout
@@ -374,10 +370,9 @@ class Traversal:
             else:
                 self._paths.explain(attempt, None if self._is_enabled else _SWITCHED_OFF)
 
-    @staticmethod
-    def _detach(peer: Peer, _now: float) -> None:
+    def _detach(self, peer: Peer, _now: float) -> None:
         # A new session begins where the last one did, so that both sides can fall back.
-        peer.path = None
+        self._state.peers.leave_path(peer)
 
     def _reopen(self, server: Peer) -> None:
         """A server is back, or new: what it relayed, it relays again."""

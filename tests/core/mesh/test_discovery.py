@@ -8,7 +8,8 @@ import pytest
 
 from p2ptui.core.events import NodeList, PeersDiscovered
 from p2ptui.core.mesh import queries
-from p2ptui.core.mesh.discovery import MAX_RECIPIENTS
+from p2ptui.core.mesh.discovery import MAX_CHANGES, MAX_RECIPIENTS
+from p2ptui.core.mesh.pager import MAX_QUEUED_FOR_PAGES, PROOF_PATIENCE_S
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World
 
@@ -422,3 +423,30 @@ def test_a_list_of_millions_is_looked_at_in_part(world: World, server: Host) -> 
     world.run_for(1)
 
     assert node.endpoint.sizes()["routes"] <= node.endpoint.config.routing.max_routes
+
+
+def test_a_list_that_finds_no_room_is_given_up_and_counted(world: World) -> None:
+    server = world.host()
+    client = world.host()
+    client.outcome(client.connect(server))
+    peer = server.peer(client)
+    world.network.set_link(server.address[0], client.address[0], loss=1.0)
+    server.endpoint.send(peer, "x" * (MAX_QUEUED_FOR_PAGES + 1000), world.now)
+    server.endpoint._discovery.handle_request(peer, world.now)
+    world.run_for(PROOF_PATIENCE_S + 1)
+
+    assert server.endpoint.counters.drops["list_given_up"] == 1
+    assert server.endpoint.sizes()["lists"] == 0
+
+
+def test_news_of_a_crowd_are_kept_for_as_many_as_may_join(world: World) -> None:
+    few, many = world.host(), world.host(max_connections=3000)
+    for host in (few, many):
+        for number in range(2000):
+            host.endpoint._discovery._left[f"{number:08x}-0000-4000-8000-000000000000"] = None
+            host.endpoint._discovery._note_change(world.now)
+
+    assert len(many.endpoint._discovery._left) == 2000
+    assert not many.endpoint.counters.drops["news_full"]
+    assert len(few.endpoint._discovery._left) == MAX_CHANGES
+    assert few.endpoint.counters.drops["news_full"] == 2000 - MAX_CHANGES

@@ -522,3 +522,51 @@ def test_of_an_introduced_node_little_is_kept(
     (introduction,) = node.endpoint.introductions
     assert introduction.capabilities == ("x" * 32, "routing")
     assert len(introduction.name) <= 128
+
+
+# Full tables.
+
+
+def one_more(world: World, server: Puppet, node: Host, number: int) -> None:
+    address = f"203.0.113.{number % 250}:{5000 + number}"
+    server.say("P2PConnect", {"peer_id": world.node_id(), "peer_addr": address}, node)
+    world.run_for(0.01)
+
+
+def test_an_introduction_whose_ping_a_call_waits_for_stays(
+    world: World, server: Puppet, node: Host, other: Puppet
+) -> None:
+    introduce(server, node, other)
+    world.run_for(2)
+    other.take()
+    token = node.endpoint.ping_node(other.id, world.now, 10)
+    node.settle()
+    limit = node.endpoint.config.routing.introductions_max
+    for number in range(limit + 10):
+        one_more(world, server, node, number)
+    (ping,) = other.take()
+    other.send(other.message("Pong", ping["payload"]), node)
+    world.run_for(1)
+
+    assert isinstance(node.outcomes[token], PingResult)
+    assert node.endpoint.sizes()["introductions"] == limit
+    assert node.endpoint.counters.drops["introductions_full"] == 11
+
+
+def test_every_port_that_is_probed_may_answer(world: World, server: Puppet) -> None:
+    """What the option asks to be probed is remembered, and the Ping of a call stays."""
+    node = world.host(introduction_probe_ports=200)
+    node.connect(server)
+    world.run_for(0.1)
+    payload = {"node_info": server.handshake_request()["payload"], "success": True}
+    server.say("HandshakeResponse", payload, node, sequence_number=None)
+    world.run_for(0.1)
+    other = world.puppet(node_id=B_ID)
+    other.answers_pings = False
+    ports = list(range(20_000, 20_200))
+    introduce(server, node, other, peer_predicted_ports=ports)
+    world.run_for(1)
+    (introduction,) = node.endpoint.introductions
+
+    assert len(introduction.pings) == 3 + 200
+    assert not node.endpoint.counters.drops["ping_forgotten"]

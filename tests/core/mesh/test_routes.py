@@ -1,5 +1,7 @@
 """The distance table: the shorter way wins, every way ends, and the table has a limit."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +101,20 @@ def test_what_was_not_refreshed_for_longest_makes_room() -> None:
     routes.learn("first", "a", 2, now=1.0)
     routes.learn("fourth", "a", 2, now=2.0)
     assert {destination for destination, _ in routes.items(2.0)} == {"first", "third", "fourth"}
+
+
+def test_what_is_in_use_makes_room_last_and_is_counted() -> None:
+    drops = Counter[str]()
+    routes = RouteTable(LIFETIME, 3, lambda cause: drops.update([cause]))
+    for destination in ("used", "second", "third"):
+        routes.learn(destination, "a", 2, now=0.0)
+    for number in range(20):
+        assert routes.lookup("used", 1.0) is not None
+        routes.learn(f"d{number}", "a", 2, now=1.0)
+    assert drops == {"routes_full": 20}
+
+    routes.learn("late", "a", 2, now=LIFETIME + 2)
+    assert drops == {"routes_full": 20}, "what has expired is no loss"
 
 
 @given(

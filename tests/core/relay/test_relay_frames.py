@@ -240,6 +240,19 @@ def test_a_server_that_names_nodes_without_end_fills_nothing(world: World, serve
     assert a.endpoint.sizes()["relayed_nodes"] <= MAX_UNSETTLED + 1
     assert len(a.endpoint._state.detours) == a.endpoint.sizes()["relayed_nodes"]
     assert a.outcome(say(a, b, "still here")).delivered
+    assert drops(a, "relayed_unsettled_full") >= 4 * MAX_UNSETTLED
+
+
+def test_nodes_that_never_became_peers_keep_nobody_out(world: World, server: Host) -> None:
+    a, b = met(world, server)
+    for number in range(2 * MAX_UNSETTLED):
+        bring(server, a, f"{number:08x}-0000-4000-8000-00000000abcd")
+    c = node(world, server)
+    outcome = c.outcome(c.endpoint.introduce(c.peer(server), a.id, world.now, 10))
+
+    assert isinstance(outcome, ConnectResult)
+    assert a.outcome(say(a, b, "still here")).delivered
+    assert not drops(a, "relayed_nodes_full")
 
 
 def test_nodes_that_a_server_invents_leave_room_for_others(world: World) -> None:

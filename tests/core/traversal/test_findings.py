@@ -8,13 +8,13 @@ import pytest
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words, relay_address, socket_address
+from p2ptui.core.aliases import MAX_ALIASES, MAX_CLAIMED_ALIASES
 from p2ptui.core.peers import Dialect
 from p2ptui.core.sessions.greetings import response_payloads
 from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.core.traversal.candidates import MAX_OTHERS, MAX_PREDICTED, offered
 from p2ptui.core.traversal.checks import build_check
-from p2ptui.core.traversal.direct_paths import MAX_ALIASES
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.feasibility import Side, Way, planned_way, side_of
@@ -83,22 +83,25 @@ def test_an_address_that_answers_takes_the_place_of_one_that_only_says_so() -> N
     meeting.connect()
     meeting.world.run_for(0.2)
     paths, attempt = meeting.a.endpoint.traversal._paths, meeting.attempt(meeting.a)
-    claimed = [("203.0.113.9", 1000 + number) for number in range(MAX_ALIASES + 1)]
+    peers, drops = meeting.a.endpoint.peers, meeting.a.endpoint.counters.drops
+    claimed = [("203.0.113.9", 1000 + number) for number in range(MAX_CLAIMED_ALIASES + 1)]
     for address in claimed:
         paths.expect_from(attempt, address, 0)
-    assert meeting.a.endpoint.peers.at(claimed[-1]) is None
+    assert peers.at(claimed[-1]) is None
+    assert drops["aliases_full"] == 1
 
-    real = ("198.51.100.2", 5000)
-    paths.expect_from(attempt, real, 0, proved=True)
+    real = [("198.51.100.2", 5000 + number) for number in range(MAX_ALIASES)]
+    for address in real:
+        paths.expect_from(attempt, address, 0, proved=True)
 
-    assert meeting.a.endpoint.peers.at(real) is meeting.peer(meeting.a)
-    assert meeting.a.endpoint.peers.at(claimed[0]) is None
-    assert len(attempt.aliases) == MAX_ALIASES
+    assert all(peers.at(address) is meeting.peer(meeting.a) for address in real)
+    assert all(peers.at(address) is None for address in claimed)
+    assert len(meeting.aliases(meeting.a)) == MAX_ALIASES == meeting.a.endpoint.sizes()["aliases"]
+    assert drops["aliases_full"] == 1 + MAX_CLAIMED_ALIASES
 
     paths.drop_aliases(attempt)
-    assert meeting.a.endpoint.peers.at(real) is None
-    assert not attempt.aliases
-    assert not paths._unproved
+    assert peers.at(real[0]) is None
+    assert not meeting.aliases(meeting.a)
 
 
 # Offers that are read, however much is configured.

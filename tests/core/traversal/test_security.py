@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from p2ptui.core.aliases import MAX_CLAIMED_ALIASES
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.traversal.checks import build_check
 from p2ptui.wire.address import Address
@@ -73,7 +74,7 @@ def test_a_check_with_a_wrong_password_is_not_answered() -> None:
 
     assert not stranger.inbox
     assert meeting.a.endpoint.counters.drops["check_forged"] == 1
-    assert STRANGER not in meeting.attempt(meeting.a).aliases
+    assert STRANGER not in meeting.aliases(meeting.a)
 
 
 def test_a_check_for_a_name_that_nobody_has_is_not_answered() -> None:
@@ -156,7 +157,8 @@ def test_a_path_is_not_taken_from_another_peer() -> None:
     a.settle()
 
     assert a.endpoint.peers.at(at).node_id == b.id
-    assert at not in attempt.aliases
+    known = a.endpoint.peers.with_id(c.id)
+    assert at not in a.endpoint.peers.aliases_of(known)
 
 
 def test_an_answer_from_elsewhere_opens_no_path() -> None:
@@ -280,7 +282,7 @@ def test_a_flood_of_checks_from_forged_addresses_costs_little() -> None:
     sent = [data for to, data in wire.by(a) if to[0] == "203.0.113.9"]
     assert sum(map(len, sent)) <= 3 * total
     assert len(wire.checks_by(a)) <= 70
-    assert len(attempt.aliases) <= 8
+    assert a.endpoint.sizes()["aliases"] <= MAX_CLAIMED_ALIASES
 
 
 @pytest.mark.parametrize("before_the_round", [True, False])
@@ -356,7 +358,7 @@ def test_an_alias_ends_with_its_path() -> None:
     meeting.world.run_until(meeting.is_relayed, 5)
 
     assert a.endpoint.peers.at(at) is None
-    assert meeting.attempt(a).aliases == set()
+    assert not meeting.aliases(a)
 
 
 def test_an_alias_ends_with_its_peer() -> None:

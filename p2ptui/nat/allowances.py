@@ -1,0 +1,66 @@
+"""How many checks may go to addresses for which nobody but the other node vouches."""
+
+import math
+from typing import Final, TypeAlias
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import MAX_PREDICTED
+
+MAX_LEARNT: Final = MAX_PREDICTED
+"""Addresses that checks may come from: whoever knows the password could forge any number. As many
+as the other side has sockets with predicted ports: each may be seen elsewhere than predicted."""
+
+TRIGGERED_CHECKS: Final = 2
+"""To an address elsewhere that a check pretended to come from, until it answers. With the answer
+that is at most three times what came (RFC 9000, section 8.1); each further check earns one more."""
+
+PROVED: Final = math.inf
+
+Key: TypeAlias = tuple[int, Address]
+"""The number of the own socket, and the address."""
+
+
+class Allowances:
+    """What may still be sent to each address, over all rounds of a search."""
+
+    def __init__(self) -> None:
+        self._left: dict[Key, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def left(self, key: Key) -> float:
+        """Checks that may still go there."""
+        return self._left.get(key, 0)
+
+    def take(self, key: Key) -> bool:
+        """One goes there; whether it was the last."""
+        left = self.left(key)
+        if left < PROVED:
+            self._left[key] = left - 1
+        return left <= 1
+
+    def allow(self, key: Key, checks: float) -> None:
+        """So many may go there, if not more may already."""
+        if key not in self._left and len(self._left) >= MAX_LEARNT:
+            # Never one that answered, while there is another: the next path may be through it.
+            unproved = (known for known, left in self._left.items() if left < PROVED)
+            del self._left[next(unproved, next(iter(self._left)))]
+        self._left[key] = max(self._left.get(key, checks), checks)
+
+    def earn(self, key: Key, checks: int) -> None:
+        """A check came from there, for which at most so many may go back."""
+        left = self._left.get(key)
+        if left is None:
+            self.allow(key, min(checks, TRIGGERED_CHECKS))
+        elif left < TRIGGERED_CHECKS:
+            self._left[key] = left + min(checks, 1)
+
+    def prove(self, key: Key) -> None:
+        """It answered: nothing is limited any more."""
+        if key in self._left:
+            self._left[key] = PROVED
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._left.clear()
