@@ -19,9 +19,12 @@ PICTURES = (
     "nat",
 )
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows cannot set the time zone of a process"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform == "win32", reason="Windows cannot set the time zone of a process"
+    ),
+    pytest.mark.xdist_group("pictures"),  # they are made once
+]
 
 
 @pytest.fixture(scope="module")
