@@ -19,12 +19,9 @@ PICTURES = (
     "nat",
 )
 
-pytestmark = [
-    pytest.mark.skipif(
-        sys.platform == "win32", reason="Windows cannot set the time zone of a process"
-    ),
-    pytest.mark.xdist_group("pictures"),  # they are made once
-]
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows cannot set the time zone of a process"
+)
 
 
 @pytest.fixture(scope="module")

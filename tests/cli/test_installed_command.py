@@ -16,7 +16,6 @@ from p2ptui.version import VERSION
 from tests.installed import P2PTUI, PATIENCE_S, environment, headless, run, run_all, start
 
 pytestmark = [
-    pytest.mark.xdist_group("installed command"),  # its tests share nodes
     pytest.mark.skipif(not P2PTUI.exists(), reason="the package is not installed"),
     pytest.mark.skipif(os.name == "nt", reason="signals of POSIX"),
 ]
