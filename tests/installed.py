@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 30.0
-"""A machine that is busy with other things is no failure."""
+from tests.patience import PATIENCE_S
 
 P2PTUI = Path(sys.executable).with_name("p2ptui.exe" if os.name == "nt" else "p2ptui")
 

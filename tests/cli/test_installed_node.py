@@ -18,7 +18,8 @@ from p2ptui import Config, Node
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.io.bind import bind_udp
 from p2ptui.wire.address import parse_address
-from tests.installed import P2PTUI, PATIENCE_S, headless, run, start
+from tests.installed import P2PTUI, headless, run, start
+from tests.patience import PATIENCE_S, SLOWER
 from tests.town import next_of
 
 pytestmark = [
@@ -133,7 +134,7 @@ def test_a_signal_says_goodbye_to_every_peer_and_exits_0(tmp_path, number):
         assert asked.endswith(f"{number.name}: saying goodbye; once more ends at once")
         assert leaving.endswith("shutting down: 1 peers")
         assert last.endswith("stopped")
-        assert moment(last) - moment(asked) < timedelta(seconds=2)
+        assert moment(last) - moment(asked) < timedelta(seconds=2 * SLOWER)
 
 
 def moment(line: str) -> datetime:
@@ -155,13 +156,11 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 
 def test_a_name_server_that_is_silent_does_not_delay_the_end(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(600)\n"
     )
     joining = ("--join", "server.example:8080")
     with headless(tmp_path, *joining, env={"PYTHONPATH": str(tmp_path)}) as node:
-        began = time.monotonic()
-        assert node.stop() == 0
-        assert time.monotonic() - began < 20  # and not the minute that the look-up takes
+        assert node.stop() == 0  # long before the look-up ends
 
 
 def test_a_reader_of_the_log_that_has_gone_does_not_end_the_node(tmp_path):

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from p2ptui.io.loop import YOUNG_OBJECTS, run
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -67,7 +68,7 @@ def test_a_look_up_gives_what_the_system_says(fast, monkeypatch):
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
     let_go = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait(60) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait() and [])
 
     async def program():
         loop = asyncio.get_running_loop()
@@ -83,5 +84,5 @@ def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
         let_go.set()
     for thread in threading.enumerate():
         if thread.name.startswith("look up"):
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
