@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import sys
 import threading
 
 import pytest
@@ -19,7 +20,27 @@ def test_it_runs_a_coroutine_to_its_end(fast):
 
     if fast:
         pytest.importorskip("uvloop")
-    assert run(program(), fast=fast) == ("uvloop" if fast else "asyncio")
+    uvloop = fast and not (3, 13) <= sys.version_info < (3, 13, 2)
+    assert run(program(), fast=fast) == ("uvloop" if uvloop else "asyncio")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+@pytest.mark.parametrize("fast", [False, True])
+def test_tasks_can_start_eagerly_as_textual_has_them(fast):
+    async def program():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        began = []
+
+        async def work():
+            began.append("at once")
+
+        task = asyncio.create_task(work())
+        assert began == ["at once"]
+        await task
+        loop.set_task_factory(None)
+
+    run(program(), fast=fast)
 
 
 def test_without_uvloop_it_runs_all_the_same(monkeypatch):
