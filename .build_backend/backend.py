@@ -1,7 +1,8 @@
-"""The build backend: setuptools, from an empty `build` folder each time.
+"""The build backend: setuptools, with two habits changed.
 
-setuptools copies the modules to `build/lib*` and packs what it finds there. What an older version
-of the checkout left behind would be installed with the new one.
+It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
+the checkout left behind would be installed with the new one: here each wheel begins without it.
+And it looks for `MANIFEST.in`, which says what a source distribution holds, beside this module.
 """
 
 import shutil
@@ -18,6 +19,7 @@ from setuptools.build_meta import (
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+from setuptools.command.egg_info import manifest_maker
 
 __all__ = [
     "build_editable",
@@ -29,6 +31,8 @@ __all__ = [
     "prepare_metadata_for_build_editable",
     "prepare_metadata_for_build_wheel",
 ]
+
+manifest_maker.template = str(Path(__file__).with_name("MANIFEST.in").relative_to(Path.cwd()))
 
 
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
