@@ -23,9 +23,9 @@ def user_folder(purpose: Purpose) -> Path | None:
     """
     import platformdirs  # not everybody needs it, and it is slow to load
 
-    folders = platformdirs.PlatformDirs(_NAME, appauthor=False)
+    find = getattr(platformdirs, f"user_{purpose}_dir")
     try:
-        folder = Path(getattr(folders, f"user_{purpose}_dir"))
+        folder = Path(find(_NAME, appauthor=False))
     except RuntimeError:  # versions from 4.10 on say so; those before leave the "~" as it is
         return None
     return folder if folder.is_absolute() else None

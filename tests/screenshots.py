@@ -17,6 +17,7 @@ import math
 import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -269,16 +270,18 @@ async def _three_sizes(camera: Photographer, prefix: str) -> None:
 
 
 def make(folder: Path) -> None:
-    """Write all pictures into a folder.
+    """Write all pictures into a folder; for a process of its own, whose environment it changes.
 
     Args:
         folder: It exists; files of the same names are replaced.
     """
-    os.environ["TZ"] = "UTC"
-    os.environ.pop("NO_COLOR", None)
-    time.tzset()
-
-    run_virtual(tell(folder))
+    with tempfile.TemporaryDirectory() as home:
+        # What its user's nodes have learnt, or chose to look like, is not on the pictures.
+        os.environ.update({"HOME": home, "TZ": "UTC"})
+        for name in ("NO_COLOR", *(name for name in os.environ if name.startswith("XDG_"))):
+            os.environ.pop(name, None)
+        time.tzset()
+        run_virtual(tell(folder))
 
 
 if __name__ == "__main__":
