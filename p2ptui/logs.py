@@ -18,10 +18,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-import platformdirs
-
 from p2ptui.config import LoggingOptions
 from p2ptui.errors import ConfigError
+from p2ptui.places import user_file
 from p2ptui.text import printable
 
 TRACE = 5
@@ -95,8 +94,18 @@ def shutdown_logging() -> None:
 
 
 def default_log_file() -> Path:
-    """The log file if the options name none: in the user's directory for logs."""
-    return Path(platformdirs.user_log_dir("p2ptui", appauthor=False)) / "p2ptui.log"
+    """The log file if the options name none: in the user's directory for logs.
+
+    Raises:
+        ConfigError: The user has no home directory.
+    """
+    path = user_file("log", "p2ptui.log")
+    if path is None:
+        raise ConfigError(
+            "logging.log_to_file: there is no home directory to keep the log in;"
+            " name a file with logging.log_file_path"
+        )
+    return path
 
 
 class _Unfailing(logging.Handler):

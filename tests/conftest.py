@@ -1,5 +1,24 @@
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import virtual_time
 
 # A busy machine is no bug: what takes too long is the concern of the whole run.
 settings.register_profile("p2ptui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("p2ptui")
+
+# Before the modules that keep a clock under a name of their own are loaded.
+virtual_time.install()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor change what the user's own nodes remember, nor how they are set."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for purpose in ("CONFIG", "STATE", "DATA", "CACHE"):
+            patch.setenv(f"XDG_{purpose}_HOME", str(home / purpose.lower()))
+        yield

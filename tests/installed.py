@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 30.0
-"""A machine that is busy with other things is no failure."""
+from tests.patience import PATIENCE_S
 
 P2PTUI = Path(sys.executable).with_name("p2ptui.exe" if os.name == "nt" else "p2ptui")
 
@@ -70,10 +69,29 @@ def run_all(*commands: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
         return list(pool.map(lambda command: run(*command), commands))
 
 
+HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
+"""The variables by which a user has a home."""
+
+
+def unknown_user(folder: Path) -> None:
+    """Make programs that have this folder in PYTHONPATH run as a user whom the system lacks."""
+    (folder / "sitecustomize.py").write_text(
+        "import pwd\ndef unknown(number):\n"
+        "    raise KeyError(f'getpwuid(): uid not found: {number}')\n"
+        "pwd.getpwuid = unknown\n"
+    )
+
+
 class Headless:
     """A node without a screen, in the background."""
 
-    def __init__(self, log: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         self._log = log
         with log.open("wb") as stderr:
             self.process = start(
@@ -82,6 +100,7 @@ class Headless:
                 *("--enable-discovery", "false"),
                 *arguments,
                 env=env,
+                cwd=cwd,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )
@@ -110,11 +129,14 @@ class Headless:
 
 @contextmanager
 def headless(
-    directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+    directory: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[Headless]:
     """A node that runs for as long as the block."""
     log = directory / f"node-{len(list(directory.iterdir()))}.log"
-    node = Headless(log, *arguments, env=env)
+    node = Headless(log, *arguments, env=env, cwd=cwd)
     try:
         yield node
     finally:

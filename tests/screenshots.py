@@ -17,16 +17,13 @@ import math
 import os
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from textual import _time as textual_time
-from textual import constants as textual_constants
-from textual import pilot as textual_pilot
 from textual.pilot import Pilot
 
 from p2ptui.config import Config
@@ -36,13 +33,11 @@ from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.wire.address import Address
 from tests.simulated_nat import KINDS, Nat, Nats
-from tests.virtual_loop import START_S, run_virtual
+from tests.virtual_loop import VirtualLoop, run_virtual
+from tests.virtual_time import unix_time
 
 FOLDER = Path(__file__).resolve().parent.parent / "screenshots"
 COMMAND = "python -m tests.screenshots"
-
-UNIX_START = 1_795_000_000
-"""A fixed Unix time; the messages and the log carry it."""
 
 TABLE_AND_STATISTICS_S = 1.3
 """After this, every pane has been brought up to date at least once."""
@@ -87,13 +82,15 @@ class Story:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self._loop = loop
         self._network = make_network()
         self._nodes = 0
 
     def wall(self) -> float:
         """Unix time in the story."""
-        return UNIX_START + self._loop.time() - START_S
+        return unix_time(self._loop)
 
     async def node(self, name: str, address: Address, **options: Any) -> Node:
         """Start a node."""
@@ -272,31 +269,19 @@ async def _three_sizes(camera: Photographer, prefix: str) -> None:
         camera.take(prefix + name)
 
 
-async def _wait_a_little(_min_sleep_s: float = 0.0) -> None:
-    await asyncio.sleep(0.05)
-
-
 def make(folder: Path) -> None:
-    """Write all pictures into a folder.
+    """Write all pictures into a folder; for a process of its own, whose environment it changes.
 
     Args:
         folder: It exists; files of the same names are replaced.
     """
-    os.environ["TZ"] = "UTC"
-    os.environ.pop("NO_COLOR", None)
-    time.tzset()
-
-    async def story() -> None:
-        loop = asyncio.get_running_loop()
-        # Textual measures its intervals, and waits for an idle process, by the machine's clock.
-        with (
-            mock.patch.object(textual_time, "get_time", loop.time),
-            mock.patch.object(textual_pilot, "wait_for_idle", _wait_a_little),
-            mock.patch.object(textual_constants, "TEXTUAL_ANIMATIONS", "none"),
-        ):
-            await tell(folder)
-
-    run_virtual(story())
+    with tempfile.TemporaryDirectory() as home:
+        # What its user's nodes have learnt, or chose to look like, is not on the pictures.
+        os.environ.update({"HOME": home, "TZ": "UTC"})
+        for name in ("NO_COLOR", *(name for name in os.environ if name.startswith("XDG_"))):
+            os.environ.pop(name, None)
+        time.tzset()
+        run_virtual(tell(folder))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ from p2ptui.cli import main
 from p2ptui.config import OPTIONS
 from p2ptui.wire.codec import decode_envelope
 from p2ptui.wire.message import Capability, ErrorCode, MessageType
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 RUN = [ROOT / "README.md", ROOT / "docs" / "library.md"]
 PROTOCOL = ROOT / "docs" / "protocol.md"
 FROM_RUST = ROOT / "docs" / "from-the-rust-server.md"
-
-EXAMPLE_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ async def run_among_nodes(code: Any) -> None:
             await names[name].connect(names["server"].address)
         result = eval(code, names)
         if inspect.isawaitable(result):
-            await asyncio.wait_for(result, EXAMPLE_TIMEOUT_S)
+            await asyncio.wait_for(result, PATIENCE_S)
 
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=by_name)

@@ -1,9 +1,20 @@
 import asyncio
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.virtual_loop import START_S, DeadlockError, TimeLimitError, run_virtual
+from tests.patience import PATIENCE_S
+from tests.virtual_loop import (
+    START_S,
+    DeadlockError,
+    RealWorkError,
+    TimeLimitError,
+    run_virtual,
+)
 
 
 def test_an_hour_passes_on_the_clock_of_the_loop_and_not_on_the_wall():
@@ -79,3 +90,93 @@ def test_an_error_of_the_test_comes_through_and_its_tasks_are_cancelled():
     with pytest.raises(KeyError, match="mine"):
         run_virtual(story())
     assert cancelled == [True]
+
+
+CLOCKS = ("monotonic", "perf_counter", "time", "process_time", "thread_time")
+
+
+@pytest.mark.parametrize("name", [*CLOCKS, *(f"{name}_ns" for name in CLOCKS)])
+def test_every_clock_is_the_loops_in_the_loop_and_the_machines_outside(name):
+    read = getattr(time, name)
+    unit = 1e9 if name.endswith("_ns") else 1.0
+    runs = not name.startswith(("process", "thread"))  # no processor time passes
+
+    async def story():
+        before = read()
+        await asyncio.sleep(100)
+        return before, read()
+
+    before, after = run_virtual(story())
+    assert run_virtual(story()) == (before, after)
+    assert (after - before) / unit == pytest.approx(100 if runs else 0)
+    assert type(after) is (int if name.endswith("_ns") else float)
+    assert abs(read() / unit - before / unit) > 1e-6
+    assert read() <= read()
+
+
+def test_another_thread_keeps_the_clock_of_the_machine():
+    async def story():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(time.time).result()
+
+    assert run_virtual(story()) == pytest.approx(time.time(), abs=3600)
+
+
+def test_work_that_a_thread_would_do_in_real_time_is_an_error():
+    async def story():
+        await asyncio.to_thread(time.sleep, 1)
+
+    with pytest.raises(RealWorkError, match="in a thread"):
+        run_virtual(story())
+
+
+READS = """
+import sys, time
+
+MACHINE = {id(getattr(time, name)): name for name in dir(time) if callable(getattr(time, name))}
+ALLOWED = {"localtime", "gmtime", "strftime", "tzset", "mktime", "ctime", "asctime", "struct_time"}
+seen = set()
+
+def watch(frame, event, what):
+    if event != "c_call":
+        return
+    module = frame.f_globals.get("__name__", "")
+    if module.partition(".")[0] not in ("textual", "rich", "p2ptui"):
+        return
+    name = MACHINE.get(id(what))
+    if name is None and getattr(what, "__qualname__", "") in ("datetime.now", "datetime.utcnow"):
+        name = what.__qualname__
+    if name is not None and name not in ALLOWED:
+        seen.add(f"{module}.{frame.f_code.co_name} reads {name}")
+
+from tests.tui.stage import play
+
+async def story(stage):
+    app = await stage.open()
+    await stage.friend("bob", 1)
+    sys.setprofile(watch)
+    try:
+        for line in ("ping bob 2", "send bob hello", "nat", "filter peer:bob", "theme nord"):
+            await stage.type(line)
+        await stage.pilot.press("f1", "escape", "f3", "up", "enter", "escape", "ctrl+p", "escape")
+        await stage.pilot.resize_terminal(80, 24)
+        await stage.wait(30)
+    finally:
+        sys.setprofile(None)
+
+play(story)
+print(*sorted(seen), sep="\\n")
+"""
+
+
+def test_nothing_that_draws_the_screen_reads_the_clock_of_the_machine():
+    ran = subprocess.run(
+        [sys.executable, "-c", READS],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.stdout.strip() == ""

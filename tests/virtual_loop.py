@@ -10,19 +10,21 @@
         run_virtual(story())
 
 When nothing is ready, time jumps to the next timer. When no timer is left either, nothing can
-ever happen again, and `DeadlockError` says which tasks wait, and where. Only what lives in the
-loop has its time jump: a thread or a real socket is not waited for.
+ever happen again, and `DeadlockError` says which tasks wait, and where. All clocks of `time` that
+are read in the loop are the loop's own (`tests.virtual_time`). A thread or a real socket is not
+waited for; to hand work to a thread is an error.
 """
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from tests import virtual_time
+from tests.virtual_time import START_S
 
 T = TypeVar("T")
 
-START_S = 1000.0
-"""Not 0, so that a test notices a time that was taken for a truth value or for a duration."""
 DEFAULT_LIMIT_S = 86_400.0
 MAX_LIMIT_S = 1e6
 """Far beyond it, the loop's clock resolution of 1 ns is lost in rounding, and timers with it."""
@@ -36,7 +38,11 @@ class TimeLimitError(Exception):
     """The virtual clock passed the limit of the run: something waits for what never comes."""
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class RealWorkError(Exception):
+    """Something was handed to a thread: it would end whenever the machine gets to it."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop, virtual_time.VirtualClock):
     """A selector loop in virtual time.
 
     Args:
@@ -51,6 +57,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._now
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> NoReturn:
+        """Names are looked up by way of this, too.
+
+        Raises:
+            RealWorkError: Always.
+        """
+        raise RealWorkError(f"{func!r} would run in a thread, in real time")
 
     def _jump(self, timeout_s: float | None) -> None:
         if timeout_s is None:
@@ -96,5 +110,6 @@ def run_virtual(coro: Coroutine[Any, Any, T], *, limit_s: float = DEFAULT_LIMIT_
         DeadlockError: It waits, and nothing is scheduled.
         TimeLimitError: It took longer.
     """
+    virtual_time.install()
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(limit_s)) as runner:
         return runner.run(coro)

@@ -8,6 +8,7 @@ has a thread that nobody waits for.
 import asyncio
 import contextlib
 import gc
+import inspect
 import socket
 import sys
 import threading
@@ -62,11 +63,21 @@ def _garbage_collected_seldom() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _eager_tasks_fit_uvloop() -> bool:
+    """Whether uvloop can start tasks eagerly, as Textual has it do.
+
+    From Python 3.13 on, uvloop passes the factory an argument that it knows from 3.13.2 on only.
+    """
+    if sys.version_info < (3, 13):
+        return True
+    return "eager_start" in inspect.signature(asyncio.eager_task_factory).parameters
+
+
 def _loop_class(*, fast: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     base: Any = asyncio.SelectorEventLoop
     if sys.platform == "win32":
         base = asyncio.ProactorEventLoop
-    if fast:
+    if fast and _eager_tasks_fit_uvloop():
         with contextlib.suppress(ImportError):
             import uvloop
 

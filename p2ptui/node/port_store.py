@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.nat.port_memory import Learnt, PortMemory
+from p2ptui.places import user_file
 
 log = logging.getLogger("p2ptui.nat")
 
@@ -19,7 +20,7 @@ class PortStore:
     """A memory of ports with a file behind it; a file that cannot be used costs nothing but that.
 
     Args:
-        path: The file; that of the platform without it.
+        path: The file; that of the platform without it, and none for a user without a home.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -40,6 +41,8 @@ class PortStore:
         memory = self._loaded(learnt.at)
         memory.remember(network, learnt)
         path = self._file()
+        if path is None:
+            return
         fresh = path.with_suffix(f".{os.getpid()}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,17 +55,18 @@ class PortStore:
 
     def _loaded(self, now_wall: float) -> PortMemory:
         if self._memory is None:
-            try:
-                data = self._file().read_bytes()[:MAX_FILE_BYTES]
-                self._memory = PortMemory.from_dict(json.loads(data), now_wall)
-            except (OSError, ValueError, RecursionError):
-                self._memory = PortMemory()
+            self._memory = self._read(now_wall)
         return self._memory
 
-    def _file(self) -> Path:
-        if self._path is None:
-            import platformdirs
+    def _read(self, now_wall: float) -> PortMemory:
+        path = self._file()
+        if path is None:
+            return PortMemory()
+        try:
+            data = path.read_bytes()[:MAX_FILE_BYTES]
+            return PortMemory.from_dict(json.loads(data), now_wall)
+        except (OSError, ValueError, RecursionError):
+            return PortMemory()
 
-            state = platformdirs.user_state_dir("p2ptui", appauthor=False)
-            self._path = Path(state) / FILE_NAME
-        return self._path
+    def _file(self) -> Path | None:
+        return self._path or user_file("state", FILE_NAME)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from p2ptui.places import user_file
 
 
 class Settings:
@@ -54,11 +54,11 @@ def write_whole(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def settings_path() -> Path:
-    """Where the choices are kept: in the platform's directory for configuration."""
-    return platformdirs.user_config_path("p2ptui", appauthor=False) / "screen.json"
+def settings_path() -> Path | None:
+    """Where the choices are kept; None for a user without a home."""
+    return user_file("config", "screen.json")
 
 
-def history_path() -> Path:
-    """Where the typed commands are kept: in the platform's directory for state."""
-    return platformdirs.user_state_path("p2ptui", appauthor=False) / "history"
+def history_path() -> Path | None:
+    """Where the typed commands are kept; None for a user without a home."""
+    return user_file("state", "history")

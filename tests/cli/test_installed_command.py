@@ -13,7 +13,8 @@ import time
 import pytest
 
 from p2ptui.version import VERSION
-from tests.installed import P2PTUI, PATIENCE_S, environment, headless, run, run_all, start
+from tests.installed import P2PTUI, environment, headless, run, run_all, start
+from tests.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.skipif(not P2PTUI.exists(), reason="the package is not installed"),
@@ -110,7 +111,8 @@ def test_send_as_json(server):
     assert (result.returncode, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
     assert set(answer) == {"target", "delivered", "attempts", "rtt_ms", "bytes", "echo"}
-    assert (answer["delivered"], answer["attempts"], answer["echo"]) == (True, 1, "hello")
+    assert (answer["delivered"], answer["echo"]) == (True, "hello")
+    assert answer["attempts"] >= 1  # more when the machine was too busy to answer in time
 
 
 def test_send_of_standard_input(server):
@@ -207,7 +209,7 @@ SLOW_NAMES = """
 import socket, time
 
 def getaddrinfo(*arguments, **options):
-    time.sleep(60)
+    time.sleep(600)
     raise socket.gaierror(-3, "Temporary failure in name resolution")
 
 socket.getaddrinfo = getaddrinfo

@@ -18,7 +18,8 @@ from p2ptui import Config, Node
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.io.bind import bind_udp
 from p2ptui.wire.address import parse_address
-from tests.installed import P2PTUI, PATIENCE_S, headless, run, start
+from tests.installed import HOMES, P2PTUI, headless, run, start, unknown_user
+from tests.patience import PATIENCE_S, SLOWER
 from tests.town import next_of
 
 pytestmark = [
@@ -106,6 +107,42 @@ def test_a_log_file_that_cannot_be_opened_is_one_line(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def homeless(tmp_path, monkeypatch):
+    """The environment of a program whose user the system does not know."""
+    unknown_user(tmp_path)
+    for name in HOMES:
+        monkeypatch.delenv(name, raising=False)
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_a_user_without_a_home_has_a_node_too(tmp_path, homeless):
+    async def story(client):
+        assert (await client.send("server", "x")).delivered
+
+    with headless(tmp_path, "--name", "server", env=homeless, cwd=tmp_path) as node:
+        with_client(node.address, story)
+        result = run("ping", node.address, "-n", "1", env=homeless)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert node.stop() == 0
+    assert "Traceback" not in node.log()
+    assert not (tmp_path / "~").exists()
+
+
+def test_without_a_home_a_log_file_has_to_be_named(tmp_path, homeless):
+    config = tmp_path / "node.toml"
+    for text, said in (
+        ("", "there is no home directory to keep the log in; name a file with"),
+        ('log_file_path = "~/node.log"\n', "cannot open '~/node.log': "),
+    ):
+        config.write_text(f"[logging]\nlog_to_file = true\n{text}")
+        result = run("--no-ui", "-c", str(config), env=homeless, cwd=tmp_path)
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert "logging.log_file_path" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 def test_no_screen_is_loaded(tmp_path):
     with headless(tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1"}) as node:
         node.stop()
@@ -133,7 +170,7 @@ def test_a_signal_says_goodbye_to_every_peer_and_exits_0(tmp_path, number):
         assert asked.endswith(f"{number.name}: saying goodbye; once more ends at once")
         assert leaving.endswith("shutting down: 1 peers")
         assert last.endswith("stopped")
-        assert moment(last) - moment(asked) < timedelta(seconds=2)
+        assert moment(last) - moment(asked) < timedelta(seconds=2 * SLOWER)
 
 
 def moment(line: str) -> datetime:
@@ -155,13 +192,11 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 
 def test_a_name_server_that_is_silent_does_not_delay_the_end(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+        "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(600)\n"
     )
     joining = ("--join", "server.example:8080")
     with headless(tmp_path, *joining, env={"PYTHONPATH": str(tmp_path)}) as node:
-        began = time.monotonic()
-        assert node.stop() == 0
-        assert time.monotonic() - began < 20  # and not the minute that the look-up takes
+        assert node.stop() == 0  # long before the look-up ends
 
 
 def test_a_reader_of_the_log_that_has_gone_does_not_end_the_node(tmp_path):
@@ -245,7 +280,7 @@ def test_a_flood_of_messages_adds_no_line_at_info(tmp_path):
         await client.ping("server")
         before = node.wait_for("connected: client").string
         for _ in range(2000 // 25):
-            await asyncio.gather(*(client.ping("server") for _ in range(25)))
+            await asyncio.gather(*(client.ping("server", PATIENCE_S) for _ in range(25)))
         for number in range(200):
             assert (await client.send("server", number)).delivered
         assert client.stats().datagrams_out > 2000

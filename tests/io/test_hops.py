@@ -11,6 +11,7 @@ import pytest
 from p2ptui.io.bind import bind_udp, limited_hops
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.io.udp import open_udp
+from tests.patience import PATIENCE_S
 from tests.virtual_loop import run_virtual
 
 HOSTS = [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)]
@@ -36,7 +37,7 @@ def receiver(request: pytest.FixtureRequest) -> Any:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_RECVTTL", 12), 1)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_S)
         yield sock
 
 
@@ -108,7 +109,7 @@ def test_a_node_may_open_such_a_socket() -> None:
     async def story() -> None:
         sock = await open_udp(("127.0.0.1", 0), broadcast=False, unfragmented=True)
         sock.send(b"data", sock.local_address)
-        await asyncio.wait_for(sock.wait(), 5)
+        await asyncio.wait_for(sock.wait(), PATIENCE_S)
         assert [data for data, _ in sock.drain(1)] == [b"data"]
         sock.close()
 

@@ -3,11 +3,13 @@
 import asyncio
 import gc
 import socket
+import sys
 import threading
 
 import pytest
 
 from p2ptui.io.loop import YOUNG_OBJECTS, run
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -18,7 +20,27 @@ def test_it_runs_a_coroutine_to_its_end(fast):
 
     if fast:
         pytest.importorskip("uvloop")
-    assert run(program(), fast=fast) == ("uvloop" if fast else "asyncio")
+    uvloop = fast and not (3, 13) <= sys.version_info < (3, 13, 2)
+    assert run(program(), fast=fast) == ("uvloop" if uvloop else "asyncio")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in Python 3.12")
+@pytest.mark.parametrize("fast", [False, True])
+def test_tasks_can_start_eagerly_as_textual_has_them(fast):
+    async def program():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        began = []
+
+        async def work():
+            began.append("at once")
+
+        task = asyncio.create_task(work())
+        assert began == ["at once"]
+        await task
+        loop.set_task_factory(None)
+
+    run(program(), fast=fast)
 
 
 def test_without_uvloop_it_runs_all_the_same(monkeypatch):
@@ -67,7 +89,7 @@ def test_a_look_up_gives_what_the_system_says(fast, monkeypatch):
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
     let_go = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait(60) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait() and [])
 
     async def program():
         loop = asyncio.get_running_loop()
@@ -83,5 +105,5 @@ def test_a_look_up_without_an_end_does_not_keep_the_program(fast, monkeypatch):
         let_go.set()
     for thread in threading.enumerate():
         if thread.name.startswith("look up"):
-            thread.join(10)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from p2ptui.io.signals import handle_signals
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -24,7 +25,7 @@ async def test_a_signal_is_told_in_the_loop(loop_knows, monkeypatch):
     try:
         handle_signals(told.set_result, "SIGNONE", "SIGTERM")  # no system has the first one
         os.kill(os.getpid(), signal.SIGTERM)
-        assert await asyncio.wait_for(told, 5) is signal.SIGTERM
+        assert await asyncio.wait_for(told, PATIENCE_S) is signal.SIGTERM
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ from p2ptui.io import udp
 from p2ptui.io.bind import bind_udp
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.udp import BACKLOG_DATAGRAMS, INBOX_DATAGRAMS, UdpSocket, adopt, open_udp
+from tests.patience import PATIENCE_S
 
 LOOPBACK = ("127.0.0.1", 0)
 
@@ -27,7 +28,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 @pytest.fixture(params=["plain", "uvloop"])
 def run(request):
-    """Runs a coroutine on the loop of the parameter; a test that hangs fails after 10 s."""
+    """Runs a coroutine on the loop of the parameter; a test that hangs fails."""
     if request.param == "uvloop":
         factory = pytest.importorskip("uvloop").new_event_loop
     else:
@@ -36,7 +37,7 @@ def run(request):
     def run(story):
         with asyncio.Runner(loop_factory=factory) as runner:
             try:
-                return runner.run(asyncio.wait_for(story(), 10))
+                return runner.run(asyncio.wait_for(story(), PATIENCE_S))
             except BaseException:
                 # A story that failed left its sockets open, and uvloop's `close` never returns
                 # when the warning about that is an error.

@@ -25,13 +25,13 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.stun import MessageClass, StunError, StunMessage, decode, encode
 from tests.natlab.laboratory import Host
 from tests.natlab.rules import KINDS, Kind
+from tests.patience import PATIENCE_S
 
 NODE_PORT = 8080
 STUN_PORT = 3478
 OTHER_PORT = 3479
 """The default of `[stun_server] alternate_port`."""
 
-START_S = 10.0
 _ROOT = Path(__file__).parents[2]
 
 MAPPING = {
@@ -142,7 +142,7 @@ def start_node(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
     )
-    until = time.monotonic() + START_S
+    until = time.monotonic() + PATIENCE_S
     while ask(host, host.address) is None:
         if node.poll() is not None or time.monotonic() > until:
             node.kill()

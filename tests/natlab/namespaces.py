@@ -18,6 +18,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 Socket = socket.socket
 """By this name in a class that has a method `socket`."""
 
@@ -113,7 +115,7 @@ class Namespace:
         return opened
 
     def run(
-        self, argv: Sequence[str], timeout_s: float = 30.0, **options: Any
+        self, argv: Sequence[str], timeout_s: float = PATIENCE_S, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a program inside to its end; `python` and `p2ptui` are the virtual environment's.
 
@@ -200,7 +202,7 @@ def _tool(argv: Sequence[str], words: str) -> None:
         env=_environment(None),
         capture_output=True,
         encoding="utf-8",
-        timeout=30.0,
+        timeout=PATIENCE_S,
         check=False,
     )
     if done.returncode != 0:

@@ -1,6 +1,7 @@
 """What a diagnosis says of the kernel's NATs, with our servers and with such that can less."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,9 +25,10 @@ from tests.natlab.diagnosing import (
 )
 from tests.natlab.laboratory import Host, Laboratory
 from tests.natlab.rules import Kind
+from tests.patience import PATIENCE_S, SLOWER
 
-REPORT_S = 2.0
-BLOCKED_S = 3.0
+REPORT_S = 2.0 * SLOWER
+BLOCKED_S = 3.0 * SLOWER
 LIFETIME_S = 5
 
 KEYS = [
@@ -76,7 +78,7 @@ def partner(world: World) -> Host:
     hosts = [world.laboratory.public_host() for _ in range(2)]
     for host, other in (hosts, reversed(hosts)):
         start_node(host, world.directory, partner=f"{other.address}:{NODE_PORT}")
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while (answer := ask(hosts[0], hosts[0].address)) is None or answer.other_address is None:
         assert time.monotonic() < until, "the two never met"
         time.sleep(0.05)
@@ -236,5 +238,21 @@ def test_ipv6_is_reported_beside_and_alone(world: World) -> None:
 
 def test_the_lifetime_is_measured(world: World) -> None:
     host = world.behind(Kind.PORT_RESTRICTED, timeout_s=LIFETIME_S)
-    report = diagnose(host, world.server, lifetime=True)
-    assert report.lifetime_s == pytest.approx(LIFETIME_S, rel=0.1), report.evidence
+
+    said: list[str] = []
+
+    def is_between() -> bool:
+        report = diagnose(host, world.server, lifetime=True)
+        (line,) = (line for line in report.evidence if line.startswith("lifetime: "))
+        said.append(line)
+        found = re.fullmatch(r"lifetime: alive after (\S+) s, gone after (\S+) s", line)
+        if found is None or report.lifetime_s is None:
+            return False
+        alive_s, gone_s = map(float, found.groups())
+        # The kernel's timeouts are right to a fraction of a second.
+        return (
+            alive_s - 0.3 <= LIFETIME_S <= gone_s + 0.3 and alive_s <= report.lifetime_s <= gone_s
+        )
+
+    # How narrow it is, is asserted in virtual time: a busy machine asks late, or hears too late.
+    assert any(is_between() for _ in range(3)), said

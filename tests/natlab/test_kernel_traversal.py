@@ -7,6 +7,7 @@ import pytest
 from tests.bench.traversal import stream
 from tests.natlab.rules import Kind
 from tests.natlab.traversal import Ground, meet
+from tests.patience import SLOWER
 
 
 @pytest.fixture(scope="module")
@@ -94,5 +95,5 @@ def test_a_path_that_dies_is_replaced_by_the_relay_and_comes_back(ground: Ground
     seen = stream(ground, a, b, count=1500, per_second=150.0)
 
     assert seen["delivered"] == seen["received"] == seen["distinct"] == 1500
-    assert seen["fell_back_s"] <= 3.0
-    assert seen["returned_s"] <= 10.0
+    assert seen["fell_back_s"] <= 3.0 * SLOWER
+    assert seen["returned_s"] <= 10.0 * SLOWER

@@ -142,15 +142,32 @@ def test_cones_tell_hosts_with_the_same_port_apart(laboratory: Laboratory, kind:
 
 def test_cones_stay_open_for_one_who_only_answers(laboratory: Laboratory) -> None:
     server = Server(laboratory)
-    client = laboratory.nat(Kind.FULL_CONE, mapping_timeout_s=1).host().udp_socket(port=5000)
-    mapped = seen_from(client, server.here)
-    for _ in range(3):
-        server.other_address.sendto(b"ping", mapped)
-        assert client.recv(100) == b"ping"
-        assert seen_from(client, server.other_address) == mapped
-        time.sleep(0.5)
-    server.other_both.sendto(b"stranger", mapped)
-    assert client.recv(100) == b"stranger"
+
+    def kept_open(lifetime_s: int) -> bool:
+        nat = laboratory.nat(Kind.FULL_CONE, mapping_timeout_s=lifetime_s)
+        client = nat.host().udp_socket(port=5000)
+        mapped, began = seen_from(client, server.here), time.monotonic()
+        for _ in range(3):
+            server.other_address.sendto(b"ping", mapped)
+            if not hears(client, b"ping"):
+                assert time.monotonic() - began >= lifetime_s, "it was closed too early"
+                return False  # the machine stood still for longer than a mapping lives
+            began = time.monotonic()
+            assert seen_from(client, server.other_address) == mapped
+            time.sleep(lifetime_s / 2)
+        server.other_both.sendto(b"stranger", mapped)
+        return hears(client, b"stranger")
+
+    # Each longer than what a busy machine may need.
+    assert any(kept_open(lifetime_s) for lifetime_s in (1, 4, 16))
+
+
+def hears(client: socket.socket, words: bytes) -> bool:
+    """Whether this is the next thing that arrives."""
+    try:
+        return client.recv(100) == words
+    except TimeoutError:
+        return False
 
 
 def test_blocked_lets_tcp_pass_and_no_udp(laboratory: Laboratory) -> None:
@@ -207,6 +224,10 @@ def test_loses_one_packet_in_ten_each_way(laboratory: Laboratory, kind: Kind) ->
                     except BlockingIOError:
                         break
                     count += 1
+        receiver.settimeout(1.0)  # a busy machine delivers the last ones later
+        with suppress(TimeoutError):
+            while receiver.recv(100):
+                count += 1
         receiver.settimeout(2.0)
         return count
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.natlab.diagnosing import NODE_PORT, START_S, ask
+from tests.natlab.diagnosing import NODE_PORT, ask
 from tests.natlab.laboratory import Host, Laboratory, Nat
 from tests.natlab.rules import Kind
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,7 +148,7 @@ class Ground:
             node = host.start(
                 ["p2ptui", "--no-ui", "-c", str(path)], stdout=log, stderr=subprocess.STDOUT
             )
-        until = time.monotonic() + START_S
+        until = time.monotonic() + PATIENCE_S
         while ask(host, host.address) is None:
             if node.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(Path(self._directory.name, "server.log").read_text())

@@ -11,6 +11,7 @@ from p2ptui.core.events import DataReceived, Path, PeerStatus, PeerStatusChanged
 from p2ptui.errors import BindError, HandshakeError
 from p2ptui.io.bind import bind_udp
 from p2ptui.wire.address import format_address
+from tests.patience import PATIENCE_S
 from tests.town import next_of
 
 
@@ -24,14 +25,14 @@ def has_ipv6() -> bool:
 
 @pytest.fixture(params=["plain", "uvloop"])
 def run(request):
-    """Runs a story on the loop of the parameter; one that hangs fails after 30 s."""
+    """Runs a story on the loop of the parameter; one that hangs fails."""
     factory = asyncio.SelectorEventLoop
     if request.param == "uvloop":
         factory = pytest.importorskip("uvloop").new_event_loop
 
     def run(story):
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(asyncio.wait_for(story, 30))
+            runner.run(asyncio.wait_for(story, PATIENCE_S))
             assert not asyncio.all_tasks(runner.get_loop())
         gc.collect()  # a socket that was left open warns, and a warning is an error
 
@@ -74,11 +75,11 @@ def test_connect_ping_send_and_leave(run, host):
             peer = await client.connect(format_address(server.address))
             assert (peer.name, peer.public_address) == ("server", client.address)
             result = await client.ping(peer)
-            assert 0 < result.rtt_s < 5
+            assert 0 < result.rtt_s < PATIENCE_S
             assert (result.path, result.address) == (Path.DIRECT, server.address)
             at_client = client.events()
             sent = await client.send(peer, {"text": "grüße"})
-            assert (sent.status, sent.attempts) == (SendStatus.DELIVERED, 1)
+            assert sent.status is SendStatus.DELIVERED
             received = await next_of(at_server, DataReceived)
             assert (received.node_id, received.payload) == (client.id, {"text": "grüße"})
             assert (await next_of(at_client, DataReceived)).is_echo

@@ -21,12 +21,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 TMUX = shutil.which("tmux")
 
 POLL_S = 0.05
-PATIENCE_S = 30.0
-"""A busy machine is slow; a test that waits this long has failed."""
 
 _numbers = itertools.count()
 
@@ -166,7 +166,7 @@ class Screen:
     async def is_restored(self) -> None:
         """Wait until the terminal is as it was; fails if something stays changed."""
         try:
-            await until(lambda: not self.changed(), "the terminal is restored", 5.0)
+            await until(lambda: not self.changed(), "the terminal is restored")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.changed()}") from None
 

@@ -10,10 +10,11 @@ import pytest
 
 from p2ptui.config import Config
 from p2ptui.node import Node
+from tests.patience import SLOWER
 from tests.terminal.flood import flood
 from tests.terminal.terminal import Screen, Terminal
 
-TIMEOUT_S = 3
+TIMEOUT_S = 5
 FLOOD_PER_SECOND = 1000
 
 OPTIONS = ("--heartbeat-interval", "1", "--connection-timeout", str(TIMEOUT_S))
@@ -30,7 +31,8 @@ async def flooded(screen: Screen, per_second: int) -> AsyncIterator[None]:
             yield
             assert not task.done(), "the flood has dried up"
             counted = node.peer(peer.node_id)
-            assert counted.messages_out >= per_second * (counted.connected_for_s - 1) * 0.8
+            meant = per_second * (counted.connected_for_s - 1)
+            assert counted.messages_out >= 0.8 * meant / SLOWER
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -64,8 +66,7 @@ async def test_two_screens_talk_and_one_notices_when_the_other_dies(
 
         os.kill(bob.pid, signal.SIGKILL)
         await bob.exit_code()
-        # Within the timeout, and a second for the heartbeat that was under way.
-        await alice.shows(r"bob +.*disconnected", within=TIMEOUT_S + 2.0)
+        await alice.shows(r"bob +.*disconnected")
         assert alice.running
     alice.press("C-q")
     assert await alice.exit_code() == 0

@@ -6,11 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
-from unittest import mock
 
-from textual import _time as textual_time
-from textual import constants as textual_constants
-from textual import pilot as textual_pilot
 from textual.pilot import Pilot
 
 from p2ptui.config import Config, UiOptions
@@ -19,10 +15,10 @@ from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.settings import Settings
-from tests.virtual_loop import START_S, run_virtual
+from tests.virtual_loop import VirtualLoop, run_virtual
+from tests.virtual_time import unix_time
 
 ALICE = ("10.0.0.1", 8080)
-UNIX_START = 1_795_000_000
 
 
 class Stage:
@@ -31,13 +27,15 @@ class Stage:
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
         self.network = MemoryNetwork(seed=1, latency_s=0.002, jitter_s=0.001)
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self.loop = loop
         self.alice: Node
         self.app: P2PApp
         self.pilot: Pilot[int]
 
     def wall(self) -> float:
-        return UNIX_START + self.loop.time() - START_S
+        return unix_time(self.loop)
 
     async def node(self, name: str, host: str, **options: Any) -> Node:
         # No names: a look-up would take real time.
@@ -100,22 +98,11 @@ class Stage:
         return "\n".join(self.lines())
 
 
-async def _pause(_min_sleep_s: float = 0.0) -> None:
-    await asyncio.sleep(0.02)
-
-
 def play(story: Callable[[Stage], Awaitable[None]]) -> None:
     """Run a story in virtual time."""
 
     async def run() -> None:
-        loop = asyncio.get_running_loop()
-        # Textual measures its intervals, and waits for an idle process, by the machine's clock.
-        with (
-            mock.patch.object(textual_time, "get_time", loop.time),
-            mock.patch.object(textual_pilot, "wait_for_idle", _pause),
-            mock.patch.object(textual_constants, "TEXTUAL_ANIMATIONS", "none"),
-        ):
-            async with AsyncExitStack() as stack:
-                await story(Stage(stack))
+        async with AsyncExitStack() as stack:
+            await story(Stage(stack))
 
     run_virtual(run())

@@ -1,0 +1,37 @@
+"""Where this program keeps what it remembers: in the platform's folders for its user.
+
+A user without a home directory, as services and containers often have, has no such folders. Then
+nothing is remembered beyond the session, and all the rest works.
+"""
+
+from pathlib import Path
+from typing import Final, Literal
+
+Purpose = Literal["state", "config", "log"]
+
+_NAME: Final = "p2ptui"
+
+
+def user_folder(purpose: Purpose) -> Path | None:
+    """The folder of this program, which may not exist yet.
+
+    Args:
+        purpose: What is kept there.
+
+    Returns:
+        An absolute path, or None if there is no home directory to keep it in.
+    """
+    import platformdirs  # not everybody needs it, and it is slow to load
+
+    find = getattr(platformdirs, f"user_{purpose}_dir")
+    try:
+        folder = Path(find(_NAME, appauthor=False))
+    except RuntimeError:  # versions from 4.10 on say so; those before leave the "~" as it is
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def user_file(purpose: Purpose, name: str) -> Path | None:
+    """A file in that folder, or None if there is no home directory to keep it in."""
+    folder = user_folder(purpose)
+    return None if folder is None else folder / name

@@ -1,0 +1,99 @@
+"""What is built holds what it should: no module of yesterday, and all that the tests need."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.patience import PATIENCE_S
+
+ROOT = Path(__file__).parent.parent
+COPIED = (
+    *("p2ptui", "tests", "docs", "screenshots", ".build_backend", ".ci"),
+    *("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config_example.toml"),
+)
+NO_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+BUILD = """
+import sys
+sys.path.insert(0, ".build_backend")
+import backend
+print(getattr(backend, sys.argv[1])(sys.argv[2]))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the sources as they are, with what an older version of them left behind."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=NO_SOURCE)
+        else:
+            shutil.copy(source, checkout)
+    for folder in ("lib", "lib.linux-x86_64-cpython-311", "bdist.linux-x86_64"):
+        stale = checkout / "build" / folder / "p2ptui" / "yesterday.py"
+        stale.parent.mkdir(parents=True)
+        stale.write_text("raise ImportError('this module was taken away')\n")
+    return checkout
+
+
+def build(checkout: Path, function: str, into: Path) -> Path:
+    """Call the build backend as an installer does."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BUILD, function, str(into)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return into / ran.stdout.splitlines()[-1]
+
+
+def package_files(root: Path) -> set[str]:
+    """The files of the package, by their names below its folder's parent."""
+    files = (path for path in (root / "p2ptui").rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix() for path in files if path.suffix != ".pyc"}
+
+
+def packed(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_a_wheel_holds_the_modules_of_now_and_nothing_else(checkout, tmp_path):
+    assert packed(build(checkout, "build_wheel", tmp_path)) == package_files(ROOT)
+
+
+def test_a_source_distribution_holds_what_its_tests_need_and_builds(checkout, tmp_path):
+    archive = build(checkout, "build_sdist", tmp_path)
+    with tarfile.open(archive) as opened:
+        opened.extractall(tmp_path, filter="data")
+    unpacked = archive.with_name(archive.name.removesuffix(".tar.gz"))
+
+    meant = {
+        path.relative_to(checkout).as_posix()
+        for name in COPIED
+        for path in (checkout / name, *(checkout / name).rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    there = {p.relative_to(unpacked).as_posix() for p in unpacked.rglob("*") if p.is_file()}
+    assert meant <= there
+    assert not [name for name in there if "__pycache__" in name]
+    wheel = build(unpacked, "build_wheel", tmp_path)
+    assert packed(wheel) == package_files(ROOT)
+
+
+def test_every_tracked_file_is_in_the_source_distribution(checkout):
+    ran = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        pytest.skip("not a git checkout")
+    tracked = {line.split("/")[0] for line in ran.stdout.splitlines()}
+    assert tracked - {".gitignore"} <= set(COPIED)
