@@ -20,6 +20,7 @@ from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox, Services
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.naming import Naming
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.queries import Queries
@@ -85,6 +86,8 @@ class Endpoint:
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
         self._queries = Queries(state, delivery)
         self._routing = Routing(state, delivery, lifecycle)
+        self.naming = Naming(state, self._queries, self._routing, lifecycle)
+        """The names of nodes that are no peers."""
         self._end_to_end = EndToEnd(state, delivery, self._routing)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
@@ -96,7 +99,11 @@ class Endpoint:
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
         self._relay.on_refused = self._relay_frames.handle_refusal
         self._relay_frames.on_refused = self.traversal.refusals.handle_refused
-        self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
+        self._discovery.on_listed += [
+            self._routing.learn_listed,
+            self._rendezvous.refresh,
+            self.naming.handle_listed,
+        ]
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)
         """Local discovery; `start` it once the networks are known."""
@@ -181,6 +188,7 @@ class Endpoint:
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
             "queries": len(self._queries),
+            "servers_asked_for_names": len(self.naming),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,
             "relay_waiting_bytes": self._relay_control.waiting_bytes,
