@@ -10,9 +10,11 @@ from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
 from p2ptui.nat.report import NatReport
 from p2ptui.node.arguments import read_address, read_hops, read_node_id, read_seconds
+from p2ptui.node.finder import ASK_TIMEOUT_S, Finder
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
+from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
-from p2ptui.node.view import PeerView, view
+from p2ptui.node.view import PeerView
 from p2ptui.wire.address import Address, format_address
 
 
@@ -34,8 +36,8 @@ class Node(RunningNode):
         """Shake hands with the node at an address, or with a node that a joined server knows.
 
         Args:
-            target: `host:port`, an address, or a node id (needs a joined server, which
-                introduces the two).
+            target: `host:port`, an address, or a node id, the beginning of one or a name (these
+                need a joined server, which introduces the two).
             timeout_s: Seconds, for a look-up of the host and the handshake; `auth_timeout`
                 without it.
 
@@ -43,16 +45,19 @@ class Node(RunningNode):
             HandshakeError: It refused, or nobody answered.
             LocalError: The address makes no sense or does not resolve, the peer table is full,
                 or a node id was given and no server is joined.
+            UnknownPeerError: No node is called so, or several are.
             RemoteError: No joined server could introduce the node.
         """
         timeout_s = read_seconds(
             self._config.security.auth_timeout if timeout_s is None else timeout_s
         )
         node_id = canonical_id(target) if isinstance(target, str) else None
+        if node_id is None and isinstance(target, str) and target and ":" not in target:
+            node_id = (await self._finder.find(target, timeout_s)).node_id
         if node_id is not None:
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
-                return view(known, self._clock())
+                return self._view(known)
             result = await self._runtime.connector.connect_by_id(node_id, timeout_s)
         else:
             result = await self._runtime.connector.connect(read_address(target), timeout_s)
@@ -102,11 +107,31 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is none.
         """
-        self._endpoint.disconnect(find_peer(self._endpoint, peer), reason, self._runtime.now)
+        found = find_peer(self._endpoint, peer, self._runtime.now)
+        self._endpoint.disconnect(found, reason, self._runtime.now)
         self._runtime.flush()
 
-    def _connected(self, peer: PeerRef) -> Peer:
-        found = find_peer(self._endpoint, peer)
+    async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Known:
+        """Who is meant by an id, the beginning of one, a name or an address.
+
+        Where nobody is known by a name, the joined servers are asked.
+
+        Args:
+            ref: What was said.
+            timeout_s: Seconds that asking may take, at most three.
+
+        Raises:
+            UnknownPeerError: Nobody fits, or several do: the text names them.
+        """
+        found = await self._finder.find(ref, read_seconds(timeout_s))
+        return self._view(found) if isinstance(found, Peer) else found
+
+    @property
+    def _finder(self) -> Finder:
+        return Finder(self._endpoint, self._runtime.call, self._clock)
+
+    async def _connected(self, peer: PeerRef) -> Peer:
+        found = await self._finder.find_peer(peer)
         if not found.is_authenticated:
             where = format_address(found.address)
             raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
@@ -116,7 +141,7 @@ class Node(RunningNode):
         """Measure the round trip to a peer, or to a node reached by way of others.
 
         Args:
-            peer: A peer; or the id of any node to which there is a way.
+            peer: A peer; or any node to which there is a way, by its id or name.
             timeout_s: Seconds to wait for the answer.
 
         Raises:
@@ -127,10 +152,14 @@ class Node(RunningNode):
         """
         timeout_s = read_seconds(timeout_s)
         node_id = node_id_of(peer)
+        if node_id is None:
+            found = await self._finder.find(peer, timeout_s)
+            node_id = found.node_id if isinstance(found, OtherNode) else None
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
             token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
         else:
-            token = self._endpoint.ping(self._connected(peer), self._runtime.now, timeout_s)
+            target = await self._connected(peer)
+            token = self._endpoint.ping(target, self._runtime.now, timeout_s)
         result: PingResult = await self._runtime.call(token)
         return result
 
@@ -172,7 +201,7 @@ class Node(RunningNode):
         """
         if timeout_s is not None:
             read_seconds(timeout_s)
-        target = self._connected(peer)
+        target = await self._connected(peer)
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
@@ -221,13 +250,10 @@ class Node(RunningNode):
             MessageTooLargeError: The request does not fit a datagram.
             PeerTimeoutError: The server did not answer in time.
         """
-        token = self._endpoint.relay(
-            self._connected(server),
-            read_node_id(node_id),
-            data,
-            self._runtime.now,
-            read_seconds(timeout_s),
-        )
+        seconds = read_seconds(timeout_s)
+        node_id = read_node_id(node_id)
+        by = await self._connected(server)
+        token = self._endpoint.relay(by, node_id, data, self._runtime.now, seconds)
         result: SendResult = await self._runtime.call(token)
         return result
 
@@ -237,9 +263,9 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is no such peer.
         """
-        token = self._endpoint.list_nodes(
-            self._connected(server), self._runtime.now, read_seconds(timeout_s)
-        )
+        seconds = read_seconds(timeout_s)
+        asked = await self._connected(server)
+        token = self._endpoint.list_nodes(asked, self._runtime.now, seconds)
         result: NodeList = await self._runtime.call(token)
         return result
 
@@ -250,7 +276,7 @@ class Node(RunningNode):
             UnknownPeerError: There is no such peer.
         """
         if server is not None:
-            peers = [self._connected(server)]
+            peers = [await self._connected(server)]
         else:
             peers = [peer for peer in self._endpoint.peers if peer.is_authenticated]
         for peer in peers:
