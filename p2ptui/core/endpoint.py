@@ -11,6 +11,7 @@ import random
 from msgspec import Raw
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
@@ -313,7 +314,7 @@ class Endpoint:
             LocalError: Not JSON, too large, too much waiting, or no session with the peer.
         """
         if not peer.is_authenticated:
-            where = format_address(peer.address)
+            where = address_words(peer.address)
             raise LocalError(f"cannot send to {where}: the handshake is not complete")
         raw = encode_data(payload)
         if reliable:

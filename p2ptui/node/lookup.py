@@ -15,6 +15,7 @@ from p2ptui.errors import LocalError, UnknownPeerError
 from p2ptui.node.arguments import single_host
 from p2ptui.node.others import OtherNode, find_others
 from p2ptui.node.view import PeerView
+from p2ptui.node.ways import way_words
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, parse_address, with_port
 from p2ptui.wire.message import NodeInfo
@@ -191,6 +192,7 @@ def _canonical(address: Address) -> Address:
 def _words(peer: PeerRef) -> str:
     if isinstance(peer, str):
         return printable(peer, 80)
-    if isinstance(peer, OtherNode):
-        return peer.node_id
-    return format_address(peer.address if isinstance(peer, PeerView) else peer)
+    if isinstance(peer, PeerView | OtherNode):
+        # While it was relayed its address was that of the server.
+        return peer.node_id or way_words(peer)
+    return format_address(peer)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import NodeList, Path, PathChanged, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
@@ -15,7 +16,7 @@ from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 
 
 class Node(RunningNode):
@@ -64,7 +65,7 @@ class Node(RunningNode):
         try:
             return self.peer(result.address)
         except UnknownPeerError:
-            where = format_address(result.address)
+            where = address_words(result.address)
             raise PeerGoneError(f"{where} left as soon as it was connected") from None
 
     async def punch(self, node_id: str, timeout_s: float = 15.0) -> PeerView:
@@ -133,7 +134,7 @@ class Node(RunningNode):
     async def _connected(self, peer: PeerRef) -> Peer:
         found = await self._finder.find_peer(peer)
         if not found.is_authenticated:
-            where = format_address(found.address)
+            where = address_words(found.address)
             raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
         return found
 
