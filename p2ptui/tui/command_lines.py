@@ -54,7 +54,7 @@ class CommandLines:
     async def _carry_out_once_known(self, word: str, line: str, number: int) -> None:
         """Carry out a line that names somebody of whom only a server may know."""
         try:
-            command = self._read(line, *await self._known_now(word))
+            command = self._read(line, *await self._known_now(word, number))
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
@@ -65,9 +65,9 @@ class CommandLines:
         workers = self._app.workers.cancel_group(self._app, GROUP)
         return self._app.nat_run.cancel(asked_for=True) or bool(workers)
 
-    async def _known_now(self, word: str) -> list[str]:
+    async def _known_now(self, word: str, number: int) -> list[str]:
         try:
-            await self._app.node.find(word)
+            await self._app.executor.find(word, lambda text: self._tell_progress(text, number))
         except SeveralFitError:
             raise
         except UnknownPeerError:
@@ -80,8 +80,7 @@ class CommandLines:
         on_node = app.executor.handles(name) or name == "nat"
 
         def tell_progress(text: str) -> None:
-            words = f"{printable(text)} ..."
-            app.bar.answer(words, beside="Escape cancels", line=number)
+            self._tell_progress(text, number)
 
         shell = ""
         try:
@@ -104,6 +103,10 @@ class CommandLines:
             # Who has typed something else since then looks for the answer here.
             late = "" if shown else f"{printable(line, 80)}: "
             app.note(late + said + (f"   ({shell})" if shell else ""))
+
+    def _tell_progress(self, text: str, number: int) -> None:
+        words = f"{printable(text)} ..."
+        self._app.bar.answer(words, beside="Escape cancels", line=number)
 
     def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
         text = printable(str(error), 400)

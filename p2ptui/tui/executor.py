@@ -7,8 +7,9 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError
+from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
+from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
@@ -75,7 +76,7 @@ class Executor:
             P2PError: It did not work; the text says why.
         """
         # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
-        node = await self._target(command) if _concerns_a_peer(command) else None
+        node = await self._target(command, progress) if _concerns_a_peer(command) else None
         shell = self.in_shell(command, node)
         return Done(await self._actions[command.verb.name](command, node, progress), shell)
 
@@ -89,7 +90,7 @@ class Executor:
         target = self._roster.shell_target(node) if node is not None else ()
         return shell_command(command, node, target, self._node.info.network_id)
 
-    async def _target(self, command: Command) -> Known:
+    async def _target(self, command: Command, progress: Progress) -> Known:
         """Whom a command concerns.
 
         Raises:
@@ -97,7 +98,7 @@ class Executor:
             LocalError: Nobody is named, and nobody selected.
         """
         if command.peer is not None:
-            return await self._node.find(command.peer)
+            return await self.find(command.peer, progress)
         selected = self._selected()
         if selected is None:
             raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
@@ -108,6 +109,26 @@ class Executor:
                 f" {_name(selected)}"
             )
         return selected
+
+    async def find(self, word: str, progress: Progress) -> Known:
+        """The node that a word means; where nobody here is called so, the servers are asked.
+
+        Args:
+            word: An id, the beginning of one, a name or an address.
+            progress: Told that it takes a while.
+
+        Raises:
+            UnknownPeerError: Nobody fits.
+            SeveralFitError: More than one does.
+        """
+        try:
+            return self._roster.find(word)
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            if self._roster.servers():
+                progress(f"asking the servers for {printable(word, 60)}")
+        return await self._node.find(word)
 
     async def _connect(self, command: Command, node: Known | None, progress: Progress) -> str:
         target = node.node_id if node is not None else self._address_or_id(command.text)
