@@ -7,7 +7,7 @@ from typing import Any, Final
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
 from p2ptui.errors import P2PError, UnknownPeerError
-from p2ptui.node.lookup import PeerRef, SeveralFitError, find_node, find_peer, is_name
+from p2ptui.node.lookup import PeerRef, SeveralFitError, find_node, is_name, with_session
 from p2ptui.node.others import OtherNode
 
 ASK_TIMEOUT_S: Final = 3.0
@@ -58,14 +58,7 @@ class Finder:
         Raises:
             UnknownPeerError: None fits, or several do, or there is no session.
         """
-        try:
-            return find_peer(self._endpoint, ref, self._clock())
-        except SeveralFitError:
-            raise
-        except UnknownPeerError:
-            if not await self._ask(ref, timeout_s):
-                raise
-        return find_peer(self._endpoint, ref, self._clock())
+        return with_session(await self.find(ref, timeout_s))
 
     async def _ask(self, ref: PeerRef, timeout_s: float) -> bool:
         """Ask the servers that were not asked just now; whether any was."""

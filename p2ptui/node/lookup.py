@@ -89,17 +89,24 @@ def find_peer(endpoint: Endpoint, ref: PeerRef, now: float | None = None) -> Pee
     Raises:
         UnknownPeerError: None fits, or several do.
     """
-    found: Peer | OtherNode | None
     if now is not None:
-        found = find_node(endpoint, ref, now)
-    else:
-        found = _find_exact(endpoint, ref)
-        if found is None and isinstance(ref, str) and is_name(ref):
-            found = find_named(ref, _identified(endpoint))
-    if isinstance(found, Peer):
-        return found
+        return with_session(find_node(endpoint, ref, now))
+    found = _find_exact(endpoint, ref)
+    if found is None and isinstance(ref, str) and is_name(ref):
+        found = find_named(ref, _identified(endpoint))
     if found is None:
         raise UnknownPeerError(f"no peer {_words(ref)}; connect to it first")
+    return found
+
+
+def with_session(found: Peer | OtherNode) -> Peer:
+    """A node that was found, if it is a peer.
+
+    Raises:
+        UnknownPeerError: It is none.
+    """
+    if isinstance(found, Peer):
+        return found
     raise UnknownPeerError(
         f"there is no session with {printable(found.name, 64) or 'node'} ({found.node_id});"
         " connect to it first"

@@ -5,6 +5,8 @@ own. So an address stands for a node only where the node itself listens; who is 
 a server is named by its id, and the server is where to begin.
 """
 
+from typing import Final
+
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Path
@@ -13,7 +15,8 @@ from p2ptui.node.others import Known, OtherNode
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_address
 
-SHORT_ID = 8
+SHORT_ID: Final = 8
+"""Characters of an id that stand for a node whose name nobody told."""
 
 
 def own_address(node: Known) -> Address | None:

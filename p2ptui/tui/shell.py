@@ -6,7 +6,7 @@ Whom it names comes from `p2ptui.node.ways`: an address alone would often be som
 import json
 import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from p2ptui.nat.report_text import nat_command
 from p2ptui.node import Known, PeerView
@@ -14,9 +14,9 @@ from p2ptui.text import printable
 from p2ptui.verbs import Command, read_payload
 from p2ptui.wire.address import parse_address
 
-DEFAULT_NETWORK = "p2p_default"
+DEFAULT_NETWORK: Final = "p2p_default"
 
-MAX_CHARACTERS = 4000
+MAX_CHARACTERS: Final = 4000
 """A longer command is of no use on a screen: the text goes by --file then."""
 
 

@@ -216,6 +216,22 @@ def test_the_library_knows_the_name_too():
     run_virtual(story())
 
 
+def test_who_asks_for_a_name_while_it_is_being_asked_for_shares_the_answer():
+    async def story() -> None:
+        async with Town() as town:
+            rust = RustServer(await MemorySocket.open(town.network, RUST))
+            rust.lists = False
+            alice = await town.start("alice")
+            await alice.connect(RUST)
+            found = await asyncio.gather(*(alice.find("carol") for _ in range(20)))
+            assert {node.node_id for node in found} == {CAROL_ID}
+            assert rust.asked == 1
+            rust.close()
+            await asyncio.sleep(0)
+
+    run_virtual(story())
+
+
 def test_between_our_own_nodes_a_name_is_enough():
     async def story() -> None:
         async with Town() as town:

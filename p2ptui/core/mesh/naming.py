@@ -92,7 +92,9 @@ class Naming:
         found = []
         for peer in self._state.peers.initiated:
             last = self._asked_at.get(peer.node_id, float("-inf"))
-            if peer.is_joined_server and not now - FRESH_S < last <= now:
+            if not peer.is_joined_server:
+                continue
+            if self._queries.awaits(peer) or not now - FRESH_S < last <= now:
                 found.append(peer)
                 if last <= now:
                     self._asked_at[peer.node_id] = now

@@ -100,6 +100,10 @@ class Queries:
         for token in query.tokens:
             self._state.finish(token, query.result())
 
+    def awaits(self, peer: Peer) -> bool:
+        """Whether a peer's list is on its way: who asks for it again shares it."""
+        return peer.node_id in self._queries
+
     def ask_names(self, peer: Peer, now: float, timeout_s: float) -> None:
         """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
         if peer.node_id not in self._queries and len(self._queries) < MAX_QUERIES:
