@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
 from p2ptui.config import Config, config_warnings
+from p2ptui.core.addresses import address_words, relayed_node, shown_address
 from p2ptui.core.events import (
     DataReceived,
     ErrorReceived,
@@ -213,14 +214,14 @@ def _log_event(event: Event) -> None:
             where = format_address(event.address)
             log.info("introduced to %s at %s", event.node_id[:_SHORT_ID], where)
         case PathChanged():
-            where, who = format_address(event.address), event.node_id[:_SHORT_ID]
+            where, who = shown_address(event.address), event.node_id[:_SHORT_ID]
             if event.path is Path.DIRECT:
                 log.info("%s is reached directly at %s (%s)", who, where, event.method)
             else:
                 why = event.reason or "a direct path is searched"
                 log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
         case ErrorReceived():
-            where = format_address(event.address)
+            where = address_words(event.address)
             log.warning("%s reports: %s", where, printable(event.text))
         case DataReceived() if log.isEnabledFor(logging.DEBUG):  # it may have a megabyte
             log.debug(
@@ -245,8 +246,10 @@ def _log_event(event: Event) -> None:
 
 
 def _log_status(event: PeerStatusChanged) -> None:
-    where = format_address(event.address)
-    who = f"{printable(event.name, 64)} ({(event.node_id or 'unknown')[:_SHORT_ID]}) at {where}"
+    where = shown_address(event.address)
+    at = "at " if relayed_node(event.address) is None else ""
+    node_id = (event.node_id or "unknown")[:_SHORT_ID]
+    who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
         log.info("connected: %s", who)
     elif event.status is PeerStatus.DISCONNECTED:
@@ -292,7 +295,7 @@ def _log_unkept(event: DataReceived) -> None:
 
 
 def _log_message(event: MessageTraced) -> None:
-    where = format_address(event.address)
+    where = shown_address(event.address)
     kind = printable(event.message_type, 64)
     log.debug("%s %s %s, %d bytes", event.direction.value, where, kind, event.size_bytes)
     if log.isEnabledFor(TRACE):

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final
 
 from p2ptui.errors import LocalError
-from p2ptui.wire.address import format_address, parse_address, single_host
+from p2ptui.wire.address import format_address, parse_address, single_host, with_port
 from p2ptui.wire.exact import AmbiguousJsonError, read_json
 
 COMMON_PING_COUNT: Final = 4
@@ -21,6 +21,14 @@ COMMON_PING_COUNT: Final = 4
 
 class UsageError(LocalError):
     """A line that is no command; the text says what would be right."""
+
+
+class UnknownWordError(UsageError):
+    """The word before a text names none of the nodes that are known so far."""
+
+    def __init__(self, text: str, word: str) -> None:
+        super().__init__(text)
+        self.word = word
 
 
 class Kind(Enum):
@@ -114,7 +122,7 @@ VERBS: Final = {
 }
 
 SELECTED: Final = "."
-"""Stands for the selected node where a text follows."""
+"""Stands for the selected node wherever a peer may be named."""
 
 LEVELS: Final = ("trace", "debug", "info", "warn", "error")
 
@@ -131,6 +139,8 @@ class Command:
     count: int = 1
     servers: tuple[str, ...] = ()
     """STUN servers, `host:port` each."""
+    is_named: bool = False
+    """Whether a peer was named, if only by `.`; else it is the selected one by default."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -180,15 +190,19 @@ def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Comm
         return _text_command(verb, None, rest)
     first, after = _first_word(verb, rest)
     if first == SELECTED:
-        return _text_command(verb, None, after)
+        return _text_command(verb, None, after, is_named=True)
     if _names_a_peer(first, peer_names) or (after and _may_name_a_peer(first)):
-        return _text_command(verb, first, after)
+        return _text_command(verb, first, after, is_named=True)
+    portless = with_port(first)
+    if after and portless is not None:
+        raise UsageError(f"{first!r}: the port is missing; write {portless}")
     if after:
         # Never guessed: what was meant for one who has just left must not reach another.
         near = nearest(first, peer_names)
         hint = f"; did you mean {near}?" if near else ";"
-        raise UsageError(
-            f"{first!r} is no peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one"
+        raise UnknownWordError(
+            f"{first!r} is no peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one",
+            first,
         )
     return _text_command(verb, None, first)
 
@@ -209,10 +223,10 @@ def read_payload(text: str) -> Any:
     return text
 
 
-def _text_command(verb: Verb, peer: str | None, text: str) -> Command:
+def _text_command(verb: Verb, peer: str | None, text: str, *, is_named: bool = False) -> Command:
     if not text:
         raise UsageError(f"what shall be sent? usage: {verb.usage}")
-    return Command(verb, peer, text)
+    return Command(verb, peer, text, is_named=is_named)
 
 
 def _first_word(verb: Verb, text: str) -> tuple[str, str]:
@@ -252,33 +266,65 @@ def _read_words(verb: Verb, rest: str) -> Command:
         words = shlex.split(rest)
     except ValueError:
         raise UsageError(f"a quotation mark is not closed; usage: {verb.usage}") from None
-    if verb.name == "ping" and "-n" in words:  # as the shell has it
-        words.remove("-n")
+    # Options as the shell has them, before or after what they belong to.
+    counts = _take_option(verb, words, "-n") if verb.name == "ping" else []
     if verb.name == "nat":
-        servers = [word for word in words if word != "--server"]  # as the shell has it
+        servers = [*_take_option(verb, words, "--server"), *words]
         return Command(verb, servers=tuple(_read_server(verb, word) for word in servers))
+    if len(counts) > 1 or (counts and len(words) > 1):
+        raise UsageError(f"one count is enough; usage: {verb.usage}")
     required = sum(not parameter.optional for parameter in verb.parameters)
     if not required <= len(words) <= len(verb.parameters):
         raise UsageError(f"usage: {verb.usage}")
     peer: str | None = None
     text = ""
+    is_named = False
     count = COMMON_PING_COUNT if verb.name == "ping" else 1
+    for given in counts:
+        count = _read_count(verb, given)
     for parameter, word in zip(verb.parameters, words, strict=False):
         if parameter.kind is Kind.COUNT:
             count = _read_count(verb, word)
         elif parameter.kind is Kind.PEER:
             # `ping 5` pings the selected peer five times: no peer is called 5.
-            if verb.name == "ping" and len(words) == 1 and word.isdigit() and len(word) < 4:
+            is_count = verb.name == "ping" and word.isdigit() and len(word) < 4
+            if is_count and len(words) == 1 and not counts:
                 count = _read_count(verb, word)
             else:
-                peer = word
+                is_named = True
+                peer = None if word == SELECTED else word
+        elif parameter.kind is Kind.ADDRESS and ":" not in word:
+            # `connect` takes whom a server knows, as others verbs take a peer.
+            is_named, text = True, word
+            peer = None if word == SELECTED else word
         elif parameter.kind is Kind.LEVEL:
             text = _read_level(word)
         elif parameter.kind is Kind.VERB:
             text = _read_verb(word)
         else:
             text = word
-    return Command(verb, peer, text, count)
+    return Command(verb, peer, text, count, is_named=is_named)
+
+
+def _take_option(verb: Verb, words: list[str], option: str) -> list[str]:
+    """Take an option and its values out of the words, wherever it stands."""
+    values: list[str] = []
+    while True:
+        at = next((i for i, word in enumerate(words) if _begins_option(word, option)), None)
+        if at is None:
+            return values
+        value = words.pop(at)[len(option) :].removeprefix("=")
+        if not value:
+            if at >= len(words) or words[at].startswith(option):
+                raise UsageError(f"{option} needs a value; usage: {verb.usage}")
+            value = words.pop(at)
+        values.append(value)
+
+
+def _begins_option(word: str, option: str) -> bool:
+    if word == option or word.startswith(f"{option}="):
+        return True
+    return not option.startswith("--") and word.startswith(option) and word[len(option) :].isdigit()
 
 
 def _read_count(verb: Verb, word: str) -> int:

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from p2ptui import Config, headless
+from p2ptui.core.addresses import relay_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     DataReceived,
@@ -33,6 +34,7 @@ from tests.virtual_loop import run_virtual
 
 NODE_ID = "0123abcd-0000-4000-8000-000000000001"
 ADDRESS = ("192.0.2.1", 80)
+RELAYED = relay_address(ADDRESS, NODE_ID)
 HOSTILE = "\x1b[31m\u202e\n"
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -53,6 +55,16 @@ def changed(status: PeerStatus, reason: str | None = None, name: str = "bob") ->
         ),
         (changed(PeerStatus.FAILED, "no answer"), "INFO", "failed: 192.0.2.1:80: no answer"),
         (changed(PeerStatus.HANDSHAKING), "DEBUG", "handshaking: 192.0.2.1:80"),
+        (
+            PeerStatusChanged(NODE_ID, RELAYED, "bob", PeerStatus.AUTHENTICATED, None, None),
+            "INFO",
+            "connected: bob (0123abcd) by way of 192.0.2.1:80",
+        ),
+        (
+            ErrorReceived(NODE_ID, RELAYED, "no"),
+            "WARNING",
+            f"node {NODE_ID} by way of the server at 192.0.2.1:80 reports: no",
+        ),
         (
             changed(PeerStatus.AUTHENTICATED, name=HOSTILE),
             "INFO",

@@ -38,6 +38,18 @@ def test_the_grammar_is_the_one_that_was_promised():
         ("ping bob 7", "bob", "", 7),
         ("ping bob -n 7", "bob", "", 7),
         ('ping "two words" 2', "two words", "", 2),
+        ("ping -n 7 bob", "bob", "", 7),
+        ("ping -n7 bob", "bob", "", 7),
+        ("ping -n=7", None, "", 7),
+        ("ping .", None, "", 4),
+        ("ping . 3", None, "", 3),
+        ("ping -n 3 .", None, "", 3),
+        ("ping -n 2 77", "77", "", 2),
+        ("disconnect .", None, "", 1),
+        ("punch .", None, "", 1),
+        ("relay . two words", None, "two words", 1),
+        ("connect .", None, ".", 1),
+        ("connect bob", "bob", "bob", 1),
         ("send hello", None, "hello", 1),
         ("send . hello there", None, "hello there", 1),
         ('send "hello there"', None, "hello there", 1),
@@ -65,10 +77,35 @@ def test_a_line_is_read(line, peer, text, count):
     assert (command.peer, command.text, command.count) == (peer, text, count)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_named"),
+    [
+        ("disconnect", False),
+        ("disconnect .", True),
+        ("disconnect bob", True),
+        ("ping 7", False),
+        ("send hello", False),
+        ("send . hello", True),
+        ("send bob hello", True),
+    ],
+)
+def test_whether_somebody_was_named(line, is_named):
+    assert parse_command(line, ["bob"]).is_named is is_named
+
+
+@given(st.permutations(["-n 3", "bob"]), st.sampled_from(["-n 3", "-n3", "-n=3", "3"]))
+def test_a_count_stands_before_or_after_whom_it_is_for(order, written):
+    if written == "3" and order[0] == "-n 3":
+        return  # a bare count comes after
+    command = parse_command(" ".join(["ping", *order]).replace("-n 3", written))
+    assert (command.peer, command.count) == ("bob", 3)
+
+
 def test_nat_takes_any_number_of_servers():
     assert parse_command("nat").servers == ()
     assert parse_command("nat a:1 b:2 [::1]:3").servers == ("a:1", "b:2", "[::1]:3")
     assert parse_command("nat --server a:1 --server b:2").servers == ("a:1", "b:2")
+    assert parse_command("nat --server=a:1 b:2").servers == ("a:1", "b:2")
     assert "write HOST:PORT; usage: nat [SERVER...]" in complaint("nat stun.example")
     assert "port 0 is no port" in complaint("nat a:1 b:0")
 
@@ -113,6 +150,15 @@ def test_nat_writes_a_server_as_its_answers_come():
         ("ping bob many", "'many' is no count"),
         ("ping bob 0", "'0' is no count"),
         ("ping bob 99999999999999999999", "is no count"),
+        ("ping bob -n", "-n needs a value; usage: ping"),
+        ("ping -n x bob", "'x' is no count"),
+        ("ping -n 2 -n 3 bob", "one count is enough"),
+        ("ping bob 2 -n 3", "one count is enough"),
+        ("nat --server", "--server needs a value"),
+        ("nat 127.0.0.1", "the port is missing; write HOST:PORT, here 127.0.0.1:PORT"),
+        ("nat ::1", "here [::1]:PORT"),
+        ("send 127.0.0.1 hi there", "the port is missing; write 127.0.0.1:PORT"),
+        ("send [::1] hi there", "the port is missing; write [::1]:PORT"),
         ("log loud", "one of trace, debug, info, warn, error"),
         ("help sned", "did you mean send?"),
         ("save", "usage: save FILE"),

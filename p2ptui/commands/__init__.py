@@ -44,14 +44,7 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
         KeyboardInterrupt: It was interrupted.
         SystemExit: The arguments are wrong, or asked for help.
     """
-    module = _load(name)
-    parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
-    parser.add_argument("--network-id", metavar="ID", help="the network of the target")
-    module.add_arguments(parser)
-    # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
-    options = parser.parse_intermixed_args(arguments)
-    work: Work = module.prepare(options, parser, environ)
+    work = read_command(name, arguments, environ)
     import logging
 
     from p2ptui.io.loop import run
@@ -63,6 +56,30 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
         return run(work())
     finally:
         logging.getLogger("p2ptui").removeHandler(silence)
+
+
+def read_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> Work:
+    """Check a command's arguments; what comes back carries it out.
+
+    Args:
+        name: As above.
+        arguments: What follows the name.
+        environ: The environment, for the configuration.
+
+    Raises:
+        ConfigError: The configuration cannot be used.
+        P2PError: What it is to work on cannot be read.
+        SystemExit: The arguments are wrong, or asked for help.
+    """
+    module = _load(name)
+    parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
+    parser.add_argument("--network-id", metavar="ID", help="the network of the target")
+    module.add_arguments(parser)
+    # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
+    options = parser.parse_intermixed_args(arguments)
+    work: Work = module.prepare(options, parser, environ)
+    return work
 
 
 def _load(name: str) -> Any:

@@ -34,6 +34,10 @@ WATCH_S: Final = 10.0
 """Between two diagnoses of `--watch`."""
 
 
+SURE_ENOUGH: Final = 0.8
+"""The confidence from which on a report without any address counts: one silent host has less."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui nat` takes."""
     add = parser.add_argument
@@ -85,8 +89,13 @@ async def _run(
             else:
                 _print(report, options, _command(options))
                 if not options.watch:
-                    return 0 if report.udp is not None else 1
+                    return 0 if _is_told(report) else 1
             await asyncio.sleep(WATCH_S)
+
+
+def _is_told(report: NatReport) -> bool:
+    """Whether the question was answered: what the NAT is like, or surely that UDP is blocked."""
+    return report.mapped is not None or report.confidence >= SURE_ENOUGH
 
 
 async def _diagnose(

@@ -70,10 +70,17 @@ def _judge(listed: NodeList) -> int:
 def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
     public = peer.public_address
     return {
-        "server": msgspec.to_builtins(peer.info),
+        "server": msgspec.to_builtins(_as_reached(peer)),
         "public_address": None if public is None else format_address(public),
         "nodes": [msgspec.to_builtins(node) for node in nodes],
     }
+
+
+def _as_reached(peer: PeerView) -> NodeInfo | None:
+    """The server, listed as the others are: at the address where it was reached."""
+    if peer.info is None:
+        return None
+    return msgspec.structs.replace(peer.info, listen_addr=format_address(peer.address))
 
 
 def _print_table(peer: PeerView, nodes: list[NodeInfo]) -> None:

@@ -21,7 +21,7 @@ from p2ptui.io.resolve import resolve
 from p2ptui.node import Node, PeerView
 from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, parse_address, parse_ip_address, with_port
 from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 5.0
@@ -177,7 +177,7 @@ def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
         if not text:
             parser.error("the target is empty; give a node id, the beginning of one, or a name")
         return Way(read_address(options.join, parser), text)
-    if ":" not in text:
+    if ":" not in text and with_port(text) is None:
         parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
     return Way(read_address(text, parser))
 
@@ -288,7 +288,9 @@ async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> 
                 + _caveat(listed)
             )
         return known[node_id]
-    if ":" in text and all(entry.name != text for entry in known.values()):
+    is_address = parse_ip_address(text) is not None
+    if is_address or (":" in text and all(entry.name != text for entry in known.values())):
+        # A literal address is one, whoever is called so.
         with contextlib.suppress(ValueError):
             address = await look_up(parse_address(text), deadline)
             at = format_address(address)

@@ -40,6 +40,12 @@ def visible_address(address: Address) -> Address:
     return host.rpartition("@")[2].partition("#")[0], port
 
 
+def shown_address(address: Address) -> str:
+    """An address for a table or a log: a relayed node's is never shown as if it were its own."""
+    where = format_address(visible_address(address))
+    return where if relayed_node(address) is None else f"by way of {where}"
+
+
 def address_words(address: Address) -> str:
     """An address for people, without what only this node understands."""
     node_id, where = relayed_node(address), format_address(visible_address(address))

@@ -11,6 +11,7 @@ import random
 from msgspec import Raw
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
@@ -20,6 +21,7 @@ from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox, Services
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.naming import Naming
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.queries import Queries
@@ -88,6 +90,8 @@ class Endpoint:
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
         self._queries = Queries(state, delivery)
         self._routing = Routing(state, delivery, lifecycle)
+        self.naming = Naming(state, self._queries, self._routing, lifecycle)
+        """The names of nodes that are no peers."""
         self._end_to_end = EndToEnd(state, delivery, self._routing)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
@@ -99,7 +103,11 @@ class Endpoint:
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
         self._relay.on_refused = self._relay_frames.handle_refusal
         self._relay_frames.on_refused = self.traversal.refusals.handle_refused
-        self._discovery.on_listed += [self._routing.learn_listed, self._rendezvous.refresh]
+        self._discovery.on_listed += [
+            self._routing.learn_listed,
+            self._rendezvous.refresh,
+            self.naming.handle_listed,
+        ]
         self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
         self.neighbours = Neighbours(state, delivery, self._handshake)
         """Local discovery; `start` it once the networks are known."""
@@ -187,6 +195,7 @@ class Endpoint:
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
             "queries": len(self._queries),
+            "servers_asked_for_names": len(self.naming),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,
             "relay_waiting_bytes": self._relay_control.waiting_bytes,
@@ -326,7 +335,7 @@ class Endpoint:
             LocalError: Not JSON, too large, too much waiting, or no session with the peer.
         """
         if not (peer.is_authenticated or (reliable and peer.resumes)):
-            where = format_address(peer.address)
+            where = address_words(peer.address)
             raise LocalError(f"cannot send to {where}: the handshake is not complete")
         raw = encode_data(payload)
         if reliable:

@@ -21,6 +21,10 @@ from p2ptui.wire.message import (
 MAX_NODE_INFO_BYTES: Final = 900
 """A NodeInfo must fit one page of a list, that is a datagram, also with a longer address."""
 
+MAX_TOLD_NAME: Final = 64
+MAX_TOLD_NAME_BYTES: Final = 2 * MAX_TOLD_NAME + 2
+"""Of a name in a list, as JSON: many nodes share a datagram, and no name crowds them out."""
+
 MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
@@ -151,6 +155,21 @@ def accept_node_info(
 def dialect_of(message: Envelope) -> Dialect:
     """The habits of whoever sent a handshake: only the reference writes `sender_addr`."""
     return Dialect.REFERENCE if isinstance(message.sender_addr, str | None) else Dialect.SPEC
+
+
+def told_name(name: object) -> str:
+    """A name as lists carry it: what fits them of it, and nothing for what is no name."""
+    if not isinstance(name, str):
+        return ""
+    name = name[:MAX_TOLD_NAME]
+    if name.isascii() and name.isprintable():
+        return name
+    try:
+        while len(encode_payload(name)) > MAX_TOLD_NAME_BYTES:
+            name = name[:-1]
+    except ValueError:
+        return ""  # half a surrogate pair
+    return name
 
 
 def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:

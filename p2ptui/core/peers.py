@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
@@ -336,11 +338,12 @@ class PeerTable:
         self._forget_id(peer)
 
 
-def peer_info(peer: Peer, now: float, unix_now: int) -> PeerInfo:
+def peer_info(peer: Peer, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:
     """The entry of `peer` in a peer list; its address is the one that this node sees."""
     return PeerInfo(
         id=peer.node_id,
         addr=format_address(peer.address),
         last_seen=unix_now - int(max(now - peer.last_received, 0)),
         capabilities=peer.info.capabilities if peer.info is not None else (),
+        name=name,
     )

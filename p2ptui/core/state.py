@@ -7,6 +7,7 @@ from itertools import count
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -26,7 +27,7 @@ from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
 from p2ptui.errors import P2PError, PeerTimeoutError
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
 MAX_EVENTS: Final = 50_000
@@ -159,7 +160,7 @@ class NodeState:
             The token of a PingResult or a PeerTimeoutError.
         """
         token = self.new_token()
-        error = PeerTimeoutError(f"no answer from {format_address(address)} within {timeout_s:g} s")
+        error = PeerTimeoutError(f"no answer from {address_words(address)} within {timeout_s:g} s")
         timer = self.timers.schedule(now + timeout_s, lambda _: ping.end(error))
 
         def end(outcome: PingResult | P2PError) -> None:

@@ -5,11 +5,13 @@ everybody; a filter by address and port needs to know the other side's port, whi
 NAT turns into a guess.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
+from p2ptui.text import printable
 
 
 class Way(Enum):
@@ -205,3 +207,23 @@ _ADVICE: Final = {
 def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
     """What a person may do about it; `is_asked` as above."""
     return _ADVICE[nat_type] if is_asked else _ASK_ADVICE
+
+
+_STUN_ADVICE: Final = (
+    "Ask a STUN server, or a p2ptui node that runs with --STUN: p2ptui nat --server HOST:PORT."
+)
+
+
+def unanswered_words(nodes: Sequence[str]) -> tuple[str, str]:
+    """Meaning and advice where UDP passes, but nobody told where this machine is seen.
+
+    Args:
+        nodes: Those that were asked and are nodes without STUN, `host:port` each.
+    """
+    if nodes:
+        names = " and ".join(printable(node, 80) for node in nodes)
+        subject = (
+            f"The node at {names} serves" if len(nodes) == 1 else f"The nodes at {names} serve"
+        )
+        return f"{subject} no STUN: UDP passes, but nothing is known of the NAT.", _STUN_ADVICE
+    return "UDP passes, but no server answered: nothing is known of the NAT.", _STUN_ADVICE

@@ -3,7 +3,19 @@
 from p2ptui.node.metrics import Stats
 from p2ptui.node.nat_service import diagnoses_at_start
 from p2ptui.node.node import Node
-from p2ptui.node.roster import Known, OtherNode, Roster
+from p2ptui.node.others import Known, OtherNode
+from p2ptui.node.roster import Roster
 from p2ptui.node.view import PeerView
+from p2ptui.node.ways import own_address, way_words
 
-__all__ = ["Known", "Node", "OtherNode", "PeerView", "Roster", "Stats", "diagnoses_at_start"]
+__all__ = [
+    "Known",
+    "Node",
+    "OtherNode",
+    "PeerView",
+    "Roster",
+    "Stats",
+    "diagnoses_at_start",
+    "own_address",
+    "way_words",
+]

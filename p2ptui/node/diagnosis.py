@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from p2ptui.errors import P2PError
+from p2ptui.errors import BindError, P2PError
 from p2ptui.io.interfaces import address_towards, local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_client import StunClient
@@ -24,7 +24,7 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
-from p2ptui.nat.feasibility import advice_for, meaning_of
+from p2ptui.nat.feasibility import advice_for, meaning_of, unanswered_words
 from p2ptui.nat.report import NatReport
 from p2ptui.node.nat_evidence import (
     OwnSocket,
@@ -45,6 +45,7 @@ from p2ptui.node.nat_tests import (
     probe_mtu,
     sample_ports,
 )
+from p2ptui.node.presence import STUN_PORTS, find_node
 from p2ptui.node.stun_contact import FindRefusal, FirstContact
 from p2ptui.node.stun_servers import (
     MAX_SERVERS,
@@ -129,6 +130,7 @@ class Diagnosis:
                     joined or {},
                     self._resolve,
                     self._find_refusal,
+                    self._is_node,
                 )
                 async with contact.asking():
                     report = await self._diagnose(contact, lifetime=lifetime)
@@ -139,14 +141,30 @@ class Diagnosis:
         if surplus:
             evidence = (*evidence, _surplus_line(surplus))
         is_asked = report.udp is not None
+        meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
+        advice = advice_for(report.nat_type, is_asked=is_asked)
+        is_silent = all(server.answer is None and not server.is_refused for server in known)
+        if report.udp and report.mapped is None and is_silent:
+            meaning, advice = unanswered_words([s.text for s in known if s.is_node])
         return replace(
             report,
             servers=tuple(server.report() for server in known),
             evidence=evidence,
-            meaning=meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked),
-            advice=advice_for(report.nat_type, is_asked=is_asked),
+            meaning=meaning,
+            advice=advice,
             duration_s=self._loop.time() - began,
         )
+
+    async def _is_node(self, address: Address) -> bool:
+        if self._own is not None and address in self._own.heard:
+            return True
+        if address[1] in STUN_PORTS:
+            return False
+        host = self._bind_host(ip_version(address[0]))
+        try:
+            return await find_node(self._open_socket, host, address, self._rng)
+        except BindError:
+            return False
 
     async def _client(self, version: int, stack: AsyncExitStack) -> StunClient:
         sock = await self._open_socket((self._bind_host(version), 0))

@@ -1,80 +1,192 @@
-"""Whom a person means: an id, the beginning of one, a name, or an address."""
+"""Whom a person means: an id, the beginning of one, a name, or an address.
 
+There is one look-up for the screen, the shell and the library. It knows peers and the nodes
+behind them by all their words, and whatever fits several is told, never guessed.
+"""
+
+import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias, TypeVar
 
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.identity import canonical_id
+from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.peers import Peer
 from p2ptui.errors import LocalError, UnknownPeerError
 from p2ptui.node.arguments import single_host
+from p2ptui.node.others import OtherNode, find_others
 from p2ptui.node.view import PeerView
+from p2ptui.node.ways import way_words
 from p2ptui.text import printable
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, parse_address, with_port
 from p2ptui.wire.message import NodeInfo
 
-PeerRef: TypeAlias = str | Address | PeerView
-"""A peer by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
+PeerRef: TypeAlias = str | Address | PeerView | OtherNode
+"""A node by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
 
 NAMED_AT_MOST: Final = 4
 """Of many nodes that fit, so many are named."""
 
-_Named = TypeVar("_Named", Peer, NodeInfo)
+SHOWN_ID: Final = 8
+"""Characters of an id that stand for it on the screen and in logs: no name takes their place."""
+
+_HOST: Final = re.compile(r"localhost|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}\.?")
+
+
+class SeveralFitError(UnknownPeerError):
+    """More than one node is meant by what was said; the text names them."""
+
+
+_Named = TypeVar("_Named", bound=Peer | NodeInfo | OtherNode)
 
 
 def node_id_of(peer: PeerRef) -> str | None:
     """The id that a reference holds, if it holds a whole one."""
-    if isinstance(peer, PeerView):
+    if isinstance(peer, PeerView | OtherNode):
         return peer.node_id or None
     return canonical_id(peer) if isinstance(peer, str) else None
 
 
-def find_peer(endpoint: Endpoint, peer: PeerRef) -> Peer:
-    """The peer that is meant.
+def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
+    """The peer that is meant, or the node behind one.
+
+    Args:
+        endpoint: The node's protocol.
+        ref: What was said.
+        now: The time on the endpoint's clock, seconds.
 
     Raises:
         UnknownPeerError: None fits, or several do.
     """
-    node_id = node_id_of(peer)
-    found: Peer | None
+    found = _find_exact(endpoint, ref)
+    if found is not None and found.is_authenticated:
+        return found
+    others = list(find_others(endpoint, now))
+    node_id = node_id_of(ref) or (found.node_id if found is not None else None)
     if node_id is not None:
-        found = endpoint.peers.with_id(node_id)
-    elif isinstance(peer, str):
-        try:
-            address = parse_address(peer)
-        except ValueError:
-            return find_named(peer, endpoint.peers)
-        found = endpoint.peers.at(_canonical(address))
-    elif isinstance(peer, PeerView):
-        found = endpoint.peers.at(peer.address)
+        fitting = [other for other in others if other.node_id == node_id]
+    elif (address := _address_in(ref)) is not None:
+        fitting = [other for other in others if other.address == address]
     else:
-        found = endpoint.peers.at(_canonical(peer))
+        assert isinstance(ref, str)
+        known: list[Peer | OtherNode] = [*_identified(endpoint), *others]
+        return find_named(ref, known)
+    if not fitting and found is not None:
+        return found  # a session is under way
+    if not fitting:
+        raise UnknownPeerError(f"no peer {_words(ref)}; connect to it first")
+    return fitting[0]
+
+
+def find_peer(endpoint: Endpoint, ref: PeerRef, now: float | None = None) -> Peer:
+    """The peer that is meant: a node with a session, or one under way.
+
+    Args:
+        endpoint: The node's protocol.
+        ref: What was said.
+        now: The time on the endpoint's clock, seconds: a name that fits a node behind a peer as
+            well is ambiguous then. None: only peers are looked at.
+
+    Raises:
+        UnknownPeerError: None fits, or several do.
+    """
+    if now is not None:
+        return with_session(find_node(endpoint, ref, now))
+    found = _find_exact(endpoint, ref)
+    if found is None and isinstance(ref, str) and is_name(ref):
+        found = find_named(ref, _identified(endpoint))
     if found is None:
-        raise UnknownPeerError(f"no peer {_words(peer)}; connect to it first")
+        raise UnknownPeerError(f"no peer {_words(ref)}; connect to it first")
     return found
+
+
+def with_session(found: Peer | OtherNode) -> Peer:
+    """A node that was found, if it is a peer.
+
+    Raises:
+        UnknownPeerError: It is none.
+    """
+    if isinstance(found, Peer):
+        return found
+    raise UnknownPeerError(
+        f"there is no session with {printable(found.name, 64) or 'node'} ({found.node_id});"
+        " connect to it first"
+    )
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can only be meant as a name or the beginning of an id."""
+    return canonical_id(text) is None and _address_in(text) is None
+
+
+def _find_exact(endpoint: Endpoint, ref: PeerRef) -> Peer | None:
+    """The peer with this id, or at this address."""
+    node_id = node_id_of(ref)
+    if node_id is not None:
+        return endpoint.peers.with_id(node_id)
+    if isinstance(ref, PeerView):
+        return endpoint.peers.at(ref.address)
+    address = _address_in(ref)
+    return endpoint.peers.at(address) if address is not None else None
+
+
+def _address_in(ref: PeerRef) -> Address | None:
+    if isinstance(ref, PeerView | OtherNode):
+        return ref.address
+    if not isinstance(ref, str):
+        return _canonical(ref)
+    try:
+        return _canonical(parse_address(ref))
+    except ValueError:
+        return None
+
+
+def _identified(endpoint: Endpoint) -> list[Peer]:
+    """The peers that have told who they are."""
+    return [peer for peer in endpoint.peers if peer.info is not None]
 
 
 def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     """The one of many with this name, or whose id begins so; a name that fits goes first.
 
+    It does not go before the id that the screen shows of another node: anybody may choose to be
+    called so.
+
     Raises:
-        UnknownPeerError: None fits, or several do.
+        UnknownPeerError: None fits.
+        SeveralFitError: Several do.
     """
     nodes = list(candidates)
-    fitting = [node for node in nodes if node.name == text]
+    prefix = text.lower()
+    names = {text, told_name(text)} if text else set()
+    fitting = [
+        node
+        for node in nodes
+        if node.name in names or (len(text) >= SHOWN_ID and node.node_id.startswith(prefix))
+    ]
     if not fitting and text:
-        fitting = [node for node in nodes if _id(node).startswith(text.lower())]
+        fitting = [node for node in nodes if node.node_id.startswith(prefix)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise UnknownPeerError(
-            f"no node is called {printable(text, 80)!r} or has an id that begins so"
-        )
-    ids = ", ".join(_id(node) for node in fitting[:NAMED_AT_MOST])
+        raise UnknownPeerError(_nobody(text))
+    ids = ", ".join(node.node_id for node in fitting[:NAMED_AT_MOST])
     more = ", ..." if len(fitting) > NAMED_AT_MOST else ""
-    raise UnknownPeerError(
+    raise SeveralFitError(
         f"{printable(text, 80)!r} fits {len(fitting)} nodes: {ids}{more}; give more of the id"
     )
+
+
+def _nobody(text: str) -> str:
+    shown = printable(text, 80)
+    if with_port(text) is not None:
+        try:
+            parse_address(text)
+        except ValueError as error:
+            return printable(str(error))
+    words = f"no node is called {shown!r} or has an id that begins so"
+    if _HOST.fullmatch(text):
+        words += f"; if it is a host, the port is missing: write {shown}:PORT"
+    return words
 
 
 def _canonical(address: Address) -> Address:
@@ -84,11 +196,10 @@ def _canonical(address: Address) -> Address:
         return address  # no peer is there, and the complaint names it as it was written
 
 
-def _id(node: Peer | NodeInfo) -> str:
-    return node.node_id
-
-
 def _words(peer: PeerRef) -> str:
     if isinstance(peer, str):
         return printable(peer, 80)
-    return format_address(peer.address if isinstance(peer, PeerView) else peer)
+    if isinstance(peer, PeerView | OtherNode):
+        # While it was relayed its address was that of the server.
+        return peer.node_id or way_words(peer)
+    return format_address(peer)

@@ -25,6 +25,8 @@ class OwnSocket:
 
     local: Address
     seen: tuple[Seen, ...]
+    heard: tuple[Address, ...] = ()
+    """Where peers are that are connected, and have shown that they receive what is sent to them."""
 
 
 def confidence_in(nat_type: NatType, mapping: MappingVerdict, filtering: float) -> float:
@@ -88,6 +90,7 @@ def unreached(
             confidence=verdict.confidence if verdict.varies else 0.0,
             evidence=(
                 f"udp: the node has sessions with {names}; no STUN server answered",
+                *_node_lines(servers),
                 *verdict.evidence,
             ),
         )
@@ -97,8 +100,19 @@ def unreached(
         for s in servers
         if s.is_refused
     ]
-    silent = [s for s in servers if s.sent and s.refusal is None and not s.is_refused]
-    is_passing = bool(lines)
+    lines += _node_lines(servers)
+    silent = [
+        s for s in servers if s.sent and s.refusal is None and not (s.is_refused or s.is_node)
+    ]
+    heard = own.heard if own is not None else ()
+    if heard:
+        connected = f"{len(heard)} node{'s are' if len(heard) > 1 else ' is'} connected"
+        lines.append(f"udp: {connected}: UDP passes to there")
+    # Who is connected nearby says nothing of what is further away.
+    farthest = max((_reach(address[0]) for address in heard), default=None)
+    is_passing = any(s.refusal is not None or s.is_refused or s.is_node for s in servers) or (
+        farthest is not None and any(s.address and _reach(s.address[0]) <= farthest for s in silent)
+    )
     if silent:
         asked = ", ".join(f"{s.text}, asked {s.sent} times" for s in silent)
         lines.append(f"udp: no answer from {asked}")
@@ -118,6 +132,18 @@ def unreached(
         confidence=0.9 if len(hosts) > 1 else 0.6,
         evidence=tuple(lines),
     )
+
+
+def _node_lines(servers: list[KnownServer]) -> list[str]:
+    return [f"udp: a node answered at {s.text}, which serves no STUN" for s in servers if s.is_node]
+
+
+def _reach(host: str) -> int:
+    """How far away an address is: on this machine, in networks of one's own, or anywhere."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    if ip.is_loopback:
+        return 0
+    return 2 if ip.is_global else 1
 
 
 def _is_from_outside(seen: Seen, own_hosts: Collection[str]) -> bool:

@@ -142,7 +142,12 @@ class NatService:
         servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
-        return OwnSocket(local, tuple(seen))
+        heard = [
+            peer.address
+            for peer in self._endpoint.peers
+            if peer.is_authenticated and peer.is_plain and (peer.proved or peer.initiated)
+        ]
+        return OwnSocket(local, tuple(seen), tuple(heard))
 
     async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
         """Open a socket for a test, beside the node's own."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import NodeList, Path, PathChanged, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
@@ -16,10 +17,12 @@ from p2ptui.node.arguments import (
     read_node_id,
     read_seconds,
 )
+from p2ptui.node.finder import ASK_TIMEOUT_S, Finder
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
+from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
-from p2ptui.node.view import PeerView, view
-from p2ptui.wire.address import Address, format_address
+from p2ptui.node.view import PeerView
+from p2ptui.wire.address import Address
 
 
 class Node(RunningNode):
@@ -40,8 +43,8 @@ class Node(RunningNode):
         """Shake hands with the node at an address, or with a node that a joined server knows.
 
         Args:
-            target: `host:port`, an address, or a node id (needs a joined server, which
-                introduces the two).
+            target: `host:port`, an address, or a node id, the beginning of one or a name (these
+                need a joined server, which introduces the two).
             timeout_s: Seconds, for a look-up of the host and the handshake; `auth_timeout`
                 without it.
 
@@ -49,23 +52,26 @@ class Node(RunningNode):
             HandshakeError: It refused, or nobody answered.
             LocalError: The address makes no sense or does not resolve, the peer table is full,
                 or a node id was given and no server is joined.
+            UnknownPeerError: No node is called so, or several are.
             RemoteError: No joined server could introduce the node.
         """
         timeout_s = read_seconds(
             self._config.security.auth_timeout if timeout_s is None else timeout_s
         )
         node_id = canonical_id(target) if isinstance(target, str) else None
+        if node_id is None and isinstance(target, str) and target and ":" not in target:
+            node_id = (await self._finder.find(target, timeout_s)).node_id
         if node_id is not None:
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
-                return view(known, self._clock())
+                return self._view(known)
             result = await self._runtime.connector.connect_by_id(node_id, timeout_s)
         else:
             result = await self._runtime.connector.connect(read_address(target), timeout_s)
         try:
             return self.peer(result.address)
         except UnknownPeerError:
-            where = format_address(result.address)
+            where = address_words(result.address)
             raise PeerGoneError(f"{where} left as soon as it was connected") from None
 
     async def punch(self, node_id: str, timeout_s: float = 15.0) -> PeerView:
@@ -108,13 +114,33 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is none.
         """
-        self._endpoint.disconnect(find_peer(self._endpoint, peer), reason, self._runtime.now)
+        found = find_peer(self._endpoint, peer, self._runtime.now)
+        self._endpoint.disconnect(found, reason, self._runtime.now)
         self._runtime.flush()
 
-    def _connected(self, peer: PeerRef, *, may_resume: bool = False) -> Peer:
-        found = find_peer(self._endpoint, peer)
+    async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Known:
+        """Who is meant by an id, the beginning of one, a name or an address.
+
+        Where nobody is known by a name, the joined servers are asked.
+
+        Args:
+            ref: What was said.
+            timeout_s: Seconds that asking may take, at most three.
+
+        Raises:
+            UnknownPeerError: Nobody fits, or several do: the text names them.
+        """
+        found = await self._finder.find(ref, read_seconds(timeout_s))
+        return self._view(found) if isinstance(found, Peer) else found
+
+    @property
+    def _finder(self) -> Finder:
+        return Finder(self._endpoint, self._runtime.call, self._clock)
+
+    async def _connected(self, peer: PeerRef, *, may_resume: bool = False) -> Peer:
+        found = await self._finder.find_peer(peer)
         if not (found.is_authenticated or (may_resume and found.resumes)):
-            where = format_address(found.address)
+            where = address_words(found.address)
             raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
         return found
 
@@ -122,7 +148,7 @@ class Node(RunningNode):
         """Measure the round trip to a peer, or to a node reached by way of others.
 
         Args:
-            peer: A peer; or the id of any node to which there is a way.
+            peer: A peer; or any node to which there is a way, by its id or name.
             timeout_s: Seconds to wait for the answer.
 
         Raises:
@@ -133,10 +159,14 @@ class Node(RunningNode):
         """
         timeout_s = read_seconds(timeout_s)
         node_id = node_id_of(peer)
+        if node_id is None:
+            found = await self._finder.find(peer, timeout_s)
+            node_id = found.node_id if isinstance(found, OtherNode) else None
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
             token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
         else:
-            token = self._endpoint.ping(self._connected(peer), self._runtime.now, timeout_s)
+            target = await self._connected(peer)
+            token = self._endpoint.ping(target, self._runtime.now, timeout_s)
         result: PingResult = await self._runtime.call(token)
         return result
 
@@ -181,7 +211,7 @@ class Node(RunningNode):
         """
         if timeout_s is not None:
             read_seconds(timeout_s)
-        target = self._connected(peer, may_resume=reliable)
+        target = await self._connected(peer, may_resume=reliable)
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
@@ -231,13 +261,10 @@ class Node(RunningNode):
             MessageTooLargeError: The request does not fit a datagram.
             PeerTimeoutError: The server did not answer in time.
         """
-        token = self._endpoint.relay(
-            self._connected(server),
-            read_node_id(node_id),
-            read_bytes(data),
-            self._runtime.now,
-            read_seconds(timeout_s),
-        )
+        seconds = read_seconds(timeout_s)
+        node_id, data = read_node_id(node_id), read_bytes(data)
+        by = await self._connected(server)
+        token = self._endpoint.relay(by, node_id, data, self._runtime.now, seconds)
         result: SendResult = await self._runtime.call(token)
         return result
 
@@ -247,9 +274,9 @@ class Node(RunningNode):
         Raises:
             UnknownPeerError: There is no such peer.
         """
-        token = self._endpoint.list_nodes(
-            self._connected(server), self._runtime.now, read_seconds(timeout_s)
-        )
+        seconds = read_seconds(timeout_s)
+        asked = await self._connected(server)
+        token = self._endpoint.list_nodes(asked, self._runtime.now, seconds)
         result: NodeList = await self._runtime.call(token)
         return result
 
@@ -260,7 +287,7 @@ class Node(RunningNode):
             UnknownPeerError: There is no such peer.
         """
         if server is not None:
-            peers = [self._connected(server)]
+            peers = [await self._connected(server)]
         else:
             peers = [peer for peer in self._endpoint.peers if peer.is_authenticated]
         for peer in peers:

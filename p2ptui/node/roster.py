@@ -1,39 +1,16 @@
 """Everybody a node knows, in an order, without a snapshot of each: for tables of thousands."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
-from p2ptui.errors import UnknownPeerError
-from p2ptui.node.lookup import find_peer
+from p2ptui.node.lookup import find_node
+from p2ptui.node.others import Known, OtherNode, find_others
 from p2ptui.node.view import PeerView, view
+from p2ptui.node.ways import shell_target
 from p2ptui.wire.address import Address, format_address
-
-
-@dataclass(frozen=True, slots=True)
-class OtherNode:
-    """A node without a session: a server introduced it, or there is a way through a peer."""
-
-    node_id: str
-    name: str
-    """Remote text; empty where nobody told."""
-    address: Address | None
-    """Where a server says that it is."""
-    via: str
-    """The id of the server that introduced it, or of the peer that comes next on the way."""
-    hops: int
-    capabilities: tuple[str, ...]
-
-    @property
-    def introduced(self) -> bool:
-        """Whether it may be talked to directly; else only by way of others."""
-        return self.address is not None
-
-
-Known: TypeAlias = PeerView | OtherNode
 
 _STATUSES: Final = list(PeerStatus)
 _FAR: Final = float("inf")
@@ -62,6 +39,9 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
 }
 """What one may sort by, of peers and of other nodes."""
 
+NAMES_HOLD_S: Final = 0.2
+"""Words are wanted at every key: of thousands of nodes they take milliseconds."""
+
 PART: Final = 500
 """Peers that are looked at in one go: about half a millisecond."""
 
@@ -78,6 +58,7 @@ class Roster:
         self._endpoint = endpoint
         self._clock = clock
         self._others: dict[str, OtherNode] = {}
+        self._noted_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._endpoint.peers) + len(self._others)
@@ -108,7 +89,7 @@ class Roster:
         Yields:
             Nothing yet, after each part of the work, and at last the keys.
         """
-        self._others = {other.node_id: other for other in self._find_others()}
+        self._note_others()
         others = list(self._others.values())
         of_peer, of_other = RANKS[by]
         with_id = self._endpoint.peers.with_id
@@ -132,41 +113,17 @@ class Roster:
         keys.sort(key=ranks.__getitem__, reverse=descending)
         yield keys
 
-    def _find_others(self) -> Iterator[OtherNode]:
-        endpoint, now = self._endpoint, self._clock()
-        own_id = endpoint.identity.id
-        seen = {own_id}
-        for entry in reversed(endpoint.introductions):
-            if entry.expires > now and entry.node_id not in seen:
-                seen.add(entry.node_id)
-                if endpoint.peers.authenticated(entry.node_id) is None:
-                    yield OtherNode(
-                        entry.node_id,
-                        entry.name,
-                        entry.address,
-                        entry.server_id,
-                        1,
-                        entry.capabilities,
-                    )
-        if not endpoint.sizes()["routes"]:
-            return
-        for route in endpoint.routes(now):
-            if route.distance < 2 or route.destination in seen:
-                continue
-            if endpoint.peers.authenticated(route.destination) is None:
-                yield OtherNode(route.destination, "", None, route.next_hop, route.distance, ())
-
     def look(self, key: str) -> Known | None:
         """A snapshot of who has this key, if it is still there."""
         peer = self._endpoint.peers.with_id(key)
         if peer is not None:
-            return view(peer, self._clock())
+            return self._view(peer)
         if key in self._others:
             return self._others[key]
         host, _, port = key.rpartition(":")
         if port.isdigit():
             peer = self._endpoint.peers.at((host.strip("[]"), int(port)))
-        return view(peer, self._clock()) if peer is not None else None
+        return self._view(peer) if peer is not None else None
 
     def rtt_ms(self, key: str) -> float | None:
         """The last round trip to a peer by its id, without a snapshot of it."""
@@ -186,10 +143,10 @@ class Roster:
         return self._endpoint.peers.statuses.get(PeerStatus.AUTHENTICATED, 0)
 
     def servers(self) -> list[PeerView]:
-        """The peers that this node asked for a session, and has one with."""
+        """The peers that this node asked for a session by their addresses, and has one with."""
         now = self._clock()
         asked = self._endpoint.peers.initiated
-        return [view(peer, now) for peer in asked if peer.is_authenticated]
+        return [view(peer, now) for peer in asked if peer.is_joined_server]
 
     def name_at(self, address: Address) -> str:
         """The name of the peer at an address: remote text; empty without one."""
@@ -198,6 +155,8 @@ class Roster:
 
     def names(self) -> Iterator[str]:
         """Ids and names of all: words that mean one of them. Remote text."""
+        if self._clock() - self._noted_at > NAMES_HOLD_S:
+            self._note_others()
         for peer in self._endpoint.peers:
             if peer.info is not None:
                 yield peer.node_id
@@ -213,29 +172,20 @@ class Roster:
         Raises:
             UnknownPeerError: Nobody fits, or several do.
         """
-        self._others = {other.node_id: other for other in self._find_others()}
-        if text.lower() in self._others:
-            return self._others[text.lower()]
-        others = [other for other in self._others.values() if _means(other, text)]
-        try:
-            found = view(find_peer(self._endpoint, text), self._clock())
-        except UnknownPeerError:
-            if len(others) == 1:
-                return others[0]
-            raise
-        if others and found.node_id.startswith(text.lower()) and found.node_id != text.lower():
-            fitting: list[Known] = [found, *others[:3]]
-            ids = ", ".join(node.node_id[:8] for node in fitting)
-            raise UnknownPeerError(f"{text!r} fits {1 + len(others)} nodes ({ids}, ...)")
-        return found
+        found = find_node(self._endpoint, text, self._clock())
+        return self._view(found) if isinstance(found, Peer) else found
 
+    def shell_target(self, node: Known) -> tuple[str, ...]:
+        """The arguments by which a one-shot command reaches a node; nothing where none is known."""
+        return shell_target(self._endpoint, node)
 
-def _means(other: OtherNode, text: str) -> bool:
-    if text and other.name == text:
-        return True
-    if other.address is not None and format_address(other.address) == text:
-        return True
-    return len(text) >= 4 and other.node_id.startswith(text.lower())
+    def _view(self, peer: Peer) -> PeerView:
+        return view(peer, self._clock(), self._endpoint.peers)
+
+    def _note_others(self) -> None:
+        others = find_others(self._endpoint, self._clock())
+        self._others = {other.node_id: other for other in others}
+        self._noted_at = self._clock()
 
 
 def _fits(node: Peer | OtherNode, text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Self
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
 from p2ptui.io.udp import open_udp
@@ -138,8 +139,7 @@ class RunningNode:
     @property
     def peers(self) -> list[PeerView]:
         """All peers, the one heard of longest ago first."""
-        now = self._clock()
-        return [view(peer, now) for peer in self._endpoint.peers]
+        return [self._view(peer) for peer in self._endpoint.peers]
 
     @property
     def roster(self) -> Roster:
@@ -157,7 +157,10 @@ class RunningNode:
         Raises:
             UnknownPeerError: There is none, or the name fits several.
         """
-        return view(find_peer(self._endpoint, peer), self._clock())
+        return self._view(find_peer(self._endpoint, peer, self._clock()))
+
+    def _view(self, peer: Peer) -> PeerView:
+        return view(peer, self._clock(), self._endpoint.peers)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.
@@ -200,3 +203,7 @@ class RunningNode:
     def trace(self, *, enabled: bool) -> None:
         """Whether every message that comes and goes is told as a MessageTraced event."""
         self._endpoint.set_tracing(enabled=enabled)
+
+    def watch_names(self, *, enabled: bool) -> None:
+        """Whether names that no list tells are asked for as nodes turn up; else when needed."""
+        self._endpoint.naming.watched = enabled

@@ -48,6 +48,8 @@ OpenClient: TypeAlias = Callable[[int], Awaitable[StunClient]]
 """Opens a client for a version of IP, 4 or 6."""
 FindRefusal: TypeAlias = Callable[[Address], Awaitable[str | None]]
 """As `p2ptui.io.refusal.find_refusal`."""
+IsNode: TypeAlias = Callable[[Address], Awaitable[bool]]
+"""Whether a node lives at an address, as far as can be found out in a second."""
 
 
 class FirstContact:
@@ -60,6 +62,7 @@ class FirstContact:
         announced: Which servers are joined nodes.
         resolve: Looks a name up.
         find_refusal: Asks whether a machine says itself that nothing listens at an address.
+        is_node: Asks whether a node lives at an address.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class FirstContact:
         announced: Announced,
         resolve: Resolve,
         find_refusal: FindRefusal | None,
+        is_node: IsNode | None = None,
     ) -> None:
         self._targets = targets
         self._open_client = open_client
@@ -77,6 +81,7 @@ class FirstContact:
         self._announced = announced
         self._resolve = resolve
         self._find_refusal = find_refusal
+        self._is_node = is_node
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._known: dict[str, list[KnownServer]] = {text: [] for text, _ in targets}
@@ -243,6 +248,15 @@ class FirstContact:
                 self._start(server, client, AGAIN)
                 if self._find_refusal is not None:
                     self._begin(self._note_refusal(server, self._find_refusal))
+                if self._is_node is not None:
+                    self._begin(self._note_node(server, self._is_node))
+
+    async def _note_node(self, server: KnownServer, is_node: IsNode) -> None:
+        assert server.address is not None
+        if await is_node(server.address):
+            server.is_node = True
+            server.error = "a node lives there, and serves no STUN"
+            self._changed.set()
 
     async def _note_refusal(self, server: KnownServer, find_refusal: FindRefusal) -> None:
         assert server.address is not None

@@ -49,6 +49,8 @@ class KnownServer:
     """Whether it was seen to reply from elsewhere."""
     is_refused: bool = False
     """Whether its own machine said that nothing listens there."""
+    is_node: bool = False
+    """Whether a node lives there that serves no STUN."""
 
     @property
     def contact(self) -> Contact | None:
@@ -67,7 +69,7 @@ class KnownServer:
     def is_pending(self) -> bool:
         """Whether an answer may still come."""
         waiting = any(not one.transaction.done.is_set() for one in self.contacts)
-        return waiting and self.answer is None and not self.is_refused
+        return waiting and self.answer is None and not (self.is_refused or self.is_node)
 
     @property
     def sent(self) -> int:

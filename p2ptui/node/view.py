@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -47,12 +47,16 @@ class PeerView:
     """Messages of this node that it has not acknowledged yet."""
     last_received_ago_s: float
     connected_for_s: float
+    via_name: str = ""
+    """While it is relayed, the name of the server: remote text."""
 
 
-def view(peer: Peer, now: float) -> PeerView:
-    """Take a snapshot of `peer` at `now` (seconds)."""
+def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
+    """Take a snapshot of `peer` at `now` (seconds); `peers` knows the name of who relays it."""
     rtt_s = peer.channel.rtt.latest
     info = peer.info
+    relayed = path_at(peer.sends_to) is Path.RELAY
+    server = peers.at(visible_address(peer.sends_to)) if relayed and peers is not None else None
     return PeerView(
         node_id=peer.node_id,
         name=peer.name,
@@ -76,4 +80,5 @@ def view(peer: Peer, now: float) -> PeerView:
         waiting=len(peer.channel.sender),
         last_received_ago_s=now - peer.last_received,
         connected_for_s=now - peer.created_at,
+        via_name=server.name if server is not None and server.info is not None else "",
     )

@@ -7,10 +7,9 @@ from typing import Final
 from rich.text import Text
 
 from p2ptui.core.events import PeerStatus
-from p2ptui.node import Known, OtherNode
+from p2ptui.node import Known, OtherNode, way_words
 from p2ptui.text import printable
 from p2ptui.tui.series import rate_text, sparkline
-from p2ptui.wire.address import format_address
 
 GLYPHS: Final = {
     PeerStatus.CONNECTING: ("◌", "yellow"),
@@ -45,8 +44,8 @@ class PeerRow:
 
     @property
     def address(self) -> str:
-        """Where it is, as far as known."""
-        return format_address(self.node.address) if self.node.address is not None else ""
+        """Where it is, or by way of whom it is reached."""
+        return way_words(self.node)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 from textual.worker import get_current_worker
 
-from p2ptui.errors import P2PError
+from p2ptui.errors import P2PError, UnknownPeerError
+from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import printable
 from p2ptui.tui.nat_run import NAT_GROUP
-from p2ptui.verbs import Command, parse_command
+from p2ptui.verbs import Command, UnknownWordError, parse_command
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
@@ -31,7 +32,11 @@ class CommandLines:
         line = line.lstrip(": ")
         number = self._app.bar.begin_line()
         try:
-            command = parse_command(line, list(self._app.roster.names()))
+            command = self._read(line)
+        except UnknownWordError as error:
+            work = self._carry_out_once_known(error.word, line, number)
+            self._app.run_worker(work, group=GROUP)
+            return
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
@@ -43,10 +48,31 @@ class CommandLines:
             exclusive=is_nat,
         )
 
+    def _read(self, line: str, *more_names: str) -> Command:
+        return parse_command(line, [*self._app.roster.names(), *more_names])
+
+    async def _carry_out_once_known(self, word: str, line: str, number: int) -> None:
+        """Carry out a line that names somebody of whom only a server may know."""
+        try:
+            command = self._read(line, *await self._known_now(word, number))
+        except P2PError as error:
+            self._tell_failure(error, line, number)
+            return
+        await self._carry_out(command, line, number)
+
     def cancel(self) -> bool:
         """Cancel what takes long; whether there was anything."""
         workers = self._app.workers.cancel_group(self._app, GROUP)
         return self._app.nat_run.cancel(asked_for=True) or bool(workers)
+
+    async def _known_now(self, word: str, number: int) -> list[str]:
+        try:
+            await self._app.executor.find(word, lambda text: self._tell_progress(text, number))
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            return []
+        return [word]
 
     async def _carry_out(self, command: Command, line: str, number: int) -> None:
         app, name = self._app, command.verb.name
@@ -54,15 +80,17 @@ class CommandLines:
         on_node = app.executor.handles(name) or name == "nat"
 
         def tell_progress(text: str) -> None:
-            words = f"{printable(text)} ..."
-            app.bar.answer(words, beside="Escape cancels", line=number)
+            self._tell_progress(text, number)
 
+        shell = ""
         try:
             if name == "nat":
                 app.show_pane("nat")
                 said = await app.nat_run.answer(command.servers, tell_progress)
+                shell = app.nat.command
             elif on_node:
-                said = await app.executor.run(command, tell_progress)
+                done = await app.executor.run(command, tell_progress)
+                said, shell = done.said, done.shell
             else:
                 said = await app.screen_verbs.run(command)
         except P2PError as error:
@@ -70,14 +98,15 @@ class CommandLines:
             return
         if worker.is_cancelled:
             return
-        shell = ""
-        if on_node:
-            shell = app.nat.command if name == "nat" else app.executor.in_shell(command)
         shown = app.bar.answer(said, beside=shell, line=number)
         if on_node or (said and not shown):
             # Who has typed something else since then looks for the answer here.
             late = "" if shown else f"{printable(line, 80)}: "
-            app.note(late + said + (f"   ({printable(shell, 200)})" if shell else ""))
+            app.note(late + said + (f"   ({shell})" if shell else ""))
+
+    def _tell_progress(self, text: str, number: int) -> None:
+        words = f"{printable(text)} ..."
+        self._app.bar.answer(words, beside="Escape cancels", line=number)
 
     def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
         text = printable(str(error), 400)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import Path, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError
-from p2ptui.node import Known, Node, OtherNode, PeerView, Roster
+from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
+from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
+from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import printable
 from p2ptui.tui.shell import shell_command
-from p2ptui.verbs import Command, UsageError, read_payload
-from p2ptui.wire.address import format_address, parse_address
+from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
+from p2ptui.wire.address import parse_address
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -19,6 +21,16 @@ PING_PAUSE_S: Final = 0.2
 """Between two pings of one command."""
 
 PAINT_PAUSE_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that was carried out."""
+
+    said: str
+    """What came of it, in one line."""
+    shell: str
+    """The shell command that does the same; empty where there is none."""
 
 
 class Executor:
@@ -34,7 +46,8 @@ class Executor:
         self._node = node
         self._roster = roster
         self._selected = selected
-        self._actions: dict[str, Callable[[Command, Progress], Awaitable[str]]] = {
+        # The node is there wherever a verb concerns one.
+        self._actions: dict[str, Callable[[Command, Any, Progress], Awaitable[str]]] = {
             "connect": self._connect,
             "disconnect": self._disconnect,
             "ping": self._ping,
@@ -49,7 +62,7 @@ class Executor:
         """Whether a verb is carried out here."""
         return name in self._actions
 
-    async def run(self, command: Command, progress: Progress) -> str:
+    async def run(self, command: Command, progress: Progress) -> Done:
         """Carry out a command.
 
         Args:
@@ -57,23 +70,27 @@ class Executor:
             progress: Told how it goes, while it takes long.
 
         Returns:
-            What came of it, in one line.
+            What came of it.
 
         Raises:
             P2PError: It did not work; the text says why.
         """
-        return await self._actions[command.verb.name](command, progress)
+        # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
+        node = await self._target(command, progress) if _concerns_a_peer(command) else None
+        shell = self.in_shell(command, node)
+        return Done(await self._actions[command.verb.name](command, node, progress), shell)
 
-    def in_shell(self, command: Command) -> str:
-        """The shell command that does the same; empty where there is none."""
-        try:
-            node = self.target(command)
-        except P2PError:
-            node = None
-        server = next(iter(self._roster.servers()), None)
-        return shell_command(command, node, server, self._node.info.network_id)
+    def in_shell(self, command: Command, node: Known | None) -> str:
+        """The shell command that does the same; empty where there is none.
 
-    def target(self, command: Command) -> Known:
+        Args:
+            command: What is asked for.
+            node: Whom it concerns.
+        """
+        target = self._roster.shell_target(node) if node is not None else ()
+        return shell_command(command, node, target, self._node.info.network_id)
+
+    async def _target(self, command: Command, progress: Progress) -> Known:
         """Whom a command concerns.
 
         Raises:
@@ -81,23 +98,50 @@ class Executor:
             LocalError: Nobody is named, and nobody selected.
         """
         if command.peer is not None:
-            return self._roster.find(command.peer)
+            return await self.find(command.peer, progress)
         selected = self._selected()
         if selected is None:
             raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
+        if command.verb.name == "disconnect" and not command.is_named:
+            # It ends something: never whoever happens to be under the cursor.
+            raise UsageError(
+                f"disconnect whom? disconnect {SELECTED} says goodbye to the selected node,"
+                f" {_name(selected)}"
+            )
         return selected
 
-    async def _connect(self, command: Command, progress: Progress) -> str:
-        target = self._address_or_id(command.text)
-        progress(f"connecting to {printable(command.text, 60)}")
+    async def find(self, word: str, progress: Progress) -> Known:
+        """The node that a word means; where nobody here is called so, the servers are asked.
+
+        Args:
+            word: An id, the beginning of one, a name or an address.
+            progress: Told that it takes a while.
+
+        Raises:
+            UnknownPeerError: Nobody fits.
+            SeveralFitError: More than one does.
+        """
+        try:
+            return self._roster.find(word)
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            if self._roster.servers():
+                progress(f"asking the servers for {printable(word, 60)}")
+        return await self._node.find(word)
+
+    async def _connect(self, command: Command, node: Known | None, progress: Progress) -> str:
+        target = node.node_id if node is not None else self._address_or_id(command.text)
+        shown = printable(command.text, 60) if node is None else _name(node)
+        progress(f"connecting to {shown}")
         peer = await self._node.connect(target)
-        return f"connected to {_name(peer)} at {format_address(peer.address)}"
+        where = way_words(peer)
+        at = "" if own_address(peer) is None else "at "
+        return f"connected to {_name(peer)} {at}{where}"
 
     def _address_or_id(self, text: str) -> str:
         if canonical_id(text) is not None:
             return text
-        if ":" not in text:
-            return self._roster.find(text).node_id
         try:
             address = parse_address(text)
         except ValueError as error:
@@ -106,15 +150,13 @@ class Executor:
             raise UsageError("port 0 is no port to connect to; usage: connect HOST:PORT")
         return text
 
-    async def _disconnect(self, command: Command, _progress: Progress) -> str:
-        peer = self.target(command)
+    async def _disconnect(self, _command: Command, peer: Known, _progress: Progress) -> str:
         if isinstance(peer, OtherNode):
             raise LocalError(f"there is no session with {_name(peer)} that could be ended")
         await self._node.disconnect(peer)
         return f"said goodbye to {_name(peer)}"
 
-    async def _ping(self, command: Command, progress: Progress) -> str:
-        peer = self.target(command)
+    async def _ping(self, command: Command, peer: Known, progress: Progress) -> str:
         times: list[float] = []
         sent = 0
         failed: P2PError | None = None
@@ -142,15 +184,14 @@ class Executor:
             f" avg {sum(times) / len(times):.2f}, max {max(times):.2f} ms"
         )
 
-    async def _send(self, command: Command, progress: Progress) -> str:
-        peer = self.target(command)
+    async def _send(self, command: Command, peer: Known, progress: Progress) -> str:
         payload = read_payload(command.text)
         progress(f"sending to {_name(peer)}")
         if isinstance(peer, OtherNode):
             return _told(await self._node.send_routed(peer.node_id, payload), peer)
         return _told(await self._node.send(peer, payload), peer)
 
-    async def _broadcast(self, command: Command, progress: Progress) -> str:
+    async def _broadcast(self, command: Command, _node: Known | None, progress: Progress) -> str:
         peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
         if not peers:
             raise LocalError("there is no peer to send to; connect to one first")
@@ -162,8 +203,7 @@ class Executor:
         delivered = sum(isinstance(r, SendResult) and r.delivered for r in results)
         return f"delivered to {delivered} of {len(peers)} peers"
 
-    async def _relay(self, command: Command, progress: Progress) -> str:
-        target = self.target(command)
+    async def _relay(self, command: Command, target: Known, progress: Progress) -> str:
         servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
         if not servers:
             raise LocalError("there is no server that could relay; connect to one first")
@@ -171,14 +211,16 @@ class Executor:
             data = command.text.encode()
         except UnicodeEncodeError:
             raise UsageError("the text has half of a surrogate pair; take it out") from None
+        if isinstance(target, OtherNode):
+            # Of several, the one that told of it knows it.
+            servers.sort(key=lambda server: server.node_id != target.via)
         progress(f"relaying to {_name(target)}")
         result = await self._node.relay(servers[0], target.node_id, data)
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
         return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
 
-    async def _punch(self, command: Command, progress: Progress) -> str:
-        target = self.target(command)
+    async def _punch(self, _command: Command, target: Known, progress: Progress) -> str:
         progress(f"searching a direct path to {_name(target)}")
         peer = target if isinstance(target, PeerView) else await self._node.connect(target.node_id)
         if peer.path is not Path.DIRECT:
@@ -186,14 +228,22 @@ class Executor:
         words = printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
         if peer.path is Path.RELAY:
             raise RemoteError(f"{_name(peer)} stays {words}")
-        return f"{_name(peer)} at {format_address(peer.address)}: {words}"
+        return f"{_name(peer)} at {way_words(peer)}: {words}"
 
-    async def _discover(self, _command: Command, progress: Progress) -> str:
+    async def _discover(self, _command: Command, _node: Known | None, progress: Progress) -> str:
         if not self._node.stats().connected:
             raise LocalError("there is nobody to ask; connect to a node first")
         progress("asking all peers whom they know")
         await self._node.discover()
         return "asked all peers whom they know; what they tell appears among the peers"
+
+
+def _concerns_a_peer(command: Command) -> bool:
+    kinds = [parameter.kind for parameter in command.verb.parameters]
+    if Kind.ADDRESS in kinds:
+        # An address or a whole id needs nobody to be known; any other word names a node.
+        return command.is_named and canonical_id(command.text) is None
+    return Kind.PEER in kinds
 
 
 def _name(node: Known) -> str:

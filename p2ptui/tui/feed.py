@@ -90,6 +90,7 @@ class FeedApp(App[int]):
     def begin(self) -> None:
         """Show what there is, and from now on what happens; once the panes are mounted."""
         self.node.trace(enabled=True)
+        self.node.watch_names(enabled=True)
         self.take_events()
         self.take_peers()
         self.take_stats()

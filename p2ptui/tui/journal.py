@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from p2ptui.core.addresses import relay_address, shown_address
 from p2ptui.core.events import (
     Direction,
     ErrorReceived,
@@ -20,7 +21,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.text import printable
 from p2ptui.tui.records import IN, MAX_KEPT_BYTES, NOTE, OUT, Record, RecordLog
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 
 _GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
 _CHATTER = frozenset({"Ack", "Ping", "Pong"})
@@ -97,7 +98,7 @@ class Journal:
             level=level,
             peer=printable(name, 64),
             node_id=node_id,
-            address=format_address(address) if address is not None else "",
+            address=shown_address(address) if address is not None else "",
             kind=kind,
             size_bytes=size_bytes,
             data=data,
@@ -123,7 +124,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return "info", event.address, event.node_id, words
         case PathChanged():
             why = event.reason or "a direct path is searched"
-            return "info", event.address, event.node_id, f"relayed: {why}"
+            where = relay_address(event.address, event.node_id)
+            return "info", where, event.node_id, f"relayed: {why}"
         case ErrorReceived():
             return "warn", event.address, event.node_id or "", f"reports: {event.text}"
         case RelayDataReceived():

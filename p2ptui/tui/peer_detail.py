@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from p2ptui.core.events import Path
-from p2ptui.node import Known, OtherNode, PeerView
+from p2ptui.node import Known, OtherNode, PeerView, way_words
 from p2ptui.text import printable
 from p2ptui.tui.columns import RTT_SAMPLES, ago_text, glyph_of, path_of, trust_of
 from p2ptui.tui.series import sparkline
@@ -67,7 +67,7 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
 def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]]:
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
     public = "-" if peer.public_address is None else format_address(peer.public_address)
-    yield "address", format_address(peer.address)
+    yield "address", way_words(peer)
     yield "path", printable(peer.connection.words(relayed=peer.path is Path.RELAY), 400)
     yield "role", _role_of(peer)
     yield "version", printable(peer.version) or "-"

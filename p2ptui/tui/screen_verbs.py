@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from p2ptui.errors import LocalError
-from p2ptui.node import PeerView
+from p2ptui.node import PeerView, own_address, way_words
 from p2ptui.text import printable
 from p2ptui.tui.detail import TextScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
@@ -13,7 +13,9 @@ from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
-from p2ptui.verbs import VERBS, Command, nearest, parse_command
+from p2ptui.verbs import SELECTED, VERBS, Command, nearest, parse_command
+from p2ptui.wire.address import format_address
+from p2ptui.wire.message import RouteEntry
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
@@ -104,16 +106,31 @@ class ScreenVerbs:
     # What is shown above the panes.
 
     def _show_routes(self) -> None:
-        routes = self._app.node.routes
+        # The first way to each is the one that is used.
+        ways: dict[str, RouteEntry] = {}
+        for route in self._app.node.routes:
+            ways.setdefault(route.destination, route)
+        routes = list(ways.values())
         text = Text()
         for route in routes[:1000]:
-            hops = "direct" if route.distance == 1 else f"{route.distance} hops"
-            text.append(f"{route.destination}  by {route.next_hop[:8]}  {hops}\n")
+            text.append(f"{self._route_words(route)}\n")
         if len(routes) > 1000:
             text.append(f"... and {len(routes) - 1000} more\n")
         if not routes:
             text.append("No routes: nobody is connected. Begin with connect HOST:PORT.\n")
         self._app.push_screen(TextScreen(f"Routes {len(routes)}", text))
+
+    def _route_words(self, route: RouteEntry) -> str:
+        node = self._app.roster.look(route.destination)
+        name = printable(node.name, 32) if node is not None else ""
+        if route.distance > 1:
+            hop = self._app.roster.look(route.next_hop)
+            hop_name = printable(hop.name, 32) if hop is not None else ""
+            by = f"by way of {hop_name or route.next_hop[:8]}, {route.distance} hops"
+        else:
+            is_direct = node is None or own_address(node) is not None
+            by = "direct" if is_direct or node is None else way_words(node)
+        return f"{route.destination}  {name:<16}  {by}"
 
     def _show_help(self, about: str) -> None:
         text = verb_text(VERBS[about]) if about else help_text(all_bindings(), self._app.keys)
@@ -124,9 +141,8 @@ class ScreenVerbs:
         row = self._app.peers.list.selected
         if row is None:
             return
-        word = self._app.word_for(row.node)
-        lines = [f"ping {word} 4", f"send {word} hello", "peers"]
-        shell = [self._app.executor.in_shell(parse_command(line, [word])) for line in lines]
+        lines = [f"ping {SELECTED} 4", f"send {SELECTED} hello", "peers"]
+        shell = [self._app.executor.in_shell(parse_command(line), row.node) for line in lines]
         text = node_text(row.node, row.rtts_ms, filter(None, shell))
         self._app.push_screen(TextScreen(row.name, text))
 
@@ -154,7 +170,9 @@ class ScreenVerbs:
         row = app.peers.list.selected
         if row is None:
             raise LocalError("there is nothing to copy: select a node or a message")
-        text = row.address if isinstance(row.node, PeerView) else row.node.node_id
+        # An address that is not its own would lead to another; the id leads to it from anywhere.
+        address = own_address(row.node) if isinstance(row.node, PeerView) else None
+        text = row.node.node_id if address is None else format_address(address)
         return text, text
 
     # Colours.

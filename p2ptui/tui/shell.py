@@ -1,55 +1,90 @@
-"""The shell command that does the same as a command of the screen, where there is one."""
+"""The shell command that does the same as a command of the screen, where there is one.
 
+Whom it names comes from `p2ptui.node.ways`: an address alone would often be somebody else's.
+"""
+
+import json
 import shlex
+from collections.abc import Sequence
+from typing import Any, Final
 
 from p2ptui.nat.report_text import nat_command
-from p2ptui.node import Known, OtherNode, PeerView
+from p2ptui.node import Known, PeerView
+from p2ptui.text import printable
 from p2ptui.verbs import Command, read_payload
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import parse_address
 
-DEFAULT_NETWORK = "p2p_default"
+DEFAULT_NETWORK: Final = "p2p_default"
+
+MAX_CHARACTERS: Final = 4000
+"""A longer command is of no use on a screen: the text goes by --file then."""
 
 
 def shell_command(
-    command: Command, node: Known | None, server: PeerView | None, network_id: str
+    command: Command, node: Known | None, target: Sequence[str] | None, network_id: str
 ) -> str:
-    """The same for the shell; empty where there is none.
+    """The same for the shell, in one line that a terminal can show; empty where there is none.
 
     Args:
         command: What was typed.
         node: Whom it concerns.
-        server: Through whom a node without a session is found.
+        target: The arguments that reach this node, see `p2ptui.node.ways.shell_target`; None or
+            empty where none do.
         network_id: This node's network.
     """
     name = command.verb.name
-    if name == "connect":
-        words = ["--join", command.text] if ":" in command.text else []
-    elif name == "nat":
+    if name == "nat":
         return nat_command(command.servers)
-    elif name == "peers" and isinstance(node, PeerView):
-        words = ["peers", format_address(node.address)]
-    elif name in ("ping", "send") and node is not None:
-        words = [name, *_target(node, server)]
-        if len(words) > 1 and name == "ping":
-            words += ["-n", str(command.count)]
-        elif len(words) > 1:
-            is_json = not isinstance(read_payload(command.text), str)
-            words += [command.text, *(["--json-payload"] if is_json else [])]
-    else:
+    words: list[str] = []
+    if name == "connect":
+        words = _option("--join", command.text) if _is_address(command.text) else []
+    elif node is None or not target:
         words = []
-    if len(words) < 2:
+    elif name == "peers" and isinstance(node, PeerView) and len(target) == 1:
+        words = ["peers", *target]
+    elif name == "ping":
+        words = ["ping", *target, "-n", str(command.count)]
+    elif name == "send":
+        words = ["send", *target, *_payload_words(command.text)]
+    if not words:
         return ""
     named = network_to_name(network_id)
-    network = [] if named is None else ["--network-id", named]
-    return shlex.join(["p2ptui", *words, *network])
+    if named is not None:
+        words += _option("--network-id", named)
+    line = shlex.join(["p2ptui", *words])
+    # What would have to be cut, or spelled out to be seen, is another command than the one shown.
+    return line if len(line) <= MAX_CHARACTERS and _is_shown_as_it_is(line) else ""
 
 
-def _target(node: Known, server: PeerView | None) -> list[str]:
-    if not isinstance(node, OtherNode):
-        return [format_address(node.address)]
-    if server is None:
-        return []
-    return [node.node_id, "--join", format_address(server.address)]
+def _payload_words(text: str) -> list[str]:
+    """A text as arguments: as it is, or as JSON where a shell or its reader would take offence.
+
+    What begins with `-` would be an option, or standard input; line ends and unseen characters
+    do not survive being shown and copied.
+    """
+    payload: Any = read_payload(text)
+    if isinstance(payload, str):
+        if text and not text.startswith("-") and _is_shown_as_it_is(text):
+            return [text]
+        return [json.dumps(payload), "--json-payload"]
+    return [text if _is_shown_as_it_is(text) else json.dumps(payload), "--json-payload"]
+
+
+def _is_shown_as_it_is(text: str) -> bool:
+    return text.isprintable() and printable(text, len(text) + 1) == text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _option(name: str, value: str) -> list[str]:
+    """An option and its value: as one word where the value would be taken for an option."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
 def network_to_name(network_id: str) -> str | None:

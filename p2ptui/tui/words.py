@@ -6,7 +6,7 @@ from typing import Final
 
 from p2ptui.node import Roster
 from p2ptui.tui.filters import DIRECTIONS
-from p2ptui.verbs import LEVELS, VERBS, Kind
+from p2ptui.verbs import LEVELS, SELECTED, VERBS, Kind
 from p2ptui.wire.address import format_address
 
 MAX_WORDS: Final = 50
@@ -30,9 +30,11 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
         themes: The names of the themes.
     """
     match kind:
-        case Kind.PEER:
-            names = {_quoted(name) for name in roster.names() if name.isprintable()}
-            return sorted(name for name in names if name.startswith(beginning))[:MAX_WORDS]
+        case Kind.PEER | Kind.ADDRESS:
+            # A name is a word of `connect` as well: a server knows where that node is.
+            names = map(_word_for, roster.names())
+            fitting = {name for name in names if name is not None and name.startswith(beginning)}
+            return sorted(fitting)[:MAX_WORDS]
         case Kind.VERB:
             return VERBS
         case Kind.LEVEL:
@@ -49,8 +51,16 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
             return ()
 
 
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name and '"' not in name else name
+def _word_for(name: str) -> str | None:
+    """How a name is written in a command; None where it would be read as something else."""
+    is_count = name.isdigit() and len(name) < 4
+    if not name.isprintable() or name == SELECTED or name.startswith("-") or is_count:
+        return None
+    if not any(character in name for character in " '\"\\"):
+        return name
+    if '"' not in name and "\\" not in name:
+        return f'"{name}"'
+    return f"'{name}'" if "'" not in name else None
 
 
 def _files(beginning: str) -> list[str]:

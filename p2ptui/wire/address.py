@@ -11,6 +11,7 @@ MAX_PORT = 65535
 LIMITED_BROADCAST: Final = "255.255.255.255"
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_PORTLESS: Final = "the port is missing; write HOST:PORT, here"
 
 
 def format_address(address: Address) -> str:
@@ -46,6 +47,20 @@ def is_global_ipv6(host: str) -> bool:
     return ip in _GLOBAL_UNICAST and not any(ip in network for network in _EMBEDDING)
 
 
+def with_port(text: str) -> str | None:
+    """How a literal IP address that stands without a port is written with one.
+
+    Returns:
+        `192.0.2.1:PORT` or `[2001:db8::1]:PORT`; None for what is no such literal.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        version = ipaddress.ip_address(bare).version
+    except ValueError:
+        return None
+    return f"[{bare}]:PORT" if version == 6 else f"{bare}:PORT"
+
+
 def parse_address(text: str) -> Address:
     """Read `host:port` or `[v6]:port`; the host may be a name.
 
@@ -55,18 +70,26 @@ def parse_address(text: str) -> Address:
     Raises:
         ValueError: The text is no address; the message says what would be right.
     """
+    portless = with_port(text)
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
+        if portless is not None:
+            raise ValueError(f"{text!r} is not an address: {_PORTLESS} {portless}")
         if not bracket or not rest.startswith(":"):
             raise ValueError(f"{text!r} is not an address: write [IPV6]:PORT")
         _require_ipv6(host, text)
         port_text = rest[1:]
     else:
         host, colon, port_text = text.rpartition(":")
+        if portless is not None and with_port(host) is None:
+            raise ValueError(f"{text!r} is not an address: {_PORTLESS} {portless}")
         if not colon or not host:
             raise ValueError(f"{text!r} is not an address: write HOST:PORT")
         if ":" in host:
-            raise ValueError(f"{text!r} is not an address: write IPv6 as [{host}]:{port_text}")
+            other = "" if portless is None else f", or with a port as {portless}"
+            raise ValueError(
+                f"{text!r} is not an address: write IPv6 as [{host}]:{port_text}{other}"
+            )
     if not _PORT.fullmatch(port_text) or int(port_text) > MAX_PORT:
         raise ValueError(f"{text!r} is not an address: the port must be 0 to {MAX_PORT}")
     return host, int(port_text)

@@ -4,7 +4,7 @@ Classes that are only received are lenient where deployed programs differ
 (`id` or `node_id`, missing names); what this node sends is the union of both forms.
 """
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -201,6 +201,9 @@ class PeerInfo(Struct, frozen=True):
     addr: str
     last_seen: int = 0
     capabilities: tuple[str, ...] = ()
+    name: Any = UNSET
+    """Extension, to peers that announced `peer_updates`: how the node is called. A free key, so
+    that anything may stand there; `told_name` reads it."""
 
 
 class DiscoveryUpdatePayload(Struct):

@@ -173,6 +173,29 @@ def test_blocked(street: Street) -> None:
     assert said.json["duration_s"] < 3
 
 
+def test_a_node_without_stun_is_no_blocked_network(street: Street) -> None:
+    said = street.run("--server", PLAIN, "--json")
+    assert (said.json["nat_type"], said.json["udp"]) == ("unknown", True)
+    assert said.json["meaning"].startswith(f"The node at {PLAIN} serves no STUN: UDP passes")
+    assert "--STUN" in said.json["advice"]
+    assert said.json["servers"][0]["error"] == "a node lives there, and serves no STUN"
+    assert said.code == 1  # what was asked for is not known
+    assert said.json["duration_s"] < 2
+
+
+def test_a_node_without_stun_beside_a_stun_server_costs_nothing(street: Street) -> None:
+    said = street.run("--server", PLAIN, "--server", STUN, "--json")
+    assert (said.code, said.json["nat_type"]) == (0, "port-restricted-cone")
+
+
+def test_a_node_that_cannot_be_reached_is_still_blocked(street: Street) -> None:
+    street.behaviour = KINDS["blocked"]
+    said = street.run("--server", PLAIN, "--json")
+    assert (said.json["nat_type"], said.json["udp"]) == ("blocked", False)
+    assert said.code == 1  # one silent host may itself be down
+    assert said.json["duration_s"] < 3
+
+
 def test_the_lifetime(street: Street) -> None:
     street.behaviour = Behaviour(lifetime_s=30)
     said = street.run("--server", STUN, "--lifetime", "--json")

@@ -4,7 +4,7 @@ import pytest
 
 from p2ptui.core.identity import own_node_info
 from p2ptui.errors import UnknownPeerError
-from p2ptui.node.lookup import find_named, find_peer, node_id_of
+from p2ptui.node.lookup import find_named, find_node, find_peer, node_id_of
 from p2ptui.node.view import view
 from p2ptui.wire.message import NodeInfo
 from tests.simulation import World
@@ -49,6 +49,54 @@ def test_what_fits_several_names_them():
     assert str(caught.value) == (f"'aaaa' fits 2 nodes: {IDS[0]}, {IDS[1]}; give more of the id")
     with pytest.raises(UnknownPeerError, match="'twin' fits 3 nodes"):
         find_named("twin", nodes("twin", "twin", "twin"))
+
+
+def test_the_id_that_the_screen_shows_is_not_taken_over_by_a_name():
+    """Anybody may choose to be called like the beginning of another's id."""
+    known = nodes("alice", "bob", "aaaa0001")
+    with pytest.raises(UnknownPeerError, match="fits 2 nodes") as caught:
+        find_named("aaaa0001", known)
+    assert IDS[0] in str(caught.value)
+    assert IDS[2] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("127.0.0.1", "the port is missing; write HOST:PORT, here 127.0.0.1:PORT"),
+        ("::1", "here [::1]:PORT"),
+        ("example.org", "the port is missing: write example.org:PORT"),
+        ("localhost", "the port is missing: write localhost:PORT"),
+    ],
+)
+def test_a_host_without_a_port_is_told_that_it_is_missing(text, said):
+    with pytest.raises(UnknownPeerError) as caught:
+        find_named(text, nodes("alice"))
+    assert said in str(caught.value)
+
+
+def test_a_name_that_lists_cut_short_is_found_by_the_whole_of_it_too():
+    whole = "n" * 100
+    known = nodes("alice", whole[:64])
+    assert find_named(whole, known) is find_named(whole[:64], known) is known[1]
+
+
+def test_a_name_of_a_peer_and_of_a_node_behind_one_is_ambiguous():
+    world = World()
+    server, client = world.host(name="server"), world.host(name="client")
+    twin, behind = world.host(name="twin"), world.host(name="twin")
+    client.outcome(client.connect(server))
+    behind.outcome(behind.connect(server))
+    twin.outcome(twin.connect(client))
+    world.run_for(3)
+    for find in (find_node, find_peer):
+        with pytest.raises(UnknownPeerError, match="'twin' fits 2 nodes") as caught:
+            find(client.endpoint, "twin", world.now)
+        assert twin.id in str(caught.value)
+        assert behind.id in str(caught.value)
+    assert find_node(client.endpoint, behind.id, world.now).node_id == behind.id
+    with pytest.raises(UnknownPeerError, match=r"there is no session with twin .*; connect to it"):
+        find_peer(client.endpoint, behind.id, world.now)
 
 
 def test_of_very_many_only_some_are_named():

@@ -43,14 +43,20 @@ class Stage:
         config = Config().with_options(
             name=name, address=f"{host}:8080", enable_discovery=False, **options
         )
-        return await self._stack.enter_async_context(
-            Node(
-                config,
-                open_socket=functools.partial(MemorySocket.open, self.network),
-                clock=self.loop.time,
-                rng=random.Random(name),
-                wall=self.wall,
-            )
+        return await self._stack.enter_async_context(self.make(config))
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Do something before all ends."""
+        self._stack.callback(action)
+
+    def make(self, config: Config) -> Node:
+        """A node in this network that is not started."""
+        return Node(
+            config,
+            open_socket=functools.partial(MemorySocket.open, self.network),
+            clock=self.loop.time,
+            rng=random.Random(config.server.name),
+            wall=self.wall,
         )
 
     async def friend(self, name: str, number: int, **options: Any) -> Node:

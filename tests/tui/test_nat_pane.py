@@ -341,3 +341,33 @@ def test_a_report_fits_every_width(width):
     assert max(map(len, lines)) <= width
     assert "x" * (EVIDENCE_CHARACTERS + 1) not in "".join(line.strip() for line in lines)
     assert lines[0].startswith("port-res")
+
+
+def test_a_connected_node_without_stun_is_no_blocked_network():
+    async def story(stage: Stage) -> None:
+        app = await stage.open((160, 60))
+        for number in range(2, 12):
+            await stage.friend(f"friend-{number}", number)
+        await stage.wait(2)
+        said = await stage.type("nat 10.0.1.2:8080")
+        assert said.startswith("unknown (inconclusive): The node at 10.0.1.2:8080 serves no STUN")
+        shown = " ".join(app.nat.facts.plain.split())
+        assert "blocked" not in shown
+        assert "10 nodes are connected: UDP passes to there" in shown
+        # A live node with which there is no session says so itself.
+        await stage.node("other", "10.0.7.7")
+        assert "The node at 10.0.7.7:8080 serves no STUN" in await stage.type("nat 10.0.7.7:8080")
+
+    play(story)
+
+
+def test_a_silent_address_is_not_taken_for_a_blocked_network_while_others_answer():
+    async def story(stage: Stage) -> None:
+        await stage.open((160, 60))
+        await stage.friend("bob", 2)
+        await stage.wait(2)
+        assert "UDP passes, but no server answered" in await stage.type("nat 10.0.0.250:8080")
+        # Nearby nodes say nothing of servers that are further away.
+        assert "blocked" in await stage.type("nat 9.9.9.9:8080")
+
+    play(story)

@@ -1,12 +1,13 @@
 """Addresses as text: written and read back, and what a peer may not make of them."""
 
 import ipaddress
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.wire.address import format_address, parse_address, parse_ip_address
+from p2ptui.wire.address import format_address, parse_address, parse_ip_address, with_port
 
 ips = st.ip_addresses().map(str)
 ports = st.integers(0, 65535)
@@ -75,6 +76,27 @@ def test_what_is_no_address_is_refused_by_name(text: str) -> None:
 def test_ipv6_without_brackets_is_refused_with_what_would_be_right() -> None:
     with pytest.raises(ValueError, match=r"write IPv6 as \[2001:db8::1\]:80"):
         parse_address("2001:db8::1:80")
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("127.0.0.1", "127.0.0.1:PORT"),
+        ("::1", "[::1]:PORT"),
+        ("[2001:db8::1]", "[2001:db8::1]:PORT"),
+        ("[192.0.2.1]", "192.0.2.1:PORT"),
+        ("2001:db8::1:80", "[2001:db8::1:80]:PORT"),
+    ],
+)
+def test_a_literal_without_a_port_is_told_that_the_port_is_missing(text: str, right: str) -> None:
+    assert with_port(text) == right
+    with pytest.raises(ValueError, match=re.escape(right)):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["host", "", "127.0.0.1:80", "[::1]:80", "1.2.3", "[host]", "[]"])
+def test_anything_else_is_not_taken_for_one(text: str) -> None:
+    assert with_port(text) is None
 
 
 @given(ips, ports.filter(bool))

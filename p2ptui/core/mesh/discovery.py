@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from p2ptui.core.delivery import PING_BYTES, Delivery
 from p2ptui.core.events import PeersDiscovered
-from p2ptui.core.identity import canonical_id
+from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, Pager, pages
 from p2ptui.core.peers import Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -54,6 +55,10 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
     """The payload of a ListNodesResponse."""
     flag = b"true" if more else b"false"
     return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
+
+
+def _name(peer: Peer) -> str:
+    return told_name(peer.info.name if peer.info is not None else "")
 
 
 def _fitting(entries: list[PeerInfo], room: int) -> list[bytes]:
@@ -116,11 +121,12 @@ class Discovery:
 
     def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
         unix = self._state.unix(now)
+        is_ours = Capability.PEER_UPDATES in receiver.capabilities
         # The ids are noted once; each entry is made when its page is due.
         for node_id in [peer.node_id for peer in self._state.peers.recent()]:
             peer = self._state.peers.authenticated(node_id)
             if peer is not None and peer is not receiver and peer.is_plain:
-                yield peer_info(peer, now, unix)
+                yield peer_info(peer, now, unix, _name(peer) if is_ours else UNSET)
 
     def handle_list_nodes(self, peer: Peer, now: float) -> None:
         """Send who is here with names, each at the address that this node sees."""
@@ -154,7 +160,13 @@ class Discovery:
         """A peer tells who came and who left."""
         own_id = self._state.identity.id
         joined = tuple(
-            PeerInfo(node_id, entry.addr, entry.last_seen, entry.capabilities)
+            PeerInfo(
+                node_id,
+                entry.addr,
+                entry.last_seen,
+                entry.capabilities,
+                told_name(entry.name) or UNSET,
+            )
             for entry in update.joined[:MAX_LISTED]
             if (node_id := canonical_id(entry.id)) is not None
             and node_id != own_id
@@ -184,8 +196,9 @@ class Discovery:
         """Send a newcomer the first page of the list: those heard of last."""
         recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
         unix = self._state.unix(now)
+        is_ours = Capability.PEER_UPDATES in peer.capabilities
         entries = [
-            peer_info(other, now, unix)
+            peer_info(other, now, unix, _name(other) if is_ours else UNSET)
             for other in recent
             if other is not peer and other.is_authenticated and other.is_plain
         ][:FIRST_PAGE_ENTRIES]
@@ -242,7 +255,7 @@ class Discovery:
         unix = self._state.unix(now)
         peers = self._state.peers
         joined = [
-            peer_info(peer, now, unix)
+            peer_info(peer, now, unix, _name(peer))
             for node_id in self._joined
             if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
         ]
@@ -270,6 +283,8 @@ class Discovery:
         if not joined:
             return []
         budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        # Deployed programs have no use for names here, and little allowance for them.
+        joined = [replace(entry, name=UNSET) for entry in joined]
         return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
 
     def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:

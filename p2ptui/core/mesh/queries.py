@@ -1,5 +1,6 @@
 """Node lists that this node asks its peers for, gathered page by page."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,6 +59,8 @@ class Queries:
         self._state = state
         self._delivery = delivery
         self._queries: dict[str, _Query] = {}
+        self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float], None] = lambda *_: None
+        """Called with each page that a peer sent because it was asked."""
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -97,7 +100,17 @@ class Queries:
         for token in query.tokens:
             self._state.finish(token, query.result())
 
-    def handle_response(self, peer: Peer, payload: ListNodesPayload, _now: float) -> None:
+    def awaits(self, peer: Peer) -> bool:
+        """Whether a peer's list is on its way: who asks for it again shares it."""
+        return peer.node_id in self._queries
+
+    def ask_names(self, peer: Peer, now: float, timeout_s: float) -> None:
+        """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
+        if peer.node_id not in self._queries and len(self._queries) < MAX_QUERIES:
+            query = self._queries[peer.node_id] = _Query(peer, [], now + timeout_s)
+            self._ask(query, now)
+
+    def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
         """A page came."""
         query = self._queries.get(peer.node_id)
         if query is None or payload.page < 0 or payload.page in query.pages:
@@ -108,11 +121,12 @@ class Queries:
         if query.size > MAX_NODES:
             self._state.counters.drop("node_list_too_long")
             return
-        query.pages[payload.page] = tuple(
+        nodes = query.pages[payload.page] = tuple(
             _as_node(node, node_id)
             for node in payload.nodes
             if (node_id := canonical_id(node.id or node.node_id)) is not None
         )
+        self.on_nodes(peer, nodes, now)
         if not payload.more:
             query.last_page = payload.page
         if query.is_complete:

@@ -16,6 +16,8 @@ class Route:
     expires: float
     capabilities: tuple[str, ...] = ()
     """What the destination announced, as far as somebody told."""
+    name: str = ""
+    """How the destination is called, as far as somebody told: remote text."""
 
 
 class RouteTable:
@@ -49,8 +51,21 @@ class RouteTable:
         distance: int,
         now: float,
         capabilities: tuple[str, ...] = (),
+        name: str = "",
+        *,
+        renames: bool = False,
     ) -> None:
-        """Take news of a way; a longer one never replaces a shorter one that still holds."""
+        """Take news of a way; a longer one never replaces a shorter one that still holds.
+
+        Args:
+            destination: The id of the node that it leads to.
+            next_hop: The id of the peer that comes next.
+            distance: Hops.
+            now: The time, seconds.
+            capabilities: What the destination is said to announce.
+            name: How it is said to be called; empty where nobody told.
+            renames: Whether this name goes before one that another peer told.
+        """
         known = self._routes.get(destination)
         if (
             known is not None
@@ -61,9 +76,13 @@ class RouteTable:
             return
         if not capabilities and known is not None:
             capabilities = known.capabilities
+        if known is not None and known.name:
+            is_sure = renames or known.next_hop == next_hop
+            name = name if name and is_sure else known.name
         if known is not None:
             self._remove(destination)
-        self._routes[destination] = Route(next_hop, distance, now + self._lifetime_s, capabilities)
+        expires = now + self._lifetime_s
+        self._routes[destination] = Route(next_hop, distance, expires, capabilities, name)
         self._behind.setdefault(next_hop, set()).add(destination)
         if len(self._routes) > self._limit:
             oldest, route = next(iter(self._routes.items()))

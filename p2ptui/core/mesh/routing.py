@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.identity import bounded_capabilities, canonical_id
+from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import TokenBucket
@@ -78,8 +78,10 @@ class Routing:
             return
         for entry in entries:
             if self._state.peers.authenticated(entry.id) is None:
-                known = bounded_capabilities(entry.capabilities)
-                self.table.learn(entry.id, peer.node_id, 2, now, known)
+                known, name = bounded_capabilities(entry.capabilities), told_name(entry.name)
+                # A server that this node chose is believed before a peer that came by itself.
+                sure = peer.is_joined_server
+                self.table.learn(entry.id, peer.node_id, 2, now, known, name, renames=sure)
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
         """A peer tells who left: they are no longer reached through it."""
@@ -100,6 +102,13 @@ class Routing:
             return tuple(peer.capabilities)
         route = self.table.lookup(node_id, now)
         return (route.capabilities or None) if route is not None else None
+
+    def has_unnamed(self, peer: Peer, now: float) -> bool:
+        """Whether nodes are known to be behind a peer whose names nobody has told."""
+        return any(
+            not route.name and route.next_hop == peer.node_id and route.distance == 2
+            for _, route in self.table.items(now)
+        )
 
     def handle(self, origin: Origin, routed: RoutedPayload, now: float) -> None:
         """A routed message came: deliver it here, hand it on, or drop it."""

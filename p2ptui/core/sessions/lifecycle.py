@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
@@ -12,7 +13,7 @@ from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.state import NodeState
 from p2ptui.errors import PeerGoneError
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
 Listener: TypeAlias = Callable[[Peer, float], None]
@@ -208,7 +209,7 @@ class Lifecycle:
 
     @staticmethod
     def _end_session(peer: Peer, reason: str) -> None:
-        where = format_address(peer.address)
+        where = address_words(peer.address)
         peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         peer.deferred.clear()
         if peer.channel_timer is not None:

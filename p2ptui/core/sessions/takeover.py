@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
@@ -99,7 +100,7 @@ class Takeover:
                 self._remember_settled(node_id, now)
                 claim.refuse(now)
                 return
-            where = format_address(claim.address)
+            where = address_words(claim.address)
             reason = f"silent, and its id came from {where}"
             if not owner.proved:
                 # Forged handshakes under one id must not make two victims of Pings in turn.

@@ -1,0 +1,110 @@
+"""The names of nodes behind servers: told in lists by our own kind, asked for where they are not.
+
+Programs of the reference's kind list ids and addresses; they tell names only in the answer to a
+ListNodesRequest, and whole. So one is asked seldom: when a person names somebody whom nobody
+here knows; and, where a person looks on, once a while when nodes without a name have turned up.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from p2ptui.core.identity import told_name
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.routes import Route
+from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.message import NodeInfo, PeerInfo
+
+FIRST_PAUSE_S: Final = 0.5
+"""Lists come in pages: what the next one tells need not be asked for."""
+
+ASK_EVERY_S: Final = 60.0
+"""By itself a node asks one server at most this often. An answer has about 200 bytes for each node
+that the server knows, whoever is new among them."""
+
+JITTER: Final = 0.5
+"""Up to this share is added: all who were told of one newcomer do not ask at the same moment."""
+
+ANSWER_S: Final = 5.0
+
+FRESH_S: Final = 2.0
+"""A server that was asked for a person within this time is not asked again for the next name."""
+
+MAX_LISTED: Final = 1024
+"""Entries of a page that are looked at."""
+
+
+class Naming:
+    """Learns names.
+
+    Args:
+        state: The shared ground.
+        queries: Asks for lists.
+        routing: Knows who is behind whom, and keeps the names.
+        lifecycle: Tells of servers that are gone.
+    """
+
+    def __init__(
+        self, state: NodeState, queries: Queries, routing: Routing, lifecycle: Lifecycle
+    ) -> None:
+        self._state = state
+        self._queries = queries
+        self._routing = routing
+        self._asked_at: dict[str, float] = {}
+        """When each server was last asked, or will be; only of those that have a session."""
+        self.watched = False
+        """Whether somebody looks at names: only then they are asked for without being needed."""
+        queries.on_nodes = self._learn
+        lifecycle.on_left.append(self._forget)
+
+    def __len__(self) -> int:
+        return len(self._asked_at)
+
+    def handle_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+        """A peer lists others; a server that does so without their names will be asked."""
+        if not (self.watched and peer.is_joined_server) or all(
+            told_name(entry.name) for entry in entries
+        ):
+            return
+        last = self._asked_at.get(peer.node_id, float("-inf"))
+        if last > now or not self._routing.has_unnamed(peer, now):
+            return  # it will be asked anyway, or all have names
+        earliest = max(now + FIRST_PAUSE_S, last + ASK_EVERY_S)
+        due = earliest + (earliest - now) * self._state.rng.uniform(0.0, JITTER)
+        self._asked_at[peer.node_id] = due
+        self._state.timers.schedule(due, lambda at: self._ask(peer, at))
+
+    def _forget(self, peer: Peer, _now: float) -> None:
+        self._asked_at.pop(peer.node_id, None)
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        if peer.is_authenticated and self._routing.has_unnamed(peer, now):
+            self._queries.ask_names(peer, now, ANSWER_S)
+
+    def beyond(self, now: float) -> Iterator[tuple[str, Route]]:
+        """The nodes that are reached through a peer, and how."""
+        return self._routing.table.items(now)
+
+    def servers_to_ask(self, now: float) -> list[Peer]:
+        """The joined servers that may know a name that nobody here does; they count as asked."""
+        found = []
+        for peer in self._state.peers.initiated:
+            last = self._asked_at.get(peer.node_id, float("-inf"))
+            if not peer.is_joined_server:
+                continue
+            if self._queries.awaits(peer) or not now - FRESH_S < last <= now:
+                found.append(peer)
+                if last <= now:
+                    self._asked_at[peer.node_id] = now
+        return found
+
+    def _learn(self, peer: Peer, nodes: tuple[NodeInfo, ...], now: float) -> None:
+        own_id = self._state.identity.id
+        entries = tuple(
+            PeerInfo(node.id, node.listen_addr, 0, node.capabilities, node.name)
+            for node in nodes[:MAX_LISTED]
+            if node.id != own_id
+        )
+        self._routing.learn_listed(peer, entries, now)

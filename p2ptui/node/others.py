@@ -1,0 +1,84 @@
+"""Nodes without a session: those that a server introduced, and those behind a peer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.node.view import PeerView
+from p2ptui.wire.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNode:
+    """A node without a session: a server introduced it, or there is a way through a peer."""
+
+    node_id: str
+    name: str
+    """Remote text; empty where nobody told."""
+    address: Address | None
+    """Where a server says that it is."""
+    via: str
+    """The id of the server that introduced it, or of the peer that comes next on the way."""
+    hops: int
+    capabilities: tuple[str, ...]
+    via_name: str = ""
+    """The name of that server or peer: remote text."""
+
+    @property
+    def introduced(self) -> bool:
+        """Whether it may be talked to directly; else only by way of others."""
+        return self.address is not None
+
+
+Known: TypeAlias = PeerView | OtherNode
+
+
+def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
+    """All of them, each once; those that were introduced go first, the latest before the others.
+
+    Args:
+        endpoint: The node's protocol.
+        now: The time on its clock, seconds.
+    """
+    peers = endpoint.peers
+    names: dict[str, str] = {}
+
+    def name_of(node_id: str) -> str:
+        if node_id not in names:
+            peer = peers.with_id(node_id)
+            names[node_id] = peer.name if peer is not None else ""
+        return names[node_id]
+
+    beyond = {
+        node_id: route
+        for node_id, route in endpoint.naming.beyond(now)
+        if route.distance >= 2 and node_id != endpoint.identity.id
+    }
+    seen = {endpoint.identity.id}
+    for entry in reversed(endpoint.introductions):
+        if entry.expires <= now or entry.node_id in seen:
+            continue
+        seen.add(entry.node_id)
+        if peers.authenticated(entry.node_id) is None:
+            told = beyond[entry.node_id].name if entry.node_id in beyond else ""
+            yield OtherNode(
+                entry.node_id,
+                entry.name or told,
+                entry.address,
+                entry.server_id,
+                1,
+                entry.capabilities,
+                name_of(entry.server_id),
+            )
+    for node_id, route in beyond.items():
+        if node_id not in seen and peers.authenticated(node_id) is None:
+            yield OtherNode(
+                node_id,
+                route.name,
+                None,
+                route.next_hop,
+                route.distance,
+                route.capabilities,
+                name_of(route.next_hop),
+            )

@@ -1,0 +1,80 @@
+"""Whether a node lives at an address that does not answer STUN.
+
+A node answers a stranger's Ping: our own with an Error that asks for a handshake, the reference's
+with a Pong. Either shows that UDP passes to there, and that only STUN is missing.
+"""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from p2ptui.io.udp import DatagramSocket
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_envelope, encode_envelope, encode_payload
+from p2ptui.wire.message import Envelope, MessageType, PingPayload
+
+SENDS: Final = 3
+PAUSE_S: Final = 0.4
+"""Between two Pings, and after the last: together within what a silent STUN server is given."""
+
+PADDING: Final = 64
+"""Characters of the Ping's nonce: an Error fits three times the bytes of a Ping that has them."""
+
+STUN_PORTS: Final = frozenset({3478, 5349})
+"""Nobody's node but a STUN server is asked for there (RFC 8489, section 19.5): strangers' servers
+are not sent what they have no use for."""
+
+BATCH: Final = 16
+
+
+async def find_node(
+    open_socket: Callable[[Address], Awaitable[DatagramSocket]],
+    local_host: str,
+    address: Address,
+    rng: random.Random,
+) -> bool:
+    """Whether somebody at an address speaks the protocol of the nodes.
+
+    Args:
+        open_socket: Opens a socket at a local address.
+        local_host: Where to open it.
+        address: Whom to ask: a literal IP address and a port.
+        rng: Where ids come from.
+
+    Raises:
+        BindError: The socket cannot be opened.
+    """
+    sock = await open_socket((local_host, 0))
+    try:
+        for _ in range(SENDS):
+            sock.send(_ping(rng), address)
+            try:
+                async with asyncio.timeout(PAUSE_S):
+                    while True:
+                        await sock.wait()
+                        if any(_is_answer(*each, address) for each in sock.drain(BATCH)):
+                            return True
+            except TimeoutError:
+                continue
+    finally:
+        sock.close()
+    return False
+
+
+def _ping(rng: random.Random) -> bytes:
+    payload = encode_payload(PingPayload(f"{rng.getrandbits(4 * PADDING):0{PADDING}x}"))
+    message_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    return encode_envelope(Envelope(message_id, MessageType.PING, int(time.time()), payload))
+
+
+def _is_answer(data: bytes, source: Address, address: Address) -> bool:
+    if source != address:
+        return False
+    try:
+        decode_envelope(data)
+    except MalformedError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""How a node is reached, said in one place: for tables and logs, and as arguments of a command.
+
+A command that is shown must reach whom it names, for whoever runs it later, from a socket of its
+own. So an address stands for a node only where the node itself listens; who is met or relayed by
+a server is named by its id, and the server is where to begin.
+"""
+
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import Path
+from p2ptui.core.peers import Peer
+from p2ptui.node.others import Known, OtherNode
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_address
+
+SHORT_ID: Final = 8
+"""Characters of an id that stand for a node whose name nobody told."""
+
+
+def own_address(node: Known) -> Address | None:
+    """A node's own address, as far as it is known and in use; None while others bring what it is
+    sent.
+    """
+    if isinstance(node, OtherNode):
+        return node.address
+    return None if node.path is Path.RELAY else node.address
+
+
+def way_words(node: Known) -> str:
+    """Where a node is, or by way of whom it is reached; harmless text."""
+    address = own_address(node)
+    if address is not None:
+        return format_address(address)
+    if node.via_name:
+        return f"by way of {printable(node.via_name, 32)}"
+    if isinstance(node, OtherNode):
+        return f"by way of {node.via[:SHORT_ID]}"
+    return f"by way of {format_address(node.address)}"
+
+
+def shell_target(endpoint: Endpoint, node: Known) -> tuple[str, ...]:
+    """The arguments by which a one-shot command reaches a node, and nobody else.
+
+    Args:
+        endpoint: The protocol of the node that knows it.
+        node: Whom to reach.
+
+    Returns:
+        `HOST:PORT`, or an id and `--join HOST:PORT`; nothing where no such command is known.
+    """
+    peer = endpoint.peers.authenticated(node.node_id)
+    if peer is not None and _listens(endpoint, peer):
+        return (format_address(peer.address),)
+    start = _start_to(endpoint, node, peer)
+    return () if start is None else (node.node_id, "--join", format_address(start))
+
+
+def _listens(endpoint: Endpoint, peer: Peer) -> bool:
+    """Whether a stranger who sends to its address surely comes to this node."""
+    if any(entry.address == peer.address for entry in endpoint.introductions):
+        return False  # its NAT was opened for this node alone
+    if peer.is_joined_server:
+        return True
+    if not (peer.is_plain and peer.proved and peer.connection is None and peer.is_routing):
+        return False
+    listens_at = parse_ip_address(peer.info.listen_addr) if peer.info is not None else None
+    return peer.sends_to == peer.address == listens_at
+
+
+def _start_to(endpoint: Endpoint, node: Known, peer: Peer | None) -> Address | None:
+    """The address of a node that lists this one, and introduces or forwards to it."""
+    if peer is not None and relayed_node(peer.address) is not None:
+        server = endpoint.peers.at(visible_address(peer.address))
+        if server is not None and server.is_joined_server:
+            return server.address
+    for entry in reversed(endpoint.introductions):
+        if entry.node_id == node.node_id:
+            server = endpoint.peers.authenticated(entry.server_id)
+            if server is not None and server.is_joined_server:
+                return server.address
+    if peer is not None:
+        # A client of this node: others find it here, as it is listed.
+        return _own_listening(endpoint) if peer.is_plain and not peer.initiated else None
+    if isinstance(node, OtherNode) and not node.introduced and node.hops == 2:
+        hop = endpoint.peers.authenticated(node.via)
+        if hop is not None and _listens(endpoint, hop):
+            return hop.address
+    return None
+
+
+def _own_listening(endpoint: Endpoint) -> Address | None:
+    """Where a program on this machine reaches this node."""
+    address = parse_ip_address(endpoint.identity.listen_addr)
+    if address is None or not is_wildcard(address[0]):
+        return address
+    return ("::1" if ":" in address[0] else "127.0.0.1"), address[1]
