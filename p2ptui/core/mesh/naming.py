@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptui.core.identity import told_name
+from p2ptui.core.mesh.discovery import MAX_LISTED
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.routes import Route
 from p2ptui.core.mesh.routing import Routing
@@ -31,9 +32,6 @@ ANSWER_S: Final = 5.0
 
 FRESH_S: Final = 2.0
 """A server that was asked for a person within this time is not asked again for the next name."""
-
-MAX_LISTED: Final = 1024
-"""Entries of a page that are looked at."""
 
 
 class Naming:

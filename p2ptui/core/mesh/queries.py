@@ -106,9 +106,13 @@ class Queries:
 
     def ask_names(self, peer: Peer, now: float, timeout_s: float) -> None:
         """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
-        if peer.node_id not in self._queries and len(self._queries) < MAX_QUERIES:
-            query = self._queries[peer.node_id] = _Query(peer, [], now + timeout_s)
-            self._ask(query, now)
+        if peer.node_id in self._queries:
+            return
+        if len(self._queries) >= MAX_QUERIES:
+            self._state.counters.drop("names_unasked")
+            return
+        query = self._queries[peer.node_id] = _Query(peer, [], now + timeout_s)
+        self._ask(query, now)
 
     def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
         """A page came."""
