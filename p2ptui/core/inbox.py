@@ -47,6 +47,9 @@ from p2ptui.wire.message import (
 
 Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
 
+ANSWERED_BYTES: Final = 800
+"""An Ack, and an answer of the usual length after it."""
+
 MAX_REASON: Final = 200
 """Characters of a goodbye that are kept."""
 
@@ -184,11 +187,15 @@ class Inbox:
             return
         peer.messages_in += 1
         self._state.counters.messages_in += 1
-        if message.requires_ack:
+        # What an unproved peer may be sent pays for the answer first.
+        pays_for_both = peer.has_room(ANSWERED_BYTES)
+        if message.requires_ack and pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         self._dispatch(peer, message, now)
-        if peer.deferred:
-            self._delivery.release(peer)
+        if message.requires_ack and not pays_for_both:
+            self._delivery.acknowledge(peer, message, now)
+        if peer.deferred or peer.untold:
+            self._delivery.release(peer, now)
         if numbered and message.requires_ack and peer.channel.sequences.missing:
             self._delivery.flush(peer, now)  # a gap is to be asked for in time
 

@@ -152,7 +152,7 @@ class Rendezvous:
             )
             self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
             return
-        self._introduce(peer, target, P2PConnectPayload(target.node_id), peer, now)
+        self._introduce(peer, target, P2PConnectPayload(target.node_id), now)
         about = P2PConnectPayload(
             peer.node_id,
             peer_nat_type=payload.nat_type,
@@ -166,17 +166,16 @@ class Rendezvous:
                 about.peer_offer = payload.offer
             for doubtful in (target, peer):
                 self._delivery.challenge(doubtful, now)
-        self._introduce(target, peer, about, peer, now)
+        self._introduce(target, peer, about, now)
 
-    def _introduce(
-        self, receiver: Peer, other: Peer, about: P2PConnectPayload, asker: Peer, now: float
-    ) -> None:
+    def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
         about.peer_addr = format_address(other.address)
-        if other.info is not None:
+        # Only our own nodes read these, and an unproved address has no bytes to spare.
+        if other.info is not None and (receiver.proved or receiver.is_ours):
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
         payload = encode_payload(about)
-        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now, payer=asker)
+        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 
     # The client's part.
 

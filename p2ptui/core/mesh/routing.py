@@ -152,7 +152,7 @@ class Routing:
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
-        if self._dispatch(onward, {origin.node_id, source}, origin.peer, now):
+        if self._dispatch(onward, {origin.node_id, source}, now):
             self._state.counters.forwarded += 1
             return
         self._state.counters.drop("routed_no_route")
@@ -172,15 +172,13 @@ class Routing:
             max_hops,
             self._state.ids.uuid(),
         )
-        return self._dispatch(routed, set(), None, now)
+        return self._dispatch(routed, set(), now)
 
-    def _dispatch(
-        self, routed: RoutedPayload, avoid: set[str], payer: Peer | None, now: float
-    ) -> bool:
+    def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> bool:
         payload = encode_payload(routed)
         sent = False
         for peer in self._next_hops(routed.destination_node, avoid, now):
-            if self._delivery.send(peer, MessageType.DATA, payload, now, payer=payer):
+            if self._delivery.send(peer, MessageType.DATA, payload, now):
                 sent = True
         return sent
 
@@ -203,7 +201,7 @@ class Routing:
         candidates = [
             peer
             for peer in islice(peers.recent(), FLOOD_CANDIDATES)
-            if peer.is_routing and peer.node_id not in avoid
+            if peer.is_routing and peer.proved and peer.node_id not in avoid
         ]
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)

@@ -92,6 +92,7 @@ class Liveness:
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         peer.suspicion = None
+        peer.keep_for_pings()
         self._delivery.prove(peer, now)
 
     def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
