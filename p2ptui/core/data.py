@@ -20,7 +20,7 @@ from p2ptui.wire.message import (
     DataKeys,
     Envelope,
     MessageType,
-    RoutedPayload,
+    ReceivedRoutedPayload,
     RoutesPayload,
 )
 
@@ -43,7 +43,7 @@ class DataContent:
 
     kind: DataKind
     value: Any
-    """Plain JSON values, or the RoutedPayload."""
+    """Plain JSON values, or the ReceivedRoutedPayload."""
 
 
 def read_data(raw: Raw) -> DataContent:
@@ -56,7 +56,7 @@ def read_data(raw: Raw) -> DataContent:
         return DataContent(DataKind.PLAIN, decode_any(raw))
     keys = decode_payload(raw, DataKeys)
     if keys.original_message is not UNSET:
-        return DataContent(DataKind.ROUTED, decode_payload(raw, RoutedPayload))
+        return DataContent(DataKind.ROUTED, decode_payload(raw, ReceivedRoutedPayload))
     kind = DataKind.PLAIN
     if keys.echo is not UNSET:
         kind = DataKind.ECHO

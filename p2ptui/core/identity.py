@@ -32,9 +32,9 @@ class RefusedError(Exception):
     """A peer's account of itself cannot be accepted; the text is for the peer."""
 
 
-def canonical_id(text: str | None) -> str | None:
+def canonical_id(text: object) -> str | None:
     """A node id in its canonical form, or None if it is no UUID (RFC 9562)."""
-    if text is None or len(text) > 64:
+    if not isinstance(text, str) or len(text) > 64:
         return None
     try:
         return str(uuid.UUID(text))

@@ -4,7 +4,7 @@ Classes that are only received are lenient where deployed programs differ
 (`id` or `node_id`, missing names); what this node sends is the union of both forms.
 """
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -19,6 +19,9 @@ NULL: Final = Raw(b"null")
 
 DEFAULT_NETWORK_ID: Final = "p2p_default"
 """The network of a peer that names none."""
+
+DEFAULT_MAX_HOPS: Final = 8
+"""Of a routed message that names no limit."""
 
 MessageId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 SequenceNumber: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
@@ -227,6 +230,18 @@ class RoutedPayload(Struct):
     hop_count: Annotated[int, Meta(ge=0, le=255)]
     max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+class ReceivedRoutedPayload(Struct):
+    """The same as received: what can be told without a key may be missing."""
+
+    original_message: Raw
+    destination_node: str
+    route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    source_node: Any = None
+    """At hop 0 nobody looks at it: the session says who the source is."""
+    hop_count: Annotated[int, Meta(ge=0, le=255)] = 0
+    max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)] = DEFAULT_MAX_HOPS
 
 
 class DataKeys(Struct):

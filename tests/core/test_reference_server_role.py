@@ -264,6 +264,26 @@ def test_two_deployed_clients_exchange_routed_data_over_this_node() -> None:
     assert other in listed
 
 
+@pytest.mark.parametrize("is_short", [False, True])
+def test_the_first_answer_names_the_network_in_its_metadata(is_short: bool) -> None:
+    """Clients of version 0.2.0 look there, at the first datagram only, and give up otherwise."""
+    world = World()
+    server = world.host(network_id="test")
+    requests = captured("two deployed clients exchange routed data")
+    request = next(each.message for each in requests if each.kind == "HandshakeRequest")
+    if is_short:
+        payload = request["payload"]
+        request["payload"] = {"id": payload["id"], "network_id": "test"}
+    client = world.puppet()
+    client.send(request, server)
+    world.run_for(0.5)
+
+    response = client.take()[0]
+    assert response["message_type"] == "HandshakeResponse"
+    assert response["payload"]["success"] is True
+    assert response["payload"]["node_info"]["metadata"]["network_id"] == "test"
+
+
 @pytest.mark.parametrize(("case", "kind"), [("p2p connect", "P2PConnect"), ("routed data", "Data")])
 def test_what_one_client_causes_waits_until_the_other_has_paid_for_it(
     scene: Scene, case: str, kind: str

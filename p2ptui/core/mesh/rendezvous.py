@@ -31,7 +31,7 @@ from p2ptui.wire.message import (
     MessageType,
     P2PConnectPayload,
     PeerInfo,
-    RoutedPayload,
+    ReceivedRoutedPayload,
 )
 from p2ptui.wire.offer import TraversalOffer
 
@@ -332,10 +332,13 @@ class Rendezvous:
 
     def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
         try:
-            routed = decode_payload(message.payload, RoutedPayload)
+            routed = decode_payload(message.payload, ReceivedRoutedPayload)
         except MalformedError:
             self._state.counters.drop("introduced_data")
             return not introduction.traversed
+        if routed.hop_count == 0 and canonical_id(routed.source_node) == introduction.server_id:
+            # Deployed interactive clients take their server's id for their own.
+            routed.source_node = introduction.node_id
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
         return True

@@ -26,6 +26,7 @@ from p2ptui.wire.message import (
     ErrorPayload,
     MessageType,
     PeerInfo,
+    ReceivedRoutedPayload,
     RoutedPayload,
     RouteEntry,
 )
@@ -45,6 +46,16 @@ class Origin:
     address: Address
     peer: Peer | None
     """None for a node that a server introduced."""
+
+
+def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
+    """Who wrote a message: at hop 0 whoever handed it over, under whatever name.
+
+    Deployed interactive clients take their server's id for their own, and write it there.
+    """
+    if routed.hop_count == 0 and origin.peer is not None:
+        return origin.node_id
+    return canonical_id(routed.source_node)
 
 
 class Routing:
@@ -101,10 +112,10 @@ class Routing:
         route = self.table.lookup(node_id, now)
         return (route.capabilities or None) if route is not None else None
 
-    def handle(self, origin: Origin, routed: RoutedPayload, now: float) -> None:
+    def handle(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> None:
         """A routed message came: deliver it here, hand it on, or drop it."""
         counters = self._state.counters
-        source = canonical_id(routed.source_node)
+        source = _source(origin, routed)
         destination = canonical_id(routed.destination_node)
         own_id = self._state.identity.id
         if source is None or destination is None or routed.hop_count > routed.max_hops:
@@ -143,7 +154,12 @@ class Routing:
         return True
 
     def _forward(
-        self, origin: Origin, source: str, destination: str, routed: RoutedPayload, now: float
+        self,
+        origin: Origin,
+        source: str,
+        destination: str,
+        routed: ReceivedRoutedPayload,
+        now: float,
     ) -> None:
         hops = routed.hop_count + 1
         if hops > min(routed.max_hops, MAX_HOPS):

@@ -1,5 +1,6 @@
 """Introductions: served to peers, acted on when a joined server makes them, and nothing beyond."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -198,6 +199,18 @@ def test_routed_data_of_anybody_else_is_not(
     world.run_for(0.1)
 
     assert node.told(DataReceived) == []
+
+
+@pytest.mark.parametrize("spelling", [str.lower, str.upper])
+def test_an_introduced_client_that_took_its_servers_id_is_known(
+    world: World, server: Puppet, node: Host, other: Puppet, spelling: Callable[[str], str]
+) -> None:
+    introduce(server, node, other)
+    other.send(routed_data(other, node, "hello", source_node=spelling(server.id)), node)
+    world.run_for(0.1)
+
+    (data,) = node.told(DataReceived)
+    assert (data.node_id, data.payload) == (B_ID, {"text": "hello"})
 
 
 def test_plain_data_of_an_introduced_node_is_not_delivered(
