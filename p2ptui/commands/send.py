@@ -88,7 +88,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         result = await target.send(payload, deadline.left_s)
         path = target.path.value
         echo = None
-        if options.json and target.is_peer and result.status in _LEFT:
+        if options.json and result.status in _LEFT and target.echoes:
             patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
     if options.json:

@@ -116,7 +116,7 @@ class DataService:
                 len(message.payload),
             )
         )
-        if content.kind is DataKind.PLAIN and peer.accepted:
+        if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
 
     def _handle_routes(self, peer: Peer, message: Envelope) -> None:
@@ -125,6 +125,11 @@ class DataService:
         except MalformedError:
             return
         self._state.emit(RoutesReceived(peer.node_id, tuple(answer.routes)))
+
+    def _expects_echo(self, peer: Peer) -> bool:
+        option = self._state.config.server.echo
+        announced = peer.info.capabilities if peer.info is not None else ()
+        return option == "all" or (option == "deployed" and Capability.NO_ECHO not in announced)
 
     def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
         echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))

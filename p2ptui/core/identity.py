@@ -50,6 +50,8 @@ def short_id(node_id: str) -> str:
 def own_capabilities(config: Config) -> tuple[str, ...]:
     """What this node announces, by what it is configured to serve."""
     capabilities = list(OWN_CAPABILITIES)
+    if config.server.echo != "all":
+        capabilities.append(Capability.NO_ECHO)
     if config.stun_server.enable:
         capabilities.append(Capability.STUN)
     if config.traffic_forwarding.allow_symmetric_nat_relay:

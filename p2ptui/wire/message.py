@@ -83,6 +83,8 @@ class Capability:
     """A server that relays datagrams between its peers."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
+    NO_ECHO: Final = "no_echo"
+    """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
 
