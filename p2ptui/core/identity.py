@@ -6,8 +6,9 @@ from itertools import islice
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
-from p2ptui.wire.address import MAX_PORT, parse_address
+from p2ptui.wire.address import MAX_PORT
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
@@ -68,7 +69,7 @@ def own_metadata(config: Config) -> dict[str, str]:
     options = config.stun_server
     if not options.enable:
         return {}
-    ports = (parse_address(options.address)[1], options.alternate_port)
+    ports = (stun_address(options, "")[1], options.alternate_port)
     return {key: str(port) for key, port in zip(_STUN_PORTS, ports, strict=True) if port}
 
 
