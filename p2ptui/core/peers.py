@@ -90,6 +90,8 @@ class Peer:
     messages_out: int = 0
     last_received: float = 0.0
     last_ping_sent: float = float("-inf")
+    known_at: float = float("-inf")
+    """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)
     deferred: deque[bytes] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""

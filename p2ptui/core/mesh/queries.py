@@ -1,5 +1,6 @@
 """Node lists that this node asks its peers for, gathered page by page."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,6 +59,8 @@ class Queries:
         self._state = state
         self._delivery = delivery
         self._queries: dict[str, _Query] = {}
+        self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
+        """Called with each list; whether somebody else asked for it."""
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -97,9 +100,12 @@ class Queries:
         for token in query.tokens:
             self._state.finish(token, query.result())
 
-    def handle_response(self, peer: Peer, payload: ListNodesPayload, _now: float) -> None:
+    def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
         """A page came."""
+        is_awaited = self.on_list(peer, payload, now)
         query = self._queries.get(peer.node_id)
+        if query is None and is_awaited:
+            return
         if query is None or payload.page < 0 or payload.page in query.pages:
             self._state.counters.drop("node_list_unasked")
             return

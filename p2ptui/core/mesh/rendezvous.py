@@ -111,6 +111,8 @@ class Rendezvous:
         self._served: TokenBucket | None = None
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
+        self.on_named: Callable[[Address, float], None] = lambda *_: None
+        """Called when an address has been introduced: something from it may wait for that."""
         self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
@@ -260,6 +262,7 @@ class Rendezvous:
         elif self._state.peers.authenticated(node_id) is None:
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
+        self.on_named(address, now)
         self._serve_waiting(introduction, now)
 
     def _serve_waiting(self, introduction: Introduction, now: float) -> None:

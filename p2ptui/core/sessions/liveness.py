@@ -39,6 +39,8 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
+        self.on_beat: Callable[[Peer, float], None] = lambda *_: None
+        """Called with each heartbeat of a peer."""
         lifecycle.on_joined.append(self._begin)
 
     def _begin(self, peer: Peer, now: float) -> None:
@@ -70,6 +72,7 @@ class Liveness:
         if peer.last_received < peer.last_ping_sent:
             interval *= UNANSWERED_SHARE
         self._delivery.ping(peer, now)
+        self.on_beat(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         self._plan(peer, now + interval * jitter)
 
@@ -80,6 +83,7 @@ class Liveness:
 
     def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
         """Answer with the same payload."""
+        peer.known_at = now
         self._delivery.send(peer, MessageType.PONG, message.payload, now)
 
     def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
