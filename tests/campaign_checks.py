@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from p2ptui.core.delivery import MAX_DEFERRED, MAX_OUTSTANDING_PINGS
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
-from p2ptui.core.peers import Peer
+from p2ptui.core.mesh.discovery import MAX_UNTOLD
+from p2ptui.core.peers import MAX_ACKS_OWED, Peer
 from p2ptui.core.reliability.duplicates import MAX_MISSING
 from p2ptui.errors import P2PError
 from tests.simulation import Host, World
@@ -26,7 +27,15 @@ QUIET_STEPS_PER_S: Final = 13.0
 MAX_TIMERS_OF_A_PEER: Final = 2
 """At rest: its heartbeat and its channel."""
 
-EMPTY_AT_REST: Final = ("queries", "lists", "routed_waiting", "id_disputes", "reassembly_bytes")
+EMPTY_AT_REST: Final = (
+    "queries",
+    "lists",
+    "routed_waiting",
+    "id_disputes",
+    "reassembly_bytes",
+    "early_messages",
+    "membership_questions",
+)
 EMPTY_AT_THE_END: Final = ("peers", "timers", "routes", "relays", *EMPTY_AT_REST)
 
 
@@ -145,6 +154,8 @@ def check_limits(story: "Story") -> None:
                 ),
                 ("missing numbers", len(channel.sequences.missing), MAX_MISSING),
                 ("deferred messages", len(peer.deferred), MAX_DEFERRED),
+                ("Acks owed", len(peer.acks_owed), MAX_ACKS_OWED),
+                ("nodes to be told of", len(peer.untold), MAX_UNTOLD),
                 ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS),
             )
             for what, amount, most in held:
@@ -173,6 +184,8 @@ def _check_peer_at_rest(name: str, peer: Peer) -> None:
         ("queued bytes", sender.queued_bytes),
         ("bytes under way", sender.window.in_flight),
         ("deferred messages", len(peer.deferred)),
+        ("Acks owed", len(peer.acks_owed)),
+        ("nodes to be told of", len(peer.untold)),
     )
     for what, amount in held:
         require(amount == 0, f"{name} still has {amount} {what} for {peer.name}")

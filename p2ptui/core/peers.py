@@ -90,6 +90,8 @@ class Peer:
     messages_out: int = 0
     last_received: float = 0.0
     last_ping_sent: float = float("-inf")
+    heartbeat_due: float = float("-inf")
+    """When it is pinged next if it answers the last Ping."""
     known_at: float = float("-inf")
     """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)

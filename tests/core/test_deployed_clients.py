@@ -152,6 +152,25 @@ def test_a_client_that_misses_its_first_ping_is_asked_again(
     assert server.is_connected_to(client)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_silence_to_one_ping_removes_nobody(seed: int) -> None:
+    """Wherever it falls between the last word of a client and the end of the timeout."""
+    world = World(seed)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    server.ping(client)
+    world.run_for(1 + 3 * seed)
+    for _ in range(5):
+        client.say("Ping", None, server)
+        world.run_for(0.5)
+        client.take()
+        client.answers_pings = False
+        world.run_until(lambda: any(b'"Ping"' in data for data in client.inbox), 40)
+        client.answers_pings = True
+        world.run_for(70)
+        assert server.is_connected_to(client)
+
+
 @pytest.mark.parametrize("in_company", [False, True])
 def test_silence_to_several_pings_removes_a_client(world: World, in_company: bool) -> None:
     server = world.host()
