@@ -31,8 +31,8 @@ SEVERAL_PINGS = 2
 
 
 LEAST_ARRIVED: Final = 0.9
-"""Of what deployed clients route to somebody who is there: nobody sends it again, two hops lose 4 %,
-and some have left without a word."""
+"""Of what deployed clients route to somebody who is there: nobody sends it again, two hops lose
+4 %, and some have left without a word."""
 
 
 class BrokenError(AssertionError):

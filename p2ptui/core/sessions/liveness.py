@@ -16,9 +16,9 @@ HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
 
 UNANSWERED_SHARE: Final = 0.2
-"""After a Ping that nothing followed the next comes after this share of the interval, from the first
-one on: silence to a single Ping must end no session, and with two to a timeout, at 20 % loss, one
-peer in three would be lost within a quarter of an hour."""
+"""After a Ping that nothing followed the next comes after this share of the interval, from the
+first one on: silence to a single Ping must end no session, and with two to a timeout, at 20 % loss,
+one peer in three would be lost within a quarter of an hour."""
 
 SUSPICION_PROBES: Final = 3
 SUSPICION_INTERVAL_S: Final = 0.3
