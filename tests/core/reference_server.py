@@ -24,6 +24,7 @@ class ReferenceServer(Puppet):
         self.handshakes = 0
         self.lists_asked = 0
         self.answers_lists = True
+        self.acknowledges = True
         self._next_beat = world.now + heartbeat_s
         world.hosts[self.address] = self
         world._nodes[self.address] = self  # type: ignore[assignment]
@@ -67,7 +68,8 @@ class ReferenceServer(Puppet):
             self._acknowledge(message, source)
 
     def _acknowledge(self, message: dict[str, Any], source: Address) -> None:
-        self.send(self.message("Ack", ack_for=message["id"]), source)
+        if self.acknowledges:
+            self.send(self.message("Ack", ack_for=message["id"]), source)
 
     def _info(self, known: dict[str, Any], address: Address) -> dict[str, Any]:
         keys = ("id", "name", "version", "capabilities", "metadata", "network_id")

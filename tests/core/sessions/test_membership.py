@@ -51,6 +51,23 @@ def test_at_whatever_moment_it_is_killed(moment: int) -> None:
         assert {node.address for node in nodes} == set(server.peers)
 
 
+def test_what_went_to_it_before_is_not_held_against_the_new_session() -> None:
+    world = World()
+    server = ReferenceServer(world)
+    node = joined(world, server)
+    for _ in range(20):
+        node.send(server, "x" * 1000, reliable=False)
+    world.run_for(40)
+    server.acknowledges = False  # lost, say
+    server.restart()
+    world.run_for(2 * HEARTBEAT_S)
+    server.take()
+    server.say("Ping", None, node)
+    world.run_for(0.5)
+
+    assert "Pong" in server.take_types()
+
+
 @pytest.mark.parametrize("theirs_s", [10.0, 30.0, 1e9])
 def test_a_server_that_knows_the_node_is_left_alone(theirs_s: float) -> None:
     world = World(seed=3, loss=0.02)
