@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from p2ptui.core.delivery import MAX_DEFERRED
 from p2ptui.core.events import ConnectResult, DataReceived, PingResult, SendResult, SendStatus
-from p2ptui.core.peers import Peer
+from p2ptui.core.mesh.discovery import MAX_UNTOLD
+from p2ptui.core.peers import MAX_ACKS_OWED, Peer
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, MAX_WAITING_PINGS
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
@@ -39,6 +40,8 @@ EMPTY_AT_REST: Final = (
     "reassembly_bytes",
     "reader_bytes",
     "senders_waiting",
+    "early_messages",
+    "membership_questions",
 )
 EMPTY_AT_THE_END: Final = ("peers", "timers", "routes", "relays", *EMPTY_AT_REST)
 
@@ -167,6 +170,8 @@ def check_limits(story: "Story") -> None:
                 ),
                 ("missing numbers", missing_numbers(channel), SEQUENCE_WINDOW),
                 ("deferred messages", len(peer.deferred), MAX_DEFERRED),
+                ("Acks owed", len(peer.acks_owed), MAX_ACKS_OWED),
+                ("nodes to be told of", len(peer.untold), MAX_UNTOLD),
                 ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
             )
             for what, amount, most in held:
@@ -195,6 +200,8 @@ def _check_peer_at_rest(name: str, peer: Peer) -> None:
         ("queued bytes", sender.queued_bytes),
         ("bytes under way", sender.window.in_flight),
         ("deferred messages", len(peer.deferred)),
+        ("Acks owed", len(peer.acks_owed)),
+        ("nodes to be told of", len(peer.untold)),
     )
     for what, amount in held:
         require(amount == 0, f"{name} still has {amount} {what} for {peer.name}")

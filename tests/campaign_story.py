@@ -82,7 +82,8 @@ class Story:
             reorder_delay_s=rng.uniform(0.02, 0.15),
         )
         self._began = self.world.now
-        self.server = self.world.host()
+        # Every other story goes with echoes, which are messages to be delivered once as well.
+        self.server = self.world.host(echo="all" if seed % 2 else "deployed")
         self.clients = [self.world.host() for _ in range(CLIENTS)]
         self.all = [self.server, *self.clients]
         """Every process that ever ran, those that died too."""

@@ -19,9 +19,11 @@ from p2ptui.config import (
     render,
 )
 from p2ptui.config.load import load_config
+from p2ptui.config.nat_sections import stun_address
 from p2ptui.config.option import Option
 from p2ptui.config.render import render_config, with_tables
 from p2ptui.errors import ConfigError
+from p2ptui.wire.address import parse_address
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,7 +116,7 @@ def test_a_flat_json_file_of_a_deployed_server_loads(write: Write) -> None:
     assert config.ice.port_prediction.enable is False
     assert config.ice.port_prediction.port_range_min == 2000
     assert config.ice.port_prediction.port_range_max == 3000
-    assert config.stun_server.address == "0.0.0.0:3479"
+    assert config.stun_server.address == ":3479"  # wherever the node listens
     assert config.nat_detection.stun_servers == ("stun.example:3478",)
     assert config.nat_detection.detection_timeout_ms == 9000
 
@@ -144,7 +146,7 @@ def test_the_same_options_in_sections_of_a_toml_file_mean_the_same(write: Write)
             port_range_max = 3000
             [stun_server]
             enable = true
-            address = "0.0.0.0:3479"
+            address = ":3479"
             [nat_detection]
             stun_servers = ["stun.example:3478"]
             detection_timeout_ms = 9000
@@ -188,6 +190,47 @@ def test_a_stun_port_goes_with_an_address_of_that_port_only(write: Write) -> Non
 
     differ = write("b.toml", '[stun_server]\nport = 3479\naddress = "192.0.2.1:3478"\n')
     assert "stun_server.address and stun_server.port" in complaint(lambda: from_file(differ))
+
+
+@pytest.mark.parametrize(
+    ("section", "listen", "expected"),
+    [
+        ("", "127.0.0.1:8080", ("127.0.0.1", 3478)),
+        ("", "[::1]:8080", ("::1", 3478)),
+        ("", "node.example:8080", ("node.example", 3478)),
+        ("port = 5000", "192.0.2.1:8080", ("192.0.2.1", 5000)),
+        ('address = ":0"', "192.0.2.1:8080", ("192.0.2.1", 0)),
+        ('address = "0.0.0.0:3478"', "127.0.0.1:8080", ("0.0.0.0", 3478)),
+        ('address = "[::]:3478"', "127.0.0.1:8080", ("::", 3478)),
+        ('address = ":5000"\nport = 5000', "[::]:8080", ("::", 5000)),
+    ],
+)
+def test_stun_is_where_the_node_listens_unless_a_host_is_named(
+    write: Write, section: str, listen: str, expected: tuple[str, int]
+) -> None:
+    path = write("a.toml", f"[stun_server]\nenable = true\n{section}\n")
+    config = load_config(path, {}, {"server.address": listen})
+    host = parse_address(config.server.address)[0]
+    assert stun_address(config.stun_server, host) == expected
+    assert from_file(write("again.toml", render_config(config))) == config
+
+
+@pytest.mark.parametrize("text", ["", ":", "3478", ":x", ":70000", "::1:3478", "::"])
+def test_what_is_no_address_for_stun(write: Write, text: str) -> None:
+    path = write("a.toml", f'[stun_server]\naddress = "{text}"\n')
+    assert f"stun_server.address = {text!r}: must be HOST:PORT" in complaint(
+        lambda: from_file(path)
+    )
+
+
+def test_a_second_address_is_compared_with_where_the_node_listens() -> None:
+    same = {"alternate_address": "192.0.2.1"}
+    assert "must differ from the host" in complaint(
+        lambda: Config().with_options(address="192.0.2.1:8080", stun_server=same)
+    )
+    assert "must be IPv6" in complaint(
+        lambda: Config().with_options(address="[::1]:8080", stun_server=same)
+    )
 
 
 # --- precedence
@@ -269,7 +312,7 @@ def test_variables_are_read_as_the_options_type() -> None:
     assert config.server.discovery_port_range == (9000, 9009)
     assert config.server.join == ("192.0.2.7:8080", "seed.example:8080")
     assert config.logging.format == "json"
-    assert config.stun_server.address == "0.0.0.0:3479"
+    assert config.stun_server.address == ":3479"
     assert config.ice.port_prediction.port_range_max == 2
     assert from_environment(P2PTUI_SERVER_JOIN="").server.join == ()
 

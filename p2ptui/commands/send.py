@@ -95,7 +95,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         is_answered = of_file and Capability.FILES in target.capabilities
         if is_answered and result.status in _LEFT:
             receipt = await _wait_for_receipt(events, target, payload[SHA256], deadline.left_s)
-        elif options.json and target.is_peer and result.status in _LEFT:
+        elif options.json and result.status in _LEFT and target.echoes:
             patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
     if options.json:

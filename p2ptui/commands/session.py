@@ -73,6 +73,11 @@ class Target:
         return self._view.address if self.is_peer else self.server
 
     @property
+    def echoes(self) -> bool:
+        """Whether it is expected to answer Data with an echo."""
+        return self.is_peer and Capability.NO_ECHO not in self._view.capabilities
+
+    @property
     def connection(self) -> Connection:
         """How its path was won, or why it is relayed."""
         if self.is_peer:

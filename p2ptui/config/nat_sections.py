@@ -10,7 +10,6 @@ from p2ptui.config.option import (
     DAY_S,
     GIB,
     HOUR_MS,
-    LISTEN_ADDRESS,
     REMOTE_ADDRESS,
     About,
     Form,
@@ -19,7 +18,7 @@ from p2ptui.config.option import (
     Shorthand,
 )
 from p2ptui.errors import ConfigError
-from p2ptui.wire.address import MAX_PORT, format_address, parse_address
+from p2ptui.wire.address import MAX_PORT, Address, format_address, parse_address
 from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED
 
 
@@ -33,12 +32,23 @@ def _check_optional_remote(text: str) -> None:
         REMOTE_ADDRESS.check(text)
 
 
+def _split_stun_address(text: str) -> Address:
+    """Host and port; the host is empty where it is the one that the node listens on."""
+    if text.startswith(":"):
+        return "", parse_address(f"host{text}")[1]
+    return parse_address(text)
+
+
 def _check_node_id(text: str) -> None:
     if str(uuid.UUID(text)) != text.lower():
         raise ValueError
 
 
 _NODE_ID = Form("a node id: a UUID, as 01234567-89ab-cdef-0123-456789abcdef", _check_node_id)
+_STUN_ADDRESS = Form(
+    "HOST:PORT or [IPV6]:PORT, or :PORT on the host of server.address; port 0 takes any free one",
+    _split_stun_address,
+)
 _OPTIONAL_IP = Form("an IP address, or empty", _check_optional_ip)
 _OPTIONAL_REMOTE = Form("HOST:PORT or [IPV6]:PORT, or empty", _check_optional_remote)
 _STUN_SERVERS = ("stun.l.google.com:19302", "stun1.l.google.com:19302")
@@ -48,9 +58,7 @@ class StunServerOptions(Section, frozen=True, kw_only=True):
     """Answers to STUN clients, on the node's own socket and on a separate one."""
 
     enable: Annotated[bool, About("Answer STUN requests.")] = False
-    address: Annotated[str, About("The separate address for STUN.", form=LISTEN_ADDRESS)] = (
-        "0.0.0.0:3478"
-    )
+    address: Annotated[str, About("The separate address for STUN.", form=_STUN_ADDRESS)] = ":3478"
     alternate_address: Annotated[
         str,
         About(
@@ -82,6 +90,17 @@ class StunServerOptions(Section, frozen=True, kw_only=True):
     verbose_logging: Annotated[bool, About("Log each request.")] = False
 
 
+def stun_address(options: StunServerOptions, host: str) -> Address:
+    """The separate address for STUN.
+
+    Args:
+        options: The section.
+        host: Where the node itself listens; it counts unless another host is named.
+    """
+    named, port = _split_stun_address(options.address)
+    return named or host, port
+
+
 def check_stun_server(options: StunServerOptions, listen: str) -> None:
     """Whether the addresses of `[stun_server]` go together.
 
@@ -95,8 +114,9 @@ def check_stun_server(options: StunServerOptions, listen: str) -> None:
     if options.alternate_address:
         alternate = ipaddress.ip_address(options.alternate_address)
         named = f"stun_server.alternate_address = {options.alternate_address!r}"
-        beside = f"stun_server.address = {options.address!r}"
-        main = _literal_ip(options.address)
+        at = format_address(stun_address(options, parse_address(listen)[0]))
+        beside = f"stun_server.address = {at!r}"
+        main = _literal_ip(at)
         if alternate.is_unspecified or alternate.is_multicast:
             raise ConfigError(f"{named} must be a single address of this machine")
         if main is not None and main.version != alternate.version:
@@ -275,10 +295,9 @@ def _port_range(section: str) -> Shorthand:
 def _stun_port() -> Shorthand:
     about = About("Short for an address of that port.", "port", 0, MAX_PORT)
     path = "stun_server.address"
-    any_host = StunServerOptions().address
 
     def expand(port: int, beside: Mapping[str, str]) -> Mapping[str, str]:
-        host, _ = parse_address(beside.get(path, any_host))
+        host, _ = _split_stun_address(beside.get(path, f":{port}"))
         return {path: format_address((host, port))}
 
     return Shorthand(Option("stun_server.port", int, 3478, about), expand)

@@ -115,6 +115,13 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     event_queue_size: Annotated[
         int, About("News, Data apart, that waits for a slow reader.", "events", 1, COUNT)
     ] = 10_000
+    echo: Annotated[
+        Literal["deployed", "all", "none"],
+        About(
+            "Whose Data is answered with an echo: of peers that did not announce no_echo, as all"
+            " deployed clients; of all peers, of which echoes are expected in turn; of none."
+        ),
+    ] = "deployed"
     verbose_logging: Annotated[bool, About("Log at level debug, as in [logging].")] = False
 
 

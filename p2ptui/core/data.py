@@ -20,7 +20,7 @@ from p2ptui.wire.message import (
     DataKeys,
     Envelope,
     MessageType,
-    RoutedPayload,
+    ReceivedRoutedPayload,
     RoutesPayload,
 )
 
@@ -43,7 +43,7 @@ class DataContent:
 
     kind: DataKind
     value: Any
-    """Plain JSON values, or the RoutedPayload."""
+    """Plain JSON values, or the ReceivedRoutedPayload."""
 
 
 def read_data(raw: Raw) -> DataContent:
@@ -56,7 +56,7 @@ def read_data(raw: Raw) -> DataContent:
         return DataContent(DataKind.PLAIN, decode_any(raw))
     keys = decode_payload(raw, DataKeys)
     if keys.original_message is not UNSET:
-        return DataContent(DataKind.ROUTED, decode_payload(raw, RoutedPayload))
+        return DataContent(DataKind.ROUTED, decode_payload(raw, ReceivedRoutedPayload))
     kind = DataKind.PLAIN
     if keys.echo is not UNSET:
         kind = DataKind.ECHO
@@ -125,7 +125,7 @@ class DataService:
                 len(message.payload),
             )
         )
-        if content.kind is DataKind.PLAIN and peer.accepted:
+        if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
 
     def _handle_routes(self, peer: Peer, message: Envelope) -> None:
@@ -134,6 +134,11 @@ class DataService:
         except MalformedError:
             return
         self._state.emit(RoutesReceived(peer.node_id, tuple(answer.routes)))
+
+    def _expects_echo(self, peer: Peer) -> bool:
+        option = self._state.config.server.echo
+        announced = peer.info.capabilities if peer.info is not None else ()
+        return option == "all" or (option == "deployed" and Capability.NO_ECHO not in announced)
 
     def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
         echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import PING_BYTES, Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
@@ -43,10 +43,6 @@ MAX_DEFERRED_BYTES: Final = 64 * 1024
 QUIET_S: Final = 2.5
 """A peer that was sent nothing for this long is quiet."""
 
-PING_BYTES: Final = 168
-"""A Ping with `null`, at most. This much of what an unproved peer may be sent is kept for one: a
-silent client that hears of others must still be asked whether it is there."""
-
 
 class Delivery:
     """Sends messages to peers.
@@ -59,6 +55,8 @@ class Delivery:
         self._state = state
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        self.on_room: Callable[[Peer, float], None] = lambda *_: None
+        """Called when a peer that has not been told of all nodes may be sent more."""
 
     def build(
         self,
@@ -93,7 +91,7 @@ class Delivery:
         *,
         ack_for: int | str | None = None,
         budgeted: bool = True,
-        payer: Peer | None = None,
+        waits: bool = True,
     ) -> bool:
         """Send a message that needs no Ack; see `send_once` for what it takes.
 
@@ -102,7 +100,7 @@ class Delivery:
         """
         try:
             return self.send_once(
-                peer, kind, payload, now, ack_for=ack_for, budgeted=budgeted, payer=payer
+                peer, kind, payload, now, ack_for=ack_for, budgeted=budgeted, waits=waits
             )
         except MessageTooLargeError:
             self._state.counters.drop("message_too_large")
@@ -119,7 +117,7 @@ class Delivery:
         *,
         ack_for: int | str | None = None,
         budgeted: bool = True,
-        payer: Peer | None = None,
+        waits: bool = True,
     ) -> bool:
         """Send a message that needs no Ack.
 
@@ -129,10 +127,9 @@ class Delivery:
             payload: Its payload, encoded.
             now: The time, seconds.
             ack_for: What it acknowledges.
-            budgeted: Whether it counts against what an unproved peer may be sent; False for
-                what the user of this node asked for.
-            payer: The peer that caused it, if another: then it counts against what that one
-                may be sent.
+            budgeted: Whether it must fit what an unproved peer may be sent; False for what the
+                user of this node asked for. Whoever caused it, nobody else's bytes pay for it.
+            waits: Whether it waits for the proof if it does not fit, or is dropped.
 
         Returns:
             As `send`; never False for what is not budgeted.
@@ -149,7 +146,7 @@ class Delivery:
         ):
             self.send_reliable(peer, kind, payload, now)
             return True
-        return self.transmit(peer, data, kind, now, budgeted=budgeted, payer=payer)
+        return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits)
 
     def send_reliable(
         self, peer: Peer, kind: str, payload: Raw, now: float, token: int | None = None
@@ -208,17 +205,15 @@ class Delivery:
         now: float,
         *,
         budgeted: bool = True,
-        payer: Peer | None = None,
+        waits: bool = True,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if payer is None or not self.has_room(payer, len(data)):
-            payer = peer
-        if budgeted and not self.has_room(payer, len(data)):
-            return self._defer(peer, data, now)
+        if budgeted and not peer.has_room(len(data)):
+            return waits and self._defer(peer, data, now)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self._note_sent(peer, now)
-        self.transmit_frame(peer, data, payer)
+        self.transmit_frame(peer, data, on_ping=kind == MessageType.PING)
         self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
         return True
 
@@ -233,11 +228,6 @@ class Delivery:
         if peer.is_authenticated:
             peer.channel.sender.expire(now)
             self._handle_channel_timeout(peer, now)
-
-    @staticmethod
-    def has_room(peer: Peer, size: int) -> bool:
-        """Whether a peer may be sent `size` more bytes, and a Ping after them."""
-        return peer.may_receive(size + PING_BYTES)
 
     def _defer(self, peer: Peer, data: bytes, now: float) -> bool:
         waiting = sum(map(len, peer.deferred))
@@ -259,21 +249,28 @@ class Delivery:
                 now + _challenge_interval_s(peer), lambda at: self._insist(peer, end, at)
             )
 
-    def release(self, peer: Peer) -> None:
+    def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
-        while peer.deferred and self.has_room(peer, len(peer.deferred[0])):
+        while peer.deferred and peer.has_room(len(peer.deferred[0])):
             self.transmit_frame(peer, peer.deferred.popleft())
+        if peer.untold:
+            self.on_room(peer, now)
 
-    def transmit_frame(self, peer: Peer, data: bytes, payer: Peer | None = None) -> None:
+    def transmit_frame(self, peer: Peer, data: bytes, *, on_ping: bool = False) -> None:
         """Put a datagram on the wire that is no message of its own."""
-        peer.bytes_out += len(data)
-        (payer or peer).credit -= len(data)
+        peer.spend(len(data), on_ping=on_ping)
         self._state.put_datagram(data, peer.sends_to)
 
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
-        """Acknowledge a message in its own dialect."""
+        """Acknowledge a message in its own dialect.
+
+        Deployed clients ignore it: where bytes are scarce it is the first thing to leave out.
+        """
         key = message.id if message.speaks_reference else message.sequence_number
-        self.send(peer, MessageType.ACK, NULL, now, ack_for=key)
+        _, data = self.build(MessageType.ACK, NULL, now, ack_for=key)
+        if not self.transmit(peer, data, MessageType.ACK, now, waits=False):
+            peer.acks_owed.append(data)
+            self.challenge(peer, now)
 
     def ping(self, peer: Peer, now: float) -> None:
         """Ask whether a peer is there, if it may be sent that."""
@@ -301,8 +298,14 @@ class Delivery:
         return nonce, data
 
     def challenge(self, peer: Peer, now: float) -> None:
-        """Give an unproved peer the chance to prove itself."""
-        if not peer.proved and now - peer.last_ping_sent >= _challenge_interval_s(peer):
+        """Give an unproved peer the chance to prove itself.
+
+        A deployed client may answer no Ping at all: until it has answered one, further Pings are
+        left to the heartbeats, and what it may be sent to what it asks for.
+        """
+        if peer.proved or now - peer.last_ping_sent < _challenge_interval_s(peer):
+            return
+        if peer.is_ours or not len(peer.pings):
             self.ping(peer, now)
 
     def prove(self, peer: Peer, now: float) -> None:
@@ -310,7 +313,9 @@ class Delivery:
         if peer.proved:
             return
         peer.proved = True
-        self.release(peer)
+        while peer.acks_owed:
+            self.transmit_frame(peer, peer.acks_owed.popleft())
+        self.release(peer, now)
         self.flush(peer, now)
 
     def _is_held(self, peer: Peer) -> bool:

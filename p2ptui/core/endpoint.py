@@ -38,6 +38,7 @@ from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.sessions.membership import Membership
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
@@ -89,6 +90,10 @@ class Endpoint:
         self._pager = Pager(state, delivery)
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
         self._queries = Queries(state, delivery)
+        self._membership = Membership(state, delivery, lifecycle)
+        self._membership.on_forgotten = self._handshake.reconnect
+        self._liveness.on_beat = self._membership.check
+        self._queries.on_list = self._membership.handle_list
         self._routing = Routing(state, delivery, lifecycle)
         self.naming = Naming(state, self._queries, self._routing, lifecycle)
         """The names of nodes that are no peers."""
@@ -129,7 +134,7 @@ class Endpoint:
             data,
             self._windows,
         )
-        strangers = Strangers(
+        self._strangers = strangers = Strangers(
             state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
         )
         self._dispatch = Dispatch(
@@ -192,10 +197,12 @@ class Endpoint:
             "routes": len(self._routing.table),
             "routes_seen": self._routing.seen,
             "routed_waiting": len(self._end_to_end),
+            "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
             "queries": len(self._queries),
             "servers_asked_for_names": len(self.naming),
+            "membership_questions": len(self._membership),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,
             "relay_waiting_bytes": self._relay_control.waiting_bytes,

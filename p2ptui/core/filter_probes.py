@@ -231,7 +231,7 @@ class FilterProbes:
         armed.ordered += 1
         payload = NatProbePayload(data[8:20].hex(), format_address(source))
         raw = encode_payload(payload)
-        self._delivery.send(armed.helper, MessageType.NAT_PROBE, raw, now, payer=armed.asker)
+        self._delivery.send(armed.helper, MessageType.NAT_PROBE, raw, now)
         return True
 
     def handle_sent(self, peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:

@@ -6,8 +6,9 @@ from itertools import islice
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
-from p2ptui.wire.address import MAX_PORT, parse_address
+from p2ptui.wire.address import MAX_PORT
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
@@ -36,9 +37,9 @@ class RefusedError(Exception):
     """A peer's account of itself cannot be accepted; the text is for the peer."""
 
 
-def canonical_id(text: str | None) -> str | None:
+def canonical_id(text: object) -> str | None:
     """A node id in its canonical form, or None if it is no UUID (RFC 9562)."""
-    if text is None or len(text) > 64:
+    if not isinstance(text, str) or len(text) > 64:
         return None
     try:
         return str(uuid.UUID(text))
@@ -54,6 +55,8 @@ def short_id(node_id: str) -> str:
 def own_capabilities(config: Config) -> tuple[str, ...]:
     """What this node announces, by what it is configured to serve."""
     capabilities = list(OWN_CAPABILITIES)
+    if config.server.echo != "all":
+        capabilities.append(Capability.NO_ECHO)
     if config.stun_server.enable:
         capabilities.append(Capability.STUN)
     if config.traffic_forwarding.allow_symmetric_nat_relay:
@@ -72,7 +75,7 @@ def own_metadata(config: Config) -> dict[str, str]:
     options = config.stun_server
     if not options.enable:
         return {}
-    ports = (parse_address(options.address)[1], options.alternate_port)
+    ports = (stun_address(options, "")[1], options.alternate_port)
     return {key: str(port) for key, port in zip(_STUN_PORTS, ports, strict=True) if port}
 
 

@@ -52,6 +52,9 @@ from p2ptui.wire.message import (
 
 Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
 
+ANSWERED_BYTES: Final = 800
+"""An Ack, and an answer of the usual length after it."""
+
 MAX_REASON: Final = 200
 """Characters of a goodbye that are kept."""
 
@@ -217,8 +220,8 @@ class Inbox:
         else:
             self._count(peer)
             self._handle(peer, message, self._read(message), now)
-        if peer.deferred:
-            self._delivery.release(peer)
+        if peer.deferred or peer.untold:
+            self._delivery.release(peer, now)
 
     def _count(self, peer: Peer) -> None:
         peer.messages_in += 1
@@ -241,8 +244,13 @@ class Inbox:
             return _Outcome.REFUSED
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
-        self._delivery.acknowledge(peer, message, now)
+        # What an unproved peer may be sent pays for the answer first.
+        pays_for_both = peer.has_room(ANSWERED_BYTES)
+        if pays_for_both:
+            self._delivery.acknowledge(peer, message, now)
         self._handle(peer, message, reading, now)
+        if not pays_for_both:
+            self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:
             self._delivery.flush(peer, now)  # a gap is to be asked for in time
         return _Outcome.TAKEN

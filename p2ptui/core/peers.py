@@ -24,6 +24,16 @@ HANDSHAKES_REMEMBERED: Final = 4
 AMPLIFICATION_LIMIT: Final = 3
 """Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
 
+PING_BYTES: Final = 168
+"""A Ping with `null`, at most."""
+
+KEPT_FOR_PINGS: Final = 2 * PING_BYTES
+"""What a newcomer may be sent pays for this before it pays for anything but the response: a client
+that loses its first Ping must still be asked whether it is there."""
+
+
+MAX_ACKS_OWED: Final = 16
+
 
 class Dialect(enum.Enum):
     """Whose habits a peer has: see `Envelope.speaks_reference`."""
@@ -77,15 +87,25 @@ class Peer:
     """Whether it has shown that it receives at its address."""
     credit: int = 0
     """Bytes that it may still be sent before it has proved its address."""
+    kept: int = 0
+    """Of those, what only Pings may use."""
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0
     messages_out: int = 0
     last_received: float = 0.0
     last_ping_sent: float = float("-inf")
+    heartbeat_due: float = float("-inf")
+    """When it is pinged next if it answers the last Ping."""
+    known_at: float = float("-inf")
+    """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)
     deferred: deque[bytes] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""
+    acks_owed: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ACKS_OWED))
+    """Acks that wait until its address is proved."""
+    untold: dict[str, None] = field(default_factory=dict)
+    """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     suspicion: Suspicion | None = None
     suspected_at: float = 0.0
     timer: Timer | None = None
@@ -160,6 +180,26 @@ class Peer:
     def may_receive(self, size: int) -> bool:
         """Whether `size` more bytes stay within what an unproved address may be sent."""
         return self.proved or size <= self.credit
+
+    @property
+    def spendable(self) -> float:
+        """Of its allowance, bytes that are not kept for Pings."""
+        return math.inf if self.proved else self.credit - self.kept
+
+    def has_room(self, size: int) -> bool:
+        """Whether it may be sent a message of `size` bytes that is no Ping."""
+        return size <= self.spendable
+
+    def keep_for_pings(self) -> None:
+        """From now on keep what Pings will need, as far as there is so much."""
+        self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
+
+    def spend(self, size: int, *, on_ping: bool = False) -> None:
+        """Count `size` bytes that leave for it."""
+        self.bytes_out += size
+        self.credit -= size
+        if on_ping:
+            self.kept = max(self.kept - size, 0)
 
     @property
     def is_routing(self) -> bool:

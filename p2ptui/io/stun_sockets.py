@@ -6,13 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-from p2ptui.config.nat_sections import StunServerOptions
+from p2ptui.config.nat_sections import StunServerOptions, stun_address
 from p2ptui.errors import BindError, LocalError
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
-from p2ptui.wire.address import Address, format_address, is_wildcard, parse_address
+from p2ptui.wire.address import Address, format_address, is_wildcard
 
 log = logging.getLogger("p2ptui.stun")
 
@@ -36,18 +36,22 @@ class StunSockets:
         self._sockets = sockets
 
     @classmethod
-    async def open(cls, options: StunServerOptions, open_socket: Open) -> "StunSockets":
+    async def open(
+        cls, options: StunServerOptions, open_socket: Open, host: str = "0.0.0.0"
+    ) -> "StunSockets":
         """Bind what the options ask for; what cannot be had is warned of and left out.
 
         Args:
             options: `[stun_server]` of the configuration.
             open_socket: Binds one address.
+            host: Where the node itself listens: so do these, unless the options name another.
         """
         sockets: dict[Place, DatagramSocket] = {}
+        at = stun_address(options, host)
         try:
-            host, port = await resolve(parse_address(options.address))
+            host, port = await resolve(at)
         except LocalError as error:
-            log.warning("STUN is not served at %s: %s", options.address, error)
+            log.warning("STUN is not served at %s: %s", format_address(at), error)
             return cls(sockets)
         if options.alternate_address:
             host = _single_host(host, options.alternate_address)

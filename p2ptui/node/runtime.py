@@ -192,7 +192,7 @@ class Runtime:
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
         options = self._config.stun_server
-        sockets = await StunSockets.open(options, open_socket)
+        sockets = await StunSockets.open(options, open_socket, self.socket.local_address[0])
         self._stun_sockets = sockets
         partner: Address | None = None
         if options.partner:

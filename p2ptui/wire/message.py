@@ -20,6 +20,9 @@ NULL: Final = Raw(b"null")
 DEFAULT_NETWORK_ID: Final = "p2p_default"
 """The network of a peer that names none."""
 
+DEFAULT_MAX_HOPS: Final = 8
+"""Of a routed message that names no limit."""
+
 MessageId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 SequenceNumber: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE_NUMBER)]
 UnixSeconds: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -88,6 +91,8 @@ class Capability:
     """Says when its readers have no room, and waits when it is told so."""
     SEQUENCE_SKIP: Final = "sequence_skip"
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
+    NO_ECHO: Final = "no_echo"
+    """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
     FILES: Final = "files"
@@ -246,6 +251,18 @@ class RoutedPayload(Struct):
 
 ROUTED_KEY: Final = "original_message"
 """The key by which a Data payload is known as a routed message, whatever else it holds."""
+
+
+class ReceivedRoutedPayload(Struct):
+    """The same as received: what can be told without a key may be missing."""
+
+    original_message: Raw
+    destination_node: str
+    route_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    source_node: Any = None
+    """At hop 0 nobody looks at it: the session says who the source is."""
+    hop_count: Annotated[int, Meta(ge=0, le=255)] = 0
+    max_hops: Annotated[int, Meta(ge=0, le=2**32 - 1)] = DEFAULT_MAX_HOPS
 
 
 class DataKeys(Struct):

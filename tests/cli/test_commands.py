@@ -422,6 +422,7 @@ def test_a_fast_ping_has_no_more_on_its_way_than_can_be_answered(world):
 
 
 def test_send_as_json_has_exactly_these_keys(world):
+    world.server_options = {"echo": "all"}
     said = world.run("send", SERVER, "hello", "--json")
     assert list(said.json) == ["target", "delivered", "attempts", "rtt_ms", "bytes", "echo"]
     assert (said.json["target"], said.json["delivered"]) == (SERVER, True)
@@ -433,9 +434,17 @@ def test_send_as_json_has_exactly_these_keys(world):
 
 @pytest.mark.parametrize("payload", [{"a": [1, None, "ü"]}, [], 0, False, "", None])
 def test_any_json_comes_back_as_it_was(world, payload):
+    world.server_options = {"echo": "all"}
     said = world.run("send", SERVER, "--json-payload", json.dumps(payload), "--json")
     assert said.json["echo"] == payload
     assert world.received("server") == [payload]
+
+
+def test_nobody_waits_for_the_echo_of_a_node_that_sends_none(world):
+    said = world.run("send", SERVER, "hello", "--json")
+    assert (said.json["delivered"], said.json["echo"]) == (True, None)
+    assert said.json["rtt_ms"] == pytest.approx(20, abs=0.01)  # of the Ack
+    assert said.took_s < 0.1
 
 
 def test_send_for_people(world):

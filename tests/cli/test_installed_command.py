@@ -29,7 +29,8 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(directory):
-    with headless(directory, "--name", "server") as node:
+    # What comes back shows that it went there whole.
+    with headless(directory, "--name", "server", env={"P2PTUI_SERVER_ECHO": "all"}) as node:
         yield node
 
 

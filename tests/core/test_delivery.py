@@ -139,7 +139,7 @@ def test_deployed_clients_number_everything_with_1(world: World, server: Host) -
 
 def test_everything_arrives_once_over_a_bad_network() -> None:
     world = World(seed=5, loss=0.2, duplication=0.1, reorder=0.2, jitter_s=0.02)
-    server, node = world.host(), world.host()
+    server, node = world.host(echo="all"), world.host()
     node.outcome(node.connect(server))
 
     tokens = [node.send(server, n) for n in range(100)]
@@ -410,7 +410,7 @@ def test_a_megabyte_arrives_whole_over_a_bad_network() -> None:
 
 def test_no_datagram_between_our_nodes_exceeds_the_budget() -> None:
     world = World(mtu=1200)
-    server, node = world.host(), world.host()
+    server, node = world.host(echo="all"), world.host()
     node.outcome(node.connect(server))
 
     outcome = node.outcome(node.send(server, "x" * 100_000))
@@ -543,15 +543,66 @@ def test_fragments_of_a_peer_without_that_extension_are_dropped(world: World, se
 # Echoes.
 
 
-def test_the_side_that_was_joined_echoes(world: World, server: Host) -> None:
-    node = connected(world, server)
+@pytest.mark.parametrize(
+    ("option", "other", "echoes"),
+    [
+        ("deployed", "deployed", 0),
+        ("deployed", "all", 1),
+        ("all", "deployed", 1),
+        ("all", "none", 1),
+        ("none", "all", 0),
+    ],
+)
+def test_our_own_nodes_echo_where_it_was_asked_for(
+    world: World, option: str, other: str, echoes: int
+) -> None:
+    server, node = world.host(echo=option), world.host(echo=other)
+    node.outcome(node.connect(server))
     node.send(server, {"n": 1})
     server.send(node, {"n": 2})
     world.run_for(1)
 
-    (echo,) = [event for event in node.told(DataReceived) if event.is_echo]
-    assert echo.payload["echo"] == {"n": 1}
+    echoed = [event for event in node.told(DataReceived) if event.is_echo]
+    assert [event.payload["echo"] for event in echoed] == [{"n": 1}] * echoes
+    # The side that asked for the session never echoes.
     assert not [event for event in server.told(DataReceived) if event.is_echo]
+
+
+def test_the_round_trip_of_a_message_comes_from_its_ack(world: World, server: Host) -> None:
+    node = connected(world, server)
+    before = world.network.counters().sent
+    result = node.outcome(node.send(server, {"n": 1}))
+    world.run_for(5)
+
+    assert result.rtt_s == pytest.approx(0.02)
+    assert world.network.counters().sent - before == 2
+
+
+@pytest.mark.parametrize(("option", "is_echoed"), [("deployed", 1), ("all", 1), ("none", 0)])
+@pytest.mark.parametrize("dialect", ["spec", "reference"])
+def test_clients_of_other_kinds_get_their_echo(
+    world: World, option: str, is_echoed: int, dialect: str
+) -> None:
+    server, client = world.host(echo=option), world.puppet()
+    write = client.message if dialect == "reference" else client.spec_message
+    client.join(server) if dialect == "reference" else client.send(
+        client.spec_message("HandshakeRequest", client.handshake_request()["payload"]), server
+    )
+    world.run_for(1)
+    client.take()
+    client.send(write("Data", {"n": 1}), server)
+    world.run_for(1)
+
+    assert server.received() == [{"n": 1}]
+    assert client.take_types() == ["Data"] * is_echoed
+
+
+def test_a_client_that_wants_no_echo_gets_none(world: World, server: Host) -> None:
+    client = world.puppet()
+    client.join(server, capabilities=["handshake", "no_echo"])
+
+    assert client.ask("Data", {"n": 1}, server) == []
+    assert server.received() == [{"n": 1}]
 
 
 @pytest.mark.parametrize(
@@ -631,9 +682,11 @@ def test_a_bad_payload_is_told_and_acknowledged(
     client = world.puppet()
     client.join(server)
 
-    ack, error = client.ask(kind, payload, server, requires_ack=True)
+    answers = client.ask(kind, payload, server, requires_ack=True)
 
-    assert (ack["message_type"], error["message_type"]) == ("Ack", "Error")
+    # In whichever order: before a proof the answer is paid for first.
+    assert sorted(answer["message_type"] for answer in answers) == ["Ack", "Error"]
+    (error,) = [answer for answer in answers if answer["message_type"] == "Error"]
     assert error["payload"]["code"] == "bad_payload"
     assert kind in error["payload"]["error"]
 

@@ -595,9 +595,9 @@ def test_two_nodes_do_not_hand_one_datagram_to_and_fro(
             assert sent <= 16, (payload, fields, sent)
 
 
-def test_an_echo_between_two_servers_ends(world: World, server: Host) -> None:
+def test_an_echo_between_two_servers_ends(world: World) -> None:
     """One datagram between two of the reference's servers became 126."""
-    other = world.host()
+    server, other = world.host(echo="all"), world.host(echo="all")
     for _ in range(2):
         other.connect(server)
         server.connect(other)

@@ -264,20 +264,79 @@ def test_two_deployed_clients_exchange_routed_data_over_this_node() -> None:
     assert other in listed
 
 
-@pytest.mark.parametrize(
-    ("case", "kind"),
-    [("p2p connect", "P2PConnect"), ("relay", "RelayData"), ("routed data", "Data")],
-)
-def test_what_one_client_causes_reaches_another_that_proved_nothing(
+@pytest.mark.parametrize("is_short", [False, True])
+def test_the_first_answer_names_the_network_in_its_metadata(is_short: bool) -> None:
+    """Clients of version 0.2.0 look there, at the first datagram only, and give up otherwise."""
+    world = World()
+    server = world.host(network_id="test")
+    requests = captured("two deployed clients exchange routed data")
+    request = next(each.message for each in requests if each.kind == "HandshakeRequest")
+    if is_short:
+        payload = request["payload"]
+        request["payload"] = {"id": payload["id"], "network_id": "test"}
+    client = world.puppet()
+    client.send(request, server)
+    world.run_for(0.5)
+
+    response = client.take()[0]
+    assert response["message_type"] == "HandshakeResponse"
+    assert response["payload"]["success"] is True
+    assert response["payload"]["node_info"]["metadata"]["network_id"] == "test"
+
+
+@pytest.mark.parametrize(("case", "kind"), [("p2p connect", "P2PConnect"), ("routed data", "Data")])
+def test_what_one_client_causes_waits_until_the_other_has_paid_for_it(
     scene: Scene, case: str, kind: str
 ) -> None:
-    """Its bytes are paid for by whoever caused them: `b` sent no more than its handshake."""
-    for client in scene.clients.values():
-        client.answers_pings = False
+    """Nobody else's bytes pay for what goes to `b`, which sent no more than its handshake."""
+    a, b = scene.clients.values()
+    b.answers_pings = False
+    scene.replay("handshake")
+    scene.replay("handshake of a second node")
+    assert kind not in types(scene.replay(case)["b"])
+
+    came: list[str] = []
+    for _ in range(3):
+        came += types(b.ask("Ping", None, scene.server))
+        assert b.bytes_received <= 3 * b.bytes_sent
+
+    assert scene.server.peer(a).proved
+    assert kind in came
+
+
+@pytest.mark.parametrize("asker_answers_pings", [True, False])
+def test_bytes_are_relayed_once_the_target_may_be_sent_them_and_never_said_to_be_before(
+    scene: Scene, asker_answers_pings: bool
+) -> None:
+    a, b = scene.clients.values()
+    a.answers_pings, b.answers_pings = asker_answers_pings, False
     scene.replay("handshake")
     scene.replay("handshake of a second node")
 
-    assert kind in types(scene.replay(case)["b"])
+    def ask_to_relay() -> list[dict[str, Any]]:
+        return a.ask("RelayRequest", {"target_peer_id": B_ID, "data": [1, 2, 3]}, scene.server)
+
+    told: list[dict[str, Any]] = []
+    arrived = 0
+    for number in range(12):
+        if number in (5, 8):
+            b.say("Ping", None, scene.server)
+        told += [m["payload"] for m in ask_to_relay() if m["message_type"] == "RelayResponse"]
+        arrived += types(b.take()).count("RelayData")
+        assert b.bytes_received <= 3 * b.bytes_sent
+
+    assert len(told) == 12
+    assert told[0] == {"success": False, "error_message": "the target has not answered yet"}
+    agreed = [answer for answer in told if answer["success"]]
+    refused = [answer for answer in told if not answer["success"]]
+    assert 0 < len(agreed) == arrived
+    assert all(answer == told[0] for answer in refused)
+    # And once it has proved its address, all of them.
+    b.answers_pings = True
+    scene.server.ping(b)
+    scene.world.run_for(0.1)
+    assert {"success": True} in [m["payload"] for m in ask_to_relay()]
+    assert "RelayData" in types(b.take())
 
 
 def test_a_deployed_client_that_only_listens_is_kept() -> None:

@@ -313,6 +313,26 @@ def test_what_is_bound() -> None:
     }
 
 
+async def test_the_ports_follow_the_host_that_the_node_listens_on() -> None:
+    one = "10.0.0.1"
+    network = MemoryNetwork()
+    places = []
+    for changes in ({}, {"address": ":5000"}, {"address": "10.0.0.7:6000"}):
+        options = Config().with_options(stun_server=changes).stun_server
+        sockets = await StunSockets.open(options, lambda at: MemorySocket.open(network, at), one)
+        places.append(sockets.places[Place.PRIMARY])
+        sockets.close()
+    assert places == [(one, 3478), (one, 5000), ("10.0.0.7", 6000)]
+
+
+async def test_stun_of_a_node_on_loopback_is_on_loopback(ports: tuple[int, int]) -> None:
+    async with Node(options(port=ports[0], alternate_port=ports[1])) as node:
+        for port in ports:
+            answer = await ask((HOST, port))
+            assert answer.message.response_origin == (HOST, port)
+        assert node.address[0] == HOST
+
+
 def test_without_the_primary_there_is_nothing_to_be_an_alternate_of() -> None:
     assert bound(address="0.0.0.0:3478", alternate_address="") == {}  # one host only here
 

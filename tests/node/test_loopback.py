@@ -69,7 +69,7 @@ async def nodes(host: str, *names: str, **options):
 
 def test_connect_ping_send_and_leave(run, host):
     async def story():
-        async with nodes(host, "server", "client") as (server, client):
+        async with nodes(host, "server", "client", echo="all") as (server, client):
             assert server.address[0] == host
             at_server = server.events()
             peer = await client.connect(format_address(server.address))

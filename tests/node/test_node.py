@@ -353,7 +353,8 @@ def test_whom_a_name_does_not_mean():
 def test_a_message_is_delivered_and_echoed():
     async def story():
         async with Town() as town:
-            server, client = await town.start("server"), await town.start("client")
+            server = await town.start("server", echo="all")
+            client = await town.start("client")
             await client.connect(server.address)
             there, back = server.events(), client.events()
             payload = {"text": "grüße", "n": [1, 2.5, None, True]}

@@ -1,6 +1,6 @@
 """Peer lists: asked for, pushed to newcomers, and kept fresh by coalesced updates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -8,17 +8,16 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from p2ptui.core.delivery import PING_BYTES, Delivery
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.mesh.pager import ENVELOPE_BYTES, Pager, pages
+from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager, pages
 from p2ptui.core.peers import Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_ip_address
-from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
     DiscoveryUpdatePayload,
@@ -42,6 +41,9 @@ TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
 """The pace of an update: 3,200 messages a second."""
 
+MAX_UNTOLD: Final = 64
+"""Nodes of which an unproved peer may still have to be told; it can ask for the others."""
+
 MAX_LISTED: Final = 1024
 """Entries of a received list that are looked at."""
 
@@ -57,20 +59,13 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
     return b'{"nodes":[%s],"page":%d,"more":%s}' % (joined, number, flag)
 
 
-def _name(peer: Peer) -> str:
-    return told_name(peer.info.name if peer.info is not None else "")
-
-
-def _fitting(entries: list[PeerInfo], room: int) -> list[bytes]:
-    """As many of the first entries, encoded, as fit `room` bytes when they are joined."""
-    page: list[bytes] = []
-    for entry in entries:
-        raw = bytes(encode_payload(entry))
-        room -= len(raw) + 1
-        if room < -1:
-            break
-        page.append(raw)
-    return page
+def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
+    """What a list says of a peer; to an unproved receiver as little as possible."""
+    named = Capability.PEER_UPDATES in receiver.capabilities and peer.info is not None
+    info = peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
+    if receiver.proved or receiver.is_ours:
+        return info
+    return PeerInfo(info.id, info.addr, info.last_seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,32 +99,36 @@ class Discovery:
         self._left: dict[str, None] = {}
         self._changed_at = 0.0
         self._timer: Timer | None = None
-        self._update: Iterator[tuple[Peer, str, Raw]] | None = None
+        self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
+        """What is still to be told to whom; no payload to those that are told what there is room
+        for."""
         self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float], None]] = []
         """Called with what a peer lists."""
         self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
         """Called with who left, as a peer tells it."""
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
+        delivery.on_room = self._tell_untold
 
     # What others ask.
 
     def handle_request(self, peer: Peer, now: float) -> None:
         """Send the whole peer list, without the one who asks."""
+        peer.untold.clear()  # what it asks for holds that too
         entries = self._entries(peer, now)
         self._pager.start(peer, MessageType.DISCOVERY_RESPONSE, "peers", entries, frame_list, now)
 
     def _entries(self, receiver: Peer, now: float) -> Iterator[PeerInfo]:
         unix = self._state.unix(now)
-        is_ours = Capability.PEER_UPDATES in receiver.capabilities
         # The ids are noted once; each entry is made when its page is due.
         for node_id in [peer.node_id for peer in self._state.peers.recent()]:
             peer = self._state.peers.authenticated(node_id)
             if peer is not None and peer is not receiver and peer.is_plain:
-                yield peer_info(peer, now, unix, _name(peer) if is_ours else UNSET)
+                yield _entry(peer, receiver, now, unix)
 
     def handle_list_nodes(self, peer: Peer, now: float) -> None:
         """Send who is here with names, each at the address that this node sees."""
+        peer.untold.clear()
         self._pager.start(
             peer, MessageType.LIST_NODES_RESPONSE, "nodes", self._nodes(), frame_nodes, now
         )
@@ -196,36 +195,52 @@ class Discovery:
         """Send a newcomer the first page of the list: those heard of last."""
         recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
         unix = self._state.unix(now)
-        is_ours = Capability.PEER_UPDATES in peer.capabilities
-        entries = [
-            peer_info(other, now, unix, _name(other) if is_ours else UNSET)
+        others = [
+            other
             for other in recent
             if other is not peer and other.is_authenticated and other.is_plain
         ][:FIRST_PAGE_ENTRIES]
+        is_reliable = Capability.RETRANSMIT in peer.capabilities
+        if others and not peer.proved and not is_reliable:
+            peer.untold |= dict.fromkeys(other.node_id for other in others)
+            self._tell_untold(peer, now)
+            return
         room = self._state.config.server.datagram_budget - ENVELOPE_BYTES
-        page = Raw(frame_list(b",".join(_fitting(entries, room)), 0, False))
+        page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
+        payload = Raw(frame_list(page[0] if page is not None else b"", 0, False))
         kind = MessageType.DISCOVERY_RESPONSE
-        if Capability.RETRANSMIT in peer.capabilities:
-            self._delivery.send_reliable(peer, kind, page, now)
-        elif peer.proved or not self._push_within_allowance(peer, entries, now):
-            self._delivery.send(peer, kind, page, now)
+        if is_reliable:
+            self._delivery.send_reliable(peer, kind, payload, now)
+        else:
+            self._delivery.send(peer, kind, payload, now)
 
-    def _push_within_allowance(self, peer: Peer, entries: list[PeerInfo], now: float) -> bool:
-        """Send what an unproved newcomer may be sent of the list; whether that was all.
+    def _tell_untold(self, peer: Peer, now: float) -> None:
+        """Tell a peer of the nodes that it has not heard of, oldest news first.
 
-        Many clients only ever look at this, so that one entry goes even where it leaves no
-        room for a Ping.
+        One that has not proved its address hears of as many as it may be sent, and of the others
+        when it speaks or proves it.
         """
-        _, empty = self._delivery.build(MessageType.DISCOVERY_RESPONSE, Raw(b"[]"), now)
-        room = int(peer.allowance) - len(empty)
-        brief = [PeerInfo(entry.id, entry.addr, entry.last_seen) for entry in entries]
-        page = _fitting(brief, room - PING_BYTES) or _fitting(brief[:1], room)
-        payload = Raw(frame_list(b",".join(page), 0, False))
-        _, data = self._delivery.build(MessageType.DISCOVERY_RESPONSE, payload, now)
-        if not peer.may_receive(len(data)):
-            return False
-        self._delivery.transmit(peer, data, MessageType.DISCOVERY_RESPONSE, now, budgeted=False)
-        return len(page) == len(entries)
+        kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        while peer.untold:
+            known = [
+                other
+                for node_id in peer.untold
+                if (other := self._state.peers.authenticated(node_id)) is not None
+                and other.is_plain
+            ]
+            peer.untold = dict.fromkeys(other.node_id for other in known)
+            around = PLAIN_ENVELOPE_BYTES + len(kind) + len(frame_list(b"", 0, False))
+            room = min(budget, peer.spendable - around)
+            cutter = Cutter(_entry(other, peer, now, unix) for other in known)
+            page = cutter.cut(room)
+            if not known or page is None:
+                break
+            self._delivery.send(peer, kind, Raw(frame_list(page[0], 0, False)), now, waits=False)
+            for node_id in list(islice(peer.untold, cutter.count)):
+                del peer.untold[node_id]
+        if peer.untold:
+            self._delivery.challenge(peer, now)
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
@@ -255,7 +270,7 @@ class Discovery:
         unix = self._state.unix(now)
         peers = self._state.peers
         joined = [
-            peer_info(peer, now, unix, _name(peer))
+            peer_info(peer, now, unix, told_name(peer.name))
             for node_id in self._joined
             if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
         ]
@@ -293,7 +308,9 @@ class Discovery:
         went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
         return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]
 
-    def _messages(self, news: _News, recipients: list[str]) -> Iterator[tuple[Peer, str, Raw]]:
+    def _messages(
+        self, news: _News, recipients: list[str]
+    ) -> Iterator[tuple[Peer, str, Raw | None]]:
         for node_id in recipients:
             peer = self._state.peers.authenticated(node_id)
             if peer is None:
@@ -302,14 +319,25 @@ class Discovery:
             is_named = node_id in news.ids
             if is_named:
                 joined = [entry for entry in joined if entry.id != node_id]
+            payloads: Sequence[Raw | None]
             if Capability.PEER_UPDATES in peer.capabilities:
                 payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
                 kind = MessageType.DISCOVERY_UPDATE
+            elif not peer.proved:
+                self._note_untold(peer, joined)
+                payloads, kind = [None], MessageType.DISCOVERY_RESPONSE
             else:
                 payloads = self._list_payloads(joined) if is_named else news.lists
                 kind = MessageType.DISCOVERY_RESPONSE
             for payload in payloads:
                 yield peer, kind, payload
+
+    def _note_untold(self, peer: Peer, joined: list[PeerInfo]) -> None:
+        for entry in joined:
+            if len(peer.untold) >= MAX_UNTOLD and entry.id not in peer.untold:
+                self._state.counters.drop("untold_full")
+                return
+            peer.untold[entry.id] = None
 
     def _tick(self, now: float) -> None:
         if self._update is None:
@@ -324,7 +352,10 @@ class Discovery:
         else:
             self._update = None
 
-    def _tell(self, peer: Peer, kind: str, payload: Raw, now: float) -> None:
+    def _tell(self, peer: Peer, kind: str, payload: Raw | None, now: float) -> None:
+        if payload is None:
+            self._tell_untold(peer, now)
+            return
         if kind == MessageType.DISCOVERY_RESPONSE:
             self._delivery.send(peer, kind, payload, now)
             return

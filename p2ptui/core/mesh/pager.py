@@ -1,8 +1,12 @@
-"""Long lists leave page by page: each within the datagram budget, valid by itself, and paced."""
+"""Long lists leave page by page: each within the datagram budget, valid by itself, and paced.
 
-from collections import deque
+To an address that has proved nothing goes one page, cut to what it may be sent; the rest waits for
+the proof.
+"""
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from msgspec import Raw
@@ -20,6 +24,13 @@ ENVELOPE_BYTES: Final = 260
 TICK_S: Final = 0.01
 PAGES_PER_TICK: Final = 16
 """1,600 pages a second for all peers together: a list of 10,000 nodes takes about a second."""
+
+PLAIN_ENVELOPE_BYTES: Final = 160
+"""What the envelope takes beside the payload and the type, where there is no number."""
+
+NEWS_BYTES: Final = 400
+"""A list leaves this much of what an unproved peer may be sent for news of the next two newcomers,
+unless not even its first entry would be told."""
 
 MAX_JOBS: Final = 1024
 """Lists under way at the same time; one for each peer and kind."""
@@ -44,16 +55,53 @@ def pages(entries: Iterator[Any], budget_bytes: int) -> Iterator[tuple[bytes, bo
     Yields:
         The joined entries of a page (empty for an empty list), and whether more follow.
     """
-    page: list[bytes] = []
-    size = 0
-    for entry in entries:
-        raw = bytes(encode_payload(entry))
-        if page and size + len(raw) > budget_bytes:
-            yield b",".join(page), True
-            page, size = [], 0
-        page.append(raw)
-        size += len(raw) + 1
-    yield b",".join(page), False
+    cutter = Cutter(entries)
+    more = True
+    while more:
+        joined, more = cutter.cut(budget_bytes) or cutter.cut_one()
+        yield joined, more
+
+
+class Cutter:
+    """Cuts a list into pages whose sizes are known only when they are due.
+
+    Args:
+        entries: What is listed; each is encoded when the page before it is cut.
+    """
+
+    def __init__(self, entries: Iterator[Any]) -> None:
+        self._encoded = (bytes(encode_payload(entry)) for entry in entries)
+        self._next = next(self._encoded, None)
+        self.count = 0
+        """Entries in the pages so far."""
+
+    def cut(self, room: float) -> tuple[bytes, bool] | None:
+        """The next page, at most `room` bytes long.
+
+        Returns:
+            Its joined entries (none of an empty list), and whether more follow; None if not even
+            the first entry fits.
+        """
+        if room < 0 or (self._next is not None and len(self._next) > room):
+            return None
+        page: list[bytes] = []
+        while self._next is not None and len(self._next) <= room:
+            page.append(self._next)
+            room -= len(self._next) + 1
+            self._next = next(self._encoded, None)
+        self.count += len(page)
+        return b",".join(page), self._next is not None
+
+    def cut_one(self) -> tuple[bytes, bool]:
+        """A page of the next entry alone, however long that is."""
+        one, self._next = self._next, next(self._encoded, None)
+        self.count += one is not None
+        return one or b"", self._next is not None
+
+    @property
+    def least(self) -> int:
+        """The length of the shortest page there can be: of the next entry alone."""
+        return len(self._next or b"")
 
 
 @dataclass(slots=True)
@@ -61,7 +109,7 @@ class _Job:
     peer: Peer
     kind: str
     frame: Frame
-    pages: Iterator[tuple[bytes, bool]]
+    cutter: Cutter
     expires: float
     number: int = 0
     waiting: Raw | None = None
@@ -80,7 +128,7 @@ class Pager:
         self._state = state
         self._delivery = delivery
         self._jobs: dict[tuple[str, str], _Job] = {}
-        self._turns: deque[tuple[str, str]] = deque()
+        """Lists under way, in the order of their turns."""
         self._running = False
 
     def __len__(self) -> int:
@@ -91,6 +139,9 @@ class Pager:
     ) -> None:
         """Send a list; while the same list is under way to this peer, nothing new begins.
 
+        Whoever has not proved its address may ask again for a list that waits for its proof, and
+        then gets another first page.
+
         Args:
             peer: To whom.
             kind: The `message_type` of its pages.
@@ -100,28 +151,31 @@ class Pager:
             now: The time, seconds.
         """
         key = (peer.node_id, label)
-        if key in self._jobs:
+        known = self._jobs.get(key)
+        if known is not None and not (known.peer is peer and self._waits_for_proof(known)):
             self._state.counters.drop("list_under_way")
             return
-        if len(self._jobs) >= MAX_JOBS:
+        if known is None and len(self._jobs) >= MAX_JOBS:
             self._state.counters.drop("lists_full")
             return
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
-        self._jobs[key] = _Job(peer, kind, frame, pages(entries, budget), now + PROOF_PATIENCE_S)
-        self._turns.append(key)
-        if not self._running:
+        job = _Job(peer, kind, frame, Cutter(entries), now + PROOF_PATIENCE_S)
+        self._jobs[key] = job
+        # Its own request pays for it: it does not wait behind lists of others.
+        if not peer.proved and not self._advance(job, now):
+            del self._jobs[key]
+        if self._jobs and not self._running:
             self._tick(now)
 
+    @staticmethod
+    def _waits_for_proof(job: _Job) -> bool:
+        return job.number > 0 and not job.peer.proved and not _is_reliable(job.peer)
+
     def _tick(self, now: float) -> None:
-        for _ in range(min(PAGES_PER_TICK, len(self._turns))):
-            key = self._turns.popleft()
-            if self._advance(self._jobs[key], now):
-                self._turns.append(key)
-            else:
-                del self._jobs[key]
-            if not self._turns:
-                break
-        self._running = bool(self._turns)
+        for key in list(islice(self._jobs, PAGES_PER_TICK)):
+            job = self._jobs.pop(key)
+            if self._advance(job, now):
+                self._jobs[key] = job
+        self._running = bool(self._jobs)
         if self._running:
             self._state.timers.schedule(now + TICK_S, self._tick)
 
@@ -131,7 +185,11 @@ class Pager:
         if not peer.is_authenticated:
             return False
         if job.waiting is None:
-            joined, more = next(job.pages)
+            page = self._cut(job)
+            if page is None:
+                self._delivery.challenge(peer, now)
+                return now < job.expires
+            joined, more = page
             job.waiting = Raw(job.frame(joined, job.number, more))
             job.number += 1
             job.last = not more
@@ -144,17 +202,32 @@ class Pager:
         job.expires = now + PROOF_PATIENCE_S
         return not job.last
 
+    def _cut(self, job: _Job) -> tuple[bytes, bool] | None:
+        """The next page, or None if its peer may not be sent one before it proves its address."""
+        peer, cutter = job.peer, job.cutter
+        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        if peer.proved or _is_reliable(peer):
+            return cutter.cut(budget) or cutter.cut_one()
+        if job.number:
+            return None
+        around = PLAIN_ENVELOPE_BYTES + len(job.kind) + len(job.frame(b"", 0, True))
+        room = peer.spendable - around
+        return cutter.cut(min(budget, room - NEWS_BYTES)) or (
+            cutter.cut_one() if cutter.least <= room else None
+        )
+
     def _send(self, job: _Job, payload: Raw, now: float) -> bool:
         peer = job.peer
-        if Capability.RETRANSMIT in peer.capabilities:
-            if peer.channel.sender.queued_bytes > MAX_QUEUED_FOR_PAGES:
-                return False
-            try:
-                self._delivery.send_reliable(peer, job.kind, payload, now)
-            except LocalError:
-                return False
-            return True
-        if not self._delivery.has_room(peer, len(payload) + ENVELOPE_BYTES):
-            self._delivery.challenge(peer, now)
+        if not _is_reliable(peer):
+            return self._delivery.send(peer, job.kind, payload, now, waits=False)
+        if peer.channel.sender.queued_bytes > MAX_QUEUED_FOR_PAGES:
             return False
-        return self._delivery.send(peer, job.kind, payload, now)
+        try:
+            self._delivery.send_reliable(peer, job.kind, payload, now)
+        except LocalError:
+            return False
+        return True
+
+
+def _is_reliable(peer: Peer) -> bool:
+    return Capability.RETRANSMIT in peer.capabilities

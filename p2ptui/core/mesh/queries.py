@@ -61,6 +61,8 @@ class Queries:
         self._queries: dict[str, _Query] = {}
         self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float], None] = lambda *_: None
         """Called with each page that a peer sent because it was asked."""
+        self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
+        """Called with each list; whether somebody else asked for it."""
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -116,7 +118,10 @@ class Queries:
 
     def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
         """A page came."""
+        is_awaited = self.on_list(peer, payload, now)
         query = self._queries.get(peer.node_id)
+        if query is None and is_awaited:
+            return
         if query is None or payload.page < 0 or payload.page in query.pages:
             self._state.counters.drop("node_list_unasked")
             return

@@ -31,7 +31,7 @@ from p2ptui.wire.message import (
     MessageType,
     P2PConnectPayload,
     PeerInfo,
-    RoutedPayload,
+    ReceivedRoutedPayload,
 )
 from p2ptui.wire.offer import TraversalOffer
 
@@ -108,6 +108,8 @@ class Rendezvous:
         self._served: TokenBucket | None = None
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
+        self.on_named: Callable[[Address, float], None] = lambda *_: None
+        """Called when an address has been introduced: something from it may wait for that."""
         self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
@@ -149,7 +151,7 @@ class Rendezvous:
             )
             self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
             return
-        self._introduce(peer, target, P2PConnectPayload(target.node_id), peer, now)
+        self._introduce(peer, target, P2PConnectPayload(target.node_id), now)
         about = P2PConnectPayload(
             peer.node_id,
             peer_nat_type=payload.nat_type,
@@ -163,17 +165,16 @@ class Rendezvous:
                 about.peer_offer = payload.offer
             for doubtful in (target, peer):
                 self._delivery.challenge(doubtful, now)
-        self._introduce(target, peer, about, peer, now)
+        self._introduce(target, peer, about, now)
 
-    def _introduce(
-        self, receiver: Peer, other: Peer, about: P2PConnectPayload, asker: Peer, now: float
-    ) -> None:
+    def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
         about.peer_addr = format_address(other.address)
-        if other.info is not None:
+        # Only our own nodes read these, and an unproved address has no bytes to spare.
+        if other.info is not None and (receiver.proved or receiver.is_ours):
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
         payload = encode_payload(about)
-        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now, payer=asker)
+        self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 
     # The client's part.
 
@@ -258,6 +259,7 @@ class Rendezvous:
         elif self._state.peers.authenticated(node_id) is None:
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
+        self.on_named(address, now)
         self._serve_waiting(introduction, now)
 
     def _new_pings(self) -> Pings:
@@ -347,10 +349,13 @@ class Rendezvous:
 
     def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
         try:
-            routed = decode_payload(message.payload, RoutedPayload)
+            routed = decode_payload(message.payload, ReceivedRoutedPayload)
         except MalformedError:
             self._state.counters.drop("introduced_data")
             return not introduction.traversed
+        if routed.hop_count == 0 and canonical_id(routed.source_node) == introduction.server_id:
+            # Deployed interactive clients take their server's id for their own.
+            routed.source_node = introduction.node_id
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
         return True

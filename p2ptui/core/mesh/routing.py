@@ -26,6 +26,7 @@ from p2ptui.wire.message import (
     ErrorPayload,
     MessageType,
     PeerInfo,
+    ReceivedRoutedPayload,
     RoutedPayload,
     RouteEntry,
 )
@@ -45,6 +46,16 @@ class Origin:
     address: Address
     peer: Peer | None
     """None for a node that a server introduced."""
+
+
+def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
+    """Who wrote a message: at hop 0 whoever handed it over, under whatever name.
+
+    Deployed interactive clients take their server's id for their own, and write it there.
+    """
+    if routed.hop_count == 0 and origin.peer is not None:
+        return origin.node_id
+    return canonical_id(routed.source_node)
 
 
 class Routing:
@@ -110,10 +121,10 @@ class Routing:
             for _, route in self.table.items(now)
         )
 
-    def handle(self, origin: Origin, routed: RoutedPayload, now: float) -> None:
+    def handle(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> None:
         """A routed message came: deliver it here, hand it on, or drop it."""
         counters = self._state.counters
-        source = canonical_id(routed.source_node)
+        source = _source(origin, routed)
         destination = canonical_id(routed.destination_node)
         own_id = self._state.identity.id
         if source is None or destination is None or routed.hop_count > routed.max_hops:
@@ -153,7 +164,12 @@ class Routing:
         return True
 
     def _forward(
-        self, origin: Origin, source: str, destination: str, routed: RoutedPayload, now: float
+        self,
+        origin: Origin,
+        source: str,
+        destination: str,
+        routed: ReceivedRoutedPayload,
+        now: float,
     ) -> None:
         hops = routed.hop_count + 1
         if hops > min(routed.max_hops, MAX_HOPS):
@@ -162,7 +178,7 @@ class Routing:
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
-        if self._dispatch(onward, {origin.node_id, source}, origin.peer, now):
+        if self._dispatch(onward, {origin.node_id, source}, now):
             self._state.counters.forwarded += 1
             return
         self._state.counters.drop("routed_no_route")
@@ -182,15 +198,13 @@ class Routing:
             max_hops,
             self._state.ids.uuid(),
         )
-        return self._dispatch(routed, set(), None, now)
+        return self._dispatch(routed, set(), now)
 
-    def _dispatch(
-        self, routed: RoutedPayload, avoid: set[str], payer: Peer | None, now: float
-    ) -> bool:
+    def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> bool:
         payload = encode_payload(routed)
         sent = False
         for peer in self._next_hops(routed.destination_node, avoid, now):
-            if self._delivery.send(peer, MessageType.DATA, payload, now, payer=payer):
+            if self._delivery.send(peer, MessageType.DATA, payload, now):
                 sent = True
         return sent
 
@@ -213,7 +227,7 @@ class Routing:
         candidates = [
             peer
             for peer in islice(peers.recent(), FLOOD_CANDIDATES)
-            if peer.is_routing and peer.node_id not in avoid
+            if peer.is_routing and peer.proved and peer.node_id not in avoid
         ]
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)

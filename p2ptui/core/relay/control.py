@@ -183,8 +183,8 @@ class RelayControl:
         if parcel.capability is not None:
             text = "one of the two nodes has not proved its address yet; try again in a second"
             return Refused(Refusal.UNPROVED, text)
-        # Deployed clients prove nothing unless they are asked. Their few messages count against
-        # what they may be sent, and open no relay: forged addresses must not use these up.
+        # Deployed clients prove nothing unless they are asked. What reaches them counts against
+        # what they may be sent, and opens no relay: forged addresses must not use these up.
         return None
 
     def _keep_waiting(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
@@ -228,9 +228,13 @@ class RelayControl:
 
     def _carry(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
         target = self._state.peers.authenticated(parcel.target_id)
-        if target is None or not parcel.form.carry(client, target, parcel, now):
-            text = "the target cannot be sent to at present; send less at once"
-            self._conclude(account, client, parcel, Refused(Refusal.UNSENDABLE, text), now)
+        if target is None or not parcel.form.carry(target, parcel, now):
+            refused = Refused(
+                Refusal.UNSENDABLE, "the target cannot be sent to at present; send less at once"
+            )
+            if target is not None and not target.proved:
+                refused = Refused(Refusal.UNPROVED, "the target has not answered yet")
+            self._conclude(account, client, parcel, refused, now)
             return
         account.meter.take(parcel.size_bytes)
         account.datagrams += 1

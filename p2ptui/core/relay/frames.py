@@ -214,7 +214,7 @@ class RelayFrames:
         parcel = Parcel(self, target_id, len(wrapped), wrapped, Capability.RELAY_FRAMES)
         self._control.submit(peer, parcel, now)
 
-    def carry(self, _client: Peer, target: Peer, parcel: Parcel, _now: float) -> bool:
+    def carry(self, target: Peer, parcel: Parcel, _now: float) -> bool:
         """Send a datagram to its target."""
         self._delivery.transmit_frame(target, parcel.data)
         return True

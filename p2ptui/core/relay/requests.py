@@ -70,11 +70,10 @@ class Relay:
         parcel = Parcel(self, target_id, len(payload), payload, request_id=request_id)
         self._control.submit(peer, parcel, now)
 
-    def carry(self, client: Peer, target: Peer, parcel: Parcel, now: float) -> bool:
-        """Send the bytes to their target; if it has not proved itself, once it has."""
-        payer = None if client.proved else client
+    def carry(self, target: Peer, parcel: Parcel, now: float) -> bool:
+        """Send the bytes to their target, if it may be sent them now: the answer says that."""
         data = Raw(parcel.data)
-        return self._delivery.send(target, MessageType.RELAY_DATA, data, now, payer=payer)
+        return self._delivery.send(target, MessageType.RELAY_DATA, data, now, waits=False)
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """Answer the request."""

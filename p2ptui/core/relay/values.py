@@ -58,8 +58,8 @@ class Parcel(NamedTuple):
 class Form(Protocol):
     """A way of writing relayed bytes."""
 
-    def carry(self, client: Peer, target: Peer, parcel: Parcel, now: float, /) -> bool:
-        """Send a parcel to its target; whether that was possible."""
+    def carry(self, target: Peer, parcel: Parcel, now: float, /) -> bool:
+        """Send a parcel to its target; whether it has left."""
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """A parcel was sent, or refused."""

@@ -32,6 +32,10 @@ EXTENSIONS: Final = frozenset(
 )
 """What only our own nodes understand."""
 
+_NETWORK_KEY: Final = "network_id"
+"""Clients of version 0.2.0 look for the network in the metadata of the answer, and give up where it
+is missing."""
+
 RESPONSE_ENVELOPE_BYTES: Final = 256
 """What the envelope and the observed address add to the payload of a response, at most."""
 
@@ -55,12 +59,14 @@ def response_payloads(
         address: Where the request came from.
         reason: Why it is refused, or None.
     """
+    named = {_NETWORK_KEY: own.network_id}
+    own = replace(own, metadata=own.metadata | named)
     if dialect is Dialect.REFERENCE:
         own = replace(own, capabilities=PLAIN_CAPABILITIES)
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
     seen = format_address(visible_address(address)) if is_seen else None
-    for node_info in (own, replace(own, capabilities=(), metadata={})):
+    for node_info in (own, replace(own, capabilities=(), metadata=named)):
         yield encode_payload(
             HandshakeResponsePayload(
                 node_info=node_info,

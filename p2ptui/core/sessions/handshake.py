@@ -118,6 +118,7 @@ class Handshake:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
         self._lifecycle.suspend(peer, now, reason)
         peer.proved = False
+        peer.credit = 0  # whatever went to it while it was proved
         self._begin(peer, now + self._state.config.security.auth_timeout, now)
 
     def renew(self, address: Address, node_id: str, now: float) -> None:

@@ -212,6 +212,8 @@ class Lifecycle:
         where = address_words(peer.address)
         peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         peer.deferred.clear()
+        peer.acks_owed.clear()
+        peer.untold.clear()
         if peer.channel_timer is not None:
             peer.channel_timer.cancel()
             peer.channel_timer = None

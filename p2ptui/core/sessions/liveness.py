@@ -16,8 +16,9 @@ HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
 
 UNANSWERED_SHARE: Final = 0.2
-"""After a Ping that nothing followed the next comes after this share of the interval: with two
-Pings to a timeout, at 20 % loss, one peer in three would be lost within a quarter of an hour."""
+"""After a Ping that nothing followed the next comes after this share of the interval, from the
+first one on: silence to a single Ping must end no session, and with two to a timeout, at 20 % loss,
+one peer in three would be lost within a quarter of an hour."""
 
 SUSPICION_PROBES: Final = 3
 SUSPICION_INTERVAL_S: Final = 0.3
@@ -39,6 +40,8 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
+        self.on_beat: Callable[[Peer, float], None] = lambda *_: None
+        """Called with each heartbeat of a peer."""
         lifecycle.on_joined.append(self._begin)
 
     def _begin(self, peer: Peer, now: float) -> None:
@@ -66,12 +69,15 @@ class Liveness:
             reason = f"nothing heard for {timeout:g} s"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
-        interval = self._state.config.server.heartbeat_interval
-        if peer.last_received < peer.last_ping_sent:
-            interval *= UNANSWERED_SHARE
+        if now < peer.heartbeat_due and peer.last_received >= peer.last_ping_sent:
+            self._plan(peer, peer.heartbeat_due)  # the last Ping was answered
+            return
         self._delivery.ping(peer, now)
+        self.on_beat(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
-        self._plan(peer, now + interval * jitter)
+        interval = self._state.config.server.heartbeat_interval * jitter
+        peer.heartbeat_due = now + interval
+        self._plan(peer, now + UNANSWERED_SHARE * interval)
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult.
@@ -85,6 +91,7 @@ class Liveness:
 
     def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
         """Answer with the same payload."""
+        peer.known_at = now
         self._delivery.send(peer, MessageType.PONG, message.payload, now)
 
     def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
@@ -97,6 +104,7 @@ class Liveness:
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         peer.suspicion = None
+        peer.keep_for_pings()
         self._delivery.prove(peer, now)
 
     def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:

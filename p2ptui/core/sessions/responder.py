@@ -168,6 +168,7 @@ class Responder:
         if numbered:
             peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
         self._transmit_response(peer, now)
+        peer.keep_for_pings()
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)

@@ -8,6 +8,7 @@ from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.early import EarlyMessages
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -65,6 +66,9 @@ class Strangers:
         self._neighbours = neighbours
         self._rendezvous = rendezvous
         self._admission = admission
+        self.early = EarlyMessages(state, self._refuse)
+        """What waits for an introduction of its sender."""
+        rendezvous.on_named = self._receive_early
 
     def receive_handshaking(self, peer: Peer, message: Envelope, size: int, now: float) -> None:
         """Take a message from an address with which a handshake is under way."""
@@ -98,8 +102,16 @@ class Strangers:
         elif kind == MessageType.HANDSHAKE_RESPONSE:
             self._state.counters.drop("unsolicited_handshake_response")
             return
+        if not self.early.keep(address, message, size, now):
+            self._refuse(address, kind, size, now)
+
+    def _receive_early(self, address: Address, now: float) -> None:
+        for message, size in self.early.release(address):
+            self._rendezvous.handle_message(address, message, size, now)
+
+    def _refuse(self, address: Address, kind: str, size: int, now: float) -> None:
         self._state.counters.drop("unauthenticated")
-        if kind in TOLD:
+        if kind in TOLD and not self._state.closing:
             self._tell(address, size, now)
 
     def _tell(self, address: Address, size: int, now: float) -> None:

@@ -1,5 +1,7 @@
 """Introductions: served to peers, acted on when a joined server makes them, and nothing beyond."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -198,6 +200,71 @@ def test_routed_data_of_anybody_else_is_not(
     world.run_for(0.1)
 
     assert node.told(DataReceived) == []
+
+
+# What overtakes its introduction.
+
+
+@pytest.mark.parametrize("late_s", [0.001, 0.2, 0.7])
+def test_a_ping_that_overtakes_its_introduction_is_answered(
+    world: World, server: Puppet, node: Host, other: Puppet, late_s: float
+) -> None:
+    for _ in range(3):
+        other.say("Ping", None, node)
+        world.run_for(late_s / 3)
+    assert other.take() == []  # no Error, which a deployed client would show
+
+    introduce(server, node, other)
+
+    assert other.take_types().count("Pong") == 3
+    world.run_for(5)
+    assert "Error" not in other.take_types()
+    assert node.endpoint.sizes()["early_messages"] == 0
+
+
+def test_a_routed_message_that_overtakes_its_introduction_is_delivered(
+    world: World, server: Puppet, node: Host, other: Puppet
+) -> None:
+    other.send(routed_data(other, node, "hello"), node)
+    world.run_for(0.3)
+    introduce(server, node, other)
+
+    assert [event.payload for event in node.told(DataReceived)] == [{"text": "hello"}]
+
+
+def test_who_is_not_introduced_in_time_is_told_to_shake_hands(
+    world: World, server: Puppet, node: Host, other: Puppet
+) -> None:
+    for _ in range(10):
+        other.say("Ping", None, node)
+    world.run_for(2)
+
+    (error,) = other.take()
+    assert error["payload"]["code"] == "unauthenticated"
+    assert node.endpoint.sizes()["early_messages"] == 0
+
+
+def test_little_waits_for_an_introduction(world: World, server: Puppet, node: Host) -> None:
+    ping = json.dumps(server.message("Ping")).encode()
+    for number in range(1000):
+        source = (f"10.7.{number >> 8}.{number & 255}", 7)
+        for _ in range(10):
+            node.endpoint.receive_datagram(ping, source, world.now)
+    assert node.endpoint.sizes()["early_messages"] <= 256
+    world.run_for(1.5)
+    assert node.endpoint.sizes()["early_messages"] == 0
+
+
+@pytest.mark.parametrize("spelling", [str.lower, str.upper])
+def test_an_introduced_client_that_took_its_servers_id_is_known(
+    world: World, server: Puppet, node: Host, other: Puppet, spelling: Callable[[str], str]
+) -> None:
+    introduce(server, node, other)
+    other.send(routed_data(other, node, "hello", source_node=spelling(server.id)), node)
+    world.run_for(0.1)
+
+    (data,) = node.told(DataReceived)
+    assert (data.node_id, data.payload) == (B_ID, {"text": "hello"})
 
 
 def test_plain_data_of_an_introduced_node_is_not_delivered(

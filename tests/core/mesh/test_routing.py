@@ -178,9 +178,9 @@ def test_the_memory_of_what_was_seen_is_bounded(world: World) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"source_node": "nobody"},
         {"destination_node": "nobody"},
-        {"source_node": NOBODY},
+        {"hop_count": 1, "source_node": "nobody"},
+        {"hop_count": 1, "source_node": None},
         {"hop_count": 1, "source_node": NOBODY},
     ],
 )
@@ -196,6 +196,78 @@ def test_a_false_source_is_not_forwarded(
     assert {route.destination for route in server.endpoint.routes(world.now)} == {a.id, b.id}
 
 
+@pytest.mark.parametrize(
+    "named", ["the server", "the server, in capitals", "another", "nobody", "", None, 7, ["x"]]
+)
+@pytest.mark.parametrize("counts_hops", [True, False])
+def test_at_hop_0_the_session_says_who_the_source_is(
+    world: World, server: Host, named: Any, counts_hops: bool
+) -> None:
+    """Deployed interactive clients write the server's id there."""
+    a, b, c = (client(world, server) for _ in range(3))
+    ids = {"the server": server.id, "the server, in capitals": server.id.upper(), "another": c.id}
+    source = ids.get(named, named) if isinstance(named, str) else named
+    for number, target in enumerate((b.id, server.id)):
+        payload = routed(source, target, route_id=str(number))
+        if not counts_hops:
+            del payload["hop_count"]
+        a.say("Data", payload, server)
+        world.run_for(0.5)
+
+    (forwarded,) = heard(b)
+    assert forwarded["payload"] == routed(a.id, b.id, hop_count=1, route_id="0")
+    (data,) = server.told(DataReceived)
+    assert (data.node_id, data.payload) == (a.id, {"text": "hi"})
+    assert heard(a) == heard(c) == []
+
+
+def test_a_source_left_out_is_the_sender(world: World, server: Host) -> None:
+    a, b = client(world, server), client(world, server)
+    payload = routed(a.id, b.id)
+    for key in ("source_node", "hop_count", "max_hops"):
+        del payload[key]
+    a.say("Data", payload, server)
+    world.run_for(0.5)
+
+    assert [message["payload"] for message in heard(b)] == [routed(a.id, b.id, hop_count=1)]
+
+
+def test_two_that_name_the_server_do_not_share_their_route_ids(world: World, server: Host) -> None:
+    a, b, c = (client(world, server) for _ in range(3))
+    for sender in (a, c, a):  # the third is a copy
+        sender.say("Data", routed(server.id, b.id), server)
+        world.run_for(0.1)
+
+    assert [message["payload"]["source_node"] for message in heard(b)] == [a.id, c.id]
+
+
+def test_beyond_hop_0_a_client_speaks_in_nobody_elses_name(world: World, server: Host) -> None:
+    a, b, c = (client(world, server) for _ in range(3))
+    for number, source in enumerate((b.id, c.id, server.id, server.id.upper())):
+        a.say("Data", routed(source, b.id, hop_count=1, route_id=str(number)), server)
+    a.say("Data", routed(a.id.upper(), b.id, hop_count=1, route_id="own"), server)
+    world.run_for(0.5)
+
+    assert [message["payload"]["source_node"] for message in heard(b)] == [a.id]
+    assert server.endpoint.counters.drops["routed_false_source"] == 4
+
+
+def test_an_answer_reaches_a_client_that_took_the_servers_id(world: World, server: Host) -> None:
+    a, node = client(world, server), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(1)
+    payload = routed(server.id, node.id)
+    payload["original_message"]["requires_ack"] = True
+    a.say("Data", payload, server)
+    world.run_for(1)
+
+    (data,) = node.told(DataReceived)
+    assert data.node_id == a.id
+    (ack,) = heard(a)
+    assert ack["payload"]["original_message"]["message_type"] == "Ack"
+    assert ack["payload"]["original_message"]["ack_for"] == payload["original_message"]["id"]
+
+
 def test_a_false_source_does_not_use_up_the_route_id(world: World, server: Host) -> None:
     a, b, thief = (client(world, server) for _ in range(3))
     thief.say("Data", routed(a.id, b.id), server)
@@ -203,7 +275,7 @@ def test_a_false_source_does_not_use_up_the_route_id(world: World, server: Host)
     a.say("Data", routed(a.id, b.id), server)
     world.run_for(0.1)
 
-    assert len(heard(b)) == 1
+    assert [message["payload"]["source_node"] for message in heard(b)] == [thief.id, a.id]
 
 
 def test_nobody_speaks_in_this_nodes_name(world: World, server: Host) -> None:

@@ -51,7 +51,19 @@ def test_a_response_first_in_full_then_short(
     assert full["success"] is short["success"] is True
     assert full["public_addr"] == short["public_addr"] == "10.0.0.1:5"
     assert full["node_info"]["capabilities"] == list(capabilities)
-    assert short["node_info"] == full["node_info"] | {"capabilities": [], "metadata": {}}
+    assert full["node_info"]["metadata"] == {"network_id": OWN.network_id}
+    assert short["node_info"] == full["node_info"] | {"capabilities": []}
+
+
+def test_the_network_stands_beside_what_the_metadata_hold_otherwise() -> None:
+    own = own_node_info(NODE_ID, "n", "1", "0.0.0.0:1", "office", (), {"stun_port": "3478"})
+    full, short = (
+        json.loads(bytes(p))["node_info"]["metadata"]
+        for p in response_payloads(own, Dialect.REFERENCE, ("10.0.0.1", 5), None)
+    )
+
+    assert full == {"stun_port": "3478", "network_id": "office"}
+    assert short == {"network_id": "office"}
 
 
 def test_a_refusal_says_why() -> None:

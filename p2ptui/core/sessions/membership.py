@@ -1,0 +1,98 @@
+"""Whether a deployed server still knows this node: it answers the Pings of strangers as well.
+
+A server of the reference's kind that was restarted has forgotten its peers and does not say so. Two
+things tell: it pings its peers only, and its node list names them all, the one who asks included.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.message import NULL, ListNodesPayload, MessageType
+
+FRESH_SHARE: Final = 0.5
+"""Nothing is asked within this share of a heartbeat's interval after a Ping of the server, or after
+the handshake. So a restart is noticed within two heartbeats, even one that comes just after it."""
+
+LISTS_WITHOUT: Final = 2
+"""So many lists in a row must not name this node: one could be forged, or made in between."""
+
+
+@dataclass(slots=True)
+class _Question:
+    """A node list that was asked for."""
+
+    peer: Peer
+    without: int = 0
+    """Lists that did not name this node."""
+
+
+class Membership:
+    """Asks deployed servers that this node joined, with each heartbeat, whether it is listed.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of servers that are gone.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._questions: dict[str, _Question] = {}
+        self.on_forgotten: Callable[[Peer, float, str], None] = lambda *_: None
+        """Called when a server does not know this node any more."""
+        lifecycle.on_joined.append(self._begin)
+        lifecycle.on_left.append(lambda peer, _: self._forget(peer))
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    @staticmethod
+    def _begin(peer: Peer, now: float) -> None:
+        peer.known_at = now
+
+    def check(self, peer: Peer, now: float) -> None:
+        """A heartbeat is due: ask a deployed server, unless it has just shown what it knows."""
+        if peer.dialect is not Dialect.REFERENCE or not peer.is_joined_server:
+            return
+        interval = self._state.config.server.heartbeat_interval
+        if now - peer.known_at < FRESH_SHARE * interval:
+            self._forget(peer)
+            return
+        self._questions[peer.node_id] = _Question(peer)
+        self._ask(peer, now)
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, budgeted=False)
+
+    def handle_list(self, peer: Peer, payload: ListNodesPayload, now: float) -> bool:
+        """A node list came; whether it was asked for here."""
+        question = self._questions.get(peer.node_id)
+        if question is None or question.peer is not peer:
+            return False
+        own_id = self._state.identity.id
+        is_whole = payload.page == 0 and not payload.more
+        if not is_whole or any(
+            own_id in (canonical_id(node.id), canonical_id(node.node_id)) for node in payload.nodes
+        ):
+            peer.known_at = now
+            self._forget(peer)
+            return True
+        question.without += 1
+        if question.without < LISTS_WITHOUT:
+            self._ask(peer, now)
+            return True
+        self._forget(peer)
+        self.on_forgotten(peer, now, "its node list does not name this node: it was restarted")
+        return True
+
+    def _forget(self, peer: Peer) -> None:
+        question = self._questions.get(peer.node_id)
+        if question is not None and question.peer is peer:
+            del self._questions[peer.node_id]

@@ -1,0 +1,228 @@
+"""What deployed clients do that our own nodes never would, and what they get all the same.
+
+They answer no Ping, look only at the first datagram, acknowledge nothing, take the server's id for
+their own, and sit idle for minutes. Whatever they get stays within three times their own bytes.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.simulation import Host, Puppet, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def server(world: World) -> Host:
+    return world.host(allow_symmetric_nat_relay=True)
+
+
+def fill(world: World, server: Host, count: int) -> list[Host]:
+    nodes = [world.host() for _ in range(count)]
+    for node in nodes:
+        node.connect(server)
+    world.run_for(5)
+    return nodes
+
+
+def fresh(world: World, server: Host) -> Puppet:
+    """A client that has shaken hands and answers no Ping."""
+    client = world.puppet()
+    client.answers_pings = False
+    client.join(server)
+    return client
+
+
+def within_three_times(client: Puppet) -> bool:
+    return client.bytes_received <= 3 * client.bytes_sent
+
+
+def of_kind(messages: list[dict[str, Any]], kind: str) -> list[Any]:
+    return [message["payload"] for message in messages if message["message_type"] == kind]
+
+
+# Bytes are scarce before a proof: what they pay for, and in which order.
+
+
+@pytest.mark.parametrize("requires_ack", [False, True])
+def test_its_requests_are_answered_before_it_is_asked_for_a_proof(
+    world: World, server: Host, requires_ack: bool
+) -> None:
+    fill(world, server, 8)
+    client = fresh(world, server)
+    questions = [
+        ("ListNodesRequest", None, "ListNodesResponse"),
+        ("DiscoveryRequest", None, "DiscoveryResponse"),
+        ("Data", {"cmd": "get_routes"}, "Data"),
+    ]
+    pings = 0
+    for kind, payload, answer_kind in questions:
+        got = client.ask(kind, payload, server, requires_ack=requires_ack)
+        assert within_three_times(client)
+        answer = of_kind(got, answer_kind)[0]
+        assert got[0]["message_type"] in (answer_kind, "Ack")
+        entries = answer if isinstance(answer, list) else answer.get("nodes", answer.get("routes"))
+        assert len(entries) > 0
+        pings += len(of_kind(got, "Ping"))
+    assert pings <= 1
+
+    newcomers = []
+    for _ in range(5):
+        newcomers.append(world.host())
+        newcomers[-1].connect(server)
+        world.run_for(2)
+    told = [entry["id"] for page in of_kind(client.take(), "DiscoveryResponse") for entry in page]
+    if not requires_ack:
+        assert told  # it is idle all the while
+    # The others come, in the same order, as soon as it says anything.
+    while len(told) < 5:
+        pages = of_kind(client.ask("Ping", None, server), "DiscoveryResponse")
+        assert pages
+        told += [entry["id"] for page in pages for entry in page]
+        assert within_three_times(client)
+    assert told == [node.id for node in newcomers]
+
+
+def test_a_list_is_cut_to_what_may_be_sent_and_can_be_asked_for_again(
+    world: World, server: Host
+) -> None:
+    fill(world, server, 30)
+    client = fresh(world, server)
+    for _ in range(5):
+        (page,) = of_kind(client.ask("DiscoveryRequest", None, server), "DiscoveryResponse")
+        assert 0 < len(page) < 30
+        assert within_three_times(client)
+
+    client.answers_pings = True
+    server.ping(client)
+    world.run_for(1)
+    client.take()
+    pages = of_kind(client.ask("DiscoveryRequest", None, server), "DiscoveryResponse")
+    assert len({entry["id"] for page in pages for entry in page}) == 30
+
+
+def test_newcomers_that_left_again_are_not_told(world: World, server: Host) -> None:
+    client = fresh(world, server)
+    nodes = fill(world, server, 6)
+    for node in nodes[:3]:
+        server.endpoint.disconnect(server.peer(node), "go", world.now)
+    world.run_for(2)
+    client.take()
+    told: list[str] = []
+    for _ in range(6):
+        pages = of_kind(client.ask("Ping", None, server), "DiscoveryResponse")
+        told += [entry["id"] for page in pages for entry in page]
+
+    assert set(told) <= {node.id for node in nodes[3:]}
+
+
+def test_the_ack_goes_overboard_before_the_answer(world: World, server: Host) -> None:
+    fill(world, server, 8)
+    client = fresh(world, server)
+    for number in range(20):
+        kind = ("DiscoveryRequest", "ListNodesRequest")[number % 2]
+        got = client.ask(kind, None, server, requires_ack=True)
+        assert kind.replace("Request", "Response") in [m["message_type"] for m in got]
+        assert within_three_times(client)
+
+
+# Who is still there.
+
+
+@pytest.mark.parametrize(("heartbeat", "timeout"), [(5, 18), (30, 60), (10, 25), (1, 4)])
+@pytest.mark.parametrize("in_company", [False, True])
+def test_a_client_that_misses_its_first_ping_is_asked_again(
+    world: World, heartbeat: float, timeout: float, in_company: bool
+) -> None:
+    server = world.host(heartbeat_interval=heartbeat, connection_timeout=timeout)
+    if in_company:
+        fill(world, server, 8)
+    client = world.puppet()
+    client.answers_pings = False
+    client.send(client.handshake_request(), server)
+    world.run_until(lambda: any(b'"Ping"' in data for data in client.inbox), timeout)
+    client.answers_pings = True
+
+    world.run_for(600)
+
+    assert server.is_connected_to(client)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_silence_to_one_ping_removes_nobody(seed: int) -> None:
+    """Wherever it falls between the last word of a client and the end of the timeout."""
+    world = World(seed)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    server.ping(client)
+    world.run_for(1 + 3 * seed)
+    for _ in range(5):
+        client.say("Ping", None, server)
+        world.run_for(0.5)
+        client.take()
+        client.answers_pings = False
+        world.run_until(lambda: any(b'"Ping"' in data for data in client.inbox), 40)
+        client.answers_pings = True
+        world.run_for(70)
+        assert server.is_connected_to(client)
+
+
+@pytest.mark.parametrize("in_company", [False, True])
+def test_silence_to_several_pings_removes_a_client(world: World, in_company: bool) -> None:
+    server = world.host()
+    if in_company:
+        fill(world, server, 8)
+    client = fresh(world, server)
+    joined_at = world.now
+    for _ in range(3):  # news must not take what the Pings need
+        world.host().connect(server)
+        world.run_for(2)
+
+    world.run_until(lambda: server.peer(client) is None, 70)
+
+    assert world.now - joined_at >= 58
+    pings = sum(b'"message_type":"Ping"' in data for data in client.inbox)
+    assert 2 <= pings <= 4
+    assert within_three_times(client)
+
+
+def test_a_client_that_speaks_within_the_timeout_is_kept(world: World, server: Host) -> None:
+    fill(world, server, 4)
+    client = fresh(world, server)
+    for _ in range(30):
+        world.run_for(50)
+        client.say("Data", {"text": "still here"}, server)
+        world.run_for(1)
+        assert server.is_connected_to(client)
+        assert "Data" in client.take_types()  # its echo
+        assert within_three_times(client)
+
+
+def test_a_client_that_sits_idle_for_three_minutes_is_told_to_shake_hands(
+    world: World, server: Host
+) -> None:
+    client = fresh(world, server)
+    world.run_for(180)
+    client.take()
+
+    (error,) = of_kind(client.ask("ListNodesRequest", None, server), "Error")
+
+    assert error["code"] == "unauthenticated"
+    assert client.join(server)[0]["payload"]["success"] is True
+
+
+def test_a_client_that_only_answers_pings_may_be_idle_as_long_as_it_likes(
+    world: World, server: Host
+) -> None:
+    fill(world, server, 4)
+    client = world.puppet()
+    client.join(server)
+    world.run_for(180)
+
+    assert server.is_connected_to(client)
+    pages = of_kind(client.ask("ListNodesRequest", None, server), "ListNodesResponse")
+    assert sum(len(page["nodes"]) for page in pages) == 5
