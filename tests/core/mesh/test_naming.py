@@ -67,7 +67,8 @@ class RustServer:
         self.puppet.say("DiscoveryResponse", entries, client)
 
     def serve(self, client: Host, seconds: float) -> None:
-        """Answer ListNodesRequests for a while."""
+        """Answer ListNodesRequests for a while, and ask whether the client is there, as it does."""
+        self.puppet.say("Ping", None, client)
         end = self.world.now + seconds
         while self.world.now < end:
             self.world.run_for(0.1)
