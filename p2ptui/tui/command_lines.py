@@ -35,6 +35,10 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
+        if self._app.screen_verbs.acts_at_once(command):
+            # What is typed behind it is meant for where it leads.
+            self._act(command, line, number)
+            return
         is_nat = command.verb.name == "nat"
         self._app.run_worker(
             self._carry_out(command, line, number),
@@ -47,6 +51,14 @@ class CommandLines:
         """Cancel what takes long; whether there was anything."""
         workers = self._app.workers.cancel_group(self._app, GROUP)
         return self._app.nat_run.cancel(asked_for=True) or bool(workers)
+
+    def _act(self, command: Command, line: str, number: int) -> None:
+        try:
+            said = self._app.screen_verbs.act(command)
+        except P2PError as error:
+            self._tell_failure(error, line, number)
+            return
+        self._app.bar.answer(said, line=number)
 
     async def _carry_out(self, command: Command, line: str, number: int) -> None:
         app, name = self._app, command.verb.name
@@ -64,7 +76,7 @@ class CommandLines:
             elif on_node:
                 said = await app.executor.run(command, tell_progress)
             else:
-                said = await app.screen_verbs.run(command)
+                said = await app.screen_verbs.save(command)
         except P2PError as error:
             self._tell_failure(error, line, number)
             return

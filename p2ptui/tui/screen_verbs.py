@@ -1,6 +1,6 @@
 """The commands that concern the screen itself: where to look, what to show, save and copy."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -18,6 +18,10 @@ from p2ptui.verbs import VERBS, Command, nearest, parse_command
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
 
+_AT_ONCE: Final = frozenset(
+    ("peers", "stats", "routes", "filter", "log", "copy", "theme", "help", "quit")
+)
+
 
 class ScreenVerbs:
     """Carries them out.
@@ -34,8 +38,20 @@ class ScreenVerbs:
         self._sought = ""
         """The same of what is sought among the peers."""
 
-    async def run(self, command: Command) -> str:
-        """Carry out a command; what came of it, in one line.
+    def acts_at_once(self, command: Command) -> bool:
+        """Whether a command is one for `act`."""
+        return command.verb.name in _AT_ONCE
+
+    async def save(self, command: Command) -> str:
+        """Save the messages shown; what came of it, in one line.
+
+        Raises:
+            P2PError: It did not work; the text says why.
+        """
+        return await save_records(self._app.messages.shown(), command.text)
+
+    def act(self, command: Command) -> str:
+        """Carry out a command before anything else is done; what came of it, in one line.
 
         Raises:
             P2PError: It did not work; the text says why.
@@ -56,8 +72,6 @@ class ScreenVerbs:
                 self._level = compile_filter(f"level:{command.text}")
                 self._apply(self._kept)
                 return f"the messages pane shows level {command.text} and graver"
-            case "save":
-                return await save_records(self._app.messages.shown(), command.text)
             case "copy":
                 return self._copy()
             case "theme":
