@@ -5,7 +5,7 @@ Messages go up, calls go down: widgets post what the user wants, the app tells t
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.text import Text
 from textual import events, work
@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.command import CommandPalette
 from textual.containers import Container
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, Tabs
@@ -23,6 +24,7 @@ from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
 from p2ptui.tui.command_lines import CommandLines
+from p2ptui.tui.contrast import ContrastFilter, terminal_theme
 from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import PANES, FeedApp
@@ -99,6 +101,7 @@ class P2PApp(FeedApp):
         self.nat_run = NatRun(self)
         self._lines = CommandLines(self)
         self._keyboard = Keyboard(self)
+        self._contrast = ContrastFilter()
         self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
@@ -137,10 +140,20 @@ class P2PApp(FeedApp):
             self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
         elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
             self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
+        self._take_colours()
         self.theme_changed_signal.subscribe(self, self._remember_theme)
 
     def _remember_theme(self, theme: Theme) -> None:
         self._settings.remember("theme", theme.name)
+        self._take_colours()
+
+    def _take_colours(self) -> None:
+        if not self.native_ansi_color:
+            self.ansi_theme_dark = self.ansi_theme_light = terminal_theme(self.theme_variables)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to each line that is drawn: in the end, that it can be read."""
+        return (*super().get_line_filters(), self._contrast)
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:

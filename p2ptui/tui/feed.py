@@ -153,8 +153,7 @@ class FeedApp(App[int]):
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
-        shown = printable(log.filter.expression, 60)
-        parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
+        parts = ["Messages", state and f"{state}, End follows", log.condition]
         self._entitle(log, Text("  ".join(filter(None, parts))))
         self._entitle(self.nat, Text("  ".join(filter(None, ("NAT", self.nat.state)))))
         if self.tabs.display:

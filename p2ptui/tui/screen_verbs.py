@@ -13,7 +13,7 @@ from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
-from p2ptui.verbs import VERBS, Command, nearest, parse_command
+from p2ptui.verbs import LEVELS, VERBS, Command, nearest, parse_command
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
@@ -32,7 +32,7 @@ class ScreenVerbs:
 
     def __init__(self, app: "P2PApp") -> None:
         self._app = app
-        self._level = ALL
+        self._level = ""
         self._kept = ALL
         """The filter that was entered, while another one is being typed."""
         self._sought = ""
@@ -66,12 +66,9 @@ class ScreenVerbs:
             case "routes":
                 self._show_routes()
             case "filter":
-                self._kept = compile_filter(command.text)
-                self._apply(self._kept)
+                return self._choose_filter(command.text)
             case "log":
-                self._level = compile_filter(f"level:{command.text}")
-                self._apply(self._kept)
-                return f"the messages pane shows level {command.text} and graver"
+                return self._choose_level(command.text)
             case "copy":
                 return self._copy()
             case "theme":
@@ -103,9 +100,35 @@ class ScreenVerbs:
         self._apply(chosen)
         return wrong
 
+    def _choose_filter(self, expression: str) -> str:
+        self._kept = compile_filter(expression)
+        if not expression:
+            self._level = ""
+        self._apply(self._kept)
+        if not expression:
+            return "all messages are shown"
+        also = f"; log {LEVELS[0]} ends the level" if self._level else ""
+        return f"shown is {self._in_words()}; filter alone shows all again{also}"
+
+    def _choose_level(self, level: str) -> str:
+        # The lowest is the level of all.
+        self._level = level if level != LEVELS[0] else ""
+        self._apply(self._kept)
+        words = self._in_words()
+        if not words:
+            return "all messages are shown"
+        ends = f"log {LEVELS[0]} shows every level again" if self._level else "filter alone ends it"
+        return f"shown is {words}; {ends}"
+
+    def _in_words(self) -> str:
+        level = f"level {self._level} and graver" if self._level else ""
+        chosen = f"what fits {printable(self.expression, 60)}" if self.expression else ""
+        return " of ".join(filter(None, (chosen, level)))
+
     def forget_filter(self) -> None:
-        """The filter was given up."""
+        """The filter was given up; the level was not."""
         self._kept = ALL
+        self._apply(ALL)
 
     @property
     def expression(self) -> str:
@@ -113,7 +136,7 @@ class ScreenVerbs:
         return self._kept.expression
 
     def _apply(self, chosen: Filter) -> None:
-        self._app.messages.set_filter(self._level & chosen)
+        self._app.messages.set_filter(chosen, self._level)
 
     # What is shown above the panes.
 
