@@ -23,6 +23,7 @@ from p2ptui.tui.nat_pane import NatPane, nat_facts
 from p2ptui.tui.panes import FactPane, StatisticsPane, public_address, title_text
 from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
+from p2ptui.tui.trends import STEP_S, Trends
 
 LOG_INTERVAL_S: Final = 0.1
 """The log is repainted ten times a second at most."""
@@ -32,6 +33,9 @@ MANY_PEERS_INTERVAL_S: Final = 1.0
 """And the table four times; once, where putting it in order takes its time."""
 
 STATS_INTERVAL_S: Final = 1.0
+
+MAX_SAMPLED: Final = MANY
+"""Nodes whose round trips are remembered, the first of the table."""
 
 EVENTS_AT_ONCE: Final = 1000
 """Taken from the node at one repaint; the rest waits, or is told as dropped."""
@@ -72,6 +76,7 @@ class FeedApp(App[int]):
         self._peers_due = 0.0
         self._title_text = Text()
         self._pane_titles: dict[Widget, Text] = {}
+        self.trends = Trends()
         self.peers = PeerTable(self.roster.searched_ports, id="peers")
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(node.info.network_id, id="nat")
@@ -96,6 +101,7 @@ class FeedApp(App[int]):
         self.set_interval(LOG_INTERVAL_S, self.take_events)
         self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
         self.set_interval(STATS_INTERVAL_S, self.take_stats)
+        self.set_interval(STEP_S, self.take_trends)
 
     def note(self, text: str, level: str = "info") -> None:
         """Put a line of this program itself into the log."""
@@ -140,6 +146,13 @@ class FeedApp(App[int]):
         stats = self.node.stats()
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
+
+    def take_trends(self) -> None:
+        """Remember how the round trips are now, also while nobody looks at the table."""
+        keys = self.peers.list.keys
+        if not self.peers.display and len(self.roster) <= MANY:
+            keys = self.roster.order()
+        self.trends.take((key, self.roster.rtt_ms(key)) for key in keys[:MAX_SAMPLED])
 
     def show_titles(self) -> None:
         """Say what stands above the panes and on their tabs."""

@@ -23,7 +23,7 @@ ESCAPE_S: Final = 0.1
 waits as long.
 """
 
-QUIET_S: Final = 0.03
+QUIET_S: Final = 0.05
 """Nobody types within this time after a paste, and a terminal that pastes makes no such pause."""
 
 MAX_HOLD_S: Final = 1.0
@@ -190,7 +190,11 @@ class PasteGuard:
             self._text.append(text)
 
     def _finish(self, found: list[Input]) -> None:
-        found.append(Pasted(harmless("".join(self._text))))
+        text = harmless("".join(self._text))
+        if self._size > MAX_PASTE_CHARACTERS:
+            # What was too long stays so, whatever was left out of it.
+            text = text.ljust(MAX_PASTE_CHARACTERS + 1, "…")
+        found.append(Pasted(text))
         self._mode, self._text, self._size = _Mode.KEYS, [], 0
         # What may be the beginning of the closing sequence is no key, whatever follows it.
         self._released = len(self._tail)

@@ -7,7 +7,7 @@ from rich.text import Text
 from p2ptui.errors import LocalError
 from p2ptui.node import PeerView
 from p2ptui.text import printable
-from p2ptui.tui.detail import TextScreen
+from p2ptui.tui.detail import LiveScreen, TextScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
@@ -141,8 +141,11 @@ class ScreenVerbs:
     # What is shown above the panes.
 
     def _show_routes(self) -> None:
+        self._app.push_screen(LiveScreen("Routes", self._routes_text))
+
+    def _routes_text(self, _width: int) -> Text:
         routes = self._app.node.routes
-        text = Text()
+        text = Text(f"{len(routes)} known\n\n" if routes else "")
         for route in routes[:1000]:
             hops = "direct" if route.distance == 1 else f"{route.distance} hops"
             text.append(f"{route.destination}  by {route.next_hop[:8]}  {hops}\n")
@@ -150,7 +153,7 @@ class ScreenVerbs:
             text.append(f"... and {len(routes) - 1000} more\n")
         if not routes:
             text.append("No routes: nobody is connected. Begin with connect HOST:PORT.\n")
-        self._app.push_screen(TextScreen(f"Routes {len(routes)}", text))
+        return text
 
     def _show_help(self, about: str) -> None:
         text = verb_text(VERBS[about]) if about else help_text(all_bindings(), self._app.keys)
@@ -161,11 +164,25 @@ class ScreenVerbs:
         row = self._app.peers.list.selected
         if row is None:
             return
-        word = self._app.word_for(row.node)
-        lines = [f"ping {word} 4", f"send {word} hello", "peers"]
-        shell = [self._app.executor.in_shell(parse_command(line, [word])) for line in lines]
-        text = node_text(row.node, row.rtts_ms, filter(None, shell))
-        self._app.push_screen(TextScreen(row.name, text))
+        last = row.node
+
+        def page(width: int) -> Text:
+            nonlocal last
+            app = self._app
+            known = app.roster.look(row.key)
+            last = known or last
+            word = app.word_for(last)
+            lines = [f"ping {word} 4", f"send {word} hello", "peers"]
+            shell = [app.executor.in_shell(parse_command(line, [word])) for line in lines]
+            return node_text(
+                last,
+                app.trends.of(row.key),
+                filter(None, shell),
+                width=width,
+                has_gone=known is None,
+            )
+
+        self._app.push_screen(LiveScreen(row.name, page))
 
     # Copying.
 

@@ -77,12 +77,19 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
 
 def _read_terminal(driver: Any) -> None:
     """Read a POSIX terminal until the screen ends."""
-    parser = GuardedParser(driver._debug)
+    now = time.monotonic()
+    parser = GuardedParser(driver._debug, lambda: now)
     decode = getincrementaldecoder("utf-8")("replace").decode
     with selectors.SelectSelector() as selector:
         selector.register(driver.fileno, selectors.EVENT_READ)
         while not driver.exit_event.is_set():
-            if selector.select(WAITING_S if parser.waits else IDLE_S):
+            patience_s = WAITING_S if parser.waits else IDLE_S
+            latest = time.monotonic() + patience_s
+            is_ready = selector.select(patience_s)
+            # Only as long as nothing came was it quiet: on a busy machine this thread may be late,
+            # and what came since has not been looked at.
+            now = max(now, time.monotonic() if is_ready else min(time.monotonic(), latest))
+            if is_ready:
                 data = os.read(driver.fileno, READ_BYTES)
                 if not data:
                     time.sleep(IDLE_S)  # it is closed, and would be ready at once for ever

@@ -163,6 +163,8 @@ def test_a_paste_that_is_no_line_is_refused_and_what_was_there_stays():
         await read(stage, "send bob <paste>" + "x" * 1_000_000 + "</paste>")
         assert app.bar.input.value == "send bob "
         assert "not pasted: more than 10,000 characters" in app.bar.said
+        await read(stage, "<paste>" + "quit\r" * 10_000 + "</paste>")
+        assert app.bar.input.value == "send bob "
         await read(stage, "<paste>" + "x" * 10_000 + "</paste>")
         assert len(app.bar.input.value) == 10_009
 

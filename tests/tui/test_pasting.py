@@ -130,7 +130,7 @@ def test_what_is_typed_after_a_paste_comes_after_it():
 def test_keys_that_never_pause_after_a_paste_are_not_held_for_ever():
     line = Line().sends(pasted("hello"))
     for _ in range(60):
-        line.sends("j", apart_s=0.02)
+        line.sends("j", apart_s=0.03)
     assert line.told[0] == Pasted("hello")
     assert line.keys == "j" * 60
 
