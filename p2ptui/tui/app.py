@@ -101,6 +101,7 @@ class P2PApp(FeedApp):
         self.nat_run = NatRun(self)
         self._lines = CommandLines(self)
         self._keyboard = Keyboard(self)
+        self.footer = Footer()
         self._contrast = ContrastFilter()
         self._diagnose = diagnose
 
@@ -114,7 +115,7 @@ class P2PApp(FeedApp):
                 pane.add_class("pane")
                 yield pane
         yield self.bar
-        yield Footer()
+        yield self.footer
 
     def on_mount(self) -> None:
         """Begin to look at the node."""

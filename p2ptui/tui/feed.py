@@ -17,6 +17,7 @@ from textual.widgets import Static, Tab, Tabs
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
+from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane, nat_facts
@@ -42,6 +43,9 @@ EVENTS_AT_ONCE: Final = 1000
 
 MAX_UNTOLD: Final = 1000
 """Notes that wait for the next repaint."""
+
+TITLE_MARGIN: Final = 6
+"""Cells of a frame beside its title."""
 
 PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
 
@@ -133,9 +137,8 @@ class FeedApp(App[int]):
         servers = self.roster.servers()
         if self.nat.display:
             self.nat.take_known(nat_facts(self.node, servers))
-        connected = self.roster.connected
-        public = public_address(servers)
-        text = title_text(self.node, connected, public)
+        room = self.title_line.content_size.width or self.size.width
+        text = title_text(self.node, self.roster.connected, public_address(servers), room)
         if text != self._title_text:
             self._title_text = text
             self.title_line.update(text, layout=False)
@@ -157,23 +160,25 @@ class FeedApp(App[int]):
     def show_titles(self) -> None:
         """Say what stands above the panes and on their tabs."""
         peers, log = self.peers.list, self.messages
-        found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
+        found = f"find {printable(peers.containing, 30)}" if peers.containing else ""
         count = peers.row_count if self.peers.display else len(self.roster)
         # The column may be one that the header has no room for.
         way = "▼" if peers.descending else "▲"
-        order = f"  by {peers.sort_column.name.strip() or 'state'} {way}".lower()
-        self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
+        order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
+        self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
-        parts = ["Messages", state and f"{state}, End follows", log.condition]
-        self._entitle(log, Text("  ".join(filter(None, parts))))
-        self._entitle(self.nat, Text("  ".join(filter(None, ("NAT", self.nat.state)))))
+        follows = state and f"{state}, End follows"
+        self._entitle(log, (0, "Messages"), (2, follows), (1, log.condition))
+        self._entitle(self.nat, (0, "NAT"), (1, self.nat.state))
         if self.tabs.display:
             self._label("peers", f"Peers {count}")
-            self._label("messages", f"Messages {state}".strip())
+            # Four tabs and this take 50 cells.
+            self._label("messages", f"Messages {state if self.size.width >= 60 else ''}".strip())
 
-    def _entitle(self, pane: Widget, title: Text) -> None:
+    def _entitle(self, pane: Widget, *parts: tuple[int, str]) -> None:
+        title = Text("  ".join(fitting(parts, pane.outer_size.width - TITLE_MARGIN)))
         if title != self._pane_titles.get(pane):
             self._pane_titles[pane] = title
             pane.border_title = title

@@ -31,7 +31,7 @@ class Entry:
         return cell_len(self.key) + cell_len(self.description) + 3
 
 
-def fitting(entries: Sequence[Entry], width: int) -> list[Entry]:
+def fitting_entries(entries: Sequence[Entry], width: int) -> list[Entry]:
     """Those that are shown.
 
     Args:
@@ -115,7 +115,7 @@ class Footer(Widget):
         key_style = self.get_component_rich_style("footer--key", partial=True)
         words_style = self.get_component_rich_style("footer--description", partial=True)
         segments = []
-        for entry in fitting(self._entries, width):
+        for entry in fitting_entries(self._entries, width):
             segments += [
                 Segment(f" {entry.key} ", key_style),
                 Segment(f"{entry.description} ", words_style),
@@ -126,7 +126,7 @@ class Footer(Widget):
     async def on_click(self, event: events.Click) -> None:
         """A click on a key presses it."""
         end = 0
-        for entry in fitting(self._entries, self.size.width):
+        for entry in fitting_entries(self._entries, self.size.width):
             end += entry.width
             if event.x < end:
                 await self.app.run_action(entry.action, self.screen.focused or self.screen)

@@ -142,8 +142,6 @@ _LINES: Final = (
     "peers",
     "send . hello",
     "ping 1",
-    "theme nord",
-    "theme textual-dark",
     "xyzzy",
 )
 
@@ -167,8 +165,8 @@ async def _memory_of_keys() -> float:
                 await pilot.pause(0)
 
             async def use(share: float) -> float:
-                for number in range(int(FOCUS_CHANGES * share)):
-                    await press(_FOCUS_KEYS[number % len(_FOCUS_KEYS)])
+                for _ in range(int(FOCUS_CHANGES * share) // len(_FOCUS_KEYS)):
+                    await press(*_FOCUS_KEYS)
                 for number in range(int(COMMANDS * share)):
                     await press("f2", ":", *_LINES[number % len(_LINES)], "enter")
                     if number % 10 == 0:
