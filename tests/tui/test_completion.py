@@ -53,7 +53,9 @@ def test_paths_are_completed_as_they_were_begun(typed, offered, folder):
         assert (folder / path).is_file()
 
 
-@pytest.mark.parametrize("typed", ["save nothing", "save plain.json more", "save 'it's", "save a\\"])
+@pytest.mark.parametrize(
+    "typed", ["save nothing", "save plain.json more", "save 'it's", "save a\\"]
+)
 def test_what_is_no_path_is_not_completed(typed, folder):
     assert paths(typed) == []
 

@@ -10,6 +10,7 @@ from p2ptui.tui import filters
 from p2ptui.tui.filters import ALL, FilterError, compile_filter
 from p2ptui.tui.pattern import SUBJECT_CHARACTERS, PatternError, compile_pattern, found_in
 from p2ptui.tui.records import Record
+from tests.tui.stage import Stage, play
 
 
 def record(text="hello", **fields) -> Record:
@@ -228,7 +229,7 @@ def test_the_badge_counts_only_what_the_filter_shows():
         log = app.messages
         assert log.unseen >= 12
         for expression, new in (("apple", 5), ("pear", 7), ("nowhere", 0), ("/apple [12]/", 2)):
-            await stage.type(f"filter {expression}")
+            await stage.type(f"filter {expression} dir:in")
             assert log.unseen == new, expression
             assert (f"{new} new" in stage.text()) == (new > 0)
         await stage.type("log error")
