@@ -6,6 +6,7 @@ Messages go up, calls go down: widgets post what the user wants, the app tells t
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from rich.text import Text
 from textual import events, work
@@ -13,7 +14,7 @@ from textual.app import ComposeResult
 from textual.command import CommandPalette
 from textual.containers import Container
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, Tabs
@@ -24,7 +25,7 @@ from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
 from p2ptui.tui.command_lines import CommandLines
-from p2ptui.tui.contrast import ContrastFilter, terminal_theme
+from p2ptui.tui.contrast import ReadableColours, terminal_theme
 from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import PANES, FeedApp
@@ -102,7 +103,7 @@ class P2PApp(FeedApp):
         self._lines = CommandLines(self)
         self._keyboard = Keyboard(self)
         self.footer = Footer()
-        self._contrast = ContrastFilter()
+        self._readable = lru_cache(1)(ReadableColours)
         self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
@@ -153,8 +154,9 @@ class P2PApp(FeedApp):
             self.ansi_theme_dark = self.ansi_theme_light = terminal_theme(self.theme_variables)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is done to each line that is drawn: in the end, that it can be read."""
-        return (*super().get_line_filters(), self._contrast)
+        """What is done to each line that is drawn: in every theme it can be read."""
+        filters = super().get_line_filters()
+        return [self._readable(f) if isinstance(f, ANSIToTruecolor) else f for f in filters]
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:
@@ -353,9 +355,7 @@ class P2PApp(FeedApp):
         self.run_line("copy")
 
     def action_escape(self) -> None:
-        """Cancel what takes long; else leave the command bar for the panes, show all of them
-        again, or go back to it.
-        """
+        """Cancel what takes long; else leave the bar, show all panes, or go back to the bar."""
         if self._lines.cancel() or (self.focused is self.nat and self.nat_run.cancel()):
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:

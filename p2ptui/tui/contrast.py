@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 from textual.color import Color
-from textual.filter import LineFilter
+from textual.filter import ANSIToTruecolor, LineFilter
 
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -75,11 +75,10 @@ def _mixed(one: Rgb, other: Rgb, share: float) -> Rgb:
     return red, green, blue
 
 
-@lru_cache(4096)
 def _readable_style(style: Style, background: Rgb, ratio: float) -> Style:
     colour, ground = style.color, style.bgcolor
     if colour is None or colour.triplet is None:
-        return style  # the terminal's own
+        return style
     behind = background if ground is None or ground.triplet is None else tuple(ground.triplet)
     seen = readable(tuple(colour.triplet), behind, ratio)
     if seen == tuple(colour.triplet):
@@ -87,8 +86,29 @@ def _readable_style(style: Style, background: Rgb, ratio: float) -> Style:
     return style + Style(color=RichColor.from_rgb(*seen))
 
 
-class ContrastFilter(LineFilter):
-    """Makes every line readable. What has only the terminal's own colours stays as it is."""
+class ReadableColours(LineFilter):
+    """Gives names of colours the theme's meaning, as Textual does, and makes all readable.
+
+    Both at once: each filter of its own copies every line that is drawn.
+
+    Args:
+        by_name: What Textual has for the names.
+    """
+
+    def __init__(self, by_name: ANSIToTruecolor) -> None:
+        super().__init__()
+        self.by_name = by_name
+        self._styles = lru_cache(4096)(self._readable_styles)
+
+    def _readable_styles(self, style: Style, background: Color) -> tuple[Style, Style, Style]:
+        """As it was meant, and how text and graphics are drawn."""
+        style = self.by_name.truecolor_style(style, background.rich_color)
+        ground = background.rgb
+        return (
+            style,
+            _readable_style(style, ground, TEXT_RATIO),
+            _readable_style(style, ground, GRAPHICS_RATIO),
+        )
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Move the colours of a line as far as needed.
@@ -97,19 +117,16 @@ class ContrastFilter(LineFilter):
             segments: The line.
             background: What is behind where nothing else is.
         """
-        ground = background.rgb
         line = []
-        for segment in segments:
-            text, style, _ = segment
-            if style is not None and not text.isspace():
-                graphics = _GRAPHICS.issuperset(text)
-                # The ends of a scrollbar's handle have the colour of the handle.
-                if not (graphics and "@mouse.down" in style.meta):
-                    ratio = GRAPHICS_RATIO if graphics else TEXT_RATIO
-                    seen = _readable_style(style, ground, ratio)
-                    if seen is not style:
-                        segment = Segment(text, seen)
-            line.append(segment)
+        for text, style, _ in segments:
+            seen = style
+            if style is not None:
+                meant, seen, as_graphics = self._styles(style, background)
+                # Most stands out as it is: what it is, is looked at only where that matters.
+                if seen is not meant and _GRAPHICS.issuperset(text):
+                    # The ends of a scrollbar's handle have the colour of the handle.
+                    seen = meant if "@mouse.down" in style.meta else as_graphics
+            line.append(Segment(text, seen))
         return line
 
 
