@@ -70,8 +70,8 @@ class CommandInput(Input):
         self._typed(value)
 
     def on_focus(self) -> None:
-        """Textual has taken the offer away."""
-        self._suggest()
+        """Textual takes the offer away after this."""
+        self.call_next(self._suggest)
 
     def _suggest(self) -> None:
         # While Tab goes through what there is, the next one is no continuation to be shown.

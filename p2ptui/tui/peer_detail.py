@@ -30,6 +30,7 @@ def node_text(
     rtts_ms: Sequence[float] = (),
     shell: Iterable[str] = (),
     *,
+    minutes_ms: Sequence[float] = (),
     width: int = _LABEL_WIDTH + _BARS,
     has_gone: bool = False,
 ) -> Text:
@@ -37,8 +38,9 @@ def node_text(
 
     Args:
         node: A peer, or a node behind one.
-        rtts_ms: The last round trips to it, one each `STEP_S`, oldest first.
+        rtts_ms: The last round trips to it, oldest first.
         shell: Commands for a shell that concern it.
+        minutes_ms: Round trips of minutes, one each `STEP_S`, oldest first.
         width: Cells of a line.
         has_gone: It is not here any more; the rest is what was known last.
     """
@@ -57,10 +59,12 @@ def node_text(
         _fact(text, name, value)
     _fact(text, "trust", _TRUST_MEANS[trust_of(node)])
     if rtts_ms:
-        room = min(max(width - _LABEL_WIDTH, 8), _BARS)
-        bars = shortened(rtts_ms, room)
-        _fact(text, "trend", sparkline(bars, len(bars)))
-        _fact(text, "", _trend_words(rtts_ms))
+        words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
+        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
+    if minutes_ms:
+        bars = shortened(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
+        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
+        _fact(text, "", _words(minutes_ms))
     lines = list(shell)
     if lines:
         text.append("\nthe same from a shell\n", "dim")
@@ -111,9 +115,6 @@ def _role_of(peer: PeerView) -> str:
     return "server: this node asked for the session" if peer.initiated else "client"
 
 
-def _trend_words(rtts_ms: Sequence[float]) -> str:
-    past = ago_text(len(rtts_ms) * STEP_S)
-    return (
-        f"min {min(rtts_ms):.2f}, median {statistics.median(rtts_ms):.2f},"
-        f" max {max(rtts_ms):.2f} ms of the last {past}"
-    )
+def _words(rtts_ms: Sequence[float]) -> str:
+    middle = statistics.median(rtts_ms)
+    return f"min {min(rtts_ms):.2f}, median {middle:.2f}, max {max(rtts_ms):.2f} ms"

@@ -176,8 +176,9 @@ class ScreenVerbs:
             shell = [app.executor.in_shell(parse_command(line, [word])) for line in lines]
             return node_text(
                 last,
-                app.trends.of(row.key),
+                app.peers.list.rtts_ms(row.key),
                 filter(None, shell),
+                minutes_ms=app.trends.of(row.key),
                 width=width,
                 has_gone=known is None,
             )

@@ -184,7 +184,7 @@ def test_the_page_of_a_peer_without_round_trips_has_no_trend():
         await stage.friend("bob", 2)
         bob = stage.alice.roster.find("bob")
         assert "trend" not in node_text(bob).plain
-        assert "median 2.00, max 6.00 ms of the last 6s" in node_text(bob, (1, 2, 6)).plain
+        assert "median 2.00, max 6.00 ms of the last 3" in node_text(bob, (1, 2, 6)).plain
 
     play(story)
 
