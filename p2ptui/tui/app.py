@@ -5,15 +5,19 @@ Messages go up, calls go down: widgets post what the user wants, the app tells t
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from rich.text import Text
 from textual import events, work
 from textual.app import ComposeResult
+from textual.command import CommandPalette
 from textual.containers import Container
+from textual.driver import Driver
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.theme import Theme
 from textual.widget import Widget
-from textual.widgets import Footer, Input, Tabs
+from textual.widgets import Input, Tabs
 
 from p2ptui.config import UiOptions
 from p2ptui.errors import P2PError
@@ -21,18 +25,21 @@ from p2ptui.node import Known, Node
 from p2ptui.text import printable
 from p2ptui.tui.command_bar import CommandBar
 from p2ptui.tui.command_lines import CommandLines
+from p2ptui.tui.contrast import ReadableColours, terminal_theme
 from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
 from p2ptui.tui.feed import PANES, FeedApp
+from p2ptui.tui.footer import Footer
 from p2ptui.tui.history import History
+from p2ptui.tui.keyboard import Keyboard
 from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.nat_run import NatRun
 from p2ptui.tui.palette import GrammarProvider
-from p2ptui.tui.rows import RowView
 from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
+from p2ptui.tui.terminal import guarded_driver
 from p2ptui.tui.words import words_of
 from p2ptui.verbs import Kind, parse_command
 from p2ptui.wire.address import format_address
@@ -87,11 +94,16 @@ class P2PApp(FeedApp):
         self.zoomed = False
         """Whether that pane is shown alone."""
         whole_key = self.keys.get("app.answer", "f6").partition(",")[0].capitalize()
-        self.bar = CommandBar(history or History(), self._words_of, whole_key)
+        self.bar = CommandBar(
+            history or History(), self._words_of, whole_key, self.run_line, self._show_while_typed
+        )
         self.executor = Executor(node, self.roster, self._selected_node)
         self.screen_verbs = ScreenVerbs(self)
         self.nat_run = NatRun(self)
         self._lines = CommandLines(self)
+        self._keyboard = Keyboard(self)
+        self.footer = Footer()
+        self._readable = lru_cache(1)(ReadableColours)
         self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
@@ -104,7 +116,7 @@ class P2PApp(FeedApp):
                 pane.add_class("pane")
                 yield pane
         yield self.bar
-        yield Footer()
+        yield self.footer
 
     def on_mount(self) -> None:
         """Begin to look at the node."""
@@ -130,10 +142,21 @@ class P2PApp(FeedApp):
             self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
         elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
             self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
+        self._take_colours()
         self.theme_changed_signal.subscribe(self, self._remember_theme)
 
     def _remember_theme(self, theme: Theme) -> None:
         self._settings.remember("theme", theme.name)
+        self._take_colours()
+
+    def _take_colours(self) -> None:
+        if not self.native_ansi_color:
+            self.ansi_theme_dark = self.ansi_theme_light = terminal_theme(self.theme_variables)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to each line that is drawn: in every theme it can be read."""
+        filters = super().get_line_filters()
+        return [self._readable(f) if isinstance(f, ANSIToTruecolor) else f for f in filters]
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:
@@ -178,14 +201,10 @@ class P2PApp(FeedApp):
 
     # From the user to the node.
 
-    def on_command_bar_entered(self, event: CommandBar.Entered) -> None:
-        """A line was typed."""
-        self.run_line(event.line)
-
-    def on_command_bar_typed(self, event: CommandBar.Typed) -> None:
+    def _show_while_typed(self, line: str) -> None:
         """A line is being typed: filters show at once what they would do."""
-        wrong = self.screen_verbs.preview(event.line)
-        if wrong or event.line.startswith(("filter", "peers")):
+        wrong = self.screen_verbs.preview(line)
+        if wrong or line.startswith(("filter", "peers")):
             self.bar.answer(wrong or "", failed=bool(wrong))
 
     def run_line(self, line: str) -> None:
@@ -198,11 +217,11 @@ class P2PApp(FeedApp):
 
     # What the panes ask for.
 
-    def on_row_view_opened(self, event: RowView.Opened) -> None:
-        """A row is to be seen in full."""
-        if event.view is not self.messages:
+    def action_open_row(self) -> None:
+        """Show the row under the cursor in full."""
+        if self.focused is not self.messages:
             self.screen_verbs.show_node()
-        elif (record := self.messages.record_at(event.index)) is not None:
+        elif (record := self.messages.selected) is not None:
             self.push_screen(record_screen(record))
 
     def on_message_log_changed(self) -> None:
@@ -221,7 +240,8 @@ class P2PApp(FeedApp):
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """In a narrow terminal one pane is shown at a time."""
-        if event.tab.id is not None:
+        # One that is late would call back what was chosen since, and that one again, for ever.
+        if event.tab.id is not None and event.tab.id == self.tabs.active:
             self._choose(event.tab.id.removeprefix("tab-"))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
@@ -240,48 +260,40 @@ class P2PApp(FeedApp):
     # Keys and their actions.
 
     async def on_event(self, event: events.Event) -> None:
-        """A line that is typed gets every character; elsewhere a key acts before the next is
-        looked at.
+        """What the user does acts before the next is looked at."""
+        if not await self._keyboard.take(event):
+            await super().on_event(event)
 
-        As Textual has it, a pane would pass `:` on to the app when it has time, and the keys that
-        came with it, in one read, would already be the pane's; and a character that is made the
-        key of an action with priority could not be typed any more.
+    def get_driver_class(self) -> type[Driver]:
+        """The one that tells pastes apart from keys."""
+        return guarded_driver(super().get_driver_class())
 
-        What is pasted into a pane goes into the line: a pane would only lose it.
-        """
-        if isinstance(event, events.Paste) and not event.is_forwarded:
-            if not isinstance(self.focused, Input):
-                self._leave_overlays()
-                self.bar.paste(event.text)
-                return
-        elif isinstance(event, events.Key) and not event.is_forwarded:
-            if not isinstance(self.focused, Input):
-                for priority in (True, False):
-                    if await self._check_bindings(event.key, priority=priority):
-                        return
-            elif event.is_printable and "+" not in event.key:
-                self.focused._forward_event(event)
-                return
-        await super().on_event(event)
+    async def action_command_palette(self) -> None:  # type: ignore[override]
+        """Open the palette; what is typed from here on is typed into it."""
+        if not isinstance(self.screen, CommandPalette):
+            palette = CommandPalette(id="--command-palette")
+            await self.push_screen(palette)
+            palette.set_focus(palette.query_one(Input))
 
-    def _leave_overlays(self) -> None:
+    def leave_overlays(self) -> None:
+        """Show the panes again."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_command(self) -> None:
         """Go to the command bar."""
-        self._leave_overlays()
+        self.leave_overlays()
         self.bar.go()
 
     def action_help(self) -> None:
         """Show commands and keys."""
-        self._leave_overlays()
+        self.leave_overlays()
         self.run_line("help")
 
     def action_answer(self) -> None:
         """Show the whole of an answer that is too long for the bar."""
         if self.bar.said:
-            self._leave_overlays()
+            self.leave_overlays()
             text = Text(self.bar.said)
             text.append(f"\n\n{self.bar.beside}" if self.bar.beside else "", "dim")
             self.push_screen(TextScreen("Answer", text, self.bar.said))
@@ -333,7 +345,7 @@ class P2PApp(FeedApp):
             self.action_pane(name)
 
     def _show(self, name: str) -> None:
-        self._leave_overlays()
+        self.leave_overlays()
         self._choose(name)
         # What was hidden until now is not up to date.
         self.call_after_refresh(self.take_peers)
@@ -343,9 +355,7 @@ class P2PApp(FeedApp):
         self.run_line("copy")
 
     def action_escape(self) -> None:
-        """Cancel what takes long; else leave the command bar for the panes, show all of them
-        again, or go back to it.
-        """
+        """Cancel what takes long; else leave the bar, show all panes, or go back to the bar."""
         if self._lines.cancel() or (self.focused is self.nat and self.nat_run.cancel()):
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:

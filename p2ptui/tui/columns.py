@@ -9,6 +9,7 @@ from rich.text import Text
 from p2ptui.core.events import PeerStatus
 from p2ptui.node import Known, OtherNode, way_words
 from p2ptui.text import printable
+from p2ptui.tui.fitting import shortened
 from p2ptui.tui.series import rate_text, sparkline
 
 GLYPHS: Final = {
@@ -24,6 +25,12 @@ INTRODUCED_GLYPH: Final = ("◇", "cyan")
 ROUTED_GLYPH: Final = ("·", "cyan")
 
 RTT_SAMPLES: Final = 12
+
+MORE_FOR_NAMES: Final = 24
+MORE_FOR_ADDRESSES: Final = 26
+"""Cells beside those that they always have: an IPv6 address in full takes 47 with its port."""
+
+ADDRESS_END: Final = 11
 
 HIGH_LOSS: Final = 0.1
 SOME_LOSS: Final = 0.01
@@ -146,6 +153,10 @@ def _trust(row: PeerRow) -> Text:
     return Text(trust, _TRUST_STYLES[trust])
 
 
+def _address(row: PeerRow) -> Text:
+    return Text(row.address)
+
+
 def _none() -> Text:
     return Text("-", "dim")
 
@@ -154,7 +165,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column(" ", 1, 0, "status", lambda row: Text(*glyph_of(row.node))),
     Column("Name", 16, 0, "name", lambda row: Text(row.name)),
     Column("Id", 8, 88, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
-    Column("Address", 21, 46, "address", lambda row: Text(row.address)),
+    Column("Address", 21, 46, "address", _address),
     Column("Path", 10, 64, "path", lambda row: Text(path_of(row.node))),
     Column("RTT ms", 7, 30, "rtt_ms", _rtt, right=True),
     Column(
@@ -178,12 +189,19 @@ def columns_for(width: int) -> list[Column]:
 
 
 def widths_for(columns: Sequence[Column], width: int) -> list[int]:
-    """Their widths: what is left over goes to the name, as far as names can use it."""
+    """Their widths: what is left over goes to the name, then to the address, as far as they can
+    use it.
+    """
     widths = [column.width for column in columns]
     left = width - sum(widths) - len(widths)
     for number, column in enumerate(columns):
         if column.name == "Name":
-            widths[number] += min(max(left, -8), 24)
+            more = min(max(left, -8), MORE_FOR_NAMES)
+            widths[number] += more
+            left -= more
+    for number, column in enumerate(columns):
+        if column.name == "Address":
+            widths[number] += min(max(left, 0), MORE_FOR_ADDRESSES)
     return widths
 
 
@@ -191,6 +209,9 @@ def render_cells(columns: Sequence[Column], cells: Sequence[Text], width: int) -
     """Put cells side by side in the columns' widths."""
     line = Text()
     for column, cell, room in zip(columns, cells, widths_for(columns, width), strict=True):
+        if column.name == "Address" and cell.cell_len > room:
+            # The beginning tells the network, the end the port.
+            cell.plain = shortened(cell.plain, room, end=min(room // 2, ADDRESS_END))
         cell.truncate(room, overflow="ellipsis")
         gap = " " * (room - cell.cell_len)
         line.append(gap if column.right else "")

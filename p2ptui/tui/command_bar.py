@@ -1,83 +1,90 @@
 """The command bar: one line to type in, with completion, history and errors beside it."""
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar, TypeAlias
+from collections.abc import Callable
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.message import Message
-from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
+from p2ptui.tui.completion import Words, completions
 from p2ptui.tui.history import History
-from p2ptui.verbs import VERBS, Kind
+from p2ptui.tui.pasting import MAX_PASTE_CHARACTERS, one_line
 
-Words: TypeAlias = Callable[[Kind, str], Iterable[str]]
-"""The words of a kind that begin with a text."""
-
-
-def completions(line: str, words_of: Words) -> list[str]:
-    """What the word under the cursor may become: whole lines, the likeliest first.
-
-    Args:
-        line: What has been typed.
-        words_of: Knows the words of each kind.
-    """
-    words = line.split(" ")
-    if len(words) == 1:
-        names = [name for name in VERBS if name.startswith(line)]
-        return [f"{name} " if VERBS[name].parameters else name for name in names]
-    verb = VERBS.get(words[0])
-    if verb is None or not verb.parameters:
-        return []
-    place = len(words) - 2
-    last_parameter = verb.parameters[-1]
-    goes_on = last_parameter.many or last_parameter.kind is Kind.FILTER
-    if place >= len(verb.parameters) and not goes_on:
-        return []
-    kind = verb.parameters[min(place, len(verb.parameters) - 1)].kind
-    head, last = " ".join(words[:-1]), words[-1]
-    found = [word for word in words_of(kind, last) if word.startswith(last) and word != last]
-    return [f"{head} {word}" for word in found]
-
-
-class _Completer(Suggester):
-    def __init__(self, words_of: Words, history: History) -> None:
-        super().__init__(use_cache=False, case_sensitive=True)
-        self._words_of = words_of
-        self._history = history
-
-    async def get_suggestion(self, value: str) -> str | None:
-        """The rest of what is being typed, from the past or from the grammar."""
-        for line in reversed(self._history.entries):
-            if line.startswith(value) and line != value:
-                return line
-        return next(iter(completions(value, self._words_of)), None)
+MAX_OFFERS: Final = 50
+"""Lines that Tab goes through."""
 
 
 class CommandInput(Input):
-    """The line itself."""
+    """The line itself.
+
+    It tells what was typed and entered by a call, not by a message: a message would arrive after
+    the keys that came with it.
+
+    Args:
+        history: What was typed before.
+        words_of: Knows what may be completed.
+        entered: Carries a line out.
+        typed: Told the line whenever it has changed.
+        refused: Told, for people, why a paste was not taken.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "older", "Command before", show=False, id="bar.older"),
         Binding("down", "newer", "Command after", show=False, id="bar.newer"),
         Binding("tab", "complete", "Complete, or next pane", show=False, id="bar.complete"),
+        Binding(
+            "shift+tab",
+            "complete(-1)",
+            "Completion before, or pane before",
+            show=False,
+            id="bar.complete-back",
+        ),
         Binding("escape", "leave", "Cancel, empty, leave", show=False, id="bar.leave"),
     ]
 
-    def __init__(self, history: History, words_of: Words) -> None:
-        super().__init__(
-            placeholder="type a command, or help",
-            suggester=_Completer(words_of, history),
-            select_on_focus=False,
-            compact=True,
-        )
+    def __init__(
+        self,
+        history: History,
+        words_of: Words,
+        entered: Callable[[str], None],
+        typed: Callable[[str], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        super().__init__(placeholder="type a command, or help", select_on_focus=False, compact=True)
         self._history = history
         self._words_of = words_of
+        self._entered = entered
+        self._typed = typed
+        self._refused = refused
         self._choices: list[str] = []
+
+    def watch_value(self, value: str) -> None:
+        """Offer the rest of what is being typed, and tell what it is so far."""
+        if value not in self._choices:
+            self._choices = []
+        self._suggest()
+        self._typed(value)
+
+    def on_focus(self) -> None:
+        """Textual takes the offer away after this."""
+        self.call_next(self._suggest)
+
+    def _suggest(self) -> None:
+        # While Tab goes through what there is, the next one is no continuation to be shown.
+        offers = self._offers() if self.value and not self._choices else []
+        self._suggestion = next(iter(offers), "")
+
+    def _offers(self) -> list[str]:
+        """Whole lines that go on as this one begins: by the grammar, then from the past."""
+        value = self.value
+        past = (line for line in reversed(self._history.entries) if line.startswith(value))
+        offers = dict.fromkeys([*completions(value, self._words_of), *past])
+        offers.pop(value, None)
+        return list(offers)[:MAX_OFFERS]
 
     def action_older(self) -> None:
         """The line typed before."""
@@ -92,32 +99,30 @@ class CommandInput(Input):
             self.value = line
             self.cursor_position = len(line)
 
-    def action_complete(self) -> None:
-        """Complete the word; again: the next choice; with nothing to complete, the next pane."""
-        if self.value in self._choices and len(self._choices) > 1:
-            place = self._choices.index(self.value)
-            self._show(self._choices[(place + 1) % len(self._choices)])
-            return
-        found = completions(self.value, self._words_of) if self.value else []
-        self._choices = []
-        if not found:
-            self.screen.focus_next()
-            return
-        common = _common_prefix(found)
-        if len(common) > len(self.value):
-            self._show(common)
-        else:
-            self._choices = found
-            self._show(found[0])
+    def action_complete(self, step: int = 1) -> None:
+        """Take what is offered; again, the next; in an empty line, go to the next pane.
 
-    async def on_key(self, event: events.Key) -> None:
-        """Enter acts at once: as a binding it would wait until the app has time, and keys that
-        came meanwhile, from a fast typist or a slow line, would still go into the old line.
+        Args:
+            step: -1 for the one before.
         """
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            await self.action_submit()
+        if not self.value:
+            if step > 0:
+                self.screen.focus_next()
+            else:
+                self.screen.focus_previous()
+            return
+        if not self._choices:
+            offers = self._offers()
+            if self._suggestion:
+                # Others may have come since it was shown.
+                offers = list(dict.fromkeys([self._suggestion, *offers]))
+            if len(offers) > 1:
+                self._choices = [self.value, *offers]
+            elif offers:
+                self._show(offers[0])
+        if self._choices:
+            place = self._choices.index(self.value)
+            self._show(self._choices[(place + step) % len(self._choices)])
 
     def on_paste(self, event: events.Paste) -> None:
         """All lines count, and nothing is carried out by a line's end."""
@@ -125,17 +130,27 @@ class CommandInput(Input):
         event.prevent_default()
         self.paste(event.text)
 
+    def action_paste(self) -> None:
+        """Paste what this program copied."""
+        self.paste(self.app.clipboard)
+
     def paste(self, text: str) -> None:
         """Put a text in the place of what is selected, its lines as one."""
-        lines = text.expandtabs(1).splitlines()
-        words = ("".join(filter(str.isprintable, line)).strip() for line in lines)
-        line = " ".join(filter(None, words))
-        self.replace(line, *self.selection)
+        line = one_line(text)
+        if len(text) > MAX_PASTE_CHARACTERS:
+            self._refused(
+                f"not pasted: more than {MAX_PASTE_CHARACTERS:,} characters are no command;"
+                " p2ptui send --file sends a file"
+            )
+        else:
+            self.replace(line, *self.selection)
 
     async def action_submit(self) -> None:
         """Carry the line out; what is typed from here on belongs to the next one."""
-        line, self.value = self.value, ""
-        self.post_message(self.Submitted(self, line))
+        line, self.value = self.value.strip(), ""
+        if line:
+            self._history.add(line)
+            self._entered(line)
 
     async def action_leave(self) -> None:
         """Cancel what runs; else empty the line; when it is empty, go back to the panes."""
@@ -145,15 +160,6 @@ class CommandInput(Input):
             await self.run_action("app.escape")
 
 
-def _common_prefix(lines: list[str]) -> str:
-    first, last = min(lines), max(lines)
-    length = next(
-        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
-        min(len(first), len(last)),
-    )
-    return first[:length]
-
-
 class CommandBar(Vertical):
     """The line, and above it what came of the last command.
 
@@ -161,27 +167,21 @@ class CommandBar(Vertical):
         history: What was typed before.
         words_of: Knows what may be completed.
         whole_key: Shows an answer that is too long for the bar.
+        entered: Carries a line out.
+        typed: Told the line whenever it has changed.
     """
 
-    class Entered(Message):
-        """A line is to be carried out."""
-
-        def __init__(self, line: str) -> None:
-            super().__init__()
-            self.line = line
-
-    class Typed(Message):
-        """The line has changed."""
-
-        def __init__(self, line: str) -> None:
-            super().__init__()
-            self.line = line
-
-    def __init__(self, history: History, words_of: Words, whole_key: str) -> None:
+    def __init__(
+        self,
+        history: History,
+        words_of: Words,
+        whole_key: str,
+        entered: Callable[[str], None],
+        typed: Callable[[str], None],
+    ) -> None:
         super().__init__(id="bar")
-        self._history = history
         self._whole_key = whole_key
-        self.input = CommandInput(history, words_of)
+        self.input = CommandInput(history, words_of, entered, typed, self._refuse)
         self._answer = Static(" ", id="answer", markup=False)
         self._lines = 0
         self._answered = 0
@@ -196,18 +196,8 @@ class CommandBar(Vertical):
         yield self._answer
         yield self.input
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter was pressed."""
-        event.stop()
-        line = event.value.strip()
-        if line:
-            self._history.add(line)
-            self.post_message(self.Entered(line))
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Some commands show what they would do while they are typed."""
-        event.stop()
-        self.post_message(self.Typed(event.value))
+    def _refuse(self, reason: str) -> None:
+        self.answer(reason, failed=True)
 
     def begin_line(self) -> int:
         """A line is going to be carried out: its number, for what it answers."""

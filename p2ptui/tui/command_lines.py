@@ -40,6 +40,10 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
+        if self._app.screen_verbs.acts_at_once(command):
+            # What is typed behind it is meant for where it leads.
+            self._act(command, line, number)
+            return
         is_nat = command.verb.name == "nat"
         self._app.run_worker(
             self._carry_out(command, line, number),
@@ -58,7 +62,10 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
-        await self._carry_out(command, line, number)
+        if self._app.screen_verbs.acts_at_once(command):
+            self._act(command, line, number)
+        else:
+            await self._carry_out(command, line, number)
 
     def cancel(self) -> bool:
         """Cancel what takes long; whether there was anything."""
@@ -73,6 +80,14 @@ class CommandLines:
         except UnknownPeerError:
             return []
         return [word]
+
+    def _act(self, command: Command, line: str, number: int) -> None:
+        try:
+            said = self._app.screen_verbs.act(command)
+        except P2PError as error:
+            self._tell_failure(error, line, number)
+            return
+        self._app.bar.answer(said, line=number)
 
     async def _carry_out(self, command: Command, line: str, number: int) -> None:
         app, name = self._app, command.verb.name
@@ -92,7 +107,7 @@ class CommandLines:
                 done = await app.executor.run(command, tell_progress)
                 said, shell = done.said, done.shell
             else:
-                said = await app.screen_verbs.run(command)
+                said = await app.screen_verbs.save(command)
         except P2PError as error:
             self._tell_failure(error, line, number)
             return

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -13,6 +14,10 @@ from textual.widgets import Static
 
 from p2ptui.tui.message_log import ARROWS
 from p2ptui.tui.records import NOTE, Record
+
+PAGE_INTERVAL_S: Final = 1.0
+
+MIN_PAGE_WIDTH: Final = 24
 
 _KEY: Final = re.compile(r'^ *("(?:[^"\\]|\\.)*"):')
 
@@ -38,22 +43,54 @@ class TextScreen(ModalScreen[None]):
         self._title = title
         self._text = text
         self._plain = plain if plain is not None else text.plain
+        self._static = Static(text, markup=False)
+        self._frame = VerticalScroll(self._static, id="text")
 
     def compose(self) -> ComposeResult:
         """A frame with the text."""
-        with VerticalScroll(id="text") as frame:
-            frame.border_title = Text(self._title)
-            frame.border_subtitle = Text("Escape back  y copy")
-            yield Static(self._text, markup=False)
+        self._frame.border_title = Text(self._title)
+        self._frame.border_subtitle = Text("Escape back  y copy")
+        yield self._frame
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
-        self.query_one("#text").scroll_relative(y=lines, animate=False)
+        self._frame.scroll_relative(y=lines, animate=False)
 
     def action_copy(self) -> None:
         """Copy the text without its frame."""
         self.app.copy_to_clipboard(self._plain)
         self.notify(f"copied {len(self._plain)} characters", markup=False, timeout=2)
+
+
+class LiveScreen(TextScreen):
+    """A text that is made anew once a second; who reads keeps the place.
+
+    Args:
+        title: Above it; harmless text.
+        page: Makes it, for a width in cells.
+    """
+
+    def __init__(self, title: str, page: Callable[[int], Text]) -> None:
+        super().__init__(title, page(MIN_PAGE_WIDTH))
+        self._page = page
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.set_interval(PAGE_INTERVAL_S, self.show)
+        self.call_after_refresh(self.show)
+
+    def on_resize(self) -> None:
+        """There is another width."""
+        self.call_after_refresh(self.show)
+
+    def show(self) -> None:
+        """Show how it is now."""
+        text = self._page(max(self._frame.scrollable_content_region.width, MIN_PAGE_WIDTH))
+        if text != self._text:
+            same_lines = text.plain.count("\n") == self._text.plain.count("\n")
+            self._text, self._plain = text, text.plain
+            # A layout takes 20 ms: only where the height may have changed.
+            self._static.update(text, layout=not same_lines)
 
 
 def record_screen(record: Record) -> TextScreen:

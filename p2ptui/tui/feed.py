@@ -10,19 +10,23 @@ from collections.abc import Callable
 from typing import Final
 
 from rich.text import Text
+from textual._styles_cache import StylesCache
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.widget import Widget
 from textual.widgets import Static, Tab, Tabs
 
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
+from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane, nat_facts
 from p2ptui.tui.panes import FactPane, StatisticsPane, public_address, title_text
 from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
+from p2ptui.tui.trends import STEP_S, Trends
 
 LOG_INTERVAL_S: Final = 0.1
 """The log is repainted ten times a second at most."""
@@ -33,11 +37,17 @@ MANY_PEERS_INTERVAL_S: Final = 1.0
 
 STATS_INTERVAL_S: Final = 1.0
 
+MAX_SAMPLED: Final = MANY
+"""Nodes whose round trips are remembered, the first of the table."""
+
 EVENTS_AT_ONCE: Final = 1000
 """Taken from the node at one repaint; the rest waits, or is told as dropped."""
 
 MAX_UNTOLD: Final = 1000
 """Notes that wait for the next repaint."""
+
+TITLE_MARGIN: Final = 6
+"""Cells of a frame beside its title."""
 
 PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
 
@@ -72,6 +82,7 @@ class FeedApp(App[int]):
         self._peers_due = 0.0
         self._title_text = Text()
         self._pane_titles: dict[Widget, Text] = {}
+        self.trends = Trends()
         self.peers = PeerTable(self.roster.searched_ports, id="peers")
         self.messages = MessageLog(self._records, id="messages")
         self.nat = NatPane(node.info.network_id, id="nat")
@@ -81,6 +92,13 @@ class FeedApp(App[int]):
         self.tab_of = {name: Tab(title, id=f"tab-{name}") for name, title in PANES.items()}
         self.tabs = Tabs(*self.tab_of.values(), id="tabs")
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close a page, and forget what was drawn of it: Textual keeps that of the last 1,024
+        widgets, gone or not, in a cache of a class, which a thousand pages fill with 40 MB.
+        """
+        StylesCache.get_inner_outer.cache_clear()
+        return super().pop_screen()
 
     @property
     def panes(self) -> tuple[Widget, ...]:
@@ -97,6 +115,7 @@ class FeedApp(App[int]):
         self.set_interval(LOG_INTERVAL_S, self.take_events)
         self.set_interval(PEERS_INTERVAL_S, self._take_peers_when_due)
         self.set_interval(STATS_INTERVAL_S, self.take_stats)
+        self.set_interval(STEP_S, self.take_trends)
 
     def note(self, text: str, level: str = "info") -> None:
         """Put a line of this program itself into the log."""
@@ -128,9 +147,8 @@ class FeedApp(App[int]):
         servers = self.roster.servers()
         if self.nat.display:
             self.nat.take_known(nat_facts(self.node, servers))
-        connected = self.roster.connected
-        public = public_address(servers)
-        text = title_text(self.node, connected, public)
+        room = self.title_line.content_size.width or self.size.width
+        text = title_text(self.node, self.roster.connected, public_address(servers), room)
         if text != self._title_text:
             self._title_text = text
             self.title_line.update(text, layout=False)
@@ -142,27 +160,35 @@ class FeedApp(App[int]):
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
 
+    def take_trends(self) -> None:
+        """Remember how the round trips are now, also while nobody looks at the table."""
+        keys = self.peers.list.keys
+        if not self.peers.display and len(self.roster) <= MANY:
+            keys = self.roster.order()
+        self.trends.take((key, self.roster.rtt_ms(key)) for key in keys[:MAX_SAMPLED])
+
     def show_titles(self) -> None:
         """Say what stands above the panes and on their tabs."""
         peers, log = self.peers.list, self.messages
-        found = f"  find {printable(peers.containing, 30)}" if peers.containing else ""
+        found = f"find {printable(peers.containing, 30)}" if peers.containing else ""
         count = peers.row_count if self.peers.display else len(self.roster)
         # The column may be one that the header has no room for.
         way = "▼" if peers.descending else "▲"
-        order = f"  by {peers.sort_column.name.strip() or 'state'} {way}".lower()
-        self._entitle(self.peers, Text(f"Peers {count}{order}{found}"))
+        order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
+        self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
-        shown = printable(log.filter.expression, 60)
-        parts = ["Messages", state and f"{state}, End follows", shown and f"filter {shown}"]
-        self._entitle(log, Text("  ".join(filter(None, parts))))
-        self._entitle(self.nat, Text("  ".join(filter(None, ("NAT", self.nat.state)))))
+        follows = state and f"{state}, End follows"
+        self._entitle(log, (0, "Messages"), (2, follows), (1, log.condition))
+        self._entitle(self.nat, (0, "NAT"), (1, self.nat.state))
         if self.tabs.display:
             self._label("peers", f"Peers {count}")
-            self._label("messages", f"Messages {state}".strip())
+            # Four tabs and this take 50 cells.
+            self._label("messages", f"Messages {state if self.size.width >= 60 else ''}".strip())
 
-    def _entitle(self, pane: Widget, title: Text) -> None:
+    def _entitle(self, pane: Widget, *parts: tuple[int, str]) -> None:
+        title = Text("  ".join(fitting(parts, pane.outer_size.width - TITLE_MARGIN)))
         if title != self._pane_titles.get(pane):
             self._pane_titles[pane] = title
             pane.border_title = title

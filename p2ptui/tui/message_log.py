@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -10,7 +10,8 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from p2ptui.tui.filters import ALL, Filter, FilterError
+from p2ptui.text import printable
+from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
 from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
 from p2ptui.tui.rows import RowView
 from p2ptui.wire.message import MessageType
@@ -83,10 +84,27 @@ class MessageLog(RowView):
         self._log = log
         self._numbers: list[int] = []
         self._filter: Filter = ALL
+        self._chosen = ""
         self._cursor = -1
         self._placing = False
+        self._seen = -1
+        self.level = ""
+        """Only records of this level and graver are shown; empty: all."""
         self.following = True
-        self.unseen = 0
+
+    @property
+    def unseen(self) -> int:
+        """Of what is shown, how many came since it holds still."""
+        if self.following:
+            return 0
+        return len(self._numbers) - bisect_right(self._numbers, self._seen)
+
+    @property
+    def condition(self) -> str:
+        """In words, what is shown and nothing else; empty: everything."""
+        level = f"level {self.level} and graver" if self.level else ""
+        chosen = f"filter {printable(self._chosen, 60)}" if self._chosen else ""
+        return "  ".join(filter(None, (level, chosen)))
 
     @property
     def filter(self) -> Filter:
@@ -136,7 +154,11 @@ class MessageLog(RowView):
 
     def empty_text(self) -> str:
         """Why there is nothing to see."""
-        return "No message fits the filter. Type filter alone to show all again."
+        return (
+            f"No message fits {self.condition}.\nType filter alone to show all again."
+            if self.condition
+            else "Nothing has come yet, and nothing has gone."
+        )
 
     # New records.
 
@@ -153,7 +175,6 @@ class MessageLog(RowView):
         gone = bisect_left(self._numbers, first)
         del self._numbers[:gone]
         if fresh and not self.following:
-            self.unseen += len(fresh)
             self.post_message(self.Changed())
         if fresh or gone:
             self._refresh_keeping(top)
@@ -176,18 +197,23 @@ class MessageLog(RowView):
 
     # Filters.
 
-    def set_filter(self, chosen: Filter) -> None:
+    def set_filter(self, chosen: Filter, level: str = "") -> None:
         """Show only what fits; works while it holds still.
 
         Many records are gone through in slices, and what was shown stays until then.
+
+        Args:
+            chosen: What a record must fit.
+            level: And be of, or graver; empty: any.
         """
-        if chosen.expression == self._filter.expression:
+        if (chosen.expression, level) == (self._chosen, self.level):
             self.workers.cancel_group(self, "filter")
         else:
-            self._refilter(chosen)
+            self._refilter(chosen, level)
 
     @work(exclusive=True, group="filter")
-    async def _refilter(self, chosen: Filter) -> None:
+    async def _refilter(self, filter_: Filter, level: str) -> None:
+        chosen = (compile_filter(f"level:{level}") if level else ALL) & filter_
         fitting: list[int] = []
         number = self._log.first_number
         began = time.perf_counter()
@@ -203,6 +229,7 @@ class MessageLog(RowView):
         except FilterError as error:
             self._give_up(error)
             return
+        self._chosen, self.level = filter_.expression, level
         self._show(chosen, fitting)
 
     def _show(self, chosen: Filter, fitting: list[int]) -> None:
@@ -213,6 +240,7 @@ class MessageLog(RowView):
         self.post_message(self.Changed())
 
     def _give_up(self, error: FilterError) -> None:
+        self._chosen = self.level = ""
         self.post_message(self.FilterFailed(str(error)))
         self._show(ALL, [record.number for record in self._log])
 
@@ -251,10 +279,9 @@ class MessageLog(RowView):
         self._refresh_keeping(None)
 
     def _set_following(self, following: bool) -> None:
-        if following:
-            self.unseen = 0
         if following != self.following:
             self.following = following
+            self._seen = self._log.next_number - 1
             self.post_message(self.Changed())
 
     # Looks.

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from p2ptui.node import Node, PeerView, Stats
 from p2ptui.text import printable
+from p2ptui.tui.fitting import fitting
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address
 
@@ -129,15 +130,30 @@ def public_address(servers: list[PeerView]) -> Address | None:
     return seen.most_common(1)[0][0] if seen else None
 
 
-def title_text(node: Node, connected: int, public: Address | None) -> Text:
-    """The first line of the screen: who this node is, and how it is reached."""
+def title_text(node: Node, connected: int, public: Address | None, width: int) -> Text:
+    """The first line of the screen: who this node is, and how it is reached.
+
+    Args:
+        node: This node.
+        connected: How many peers are.
+        public: Its address as servers see it.
+        width: Cells of the line.
+    """
     info = node.info
     local, outside = format_address(node.address), format_address(public) if public else "unknown"
-    text = Text()
-    text.append(printable(info.name, 40), "bold")
-    text.append(f"  {info.id[:8]}")
-    text.append(f"  {local}")
-    text.append("  public as well" if local == outside else f"  public {outside}")
-    text.append(f"  {connected} connected")
-    text.append(f"  network {printable(info.network_id, 32)}")
+    name = printable(info.name, 40)
+    parts = fitting(
+        (
+            (0, name),
+            (5, info.id[:8]),
+            (1, local),
+            (3, "public as well" if local == outside else f"public {outside}"),
+            (2, f"{connected} connected"),
+            (4, f"network {printable(info.network_id, 32)}"),
+        ),
+        width,
+    )
+    text = Text(parts[0], "bold")
+    for part in parts[1:]:
+        text.append(f"  {part}")
     return text

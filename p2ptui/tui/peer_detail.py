@@ -8,8 +8,9 @@ from rich.text import Text
 from p2ptui.core.events import Path
 from p2ptui.node import Known, OtherNode, PeerView, way_words
 from p2ptui.text import printable
-from p2ptui.tui.columns import RTT_SAMPLES, ago_text, glyph_of, path_of, trust_of
+from p2ptui.tui.columns import ago_text, glyph_of, path_of, trust_of
 from p2ptui.tui.series import sparkline
+from p2ptui.tui.trends import STEP_S, shortened
 from p2ptui.wire.address import format_address
 
 _TRUST_MEANS = {
@@ -19,26 +20,51 @@ _TRUST_MEANS = {
 }
 
 
-def node_text(node: Known, rtts_ms: Sequence[float] = (), shell: Iterable[str] = ()) -> Text:
+_LABEL_WIDTH = 15
+_BARS = 75
+"""At most; two samples each fill it with five minutes."""
+
+
+def node_text(
+    node: Known,
+    rtts_ms: Sequence[float] = (),
+    shell: Iterable[str] = (),
+    *,
+    minutes_ms: Sequence[float] = (),
+    width: int = _LABEL_WIDTH + _BARS,
+    has_gone: bool = False,
+) -> Text:
     """The page.
 
     Args:
         node: A peer, or a node behind one.
         rtts_ms: The last round trips to it, oldest first.
         shell: Commands for a shell that concern it.
+        minutes_ms: Round trips of minutes, one each `STEP_S`, oldest first.
+        width: Cells of a line.
+        has_gone: It is not here any more; the rest is what was known last.
     """
     text = Text()
+    if has_gone:
+        text.append("It has gone; this is what was known last.\n\n", "yellow")
     glyph, colour = glyph_of(node)
     status = path_of(node) if isinstance(node, OtherNode) else node.status.value
     _fact(text, "name", printable(node.name) or "(nobody told)")
     _fact(text, "id", node.node_id or "(not told yet)")
-    text.append(f"{'state':<15}", "dim")
+    text.append(f"{'state':<{_LABEL_WIDTH}}", "dim")
     text.append(glyph, colour)
     text.append(f" {status}\n")
-    facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node, rtts_ms)
+    facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node)
     for name, value in facts:
         _fact(text, name, value)
     _fact(text, "trust", _TRUST_MEANS[trust_of(node)])
+    if rtts_ms:
+        words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
+        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
+    if minutes_ms:
+        bars = shortened(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
+        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
+        _fact(text, "", _words(minutes_ms))
     lines = list(shell)
     if lines:
         text.append("\nthe same from a shell\n", "dim")
@@ -48,7 +74,7 @@ def node_text(node: Known, rtts_ms: Sequence[float] = (), shell: Iterable[str] =
 
 
 def _fact(text: Text, name: str, value: str) -> None:
-    text.append(f"{name:<15}", "dim")
+    text.append(f"{name:<{_LABEL_WIDTH}}", "dim")
     text.append(f"{value}\n")
 
 
@@ -64,7 +90,7 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
 
 
-def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]]:
+def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     rtt = "-" if peer.rtt_ms is None else f"{peer.rtt_ms:.3f} ms"
     public = "-" if peer.public_address is None else format_address(peer.public_address)
     yield "address", way_words(peer)
@@ -75,8 +101,6 @@ def _facts(peer: PeerView, rtts_ms: Sequence[float]) -> Iterable[tuple[str, str]
     yield "can", printable(", ".join(peer.capabilities), 400) or "-"
     yield "sees us at", public
     yield "round trip", rtt
-    if rtts_ms:
-        yield "trend", _trend_text(rtts_ms)
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)
@@ -91,11 +115,6 @@ def _role_of(peer: PeerView) -> str:
     return "server: this node asked for the session" if peer.initiated else "client"
 
 
-def _trend_text(rtts_ms: Sequence[float]) -> str:
-    """How round trips went: as bars, oldest first, and in words."""
-    bars = sparkline(rtts_ms, min(len(rtts_ms), RTT_SAMPLES))
+def _words(rtts_ms: Sequence[float]) -> str:
     middle = statistics.median(rtts_ms)
-    return (
-        f"{bars}  min {min(rtts_ms):.2f}, median {middle:.2f}, max {max(rtts_ms):.2f} ms"
-        f" of the last {len(rtts_ms)}"
-    )
+    return f"min {min(rtts_ms):.2f}, median {middle:.2f}, max {max(rtts_ms):.2f} ms"

@@ -101,6 +101,10 @@ class PeerList(RowView):
         node = self._roster.look(key)
         return PeerRow(key, node, tuple(self._trends.get(key, ()))) if node is not None else None
 
+    def rtts_ms(self, key: str) -> Sequence[float]:
+        """The last round trips of a node, oldest first."""
+        return tuple(self._trends.get(key, ()))
+
     def place_cursor(self, row: int) -> None:
         """Select a node."""
         self._selected = self._keys[row]

@@ -8,7 +8,6 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
@@ -46,23 +45,10 @@ class RowView(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Down a page", show=False, id="rows.page-down"),
         Binding("home,g", "first", "First row", show=False, id="rows.first"),
         Binding("end,G", "last", "Last row", show=False, id="rows.last"),
-        Binding("enter", "open", "Open", id="rows.open"),
+        Binding("enter", "app.open_row", "Open", id="rows.open"),
     ]
 
     _base = Style.null()
-
-    class Opened(Message):
-        """The row under the cursor is to be shown in full."""
-
-        def __init__(self, view: "RowView", index: int) -> None:
-            super().__init__()
-            self.view = view
-            self.index = index
-
-        @property
-        def control(self) -> "RowView":
-            """The list."""
-            return self.view
 
     # What a subclass says.
 
@@ -173,12 +159,7 @@ class RowView(ScrollView, can_focus=True):
         """Go to the last row."""
         self.move_to(self.row_count - 1)
 
-    def action_open(self) -> None:
-        """Show the row under the cursor in full."""
-        if 0 <= self.cursor_row < self.row_count:
-            self.post_message(self.Opened(self, self.cursor_row))
-
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         """Select a row; a second click opens it."""
         at = event.get_content_offset(self)
         row = self.scroll_offset.y + at.y if at is not None else -1
@@ -186,7 +167,7 @@ class RowView(ScrollView, can_focus=True):
             return
         self.move_to(row)
         if event.chain > 1:
-            self.action_open()
+            await self.run_action("app.open_row")
 
     def on_resize(self) -> None:
         """The rows' width is the screen's."""

@@ -1,24 +1,28 @@
 """The commands that concern the screen itself: where to look, what to show, save and copy."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
 from p2ptui.errors import LocalError
 from p2ptui.node import PeerView, own_address, way_words
 from p2ptui.text import printable
-from p2ptui.tui.detail import TextScreen
+from p2ptui.tui.detail import LiveScreen, TextScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
-from p2ptui.verbs import SELECTED, VERBS, Command, nearest, parse_command
+from p2ptui.verbs import LEVELS, SELECTED, VERBS, Command, nearest, parse_command
 from p2ptui.wire.address import format_address
 from p2ptui.wire.message import RouteEntry
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
+
+_AT_ONCE: Final = frozenset(
+    ("peers", "stats", "routes", "filter", "log", "copy", "theme", "help", "quit")
+)
 
 
 class ScreenVerbs:
@@ -30,14 +34,26 @@ class ScreenVerbs:
 
     def __init__(self, app: "P2PApp") -> None:
         self._app = app
-        self._level = ALL
+        self._level = ""
         self._kept = ALL
         """The filter that was entered, while another one is being typed."""
         self._sought = ""
         """The same of what is sought among the peers."""
 
-    async def run(self, command: Command) -> str:
-        """Carry out a command; what came of it, in one line.
+    def acts_at_once(self, command: Command) -> bool:
+        """Whether a command is one for `act`."""
+        return command.verb.name in _AT_ONCE
+
+    async def save(self, command: Command) -> str:
+        """Save the messages shown; what came of it, in one line.
+
+        Raises:
+            P2PError: It did not work; the text says why.
+        """
+        return await save_records(self._app.messages.shown(), command.text)
+
+    def act(self, command: Command) -> str:
+        """Carry out a command before anything else is done; what came of it, in one line.
 
         Raises:
             P2PError: It did not work; the text says why.
@@ -52,14 +68,9 @@ class ScreenVerbs:
             case "routes":
                 self._show_routes()
             case "filter":
-                self._kept = compile_filter(command.text)
-                self._apply(self._kept)
+                return self._choose_filter(command.text)
             case "log":
-                self._level = compile_filter(f"level:{command.text}")
-                self._apply(self._kept)
-                return f"the messages pane shows level {command.text} and graver"
-            case "save":
-                return await save_records(self._app.messages.shown(), command.text)
+                return self._choose_level(command.text)
             case "copy":
                 return self._copy()
             case "theme":
@@ -91,9 +102,35 @@ class ScreenVerbs:
         self._apply(chosen)
         return wrong
 
+    def _choose_filter(self, expression: str) -> str:
+        self._kept = compile_filter(expression)
+        if not expression:
+            self._level = ""
+        self._apply(self._kept)
+        if not expression:
+            return "all messages are shown"
+        also = f"; log {LEVELS[0]} ends the level" if self._level else ""
+        return f"shown is {self._in_words()}; filter alone shows all again{also}"
+
+    def _choose_level(self, level: str) -> str:
+        # The lowest is the level of all.
+        self._level = level if level != LEVELS[0] else ""
+        self._apply(self._kept)
+        words = self._in_words()
+        if not words:
+            return "all messages are shown"
+        ends = f"log {LEVELS[0]} shows every level again" if self._level else "filter alone ends it"
+        return f"shown is {words}; {ends}"
+
+    def _in_words(self) -> str:
+        level = f"level {self._level} and graver" if self._level else ""
+        chosen = f"what fits {printable(self.expression, 60)}" if self.expression else ""
+        return " of ".join(filter(None, (chosen, level)))
+
     def forget_filter(self) -> None:
-        """The filter was given up."""
+        """The filter was given up; the level was not."""
         self._kept = ALL
+        self._apply(ALL)
 
     @property
     def expression(self) -> str:
@@ -101,24 +138,27 @@ class ScreenVerbs:
         return self._kept.expression
 
     def _apply(self, chosen: Filter) -> None:
-        self._app.messages.set_filter(self._level & chosen)
+        self._app.messages.set_filter(chosen, self._level)
 
     # What is shown above the panes.
 
     def _show_routes(self) -> None:
+        self._app.push_screen(LiveScreen("Routes", self._routes_text))
+
+    def _routes_text(self, _width: int) -> Text:
         # The first way to each is the one that is used.
         ways: dict[str, RouteEntry] = {}
         for route in self._app.node.routes:
             ways.setdefault(route.destination, route)
         routes = list(ways.values())
-        text = Text()
+        text = Text(f"{len(routes)} known\n\n" if routes else "")
         for route in routes[:1000]:
             text.append(f"{self._route_words(route)}\n")
         if len(routes) > 1000:
             text.append(f"... and {len(routes) - 1000} more\n")
         if not routes:
             text.append("No routes: nobody is connected. Begin with connect HOST:PORT.\n")
-        self._app.push_screen(TextScreen(f"Routes {len(routes)}", text))
+        return text
 
     def _route_words(self, route: RouteEntry) -> str:
         node = self._app.roster.look(route.destination)
@@ -141,10 +181,25 @@ class ScreenVerbs:
         row = self._app.peers.list.selected
         if row is None:
             return
+        last = row.node
         lines = [f"ping {SELECTED} 4", f"send {SELECTED} hello", "peers"]
-        shell = [self._app.executor.in_shell(parse_command(line), row.node) for line in lines]
-        text = node_text(row.node, row.rtts_ms, filter(None, shell))
-        self._app.push_screen(TextScreen(row.name, text))
+
+        def page(width: int) -> Text:
+            nonlocal last
+            app = self._app
+            known = app.roster.look(row.key)
+            last = known or last
+            shell = [app.executor.in_shell(parse_command(line), last) for line in lines]
+            return node_text(
+                last,
+                app.peers.list.rtts_ms(row.key),
+                filter(None, shell),
+                minutes_ms=app.trends.of(row.key),
+                width=width,
+                has_gone=known is None,
+            )
+
+        self._app.push_screen(LiveScreen(row.name, page))
 
     # Copying.
 

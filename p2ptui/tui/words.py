@@ -1,5 +1,7 @@
 """The words that a command line may be completed with."""
 
+import itertools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,9 @@ from p2ptui.wire.address import format_address
 
 MAX_WORDS: Final = 50
 """Offered at once."""
+
+MAX_ENTRIES: Final = 5_000
+"""Of a folder that are looked at: it is read while one types."""
 
 _FILTER_WORDS: Final = (
     *(f"level:{level}" for level in LEVELS),
@@ -64,11 +69,19 @@ def _word_for(name: str) -> str | None:
 
 
 def _files(beginning: str) -> list[str]:
+    if beginning == "~":
+        return ["~/"]
     folder, slash, name = beginning.rpartition("/")
     try:
         base = Path(folder + slash if slash else ".").expanduser()
-        entries = sorted(entry for entry in base.iterdir() if entry.name.startswith(name))
-        names = [entry.name + "/" * entry.is_dir() for entry in entries[:MAX_WORDS]]
+        with os.scandir(base) as entries:
+            # What begins with a dot is hidden until the dot is typed.
+            fitting = (
+                entry
+                for entry in itertools.islice(entries, MAX_ENTRIES)
+                if entry.name.startswith(name) and (name or not entry.name.startswith("."))
+            )
+            names = sorted(entry.name + "/" * entry.is_dir() for entry in fitting)
     except (OSError, RuntimeError, ValueError):
         return []
-    return [folder + slash + name for name in names if name.isprintable()]
+    return [folder + slash + name for name in names if name.isprintable()][:MAX_WORDS]

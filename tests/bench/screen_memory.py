@@ -1,4 +1,4 @@
-"""What a million records and ten thousand peers leave behind in the memory of the screen."""
+"""What records, peers, keys and commands leave behind in the memory of the screen."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,11 @@ PEERS: Final = 10_000
 WARM_PEERS: Final = 5_000
 """The node remembers 4,096 strangers at most; full before, it does not grow later."""
 
+COMMANDS: Final = 1_000
+FOCUS_CHANGES: Final = 10_000
+WARM_SHARE: Final = 0.3
+"""Of both, before it is measured: Textual fills caches of its own, each of a fixed size."""
+
 
 def rss_mb() -> float:
     """The memory of this process that is in use."""
@@ -31,6 +36,10 @@ def measure_memory() -> list[Figure]:
     for what, run in (
         (f"growth over {RECORDS:,} records", "_memory_of_records"),
         (f"growth over {PEERS:,} peers", "_memory_of_peers"),
+        (
+            f"growth over {COMMANDS:,} commands and {FOCUS_CHANGES:,} focus changes",
+            "_memory_of_keys",
+        ),
     ):
         # Each in a process of its own, so that they do not hide in each other's memory.
         code = f"import asyncio; from tests.bench.screen_memory import {run} as run;"
@@ -116,3 +125,57 @@ async def _memory_of_peers() -> float:
                     app.take_peers()
                     await asyncio.sleep(0.001)
             return await settled_mb() - warm
+
+
+_FOCUS_KEYS: Final = ("f2", "f3", "f4", "f5", "colon", "escape", "f3", "z", "z", "tab")
+
+_LINES: Final = (
+    "help",
+    "routes",
+    "stats",
+    "filter level:warn",
+    "filter /[0-9]+/",
+    "filter",
+    "log warn",
+    "log trace",
+    "peers visitor",
+    "peers",
+    "send . hello",
+    "ping 1",
+    "xyzzy",
+)
+
+
+async def _memory_of_keys() -> float:
+    from textual import events
+    from textual.keys import _character_to_key
+
+    from p2ptui.tui.app import P2PApp
+
+    async with quiet_node("measured") as node, quiet_node("visitor") as visitor:
+        await visitor.connect(node.address)
+        app = P2PApp(node)
+        async with app.run_test(size=SIZE) as pilot:
+
+            async def press(*keys: str) -> None:
+                for key in keys:
+                    character = "\r" if key == "enter" else key if len(key) == 1 else None
+                    name = _character_to_key(key) if len(key) == 1 else key
+                    app._driver.send_message(events.Key(name, character))
+                await pilot.pause(0)
+
+            async def use(share: float) -> float:
+                for _ in range(int(FOCUS_CHANGES * share) // len(_FOCUS_KEYS)):
+                    await press(*_FOCUS_KEYS)
+                for number in range(int(COMMANDS * share)):
+                    await press("f2", ":", *_LINES[number % len(_LINES)], "enter")
+                    if number % 10 == 0:
+                        # A page, up and away.
+                        await press("f2", "enter")
+                        await press("escape", "ctrl+p")
+                        await press("escape")
+                await pilot.pause(1.0)
+                return rss_mb()
+
+            warm = await use(WARM_SHARE)
+            return await use(1.0) - warm

@@ -123,6 +123,14 @@ class Screen:
         self._terminal.tmux("send-keys", "-t", self._target, "-l", line)
         self.press("Enter")
 
+    def paste(self, data: bytes) -> None:
+        """Paste bytes as the terminal does: as they are, between the sequences for a paste."""
+        file = self._folder / "pasted"
+        file.write_bytes(data)
+        self._terminal.tmux("load-buffer", "-b", "pasted", str(file))
+        # -r: line feeds are not made carriage returns.
+        self._terminal.tmux("paste-buffer", "-p", "-r", "-b", "pasted", "-t", self._target)
+
     def resize(self, width: int, height: int) -> None:
         """Make the terminal larger or smaller."""
         self._terminal.tmux(

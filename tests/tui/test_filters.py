@@ -10,6 +10,7 @@ from p2ptui.tui import filters
 from p2ptui.tui.filters import ALL, FilterError, compile_filter
 from p2ptui.tui.pattern import SUBJECT_CHARACTERS, PatternError, compile_pattern, found_in
 from p2ptui.tui.records import Record
+from tests.tui.stage import Stage, play
 
 
 def record(text="hello", **fields) -> Record:
@@ -177,3 +178,79 @@ def test_a_long_text_is_looked_at_to_its_end():
         assert found_in(pattern, text)
     assert not found_in(pattern, "x" * 2000)
     assert found_in(compile_pattern("^$"), "")
+
+
+# What the pane says of its filters, and how they end
+
+
+def test_a_filter_and_a_level_say_what_they_are_and_end_where_they_say():
+    async def story(stage: Stage) -> None:
+        app = await stage.open((200, 60))
+        bob = await stage.friend("bob", 2)
+        await bob.ping(stage.alice.id)
+        await stage.wait()
+        log = app.messages
+        every = log.row_count
+        assert log.condition == ""
+        said = await stage.type("log warn")
+        assert "level warn and graver" in said
+        assert "log trace shows every level again" in said
+        assert log.row_count == 0
+        assert "Messages  level warn and graver" in stage.text()
+        assert "No message fits level warn and graver." in stage.text()
+        assert "Type filter alone to show all again." in stage.text()
+        assert await stage.type("filter") == "all messages are shown"
+        assert log.row_count >= every
+        assert "graver" not in "".join(stage.lines()[:-3])
+        await stage.type("log warn")
+        await stage.type("filter peer:bob")
+        assert log.condition == "level warn and graver  filter peer:bob"
+        assert "filter alone" in await stage.type("log trace")
+        assert log.condition == "filter peer:bob"
+        await stage.type("filter")
+        await stage.type("log trace")
+        assert log.condition == ""
+        assert log.row_count >= every
+
+    play(story)
+
+
+def test_the_badge_counts_only_what_the_filter_shows():
+    async def story(stage: Stage) -> None:
+        app = await stage.open((200, 60))
+        bob, carol = await stage.friend("bob", 2), await stage.friend("carol", 3)
+        await stage.wait()
+        await stage.pilot.press("f3", "space")
+        for number in range(5):
+            await bob.send(stage.alice.id, f"apple {number}", reliable=False)
+        for number in range(7):
+            await carol.send(stage.alice.id, f"pear {number}", reliable=False)
+        await stage.wait()
+        log = app.messages
+        assert log.unseen >= 12
+        for expression, new in (("apple", 5), ("pear", 7), ("nowhere", 0), ("/apple [12]/", 2)):
+            await stage.type(f"filter {expression} dir:in")
+            assert log.unseen == new, expression
+            assert (f"{new} new" in stage.text()) == (new > 0)
+        await stage.type("log error")
+        assert log.unseen == 0
+        await stage.type("filter")
+        assert log.unseen >= 12
+        await stage.pilot.press("f3", "end")
+        assert log.unseen == 0
+
+    play(story)
+
+
+def test_a_filter_that_was_given_up_leaves_the_level():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.type("log warn")
+        await stage.type("filter abc")
+        app.messages._give_up(FilterError("it takes too long"))
+        await stage.wait()
+        assert "takes too long" in app.bar.said
+        assert app.messages.condition == "level warn and graver"
+        assert app.screen_verbs.expression == ""
+
+    play(story)

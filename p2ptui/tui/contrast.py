@@ -1,0 +1,145 @@
+"""Nothing is drawn that could not be read: colours are moved until they stand out enough.
+
+A theme chooses colours for their looks; dimmed, or on another ground than it had in mind, some
+are too faint. Here each line is looked at when it is drawn, whatever drew it, so that no place has
+to remember it. The hue stays the theme's own.
+"""
+
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+from textual.color import Color
+from textual.filter import ANSIToTruecolor, LineFilter
+
+Rgb: TypeAlias = tuple[int, int, int]
+
+TEXT_RATIO: Final = 4.5
+GRAPHICS_RATIO: Final = 3.0
+"""WCAG 2.1, 1.4.3 for text and 1.4.11 for what is no text, as frames and bars."""
+
+_WHITE: Final[Rgb] = (255, 255, 255)
+_BLACK: Final[Rgb] = (0, 0, 0)
+
+_GRAPHICS: Final = frozenset(map(chr, (0x20, *range(0x2500, 0x25A0))))
+"""Box drawing and block elements."""
+
+
+def luminance(colour: Rgb) -> float:
+    """How bright a colour is, 0 to 1 (WCAG 2.1, relative luminance)."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (value / 255 for value in colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: Rgb, other: Rgb) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@lru_cache(4096)
+def readable(colour: Rgb, ground: Rgb, ratio: float) -> Rgb:
+    """The nearest colour that stands out against the ground.
+
+    Args:
+        colour: The one that was meant.
+        ground: What is behind it.
+        ratio: The least contrast, 4.5 or less: black or white always has as much.
+    """
+    if contrast(colour, ground) >= ratio:
+        return colour
+    ends = [_WHITE, _BLACK]
+    if luminance(colour) < luminance(ground):
+        ends.reverse()
+    end = next(end for end in ends if contrast(end, ground) >= ratio)
+    found = end
+    low, high = 0, 64
+    while low < high:
+        middle = (low + high) // 2
+        mixed = _mixed(colour, end, middle / 64)
+        if contrast(mixed, ground) >= ratio:
+            found, high = mixed, middle
+        else:
+            low = middle + 1
+    return found
+
+
+def _mixed(one: Rgb, other: Rgb, share: float) -> Rgb:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _readable_style(style: Style, background: Rgb, ratio: float) -> Style:
+    colour, ground = style.color, style.bgcolor
+    if colour is None or colour.triplet is None:
+        return style
+    behind = background if ground is None or ground.triplet is None else tuple(ground.triplet)
+    seen = readable(tuple(colour.triplet), behind, ratio)
+    if seen == tuple(colour.triplet):
+        return style
+    return style + Style(color=RichColor.from_rgb(*seen))
+
+
+class ReadableColours(LineFilter):
+    """Gives names of colours the theme's meaning, as Textual does, and makes all readable.
+
+    Both at once: each filter of its own copies every line that is drawn.
+
+    Args:
+        by_name: What Textual has for the names.
+    """
+
+    def __init__(self, by_name: ANSIToTruecolor) -> None:
+        super().__init__()
+        self.by_name = by_name
+        self._styles = lru_cache(4096)(self._readable_styles)
+
+    def _readable_styles(self, style: Style, background: Color) -> tuple[Style, Style, Style]:
+        """As it was meant, and how text and graphics are drawn."""
+        style = self.by_name.truecolor_style(style, background.rich_color)
+        ground = background.rgb
+        return (
+            style,
+            _readable_style(style, ground, TEXT_RATIO),
+            _readable_style(style, ground, GRAPHICS_RATIO),
+        )
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Move the colours of a line as far as needed.
+
+        Args:
+            segments: The line.
+            background: What is behind where nothing else is.
+        """
+        line = []
+        for text, style, _ in segments:
+            seen = style
+            if style is not None:
+                meant, seen, as_graphics = self._styles(style, background)
+                # Most stands out as it is: what it is, is looked at only where that matters.
+                if seen is not meant and _GRAPHICS.issuperset(text):
+                    # The ends of a scrollbar's handle have the colour of the handle.
+                    seen = meant if "@mouse.down" in style.meta else as_graphics
+            line.append(Segment(text, seen))
+        return line
+
+
+def terminal_theme(variables: dict[str, str]) -> TerminalTheme:
+    """What the names of colours, as green for what is well, mean in a theme: its own colours.
+
+    Args:
+        variables: The theme's variables.
+    """
+    names = ("background", "error", "success", "warning", "primary", "accent", "secondary")
+    black, red, green, yellow, blue, magenta, cyan = (
+        Color.parse(variables[name]).rgb for name in names
+    )
+    foreground = Color.parse(variables["foreground"]).rgb
+    normal = [black, red, green, yellow, blue, magenta, cyan, foreground]
+    return TerminalTheme(black, foreground, normal, normal)

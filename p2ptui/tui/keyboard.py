@@ -1,0 +1,67 @@
+"""Keys, characters and pastes: each acts before the next one is looked at."""
+
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.widgets import Input
+
+from p2ptui.tui.pasting import one_line
+
+if TYPE_CHECKING:
+    from p2ptui.tui.app import P2PApp
+
+
+class Keyboard:
+    """Carries out what is typed.
+
+    As Textual has it, a key goes into the queue of the widget with the focus, and what is no
+    character travels from there, queue by queue, back to the app, which then looks for what it is
+    bound to. Meanwhile the characters behind it are typed: a Backspace would come too late, and
+    keys after `:` would still be the pane's.
+
+    Args:
+        app: The screen.
+    """
+
+    def __init__(self, app: "P2PApp") -> None:
+        self._app = app
+
+    async def take(self, event: events.Event) -> bool:
+        """Carry out what an event of the keyboard asks for.
+
+        Returns:
+            Whether it is done; else it means nothing here.
+        """
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
+            return False
+        self._app.app_focus = True
+        if isinstance(event, events.Key):
+            return await self._press(event)
+        self._paste(event.text)
+        return True
+
+    @property
+    def _line(self) -> Input | None:
+        focused = self._app.focused
+        return focused if isinstance(focused, Input) else None
+
+    async def _press(self, key: events.Key) -> bool:
+        line = self._line
+        # A character that is made the key of an action can be typed all the same.
+        if line is None or not key.is_printable or "+" in key.key:
+            for priority in (True, False):
+                if await self._app._check_bindings(key.key, priority=priority):
+                    return True
+        if line is None or not key.is_printable or key.character is None:
+            return False
+        line.replace(key.character, *line.selection)
+        return True
+
+    def _paste(self, text: str) -> None:
+        """What is pasted into a pane goes into the line: a pane would only lose it."""
+        line, bar = self._line, self._app.bar
+        if line is not None and line is not bar.input:
+            line.replace(one_line(text), *line.selection)
+            return
+        self._app.leave_overlays()
+        bar.paste(text)

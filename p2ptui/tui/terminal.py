@@ -1,0 +1,124 @@
+"""How the terminal is read: pastes apart from keys, and bytes that are no UTF-8 survived."""
+
+import os
+import selectors
+import time
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.driver import Driver
+from textual.message import Message
+
+from p2ptui.tui.pasting import Input, Keys, PasteGuard
+
+READ_BYTES: Final = 4096
+IDLE_S: Final = 0.1
+WAITING_S: Final = 0.01
+"""How long a read may take while nothing is expected, and while a paste or an escape waits."""
+
+
+class GuardedParser(XTermParser):
+    """Textual's parser of keys and mouse, which never sees a paste.
+
+    Args:
+        debug: As Textual has it.
+        clock: Seconds; it never goes back.
+    """
+
+    def __init__(self, debug: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(debug)
+        self._clock = clock
+        self._guard = PasteGuard()
+
+    @property
+    def waits(self) -> bool:
+        """Whether `tick` has something to tell before long."""
+        return self._guard.waits
+
+    def feed(self, data: str) -> Iterable[Message]:
+        """Take what the terminal sent; nothing means that it is closed."""
+        if not data:
+            yield from super().feed("")
+            return
+        yield from self._messages(self._guard.feed(data, self._clock()))
+
+    def tick(self) -> Iterable[Message]:
+        """Tell what time has decided."""
+        yield from super().tick()
+        yield from self._messages(self._guard.tick(self._clock()))
+
+    def _messages(self, inputs: Iterable[Input]) -> Iterator[Message]:
+        for entry in inputs:
+            if not isinstance(entry, Keys):
+                yield events.Paste(entry.text)
+                continue
+            yield from super().feed(entry.text)
+            if entry.complete and self._timeout_time is not None:
+                # The guard has waited long enough for the two of them.
+                self._timeout_time = 0.0
+                yield from super().tick()
+
+
+def guarded_driver(base: type[Driver]) -> type[Driver]:
+    """The driver that reads the terminal as described above.
+
+    Args:
+        base: The one that Textual would take; another than those for POSIX and for a browser is
+            left as it is: on Windows the console tells keys and pastes apart by itself.
+    """
+    reader = {"LinuxDriver": _read_terminal, "WebDriver": _read_browser}.get(base.__name__)
+    if reader is None:
+        return base
+    return type(f"Guarded{base.__name__}", (base,), {"run_input_thread": reader})
+
+
+def _read_terminal(driver: Any) -> None:
+    """Read a POSIX terminal until the screen ends."""
+    now = time.monotonic()
+    parser = GuardedParser(driver._debug, lambda: now)
+    decode = getincrementaldecoder("utf-8")("replace").decode
+    with selectors.SelectSelector() as selector:
+        selector.register(driver.fileno, selectors.EVENT_READ)
+        while not driver.exit_event.is_set():
+            patience_s = WAITING_S if parser.waits else IDLE_S
+            latest = time.monotonic() + patience_s
+            is_ready = selector.select(patience_s)
+            # Only as long as nothing came was it quiet: on a busy machine this thread may be late,
+            # and what came since has not been looked at.
+            now = max(now, time.monotonic() if is_ready else min(time.monotonic(), latest))
+            if is_ready:
+                data = os.read(driver.fileno, READ_BYTES)
+                if not data:
+                    time.sleep(IDLE_S)  # it is closed, and would be ready at once for ever
+                elif text := decode(data):
+                    _tell(driver, parser.feed(text))
+            _tell(driver, parser.tick())
+
+
+def _read_browser(driver: Any) -> None:
+    """Read what `textual serve` passes on until the browser has gone."""
+    from textual.drivers import _byte_stream, web_driver
+
+    parser = GuardedParser(driver._debug)
+    decode = getincrementaldecoder("utf-8")("replace").decode
+    stream = _byte_stream.ByteStream()
+    try:
+        for data in driver._input_reader:
+            for kind, payload in stream.feed(data) if data else ():
+                if kind != "D":
+                    driver._on_meta(kind, payload)
+                elif text := decode(payload):
+                    _tell(driver, parser.feed(text))
+            _tell(driver, parser.tick())
+    except web_driver._ExitInput:
+        pass
+    finally:
+        driver._input_reader.close()
+
+
+def _tell(driver: Any, messages: Iterable[Message]) -> None:
+    for message in messages:
+        driver.process_message(message)
