@@ -112,7 +112,7 @@ class Runtime:
         )
         self._calls: dict[int, asyncio.Future[Any]] = {}
         # Not held here: a reader that its owner has forgotten must hold up nobody.
-        self._subscriptions: list[weakref.ref[Subscription]] = []
+        self._references: list[weakref.ref[Subscription]] = []
         self._read_noted = False
         self.endpoint.readers.on_read = self._note_read
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
@@ -314,11 +314,9 @@ class Runtime:
             if not future.done():
                 future.set_exception(LocalError(reason))
         self._calls.clear()
-        for reference in self._subscriptions:
-            subscription = reference()
-            if subscription is not None:
-                subscription.close()
-        self._subscriptions = []
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._references.clear()
 
     # Calls and events.
 
@@ -373,28 +371,28 @@ class Runtime:
 
     def tell(self, event: Event) -> None:
         """Tell all readers."""
-        for reference in self._subscriptions:
-            subscription = reference()
-            if subscription is not None:
-                subscription.put(event)
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    @property
+    def _subscriptions(self) -> list[Subscription]:
+        return [reader for each in self._references if (reader := each()) is not None]
 
     def subscribe(self, limit: int, *, data: bool = True) -> Subscription:
         """What happens from now on; `data` is whether that includes Data."""
         self._driver.flush()  # what has come already is for those who read already
+        self._references = [each for each in self._references if each() is not None]
         room = self.endpoint.readers.open(self._config.reliability.reader_bytes) if data else None
         subscription = Subscription(limit, room)
-        self._subscriptions.append(weakref.ref(subscription, self._forget_subscription))
+        self._references.append(weakref.ref(subscription))
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription."""
         subscription.close()
-        self._subscriptions = [each for each in self._subscriptions if each() is not subscription]
+        self._references = [each for each in self._references if each() is not subscription]
         if subscription.room is not None:
             self.endpoint.readers.close(subscription.room)
-
-    def _forget_subscription(self, dead: "weakref.ref[Subscription]") -> None:
-        self._subscriptions = [each for each in self._subscriptions if each is not dead]
 
     def _note_read(self) -> None:
         # It may come from wherever a reader that nobody holds is collected, any thread included.

@@ -45,6 +45,8 @@ SHORT_KINDS: Final = {
     MessageType.NAT_PROBE_REPORT: "NatProbes=",
     MessageType.NAT_PROBE: "NatProbe?",
     MessageType.NAT_PROBE_SENT: "NatProbe=",
+    MessageType.RECEIVE_WINDOW: "Window",
+    MessageType.SEQUENCE_SKIP: "Skip",
 }
 """In the narrow column, where a question and its answer would be cut to the same beginning:
 `?` asks, `=` answers, `+` is news.

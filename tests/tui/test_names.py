@@ -34,11 +34,19 @@ class RustServer:
         self.names = {CAROL_ID: "carol"}
         self.lists = True
         self._number = 0
-        self._task = asyncio.ensure_future(self._serve())
+        self._clients: dict[tuple[str, int], str] = {}
+        self._tasks = [asyncio.ensure_future(work) for work in (self._serve(), self._beat())]
 
     def close(self) -> None:
-        self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
         self.socket.close()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(10)
+            for client in self._clients:
+                self.say("Ping", None, client)
 
     async def _serve(self) -> None:
         while not self.socket.closed:
@@ -50,6 +58,7 @@ class RustServer:
         match message["message_type"]:
             case "HandshakeRequest":
                 self.say("Ack", None, source, ack_for=message["id"])
+                self._clients[source] = message["payload"]["id"]
                 payload = {
                     "node_info": self._info(RUST_ID, "rust"),
                     "success": True,
