@@ -34,10 +34,6 @@ WATCH_S: Final = 10.0
 """Between two diagnoses of `--watch`."""
 
 
-SURE_ENOUGH: Final = 0.8
-"""The confidence from which on a report without any address counts: one silent host has less."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui nat` takes."""
     add = parser.add_argument
@@ -94,8 +90,8 @@ async def _run(
 
 
 def _is_told(report: NatReport) -> bool:
-    """Whether the question was answered: what the NAT is like, or surely that UDP is blocked."""
-    return report.mapped is not None or report.confidence >= SURE_ENOUGH
+    """Whether the question was answered: what the NAT is like, or that UDP is blocked."""
+    return report.mapped is not None or report.udp is False
 
 
 async def _diagnose(

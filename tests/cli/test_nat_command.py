@@ -192,7 +192,7 @@ def test_a_node_that_cannot_be_reached_is_still_blocked(street: Street) -> None:
     street.behaviour = KINDS["blocked"]
     said = street.run("--server", PLAIN, "--json")
     assert (said.json["nat_type"], said.json["udp"]) == ("blocked", False)
-    assert said.code == 1  # one silent host may itself be down
+    assert said.code == 0  # it is an answer, and says how sure it is
     assert said.json["duration_s"] < 3
 
 
