@@ -354,3 +354,14 @@ Event: TypeAlias = (
     | MessageTraced
     | EventsDropped
 )
+
+News: TypeAlias = (
+    DataDropped
+    | PeersDiscovered
+    | PeerIntroduced
+    | RoutesReceived
+    | ErrorReceived
+    | StunServed
+    | MessageTraced
+)
+"""What a reader that is much too slow may miss: nobody waits for it."""

@@ -16,6 +16,7 @@ from p2ptui.core.events import (
     Event,
     EventsDropped,
     MessageTraced,
+    News,
     Outcome,
     PingResult,
 )
@@ -31,7 +32,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
 MAX_EVENTS: Final = 50_000
-"""Events that may wait for `next_event`; the driver empties the queue after every batch."""
+"""News that may wait for `next_event`; the driver empties the queue after every batch. The ends of
+calls, changes of status and what the machinery must do are never left out, nor is Data, which is
+admitted only while there is room."""
 
 MAX_OUTGOING: Final = 50_000
 """Datagrams that may wait for `datagrams_to_send`; likewise."""
@@ -119,8 +122,9 @@ class NodeState:
 
     def emit(self, event: Event) -> None:
         """Queue one event for `next_event`."""
-        if len(self._events) >= MAX_EVENTS:
+        if len(self._events) >= MAX_EVENTS and isinstance(event, News):
             self._events_dropped += 1
+            self.counters.drop("events_full")
             return
         self._events.append(event)
 
