@@ -386,9 +386,11 @@ class Endpoint:
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""
-        finished = peer.channel.sender.cancel(token, now, reason)
-        if finished is not None:
-            self._delivery.report(finished)
+        # Its messages may have gone on to another address of the same node meanwhile.
+        for holder in {peer, self._state.peers.with_id(peer.node_id) or peer}:
+            finished = holder.channel.sender.cancel(token, now, reason)
+            if finished is not None:
+                self._delivery.report(finished)
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""

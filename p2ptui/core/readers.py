@@ -145,8 +145,8 @@ class Readers:
         first = next(iter(self._waiting), node_id)
         return kept if first == node_id else kept + self._waiting[first]
 
-    def wait(self, node_id: str, size_bytes: int) -> bool:
-        """Put a sender in line; whether it will be told when there is room.
+    def wait(self, node_id: str, size_bytes: int) -> None:
+        """Put a sender in line, to be told when there is room.
 
         Args:
             node_id: Who found none.
@@ -154,9 +154,8 @@ class Readers:
         """
         self._promised.pop(node_id, None)
         if node_id not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            return False
+            return
         self._waiting.setdefault(node_id, size_bytes + EVENT_OVERHEAD_BYTES)
-        return True
 
     def forget(self, node_id: str) -> None:
         """A sender is gone."""

@@ -40,11 +40,11 @@ class ReceiveWindows:
         """
         if Capability.RECEIVE_WINDOW not in peer.capabilities:
             return False
-        if self._state.readers.wait(peer.node_id, size_bytes):
-            channel = peer.channel
-            if now - channel.busy_told_at >= BUSY_INTERVAL_S:
-                channel.busy_told_at = now
-                self._tell(peer, 0, now)
+        self._state.readers.wait(peer.node_id, size_bytes)
+        channel = peer.channel
+        if now - channel.busy_told_at >= BUSY_INTERVAL_S:
+            channel.busy_told_at = now
+            self._tell(peer, 0, now)
         return True
 
     def handle_read(self, now: float) -> None:

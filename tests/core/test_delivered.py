@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.events import DataDropped, DataReceived, SendStatus
+from p2ptui.core.events import (
+    DataDropped,
+    DataReceived,
+    EventsDropped,
+    PeerStatus,
+    PeerStatusChanged,
+    SendStatus,
+)
 from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
 from p2ptui.wire.frames import Fragment, encode_fragment
@@ -491,6 +498,37 @@ def test_the_servers_queue_goes_to_the_new_address_too(world: World) -> None:
     client.send(server, "here I am")
     assert {server.outcome(token).status for token in tokens} == {DELIVERED}
     assert sorted(client.received()) == [*range(20)]
+
+
+def test_a_call_that_gives_up_does_so_wherever_its_message_has_gone(world: World) -> None:
+    server, client = pair(world)
+    peer = peer_of(server, client)
+    world.network.set_link(server.address[0], client.address[0], loss=1.0)
+    token = server.send(client, "never")
+    world.move(client)
+    client.send(server, "here I am")
+    world.run_until(lambda: server.peer(client) is not None)
+    world.network.set_link(server.address[0], client.address[0], loss=1.0)
+    server.endpoint.cancel(peer, token, "too late", world.now)
+    server.settle()
+    assert server.outcomes[token].reason == "too late"
+
+
+def test_nothing_that_somebody_waits_for_is_left_out_however_much_there_is_to_tell(
+    world: World,
+) -> None:
+    server, client = pair(world)
+    state = server.endpoint._state
+    for _ in range(60_000):
+        state.emit(DataDropped("x", 1))
+    token = server.send(client, "x")  # settles
+    for _ in range(60_000):
+        state.emit(DataDropped("x", 1))
+    server.endpoint.disconnect(peer_of(server, client), "bye", world.now)
+    server.settle()
+    assert server.outcomes[token].status is SendStatus.FAILED
+    assert server.told(PeerStatusChanged)[-1].status is PeerStatus.DISCONNECTED
+    assert sum(event.count for event in server.told(EventsDropped)) >= 2 * 10_000
 
 
 def test_a_stranger_with_another_id_inherits_nothing(world: World) -> None:

@@ -104,11 +104,11 @@ class Channel:
         del self._numbers[WINDOWS:]
 
     def covers(self, number: int) -> bool:
-        """Whether a number lies in a window, or the peer has none."""
+        """Whether a number lies in a window, or the peer keeps to none."""
         for window in self._numbers:
             if window.covers(number):
                 return True
-        return not self._numbers
+        return not (self._numbers and self.sender.numbering.bounded)
 
     def judge(self, message: Envelope, *, numbered: bool) -> Verdict:
         """What is known of a message that asks for an Ack.
@@ -133,6 +133,8 @@ class Channel:
                 if window.covers(number):
                     window.add(number, now)
                     return
+            if self._numbers:  # it went further than we would, and does not tell of skips
+                self._numbers[0].add(number, now)
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""

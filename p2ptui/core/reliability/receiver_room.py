@@ -68,6 +68,11 @@ class ReceiverRoom:
         self.limit_bytes = room_bytes
         self.unanswered = 0
 
+    def note_accepted(self, size_bytes: int) -> None:
+        """A message found room: there may be more than was said."""
+        if self.limit_bytes is not None:
+            self.limit_bytes += size_bytes
+
     def note_probe(self, now: float) -> None:
         """The receiver is asked now."""
         self.unanswered += 1

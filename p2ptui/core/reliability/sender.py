@@ -388,6 +388,7 @@ class ReliableSender:
         self._outbox.remove(message)
         if delivered:
             self.numbering.handle_acknowledged(message.sequence)
+            self.room.note_accepted(message.size_bytes)
         if delivered and message.transfer is None:
             self._resend.add(message.sequence, message.data)
         timed = delivered and (message.attempts == 1 or message.transfer is not None)

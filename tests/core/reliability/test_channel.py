@@ -24,6 +24,7 @@ def channel() -> Channel:
 def numbered_channel(start: int = 1000) -> Channel:
     made = channel()
     made.begin(start)
+    made.sender.numbering.bounded = True  # it announced that it tells of skips
     return made
 
 
@@ -72,6 +73,14 @@ def test_a_forged_number_within_the_window_takes_nothing_from_its_owner() -> Non
     assert [take(session, f"id-{n}", 1000 + n) for n in range(1, SEQUENCE_WINDOW + 1)] == (
         [NEW] * SEQUENCE_WINDOW
     )
+
+
+def test_a_peer_that_tells_of_no_skips_may_go_on_anywhere_and_is_known_by_its_ids() -> None:
+    session = numbered_channel(1000)
+    session.sender.numbering.bounded = False
+    assert take(session, "a", 1000 + 60_000) is NEW
+    assert take(session, "a", 1000 + 60_000) is DUPLICATE
+    assert take(session, "b", 1000 + 60_001) is NEW
 
 
 def test_any_other_peer_is_known_by_its_ids_whatever_its_numbers() -> None:
