@@ -149,6 +149,6 @@ class DataService:
             return
         try:
             # Whoever wanted its message acknowledged wants the echo as surely.
-            self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now)
+            self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")

@@ -118,6 +118,7 @@ class Delivery:
         ack_for: int | str | None = None,
         budgeted: bool = True,
         waits: bool = True,
+        for_reader: bool = False,
     ) -> bool:
         """Send a message that needs no Ack.
 
@@ -130,6 +131,7 @@ class Delivery:
             budgeted: Whether it must fit what an unproved peer may be sent; False for what the
                 user of this node asked for. Whoever caused it, nobody else's bytes pay for it.
             waits: Whether it waits for the proof if it does not fit, or is dropped.
+            for_reader: Whether it is Data for a program that reads at the other end.
 
         Returns:
             As `send`; never False for what is not budgeted.
@@ -144,14 +146,23 @@ class Delivery:
             len(data) > self._state.config.server.datagram_budget
             and Capability.FRAGMENTS in peer.capabilities
         ):
-            self.send_reliable(peer, kind, payload, now)
+            self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits)
 
     def send_reliable(
-        self, peer: Peer, kind: str, payload: Raw, now: float, token: int | None = None
+        self,
+        peer: Peer,
+        kind: str,
+        payload: Raw,
+        now: float,
+        token: int | None = None,
+        *,
+        for_reader: bool = False,
     ) -> None:
         """Send a message until it is acknowledged; `token` tells its end.
+
+        `for_reader` is as for `send_once`: all else always has room at the other end.
 
         To a peer of the reference's kind that has never acknowledged anything
         it is sent once and its end is *unconfirmed*.
@@ -164,7 +175,7 @@ class Delivery:
         envelope = self._envelope(kind, payload, now)
         envelope.requires_ack = True
         whole = Capability.FRAGMENTS not in peer.capabilities
-        message = OutgoingMessage.of(envelope, token, whole=whole)
+        message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)
         if not peer.is_expected_to_ack:
             message.write(sender.numbering.take())

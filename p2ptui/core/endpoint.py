@@ -347,9 +347,9 @@ class Endpoint:
         raw = encode_data(payload)
         if reliable:
             token = self._state.new_token()
-            self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token)
+            self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token, for_reader=True)
             return token
-        self._delivery.send_once(peer, MessageType.DATA, raw, now, budgeted=False)
+        self._delivery.send_once(peer, MessageType.DATA, raw, now, budgeted=False, for_reader=True)
         token = self._state.new_token()
         self._state.finish(token, SendResult(SendStatus.SENT, 1, None, len(raw)))
         return token

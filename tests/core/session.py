@@ -45,6 +45,7 @@ def message(size: int, token: int | None = None) -> OutgoingMessage:
     mark = next(_marks)
     made = StubMessage(None, f"id-{mark}", "Data", max(size, HEAD_BYTES), token)
     made.mark = mark if token is None else token
+    made.for_reader = True
     return made
 
 

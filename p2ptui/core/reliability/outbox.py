@@ -6,31 +6,86 @@ from collections.abc import Iterable
 from p2ptui.core.reliability.outgoing import OutgoingMessage, TransferQueue
 
 
+class Lane:
+    """Messages that wait for the same thing, in the order in which they leave."""
+
+    __slots__ = ("_small", "_small_in_flight", "count", "large")
+
+    def __init__(self) -> None:
+        # To be sent, for the first time or again.
+        self._small: deque[OutgoingMessage] = deque()
+        self._small_in_flight = 0
+        self.large = TransferQueue()
+        """Those that leave in fragments."""
+        self.count = 0
+        """How many have not ended."""
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes that the receiver may have to keep: of all that is under way."""
+        return self._small_in_flight + self.large.bytes_under_way
+
+    def first_small(self) -> OutgoingMessage | None:
+        """The message in one datagram that leaves next, if there is one."""
+        small = self._small
+        while small and small[0].done:
+            small.popleft()
+        return small[0] if small else None
+
+    def take_small(self) -> None:
+        """`first_small` leaves now."""
+        self._small.popleft()
+
+    def add(self, message: OutgoingMessage) -> None:
+        """A message waits."""
+        self.count += 1
+        (self.large if message.is_large else self._small).append(message)
+
+    def again(self, messages: list[OutgoingMessage]) -> None:
+        """Messages in one datagram are to be sent again, before all others."""
+        self._small.extendleft(reversed(messages))
+
+    def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
+        """So much of a message in one datagram is under way: all, or nothing."""
+        self._small_in_flight += size_bytes - message.in_flight
+        message.in_flight = size_bytes
+
+    def remove(self, message: OutgoingMessage) -> None:
+        """A message has ended."""
+        self.count -= 1
+        if message.is_large:
+            self.large.discard(message)
+        elif not message.attempts:
+            self._small.remove(message)
+
+    def clear(self) -> None:
+        """All have ended."""
+        self._small.clear()
+        self.large.clear()
+
+
 class Outbox:
-    """Messages by number, id and token, and in the order in which they leave."""
+    """Messages by number, id and token, in two lanes: for the readers at the other end, who may
+    have no room, and for the node itself, which always has."""
 
     __slots__ = (
         "_begun",
         "_by_id",
         "_by_sequence",
         "_by_token",
-        "_small",
-        "_small_in_flight",
-        "large",
+        "for_node",
+        "for_readers",
         "queued_bytes",
     )
 
     def __init__(self) -> None:
-        # To be sent, for the first time or again.
-        self._small: deque[OutgoingMessage] = deque()
-        self.large = TransferQueue()
-        """Those that leave in fragments."""
+        self.for_node = Lane()
+        self.for_readers = Lane()
         # Those that have left, in the order of their numbers.
         self._by_sequence: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self._by_id: dict[str, OutgoingMessage] = {}
         self._by_token: dict[int, OutgoingMessage] = {}
         self._begun: list[OutgoingMessage] = []
-        self._small_in_flight = 0
         self.queued_bytes = 0
         """Bytes of all messages that wait or are under way."""
 
@@ -58,9 +113,13 @@ class Outbox:
         return next(iter(self._by_sequence.values()), None)
 
     @property
-    def unacknowledged_bytes(self) -> int:
-        """Bytes that the receiver may have to keep: of all that is under way."""
-        return self._small_in_flight + self.large.bytes_under_way
+    def oldest_for_readers(self) -> OutgoingMessage | None:
+        """The oldest of those that have left for the readers at the other end."""
+        return next((each for each in self._by_sequence.values() if each.for_reader), None)
+
+    def lane(self, message: OutgoingMessage) -> Lane:
+        """Where a message belongs."""
+        return self.for_readers if message.for_reader else self.for_node
 
     def find(self, key: int | str) -> OutgoingMessage | None:
         """The message that has left with a number, or the one with an id."""
@@ -76,7 +135,7 @@ class Outbox:
         self._by_id[message.message_id] = message
         if message.token is not None:
             self._by_token[message.token] = message
-        (self.large if message.is_large else self._small).append(message)
+        self.lane(message).add(message)
 
     def begin(self, message: OutgoingMessage, sequence: int) -> None:
         """A message leaves for the first time, with this number."""
@@ -91,25 +150,10 @@ class Outbox:
         begun, self._begun = self._begun, []
         return begun
 
-    def first_small(self) -> OutgoingMessage | None:
-        """The message in one datagram that leaves next, if there is one."""
-        small = self._small
-        while small and small[0].done:
-            small.popleft()
-        return small[0] if small else None
-
-    def take_small(self) -> None:
-        """`first_small` leaves now."""
-        self._small.popleft()
-
     def again(self, messages: list[OutgoingMessage]) -> None:
         """Messages in one datagram are to be sent again, before all others."""
-        self._small.extendleft(reversed(messages))
-
-    def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
-        """So much of a message in one datagram is under way: all, or nothing."""
-        self._small_in_flight += size_bytes - message.in_flight
-        message.in_flight = size_bytes
+        self.for_node.again([each for each in messages if not each.for_reader])
+        self.for_readers.again([each for each in messages if each.for_reader])
 
     def remove(self, message: OutgoingMessage) -> None:
         """A message has ended."""
@@ -120,12 +164,9 @@ class Outbox:
         self.queued_bytes -= message.size_bytes
         if message.attempts:
             del self._by_sequence[message.sequence]
-        elif not message.is_large:
-            self._small.remove(message)
-        if message.is_large:
-            self.large.discard(message)
+        self.lane(message).remove(message)
 
     def clear(self) -> None:
         """All have ended."""
-        self._small.clear()
-        self.large.clear()
+        self.for_node.clear()
+        self.for_readers.clear()

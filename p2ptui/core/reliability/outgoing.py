@@ -32,6 +32,8 @@ class OutgoingMessage:
     token: int | None
     whole: bool = False
     """Whether it leaves in one datagram, whatever its size: the peer takes no fragments."""
+    for_reader: bool = False
+    """Whether it is for a program that reads at the other end, and waits while that has no room."""
     sequence: int = -1
     """Its number, once it has left."""
     data: bytes = b""
@@ -56,10 +58,12 @@ class OutgoingMessage:
     done: bool = False
 
     @classmethod
-    def of(cls, envelope: Envelope, token: int | None, *, whole: bool) -> "OutgoingMessage":
+    def of(
+        cls, envelope: Envelope, token: int | None, *, whole: bool, for_reader: bool
+    ) -> "OutgoingMessage":
         """A message that waits for its number."""
         kind = envelope.message_type
-        return cls(envelope, envelope.id, kind, longest_size(envelope), token, whole)
+        return cls(envelope, envelope.id, kind, longest_size(envelope), token, whole, for_reader)
 
     @property
     def tries(self) -> int:

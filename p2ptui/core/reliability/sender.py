@@ -15,7 +15,7 @@ from p2ptui.core.reliability.congestion import CongestionWindow
 from p2ptui.core.reliability.deadlines import Deadlines, earliest
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW, sequence_distance
 from p2ptui.core.reliability.numbering import Numbering
-from p2ptui.core.reliability.outbox import Outbox
+from p2ptui.core.reliability.outbox import Lane, Outbox
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
 from p2ptui.core.reliability.resend import ResendBuffer
@@ -110,16 +110,14 @@ class ReliableSender:
         """The datagrams that window and pace let go now; each counts as sent when taken."""
         if (skip := self.skips.to_send(now)) is not None:
             yield skip
-        if self.room.paused:
-            if len(self) and self.room.probe_at <= now:
-                yield from self._probe(now)
-            return
+        if self._is_probe_due(now):
+            yield from self._probe(now)
         window = self.window
         while window.has_room and window.next_send(now) <= now:
             small, large = self._next_small(), self._next_large()
             if small is not None and (large is None or self._overtaken < MAX_OVERTAKING):
                 self._overtaken += 1
-                self._outbox.take_small()
+                self._outbox.lane(small).take_small()
                 yield self._transmit(small, now)
             elif large is not None:
                 self._overtaken = 0
@@ -127,22 +125,35 @@ class ReliableSender:
             else:
                 return
 
+    def _lanes(self) -> tuple[Lane, ...]:
+        # They take turns, unless the readers at the other end have no room.
+        one, other = self._outbox.for_node, self._outbox.for_readers
+        if self.room.paused:
+            return (one,)
+        return (one, other) if self._overtaken % 2 else (other, one)
+
     def _next_small(self) -> OutgoingMessage | None:
-        small = self._outbox.first_small()
-        if small is None or not self._has_receiver_room(small):
-            return None
-        return small if small.attempts or self._may_begin() else None
+        for lane in self._lanes():
+            small = lane.first_small()
+            if small is not None and self._has_receiver_room(small):
+                if small.attempts or self._may_begin():
+                    return small
+        return None
 
     def _next_large(self) -> OutgoingMessage | None:
-        if (large := self._outbox.large.under_way()) is not None:
-            return large
-        large = self._outbox.large.waiting()
-        if large is None or not self._may_begin() or not self._has_receiver_room(large):
-            return None
-        return large
+        lanes = self._lanes()
+        for lane in lanes:
+            if (large := lane.large.under_way()) is not None:
+                return large
+        for lane in lanes:
+            large = lane.large.waiting()
+            if large is not None and self._may_begin() and self._has_receiver_room(large):
+                return large
+        return None
 
     def _has_receiver_room(self, message: OutgoingMessage) -> bool:
-        return self.room.admits(message.size_bytes, self._outbox.unacknowledged_bytes)
+        under_way = self._outbox.for_readers.unacknowledged_bytes
+        return not message.for_reader or self.room.admits(message.size_bytes, under_way)
 
     def _may_begin(self) -> bool:
         # Further ahead the receiver could not tell what is new.
@@ -164,12 +175,16 @@ class ReliableSender:
         self._outbox.begin(message, self.numbering.take())
         message.began_at = now
 
+    def _is_probe_due(self, now: float) -> bool:
+        waiting = self._outbox.for_readers.count
+        return self.room.paused and bool(waiting) and self.room.probe_at <= now
+
     def _probe(self, now: float) -> Iterator[bytes]:
         """Ask a receiver that had no room, with the oldest message."""
         if self.room.unanswered >= self._options.max_tries:
             self._reopen(None, now)  # it says nothing any more: from here on tries count
             return
-        message = self._outbox.oldest or self._begin_paused(now)
+        message = self._outbox.oldest_for_readers or self._begin_paused(now)
         self.room.note_probe(now)
         if message is not None:
             self._retransmissions += 1
@@ -177,7 +192,8 @@ class ReliableSender:
             yield message.data if transfer is None else transfer.frame(transfer.probe_index)
 
     def _begin_paused(self, now: float) -> OutgoingMessage | None:
-        message = self._outbox.first_small() or self._outbox.large.waiting()
+        lane = self._outbox.for_readers
+        message = lane.first_small() or lane.large.waiting()
         if message is None or not self._may_begin():
             return None
         self._begin(message, now)
@@ -193,7 +209,7 @@ class ReliableSender:
             self._retransmissions += 1
         message.attempts += 1
         message.sent_at = now
-        self._outbox.note_in_flight(message, message.size_bytes)
+        self._outbox.lane(message).note_in_flight(message, message.size_bytes)
         self.window.handle_sent(message.size_bytes, now)
         self._set_deadline(message, self._rtt.rto(message.tries), now)
         return message.data
@@ -216,7 +232,7 @@ class ReliableSender:
             if not self._second_acks.handle(key) and foreign:
                 self.skips.handle_foreign_number(now)
             return None
-        if self.room.paused and self.room.unanswered:
+        if message.for_reader and self.room.paused and self.room.unanswered:
             self._reopen(None, now)  # what it was asked with found room
         if message.transfer is None:
             if message.attempts == 1:
@@ -232,7 +248,7 @@ class ReliableSender:
         message = self._outbox.find(ack.sequence)
         if message is None or message.transfer is None or message.attempts == 0:
             return None
-        if self.room.paused and self.room.unanswered:
+        if message.for_reader and self.room.paused and self.room.unanswered:
             self._reopen(None, now)
         transfer = message.transfer
         if ack.status is TransferStatus.COMPLETE:
@@ -267,12 +283,14 @@ class ReliableSender:
         """What is under way was refused, or will be: none of that is a lost try."""
         refused: list[OutgoingMessage] = []
         for message in self._outbox.left:
+            if not message.for_reader:
+                continue
             message.excused, message.stalled, message.deadline = message.attempts, 0, 0.0
             if message.transfer is not None:
                 self._transfers.release(message.transfer, now)
             elif message.in_flight:
                 self.window.release(message.in_flight)
-                self._outbox.note_in_flight(message, 0)
+                self._outbox.lane(message).note_in_flight(message, 0)
                 refused.append(message)
         self._outbox.again(refused)
 
@@ -310,7 +328,7 @@ class ReliableSender:
         while (message := self._deadlines.next_due(now)) is not None:
             if message.transfer is None:
                 self.window.handle_lost(message.in_flight, message.sent_at, now)
-                self._outbox.note_in_flight(message, 0)
+                self._outbox.lane(message).note_in_flight(message, 0)
                 if message.tries >= self._options.max_tries:
                     finished.append(self._time_out(message, now))
                 else:
@@ -372,8 +390,8 @@ class ReliableSender:
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
         due = earliest(self._deadlines.earliest(), self.skips.next_timeout())
-        if self.room.paused:
-            return earliest(due, self.room.probe_at if len(self) else None)
+        if self.room.paused and self._outbox.for_readers.count:
+            due = earliest(due, self.room.probe_at)
         waiting = self._next_small() is not None or self._next_large() is not None
         if waiting and self.window.has_room:
             return earliest(due, self.window.next_send(now))
@@ -388,7 +406,8 @@ class ReliableSender:
         self._outbox.remove(message)
         if delivered:
             self.numbering.handle_acknowledged(message.sequence)
-            self.room.note_accepted(message.size_bytes)
+            if message.for_reader:
+                self.room.note_accepted(message.size_bytes)
         if delivered and message.transfer is None:
             self._resend.add(message.sequence, message.data)
         timed = delivered and (message.attempts == 1 or message.transfer is not None)
@@ -399,5 +418,5 @@ class ReliableSender:
     def _settle_window(self, message: OutgoingMessage, *, delivered: bool) -> None:
         transfer = message.transfer
         size = message.in_flight if transfer is None else transfer.bytes_in_flight
-        self._outbox.note_in_flight(message, 0)
+        self._outbox.lane(message).note_in_flight(message, 0)
         (self.window.handle_acked if delivered else self.window.release)(size)

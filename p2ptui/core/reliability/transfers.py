@@ -52,7 +52,7 @@ class Transfers:
     def open(self, message: OutgoingMessage) -> None:
         """A large message that waits first, and has its number, is under way from now on."""
         message.transfer = self._new_transfer(message)
-        self._outbox.large.begin(message)
+        self._outbox.lane(message).large.begin(message)
 
     def _new_transfer(self, message: OutgoingMessage) -> OutgoingTransfer:
         return OutgoingTransfer(message.sequence, message.data, self._datagram_bytes)

@@ -302,8 +302,8 @@ def test_what_is_cancelled_before_it_left_never_leaves_and_is_not_kept() -> None
         assert finished is not None
         assert (finished.result.status, finished.result.attempts) == (SendStatus.TIMED_OUT, 0)
         assert finished.result.reason == "enough"
-    assert not sender._outbox._small
-    assert len(sender._outbox.large) == 1  # the blocker
+    assert not sender._outbox.for_readers._small
+    assert len(sender._outbox.for_readers.large) == 1  # the blocker
     assert sender.queued_bytes == len(blocker.data)
 
 
