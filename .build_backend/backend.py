@@ -5,6 +5,7 @@ the checkout left behind would be installed with the new one: here each wheel be
 And it looks for `MANIFEST.in`, which says what a source distribution holds, beside this module.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-manifest_maker.template = str(Path(__file__).with_name("MANIFEST.in").relative_to(Path.cwd()))
+# Both resolved: the checkout may be reached through a link.
+_MANIFEST = Path(__file__).resolve().with_name("MANIFEST.in")
+manifest_maker.template = os.path.relpath(_MANIFEST, Path.cwd().resolve())
 
 
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:

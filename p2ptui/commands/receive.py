@@ -107,7 +107,7 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
         local = "[::]:0" if ":" in servers[0][0] else "0.0.0.0:0"
         config = config.with_options(address=local)
     async with Node(config) as node:
-        events = node.events()
+        events = node.events(data=False)
         for server in servers:
             await node.connect(server, deadline.left_s)
         stopped: list[signal.Signals] = []

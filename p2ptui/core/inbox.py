@@ -24,6 +24,7 @@ from p2ptui.core.stun import StunService
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
 from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
 from p2ptui.wire.message import (
+    MAX_SEQUENCE_NUMBER,
     Capability,
     DisconnectPayload,
     DiscoveryRequestPayload,
@@ -54,6 +55,9 @@ Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
 
 ANSWERED_BYTES: Final = 800
 """An Ack, and an answer of the usual length after it."""
+
+LOST_TRACK_S: Final = 1.0
+"""A peer whose numbers are unknown is told so this often, at most."""
 
 MAX_REASON: Final = 200
 """Characters of a goodbye that are kept."""
@@ -230,10 +234,11 @@ class Inbox:
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
         # What is acknowledged is where it was to go, or was there before.
         channel = peer.channel
-        numbered = Capability.RETRANSMIT in peer.capabilities
+        # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
+        numbered = Capability.RETRANSMIT in peer.capabilities and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
         if verdict is Verdict.UNKNOWN:
-            self._state.counters.drop("unknown_number")
+            self._handle_unknown_number(peer, now)
             return _Outcome.DROPPED
         if verdict is Verdict.DUPLICATE:
             self._state.counters.duplicates += 1
@@ -254,6 +259,18 @@ class Inbox:
         if channel.has_gaps:
             self._delivery.flush(peer, now)  # a gap is to be asked for in time
         return _Outcome.TAKEN
+
+    def _handle_unknown_number(self, peer: Peer, now: float) -> None:
+        # Nothing is known of it, so nothing is acknowledged. But if it is the peer's, then somebody
+        # else has moved its window: what is expected next tells it, and it says where it goes on.
+        self._state.counters.drop("unknown_number")
+        channel = peer.channel
+        if channel.numbers is None or now - channel.lost_track_at < LOST_TRACK_S:
+            return
+        channel.lost_track_at = now
+        expected = (channel.numbers.highest + 1) & MAX_SEQUENCE_NUMBER
+        request = encode_payload(RetransmitPayload(expected, lost_track=True))
+        self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
     def _read(self, message: Envelope) -> _Reading:
         entry = self._entries.get(message.message_type)
@@ -342,7 +359,7 @@ class Inbox:
     def _receive_fragment(self, peer: Peer, fragment: Fragment, now: float) -> None:
         channel = peer.channel
         if not channel.covers(fragment.sequence):
-            self._state.counters.drop("unknown_number")
+            self._handle_unknown_number(peer, now)
             return
         assembled = channel.reassembly.receive(fragment, now)
         if assembled.refused:
@@ -383,7 +400,12 @@ class Inbox:
         self, peer: Peer, _message: Envelope, content: RetransmitPayload, now: float
     ) -> None:
         sequence = content.sequence_number
-        data = peer.channel.sender.resend(sequence, now)
+        sender = peer.channel.sender
+        if content.lost_track is True and not sender.numbering.is_near(sequence):
+            sender.skips.handle_foreign_number(now)
+            self._delivery.flush(peer, now)
+            return
+        data = sender.resend(sequence, now)
         if data is None:
             text = f"message {sequence} is no longer held"
             payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)

@@ -29,16 +29,16 @@ class ReaderRoom:
     """One reader's bytes: how many messages of whom wait for it.
 
     Args:
+        readers: All readers of the node.
         limit_bytes: What may wait altogether.
-        on_read: Called when something was read.
     """
 
-    __slots__ = ("__weakref__", "_held", "_on_read", "limit_bytes", "used_bytes")
+    __slots__ = ("__weakref__", "_held", "_readers", "limit_bytes", "used_bytes")
 
-    def __init__(self, limit_bytes: int, on_read: Callable[[], None]) -> None:
+    def __init__(self, readers: "Readers", limit_bytes: int) -> None:
+        self._readers = readers
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
-        self._on_read = on_read
         self._held: dict[str, int] = {}
 
     def held_by(self, node_id: str) -> int:
@@ -60,7 +60,11 @@ class ReaderRoom:
             self._held[node_id] = left
         else:
             del self._held[node_id]
-        self._on_read()
+        self._readers.handle_read()
+
+    def close(self) -> None:
+        """The reader ends: it holds up nobody any more."""
+        self._readers.close(self)
 
 
 class Readers:
@@ -73,6 +77,7 @@ class Readers:
         self._rooms: list[weakref.ref[ReaderRoom]] = []
         self._waiting: OrderedDict[str, int] = OrderedDict()
         self._promised: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._promised_bytes = 0
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
 
@@ -88,20 +93,21 @@ class Readers:
 
     def open(self, limit_bytes: int) -> ReaderRoom:
         """A reader of Data begins; it ends with `close`, or when its room is collected."""
-        room = ReaderRoom(limit_bytes, self._handle_read)
+        room = ReaderRoom(self, limit_bytes)
         self._rooms.append(weakref.ref(room, self._handle_collected))
         return room
 
     def close(self, room: ReaderRoom) -> None:
         """A reader ends: it holds nobody any more."""
         self._rooms = [each for each in self._rooms if each() is not room]
-        self._handle_read()
+        self.handle_read()
 
     def _handle_collected(self, dead: "weakref.ref[ReaderRoom]") -> None:
         self._rooms = [each for each in self._rooms if each is not dead]
-        self._handle_read()
+        self.handle_read()
 
-    def _handle_read(self) -> None:
+    def handle_read(self) -> None:
+        """There is more room than before."""
         if self._waiting and self.on_read is not None:
             self.on_read()
 
@@ -127,8 +133,9 @@ class Readers:
             return False
         for room in rooms:
             room.hold(node_id, size_bytes)
-        self._promised.pop(node_id, None)
-        self._waiting.pop(node_id, None)
+        if self._promised or self._waiting:
+            self._settle(node_id)
+            self._waiting.pop(node_id, None)
         return True
 
     def _has_room(self, room: ReaderRoom, node_id: str, cost: int, now: float) -> bool:
@@ -140,10 +147,15 @@ class Readers:
     def _kept_from(self, node_id: str, now: float) -> int:
         """Bytes that are kept for others: promised, or to be promised next."""
         while self._promised and next(iter(self._promised.values()))[1] <= now:
-            self._promised.popitem(last=False)
-        kept = sum(size for other, (size, _) in self._promised.items() if other != node_id)
+            self._settle(next(iter(self._promised)))
+        kept = self._promised_bytes - self._promised.get(node_id, (0, 0.0))[0]
         first = next(iter(self._waiting), node_id)
         return kept if first == node_id else kept + self._waiting[first]
+
+    def _settle(self, node_id: str) -> None:
+        """Nothing is kept for a sender any more."""
+        size, _ = self._promised.pop(node_id, (0, 0.0))
+        self._promised_bytes -= size
 
     def wait(self, node_id: str, size_bytes: int) -> None:
         """Put a sender in line, to be told when there is room.
@@ -152,7 +164,7 @@ class Readers:
             node_id: Who found none.
             size_bytes: The payload for which it found none.
         """
-        self._promised.pop(node_id, None)
+        self._settle(node_id)
         if node_id not in self._waiting and len(self._waiting) >= MAX_WAITING:
             return
         self._waiting.setdefault(node_id, size_bytes + EVENT_OVERHEAD_BYTES)
@@ -160,8 +172,8 @@ class Readers:
     def forget(self, node_id: str) -> None:
         """A sender is gone."""
         self._waiting.pop(node_id, None)
-        self._promised.pop(node_id, None)
-        self._handle_read()
+        self._settle(node_id)
+        self.handle_read()
 
     def next_with_room(self, now: float) -> tuple[str, int] | None:
         """Who waits longest, if there is room for it now: it is out of the line, and the room is
@@ -176,13 +188,16 @@ class Readers:
         need = promised = self._waiting[node_id]
         offered = 2**32 - 1
         for room in self._open():
-            free = room.limit_bytes - room.used_bytes - self._kept_from(node_id, now)
+            kept = self._kept_from(node_id, now)
+            free = room.limit_bytes - room.used_bytes - kept
             step = max(need, room.limit_bytes // WINDOW_STEP)
-            if room.used_bytes and free < step:
+            # An empty reader has room for any message, but for one at a time.
+            if (room.used_bytes or kept) and free < step:
                 return None
             share = max(free - room.held_by(node_id), step)
             offered = min(offered, share)
             promised = max(promised, step)
         del self._waiting[node_id]
         self._promised[node_id] = (promised, now + RESERVED_S)
+        self._promised_bytes += promised
         return node_id, offered

@@ -32,20 +32,16 @@ class ReceiveWindows:
         self._delivery = delivery
         lifecycle.on_left.append(lambda peer, _: state.readers.forget(peer.node_id))
 
-    def refuse(self, peer: Peer, size_bytes: int, now: float) -> bool:
-        """A message found no room: its sender is told to wait.
-
-        Returns:
-            Whether it understands that; if not, its tries go on.
-        """
+    def refuse(self, peer: Peer, size_bytes: int, now: float) -> None:
+        """A message found no room: its sender is told to wait, if it understands that."""
         if Capability.RECEIVE_WINDOW not in peer.capabilities:
-            return False
+            return
+        peer.channel.reassembly.pause()
         self._state.readers.wait(peer.node_id, size_bytes)
         channel = peer.channel
         if now - channel.busy_told_at >= BUSY_INTERVAL_S:
             channel.busy_told_at = now
             self._tell(peer, 0, now)
-        return True
 
     def handle_read(self, now: float) -> None:
         """Something was read: those who wait longest are told, as far as there is room."""
@@ -55,6 +51,8 @@ class ReceiveWindows:
             peer = self._state.peers.authenticated(node_id)
             if peer is not None:
                 peer.channel.busy_told_at = float("-inf")
+                peer.channel.reassembly.resume(now)
+                self._delivery.flush(peer, now)
                 self._tell(peer, room_bytes, now)
 
     def _tell(self, peer: Peer, room_bytes: int, now: float) -> None:

@@ -324,19 +324,16 @@ class Runtime:
         """Let what was just asked of the endpoint happen."""
         self._driver.flush()
 
-    async def call(self, token: int) -> Any:
-        """Wait for the end of a call on the endpoint; its result.
+    def call(self, token: int) -> Awaitable[Any]:
+        """The end of a call on the endpoint, to be awaited; from now on it is not missed.
 
-        Raises:
-            P2PError: What ended it.
+        What ended it is its result, or the P2PError that it raises.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         self._calls[token] = future
+        future.add_done_callback(lambda _: self._calls.pop(token, None))
         self._driver.flush()
-        try:
-            return await future
-        finally:
-            self._calls.pop(token, None)
+        return future
 
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
         """Do something to the endpoint after a time, seconds."""
@@ -391,8 +388,6 @@ class Runtime:
         """End a subscription."""
         subscription.close()
         self._references = [each for each in self._references if each() is not subscription]
-        if subscription.room is not None:
-            self.endpoint.readers.close(subscription.room)
 
     def _note_read(self) -> None:
         # It may come from wherever a reader that nobody holds is collected, any thread included.

@@ -53,6 +53,8 @@ class Subscription(AsyncIterator[Event]):
         if isinstance(event, EventsDropped):
             self._dropped += event.count
             return
+        if isinstance(event, DataDropped) and self._merge(event):
+            return
         if not isinstance(event, _Data):
             size = event.size_bytes if isinstance(event, MessageTraced) else 0
             if self._news >= self._limit or self._traced_bytes + size > MAX_TRACED_BYTES:
@@ -67,9 +69,19 @@ class Subscription(AsyncIterator[Event]):
         self._events.append(event)
         self._wake()
 
+    def _merge(self, event: DataDropped) -> bool:
+        # Who sends too much must not push out what others tell.
+        last = self._events[-1] if self._events else None
+        if not isinstance(last, DataDropped) or last.node_id != event.node_id:
+            return False
+        self._events[-1] = DataDropped(event.node_id, last.count + event.count)
+        return True
+
     def close(self) -> None:
-        """End the iteration, after what already waits."""
+        """End the iteration, after what already waits; from now on it holds up nobody."""
         self._closed = True
+        if self.room is not None:
+            self.room.close()
         self._wake()
 
     def _wake(self) -> None:

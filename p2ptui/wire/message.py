@@ -356,6 +356,9 @@ class RetransmitPayload(Struct):
     """Asks for one message again."""
 
     sequence_number: SequenceNumber
+    lost_track: bool | UnsetType = UNSET
+    """Between nodes that announced `sequence_skip`: numbers come that are far from this one, which
+    is expected next."""
 
 
 class ReceiveWindowPayload(Struct):

@@ -531,6 +531,29 @@ def test_nothing_that_somebody_waits_for_is_left_out_however_much_there_is_to_te
     assert sum(event.count for event in server.told(EventsDropped)) >= 2 * 10_000
 
 
+@pytest.mark.parametrize("reliable_before", [False, True])
+def test_a_text_for_a_node_never_goes_to_another_that_is_at_its_address_now(
+    world: World, reliable_before: bool
+) -> None:
+    carl, me = world.host(), world.host()
+    me.outcome(me.connect(carl))
+    world.run_for(1)
+    if reliable_before:
+        send_all(me, carl, ["hello"])
+    address = carl.address
+    world.remove(carl)
+    mallory = world.host(address)
+    tokens = [me.send(mallory, f"secret {number}") for number in range(3)]  # by that address
+    large = me.send(mallory, "secret" * 2000)
+
+    results = [me.outcome(token) for token in [*tokens, large]]
+    world.run_for(60)
+
+    assert not any(result.delivered for result in results)
+    assert mallory.received() == []
+    assert "another node" in (results[0].reason or "")
+
+
 def test_a_stranger_with_another_id_inherits_nothing(world: World) -> None:
     server, client = pair(world)
     world.network.set_link(server.address[0], client.address[0], loss=1.0)

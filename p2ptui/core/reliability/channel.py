@@ -17,8 +17,8 @@ from p2ptui.core.reliability.sender import ReliableSender
 from p2ptui.wire.message import Envelope
 
 WINDOWS: Final = 4
-"""Windows of numbers kept, the latest ones: a peer may come and go quickly, and a handshake that
-somebody forged must not make its owner's numbers unknown."""
+"""Windows of numbers kept: a peer may come and go quickly, and a handshake that somebody forged
+must not make its owner's numbers unknown. One in which nothing ever came makes room first."""
 
 
 class Channel:
@@ -39,6 +39,7 @@ class Channel:
         "_reliable_ids",
         "_unreliable_ids",
         "busy_told_at",
+        "lost_track_at",
         "reassembly",
         "rtt",
         "sender",
@@ -65,6 +66,8 @@ class Channel:
         """How often the peer was told what the readers here have room for."""
         self.busy_told_at = float("-inf")
         """When it was last told that there is none."""
+        self.lost_track_at = float("-inf")
+        """When the peer was last told that its numbers are unknown here."""
         self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
         # Newest first; empty for a peer that does not number without holes.
         self._numbers: list[ReceivedNumbers] = []
@@ -101,7 +104,9 @@ class Channel:
         if self._numbers and self._numbers[0].highest == sequence:
             return
         self._numbers.insert(0, ReceivedNumbers(sequence, *self._gap_options))
-        del self._numbers[WINDOWS:]
+        if len(self._numbers) > WINDOWS:
+            unused = [each for each in self._numbers[1:] if not each.is_used]
+            self._numbers.remove(unused[-1] if unused else self._numbers[-1])
 
     def covers(self, number: int) -> bool:
         """Whether a number lies in a window, or the peer keeps to none."""
@@ -132,6 +137,10 @@ class Channel:
             for window in self._numbers:
                 if window.covers(number):
                     window.add(number, now)
+                    if window is not self._numbers[0]:
+                        # The one in use comes first.
+                        self._numbers.remove(window)
+                        self._numbers.insert(0, window)
                     return
             if self._numbers:  # it went further than we would, and does not tell of skips
                 self._numbers[0].add(number, now)

@@ -82,11 +82,13 @@ class ReceivedNumbers:
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_highest", "gaps")
+    __slots__ = ("_highest", "gaps", "is_used")
 
     def __init__(self, first: int, reorder_wait_s: float, requests: int) -> None:
         # Not wrapped: it goes on counting, and its last 32 bits are the number on the wire.
         self._highest = first
+        self.is_used = False
+        """Whether a message in it was taken: anybody can begin a session in a peer's name."""
         self.gaps = Gaps(reorder_wait_s, requests)
 
     @property
@@ -110,6 +112,7 @@ class ReceivedNumbers:
 
     def add(self, number: int, now: float) -> None:
         """A message with this number, which the window covers, was taken."""
+        self.is_used = True
         ahead = self._ahead(number)
         if ahead <= 0:
             self.gaps.close(self._highest + ahead)

@@ -70,9 +70,7 @@ class Gaps:
             return
         ask_at = now + self._reorder_wait_s
         self._stretches.append(_Stretch(first, last, ask_at))
-        if len(self._stretches) > MAX_STRETCHES:
-            del self._stretches[0]
-            self.forgotten += 1
+        self._make_room()
         self._ask_at = ask_at if self._ask_at is None else min(self._ask_at, ask_at)
 
     def close(self, number: int) -> None:
@@ -87,6 +85,12 @@ class Gaps:
         if number < stretch.last:
             rest.append(stretch.part(number + 1, stretch.last))
         self._stretches[index : index + 1] = rest
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if len(self._stretches) > MAX_STRETCHES:
+            del self._stretches[0]
+            self.forgotten += 1
 
     def postpone(self, number: int, until: float) -> None:
         """`number` is arriving in fragments: it is not lost before the time `until`."""

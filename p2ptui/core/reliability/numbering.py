@@ -47,8 +47,12 @@ class Numbering:
             self.acknowledged = number
 
     def was_used(self, number: int) -> bool:
-        """Whether `number` is one of this side's, or so old that it may have been."""
-        return sequence_distance(number, self._last) <= 0
+        """Whether `number` is one that this side used a short time ago."""
+        return -2 * SEQUENCE_WINDOW <= sequence_distance(number, self._last) <= 0
+
+    def is_near(self, number: int) -> bool:
+        """Whether a receiver that knows where this side is may ask for `number`."""
+        return not self.bounded or self.was_used(number) or number == self.next
 
     def skip_to(self, number: int) -> None:
         """The peer knows that the next new message has `number`, which was `next` before."""

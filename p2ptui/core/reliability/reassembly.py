@@ -93,6 +93,17 @@ class Reassembly:
     _partial: dict[int, _Partial] = field(default_factory=dict)
     _completed: OrderedDict[int, _Completed] = field(default_factory=OrderedDict)
     _used: int = 0
+    _paused: bool = False
+
+    def pause(self) -> None:
+        """The peer was told to wait: what is not whole is no fault of its, and stays."""
+        self._paused = True
+
+    def resume(self, now: float) -> None:
+        """The peer may go on."""
+        self._paused = False
+        for partial in self._partial.values():
+            partial.expires = now + self.timeout_s
 
     def receive(self, fragment: Fragment, now: float) -> Assembled:
         """Take one fragment."""
@@ -216,7 +227,11 @@ class Reassembly:
             The reports to send, and how many partial messages expired.
         """
         reports: list[FragmentAck] = []
-        expired = [key for key, partial in self._partial.items() if partial.expires <= now]
+        expired = [
+            key
+            for key, partial in self._partial.items()
+            if partial.expires <= now and not self._paused
+        ]
         for sequence in expired:
             self._drop(sequence)
         for sequence, partial in self._partial.items():
@@ -230,6 +245,7 @@ class Reassembly:
             (
                 partial.expires if partial.report_at is None else partial.report_at
                 for partial in self._partial.values()
+                if partial.report_at is not None or not self._paused
             ),
             default=None,
         )

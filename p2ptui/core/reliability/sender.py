@@ -135,9 +135,10 @@ class ReliableSender:
     def _next_small(self) -> OutgoingMessage | None:
         for lane in self._lanes():
             small = lane.first_small()
-            if small is not None and self._has_receiver_room(small):
-                if small.attempts or self._may_begin():
-                    return small
+            if small is None or not self._has_receiver_room(small):
+                continue
+            if small.attempts or self._may_begin():
+                return small
         return None
 
     def _next_large(self) -> OutgoingMessage | None:

@@ -94,6 +94,11 @@ class Lifecycle:
 
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope, now: float) -> None:
         """Note who a peer says it is, and the habits that its handshake message shows."""
+        if peer.node_id not in ("", info.id):
+            # What waits is for the one that was here, and for nobody else at its address.
+            reason = f"another node is at its address now: {info.id}"
+            self._fail_messages(peer.channel, now, reason)
+            self._state.readers.forget(peer.node_id)
         was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)
         peer.handshake_heard = handshake.id

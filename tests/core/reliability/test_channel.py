@@ -126,11 +126,19 @@ def test_what_the_session_before_this_one_took_is_still_known() -> None:
 
 def test_a_session_that_somebody_else_began_does_not_make_the_owners_numbers_unknown() -> None:
     session = numbered_channel(1000)
-    for number in range(WINDOWS - 1):
-        session.begin((number + 7) * 10**6)
     assert take(session, "a", 1001) is NEW
-    session.begin(10**9)
-    assert take(session, "b", 1002) is UNKNOWN
+    for number in range(10 * WINDOWS):
+        session.begin((number + 7) * 10**6)
+    assert take(session, "b", 1002) is NEW
+
+
+def test_of_the_sessions_that_were_used_the_latest_are_known() -> None:
+    session = numbered_channel(0)
+    for number in range(1, WINDOWS + 1):
+        session.begin(number * 10**6)
+        assert take(session, f"id-{number}", number * 10**6 + 1) is NEW
+    assert take(session, "late", 2) is UNKNOWN
+    assert take(session, "later", 10**6 + 2) is NEW
 
 
 def test_a_channel_that_follows_another_knows_its_ids_and_its_round_trip() -> None:
