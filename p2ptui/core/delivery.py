@@ -17,6 +17,8 @@ from p2ptui.wire.message import (
     NULL,
     Capability,
     Envelope,
+    ErrorCode,
+    ErrorPayload,
     MessageType,
     PingPayload,
     RetransmitPayload,
@@ -345,6 +347,8 @@ class Delivery:
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
                 self.transmit_frame(peer, data)
+            for sequence in sender.take_withdrawn():
+                self._withdraw(peer, sequence, now)
             for message in sender.take_begun():
                 kind = message.kind
                 self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, message.data)
@@ -357,9 +361,17 @@ class Delivery:
             when = again if when is None else min(when, again)
         self._plan(peer, when, now)
 
+    def _withdraw(self, peer: Peer, sequence: int, now: float) -> None:
+        # What has arrived of it would keep memory there that the next message needs.
+        text = f"message {sequence} was given up"
+        payload = encode_payload(ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence))
+        self.send(peer, MessageType.ERROR, payload, now)
+
     def _announce_skip(self, peer: Peer, now: float) -> None:
         sender = peer.channel.sender
-        payload = SequenceSkipPayload(peer.handshake_heard, sender.numbering.next)
+        payload = SequenceSkipPayload(
+            peer.handshake_heard, sender.skips.next_count, sender.numbering.next
+        )
         message_id, data = self.build(
             MessageType.SEQUENCE_SKIP, encode_payload(payload), now, requires_ack=True
         )

@@ -391,6 +391,7 @@ class Endpoint:
             finished = holder.channel.sender.cancel(token, now, reason)
             if finished is not None:
                 self._delivery.report(finished)
+                self._delivery.flush(holder, now)
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""

@@ -152,6 +152,8 @@ class DataReceived:
     """Whether it answers something that this node sent."""
     size_bytes: int = 0
     """Bytes of the payload as JSON."""
+    carrier_id: str = ""
+    """The peer that brought it, if not the sender itself: anybody can invent a sender."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -333,6 +333,8 @@ class Inbox:
             self._delivery.flush(peer, now)
         elif not self._services.handshake.handle_ack(peer, key, now):
             self._state.counters.acks_without_message += 1
+            if peer.channel.sender.needs_skip:
+                self._delivery.flush(peer, now)
 
     def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a binary frame of an authenticated peer."""
@@ -419,6 +421,7 @@ class Inbox:
         if content.code == ErrorCode.GONE and content.sequence_number is not None:
             if peer.channel.numbers is not None:
                 peer.channel.numbers.give_up(content.sequence_number)
+            peer.channel.reassembly.withdraw(content.sequence_number)
             return
         if content.code == ErrorCode.UNAUTHENTICATED:
             reason = "it does not know this node any more"

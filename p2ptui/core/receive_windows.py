@@ -74,8 +74,13 @@ class ReceiveWindows:
         Returns:
             Whether it is believed.
         """
-        if content.handshake not in peer.handshake_said or peer.channel.numbers is None:
+        channel = peer.channel
+        if content.handshake not in peer.handshake_said or channel.numbers is None:
             self._state.counters.drop("skip_without_proof")
             return False
-        peer.channel.numbers.skip_to(content.sequence_number)
+        if content.number <= channel.skips_heard:
+            self._state.counters.drop("skip_repeated")
+            return False
+        channel.skips_heard = content.number
+        channel.numbers.skip_to(content.sequence_number)
         return True

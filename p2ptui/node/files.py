@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ RECEIPT_TIMEOUT_S: Final = 10.0
 
 MAX_RECEIPTS: Final = 64
 """Receipts on their way at once; a sender that takes none must not fill the memory."""
+
+MAX_RECEIPTS_TO_ONE: Final = 8
+"""Of these to one node: who acknowledges none must not keep others from theirs."""
 
 MAX_ROUTED_RECEIPTS: Final = 8
 """Of these to nodes without a session; others carry them, and not for who has forged a sender."""
@@ -81,6 +85,7 @@ class FileReceiver:
         self._names: dict[str, str] = {}
         """Of the peers, at the moment of the event that is read: who sent a file and left at once
         is in no table any more."""
+        self._receipts: Counter[str] = Counter()
         self._work = 0
         """A file that is written, and receipts on their way."""
         self._at_rest = asyncio.Event()
@@ -158,9 +163,14 @@ class FileReceiver:
         peer = self._runtime.endpoint.peers.authenticated(node_id)
         if peer is not None and not peer.is_expected_to_ack:
             return  # it knows nothing of receipts, and may be somebody else's forged address
-        if self._work > (MAX_ROUTED_RECEIPTS if peer is None else MAX_RECEIPTS):
+        mine = self._receipts[node_id]
+        routed = sum(self._receipts.values()) if peer is None else 0
+        if mine >= MAX_RECEIPTS_TO_ONE or routed >= MAX_ROUTED_RECEIPTS:
+            return
+        if self._work > MAX_RECEIPTS:
             return
         self._begin_work()
+        self._receipts[node_id] += 1
         self._runtime.begin(self._send_receipt(node_id, receipt_payload(receipt)), "receipt")
 
     async def _send_receipt(self, node_id: str, payload: dict[str, Any]) -> None:
@@ -178,6 +188,9 @@ class FileReceiver:
         except (P2PError, TimeoutError):
             return  # whoever does not wait for it needs none
         finally:
+            self._receipts[node_id] -= 1
+            if not self._receipts[node_id]:
+                del self._receipts[node_id]
             self._end_work()
 
     def _begin_work(self) -> None:

@@ -111,7 +111,7 @@ class Subscription(AsyncIterator[Event]):
         event = self._events.popleft()
         if isinstance(event, _Data):
             if self.room is not None:
-                self.room.read(event.node_id, data_bytes(event))
+                self.room.read(carrier_of(event), data_bytes(event))
         elif not isinstance(event, EventsDropped):
             self._news -= 1
             if isinstance(event, MessageTraced):
@@ -128,6 +128,13 @@ class Subscription(AsyncIterator[Event]):
             taken.append(EventsDropped(self._dropped))
             self._dropped = 0
         return taken
+
+
+def carrier_of(event: _Data) -> str:
+    """Whose share of a reader's room a message takes."""
+    if isinstance(event, DataReceived):
+        return event.carrier_id or event.node_id
+    return event.server_id
 
 
 def data_bytes(event: _Data) -> int:

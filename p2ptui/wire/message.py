@@ -377,6 +377,8 @@ class SequenceSkipPayload(Struct):
 
     handshake: str
     """As in `ReceiveWindowPayload`."""
+    number: Annotated[int, Meta(ge=1, le=MAX_SEQUENCE_NUMBER)]
+    """Counts up within a session, so that an old one that is sent again moves nothing."""
     sequence_number: SequenceNumber
     """What the sender's next new message will have."""
 

@@ -183,7 +183,7 @@ def test_a_skip_that_names_nothing_of_the_session_is_not_believed(world: World) 
             "id": world.message_id(),
             "message_type": MessageType.SEQUENCE_SKIP,
             "timestamp": UNIX_START,
-            "payload": {"handshake": handshake, "sequence_number": 5},
+            "payload": {"handshake": handshake, "number": 1, "sequence_number": 5},
             "requires_ack": True,
         }
         world.network.send(json.dumps(message).encode(), client.address, server.address, world.now)
@@ -564,3 +564,190 @@ def test_a_stranger_with_another_id_inherits_nothing(world: World) -> None:
     assert server.outcomes[token].status is SendStatus.TIMED_OUT
     assert thief.received() == []
     assert thief.told(DataReceived) == []
+
+
+# Messages that are given up.
+
+
+@pytest.mark.parametrize("size", [5_000, 700_000])
+def test_messages_that_were_given_up_hold_no_memory_at_the_other_end(
+    world: World, size: int
+) -> None:
+    server, client = pair(world)
+    peer = peer_of(client, server)
+    for _ in range(8 if size > 100_000 else 150):
+        token = client.send(server, "x" * size)
+        world.run_for(0.005)
+        client.endpoint.cancel(peer, token, "too slow", world.now)
+        client.settle()
+    began = world.now
+    assert send_all(client, server, ["y" * size] * 3) == [DELIVERED] * 3
+    assert world.now - began < 8
+    assert server.received()[-3:] == ["y" * size] * 3
+
+
+@pytest.mark.parametrize("asleep_s", [20.0, 60.0, 120.0])
+def test_a_reader_that_sleeps_long_gets_all_that_waits(world: World, asleep_s: float) -> None:
+    server, client = pair(world)
+    server.open_reader(400_000)
+    payloads = [f"{number}:" + "x" * (80_000 if number % 2 else 500) for number in range(24)]
+    tokens = [client.send(server, payload) for payload in payloads]
+    world.run_for(asleep_s)
+    read_slowly(server, tokens, client)
+    assert {client.outcomes[token].status for token in tokens} == {DELIVERED}
+    assert sorted(server.received()) == sorted(payloads)
+
+
+def test_a_program_may_ask_its_peer_while_its_queue_is_full(world: World) -> None:
+    server, client = pair(world)
+    client.open_reader(5_000)
+    for _ in range(30):
+        server.send(client, "x" * 1000)
+    world.run_for(3)
+    began = world.now
+    peer = peer_of(client, server)
+    token = client.endpoint.list_nodes(peer, world.now, 10.0)
+    client.settle()
+    assert client.outcome(token).complete
+    assert world.now - began < 1
+
+
+def test_a_node_hands_on_large_messages_while_its_own_reader_is_full(world: World) -> None:
+    hub, alice = pair(world)
+    bob = world.host()
+    bob.outcome(bob.connect(hub))
+    world.run_for(2)
+    hub.open_reader(5_000)
+    for _ in range(30):
+        alice.send(hub, "x" * 1000)
+    world.run_for(3)
+    token = alice.endpoint.send_routed(bob.id, "y" * 5000, 8, world.now, 10.0)
+    alice.settle()
+    assert alice.outcome(token).status is DELIVERED
+
+
+# What somebody on the path may do.
+
+
+def test_a_forged_message_in_the_other_dialect_moves_no_window(world: World) -> None:
+    server, client = pair(world)
+    send_all(client, server, [*range(10)])
+    for step in range(1, 6):
+        message = {
+            "id": world.message_id(),
+            "message_type": "Data",
+            "timestamp": UNIX_START,
+            "payload": "forged",
+            "sequence_number": (next_number(client, server) + 1023 * step) % 2**32,
+            "requires_ack": True,
+            "sender_addr": None,
+        }
+        world.network.send(json.dumps(message).encode(), client.address, server.address, world.now)
+        world.run_for(0.1)
+    assert send_all(client, server, [*range(10, 30)]) == [DELIVERED] * 20
+    assert [each for each in server.received() if each != "forged"] == [*range(30)]
+
+
+@pytest.mark.parametrize("handshakes", [1, 4, 12])
+def test_forged_handshakes_do_not_silence_the_owner(world: World, handshakes: int) -> None:
+    server, client = pair(world)
+    send_all(client, server, [*range(10)])
+    info = client.endpoint.identity
+    for number in range(handshakes):
+        request = {
+            "id": world.message_id(),
+            "message_type": "HandshakeRequest",
+            "timestamp": UNIX_START,
+            "payload": {
+                "id": info.id,
+                "name": info.name,
+                "version": info.version,
+                "listen_addr": info.listen_addr,
+                "capabilities": list(info.capabilities),
+                "metadata": {},
+                "network_id": info.network_id,
+                "padding": " " * 200,
+            },
+            "sequence_number": (number * 77_777_777) % 2**32,
+            "requires_ack": True,
+        }
+        world.network.send(json.dumps(request).encode(), client.address, server.address, world.now)
+        world.run_for(0.1)
+    assert send_all(client, server, [*range(10, 30)]) == [DELIVERED] * 20
+    assert server.received() == [*range(30)]
+
+
+def test_a_skip_that_is_sent_again_moves_nothing(world: World) -> None:
+    server, client = pair(world)
+    recorded: list[bytes] = []
+    send = world.network.send
+
+    def record(data: bytes, source: Any, to: Any, now: float, **options: Any) -> None:
+        if b"SequenceSkip" in data:
+            recorded.append(data)
+        send(data, source, to, now, **options)
+
+    world.network.send = record  # type: ignore[method-assign]
+    ack = {
+        "id": world.message_id(),
+        "message_type": "Ack",
+        "timestamp": UNIX_START,
+        "ack_for": (next_number(client, server) + 500) % 2**32,
+    }
+    send(json.dumps(ack).encode(), server.address, client.address, world.now)
+    world.run_for(2)
+    assert recorded
+    send_all(client, server, [*range(2200)])
+    replayed = json.loads(recorded[0]) | {"id": world.message_id()}
+    for data in (recorded[0], json.dumps(replayed).encode()):
+        send(data, client.address, server.address, world.now)
+    world.run_for(1)
+    assert send_all(client, server, ["after"] * 20) == [DELIVERED] * 20
+    assert server.received() == [*range(2200)] + ["after"] * 20
+
+
+def test_one_forged_number_draws_few_requests(world: World) -> None:
+    server, client = pair(world)
+    send_all(client, server, [*range(10)])
+    before = server.endpoint.counters.bytes_out
+    forge(world, client, server, next_number(client, server) + 1000)
+    world.network.set_link(client.address[0], server.address[0], loss=1.0)
+    world.run_for(10)
+    assert server.endpoint.counters.bytes_out - before < 20_000
+
+
+def test_invented_senders_share_the_room_of_who_brings_them(world: World) -> None:
+    server, attacker = pair(world)
+    quiet = world.host()
+    quiet.outcome(quiet.connect(server))
+    world.run_for(1)
+    server.open_reader(100_000)
+    for number in range(400):
+        routed = {
+            "original_message": {
+                "id": world.message_id(),
+                "message_type": "Data",
+                "timestamp": UNIX_START,
+                "payload": "x" * 500,
+                "requires_ack": True,
+            },
+            "source_node": f"{number:08x}-aaaa-4000-8000-000000000000",
+            "destination_node": server.id,
+            "hop_count": 1,
+            "max_hops": 8,
+            "route_id": f"route-{number}",
+        }
+        message = {
+            "id": world.message_id(),
+            "message_type": "Data",
+            "timestamp": UNIX_START,
+            "payload": routed,
+        }
+        world.network.send(
+            json.dumps(message).encode(), attacker.address, server.address, world.now
+        )
+    world.run_for(5)
+    assert 0 < server.endpoint.readers.used_bytes <= 55_000
+    began = world.now
+    assert send_all(quiet, server, ["hello"] * 10) == [DELIVERED] * 10
+    assert world.now - began < 1

@@ -216,7 +216,7 @@ class EndToEnd:
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
-        elif not self._state.admits_data(source, len(message.payload), now):
+        elif not self._state.admits_data(origin.node_id or source, len(message.payload), now):
             self._refuse_data(source, message, now)
             return
         else:
@@ -233,6 +233,7 @@ class EndToEnd:
                     self._path(origin, source),
                     False,
                     len(message.payload),
+                    origin.node_id,
                 )
             )
         if message.requires_ack:

@@ -148,7 +148,7 @@ class Relay:
         if not peer.is_joined_server or node_id is None:
             self._state.counters.drop("relay_data_unasked")
             return
-        if not self._state.admits_data(node_id, len(payload.data), now):
+        if not self._state.admits_data(peer.node_id, len(payload.data), now):
             self._state.drop_data(node_id)
             return
         self._state.emit(RelayDataReceived(node_id, peer.node_id, bytes(payload.data)))

@@ -43,6 +43,7 @@ class Channel:
         "reassembly",
         "rtt",
         "sender",
+        "skips_heard",
         "windows_told",
     )
 
@@ -66,6 +67,8 @@ class Channel:
         """How often the peer was told what the readers here have room for."""
         self.busy_told_at = float("-inf")
         """When it was last told that there is none."""
+        self.skips_heard = 0
+        """How often the peer has said that it skips numbers, in this session."""
         self.lost_track_at = float("-inf")
         """When the peer was last told that its numbers are unknown here."""
         self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
@@ -103,6 +106,7 @@ class Channel:
         """The peer begins a session, with a message of this number."""
         if self._numbers and self._numbers[0].highest == sequence:
             return
+        self.skips_heard = 0
         self._numbers.insert(0, ReceivedNumbers(sequence, *self._gap_options))
         if len(self._numbers) > WINDOWS:
             unused = [each for each in self._numbers[1:] if not each.is_used]

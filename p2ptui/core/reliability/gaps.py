@@ -13,8 +13,8 @@ MAX_STRETCHES: Final = 128
 sender sends again what is not acknowledged, asked or not."""
 
 REQUESTS_AT_ONCE: Final = 64
-REQUESTS_PAUSE_S: Final = 0.02
-"""3,200 requests a second: after a blackout not everything is asked for in one burst."""
+"""Requests of which nothing came yet, at most: each number that comes lets two more go. A gap
+that somebody invented costs no more, and after a blackout not everything is asked for at once."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Gaps:
         requests: How often a missing number is asked for.
     """
 
-    __slots__ = ("_ask_at", "_reorder_wait_s", "_requests", "_stretches", "forgotten")
+    __slots__ = ("_ask_at", "_credit", "_reorder_wait_s", "_requests", "_stretches", "forgotten")
 
     def __init__(self, reorder_wait_s: float, requests: int) -> None:
         self._reorder_wait_s = reorder_wait_s
@@ -51,6 +51,7 @@ class Gaps:
         # Nothing is to be asked for before this time. It may be too early, when what was
         # missing has come: to look at all stretches for each datagram would cost more.
         self._ask_at: float | None = None
+        self._credit = REQUESTS_AT_ONCE
         self.forgotten = 0
         """Stretches given up for want of room."""
 
@@ -78,6 +79,9 @@ class Gaps:
         index = self._find(number)
         if index is None:
             return
+        self._credit = min(self._credit + 2, REQUESTS_AT_ONCE)
+        if self._ask_at is None:
+            self._ask_at = min(each.ask_at for each in self._stretches)
         stretch = self._stretches[index]
         rest = []
         if stretch.first < number:
@@ -132,34 +136,29 @@ class Gaps:
         kept: list[_Stretch] = []
         later: list[float] = []
         for stretch in self._stretches:
-            room = REQUESTS_AT_ONCE - len(wanted)
+            kept.append(stretch)
             if stretch.asked >= self._requests:
-                kept.append(stretch)
                 continue
             if stretch.ask_at > now:
-                kept.append(stretch)
                 later.append(stretch.ask_at)
                 continue
+            room = self._credit - len(wanted)
             if room <= 0:
-                kept.append(stretch)
-                later.append(now + REQUESTS_PAUSE_S)
-                continue
-            last = min(stretch.last, stretch.first + room - 1)
-            wanted += range(stretch.first, last + 1)
-            if last < stretch.last:
-                asked, rest = stretch.part(stretch.first, last), stretch
-                rest.first = last + 1
-                later.append(now + REQUESTS_PAUSE_S)
-                parts = [asked, rest]
-            else:
-                asked, parts = stretch, [stretch]
+                continue  # something must come first
+            asked = stretch
+            if stretch.last >= stretch.first + room:
+                kept[-1:] = [asked, stretch] = [
+                    stretch.part(stretch.first, stretch.first + room - 1),
+                    stretch.part(stretch.first + room, stretch.last),
+                ]
+            wanted += range(asked.first, asked.last + 1)
             asked.ask_at = now + backoff_s * 2**asked.asked
             asked.asked += 1
             if asked.asked < self._requests:
                 later.append(asked.ask_at)
-            kept += parts
+        self._credit -= len(wanted)
         self._stretches = kept
-        self._ask_at = min(later, default=None)
+        self._ask_at = min(later, default=None) if self._credit else None
         return wanted
 
     def next_timeout(self) -> float | None:

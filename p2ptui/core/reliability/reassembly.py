@@ -19,6 +19,9 @@ PARTIAL_MESSAGES_PER_PEER: Final = 2 * MAX_TRANSFERS
 """Messages of one peer that may be in assembly at the same time: those that it has under way, and
 as many that it gave up."""
 
+ABANDONED_S: Final = 3.0
+"""A message of which nothing came for so long makes room for another of the same peer."""
+
 COMPLETED_REMEMBERED: Final = 2 * MAX_TRANSFERS
 """Finished messages that a receiver can still confirm: no sender asks for more."""
 
@@ -32,6 +35,8 @@ class _Partial:
     data: bytearray
     arrived: bytearray
     remaining: int
+    deferred: bool = False
+    """Whether all but one fragment is there, and the reader has no room for the whole."""
     below: int = 0
     unreported: int = 0
     report_at: float | None = None
@@ -115,7 +120,7 @@ class Reassembly:
         if partial is None:
             if fragment.total_bytes > self.max_message_bytes:
                 return Assembled(FragmentAck(sequence, TransferStatus.TOO_LARGE, 0), refused=True)
-            if not self._has_room(fragment.total_bytes):
+            if not self._makes_room(fragment.total_bytes, now):
                 return Assembled(FragmentAck(sequence, TransferStatus.BUSY, 0), refused=True)
             partial = self._open(fragment, now)
         elif (partial.total_bytes, partial.chunk_bytes) != (
@@ -124,6 +129,19 @@ class Reassembly:
         ):
             return Assembled(refused=True)
         return self._store(partial, fragment, now)
+
+    def _makes_room(self, total_bytes: int, now: float) -> bool:
+        """Whether there is room; what the peer has most likely given up goes for it."""
+        while not self._has_room(total_bytes):
+            silent = min(
+                (each for each in self._partial.items() if not each[1].deferred),
+                key=lambda each: each[1].expires,
+                default=None,
+            )
+            if silent is None or now < silent[1].expires - self.timeout_s + ABANDONED_S:
+                return False
+            self._drop(silent[0])
+        return True
 
     def _has_room(self, total_bytes: int) -> bool:
         return (
@@ -191,11 +209,17 @@ class Reassembly:
         partial = self._partial[fragment.sequence]
         partial.arrived[fragment.index] = 0
         partial.remaining = 1
+        partial.deferred = True
         partial.below = min(partial.below, fragment.index)
         partial.unreported = 0
         partial.report_at = None
         partial.expires = now + self.timeout_s
         return FragmentAck(fragment.sequence, TransferStatus.BUSY, 0)
+
+    def withdraw(self, sequence: int) -> None:
+        """The peer has given a message up."""
+        if sequence in self._partial:
+            self._drop(sequence)
 
     def discard(self, fragment: Fragment) -> None:
         """What `fragment` made whole is no message; nothing of it is confirmed."""

@@ -57,6 +57,7 @@ class ReliableSender:
         self.room = ReceiverRoom(rtt)
         self._outbox = Outbox()
         self._overtaken = 0
+        self._withdrawn: list[int] = []
         self._deadlines = Deadlines()
         self._second_acks = SecondAcks(rtt)
         self._resend = ResendBuffer(options.resend_buffer_bytes)
@@ -87,6 +88,11 @@ class ReliableSender:
     def take_begun(self) -> list[OutgoingMessage]:
         """The messages that have left for the first time since this was asked."""
         return self._outbox.take_begun()
+
+    def take_withdrawn(self) -> list[int]:
+        """Numbers of messages that were given up with fragments at the other end, each once."""
+        withdrawn, self._withdrawn = self._withdrawn, []
+        return withdrawn
 
     def check_room(self, size: int) -> None:
         """Raise QueueFullError if `size` more bytes may not wait."""
@@ -384,7 +390,7 @@ class ReliableSender:
             self._finish(message, SendStatus.FAILED, now, reason)
             for message in self._outbox.messages
         ]
-        for container in (self._outbox, self._deadlines, self._resend):
+        for container in (self._outbox, self._deadlines, self._resend, self._withdrawn):
             container.clear()
         return finished
 
@@ -405,6 +411,8 @@ class ReliableSender:
         if message.attempts:
             self._settle_window(message, delivered=delivered)
         self._outbox.remove(message)
+        if not delivered and message.transfer is not None:
+            self._withdrawn.append(message.sequence)
         if delivered:
             self.numbering.handle_acknowledged(message.sequence)
             if message.for_reader:

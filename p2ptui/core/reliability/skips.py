@@ -20,6 +20,7 @@ class Skips:
     """
 
     __slots__ = (
+        "_count",
         "_data",
         "_due_at",
         "_last_began",
@@ -37,6 +38,7 @@ class Skips:
         self._rtt = rtt
         self._max_tries = max_tries
         self._last_began = float("-inf")
+        self._count = 0
         self.reset()
 
     def reset(self) -> None:
@@ -58,9 +60,15 @@ class Skips:
         """Whether one is to be written; `waiting` is whether a message waits for its number."""
         return not self._message_id and (self._wanted or (waiting and self._numbering.is_exhausted))
 
+    @property
+    def next_count(self) -> int:
+        """The number of the next announcement."""
+        return self._count + 1
+
     def begin(self, message_id: str, data: bytes, now: float) -> None:
         """An announcement of the next number was written; it is due at once."""
         self._wanted = False
+        self._count += 1
         self._message_id, self._data = message_id, data
         self._number = self._numbering.next
         self._tries = 0
