@@ -143,7 +143,13 @@ class ReliabilityOptions(Section, frozen=True, kw_only=True):
         int, About("Kept for each peer to answer its Retransmit.", "bytes", 0, GIB)
     ] = 262_144
     reader_bytes: Annotated[
-        int, About("Data that may wait for one slow reader.", "bytes", 1024, 64 * GIB)
+        int,
+        About(
+            "Data that may wait for one slow reader; half of it of one sender.",
+            "bytes",
+            1024,
+            64 * GIB,
+        ),
     ] = 16 << 20
     reassembly_bytes_per_peer: Annotated[
         int, About("Incomplete messages from one peer, at most.", "bytes", 1024, GIB)

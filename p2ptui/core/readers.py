@@ -157,8 +157,8 @@ class Readers:
         size, _ = self._promised.pop(node_id, (0, 0.0))
         self._promised_bytes -= size
 
-    def wait(self, node_id: str, size_bytes: int) -> None:
-        """Put a sender in line, to be told when there is room.
+    def wait(self, node_id: str, size_bytes: int) -> bool:
+        """Put a sender in line, to be told when there is room; whether the line has a place.
 
         Args:
             node_id: Who found none.
@@ -166,8 +166,9 @@ class Readers:
         """
         self._settle(node_id)
         if node_id not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            return
+            return False
         self._waiting.setdefault(node_id, size_bytes + EVENT_OVERHEAD_BYTES)
+        return True
 
     def forget(self, node_id: str) -> None:
         """A sender is gone."""

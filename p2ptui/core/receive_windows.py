@@ -37,7 +37,8 @@ class ReceiveWindows:
         if Capability.RECEIVE_WINDOW not in peer.capabilities:
             return
         peer.channel.reassembly.pause()
-        self._state.readers.wait(peer.node_id, size_bytes)
+        if not self._state.readers.wait(peer.node_id, size_bytes):
+            self._state.counters.drop("reader_line_full")  # it learns of room when it asks again
         channel = peer.channel
         if now - channel.busy_told_at >= BUSY_INTERVAL_S:
             channel.busy_told_at = now

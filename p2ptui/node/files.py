@@ -49,7 +49,7 @@ FINISH_S: Final = 1.0
 """How long a node that ends waits for its last file and receipts."""
 
 LEAST_OF_AN_ID: Final = 4
-"""Characters of an id that mean it: one would let in each sixteenth node."""
+"""Characters of an id that count as one: a single character would let in one node in sixteen."""
 
 NOT_TAKEN: Final = "the node takes files of others only"
 

@@ -362,7 +362,7 @@ class RetransmitPayload(Struct):
 
 
 class ReceiveWindowPayload(Struct):
-    """How many bytes of the receiver's Data the sender's readers have room for."""
+    """For how many bytes of your Data there is room with the readers here."""
 
     handshake: str
     """Id of a handshake message of the receiver's in this session: nobody else could know it."""
