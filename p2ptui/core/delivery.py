@@ -75,14 +75,11 @@ class Delivery:
         Returns:
             Its id and its bytes.
         """
-        envelope = self._envelope(kind, payload, now)
-        envelope.sequence_number = sequence_number
-        envelope.requires_ack = requires_ack
-        envelope.ack_for = ack_for
-        return envelope.id, encode_envelope(envelope)
-
-    def _envelope(self, kind: str, payload: Raw, now: float) -> Envelope:
-        return Envelope(self._state.ids.uuid(), kind, self._state.unix(now), payload)
+        state = self._state
+        message_id = state.ids.uuid()
+        unix = state.unix(now)
+        envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
+        return message_id, encode_envelope(envelope)
 
     def send(
         self,
@@ -174,8 +171,8 @@ class Delivery:
             QueueFullError: Too much is already waiting for this peer.
         """
         sender = peer.channel.sender
-        envelope = self._envelope(kind, payload, now)
-        envelope.requires_ack = True
+        message_id, unix = self._state.ids.uuid(), self._state.unix(now)
+        envelope = Envelope(message_id, kind, unix, payload, None, True)
         whole = Capability.FRAGMENTS not in peer.capabilities
         message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)

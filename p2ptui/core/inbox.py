@@ -72,14 +72,6 @@ class _Entry(NamedTuple):
     """Whether it can be taken now; what cannot is neither kept nor acknowledged."""
 
 
-class _Reading(NamedTuple):
-    """A message whose payload was looked at."""
-
-    entry: _Entry | None
-    content: Any = None
-    error: MalformedError | None = None
-
-
 class _Outcome(enum.Enum):
     """What became of a message that asks for an Ack."""
 
@@ -223,7 +215,8 @@ class Inbox:
             return
         else:
             self._count(peer)
-            self._handle(peer, message, self._read(message), now)
+            entry, content, error = self._read(message)
+            self._handle(peer, message, entry, content, error, now)
         if peer.deferred or peer.untold:
             self._delivery.release(peer, now)
 
@@ -244,8 +237,14 @@ class Inbox:
             self._state.counters.duplicates += 1
             self._delivery.acknowledge(peer, message, now)
             return _Outcome.TAKEN
-        reading = self._read(message)
-        if not self._admits(peer, message, reading, now):
+        entry, content, error = self._read(message)
+        if (
+            entry is not None
+            and entry.admits is not None
+            and error is None
+            and not entry.admits(peer, message, content, now)
+        ):
+            self._refuse_for_now(peer, message, now)
             return _Outcome.REFUSED
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
@@ -253,7 +252,7 @@ class Inbox:
         pays_for_both = peer.has_room(ANSWERED_BYTES)
         if pays_for_both:
             self._delivery.acknowledge(peer, message, now)
-        self._handle(peer, message, reading, now)
+        self._handle(peer, message, entry, content, error, now)
         if not pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:
@@ -272,33 +271,35 @@ class Inbox:
         request = encode_payload(RetransmitPayload(expected, lost_track=True))
         self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
-    def _read(self, message: Envelope) -> _Reading:
-        entry = self._entries.get(message.message_type)
-        if entry is None:
-            return _Reading(None)
-        try:
-            return _Reading(entry, entry.decode(message.payload))
-        except MalformedError as error:
-            return _Reading(entry, None, error)
-
-    def _admits(self, peer: Peer, message: Envelope, reading: _Reading, now: float) -> bool:
-        entry = reading.entry
-        if entry is None or entry.admits is None or reading.error is not None:
-            return True
-        if entry.admits(peer, message, reading.content, now):
-            return True
+    def _refuse_for_now(self, peer: Peer, message: Envelope, now: float) -> None:
         if message.message_type == MessageType.DATA:
             self._state.counters.drop("reader_full")
             self._services.windows.refuse(peer, len(message.payload), now)
-        return False
 
-    def _handle(self, peer: Peer, message: Envelope, reading: _Reading, now: float) -> None:
-        if reading.entry is None:
+    def _read(self, message: Envelope) -> tuple[_Entry | None, Any, MalformedError | None]:
+        entry = self._entries.get(message.message_type)
+        if entry is None:
+            return None, None, None
+        try:
+            return entry, entry.decode(message.payload), None
+        except MalformedError as error:
+            return entry, None, error
+
+    def _handle(
+        self,
+        peer: Peer,
+        message: Envelope,
+        entry: _Entry | None,
+        content: Any,
+        error: MalformedError | None,
+        now: float,
+    ) -> None:
+        if entry is None:
             self._refuse_type(peer, message, now)
-        elif reading.error is not None:
-            self._refuse_payload(peer, message, reading.entry, reading.error, now)
+        elif error is not None:
+            self._refuse_payload(peer, message, entry, error, now)
         else:
-            reading.entry.handle(peer, message, reading.content, now)
+            entry.handle(peer, message, content, now)
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: _Entry, error: MalformedError, now: float

@@ -188,7 +188,7 @@ class Peer:
 
     def has_room(self, size: int) -> bool:
         """Whether it may be sent a message of `size` bytes that is no Ping."""
-        return size <= self.spendable
+        return self.proved or size <= self.credit - self.kept
 
     def keep_for_pings(self) -> None:
         """From now on keep what Pings will need, as far as there is so much."""
