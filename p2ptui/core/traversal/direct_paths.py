@@ -179,6 +179,10 @@ class DirectPaths:
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
             interval = _retry_s(attempt.direct)
+            if attempt.direct.unanswered > MAX_GROWTHS:
+                # Nothing better is left, and the session's own heartbeats judge it: the other side
+                # may simply have forgotten this search.
+                interval = CONSENT_INTERVAL_S
         elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
             interval = BUSY_INTERVAL_S
         else:
