@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, Raw
 
-from p2ptui.core.data import DataService, read_data
+from p2ptui.core.data import DataContent, DataKind, DataService, read_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, ErrorReceived
 from p2ptui.core.filter_probes import FilterProbes
@@ -241,7 +241,7 @@ class Inbox:
             return _Outcome.TAKEN
         reading = self._read(message)
         if not self._admits(peer, message, reading, now):
-            return _Outcome.REFUSED
+            return _Outcome.DROPPED if _is_routed(reading) else _Outcome.REFUSED
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
@@ -270,7 +270,7 @@ class Inbox:
             return True
         if entry.admits(peer, message, reading.content, now):
             return True
-        if message.message_type == MessageType.DATA:
+        if message.message_type == MessageType.DATA and not _is_routed(reading):
             self._state.counters.drop("reader_full")
             self._services.windows.refuse(peer, len(message.payload), now)
         return False
@@ -402,6 +402,7 @@ class Inbox:
             reason = "it does not know this node any more"
             self._services.liveness.suspect(peer, Suspicion.FORGOT, now, reason)
             return
+        self._services.data.handle_error(peer, content, now)
         self._services.rendezvous.handle_error(peer, content, now)
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 
@@ -412,6 +413,10 @@ class Inbox:
         reason = f"it said goodbye: {words}" if words else "it said goodbye"
         proof = content.handshake if content is not None else UNSET
         self._services.liveness.handle_goodbye(peer, proof, now, reason)
+
+
+def _is_routed(reading: _Reading) -> bool:
+    return isinstance(reading.content, DataContent) and reading.content.kind is DataKind.ROUTED
 
 
 def _assembled_message(data: bytes, fragment: Fragment) -> Envelope | None:
