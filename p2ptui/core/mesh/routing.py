@@ -7,6 +7,7 @@ nothing is forwarded for anybody who is not authenticated.
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -15,7 +16,7 @@ from msgspec import Raw
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.routes import RouteTable
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import OnLost, Peer
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -197,23 +198,38 @@ class Routing:
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
-        refusal = self._dispatch(onward, {origin.node_id, source}, now)
+        writer = origin.peer if routed.hop_count == 0 else None
+        refusal = self._dispatch(onward, {origin.node_id, source}, now, writer)
         if refusal is None:
             self._state.counters.forwarded += 1
             return True
         self._state.counters.drop(f"routed_{refusal.code}")
-        if origin.peer is None or routed.hop_count > 0:
+        if writer is None:
             return True
         # It may come again, and find a way then.
         self._seen.pop((source, routed.route_id), None)
-        self._refuse(origin.peer, destination, routed.route_id, refusal, now)
+        self._refuse(writer, onward, refusal, now)
         return False
 
-    def _refuse(
-        self, peer: Peer, destination: str, route_id: str, refusal: Refusal, now: float
+    def _refuse(self, writer: Peer, routed: RoutedPayload, refusal: Refusal, now: float) -> None:
+        error = ErrorPayload(
+            refusal.text, refusal.code, target=routed.destination_node, route_id=routed.route_id
+        )
+        self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
+
+    def _handle_lost(
+        self, writer: Peer, routed: RoutedPayload, waited_for: Peer, reason: str, now: float
     ) -> None:
-        error = ErrorPayload(refusal.text, refusal.code, target=destination, route_id=route_id)
-        self._delivery.send(peer, MessageType.ERROR, encode_payload(error), now)
+        """A message was held for a peer that has left before it could be sent."""
+        self._state.counters.drop("routed_lost")
+        current = self._state.peers.authenticated(writer.node_id)
+        if current is None:
+            return
+        where = f"node {routed.destination_node}"
+        if waited_for.node_id != routed.destination_node:
+            where = f"{where} by way of node {waited_for.node_id}"
+        text = f"a message for {where} waited, and was not sent: {reason}"
+        self._refuse(current, routed, Refusal(ErrorCode.NO_ROUTE, text), now)
 
     def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
         """Put this node's own message into the routed form, with a `route_id` of its own."""
@@ -224,21 +240,26 @@ class Routing:
         """Send this node's own message, wrapped, towards another node; why that failed."""
         return self._dispatch(routed, set(), now)
 
-    def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> Refusal | None:
+    def _dispatch(
+        self, routed: RoutedPayload, avoid: set[str], now: float, writer: Peer | None = None
+    ) -> Refusal | None:
         payload = encode_payload(routed)
         destination = routed.destination_node
         refusal, sent = Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}"), False
         for peer in self.next_hops(destination, now, avoid):
-            problem = self._hand_on(peer, payload, now)
+            on_lost = None if writer is None else partial(self._handle_lost, writer, routed, peer)
+            problem = self._hand_on(peer, payload, on_lost, now)
             if problem is None:
                 sent = True
             else:
                 refusal = Refusal(problem.code, f"message for node {destination}: {problem.text}")
         return None if sent else refusal
 
-    def _hand_on(self, peer: Peer, payload: Raw, now: float) -> Refusal | None:
+    def _hand_on(
+        self, peer: Peer, payload: Raw, on_lost: OnLost | None, now: float
+    ) -> Refusal | None:
         try:
-            if self._delivery.send_once(peer, MessageType.DATA, payload, now):
+            if self._delivery.send_once(peer, MessageType.DATA, payload, now, on_lost=on_lost):
                 return None
         except MessageTooLargeError as error:
             self._state.counters.drop("message_too_large")

@@ -224,3 +224,91 @@ def test_a_deployed_sender_gets_no_ack_for_what_has_no_way(
     again = bob.ask("Data", routed, server, requires_ack=True)
     assert [message["message_type"] for message in again] == ["Ack"]
     assert late.received() == ["hi"]
+
+
+# For a node that has not shown that it is there.
+
+
+def routed_to(sender: Puppet, node_id: str, number: int) -> dict[str, Any]:
+    return {
+        "original_message": sender.message("Data", number),
+        "source_node": sender.id,
+        "destination_node": node_id,
+        "hop_count": 0,
+        "max_hops": 8,
+        "route_id": f"5e375b12-6c51-4b79-a831-{number:012d}",
+    }
+
+
+@pytest.fixture
+def silent(world: World, server: Host, bob: Puppet) -> Puppet:
+    puppet = world.puppet()
+    puppet.answers_pings = False
+    puppet.join(server)
+    bob.take()
+    return puppet
+
+
+def errors(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [message["payload"] for message in messages if message["message_type"] == "Error"]
+
+
+def test_what_finds_no_room_is_not_acknowledged(
+    world: World, server: Host, bob: Puppet, silent: Puppet
+) -> None:
+    heard = []
+    for number in range(20):
+        data = routed_to(bob, silent.id, number)
+        heard += bob.ask("Data", data, server, requires_ack=True)
+    peer = server.peer(silent)
+    assert peer is not None
+
+    acks = [message for message in heard if message["message_type"] == "Ack"]
+    refusals = errors(heard)
+    assert len(acks) == len(peer.deferred) + len(texts(silent))
+    assert len(acks) + len(refusals) == 20
+    assert refusals
+    for refusal in refusals:
+        assert refusal["code"] == "no_room"
+        assert refusal["target"] == silent.id
+        assert "no route" not in refusal["error"]
+
+
+def test_when_held_messages_die_their_writer_is_told(
+    world: World, server: Host, bob: Puppet, silent: Puppet
+) -> None:
+    for number in range(5):
+        bob.say("Data", routed_to(bob, silent.id, number), server, requires_ack=True)
+    world.run_for(1)
+    bob.take()
+    peer = server.peer(silent)
+    assert peer is not None
+    held = len(peer.deferred)
+    assert held
+    heard: list[dict[str, Any]] = []
+    for _ in range(80):
+        heard += bob.ask("Ping", None, server)
+    assert server.peer(silent) is None
+
+    lost = errors(heard)
+    assert len(lost) == held
+    assert {error["target"] for error in lost} == {silent.id}
+    assert len({error["route_id"] for error in lost}) == held
+    assert all("was not sent: " in error["error"] for error in lost)
+
+
+def test_a_new_session_of_a_node_loses_nothing_in_silence(
+    world: World, server: Host, bob: Puppet, silent: Puppet
+) -> None:
+    for number in range(5):
+        bob.say("Data", routed_to(bob, silent.id, number), server, requires_ack=True)
+    world.run_for(1)
+    bob.take()
+    peer = server.peer(silent)
+    assert peer is not None
+    held = len(peer.deferred)
+    assert held
+    silent.send(silent.handshake_request(), server)
+    world.run_for(1)
+
+    assert len(errors(bob.take())) == held
