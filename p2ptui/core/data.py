@@ -19,6 +19,7 @@ from p2ptui.wire.message import (
     Capability,
     DataKeys,
     Envelope,
+    ErrorPayload,
     MessageType,
     ReceivedRoutedPayload,
     RoutesPayload,
@@ -93,14 +94,18 @@ class DataService:
 
     def admits(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> bool:
         """Whether there is room with those who read here, if it is for them; then it is kept."""
-        if content.kind in (DataKind.ROUTED, DataKind.ROUTES_REQUEST):
+        if content.kind is DataKind.ROUTED:
+            # To acknowledge it is to have handed it on.
+            return self._hand_on(peer, content, now)
+        if content.kind is DataKind.ROUTES_REQUEST:
             return True
         return self._state.admits_data(peer.node_id, len(message.payload), now)
 
     def handle(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> None:
         """Data came from a peer; it is no duplicate, and admitted if it asks for an Ack."""
         if content.kind is DataKind.ROUTED:
-            self._routing.handle(Origin(peer.node_id, peer.address, peer), content.value, now)
+            if not message.requires_ack:
+                self._hand_on(peer, content, now)
             return
         if content.kind is DataKind.ROUTES_REQUEST:
             self._pager.start(
@@ -127,6 +132,15 @@ class DataService:
         )
         if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
+
+    def _hand_on(self, peer: Peer, content: DataContent, now: float) -> bool:
+        origin = Origin(peer.node_id, peer.address, peer)
+        return self._routing.handle(origin, content.value, now)
+
+    def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
+        """A peer refuses something; it may be a message that was to be handed on."""
+        if error.route_id is not None:
+            self._routing.on_refused(peer, error, now)
 
     def _handle_routes(self, peer: Peer, message: Envelope) -> None:
         try:

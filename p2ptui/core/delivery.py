@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.peers import PING_BYTES, Peer
+from p2ptui.core.peers import PING_BYTES, Held, OnLost, Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
@@ -118,6 +118,7 @@ class Delivery:
         budgeted: bool = True,
         waits: bool = True,
         for_reader: bool = False,
+        on_lost: OnLost | None = None,
     ) -> bool:
         """Send a message that needs no Ack.
 
@@ -131,6 +132,7 @@ class Delivery:
                 user of this node asked for. Whoever caused it, nobody else's bytes pay for it.
             waits: Whether it waits for the proof if it does not fit, or is dropped.
             for_reader: Whether it is Data for a program that reads at the other end.
+            on_lost: Called if it waits and the peer leaves before it may be sent.
 
         Returns:
             As `send`; never False for what is not budgeted.
@@ -147,7 +149,7 @@ class Delivery:
         ):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
-        return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits)
+        return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
 
     def send_reliable(
         self,
@@ -216,10 +218,11 @@ class Delivery:
         *,
         budgeted: bool = True,
         waits: bool = True,
+        on_lost: OnLost | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
         if budgeted and not peer.has_room(len(data)):
-            return waits and self._defer(peer, data, now)
+            return waits and self._defer(peer, Held(data, on_lost), now)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self._note_sent(peer, now)
@@ -239,12 +242,12 @@ class Delivery:
             peer.channel.sender.expire(now)
             self._handle_channel_timeout(peer, now)
 
-    def _defer(self, peer: Peer, data: bytes, now: float) -> bool:
-        waiting = sum(map(len, peer.deferred))
-        if len(peer.deferred) >= MAX_DEFERRED or waiting + len(data) > MAX_DEFERRED_BYTES:
+    def _defer(self, peer: Peer, held: Held, now: float) -> bool:
+        size = sum(len(other.data) for other in peer.deferred) + len(held.data)
+        if len(peer.deferred) >= MAX_DEFERRED or size > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")
             return False
-        peer.deferred.append(data)
+        peer.deferred.append(held)
         if len(peer.deferred) == 1:
             self._insist(peer, now + INSISTENCE_S, now)
         else:
@@ -261,8 +264,8 @@ class Delivery:
 
     def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
-        while peer.deferred and peer.has_room(len(peer.deferred[0])):
-            self.transmit_frame(peer, peer.deferred.popleft())
+        while peer.deferred and peer.has_room(len(peer.deferred[0].data)):
+            self.transmit_frame(peer, peer.deferred.popleft().data)
         if peer.untold:
             self.on_room(peer, now)
 

@@ -42,7 +42,8 @@ class SendStatus(enum.Enum):
     SENT = "sent"
     """It left; no acknowledgement was asked for."""
     UNCONFIRMED = "unconfirmed"
-    """It left, once; the receiver is of a kind that never acknowledges."""
+    """It left, once; the receiver is of a kind that never acknowledges. Routed: the next node on
+    the way has it."""
     FAILED = "failed"
     """It cannot be delivered: the peer is gone or refuses it."""
     TIMED_OUT = "timed out"

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, Raw
 
-from p2ptui.core.data import DataService, read_data
+from p2ptui.core.data import DataContent, DataKind, DataService, read_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, ErrorReceived
 from p2ptui.core.filter_probes import FilterProbes
@@ -244,8 +244,7 @@ class Inbox:
             and error is None
             and not entry.admits(peer, message, content, now)
         ):
-            self._refuse_for_now(peer, message, now)
-            return _Outcome.REFUSED
+            return self._refuse_for_now(peer, message, content, now)
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
@@ -271,10 +270,16 @@ class Inbox:
         request = encode_payload(RetransmitPayload(expected, lost_track=True))
         self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
-    def _refuse_for_now(self, peer: Peer, message: Envelope, now: float) -> None:
-        if message.message_type == MessageType.DATA:
-            self._state.counters.drop("reader_full")
-            self._services.windows.refuse(peer, len(message.payload), now)
+    def _refuse_for_now(
+        self, peer: Peer, message: Envelope, content: Any, now: float
+    ) -> _Outcome:
+        if not isinstance(content, DataContent):
+            return _Outcome.REFUSED
+        if content.kind is DataKind.ROUTED:
+            return _Outcome.DROPPED
+        self._state.counters.drop("reader_full")
+        self._services.windows.refuse(peer, len(message.payload), now)
+        return _Outcome.REFUSED
 
     def _read(self, message: Envelope) -> tuple[_Entry | None, Any, MalformedError | None]:
         entry = self._entries.get(message.message_type)
@@ -428,6 +433,7 @@ class Inbox:
             reason = "it does not know this node any more"
             self._services.liveness.suspect(peer, Suspicion.FORGOT, now, reason)
             return
+        self._services.data.handle_error(peer, content, now)
         self._services.rendezvous.handle_error(peer, content, now)
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 

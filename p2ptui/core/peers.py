@@ -5,7 +5,7 @@ import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
@@ -49,6 +49,17 @@ class Suspicion(enum.Enum):
     """A Disconnect came, which anybody could have forged."""
     FORGOT = "forgot"
     """It says that it does not know this node: restarted, or forged."""
+
+
+OnLost: TypeAlias = Callable[[str, float], None]
+"""Called with the reason and the time when a message that was held is lost."""
+
+
+class Held(NamedTuple):
+    """A message that waits until it may be sent."""
+
+    data: bytes
+    on_lost: OnLost | None
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +111,7 @@ class Peer:
     known_at: float = float("-inf")
     """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)
-    deferred: deque[bytes] = field(default_factory=deque)
+    deferred: deque[Held] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""
     acks_owed: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ACKS_OWED))
     """Acks that wait until its address is proved."""

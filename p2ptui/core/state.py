@@ -77,6 +77,7 @@ class NodeState:
         or one that stands beside it."""
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
+        self._watched: dict[int, Callable[[Outcome], None]] = {}
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""
@@ -146,8 +147,24 @@ class NodeState:
 
     def finish(self, token: int | None, outcome: Outcome) -> None:
         """Tell the end of a call; nothing for calls that nobody waits for."""
-        if token is not None:
+        if token is None:
+            return
+        watcher = self._watched.pop(token, None)
+        if watcher is not None:
+            watcher(outcome)
+        else:
             self._events.append(CallFinished(token, outcome))
+
+    def watch(self, on_end: Callable[[Outcome], None]) -> int:
+        """A name for a call whose end a part of the core waits for: it is told to `on_end` only."""
+        token = self.new_token()
+        self._watched[token] = on_end
+        return token
+
+    def unwatch(self, token: int) -> None:
+        """The end of that call is of no interest any more; it is told to nobody."""
+        if token in self._watched:
+            self._watched[token] = lambda _: None
 
     def await_pong(
         self, ping: OutstandingPing, address: Address, now: float, timeout_s: float

@@ -122,6 +122,8 @@ class ErrorCode:
     BAD_PAYLOAD: Final = "bad_payload"
     PEER_NOT_FOUND: Final = "peer_not_found"
     NO_ROUTE: Final = "no_route"
+    TOO_LARGE: Final = "too_large"
+    NO_ROOM: Final = "no_room"
     GONE: Final = "gone"
 
 
@@ -343,6 +345,8 @@ class ErrorPayload(Struct, omit_defaults=True):
     code: str | None = None
     sequence_number: int | None = None
     target: str | None = None
+    route_id: str | None = None
+    """Of the routed message that is refused: only who sent it, or handed it on, knows it."""
 
 
 class DisconnectPayload(Struct):

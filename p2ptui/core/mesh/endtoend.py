@@ -13,10 +13,12 @@ from msgspec import Raw
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import DataReceived, Path, PingResult, SendResult, SendStatus
-from p2ptui.core.mesh.routing import Origin, Routing
+from p2ptui.core.mesh.carried import CarriedMessages
+from p2ptui.core.mesh.routing import Origin, Refusal, Routing
+from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError
+from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import (
     MalformedError,
@@ -29,6 +31,8 @@ from p2ptui.wire.message import (
     NULL,
     Capability,
     Envelope,
+    ErrorCode,
+    ErrorPayload,
     MessageType,
     PingPayload,
     ReceiveWindowPayload,
@@ -42,6 +46,9 @@ MAX_DELIVERED: Final = 20_000
 
 ROUTED_OVERHEAD_BYTES: Final = 512
 """What the routed form and its envelope add to an inner message, at most."""
+
+MAX_REFUSAL: Final = 200
+"""Characters of a refusal that are kept."""
 
 FIRST_RTO_S: Final = 1.0
 """A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
@@ -61,6 +68,10 @@ class _Pending:
     """Of these, those that found the receiver without room."""
     sent_at: float = 0.0
     timer: Timer | None = None
+    route_id: str = ""
+    """Of its last try."""
+    refused: str = ""
+    """What the next node said against that one."""
 
 
 class EndToEnd:
@@ -78,7 +89,9 @@ class EndToEnd:
         self._routing = routing
         self._pending: dict[str, _Pending] = {}
         self._delivered: OrderedDict[int, None] = OrderedDict()
+        self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
+        routing.on_refused = self._handle_refused
         self._handlers: dict[str, Callable[[Origin, str, Envelope, float], None]] = {
             MessageType.DATA: self._handle_data,
             MessageType.PING: self._handle_ping,
@@ -88,12 +101,13 @@ class EndToEnd:
         }
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._pending) + len(self._carried)
 
     def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
         """Send Data to a node by way of others; the token of its SendResult.
 
-        A receiver known not to answer inside routed messages gets it once, *unconfirmed*.
+        A receiver known not to answer inside routed messages gets it once, *unconfirmed*
+        when the next node on the way has it.
 
         Raises:
             LocalError: No way, too many waiting, or too large.
@@ -106,13 +120,7 @@ class EndToEnd:
         self._check_size(len(message))
         if confirmed:
             return self._begin(message_id, node_id, message, max_hops, now, timeout_s)
-        token = self._state.new_token()
-        if not self._routing.originate(node_id, message, max_hops, now):
-            raise LocalError(f"no route to node {node_id}; join a server that knows it")
-        reason = "the node never acknowledges routed messages"
-        result = SendResult(SendStatus.UNCONFIRMED, 1, None, len(message), reason)
-        self._state.finish(token, result)
-        return token
+        return self._carried.send(node_id, message, max_hops, now, timeout_s)
 
     def ping(self, node_id: str, max_hops: int, now: float, timeout_s: float) -> int:
         """Ping a node by way of others; the token of its PingResult.
@@ -148,15 +156,20 @@ class EndToEnd:
             node_id, message, max_hops, self._state.new_token(), now, is_ping, now + timeout_s
         )
         self._pending[key] = pending
-        if not self._try(key, pending, now):
+        refusal = self._try(key, pending, now)
+        if refusal is not None:
             del self._pending[key]
-            raise LocalError(f"no route to node {node_id}; join a server that knows it")
+            raise _as_error(refusal)
         return pending.token
 
-    def _try(self, key: str, pending: _Pending, now: float) -> bool:
-        sent = self._routing.originate(pending.node_id, pending.message, pending.max_hops, now)
-        if not sent and pending.attempts == 0:
-            return False
+    def _try(self, key: str, pending: _Pending, now: float) -> Refusal | None:
+        """Send it once more; why that failed, if it was the first time."""
+        routed = self._routing.wrap(pending.node_id, pending.message, pending.max_hops)
+        refusal = self._routing.originate(routed, now)
+        if refusal is not None and pending.attempts == 0:
+            return refusal
+        pending.route_id = routed.route_id
+        pending.refused = ""
         pending.attempts += 1
         pending.sent_at = now
         options = self._state.config.reliability
@@ -165,7 +178,7 @@ class EndToEnd:
         pending.timer = self._state.timers.schedule(
             when, lambda at: self._handle_timeout(key, pending, at)
         )
-        return True
+        return None
 
     def _handle_timeout(self, key: str, pending: _Pending, now: float) -> None:
         options = self._state.config.reliability
@@ -184,10 +197,23 @@ class EndToEnd:
         if pending.is_ping:
             self._state.finish(pending.token, PeerTimeoutError(reason))
             return
-        self._state.finish(
-            pending.token,
-            SendResult(SendStatus.TIMED_OUT, pending.attempts, None, len(pending.message), reason),
-        )
+        self._give_up(pending, SendStatus.TIMED_OUT, pending.refused or reason)
+
+    def _give_up(self, pending: _Pending, status: SendStatus, reason: str) -> None:
+        result = SendResult(status, pending.attempts, None, len(pending.message), reason)
+        self._state.finish(pending.token, result)
+
+    def _handle_refused(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
+        """A node that a message was handed to cannot hand it on; only that node knows how it is
+        called."""
+        self._carried.handle_refusal(peer, refusal, now)
+        found = [(k, p) for k, p in self._pending.items() if p.route_id == refusal.route_id]
+        for key, pending in found:
+            pending.refused = refusal.error[:MAX_REFUSAL]
+            # Another try may find a way, or room; but it is as large as before.
+            if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
+                self._resolve(key, pending.node_id)
+                self._give_up(pending, SendStatus.FAILED, pending.refused)
 
     def _resolve(self, key: str, source: str) -> _Pending | None:
         pending = self._pending.get(key)
@@ -285,9 +311,19 @@ class EndToEnd:
         )
 
     def _reply(self, node_id: str, message: bytes, now: float) -> None:
-        if not self._routing.originate(node_id, message, self._state.config.routing.max_hops, now):
-            self._state.counters.drop("routed_no_route")
+        routed = self._routing.wrap(node_id, message, self._state.config.routing.max_hops)
+        refusal = self._routing.originate(routed, now)
+        if refusal is not None:
+            self._state.counters.drop(f"routed_{refusal.code}")
 
     @staticmethod
     def _path(origin: Origin, source: str) -> Path:
         return Path.DIRECT if origin.node_id == source else Path.RELAY
+
+
+def _as_error(refusal: Refusal) -> LocalError:
+    if refusal.code == ErrorCode.TOO_LARGE:
+        return MessageTooLargeError(refusal.text)
+    if refusal.code == ErrorCode.NO_ROOM:
+        return QueueFullError(refusal.text)
+    return LocalError(f"{refusal.text}; join a server that knows it")

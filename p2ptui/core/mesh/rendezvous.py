@@ -219,6 +219,8 @@ class Rendezvous:
 
         The reference sends no code: the id stands in its words.
         """
+        if payload.route_id is not None:
+            return  # it is about a message for a node, not about its address
         if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
             self.on_unknown(server, payload.target, now)
         for node_id in list(self._waiting):

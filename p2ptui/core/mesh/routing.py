@@ -5,8 +5,9 @@ nothing is forwarded for anybody who is not authenticated.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -15,10 +16,11 @@ from msgspec import Raw
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.routes import RouteTable
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import OnLost, Peer
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
+from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
@@ -37,6 +39,8 @@ MAX_HOPS: Final = 32
 FLOOD_CANDIDATES: Final = 64
 """Peers looked at, most recent first, for some that route."""
 
+NO_ROOM_TEXT: Final = "messages wait already for a node that has not shown that it is there"
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -46,6 +50,15 @@ class Origin:
     address: Address
     peer: Peer | None
     """None for a node that a server introduced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message could not be handed to anybody."""
+
+    code: str
+    """Of the Error that says so."""
+    text: str
 
 
 def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
@@ -76,6 +89,8 @@ class Routing:
         self._flood: TokenBucket | None = None
         self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
         """Called with origin, source node and inner message of what is for this node."""
+        self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
+        """Called when a peer says that it cannot hand a message on."""
         lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
 
     @property
@@ -121,33 +136,38 @@ class Routing:
             for _, route in self.table.items(now)
         )
 
-    def handle(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> None:
-        """A routed message came: deliver it here, hand it on, or drop it."""
+    def handle(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> bool:
+        """A routed message came: deliver it here, hand it on, or drop it.
+
+        Returns:
+            False if it could not be handed on, and whoever wrote it was told so.
+        """
         counters = self._state.counters
         source = _source(origin, routed)
         destination = canonical_id(routed.destination_node)
         own_id = self._state.identity.id
         if source is None or destination is None or routed.hop_count > routed.max_hops:
             counters.drop("routed_invalid")
-            return
+            return True
         # Who does not forward can only bring its own messages.
         second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
         if source == own_id or (source != origin.node_id and not second_hand):
             counters.drop("routed_false_source")
-            return
+            return True
         if destination != own_id and origin.peer is None:
             # An introduced address may be heard; nothing is forwarded for it.
             counters.drop("routed_unauthenticated")
-            return
+            return True
         if not self._is_first_sight(source, routed.route_id, now):
             counters.drop("routed_seen")
-            return
+            return True
         if second_hand and self._state.peers.authenticated(source) is None:
             self.table.learn(source, origin.node_id, routed.hop_count + 1, now)
         if destination != own_id:
-            self._forward(origin, source, destination, routed, now)
-        elif self.on_arrived is not None:
+            return self._forward(origin, source, destination, routed, now)
+        if self.on_arrived is not None:
             self.on_arrived(origin, source, routed.original_message, now)
+        return True
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
         key = (source, route_id)
@@ -170,45 +190,95 @@ class Routing:
         destination: str,
         routed: ReceivedRoutedPayload,
         now: float,
-    ) -> None:
+    ) -> bool:
         hops = routed.hop_count + 1
         if hops > min(routed.max_hops, MAX_HOPS):
             self._state.counters.drop("routed_hops_exceeded")
-            return
+            return True
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
-        if self._dispatch(onward, {origin.node_id, source}, now):
+        writer = origin.peer if routed.hop_count == 0 else None
+        refusal = self._dispatch(onward, {origin.node_id, source}, now, writer)
+        if refusal is None:
             self._state.counters.forwarded += 1
-            return
-        self._state.counters.drop("routed_no_route")
-        if origin.peer is not None and routed.hop_count == 0:
-            error = ErrorPayload(
-                f"no route to node {destination}", ErrorCode.NO_ROUTE, target=destination
-            )
-            self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
+            return True
+        self._state.counters.drop(f"routed_{refusal.code}")
+        if writer is None:
+            return True
+        # It may come again, and find a way then.
+        self._seen.pop((source, routed.route_id), None)
+        self._refuse(writer, onward, refusal, now)
+        return False
 
-    def originate(self, destination: str, message: bytes, max_hops: int, now: float) -> bool:
-        """Send this node's own message towards another node; whether there was a way."""
-        routed = RoutedPayload(
-            Raw(message),
-            self._state.identity.id,
-            destination,
-            0,
-            max_hops,
-            self._state.ids.uuid(),
+    def _refuse(self, writer: Peer, routed: RoutedPayload, refusal: Refusal, now: float) -> None:
+        error = ErrorPayload(
+            refusal.text, refusal.code, target=routed.destination_node, route_id=routed.route_id
         )
+        self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
+
+    def _handle_lost(
+        self, writer: Peer, routed: RoutedPayload, waited_for: Peer, reason: str, now: float
+    ) -> None:
+        """A message was held for a peer that has left before it could be sent."""
+        self._state.counters.drop("routed_lost")
+        current = self._state.peers.authenticated(writer.node_id)
+        if current is None:
+            return
+        where = f"node {routed.destination_node}"
+        if waited_for.node_id != routed.destination_node:
+            where = f"{where} by way of node {waited_for.node_id}"
+        text = f"a message for {where} waited, and was not sent: {reason}"
+        self._refuse(current, routed, Refusal(ErrorCode.NO_ROUTE, text), now)
+
+    def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
+        """Put this node's own message into the routed form, with a `route_id` of its own."""
+        own_id, route_id = self._state.identity.id, self._state.ids.uuid()
+        return RoutedPayload(Raw(message), own_id, destination, 0, max_hops, route_id)
+
+    def originate(self, routed: RoutedPayload, now: float) -> Refusal | None:
+        """Send this node's own message, wrapped, towards another node; why that failed."""
         return self._dispatch(routed, set(), now)
 
-    def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> bool:
+    def _dispatch(
+        self, routed: RoutedPayload, avoid: set[str], now: float, writer: Peer | None = None
+    ) -> Refusal | None:
         payload = encode_payload(routed)
-        sent = False
-        for peer in self._next_hops(routed.destination_node, avoid, now):
-            if self._delivery.send(peer, MessageType.DATA, payload, now):
+        destination = routed.destination_node
+        refusal, sent = Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}"), False
+        for peer in self.next_hops(destination, now, avoid):
+            on_lost = None if writer is None else partial(self._handle_lost, writer, routed, peer)
+            problem = self._hand_on(peer, payload, on_lost, now)
+            if problem is None:
                 sent = True
-        return sent
+            else:
+                refusal = Refusal(problem.code, f"message for node {destination}: {problem.text}")
+        return None if sent else refusal
 
-    def _next_hops(self, destination: str, avoid: set[str], now: float) -> list[Peer]:
+    def _hand_on(
+        self, peer: Peer, payload: Raw, on_lost: OnLost | None, now: float
+    ) -> Refusal | None:
+        try:
+            if self._delivery.send_once(peer, MessageType.DATA, payload, now, on_lost=on_lost):
+                return None
+        except MessageTooLargeError as error:
+            self._state.counters.drop("message_too_large")
+            return Refusal(ErrorCode.TOO_LARGE, str(error))
+        except QueueFullError as error:
+            self._state.counters.drop("queue_full")
+            return Refusal(ErrorCode.NO_ROOM, str(error))
+        return Refusal(ErrorCode.NO_ROOM, f"{NO_ROOM_TEXT}; try again later")
+
+    def next_hops(
+        self, destination: str, now: float, avoid: Collection[str] = frozenset()
+    ) -> list[Peer]:
+        """The peers to hand a message to: the one on its way, or a few that route.
+
+        Args:
+            destination: The id of the node that it is for.
+            now: The time, seconds.
+            avoid: Ids of nodes that have it already.
+        """
         peers = self._state.peers
         direct = peers.authenticated(destination)
         if direct is not None:

@@ -129,7 +129,7 @@ class Lifecycle:
         What waits for a node of our kind goes on in the new session, which knows what has come
         before; other programs would take it twice.
         """
-        self._end_session(peer, reason)
+        self._end_session(peer, reason, now)
         if Capability.RETRANSMIT in peer.capabilities:
             peer.channel.renew(now)
         else:
@@ -181,7 +181,7 @@ class Lifecycle:
         self._state.peers.remove(peer)
         self._cancel_timer(peer)
         peer.resumes = False
-        self._end_session(peer, reason)
+        self._end_session(peer, reason, now)
         self._fail_messages(peer.channel, now, reason)
         peer.channel.reassembly.clear()
         for removed in self.on_removed:
@@ -213,12 +213,16 @@ class Lifecycle:
         self._state.counters.retransmissions += channel.sender.take_retransmissions()
 
     @staticmethod
-    def _end_session(peer: Peer, reason: str) -> None:
+    def _end_session(peer: Peer, reason: str, now: float) -> None:
         where = address_words(peer.address)
         peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
+        held = list(peer.deferred)
         peer.deferred.clear()
         peer.acks_owed.clear()
         peer.untold.clear()
+        for message in held:
+            if message.on_lost is not None:
+                message.on_lost(reason, now)
         if peer.channel_timer is not None:
             peer.channel_timer.cancel()
             peer.channel_timer = None

@@ -5,7 +5,7 @@ another port, or it restarted). Either way within what clients wait.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from p2ptui.core.addresses import address_words
@@ -19,6 +19,9 @@ PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
 """Four Pings over 1.2 s: at 20 % loss each way one in 60 goes unanswered by a peer that is
 alive, and any other traffic counts too. Deployed clients give up after 2 s."""
+
+SECOND_ANSWER_S: Final = 1.9
+"""A claim that came while another was looked at is answered after so long."""
 
 COOLDOWN_S: Final = 10.0
 """An id whose owner proved alive, or never proved its address, is not probed again so soon."""
@@ -41,7 +44,13 @@ class Claim:
 class _Dispute:
     claim: Claim
     began: float
+    interval_s: float = PROBE_INTERVAL_S
     probes: int = 0
+    newest: Claim | None = None
+    """What came from yet another address meanwhile: the owner may have moved twice."""
+    newest_at: float = 0.0
+    is_second: bool = False
+    """Whether it is about such a claim."""
 
 
 class Takeover:
@@ -67,7 +76,8 @@ class Takeover:
         """Ask the owner whether it is there, unless it proved so a short time ago."""
         node_id = claim.owner.node_id
         if node_id in self._disputes:
-            return  # the answer is on its way; repetitions wait for it
+            self._queue(self._disputes[node_id], claim, now)
+            return
         if self._settled_until.get(node_id, 0.0) > now:
             claim.refuse(now)
             return
@@ -77,6 +87,16 @@ class Takeover:
         dispute = self._disputes[node_id] = _Dispute(claim, now)
         self._probe(node_id, dispute, now)
 
+    def _queue(self, dispute: _Dispute, claim: Claim, now: float) -> None:
+        if claim.address == dispute.claim.address:
+            return  # the answer is on its way; repetitions wait for it
+        newest = dispute.newest
+        if newest is not None and newest.address == claim.address:
+            return
+        if newest is not None:
+            newest.refuse(now)
+        dispute.newest, dispute.newest_at = claim, now
+
     def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
         owner = dispute.claim.owner
         if self._state.closing:
@@ -84,15 +104,39 @@ class Takeover:
         if owner.last_received > dispute.began or dispute.probes == PROBES:
             self._settle(node_id, dispute, now)
             return
-        # Bounded by the cooldown and paid for by the newcomer's request, so that an
-        # owner which has not proved its address can be asked as well.
-        self._delivery.send_ping(owner, now)
+        if dispute.is_second:
+            # It is a newcomer itself, and is asked within what it may be sent.
+            self._delivery.ping(owner, now)
+        else:
+            # Bounded by the cooldown and paid for by the newcomer's request, so that an
+            # owner which has not proved its address can be asked as well.
+            self._delivery.send_ping(owner, now)
         dispute.probes += 1
         self._state.timers.schedule(
-            now + PROBE_INTERVAL_S, lambda at: self._probe(node_id, dispute, at)
+            now + dispute.interval_s, lambda at: self._probe(node_id, dispute, at)
         )
 
     def _settle(self, node_id: str, dispute: _Dispute, now: float) -> None:
+        self._decide(node_id, dispute, now)
+        newest = dispute.newest
+        if newest is None:
+            return
+        owner = self._state.peers.with_id(node_id)
+        if owner is None or owner.address == newest.address:
+            newest.grant(now)
+        elif dispute.is_second or owner.address != dispute.claim.address:
+            newest.refuse(now)
+        else:
+            self._begin_second(node_id, dispute, replace(newest, owner=owner), now)
+
+    def _begin_second(self, node_id: str, first: _Dispute, claim: Claim, now: float) -> None:
+        """Ask the one that has just been let in whether it is there still."""
+        end = first.newest_at + SECOND_ANSWER_S
+        second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True)
+        self._disputes[node_id] = second
+        self._probe(node_id, second, now)
+
+    def _decide(self, node_id: str, dispute: _Dispute, now: float) -> None:
         claim, owner = dispute.claim, dispute.claim.owner
         del self._disputes[node_id]
         if self._state.peers.with_id(node_id) is owner:

@@ -248,3 +248,62 @@ def test_asking_an_owner_that_proved_nothing_is_bounded(world: World, server: Ho
     assert before <= 3 * owner.bytes_sent
     assert owner.bytes_received - before <= 4 * 192
     assert newcomer.bytes_received <= 3 * newcomer.bytes_sent
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.1, 0.4, 0.8, 1.0, 1.15])
+@pytest.mark.parametrize("repeats", [False, True])
+def test_a_client_that_restarts_twice_is_answered(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet, gap: float, repeats: bool
+) -> None:
+    last = world.puppet(node_id=NODE_ID)
+    owner.answers_pings = newcomer.answers_pings = False
+    sent = newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(gap)
+    began = world.now
+    last.send(last.handshake_request(), server)
+    if repeats:
+        world.run_for(0.3)
+        last.send(last.handshake_request(), server)
+
+    response = answer_within(last, 2.0)
+
+    assert response["message_type"] == "HandshakeResponse"
+    assert response["payload"]["success"] is True
+    assert world.now - began < 2.0
+    assert server.is_connected_to(last)
+    assert server.peer(newcomer) is None
+    world.run_for(60)
+    assert newcomer.bytes_received <= 3 * sent
+
+
+def test_of_several_newcomers_each_is_answered(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    others = [world.puppet(node_id=NODE_ID) for _ in range(4)]
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    for other in others:
+        world.run_for(0.1)
+        other.send(other.handshake_request(), server)
+    world.run_for(2)
+
+    assert server.is_connected_to(newcomer)
+    for other in others:
+        (response,) = [m for m in other.take() if m["message_type"] == "HandshakeResponse"]
+        assert response["payload"]["success"] is False
+
+
+def test_newcomers_that_come_after_each_other_are_asked_once_each(
+    world: World, server: Host, owner: Puppet
+) -> None:
+    """Handshakes that somebody forges under one id, from one address after the other."""
+    owner.answers_pings = False
+    victims = [world.puppet(node_id=NODE_ID) for _ in range(30)]
+    for victim in victims:
+        victim.answers_pings = False
+        victim.send(victim.handshake_request(), server)
+        world.run_for(0.3)
+    world.run_for(1)
+
+    for victim in victims:
+        assert victim.bytes_received <= 3 * victim.bytes_sent
