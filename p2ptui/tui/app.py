@@ -11,7 +11,6 @@ from functools import lru_cache
 from rich.text import Text
 from textual import events, work
 from textual.app import ComposeResult
-from textual.command import CommandPalette
 from textual.containers import Container
 from textual.driver import Driver
 from textual.filter import ANSIToTruecolor, LineFilter
@@ -36,7 +35,7 @@ from p2ptui.tui.keymap import APP_BINDINGS, check_keys
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.nat_run import NatRun
-from p2ptui.tui.palette import GrammarProvider
+from p2ptui.tui.palette import GrammarProvider, Palette
 from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.terminal import guarded_driver
@@ -270,8 +269,8 @@ class P2PApp(FeedApp):
 
     async def action_command_palette(self) -> None:  # type: ignore[override]
         """Open the palette; what is typed from here on is typed into it."""
-        if not isinstance(self.screen, CommandPalette):
-            palette = CommandPalette(id="--command-palette")
+        if not isinstance(self.screen, Palette):
+            palette = Palette()
             await self.push_screen(palette)
             palette.set_focus(palette.query_one(Input))
 

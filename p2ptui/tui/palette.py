@@ -1,11 +1,26 @@
 """The command palette: the grammar, the keys' actions, and what may be done with each node."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.command import (
+    Command,
+    CommandList,
+    CommandPalette,
+    DiscoveryHit,
+    Hit,
+    Hits,
+    Provider,
+)
 from textual.content import Content
+from textual.style import Style
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+from textual.worker import Worker, WorkerError
 
 from p2ptui.node import OtherNode
 from p2ptui.tui.keymap import all_bindings
@@ -24,7 +39,8 @@ class Offer:
 
     title: str
     about: str
-    action: Callable[[], None]
+    action: Callable[[], Any]
+    """A worker that it returns is what has to end before the next key acts."""
 
 
 class GrammarProvider(Provider):
@@ -39,11 +55,24 @@ class GrammarProvider(Provider):
 
     async def discover(self) -> Hits:
         """Everything of the grammar, while nothing is typed."""
-        for offer in self._verbs():
-            yield DiscoveryHit(Content(offer.title), offer.action, offer.title, offer.about)
+        for hit in self.hits(""):
+            yield hit
 
     async def search(self, query: str) -> Hits:
         """What fits."""
+        for hit in self.hits(query):
+            yield hit
+
+    def hits(self, query: str) -> Iterator[DiscoveryHit | Hit]:
+        """What fits a text, and for none everything of the grammar.
+
+        Args:
+            query: The text.
+        """
+        if not query:
+            for offer in self._verbs():
+                yield DiscoveryHit(Content(offer.title), offer.action, offer.title, offer.about)
+            return
         matcher = self.matcher(query)
         for offer in (*self._verbs(), *self._actions(), *self._nodes(), *self._themes()):
             score, places = matcher.fuzzy_search.match(query, offer.title)
@@ -89,8 +118,87 @@ class GrammarProvider(Provider):
     def _run(self, line: str) -> Callable[[], None]:
         return lambda: self._app.run_line(line)
 
-    def _act(self, name: str, action: str) -> Callable[[], None]:
-        def act() -> None:
-            self._app.act(name, action)
+    def _act(self, name: str, action: str) -> Callable[[], Worker[None]]:
+        return lambda: self._app.act(name, action)
 
-        return act
+
+class Palette(CommandPalette):
+    """A palette whose keys act on what fits the text that stands there.
+
+    As Textual has it, the list is filled a while after the text has changed, and what is chosen is
+    carried out later still: who types on without waiting would choose from the list of an earlier
+    text, perhaps another node, and what is typed behind Enter would be lost. Here each key
+    that chooses has the list brought up to date first, and Enter is done when it returns.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Carry out", show=False, priority=True)
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="--command-palette")
+        self._listed: str | None = None
+        """The text that the list is of."""
+
+    def _gather_commands(self, search_value: str) -> None:  # type: ignore[override]
+        """Textual calls it when it opens and when the text has changed."""
+        self._settle()
+        if not self.query_one(CommandList).option_count:
+            self._start_no_matches_countdown(search_value)
+
+    def _settle(self) -> None:
+        """Have the list be that of the text."""
+        query = self.query_one(Input).value.strip()
+        if query == self._listed or not self._providers:
+            return
+        self._listed = query
+        self._stop_no_matches_countdown()
+        about = Style.from_styles(self.get_component_styles("command-palette--help-text"))
+        hits = (
+            hit
+            for provider in self._providers
+            if isinstance(provider, GrammarProvider)
+            for hit in provider.hits(query)
+        )
+        commands = [Command(_prompt(hit, about), hit, str(n)) for n, hit in enumerate(hits)]
+        self._refresh_command_list(self.query_one(CommandList), commands, True)
+        self.add_class("-ready")
+
+    def _action_cursor_down(self) -> None:
+        self._settle()
+        super()._action_cursor_down()
+
+    def _action_command_list(self, action: str) -> None:
+        self._settle()
+        super()._action_command_list(action)
+
+    async def action_choose(self) -> None:
+        """Carry out what is highlighted of what fits the text."""
+        self._settle()
+        option = self.query_one(CommandList).highlighted_option
+        if option is not None:
+            await self._carry_out(option)
+
+    @on(OptionList.OptionSelected)
+    async def _choose_clicked(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        event.prevent_default()
+        await self._carry_out(event.option)
+
+    async def _carry_out(self, option: Option) -> None:
+        if not isinstance(option, Command) or not self.is_current:
+            return
+        self.app.post_message(CommandPalette.Closed(option_selected=True))
+        self.app.pop_screen()
+        worker = option.hit.command()
+        if isinstance(worker, Worker):
+            with contextlib.suppress(WorkerError):
+                await worker.wait()
+
+
+def _prompt(hit: DiscoveryHit | Hit, about: Style) -> Content:
+    """A line of the list: what it is called, and below what it does. Both are text, no markup."""
+    lines = [hit.prompt if isinstance(hit.prompt, Content) else Content(str(hit.prompt))]
+    if hit.help:
+        lines.append(Content(hit.help).stylize_before(about))
+    return Content("\n").join(lines)

@@ -1,17 +1,23 @@
-"""How the terminal is read: pastes apart from keys, and bytes that are no UTF-8 survived."""
+"""How the terminal is read and written: pastes apart from keys, bytes that are no UTF-8 survived,
+and a terminal that has gone away ends the screen, and holds up nobody.
+"""
 
+import contextlib
 import os
 import selectors
+import signal
+import sys
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.message import Message
 
+from p2ptui.io.signals import EXIT_BY_SIGNAL
 from p2ptui.tui.pasting import Input, Keys, PasteGuard
 
 READ_BYTES: Final = 4096
@@ -62,6 +68,44 @@ class GuardedParser(XTermParser):
                 yield from super().tick()
 
 
+class TerminalFile:
+    """What Textual's thread writes to: once the terminal has gone, writing does nothing.
+
+    A thread that died of the error would leave behind a queue that nobody empties, and the whole
+    process would wait for room in it for ever, deaf to signals too.
+
+    Args:
+        file: The terminal.
+        lost: Called once, in the thread that writes.
+    """
+
+    def __init__(self, file: IO[str], lost: Callable[[], None]) -> None:
+        self._file = file
+        self._lost = lost
+        self._is_lost = False
+
+    def write(self, text: str) -> None:
+        """Write a text, as long as there is a terminal."""
+        self._attempt(lambda: self._file.write(text))
+
+    def flush(self) -> None:
+        """Hand over what was written, as long as there is a terminal."""
+        self._attempt(self._file.flush)
+
+    def fileno(self) -> int:
+        """The terminal's number."""
+        return self._file.fileno()
+
+    def _attempt(self, act: Callable[[], object]) -> None:
+        if self._is_lost:
+            return
+        try:
+            act()
+        except (OSError, ValueError):  # a closed file is a ValueError
+            self._is_lost = True
+            self._lost()
+
+
 def guarded_driver(base: type[Driver]) -> type[Driver]:
     """The driver that reads the terminal as described above.
 
@@ -72,7 +116,40 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
     reader = {"LinuxDriver": _read_terminal, "WebDriver": _read_browser}.get(base.__name__)
     if reader is None:
         return base
-    return type(f"Guarded{base.__name__}", (base,), {"run_input_thread": reader})
+    members: dict[str, object] = {"run_input_thread": reader}
+    if reader is _read_terminal:
+
+        def begin(driver: Any, *args: Any, **options: Any) -> None:
+            base.__init__(driver, *args, **options)
+            driver._file = TerminalFile(driver._file, lambda: _leave(driver))
+
+        members["__init__"] = begin
+    return type(f"Guarded{base.__name__}", (base,), members)
+
+
+def _leave(driver: Any) -> None:
+    """End the screen as SIGHUP does: a terminal can go away without that signal."""
+    app = driver._app
+
+    def leave() -> None:
+        code = EXIT_BY_SIGNAL + signal.SIGHUP
+        if not app._exit:
+            app.exit(code, code, "p2ptui: the terminal was closed")
+
+    _write_nowhere()
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the screen
+        driver._loop.call_soon_threadsafe(leave)
+
+
+def _write_nowhere() -> None:
+    """The last words to a terminal that has gone are lost: to fail of them would hide the reason,
+    and Python's own last flush would change the exit code.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _read_terminal(driver: Any) -> None:
@@ -90,12 +167,21 @@ def _read_terminal(driver: Any) -> None:
             # and what came since has not been looked at.
             now = max(now, time.monotonic() if is_ready else min(time.monotonic(), latest))
             if is_ready:
-                data = os.read(driver.fileno, READ_BYTES)
+                data = _read_some(driver.fileno)
                 if not data:
-                    time.sleep(IDLE_S)  # it is closed, and would be ready at once for ever
+                    _leave(driver)
+                    driver.exit_event.wait()  # it is closed, and would be ready at once for ever
                 elif text := decode(data):
                     _tell(driver, parser.feed(text))
             _tell(driver, parser.tick())
+
+
+def _read_some(fileno: int) -> bytes:
+    """What the terminal sent; nothing if it is closed."""
+    try:
+        return os.read(fileno, READ_BYTES)
+    except OSError:  # EIO: its other end is gone
+        return b""
 
 
 def _read_browser(driver: Any) -> None:

@@ -1,16 +1,29 @@
 """However the screen ends, the terminal is as before, the reason is one line, the port is free."""
 
+import asyncio
+import contextlib
 import os
+import pty
 import re
+import select
 import signal
 import socket
+import subprocess
 import sys
+import termios
+import threading
 from pathlib import Path
 
 import pytest
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 
+from p2ptui.config import Config
+from p2ptui.node import Node
+from p2ptui.tui.terminal import TerminalFile
+from p2ptui.wire.address import parse_address
 from tests.installed import HOMES, unknown_user
 from tests.patience import PATIENCE_S
+from tests.terminal.flood import flood
 from tests.terminal.terminal import ROOT, Terminal, until
 
 _FAILING = """
@@ -113,6 +126,89 @@ async def test_a_node_whose_terminal_is_closed_says_goodbye_and_is_gone(
     await until(lambda: not is_alive(pid), "the process has ended")
     await bob.shows("0 connected")  # by its goodbye; a silence would take longer
     assert can_bind(address)
+
+
+def _start_in(inside: int, home: Path) -> "subprocess.Popen[bytes]":
+    """Start a screen in a terminal that is nobody's, so that its end is told by no signal."""
+    environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color"}
+    environment |= {f"XDG_{n}_HOME": str(home) for n in ("CONFIG", "STATE", "DATA", "CACHE")}
+    command = [sys.executable, "-m", "p2ptui", "--name", "alice", "--address", "127.0.0.1:0"]
+    return subprocess.Popen(
+        [*command, "--enable-discovery", "false"],
+        cwd=ROOT,
+        env=environment,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+
+
+async def test_a_terminal_that_goes_away_while_it_is_written_to_ends_the_node(
+    tmp_path: Path,
+) -> None:
+    """Without the signal that a shell's terminal sends, and while messages are shown."""
+    terminal, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (40, 120))
+    process = _start_in(inside, tmp_path)
+    os.close(inside)
+    seen = bytearray()
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            if select.select([terminal], [], [], 0.05)[0]:
+                seen.extend(os.read(terminal, 65536))
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    found: list[str] = []
+
+    def listens() -> bool:
+        match = re.search(rb"listens on (127\.0\.0\.1:\d+)", seen)
+        found.extend([match[1].decode()] if match else [])
+        return bool(found)
+
+    try:
+        await until(listens, "it listens")
+        options = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
+        async with Node(options) as node:
+            peer = await node.connect(parse_address(found[0]))
+            flooding = asyncio.create_task(flood(node, peer, 100))
+            await until(lambda: b"flood 50" in seen, "messages are shown")
+            stop.set()
+            watching.join()
+            os.close(terminal)
+            await until(lambda: process.poll() is not None, "the process has ended")
+            flooding.cancel()
+    finally:
+        stop.set()
+        process.kill()
+        process.wait()
+    assert process.returncode == 128 + signal.SIGHUP
+    assert can_bind(found[0])
+
+
+def test_a_thread_that_writes_to_a_terminal_that_has_gone_keeps_nobody_waiting() -> None:
+    terminal, inside = pty.openpty()
+    lost: list[bool] = []
+    with os.fdopen(inside, "w") as file:
+        writer = WriterThread(TerminalFile(file, lambda: lost.append(True)))
+        writer.start()
+        os.close(terminal)
+        done = threading.Event()
+
+        def write() -> None:
+            for _ in range(10 * MAX_QUEUED_WRITES):
+                writer.write("x" * 10_000)
+            writer.stop()
+            done.set()
+
+        threading.Thread(target=write, daemon=True).start()
+        assert done.wait(PATIENCE_S)
+        assert lost == [True]
+        with contextlib.suppress(OSError):
+            file.close()  # what it still held has nowhere to go
 
 
 async def test_a_port_in_use_is_told_in_one_line_and_touches_nothing(terminal: Terminal) -> None:

@@ -74,3 +74,19 @@ async def test_editing_keys_that_come_in_one_read_act_in_their_order(terminal: T
     await screen.shows("unknown command 'xyzzyd'")
     screen.press("C-q")
     assert await screen.exit_code() == 0
+
+
+async def test_enter_in_the_palette_takes_what_fits_what_was_typed(terminal: Terminal) -> None:
+    bob = terminal.open("bob")
+    screen = terminal.open("alice", ["--join", await bob.address()])
+    await screen.shows("1 connected")
+    screen.press("C-p", *"routes", "Enter")
+    await screen.shows("─ Routes ─")
+    screen.press("q")
+    await screen.hides("─ Routes ─")
+    screen.press("C-p", *"stats")
+    await screen.shows("show the statistics|statistics")
+    screen.press("C-u", *"ping bob", "Enter", *"xyzzy", "Enter")
+    await screen.shows("unknown command 'xyzzy'")
+    screen.press("C-q")
+    assert await screen.exit_code() == 0

@@ -137,6 +137,90 @@ def test_what_is_typed_behind_ctrl_p_goes_into_the_palette():
     play(story)
 
 
+async def pinged(stage: Stage) -> str:
+    await stage.wait(3)
+    return stage.app.bar.said
+
+
+def test_enter_in_the_palette_takes_what_fits_the_text_that_stands_there():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.friend("bob", 2)
+        await stage.friend("carol", 3)
+        await stage.wait()
+        await read(stage, "<C-p>ping carol")
+        await stage.wait(1.5)
+        await read(stage, "<C-u>ping bob<enter>")
+        assert len(app.screen_stack) == 1
+        assert "bob" in await pinged(stage)
+        await read(stage, "<C-p>ping carol<enter>")
+        assert "carol" in await pinged(stage)
+        # With time between the keys, but too little for a list.
+        for key in ("<C-p>", *"routes"):
+            await read(stage, key)
+        await read(stage, "<enter>")
+        assert "─ Routes ─" in stage.text()
+        await read(stage, "<esc>")
+        assert "─ Routes ─" not in stage.text()
+        await read(stage, "<C-p>routes<enter>")
+        assert "─ Routes ─" in stage.text()
+
+    play(story)
+
+
+def test_what_is_typed_behind_the_palettes_enter_goes_where_it_leads():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.friend("bob", 2)
+        await stage.wait()
+        await read(stage, "<C-p>send bob<enter>hello")
+        assert app.bar.input.value.endswith(" hello")
+        assert app.bar.input.value.startswith("send ")
+        app.bar.type("")
+        await read(stage, "<C-p>pause<enter>:abc<bs>d")
+        assert app.bar.input.value == "abd"
+        assert not app.messages.following
+
+    play(story)
+
+
+def test_arrows_in_the_palette_move_in_the_list_of_the_text_that_stands_there():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.wait()
+        await read(stage, "<C-p>theme nord<down><up><enter>")
+        await stage.wait()
+        assert app.theme == "nord"
+        await read(stage, "<C-p>no such thing<enter><down><enter>")
+        assert len(app.screen_stack) == 2
+        await stage.wait(1)
+        await read(stage, "<enter><down><enter>")
+        assert "No matches found" in stage.text()
+        await read(stage, "<C-u>theme dracula")
+        await stage.wait(1)
+        assert "theme dracula" in stage.text()
+        await read(stage, "<enter>")
+        assert app.theme == "dracula"
+
+    play(story)
+
+
+def test_a_click_in_the_palette_carries_out_what_is_seen():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        await stage.wait()
+        await read(stage, "<C-p>theme nord")
+        await stage.wait(1)
+        lines = stage.lines()
+        row = next(n for n, line in enumerate(lines) if "theme nord" in line and n > 4)
+        await stage.pilot.click(offset=(lines[row].index("theme"), row))
+        await stage.wait()
+        assert app.theme == "nord"
+        assert len(app.screen_stack) == 1
+
+    play(story)
+
+
 def test_a_hostile_paste_waits_for_enter_wherever_the_focus_is():
     async def story(stage: Stage) -> None:
         app = await stage.open()
