@@ -27,6 +27,7 @@ from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.mesh.watching import Watching
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -97,6 +98,8 @@ class Endpoint:
         self._routing = Routing(state, delivery, lifecycle)
         self.naming = Naming(state, self._queries, self._routing, lifecycle)
         """The names of nodes that are no peers."""
+        self.watching = Watching(state, delivery, self.naming, lifecycle)
+        """Keeps the lists of the joined servers fresh while somebody looks."""
         self._end_to_end = EndToEnd(state, delivery, self._routing)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
@@ -202,6 +205,7 @@ class Endpoint:
             "lists": len(self._pager),
             "queries": len(self._queries),
             "servers_asked_for_names": len(self.naming),
+            "lists_kept_fresh": len(self.watching),
             "membership_questions": len(self._membership),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,

@@ -334,3 +334,18 @@ def test_an_address_without_a_port_is_told_so_by_every_verb(line, said):
         assert said in await stage.type(line)
 
     play(story)
+
+
+def test_all_nodes_behind_a_server_that_was_joined_are_there_and_stay_so():
+    async def story(stage: Stage) -> None:
+        await stage.node("hub", "10.0.2.1")
+        for number in range(12):
+            node = await stage.node(f"node-{number}", f"10.0.3.{number + 1}")
+            await node.connect(("10.0.2.1", 8080))
+        await stage.open(join=("10.0.2.1:8080",))
+        for seconds in (3, 400):
+            await stage.wait(seconds)
+            assert stage.app.peers.border_title.startswith("Peers 13")
+            assert {f"node-{number}" for number in range(12)} <= set(stage.app.roster.names())
+
+    play(story)
