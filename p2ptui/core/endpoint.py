@@ -306,9 +306,11 @@ class Endpoint:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         if peer.is_authenticated:
             self._say_goodbye(peer, reason, now)
-            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, f"disconnected: {reason}")
+            words = f"disconnected: {reason}" if reason else "this node said goodbye"
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
-            self._lifecycle.remove(peer, PeerStatus.FAILED, now, f"given up: {reason}")
+            words = f"given up: {reason}" if reason else "given up"
+            self._lifecycle.remove(peer, PeerStatus.FAILED, now, words)
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of a PingResult or a PeerTimeoutError.

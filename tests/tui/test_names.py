@@ -349,3 +349,20 @@ def test_all_nodes_behind_a_server_that_was_joined_are_there_and_stay_so():
             assert {f"node-{number}" for number in range(12)} <= set(stage.app.roster.names())
 
     play(story)
+
+
+def test_a_goodbye_to_a_joined_server_holds_and_says_how_to_take_it_back():
+    async def story(stage: Stage) -> None:
+        hub = await stage.node("hub", "10.0.2.1")
+        await stage.open(join=("10.0.2.1:8080",))
+        await stage.wait(1)
+        said = await stage.type("disconnect hub")
+        assert said == "said goodbye to hub; connect 10.0.2.1:8080 joins it again"
+        await stage.wait(200)
+        assert stage.alice.peers == []
+        notes = [record.summary for record in stage.app.messages.shown() if record.peer == "hub"]
+        assert notes[-1] == "disconnected: this node said goodbye"
+        assert "connected to hub" in await stage.type("connect 10.0.2.1:8080")
+        assert [peer.name for peer in hub.peers] == ["alice"]
+
+    play(story)
