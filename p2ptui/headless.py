@@ -253,7 +253,8 @@ def _log_status(event: PeerStatusChanged) -> None:
     if event.status is PeerStatus.AUTHENTICATED:
         log.info("connected: %s", who)
     elif event.status is PeerStatus.DISCONNECTED:
-        log.info("disconnected: %s: %s", who, printable(event.reason or ""))
+        why = (event.reason or "").removeprefix("disconnected: ")
+        log.info("disconnected: %s: %s", who, printable(why))
     elif event.status is PeerStatus.FAILED:
         log.info("failed: %s: %s", where, printable(event.reason or ""))
     else:

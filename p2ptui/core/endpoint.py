@@ -18,7 +18,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.inbox import Inbox, Services
+from p2ptui.core.inbox import Inbox
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.naming import Naming
@@ -27,6 +27,7 @@ from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.mesh.watching import Watching
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -34,6 +35,7 @@ from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.values import RelayReport
+from p2ptui.core.services import Services
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -97,6 +99,8 @@ class Endpoint:
         self._routing = Routing(state, delivery, lifecycle)
         self.naming = Naming(state, self._queries, self._routing, lifecycle)
         """The names of nodes that are no peers."""
+        self.watching = Watching(state, delivery, self.naming, lifecycle)
+        """Keeps the lists of the joined servers fresh while somebody looks."""
         self._end_to_end = EndToEnd(state, delivery, self._routing)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
@@ -202,6 +206,7 @@ class Endpoint:
             "lists": len(self._pager),
             "queries": len(self._queries),
             "servers_asked_for_names": len(self.naming),
+            "lists_kept_fresh": len(self.watching),
             "membership_questions": len(self._membership),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,
@@ -302,9 +307,11 @@ class Endpoint:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         if peer.is_authenticated:
             self._say_goodbye(peer, reason, now)
-            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, f"disconnected: {reason}")
+            words = f"disconnected: {reason}" if reason else "this node said goodbye"
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
-            self._lifecycle.remove(peer, PeerStatus.FAILED, now, f"given up: {reason}")
+            words = f"given up: {reason}" if reason else "given up"
+            self._lifecycle.remove(peer, PeerStatus.FAILED, now, words)
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of a PingResult or a PeerTimeoutError.

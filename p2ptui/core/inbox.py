@@ -6,21 +6,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET, Raw
 
-from p2ptui.core.data import DataContent, DataKind, DataService, read_data
+from p2ptui.core.data import DataContent, DataKind, read_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, ErrorReceived
-from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.mesh.discovery import Discovery
-from p2ptui.core.mesh.queries import Queries
-from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer, Suspicion
-from p2ptui.core.receive_windows import ReceiveWindows
-from p2ptui.core.relay.requests import Relay
 from p2ptui.core.reliability.duplicates import Verdict
-from p2ptui.core.sessions.handshake import Handshake
-from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.services import Services
 from p2ptui.core.state import NodeState
-from p2ptui.core.stun import StunService
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
 from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
 from p2ptui.wire.message import (
@@ -88,21 +80,6 @@ def _as(kind: Any) -> Callable[[Raw], Any]:
 
 def _as_is(_raw: Raw) -> None:
     return None
-
-
-class Services(NamedTuple):
-    """The parts of the core that handle messages."""
-
-    handshake: Handshake
-    liveness: Liveness
-    discovery: Discovery
-    queries: Queries
-    rendezvous: Rendezvous
-    relay: Relay
-    stun: StunService
-    probes: FilterProbes
-    data: DataService
-    windows: ReceiveWindows
 
 
 class Inbox:
@@ -270,9 +247,7 @@ class Inbox:
         request = encode_payload(RetransmitPayload(expected, lost_track=True))
         self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
-    def _refuse_for_now(
-        self, peer: Peer, message: Envelope, content: Any, now: float
-    ) -> _Outcome:
+    def _refuse_for_now(self, peer: Peer, message: Envelope, content: Any, now: float) -> _Outcome:
         if not isinstance(content, DataContent):
             return _Outcome.REFUSED
         if content.kind is DataKind.ROUTED:

@@ -8,6 +8,7 @@ from typing import Final
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
+from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address, format_address
 
 log = logging.getLogger("p2ptui.join")
@@ -28,8 +29,11 @@ async def keep_joined(
     now: Callable[[], float],
     rng: random.Random,
     timeout_s: float,
+    partings: Partings | None = None,
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
+
+    After a goodbye that somebody asked for, it is left alone until somebody has connected to it.
 
     Args:
         server: Host (a name is looked up at each attempt) and port.
@@ -38,8 +42,12 @@ async def keep_joined(
         now: The time, seconds.
         rng: For the jitter.
         timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+        partings: Knows of such goodbyes.
     """
     pause = FIRST_PAUSE_S
+    partings = partings or Partings()
+    where = server
+    partings.note_joined(where)
     while True:
         try:
             result = await connect(server, timeout_s)
@@ -48,10 +56,15 @@ async def keep_joined(
         else:
             began = now()
             log.info("joined %s", format_address(server))
-            await wait_until_left(result.address)
+            where = result.address
+            partings.note_joined(where)
+            await wait_until_left(where)
             log.warning("lost %s", format_address(server))
             if now() - began >= STABLE_S:
                 pause = FIRST_PAUSE_S
+        if await partings.wait_until_wanted(where):
+            pause = FIRST_PAUSE_S
+            continue  # somebody has connected to it
         wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         log.info("joining %s again in %.1f s", format_address(server), wait)
         await asyncio.sleep(wait)

@@ -68,6 +68,8 @@ class Node(RunningNode):
             result = await self._runtime.connector.connect_by_id(node_id, timeout_s)
         else:
             result = await self._runtime.connector.connect(read_address(target), timeout_s)
+        self._runtime.partings.resume(result.address)
+        self._endpoint.neighbours.welcome(result.node_id)
         try:
             return self.peer(result.address)
         except UnknownPeerError:
@@ -108,15 +110,25 @@ class Node(RunningNode):
             self.unsubscribe(events)
         return self.peer(node_id)
 
-    async def disconnect(self, peer: PeerRef, reason: str = "disconnected") -> None:
-        """Say goodbye to a peer.
+    async def disconnect(self, peer: PeerRef, reason: str = "") -> bool:
+        """Say goodbye to a peer, and leave it alone until `connect` asks for it again.
+
+        Args:
+            peer: Which.
+            reason: What it is told, in one line.
+
+        Returns:
+            Whether it is a server that is kept joined (`join`), and will be again after `connect`.
 
         Raises:
             UnknownPeerError: There is none.
         """
         found = find_peer(self._endpoint, peer, self._runtime.now)
+        is_kept = self._runtime.partings.part(found.address)
+        self._endpoint.neighbours.shun(found.node_id)
         self._endpoint.disconnect(found, reason, self._runtime.now)
         self._runtime.flush()
+        return is_kept
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Known:
         """Who is meant by an id, the beginning of one, a name or an address.

@@ -205,5 +205,9 @@ class RunningNode:
         self._endpoint.set_tracing(enabled=enabled)
 
     def watch_names(self, *, enabled: bool) -> None:
-        """Whether names that no list tells are asked for as nodes turn up; else when needed."""
-        self._endpoint.naming.watched = enabled
+        """Whether somebody looks at the nodes behind the joined servers, and at their names.
+
+        Then the servers' lists are asked for at once and kept fresh; else when they are needed.
+        """
+        self._endpoint.watching.set_watched(self._runtime.now, enabled=enabled)
+        self._runtime.flush()

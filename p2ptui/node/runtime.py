@@ -31,6 +31,7 @@ from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import keep_joined
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
+from p2ptui.node.partings import Partings
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.version import VERSION
@@ -115,6 +116,8 @@ class Runtime:
         self._references: list[weakref.ref[Subscription]] = []
         self._read_noted = False
         self.endpoint.readers.on_read = self._note_read
+        self.partings = Partings()
+        """Joined servers to which somebody said goodbye."""
         self._departures: dict[Address, list[asyncio.Future[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stun_sockets: StunSockets | None = None
@@ -163,6 +166,7 @@ class Runtime:
                 clock,
                 rng,
                 config.security.auth_timeout,
+                runtime.partings,
             )
             runtime.begin(work, f"join {text}")
         return runtime

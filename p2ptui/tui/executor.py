@@ -13,7 +13,7 @@ from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
-from p2ptui.wire.address import parse_address
+from p2ptui.wire.address import format_address, parse_address
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -153,8 +153,9 @@ class Executor:
     async def _disconnect(self, _command: Command, peer: Known, _progress: Progress) -> str:
         if isinstance(peer, OtherNode):
             raise LocalError(f"there is no session with {_name(peer)} that could be ended")
-        await self._node.disconnect(peer)
-        return f"said goodbye to {_name(peer)}"
+        is_kept = await self._node.disconnect(peer)
+        later = f"; connect {format_address(peer.address)} joins it again" if is_kept else ""
+        return f"said goodbye to {_name(peer)}{later}"
 
     async def _ping(self, command: Command, peer: Known, progress: Progress) -> str:
         times: list[float] = []

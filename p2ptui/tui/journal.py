@@ -114,7 +114,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case PeerStatusChanged(status=PeerStatus.CONNECTING):
             return None
         case PeerStatusChanged():
-            reason = f": {event.reason}" if event.reason else ""
+            why = (event.reason or "").removeprefix(f"{event.status.value}: ")
+            reason = f": {why}" if why else ""
             level = _GRAVE.get(event.status, "info")
             return level, event.address, event.node_id or "", event.status.value + reason
         case PeerIntroduced():

@@ -155,3 +155,66 @@ def test_a_server_given_twice_or_of_the_node_itself_does_no_harm():
             assert not client.has_failed
 
     run_virtual(story())
+
+
+# --- after a goodbye
+
+
+def test_a_joined_server_that_was_said_goodbye_to_stays_away_until_it_is_asked_for():
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            address = server.address
+            where = format_address(address)
+            client = await town.start("client", join=(where,))
+            await until(lambda: connected(client, "server"))
+            assert await client.disconnect("server") is True
+            for _ in range(60):
+                await asyncio.sleep(10)
+                assert client.peers == []
+            await client.connect(where)
+            assert connected(client, "server")
+            # And from then on it is kept joined as before.
+            await asyncio.sleep(60)
+            await server.close()
+            await until(lambda: not connected(client, "server"))
+            await town.start("heir", address)
+            await until(lambda: connected(client, "heir"))
+            assert await client.disconnect("heir") is True
+            await asyncio.sleep(300)
+            assert client.peers == []
+
+    run_virtual(story())
+
+
+def test_a_goodbye_while_a_server_is_being_asked_holds_too():
+    async def story():
+        async with Town() as town:
+            address = town.free_address()
+            client = await town.start("client", join=(format_address(address),))
+            await asyncio.sleep(0.2)
+            assert await client.disconnect(address) is True
+            await town.start("server", address)
+            await asyncio.sleep(300)
+            assert client.peers == []
+
+    run_virtual(story())
+
+
+def test_a_goodbye_to_one_server_concerns_no_other_and_a_plain_peer_is_not_kept():
+    async def story():
+        async with Town() as town:
+            one, two, bob = [await town.start(name) for name in ("one", "two", "bob")]
+            join = (format_address(one.address), format_address(two.address))
+            client = await town.start("client", join=join)
+            await client.connect(bob.address)
+            await until(lambda: connected(client, "one") and connected(client, "two"))
+            assert await client.disconnect("bob") is False
+            assert await client.disconnect("one") is True
+            address = two.address
+            await two.close()
+            await town.start("heir", address)
+            await until(lambda: connected(client, "heir"))
+            assert [peer.name for peer in client.peers] == ["heir"]
+
+    run_virtual(story())

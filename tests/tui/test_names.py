@@ -334,3 +334,35 @@ def test_an_address_without_a_port_is_told_so_by_every_verb(line, said):
         assert said in await stage.type(line)
 
     play(story)
+
+
+def test_all_nodes_behind_a_server_that_was_joined_are_there_and_stay_so():
+    async def story(stage: Stage) -> None:
+        await stage.node("hub", "10.0.2.1")
+        for number in range(12):
+            node = await stage.node(f"node-{number}", f"10.0.3.{number + 1}")
+            await node.connect(("10.0.2.1", 8080))
+        await stage.open(join=("10.0.2.1:8080",))
+        for seconds in (3, 400):
+            await stage.wait(seconds)
+            assert stage.app.peers.border_title.startswith("Peers 13")
+            assert {f"node-{number}" for number in range(12)} <= set(stage.app.roster.names())
+
+    play(story)
+
+
+def test_a_goodbye_to_a_joined_server_holds_and_says_how_to_take_it_back():
+    async def story(stage: Stage) -> None:
+        hub = await stage.node("hub", "10.0.2.1")
+        await stage.open(join=("10.0.2.1:8080",))
+        await stage.wait(1)
+        said = await stage.type("disconnect hub")
+        assert said == "said goodbye to hub; connect 10.0.2.1:8080 joins it again"
+        await stage.wait(200)
+        assert stage.alice.peers == []
+        notes = [record.summary for record in stage.app.messages.shown() if record.peer == "hub"]
+        assert notes[-1] == "disconnected: this node said goodbye"
+        assert "connected to hub" in await stage.type("connect 10.0.2.1:8080")
+        assert [peer.name for peer in hub.peers] == ["alice"]
+
+    play(story)

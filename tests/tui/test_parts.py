@@ -111,6 +111,11 @@ def test_a_message_is_shown_whole_and_indented():
             "warn",
             "disconnected: bye",
         ),
+        (
+            PeerStatusChanged("id", BOB, "", PeerStatus.DISCONNECTED, None, "disconnected: bye"),
+            "warn",
+            "disconnected: bye",
+        ),
         (PeerIntroduced("id", BOB, "server"), "info", "introduced by a server"),
         (ErrorReceived("id", BOB, "no\x1bway"), "warn", r"reports: no\x1bway"),
         (RelayDataReceived("id", "server", b"hi\xff"), "info", "relayed 3 bytes: hi\ufffd"),

@@ -81,6 +81,15 @@ class Naming:
         if peer.is_authenticated and self._routing.has_unnamed(peer, now):
             self._queries.ask_names(peer, now, ANSWER_S)
 
+    def note_planned(self, peer: Peer, due: float) -> None:
+        """A server will be asked with `ask` at `due`, seconds: nobody has to ask it before."""
+        self._asked_at[peer.node_id] = due
+
+    def ask(self, peer: Peer, now: float) -> None:
+        """Ask a server whom it knows, whether names are missing or not."""
+        self._asked_at[peer.node_id] = max(now, self._asked_at.get(peer.node_id, now))
+        self._queries.ask_names(peer, now, ANSWER_S)
+
     def beyond(self, now: float) -> Iterator[tuple[str, Route]]:
         """The nodes that are reached through a peer, and how."""
         return self._routing.table.items(now)

@@ -47,6 +47,9 @@ MAX_PROBES: Final = 512
 CONNECTS_PER_SEARCH: Final = 32
 """Handshakes that the answers to one search may begin."""
 
+MAX_SHUNNED: Final = 256
+"""Neighbours to which this node said goodbye, and that it must not connect to by itself."""
+
 SINGLE_TRY_S: Final = 0.4
 """Less than the pause between two tries of a handshake."""
 
@@ -77,6 +80,7 @@ class Neighbours:
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
+        self._shunned: OrderedDict[str, None] = OrderedDict()
 
     def start(
         self,
@@ -102,6 +106,17 @@ class Neighbours:
         if searching and hosts:
             first = now + self._state.rng.uniform(0.0, FIRST_SEARCH_WITHIN_S)
             self._state.timers.schedule(first, self._search)
+
+    def shun(self, node_id: str) -> None:
+        """Somebody said goodbye to a node: no search connects to it again."""
+        if node_id:
+            self._shunned[node_id] = None
+            if len(self._shunned) > MAX_SHUNNED:
+                self._shunned.popitem(last=False)
+
+    def welcome(self, node_id: str) -> None:
+        """Somebody has connected to a node: searches may, too."""
+        self._shunned.pop(node_id, None)
 
     def update_networks(self, networks: tuple[Network, ...], hosts: tuple[str, ...]) -> None:
         """The machine's networks have changed."""
@@ -194,6 +209,8 @@ class Neighbours:
         peers = self._state.peers
         known = any(node_id and peers.with_id(node_id) is not None for node_id in ids)
         if self._state.identity.id in ids or known or peers.at(address) is not None:
+            return True
+        if not self._shunned.keys().isdisjoint(ids):
             return True
         if self._connects >= CONNECTS_PER_SEARCH:
             self._state.counters.drop("neighbours_limited")

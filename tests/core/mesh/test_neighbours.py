@@ -266,3 +266,18 @@ def test_a_range_that_does_not_fit_one_search_is_searched_in_turn(world: World) 
     world.run_for(200)
 
     assert probed >= set(range(8000, 9000)) - {host.address[1]}
+
+
+def test_a_search_leaves_alone_whom_somebody_said_goodbye_to(world: World) -> None:
+    server = start(world.host(("192.168.7.3", 8085)), searching=False)
+    client = start(world.host(("192.168.7.2", 8081)), BROADCAST)
+    world.run_until(lambda: client.is_connected_to(server), 120)
+    peer = client.peer(server)
+    assert peer is not None
+    client.endpoint.neighbours.shun(peer.node_id)
+    client.endpoint.disconnect(peer, "", world.now)
+    client.settle()
+    world.run_for(600)
+    assert not client.is_connected_to(server)
+    client.endpoint.neighbours.welcome(server.id)
+    world.run_until(lambda: client.is_connected_to(server), 120)

@@ -1,0 +1,126 @@
+"""Where a person looks on: what the servers list is asked for at once, and kept fresh.
+
+A newcomer is pushed one page of a list, and what nobody confirms is forgotten after
+`route_lifetime`. So a node with a screen asks each server that it joined for the whole list when it
+joins, and again three times within that lifetime: two questions may be lost. Nobody else asks.
+"""
+
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mesh.naming import Naming
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import LocalError
+from p2ptui.wire.message import NULL, Capability, MessageType
+
+MAX_SERVERS: Final = 8
+"""Servers whose lists are kept fresh, those joined first. An answer has about 300 bytes for each
+node that the server knows."""
+
+FIRST_PAUSE_S: Final = 0.5
+"""After a join: what the server tells by itself comes first."""
+
+JITTER: Final = 0.5
+"""Up to this share is added to that, and taken from the time between two questions: a server that
+comes back is not asked by all at the same moment."""
+
+ASKS_PER_LIFETIME: Final = 3
+
+SHORTEST_S: Final = 10.0
+"""Between two questions to one server, however soon routes are forgotten."""
+
+
+class Watching:
+    """Asks the joined servers for their lists while somebody looks at them (`naming.watched`).
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        naming: Asks deployed servers, whose lists have names only where they are asked for them.
+        lifecycle: Tells of servers that come and go.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, naming: Naming, lifecycle: Lifecycle
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._naming = naming
+        self._due: dict[str, Timer] = {}
+        lifecycle.on_joined.append(self._handle_joined)
+        lifecycle.on_left.append(self._end)
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def set_watched(self, now: float, *, enabled: bool) -> None:
+        """Whether somebody looks from now on."""
+        self._naming.watched = enabled
+        if enabled:
+            self._begin_others(now)
+            return
+        for timer in self._due.values():
+            timer.cancel()
+        self._due.clear()
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        self._begin(peer, now)
+
+    def _begin_others(self, now: float) -> None:
+        for peer in list(self._state.peers.initiated):
+            if peer.node_id not in self._due and not self._begin(peer, now):
+                return
+
+    def _begin(self, peer: Peer, now: float) -> bool:
+        """Ask a server from now on, if it is one; False if there is no room for it."""
+        if not (self._naming.watched and peer.is_joined_server):
+            return True
+        known = self._due.pop(peer.node_id, None)
+        if known is not None:
+            known.cancel()
+        if len(self._due) >= MAX_SERVERS:
+            self._state.counters.drop("lists_unkept")
+            return False
+        due = now + FIRST_PAUSE_S * self._state.rng.uniform(1.0, 1 + JITTER)
+        if not _tells_names(peer):
+            self._naming.note_planned(peer, due)
+        self._plan(peer, due)
+        return True
+
+    def _end(self, peer: Peer, now: float) -> None:
+        timer = self._due.pop(peer.node_id, None)
+        if timer is not None:
+            timer.cancel()
+            self._begin_others(now)
+
+    def _plan(self, peer: Peer, due: float) -> None:
+        self._due[peer.node_id] = self._state.timers.schedule(due, lambda at: self._ask(peer, at))
+
+    def _ask(self, peer: Peer, now: float) -> None:
+        if not (self._naming.watched and peer.is_joined_server):
+            self._due.pop(peer.node_id, None)
+            return
+        if _tells_names(peer):
+            self._request(peer, now)
+        else:
+            self._naming.ask(peer, now)
+        lifetime = self._state.config.routing.route_lifetime
+        pause = max(lifetime / ASKS_PER_LIFETIME, SHORTEST_S)
+        self._plan(peer, now + pause * self._state.rng.uniform(1 - JITTER / 2, 1.0))
+
+    def _request(self, peer: Peer, now: float) -> None:
+        kind = MessageType.DISCOVERY_REQUEST
+        if Capability.RETRANSMIT not in peer.capabilities:
+            self._delivery.send(peer, kind, NULL, now, budgeted=False)
+            return
+        try:
+            self._delivery.send_reliable(peer, kind, NULL, now)
+        except LocalError:
+            self._state.counters.drop("queue_full")
+
+
+def _tells_names(peer: Peer) -> bool:
+    return Capability.PEER_UPDATES in peer.capabilities

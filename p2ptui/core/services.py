@@ -1,0 +1,29 @@
+"""The parts of the core that handle messages, by what they are for."""
+
+from typing import NamedTuple
+
+from p2ptui.core.data import DataService
+from p2ptui.core.filter_probes import FilterProbes
+from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.receive_windows import ReceiveWindows
+from p2ptui.core.relay.requests import Relay
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.stun import StunService
+
+
+class Services(NamedTuple):
+    """The parts of the core that handle messages."""
+
+    handshake: Handshake
+    liveness: Liveness
+    discovery: Discovery
+    queries: Queries
+    rendezvous: Rendezvous
+    relay: Relay
+    stun: StunService
+    probes: FilterProbes
+    data: DataService
+    windows: ReceiveWindows
