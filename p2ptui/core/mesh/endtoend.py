@@ -112,8 +112,7 @@ class EndToEnd:
         Raises:
             LocalError: No way, too many waiting, or too large.
         """
-        capabilities = self._routing.capabilities_of(node_id, now)
-        confirmed = capabilities is None or Capability.ROUTING in capabilities
+        confirmed = not self._routing.is_deaf(node_id, now)
         message_id, message = self._delivery.build(
             MessageType.DATA, payload, now, requires_ack=confirmed
         )
@@ -126,8 +125,12 @@ class EndToEnd:
         """Ping a node by way of others; the token of its PingResult.
 
         Raises:
-            LocalError: No way, or too many waiting.
+            LocalError: No way, too many waiting, or the node would take it for a message.
         """
+        if self._routing.is_deaf(node_id, now):
+            raise LocalError(
+                f"node {node_id} does not answer routed messages; ping it at its own address"
+            )
         nonce = self._state.ids.nonce()
         _, message = self._delivery.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
         return self._begin(nonce, node_id, message, max_hops, now, timeout_s, is_ping=True)
