@@ -200,6 +200,7 @@ class Endpoint:
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
+            "lists_paused": self._pager.paused,
             "queries": len(self._queries),
             "servers_asked_for_names": len(self.naming),
             "membership_questions": len(self._membership),

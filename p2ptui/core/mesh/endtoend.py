@@ -47,7 +47,7 @@ MAX_DELIVERED: Final = 20_000
 ROUTED_OVERHEAD_BYTES: Final = 512
 """What the routed form and its envelope add to an inner message, at most."""
 
-MAX_REFUSAL: Final = 200
+REFUSAL_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
 
 FIRST_RTO_S: Final = 1.0
@@ -212,7 +212,7 @@ class EndToEnd:
         self._carried.handle_refusal(peer, refusal, now)
         found = [(k, p) for k, p in self._pending.items() if p.route_id == refusal.route_id]
         for key, pending in found:
-            pending.refused = refusal.error[:MAX_REFUSAL]
+            pending.refused = refusal.error[:REFUSAL_LENGTH]
             # Another try may find a way, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
                 self._resolve(key, pending.node_id)

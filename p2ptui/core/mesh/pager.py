@@ -142,7 +142,12 @@ class Pager:
         self._running = False
 
     def __len__(self) -> int:
-        return len(self._jobs) + len(self._paused)
+        return len(self._jobs)
+
+    @property
+    def paused(self) -> int:
+        """Lists that wait for the next request of their peers."""
+        return len(self._paused)
 
     def start(
         self, peer: Peer, kind: str, label: str, entries: Iterator[Any], frame: Frame, now: float
@@ -193,6 +198,8 @@ class Pager:
         return goes_on
 
     def _pause(self, key: tuple[str, str], job: _Job) -> None:
+        for other in [k for k, paused in self._paused.items() if not paused.peer.is_authenticated]:
+            del self._paused[other]
         self._paused[key] = job
         if len(self._paused) > MAX_PAUSED:
             self._paused.popitem(last=False)
