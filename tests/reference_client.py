@@ -6,7 +6,7 @@ from typing import Any
 
 from p2ptui import Node
 from p2ptui.io.memory import MemorySocket
-from p2ptui.wire.address import format_address
+from p2ptui.wire.address import Address, format_address
 from tests.town import Town
 
 NODE_ID = "7d3f0c1a-5b7e-4a53-9c55-0d0a8b6f2e11"
@@ -72,3 +72,23 @@ class ReferenceClient:
     def close(self) -> None:
         """Leave without a word."""
         self._socket.close()
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return self._socket.local_address
+
+    @property
+    def texts(self) -> list[Any]:
+        """The Data that it would have shown its user."""
+        return [m["payload"] for m in self._received if m["message_type"] == "Data"]
+
+    async def answer_ping(self) -> None:
+        """Wait for something, and answer what is a Ping, wherever it came from."""
+        await self._socket.wait()
+        for data, source in self._socket.drain(100):
+            message = json.loads(data)
+            self._received.append(message)
+            if message["message_type"] == "Ping":
+                pong = {"message_type": "Pong", "payload": None, "ack_for": None}
+                self._socket.send(json.dumps(message | pong).encode(), source)

@@ -204,6 +204,7 @@ class Endpoint:
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
             "lists": len(self._pager),
+            "lists_paused": self._pager.paused,
             "queries": len(self._queries),
             "servers_asked_for_names": len(self.naming),
             "lists_kept_fresh": len(self.watching),
@@ -324,7 +325,8 @@ class Endpoint:
     def ping_node(self, node_id: str, now: float, timeout_s: float) -> int:
         """Ping a node that is no peer: by way of others, or at its introduced address.
 
-        A node that does not answer inside routed messages can only be asked at the address.
+        A node that does not answer inside routed messages can only be asked at the address, and
+        would show its user a Ping that came to it by way of others.
 
         Raises:
             LocalError: There is no way to it.
@@ -332,6 +334,11 @@ class Endpoint:
         introduction = self._rendezvous.with_id(node_id)
         if introduction is not None and Capability.ROUTING not in introduction.capabilities:
             return self._rendezvous.ping(introduction, now, timeout_s)
+        if self._routing.is_deaf(node_id, now):
+            server = self._routing.introducer_of(node_id, now)
+            if server is None:
+                raise LocalError(f"cannot find node {node_id}: join a server that knows it")
+            return self._rendezvous.request(server, node_id, now, timeout_s, pings=True)
         return self.ping_routed(node_id, now, timeout_s)
 
     def ping_routed(self, node_id: str, now: float, timeout_s: float) -> int:

@@ -167,7 +167,12 @@ class NodeState:
             self._watched[token] = lambda _: None
 
     def await_pong(
-        self, ping: OutstandingPing, address: Address, now: float, timeout_s: float
+        self,
+        ping: OutstandingPing,
+        address: Address,
+        now: float,
+        timeout_s: float,
+        token: int | None = None,
     ) -> int:
         """Let a call wait for the answer to a Ping.
 
@@ -176,11 +181,12 @@ class NodeState:
             address: Where it went.
             now: The time, seconds.
             timeout_s: How long to wait, seconds.
+            token: Of the call, if it has one already.
 
         Returns:
             The token of a PingResult or a PeerTimeoutError.
         """
-        token = self.new_token()
+        token = self.new_token() if token is None else token
         error = PeerTimeoutError(f"no answer from {address_words(address)} within {timeout_s:g} s")
         timer = self.timers.schedule(now + timeout_s, lambda _: ping.end(error))
 

@@ -226,3 +226,30 @@ def test_a_client_that_only_answers_pings_may_be_idle_as_long_as_it_likes(
     assert server.is_connected_to(client)
     pages = of_kind(client.ask("ListNodesRequest", None, server), "ListNodesResponse")
     assert sum(len(page["nodes"]) for page in pages) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "pause_s"),
+    [("ListNodesRequest", 0.4), ("DiscoveryRequest", 0.4), ("ListNodesRequest", 12.0)],
+)
+def test_a_long_list_comes_in_parts_one_for_each_request(
+    world: World, server: Host, kind: str, pause_s: float
+) -> None:
+    nodes = fill(world, server, 20)
+    client = fresh(world, server)
+    seen: list[str] = []
+    asked = 0
+    while set(seen) < {node.id for node in nodes} and asked < 40:
+        asked += 1
+        client.say(kind, None, server)
+        world.run_for(pause_s)
+        for payload in of_kind(client.take(), kind.replace("Request", "Response")):
+            entries = payload if isinstance(payload, list) else payload["nodes"]
+            seen += [entry["id"] for entry in entries]
+        assert within_three_times(client)
+
+    assert set(seen) - {client.id} == {node.id for node in nodes}
+    assert len(seen) <= 22  # nobody twice before everybody once
+    client.say(kind, None, server)
+    world.run_for(1)
+    assert of_kind(client.take(), kind.replace("Request", "Response"))  # and then from the start

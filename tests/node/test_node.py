@@ -303,6 +303,30 @@ def test_a_routed_ping_takes_the_long_way_only_to_whom_it_reaches():
     run_virtual(story())
 
 
+def test_a_deployed_node_is_pinged_at_its_own_address():
+    async def story():
+        async with Town() as town:
+            server = await town.start("server")
+            carol = await ReferenceClient.connect(town, server)
+            alice = await town.start("alice")
+            await alice.connect(server.address)
+            await asyncio.sleep(2)
+            pinging = asyncio.create_task(alice.ping("deployed"))
+            while not pinging.done():
+                answered = asyncio.create_task(carol.answer_ping())
+                await asyncio.wait([answered, pinging], return_when=asyncio.FIRST_COMPLETED)
+                answered.cancel()
+            result = await pinging
+            assert result.path is Path.DIRECT
+            assert result.address == carol.address
+            assert result.rtt_s == pytest.approx(ROUND_TRIP_S)
+            with pytest.raises(LocalError, match="at its own address"):
+                await alice.ping_routed(carol.node_id)
+            assert carol.texts == []
+
+    run_virtual(story())
+
+
 def test_no_answer_in_time():
     async def story():
         async with Town() as town:

@@ -21,7 +21,7 @@ from p2ptui.wire.message import Capability, ErrorPayload, MessageType
 MAX_CARRIED: Final = 1024
 """Own messages that may be under way to the next node."""
 
-MAX_REASON: Final = 200
+REFUSAL_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
 
 NEVER_CONFIRMED: Final = "the node never acknowledges routed messages"
@@ -156,7 +156,7 @@ class CarriedMessages:
             self._state.unwatch(hop_token)
             self._cancel(peer, hop_token, "it was refused", now)
         if not carried.hops:
-            self._finish(carried, SendStatus.FAILED, 1, refusal.error[:MAX_REASON])
+            self._finish(carried, SendStatus.FAILED, 1, refusal.error[:REFUSAL_LENGTH])
 
     def _handle_timeout(self, carried: _Carried, now: float) -> None:
         reason = f"no acknowledgement within {carried.timeout_s:g} s"

@@ -47,7 +47,7 @@ MAX_DELIVERED: Final = 20_000
 ROUTED_OVERHEAD_BYTES: Final = 512
 """What the routed form and its envelope add to an inner message, at most."""
 
-MAX_REFUSAL: Final = 200
+REFUSAL_LENGTH: Final = 200
 """Characters of a refusal that are kept."""
 
 FIRST_RTO_S: Final = 1.0
@@ -112,8 +112,7 @@ class EndToEnd:
         Raises:
             LocalError: No way, too many waiting, or too large.
         """
-        capabilities = self._routing.capabilities_of(node_id, now)
-        confirmed = capabilities is None or Capability.ROUTING in capabilities
+        confirmed = not self._routing.is_deaf(node_id, now)
         message_id, message = self._delivery.build(
             MessageType.DATA, payload, now, requires_ack=confirmed
         )
@@ -126,8 +125,12 @@ class EndToEnd:
         """Ping a node by way of others; the token of its PingResult.
 
         Raises:
-            LocalError: No way, or too many waiting.
+            LocalError: No way, too many waiting, or the node would take it for a message.
         """
+        if self._routing.is_deaf(node_id, now):
+            raise LocalError(
+                f"node {node_id} does not answer routed messages; ping it at its own address"
+            )
         nonce = self._state.ids.nonce()
         _, message = self._delivery.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
         return self._begin(nonce, node_id, message, max_hops, now, timeout_s, is_ping=True)
@@ -209,7 +212,7 @@ class EndToEnd:
         self._carried.handle_refusal(peer, refusal, now)
         found = [(k, p) for k, p in self._pending.items() if p.route_id == refusal.route_id]
         for key, pending in found:
-            pending.refused = refusal.error[:MAX_REFUSAL]
+            pending.refused = refusal.error[:REFUSAL_LENGTH]
             # Another try may find a way, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
                 self._resolve(key, pending.node_id)

@@ -1,9 +1,10 @@
 """Long lists leave page by page: each within the datagram budget, valid by itself, and paced.
 
-To an address that has proved nothing goes one page, cut to what it may be sent; the rest waits for
-the proof.
+To an address that has proved nothing goes what its request pays for; the rest waits for the proof,
+or for the next request.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +35,9 @@ unless not even its first entry would be told."""
 
 MAX_JOBS: Final = 1024
 """Lists under way at the same time; one for each peer and kind."""
+
+MAX_PAUSED: Final = 128
+"""Lists that wait for the next request of a peer; the oldest begins anew."""
 
 PROOF_PATIENCE_S: Final = 10.0
 """A list for an unproved peer waits this long for the proof of its address."""
@@ -114,6 +118,10 @@ class _Job:
     number: int = 0
     waiting: Raw | None = None
     last: bool = False
+    asked: bool = False
+    """Whether its peer has just asked for it: before a proof only that pays for pages."""
+    served: bool = False
+    """Whether that request has brought a page already."""
 
 
 class Pager:
@@ -129,18 +137,25 @@ class Pager:
         self._delivery = delivery
         self._jobs: dict[tuple[str, str], _Job] = {}
         """Lists under way, in the order of their turns."""
+        self._paused: OrderedDict[tuple[str, str], _Job] = OrderedDict()
+        """Lists that wait for the next request of a peer that has not proved itself."""
         self._running = False
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    @property
+    def paused(self) -> int:
+        """Lists that wait for the next request of their peers."""
+        return len(self._paused)
 
     def start(
         self, peer: Peer, kind: str, label: str, entries: Iterator[Any], frame: Frame, now: float
     ) -> None:
         """Send a list; while the same list is under way to this peer, nothing new begins.
 
-        Whoever has not proved its address may ask again for a list that waits for its proof, and
-        then gets another first page.
+        Whoever has not proved its address gets as many pages as its request pays for, and the next
+        ones when it asks again.
 
         Args:
             peer: To whom.
@@ -158,13 +173,36 @@ class Pager:
         if known is None and len(self._jobs) >= MAX_JOBS:
             self._state.counters.drop("lists_full")
             return
+        paused = known or self._paused.pop(key, None)
         job = _Job(peer, kind, frame, Cutter(entries), now + PROOF_PATIENCE_S)
+        if paused is not None and paused.peer is peer and self._waits_for_proof(paused):
+            job = paused
+            job.expires = now + PROOF_PATIENCE_S
         self._jobs[key] = job
         # Its own request pays for it: it does not wait behind lists of others.
-        if not peer.proved and not self._advance(job, now):
+        if not peer.proved and not self._serve(job, now):
             del self._jobs[key]
         if self._jobs and not self._running:
             self._tick(now)
+
+    def _serve(self, job: _Job, now: float) -> bool:
+        """Send what a request pays for; whether the list goes on."""
+        job.asked, job.served = True, False
+        pages, goes_on = -1, True
+        while goes_on and job.number > pages:
+            pages = job.number
+            goes_on = self._advance(job, now)
+            if _is_reliable(job.peer):
+                break  # its pages wait for each other
+        job.asked = False
+        return goes_on
+
+    def _pause(self, key: tuple[str, str], job: _Job) -> None:
+        for other in [k for k, paused in self._paused.items() if not paused.peer.is_authenticated]:
+            del self._paused[other]
+        self._paused[key] = job
+        if len(self._paused) > MAX_PAUSED:
+            self._paused.popitem(last=False)
 
     @staticmethod
     def _waits_for_proof(job: _Job) -> bool:
@@ -175,6 +213,8 @@ class Pager:
             job = self._jobs.pop(key)
             if self._advance(job, now):
                 self._jobs[key] = job
+            elif self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
+                self._pause(key, job)
         self._running = bool(self._jobs)
         if self._running:
             self._state.timers.schedule(now + TICK_S, self._tick)
@@ -208,13 +248,15 @@ class Pager:
         budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
         if peer.proved or _is_reliable(peer):
             return cutter.cut(budget) or cutter.cut_one()
-        if job.number:
+        if job.number and not job.asked:
             return None
         around = PLAIN_ENVELOPE_BYTES + len(job.kind) + len(job.frame(b"", 0, True))
         room = peer.spendable - around
-        return cutter.cut(min(budget, room - NEWS_BYTES)) or (
-            cutter.cut_one() if cutter.least <= room else None
-        )
+        page = cutter.cut(min(budget, room - NEWS_BYTES))
+        if page is None and not job.served and cutter.least <= room:
+            page = cutter.cut_one()
+        job.served = job.served or page is not None
+        return page
 
     def _send(self, job: _Job, payload: Raw, now: float) -> bool:
         peer = job.peer

@@ -8,6 +8,7 @@ handshake over the way that the Pings have opened.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
@@ -51,6 +52,9 @@ ASK_INTERVAL_S: Final = 0.5
 MAX_NAME: Final = 128
 """Characters kept of an introduced node's name."""
 
+PING_AFTER_S: Final = 0.1
+"""From an introduction to the Ping that was waiting for it: the other side opens its NAT first."""
+
 MAX_WAITING: Final = 256
 """Introductions that this node may be waiting for."""
 
@@ -75,6 +79,9 @@ class Introduction:
 class _Waiting:
     token: int
     timeout_s: float
+    deadline: float
+    pings: bool = False
+    """Whether only a Ping is wanted, and no session."""
 
 
 OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
@@ -178,8 +185,17 @@ class Rendezvous:
 
     # The client's part.
 
-    def request(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
+    def request(
+        self, server: Peer, node_id: str, now: float, timeout_s: float, *, pings: bool = False
+    ) -> int:
         """Ask a server for a node and connect to it; the token of the ConnectResult.
+
+        Args:
+            server: Whom to ask.
+            node_id: The node.
+            now: The time, seconds.
+            timeout_s: Seconds for all of it.
+            pings: Whether the node is only pinged, at its address; then of a PingResult.
 
         Raises:
             LocalError: Too many such requests wait.
@@ -187,7 +203,7 @@ class Rendezvous:
         if len(self._waiting) >= MAX_WAITING:
             raise LocalError(f"{MAX_WAITING} introductions are awaited already; try again later")
         token = self._state.new_token()
-        waiting = _Waiting(token, timeout_s)
+        waiting = _Waiting(token, timeout_s, now + timeout_s, pings)
         self._waiting.setdefault(node_id, []).append(waiting)
         self._ask(server, node_id, waiting, now)
         self._state.timers.schedule(
@@ -278,17 +294,33 @@ class Rendezvous:
 
     def _serve_waiting(self, introduction: Introduction, now: float) -> None:
         for waiting in self._waiting.pop(introduction.node_id, ()):
-            if Capability.ROUTING not in introduction.capabilities:
+            if waiting.pings:
+                start = min(now + PING_AFTER_S, waiting.deadline)
+                self._state.timers.schedule(start, partial(self._ping_for, introduction, waiting))
+            elif Capability.ROUTING not in introduction.capabilities:
                 error = LocalError(
                     f"node {introduction.node_id} takes no handshake from a peer;"
                     " it can be reached through the server"
                 )
                 self._state.finish(waiting.token, error)
-                continue
-            try:
-                self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
-            except LocalError as error:
-                self._state.finish(waiting.token, error)
+            else:
+                self._connect_for(introduction, waiting, now)
+
+    def _connect_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
+        try:
+            self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
+        except LocalError as error:
+            self._state.finish(waiting.token, error)
+
+    def _ping_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
+        try:
+            introduction.pings.require_room()
+        except LocalError as error:
+            self._state.finish(waiting.token, error)
+            return
+        ping = self._ping(introduction, now)
+        left_s = waiting.deadline - now
+        self._state.await_pong(ping, introduction.address, now, left_s, waiting.token)
 
     def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
         # Only the address that the server observed is probed, and few ports of it,

@@ -24,6 +24,7 @@ from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
+    Capability,
     ErrorCode,
     ErrorPayload,
     MessageType,
@@ -128,6 +129,18 @@ class Routing:
             return tuple(peer.capabilities)
         route = self.table.lookup(node_id, now)
         return (route.capabilities or None) if route is not None else None
+
+    def is_deaf(self, node_id: str, now: float) -> bool:
+        """Whether a node is known not to answer inside routed messages."""
+        capabilities = self.capabilities_of(node_id, now)
+        return capabilities is not None and Capability.ROUTING not in capabilities
+
+    def introducer_of(self, node_id: str, now: float) -> Peer | None:
+        """The joined server to ask for a node's address: the one on the way to it, or any."""
+        servers = [peer for peer in self._state.peers if peer.is_joined_server]
+        route = self.table.lookup(node_id, now)
+        on_the_way = [peer for peer in servers if route and peer.node_id == route.next_hop]
+        return next(iter(on_the_way + servers), None)
 
     def has_unnamed(self, peer: Peer, now: float) -> bool:
         """Whether nodes are known to be behind a peer whose names nobody has told."""
