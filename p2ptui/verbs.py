@@ -105,7 +105,7 @@ VERBS: Final = {
         Verb("discover", "ask all peers whom they know"),
         Verb(
             "peers",
-            "list the nodes that are known, or those that fit",
+            "list the nodes that are known",
             (Parameter(Kind.WORD, optional=True),),
             in_shell=True,
         ),

@@ -123,11 +123,10 @@ class P2PApp(FeedApp):
         self.set_keymap(self.keys)
         self._choose("peers")
         info = self.node.info
-        self.note(
+        self.begin(
             f"{printable(info.name)} listens on {format_address(self.node.address)},"
             f" network {printable(info.network_id)}, id {info.id}"
         )
-        self.begin()
         self.bar.go()
         self._watch_node()
         if self._diagnose:

@@ -188,8 +188,8 @@ class Executor:
         payload = read_payload(command.text)
         progress(f"sending to {_name(peer)}")
         if isinstance(peer, OtherNode):
-            return _told(await self._node.send_routed(peer.node_id, payload), peer)
-        return _told(await self._node.send(peer, payload), peer)
+            return _told(await self._node.send_routed(peer.node_id, payload), peer, payload)
+        return _told(await self._node.send(peer, payload), peer, payload)
 
     async def _broadcast(self, command: Command, _node: Known | None, progress: Progress) -> str:
         peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
@@ -218,7 +218,7 @@ class Executor:
         result = await self._node.relay(servers[0], target.node_id, data)
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
-        return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
+        return f"{_count(len(data), 'byte')} relayed to {_name(target)} by {_name(servers[0])}"
 
     async def _punch(self, _command: Command, target: Known, progress: Progress) -> str:
         progress(f"searching a direct path to {_name(target)}")
@@ -246,14 +246,20 @@ def _concerns_a_peer(command: Command) -> bool:
     return Kind.PEER in kinds
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _name(node: Known) -> str:
     return printable(node.name, 32) or node.node_id[:8]
 
 
-def _told(result: SendResult, peer: Known) -> str:
+def _told(result: SendResult, peer: Known, payload: object) -> str:
     if result.delivered:
         took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
-        return f"delivered {result.size_bytes} bytes to {_name(peer)}{took}"
+        # What was typed is counted, not the message that it travels in.
+        what = _count(len(payload), "character") if isinstance(payload, str) else "JSON"
+        return f"delivered {what} to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:
         return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
     raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")

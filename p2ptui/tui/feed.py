@@ -105,10 +105,15 @@ class FeedApp(App[int]):
         """All four, from left to right and from top to bottom."""
         return (self.peers, self.messages, self.nat, self.statistics)
 
-    def begin(self) -> None:
-        """Show what there is, and from now on what happens; once the panes are mounted."""
+    def begin(self, opening: str) -> None:
+        """Show what there is, and from now on what happens; once the panes are mounted.
+
+        Args:
+            opening: The first line of the log, before all that has happened already.
+        """
         self.node.trace(enabled=True)
         self.node.watch_names(enabled=True)
+        self.messages.take([self._journal.note(opening, "info")])
         self.take_events()
         self.take_peers()
         self.take_stats()

@@ -99,7 +99,7 @@ class StatisticsPane(FactPane):
             ("peers", str(stats.connected)),
             ("messages", f"{stats.messages_in} in, {stats.messages_out} out"),
             ("bytes", f"{rate_text(stats.bytes_in)} in, {rate_text(stats.bytes_out)} out"),
-            ("delivered", str(stats.delivered)),
+            ("data in", f"{stats.delivered} for this node"),
             ("sent again", str(stats.retransmissions)),
             ("duplicates", str(stats.duplicates)),
             ("forwarded", str(stats.forwarded)),

@@ -81,13 +81,18 @@ def _fact(text: Text, name: str, value: str) -> None:
 def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     if node.address is not None:
         yield "address", format_address(node.address)
-        yield "introduced by", node.via
+        yield "introduced by", _hop_of(node)
         yield "next", "connect to it by its id, or ping it: it answers without a session"
     else:
-        yield "by way of", node.via
+        yield "by way of", _hop_of(node)
         yield "hops", str(node.hops)
         yield "next", "connect to it by its id: a server that knows it introduces the two"
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
+
+
+def _hop_of(node: OtherNode) -> str:
+    """Who tells of it: by name, as the table has it, and with the id, which nobody else has."""
+    return f"{printable(node.via_name, 32)}  {node.via}" if node.via_name else node.via
 
 
 def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
