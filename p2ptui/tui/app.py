@@ -68,7 +68,7 @@ class P2PApp(FeedApp):
         (100, "-normal"),
         (160, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-low"), (22, "-tall")]  # noqa: RUF012
     BINDINGS = APP_BINDINGS
 
     def __init__(
