@@ -33,8 +33,8 @@ class CommandInput(Input):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "older", "Command before", show=False, id="bar.older"),
-        Binding("down", "newer", "Command after", show=False, id="bar.newer"),
+        Binding("up", "older", "Previous command", show=False, id="bar.older"),
+        Binding("down", "newer", "Next command", show=False, id="bar.newer"),
         Binding("tab", "complete", "Complete, or next pane", show=False, id="bar.complete"),
         Binding(
             "shift+tab",

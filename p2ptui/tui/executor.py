@@ -152,7 +152,7 @@ class Executor:
 
     async def _disconnect(self, _command: Command, peer: Known, _progress: Progress) -> str:
         if isinstance(peer, OtherNode):
-            raise LocalError(f"there is no session with {_name(peer)} that could be ended")
+            raise LocalError(f"there is no session with {_name(peer)} to end")
         await self._node.disconnect(peer)
         return f"said goodbye to {_name(peer)}"
 
@@ -221,7 +221,7 @@ class Executor:
         return f"{_count(len(data), 'byte')} relayed to {_name(target)} by {_name(servers[0])}"
 
     async def _punch(self, _command: Command, target: Known, progress: Progress) -> str:
-        progress(f"searching a direct path to {_name(target)}")
+        progress(f"looking for a direct path to {_name(target)}")
         peer = target if isinstance(target, PeerView) else await self._node.connect(target.node_id)
         if peer.path is not Path.DIRECT:
             peer = await self._node.punch(peer.node_id)
@@ -233,9 +233,9 @@ class Executor:
     async def _discover(self, _command: Command, _node: Known | None, progress: Progress) -> str:
         if not self._node.stats().connected:
             raise LocalError("there is nobody to ask; connect to a node first")
-        progress("asking all peers whom they know")
+        progress("asking all peers which nodes they know")
         await self._node.discover()
-        return "asked all peers whom they know; what they tell appears among the peers"
+        return "asked all peers which nodes they know; the answers appear among the peers"
 
 
 def _concerns_a_peer(command: Command) -> bool:

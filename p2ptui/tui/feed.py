@@ -179,12 +179,12 @@ class FeedApp(App[int]):
         count = peers.row_count if self.peers.display else len(self.roster)
         # The column may be one that the header has no room for.
         way = "▼" if peers.descending else "▲"
-        order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
+        order = f"by {peers.sort_column.name.removesuffix(' ms').strip() or 'state'} {way}".lower()
         self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
-        follows = state and f"{state}, End follows"
+        follows = state and f"{state}, End to follow"
         self._entitle(log, (0, "Messages"), (2, follows), (1, log.condition))
         self._entitle(self.nat, (0, "NAT"), (1, self.nat.state))
         if self.tabs.display:

@@ -86,7 +86,7 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     else:
         yield "by way of", _hop_of(node)
         yield "hops", str(node.hops)
-        yield "next", "connect to it by its id: a server that knows it introduces the two"
+        yield "next", "connect to it by its id: a server that knows both introduces them"
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
 
 
@@ -109,9 +109,13 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)
-    yield "waiting", f"{peer.waiting} not acknowledged yet"
+    yield "waiting", f"{_messages(peer.waiting)} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
     yield "known for", ago_text(peer.connected_for_s)
+
+
+def _messages(number: int) -> str:
+    return f"{number} message{'s' * (number != 1)}"
 
 
 def _role_of(peer: PeerView) -> str:

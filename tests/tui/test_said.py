@@ -153,3 +153,19 @@ def test_the_log_begins_with_where_the_node_listens():
 
 def test_the_shell_does_not_promise_what_only_the_screen_does():
     assert "fit" not in COMMANDS["peers"]
+
+
+def test_what_a_filter_shows_is_said_in_plain_words():
+    async def story(stage: Stage) -> None:
+        await stage.open()
+        said = await stage.type("filter abc")
+        assert said == "showing messages that match abc; type filter by itself to show all"
+        said = await stage.type("log warn")
+        assert said.startswith("showing messages of level warn and graver that match abc; ")
+        said = await stage.type("filter")
+        assert said == "all messages are shown"
+        await stage.pilot.press("f3", "space")
+        await stage.wait()
+        assert "paused, End to follow" in stage.text()
+
+    play(story)
