@@ -19,6 +19,7 @@ from textual.widgets import Static, Tab, Tabs
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
+from p2ptui.tui.contrast import with_readable_scrollbars
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
@@ -92,6 +93,10 @@ class FeedApp(App[int]):
         self.tab_of = {name: Tab(title, id=f"tab-{name}") for name, title in PANES.items()}
         self.tabs = Tabs(*self.tab_of.values(), id="tabs")
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's, with scroll bars that can be seen."""
+        return with_readable_scrollbars(super().get_css_variables())
 
     def pop_screen(self) -> AwaitComplete:
         """Close a page, and forget what was drawn of it: Textual keeps that of the last 1,024
