@@ -95,7 +95,7 @@ VERBS: Final = {
         Verb("send", "send text or JSON to a node", (_PEER, _TEXT), in_shell=True),
         Verb("broadcast", "send text to every peer", (_TEXT,)),
         Verb("relay", "send text to a node by way of a server", (_PEER, _TEXT)),
-        Verb("punch", "search a direct path to a node now", (_PEER,)),
+        Verb("punch", "look for a direct path to a node now", (_PEER,)),
         Verb(
             "nat",
             "find out what the NAT does",
@@ -105,11 +105,11 @@ VERBS: Final = {
         Verb("discover", "ask all peers whom they know"),
         Verb(
             "peers",
-            "list the nodes that are known, or those that fit",
+            "list the nodes that are known",
             (Parameter(Kind.WORD, optional=True),),
             in_shell=True,
         ),
-        Verb("routes", "show to whom there is a way"),
+        Verb("routes", "show which nodes can be reached, and how"),
         Verb("stats", "show the statistics"),
         Verb("filter", "show only the messages that fit", (Parameter(Kind.FILTER, optional=True),)),
         Verb("log", "show what is logged from this level on", (Parameter(Kind.LEVEL),)),

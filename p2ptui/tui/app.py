@@ -68,7 +68,7 @@ class P2PApp(FeedApp):
         (100, "-normal"),
         (160, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (16, "-low"), (22, "-tall")]  # noqa: RUF012
     BINDINGS = APP_BINDINGS
 
     def __init__(
@@ -123,11 +123,10 @@ class P2PApp(FeedApp):
         self.set_keymap(self.keys)
         self._choose("peers")
         info = self.node.info
-        self.note(
+        self.begin(
             f"{printable(info.name)} listens on {format_address(self.node.address)},"
             f" network {printable(info.network_id)}, id {info.id}"
         )
-        self.begin()
         self.bar.go()
         self._watch_node()
         if self._diagnose:

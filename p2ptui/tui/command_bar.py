@@ -29,12 +29,12 @@ class CommandInput(Input):
         words_of: Knows what may be completed.
         entered: Carries a line out.
         typed: Told the line whenever it has changed.
-        refused: Told, for people, why a paste was not taken.
+        refused: Told, for people, why a paste was not taken; nothing, once one is.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "older", "Command before", show=False, id="bar.older"),
-        Binding("down", "newer", "Command after", show=False, id="bar.newer"),
+        Binding("up", "older", "Previous command", show=False, id="bar.older"),
+        Binding("down", "newer", "Next command", show=False, id="bar.newer"),
         Binding("tab", "complete", "Complete, or next pane", show=False, id="bar.complete"),
         Binding(
             "shift+tab",
@@ -143,6 +143,7 @@ class CommandInput(Input):
                 " p2ptui send --file sends a file"
             )
         else:
+            self._refused("")
             self.replace(line, *self.selection)
 
     async def action_submit(self) -> None:
@@ -186,6 +187,7 @@ class CommandBar(Vertical):
         self._lines = 0
         self._answered = 0
         self._failed = False
+        self._refusal = ""
         self.said = ""
         """The last answer, whole."""
         self.beside = ""
@@ -197,7 +199,9 @@ class CommandBar(Vertical):
         yield self.input
 
     def _refuse(self, reason: str) -> None:
-        self.answer(reason, failed=True)
+        if reason or (self._refusal and self.said == self._refusal):
+            self.answer(reason, failed=bool(reason))
+        self._refusal = reason
 
     def begin_line(self) -> int:
         """A line is going to be carried out: its number, for what it answers."""

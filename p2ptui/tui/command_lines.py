@@ -1,5 +1,6 @@
 """Command lines, from the bar, the palette or a key, carried out beside everything else."""
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from textual.worker import get_current_worker
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
 
 GROUP: Final = "commands"
+
+_SENDING: Final = frozenset(("send", "broadcast", "relay"))
 
 
 class CommandLines:
@@ -108,6 +111,9 @@ class CommandLines:
                 said, shell = done.said, done.shell
             else:
                 said = await app.screen_verbs.save(command)
+        except asyncio.CancelledError:
+            self._tell_cancelled(name, line, number)
+            raise
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
@@ -122,6 +128,13 @@ class CommandLines:
     def _tell_progress(self, text: str, number: int) -> None:
         words = f"{printable(text)} ..."
         self._app.bar.answer(words, beside="Escape cancels", line=number)
+
+    def _tell_cancelled(self, verb: str, line: str, number: int) -> None:
+        """What has left cannot be called back: who cancels has to know."""
+        if verb in _SENDING and self._app.is_running:
+            text = "cancelled; what was sent before may arrive all the same"
+            self._app.bar.answer(text, failed=True, line=number)
+            self._app.note(f"{printable(line, 80)}: {text}", "warn")
 
     def _tell_failure(self, error: P2PError, line: str, number: int) -> None:
         text = printable(str(error), 400)

@@ -12,7 +12,7 @@ from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
-from textual.color import Color
+from textual.color import Color, ColorParseError
 from textual.filter import ANSIToTruecolor, LineFilter
 
 Rgb: TypeAlias = tuple[int, int, int]
@@ -128,6 +128,28 @@ class ReadableColours(LineFilter):
                     seen = meant if "@mouse.down" in style.meta else as_graphics
             line.append(Segment(text, seen))
         return line
+
+
+def with_readable_scrollbars(variables: dict[str, str]) -> dict[str, str]:
+    """A theme's variables, its scroll bars' handles moved until they stand out from their track.
+
+    A handle is drawn as the ground of spaces, so that a look at colours of characters passes it
+    over.
+
+    Args:
+        variables: The theme's variables.
+    """
+    changed = dict(variables)
+    for state in ("", "-hover", "-active"):
+        handle, track = f"scrollbar{state}", f"scrollbar-background{state}"
+        try:
+            ground, colour = Color.parse(variables[track]), Color.parse(variables[handle])
+        except (KeyError, ColorParseError):
+            continue
+        if ground.a == 1 and ground.ansi is None and colour.ansi is None:
+            seen = readable((ground + colour).rgb, ground.rgb, GRAPHICS_RATIO)
+            changed[handle] = Color(*seen).hex
+    return changed
 
 
 def terminal_theme(variables: dict[str, str]) -> TerminalTheme:

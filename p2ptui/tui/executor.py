@@ -152,7 +152,7 @@ class Executor:
 
     async def _disconnect(self, _command: Command, peer: Known, _progress: Progress) -> str:
         if isinstance(peer, OtherNode):
-            raise LocalError(f"there is no session with {_name(peer)} that could be ended")
+            raise LocalError(f"there is no session with {_name(peer)} to end")
         is_kept = await self._node.disconnect(peer)
         later = f"; connect {format_address(peer.address)} joins it again" if is_kept else ""
         return f"said goodbye to {_name(peer)}{later}"
@@ -189,8 +189,8 @@ class Executor:
         payload = read_payload(command.text)
         progress(f"sending to {_name(peer)}")
         if isinstance(peer, OtherNode):
-            return _told(await self._node.send_routed(peer.node_id, payload), peer)
-        return _told(await self._node.send(peer, payload), peer)
+            return _told(await self._node.send_routed(peer.node_id, payload), peer, payload)
+        return _told(await self._node.send(peer, payload), peer, payload)
 
     async def _broadcast(self, command: Command, _node: Known | None, progress: Progress) -> str:
         peers = [peer for peer in self._node.peers if peer.status.value == "authenticated"]
@@ -219,10 +219,10 @@ class Executor:
         result = await self._node.relay(servers[0], target.node_id, data)
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
-        return f"{result.size_bytes} bytes relayed to {_name(target)} by {_name(servers[0])}"
+        return f"{_count(len(data), 'byte')} relayed to {_name(target)} by {_name(servers[0])}"
 
     async def _punch(self, _command: Command, target: Known, progress: Progress) -> str:
-        progress(f"searching a direct path to {_name(target)}")
+        progress(f"looking for a direct path to {_name(target)}")
         peer = target if isinstance(target, PeerView) else await self._node.connect(target.node_id)
         if peer.path is not Path.DIRECT:
             peer = await self._node.punch(peer.node_id)
@@ -234,9 +234,9 @@ class Executor:
     async def _discover(self, _command: Command, _node: Known | None, progress: Progress) -> str:
         if not self._node.stats().connected:
             raise LocalError("there is nobody to ask; connect to a node first")
-        progress("asking all peers whom they know")
+        progress("asking all peers which nodes they know")
         await self._node.discover()
-        return "asked all peers whom they know; what they tell appears among the peers"
+        return "asked all peers which nodes they know; the answers appear among the peers"
 
 
 def _concerns_a_peer(command: Command) -> bool:
@@ -247,14 +247,20 @@ def _concerns_a_peer(command: Command) -> bool:
     return Kind.PEER in kinds
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _name(node: Known) -> str:
     return printable(node.name, 32) or node.node_id[:8]
 
 
-def _told(result: SendResult, peer: Known) -> str:
+def _told(result: SendResult, peer: Known, payload: object) -> str:
     if result.delivered:
         took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
-        return f"delivered {result.size_bytes} bytes to {_name(peer)}{took}"
+        # What was typed is counted, not the message that it travels in.
+        what = _count(len(payload), "character") if isinstance(payload, str) else "JSON"
+        return f"delivered {what} to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:
         return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
     raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")

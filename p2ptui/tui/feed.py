@@ -19,6 +19,7 @@ from textual.widgets import Static, Tab, Tabs
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
+from p2ptui.tui.contrast import with_readable_scrollbars
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
@@ -93,6 +94,10 @@ class FeedApp(App[int]):
         self.tabs = Tabs(*self.tab_of.values(), id="tabs")
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
 
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's, with scroll bars that can be seen."""
+        return with_readable_scrollbars(super().get_css_variables())
+
     def pop_screen(self) -> AwaitComplete:
         """Close a page, and forget what was drawn of it: Textual keeps that of the last 1,024
         widgets, gone or not, in a cache of a class, which a thousand pages fill with 40 MB.
@@ -105,10 +110,15 @@ class FeedApp(App[int]):
         """All four, from left to right and from top to bottom."""
         return (self.peers, self.messages, self.nat, self.statistics)
 
-    def begin(self) -> None:
-        """Show what there is, and from now on what happens; once the panes are mounted."""
+    def begin(self, opening: str) -> None:
+        """Show what there is, and from now on what happens; once the panes are mounted.
+
+        Args:
+            opening: The first line of the log, before all that has happened already.
+        """
         self.node.trace(enabled=True)
         self.node.watch_names(enabled=True)
+        self.messages.take([self._journal.note(opening, "info")])
         self.take_events()
         self.take_peers()
         self.take_stats()
@@ -174,12 +184,12 @@ class FeedApp(App[int]):
         count = peers.row_count if self.peers.display else len(self.roster)
         # The column may be one that the header has no room for.
         way = "▼" if peers.descending else "▲"
-        order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
+        order = f"by {peers.sort_column.name.removesuffix(' ms').strip() or 'state'} {way}".lower()
         self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))
         state = ""
         if not log.following:
             state = f"{log.unseen} new" if log.unseen else "paused"
-        follows = state and f"{state}, End follows"
+        follows = state and f"{state}, End to follow"
         self._entitle(log, (0, "Messages"), (2, follows), (1, log.condition))
         self._entitle(self.nat, (0, "NAT"), (1, self.nat.state))
         if self.tabs.display:

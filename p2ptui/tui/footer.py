@@ -82,14 +82,18 @@ class Footer(Widget):
     def on_mount(self) -> None:
         """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._take)
+        self.app.screen_change_signal.subscribe(self, self._take)
 
     def on_unmount(self) -> None:
         """Follow it no longer."""
         self.screen.bindings_updated_signal.unsubscribe(self)
+        self.app.screen_change_signal.unsubscribe(self)
 
-    def _take(self, screen: Screen[object]) -> None:
-        if not self.is_attached or screen is not self.screen:
+    def _take(self, _changed: Screen[object]) -> None:
+        if not self.is_attached:
             return
+        # The keys are those of a page while one stands above the panes.
+        screen = self.app.screen
         active = {entry.binding.action: entry.binding for entry in screen.active_bindings.values()}
         # The palette stands at the end, where it is looked for.
         shown = [binding for binding in active.values() if binding.show]

@@ -239,6 +239,9 @@ class MessageLog(RowView):
         self._filter = chosen
         self._numbers = fitting[bisect_left(fitting, self._log.first_number) :]
         self._refresh_keeping(top)
+        if not (self._filter.expression or self.following) and self.unseen and self.is_at_end:
+            # The end is in view, and nobody has to go there.
+            self._set_following(True)
         self.post_message(self.Changed())
 
     def _give_up(self, error: FilterError) -> None:
@@ -262,6 +265,11 @@ class MessageLog(RowView):
             self._hold()
         elif new_value > old_value and at_end:
             self._set_following(True)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether the newest row is in view, and more than a view of rows is above it."""
+        return round(self.scroll_offset.y) >= round(self.max_scroll_y) > 0
 
     def _hold(self) -> None:
         if self.following and self._numbers:

@@ -170,7 +170,8 @@ class NatPane(FactPane):
             parts.append(_wrapped(f"No report: {self._failure}", width, "red"))
         if self.report is not None:
             parts.append(report_text(self.report, self.command, width))
-        else:
+        if self.report is None or self.report.nat_type is NatType.UNKNOWN:
+            # A diagnosis that found out nothing takes away nothing.
             parts.append(self._known)
         if not self.running:
             parts.append(_wrapped(self._next_step(), width, "dim"))

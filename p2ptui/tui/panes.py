@@ -18,6 +18,8 @@ from p2ptui.wire.address import Address, format_address
 HISTORY: Final = 120
 """Seconds of rates that are kept."""
 
+_LABEL_WIDTH: Final = 13
+
 
 class FactPane(VerticalScroll):
     """A text that is made anew from time to time; hidden, it is not drawn."""
@@ -86,7 +88,20 @@ class StatisticsPane(FactPane):
 
     def picture(self, stats: Stats) -> Text:
         """What is shown."""
-        width = max(min(self.scrollable_content_region.width - 20, HISTORY), 4)
+        room = self.scrollable_content_region.width
+        width = max(min(room - 20, HISTORY), 4)
+        both = (
+            ("messages", str(stats.messages_in), str(stats.messages_out)),
+            ("bytes", rate_text(stats.bytes_in), rate_text(stats.bytes_out)),
+        )
+        pairs = [(name, f"{into} in, {out} out") for name, into, out in both]
+        if any(_LABEL_WIDTH + len(value) > room > 0 for _, value in pairs):
+            # Wrapped, the second number would stand below the labels.
+            pairs = [
+                (f"{name} {way}", number)
+                for name, *numbers in both
+                for way, number in zip(("in", "out"), numbers, strict=True)
+            ]
         text = Text()
         for name, series in self._series.items():
             now = series.values[-1] if series.values else 0.0
@@ -97,19 +112,18 @@ class StatisticsPane(FactPane):
         for name, value in (
             ("uptime", duration(stats.uptime_s)),
             ("peers", str(stats.connected)),
-            ("messages", f"{stats.messages_in} in, {stats.messages_out} out"),
-            ("bytes", f"{rate_text(stats.bytes_in)} in, {rate_text(stats.bytes_out)} out"),
-            ("delivered", str(stats.delivered)),
+            *pairs,
+            ("data in", str(stats.delivered)),
             ("sent again", str(stats.retransmissions)),
             ("duplicates", str(stats.duplicates)),
             ("forwarded", str(stats.forwarded)),
             ("relayed", str(stats.relayed)),
             ("STUN", f"{stats.stun_replies} answered"),
         ):
-            text.append(f"{name:<12}", "dim")
+            text.append(f"{name:<{_LABEL_WIDTH}}", "dim")
             text.append(f"{value}\n")
         drops = sorted(stats.drops.items(), key=lambda item: -item[1])
-        text.append("dropped     ", "dim")
+        text.append(f"{'dropped':<{_LABEL_WIDTH}}", "dim")
         text.append("by cause\n" if drops else "0\n", "dim" if drops else "")
         for cause, count in drops:
             text.append(f"  {cause.replace('_', ' '):<24}{count}\n", "yellow")

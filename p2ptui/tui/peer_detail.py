@@ -81,13 +81,18 @@ def _fact(text: Text, name: str, value: str) -> None:
 def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
     if node.address is not None:
         yield "address", format_address(node.address)
-        yield "introduced by", node.via
+        yield "introduced by", _hop_of(node)
         yield "next", "connect to it by its id, or ping it: it answers without a session"
     else:
-        yield "by way of", node.via
+        yield "by way of", _hop_of(node)
         yield "hops", str(node.hops)
-        yield "next", "connect to it by its id: a server that knows it introduces the two"
+        yield "next", "connect to it by its id: a server that knows both introduces them"
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
+
+
+def _hop_of(node: OtherNode) -> str:
+    """Who tells of it: by name, as the table has it, and with the id, which nobody else has."""
+    return f"{printable(node.via_name, 32)}  {node.via}" if node.via_name else node.via
 
 
 def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
@@ -104,9 +109,13 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)
-    yield "waiting", f"{peer.waiting} not acknowledged yet"
+    yield "waiting", f"{_messages(peer.waiting)} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
     yield "known for", ago_text(peer.connected_for_s)
+
+
+def _messages(number: int) -> str:
+    return f"{number} message{'s' * (number != 1)}"
 
 
 def _role_of(peer: PeerView) -> str:

@@ -110,7 +110,7 @@ class ScreenVerbs:
         if not expression:
             return "all messages are shown"
         also = f"; log {LEVELS[0]} ends the level" if self._level else ""
-        return f"shown is {self._in_words()}; filter alone shows all again{also}"
+        return f"showing {self._in_words()}; type filter by itself to show all{also}"
 
     def _choose_level(self, level: str) -> str:
         # The lowest is the level of all.
@@ -120,12 +120,12 @@ class ScreenVerbs:
         if not words:
             return "all messages are shown"
         ends = f"log {LEVELS[0]} shows every level again" if self._level else "filter alone ends it"
-        return f"shown is {words}; {ends}"
+        return f"showing {words}; {ends}"
 
     def _in_words(self) -> str:
-        level = f"level {self._level} and graver" if self._level else ""
-        chosen = f"what fits {printable(self.expression, 60)}" if self.expression else ""
-        return " of ".join(filter(None, (chosen, level)))
+        level = f" of level {self._level} and graver" if self._level else ""
+        chosen = f" that match {printable(self.expression, 60)}" if self.expression else ""
+        return f"messages{level}{chosen}" if level or chosen else ""
 
     def forget_filter(self) -> None:
         """The filter was given up; the level was not."""

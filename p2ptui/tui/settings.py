@@ -1,6 +1,7 @@
 """What the screen remembers of its user's choices, in one small file."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,17 @@ class Settings:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written.
+    """Write a file so that it is never seen half written, and by nobody else.
 
     Raises:
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(text, "utf-8")
+    temporary.unlink(missing_ok=True)  # one that was left behind keeps its mode
+    # What was sent to others is in the history.
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(text.encode())
     temporary.replace(path)
 
 

@@ -6,16 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from p2ptui.core.identity import canonical_id
 from p2ptui.node import Roster
 from p2ptui.tui.filters import DIRECTIONS
 from p2ptui.verbs import LEVELS, SELECTED, VERBS, Kind
 from p2ptui.wire.address import format_address
+from p2ptui.wire.message import MessageType
 
 MAX_WORDS: Final = 50
 """Offered at once."""
 
 MAX_ENTRIES: Final = 5_000
 """Of a folder that are looked at: it is read while one types."""
+
+_MESSAGE_TYPES: Final = tuple(
+    sorted(kind for name, kind in vars(MessageType).items() if name.isupper())
+)
 
 _FILTER_WORDS: Final = (
     *(f"level:{level}" for level in LEVELS),
@@ -39,7 +45,7 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
             # A name is a word of `connect` as well: a server knows where that node is.
             names = map(_word_for, roster.names())
             fitting = {name for name in names if name is not None and name.startswith(beginning)}
-            return sorted(fitting)[:MAX_WORDS]
+            return _names_first(fitting)
         case Kind.VERB:
             return VERBS
         case Kind.LEVEL:
@@ -47,13 +53,33 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
         case Kind.THEME:
             return sorted(themes)
         case Kind.FILTER:
-            return _FILTER_WORDS
+            return _filter_words(beginning, roster)
         case Kind.SERVER:
             return sorted(format_address(server.address) for server in roster.servers())
         case Kind.FILE:
             return _files(beginning)
         case _:
             return ()
+
+
+def _names_first(words: Iterable[str]) -> list[str]:
+    """In order, ids at the end: nobody looks for one of them while there are names."""
+    return sorted(words, key=lambda word: (canonical_id(word) is not None, word))[:MAX_WORDS]
+
+
+def _filter_words(beginning: str, roster: Roster) -> Iterable[str]:
+    """Conditions, also the opposite of each, with the values that begin so."""
+    inverse = "!" * beginning.startswith("!")
+    key, colon, value = beginning.removeprefix("!").partition(":")
+    if not colon or key not in ("peer", "type"):
+        return [inverse + word for word in _FILTER_WORDS]
+    if key == "type":
+        values = [kind for kind in _MESSAGE_TYPES if kind.startswith(value)]
+    else:
+        # A space would end the condition.
+        names = {name for name in roster.names() if name.startswith(value)}
+        values = _names_first(n for n in names if n.isprintable() and " " not in n)
+    return [f"{inverse}{key}:{word}" for word in values]
 
 
 def _word_for(name: str) -> str | None:

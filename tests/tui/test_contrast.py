@@ -86,6 +86,23 @@ def test_everything_can_be_read_in_every_theme(part):
     play(story)
 
 
+def test_the_handle_of_a_scroll_bar_stands_out_in_every_theme():
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        for theme in THEMES:
+            app.theme = theme
+            await stage.wait(0.3)
+            styles = app.messages.styles
+            for colour, ground in (
+                (styles.scrollbar_color, styles.scrollbar_background),
+                (styles.scrollbar_color_hover, styles.scrollbar_background_hover),
+                (styles.scrollbar_color_active, styles.scrollbar_background_active),
+            ):
+                assert ratio(colour.rgb, ground.rgb) >= 2.99, theme
+
+    play(story)
+
+
 def test_names_of_colours_are_the_themes_own():
     async def story(stage: Stage) -> None:
         app = await stage.open()
