@@ -125,7 +125,7 @@ class Node(RunningNode):
         """
         found = find_peer(self._endpoint, peer, self._runtime.now)
         is_kept = self._runtime.partings.part(found.address)
-        self._endpoint.neighbours.shun(found.node_id)
+        self._endpoint.neighbours.shun(found.node_id, found.address)
         self._endpoint.disconnect(found, reason, self._runtime.now)
         self._runtime.flush()
         return is_kept

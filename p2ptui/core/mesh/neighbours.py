@@ -80,7 +80,7 @@ class Neighbours:
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
-        self._shunned: OrderedDict[str, None] = OrderedDict()
+        self._shunned: OrderedDict[str, Address] = OrderedDict()
 
     def start(
         self,
@@ -107,16 +107,19 @@ class Neighbours:
             first = now + self._state.rng.uniform(0.0, FIRST_SEARCH_WITHIN_S)
             self._state.timers.schedule(first, self._search)
 
-    def shun(self, node_id: str) -> None:
-        """Somebody said goodbye to a node: no search connects to it again."""
-        if node_id:
-            self._shunned[node_id] = None
-            if len(self._shunned) > MAX_SHUNNED:
-                self._shunned.popitem(last=False)
+    def shun(self, node_id: str, address: Address) -> None:
+        """Somebody said goodbye to the node at an address: no search connects to it again."""
+        self._shunned[node_id] = address
+        if len(self._shunned) > MAX_SHUNNED:
+            self._shunned.popitem(last=False)
 
     def welcome(self, node_id: str) -> None:
         """Somebody has connected to a node: searches may, too."""
         self._shunned.pop(node_id, None)
+
+    def _is_shunned(self, ids: set[str | None], address: Address) -> bool:
+        # Deployed nodes, and what was on its way at the goodbye, do not say who answers.
+        return address in self._shunned.values() if not ids else not ids.isdisjoint(self._shunned)
 
     def update_networks(self, networks: tuple[Network, ...], hosts: tuple[str, ...]) -> None:
         """The machine's networks have changed."""
@@ -210,7 +213,7 @@ class Neighbours:
         known = any(node_id and peers.with_id(node_id) is not None for node_id in ids)
         if self._state.identity.id in ids or known or peers.at(address) is not None:
             return True
-        if not self._shunned.keys().isdisjoint(ids):
+        if self._is_shunned(ids, address):
             return True
         if self._connects >= CONNECTS_PER_SEARCH:
             self._state.counters.drop("neighbours_limited")

@@ -274,7 +274,7 @@ def test_a_search_leaves_alone_whom_somebody_said_goodbye_to(world: World) -> No
     world.run_until(lambda: client.is_connected_to(server), 120)
     peer = client.peer(server)
     assert peer is not None
-    client.endpoint.neighbours.shun(peer.node_id)
+    client.endpoint.neighbours.shun(peer.node_id, peer.address)
     client.endpoint.disconnect(peer, "", world.now)
     client.settle()
     world.run_for(600)
