@@ -75,7 +75,9 @@ class FeedApp(App[int]):
         self.options = options or UiOptions()
         self.roster = node.roster
         self._records = RecordLog(self.options.max_records, self.options.max_record_bytes)
-        self._journal = Journal(self._records, self.roster.name_at, wall)
+        self._journal = Journal(
+            self._records, self.roster.name_at, wall, self.roster.name_with, node.id
+        )
         self._events = node.events()
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0

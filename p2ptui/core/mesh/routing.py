@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
+from p2ptui.core.mesh.contacts import Contacts
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import TokenBucket
@@ -72,6 +73,7 @@ class Routing:
         self._delivery = delivery
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
+        self.contacts = Contacts()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._flood: TokenBucket | None = None
         self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
@@ -147,6 +149,7 @@ class Routing:
         if destination != own_id:
             self._forward(origin, source, destination, routed, now)
         elif self.on_arrived is not None:
+            self.contacts.note_received(source, now)
             self.on_arrived(origin, source, routed.original_message, now)
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
@@ -198,7 +201,10 @@ class Routing:
             max_hops,
             self._state.ids.uuid(),
         )
-        return self._dispatch(routed, set(), now)
+        sent = self._dispatch(routed, set(), now)
+        if sent:
+            self.contacts.note_sent(destination)
+        return sent
 
     def _dispatch(self, routed: RoutedPayload, avoid: set[str], now: float) -> bool:
         payload = encode_payload(routed)
