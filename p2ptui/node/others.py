@@ -1,7 +1,7 @@
 """Nodes without a session: those that a server introduced, and those behind a peer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
@@ -24,6 +24,14 @@ class OtherNode:
     capabilities: tuple[str, ...]
     via_name: str = ""
     """The name of that server or peer: remote text."""
+    messages_in: int = 0
+    """Inside routed messages, as the next."""
+    messages_out: int = 0
+    rtt_ms: float | None = None
+    """The last round trip that was measured."""
+    last_received: float | None = None
+    """On the node's clock, seconds; None: nothing has come from it."""
+    last_received_ago_s: float | None = None
 
     @property
     def introduced(self) -> bool:
@@ -62,7 +70,7 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
         seen.add(entry.node_id)
         if peers.authenticated(entry.node_id) is None:
             told = beyond[entry.node_id].name if entry.node_id in beyond else ""
-            yield OtherNode(
+            node = OtherNode(
                 entry.node_id,
                 entry.name or told,
                 entry.address,
@@ -71,9 +79,10 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
                 entry.capabilities,
                 name_of(entry.server_id),
             )
+            yield _with_contact(endpoint, node, now)
     for node_id, route in beyond.items():
         if node_id not in seen and peers.authenticated(node_id) is None:
-            yield OtherNode(
+            node = OtherNode(
                 node_id,
                 route.name,
                 None,
@@ -82,3 +91,19 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
                 route.capabilities,
                 name_of(route.next_hop),
             )
+            yield _with_contact(endpoint, node, now)
+
+
+def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:
+    """The same node with what was exchanged with it, if anything was."""
+    contact = endpoint.naming.contact_with(node.node_id)
+    if contact is None:
+        return node
+    return replace(
+        node,
+        messages_in=contact.messages_in,
+        messages_out=contact.messages_out,
+        rtt_ms=None if contact.rtt_s is None else contact.rtt_s * 1000,
+        last_received=contact.last_received,
+        last_received_ago_s=None if contact.last_received is None else now - contact.last_received,
+    )

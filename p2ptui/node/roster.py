@@ -24,7 +24,10 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
     "node_id": (lambda peer: peer.node_id, lambda other: other.node_id),
     "address": (lambda peer: peer.address, lambda other: other.address or ("", 0)),
     "path": (lambda _: 0, lambda other: 1 if other.introduced else 2),
-    "rtt_ms": (lambda peer: peer.channel.rtt.latest or _FAR, lambda _: _FAR),
+    "rtt_ms": (
+        lambda peer: peer.channel.rtt.latest or _FAR,
+        lambda other: _FAR if other.rtt_ms is None else other.rtt_ms / 1000,
+    ),
     "loss": (
         lambda peer: (
             peer.channel.sender.retransmissions
@@ -32,9 +35,12 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
         ),
         lambda _: 0.0,
     ),
-    "messages_in": (lambda peer: peer.messages_in, lambda _: 0),
-    "messages_out": (lambda peer: peer.messages_out, lambda _: 0),
-    "last_received": (lambda peer: -peer.last_received, lambda _: _FAR),
+    "messages_in": (lambda peer: peer.messages_in, lambda other: other.messages_in),
+    "messages_out": (lambda peer: peer.messages_out, lambda other: other.messages_out),
+    "last_received": (
+        lambda peer: -peer.last_received,
+        lambda other: _FAR if other.last_received is None else -other.last_received,
+    ),
     "proved": (lambda peer: peer.proved, lambda _: False),
 }
 """What one may sort by, of peers and of other nodes."""
@@ -126,8 +132,11 @@ class Roster:
         return self._view(peer) if peer is not None else None
 
     def rtt_ms(self, key: str) -> float | None:
-        """The last round trip to a peer by its id, without a snapshot of it."""
+        """The last round trip to a node by its id, without a snapshot of it."""
         peer = self._endpoint.peers.with_id(key)
+        contact = self._endpoint.naming.contact_with(key)
+        if peer is None and contact is not None:
+            return None if contact.rtt_s is None else contact.rtt_s * 1000
         rtt_s = peer.channel.rtt.latest if peer is not None else None
         return None if rtt_s is None else rtt_s * 1000
 
@@ -152,6 +161,10 @@ class Roster:
         """The name of the peer at an address: remote text; empty without one."""
         peer = self._endpoint.peers.at(address)
         return peer.name if peer is not None and peer.info is not None else ""
+
+    def name_with(self, node_id: str) -> str:
+        """The name of a peer, or of a node behind one: remote text; empty where nobody told."""
+        return self._endpoint.naming.name_of(node_id, self._clock())
 
     def names(self) -> Iterator[str]:
         """Ids and names of all: words that mean one of them. Remote text."""

@@ -113,7 +113,7 @@ def ago_text(seconds: float) -> str:
 
 
 def _rtt(row: PeerRow) -> Text:
-    rtt_ms = None if isinstance(row.node, OtherNode) else row.node.rtt_ms
+    rtt_ms = row.node.rtt_ms
     if rtt_ms is None:
         return _none()
     return Text(f"{rtt_ms:.2f}" if rtt_ms < 10 else f"{rtt_ms:.0f}")
@@ -128,21 +128,20 @@ def _loss(row: PeerRow) -> Text:
 
 
 def _in(row: PeerRow) -> Text:
-    if isinstance(row.node, OtherNode):
+    if isinstance(row.node, OtherNode) and not row.node.messages_in:
         return _none()
     return Text(rate_text(row.node.messages_in))
 
 
 def _out(row: PeerRow) -> Text:
-    if isinstance(row.node, OtherNode):
+    if isinstance(row.node, OtherNode) and not row.node.messages_out:
         return _none()
     return Text(rate_text(row.node.messages_out))
 
 
 def _seen(row: PeerRow) -> Text:
-    if isinstance(row.node, OtherNode):
-        return _none()
-    return Text(ago_text(row.node.last_received_ago_s))
+    ago_s = row.node.last_received_ago_s
+    return _none() if ago_s is None else Text(ago_text(ago_s))
 
 
 _TRUST_STYLES: Final = {"proved": "green", "claimed": "yellow", "told": "dim"}

@@ -76,7 +76,9 @@ class FeedApp(App[int]):
         self.options = options or UiOptions()
         self.roster = node.roster
         self._records = RecordLog(self.options.max_records, self.options.max_record_bytes)
-        self._journal = Journal(self._records, self.roster.name_at, wall)
+        self._journal = Journal(
+            self._records, self.roster.name_at, wall, self.roster.name_with, node.id
+        )
         self._events = node.events()
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
@@ -184,7 +186,7 @@ class FeedApp(App[int]):
         count = peers.row_count if self.peers.display else len(self.roster)
         # The column may be one that the header has no room for.
         way = "▼" if peers.descending else "▲"
-        order = f"by {peers.sort_column.name.removesuffix(' ms').strip() or 'state'} {way}".lower()
+        order = f"by {peers.sort_column.name.strip() or 'state'} {way}".lower()
         self._entitle(self.peers, (0, f"Peers {count}"), (2, order), (1, found))
         state = ""
         if not log.following:

@@ -19,9 +19,21 @@ from p2ptui.core.events import (
     RelayDataReceived,
     StunServed,
 )
+from p2ptui.core.identity import canonical_id
+from p2ptui.node.ways import SHORT_ID
 from p2ptui.text import printable
-from p2ptui.tui.records import IN, MAX_KEPT_BYTES, NOTE, OUT, Record, RecordLog
+from p2ptui.tui.records import (
+    IN,
+    MAX_KEPT_BYTES,
+    NOTE,
+    OUT,
+    Record,
+    RecordLog,
+    inner_message,
+)
 from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_envelope
+from p2ptui.wire.message import ROUTED_KEY, MessageType
 
 _GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
 _CHATTER = frozenset({"Ack", "Ping", "Pong"})
@@ -34,6 +46,8 @@ class Journal:
         log: Where to.
         name_of: The name of the peer at an address, or an empty string.
         wall: Unix time, seconds.
+        name_with: The name of the node with an id, or an empty string.
+        own_id: The id of this node.
     """
 
     def __init__(
@@ -41,8 +55,12 @@ class Journal:
         log: RecordLog,
         name_of: Callable[[Address], str],
         wall: Callable[[], float] = time.time,
+        name_with: Callable[[str], str] = lambda _: "",
+        own_id: str = "",
     ) -> None:
         self._log = log
+        self._name_with = name_with
+        self._own_id = own_id
         self._name_of = name_of
         self._wall = wall
 
@@ -56,6 +74,8 @@ class Journal:
         level, address, node_id, text = told
         # Whoever has left is not in the table of names any more.
         name = event.name if isinstance(event, PeerStatusChanged) else ""
+        if address is None and node_id:
+            name = self._name_with(node_id)
         return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
 
     def note(self, text: str, level: str = "info") -> Record:
@@ -64,6 +84,9 @@ class Journal:
 
     def _message(self, event: MessageTraced) -> Record:
         direction = IN if event.direction is Direction.IN else OUT
+        routed = self._routed(event)
+        if routed is not None:
+            return routed
         level = "debug" if event.message_type in _CHATTER else "info"
         level = "warn" if event.message_type == "Error" else level
         return self._add(
@@ -77,6 +100,48 @@ class Journal:
             "",
         )
 
+    def _routed(self, event: MessageTraced) -> Record | None:
+        """A message inside another one: what it is, and whom it is from or for."""
+        if event.message_type != MessageType.DATA or ROUTED_KEY.encode() not in event.data:
+            return None
+        try:
+            found = inner_message(decode_envelope(event.data))
+        except MalformedError:
+            return None
+        if found is None:
+            return None
+        routed, message = found
+        is_in = event.direction is Direction.IN
+        hop = event.node_id or ""
+        destination = canonical_id(routed.destination_node) or ""
+        # Deployed clients write their server's id as the source: who brings it first wrote it.
+        source = hop if is_in and routed.hop_count == 0 else canonical_id(routed.source_node) or ""
+        node_id = source if is_in else destination
+        words = []
+        if node_id != hop:
+            words.append(f"via {self._who(hop) or shown_address(event.address)}")
+        if is_in and destination != self._own_id:
+            words.append(f"for {self._who(destination)}")
+        if not is_in and routed.hop_count > 0:
+            words.append(f"from {self._who(source)}")
+        kind = printable(message.message_type, 64)
+        return self._add(
+            IN if is_in else OUT,
+            "debug" if kind in _CHATTER else "info",
+            event.address,
+            node_id,
+            kind,
+            event.size_bytes,
+            event.data[:MAX_KEPT_BYTES],
+            " ".join(words),
+            self._who(node_id),
+            is_routed=True,
+        )
+
+    def _who(self, node_id: str) -> str:
+        """A node in a word: its name, else the beginning of its id."""
+        return printable(self._name_with(node_id), 32) or node_id[:SHORT_ID]
+
     def _add(
         self,
         direction: str,
@@ -88,6 +153,8 @@ class Journal:
         data: bytes,
         text: str,
         name: str = "",
+        *,
+        is_routed: bool = False,
     ) -> Record:
         if not name and address is not None:
             name = self._name_of(address)
@@ -103,6 +170,7 @@ class Journal:
             size_bytes=size_bytes,
             data=data,
             text=text,
+            is_routed=is_routed,
         )
         self._log.append(record)
         return record

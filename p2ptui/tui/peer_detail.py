@@ -88,6 +88,11 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
         yield "hops", str(node.hops)
         yield "next", "connect to it by its id: a server that knows both introduces them"
     yield "can", printable(", ".join(node.capabilities), 400) or "-"
+    if node.messages_in or node.messages_out:
+        yield "round trip", "-" if node.rtt_ms is None else f"{node.rtt_ms:.3f} ms"
+        yield "messages", f"{node.messages_in} in, {node.messages_out} out"
+        ago_s = node.last_received_ago_s
+        yield "last heard", "-" if ago_s is None else ago_text(ago_s)
 
 
 def _hop_of(node: OtherNode) -> str:

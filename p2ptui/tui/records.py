@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from p2ptui.text import printable
-from p2ptui.wire.codec import MalformedError, decode_envelope
+from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
+from p2ptui.wire.message import ROUTED_KEY, Envelope, MessageType, ReceivedRoutedPayload
 
 MAX_RECORDS: Final = 10_000
 MAX_BYTES: Final = 8 << 20
@@ -45,12 +46,15 @@ class Record:
     data: bytes
     """The message, at most MAX_KEPT_BYTES of it; empty for a note."""
     text: str = ""
-    """The words of a note."""
+    """The words of a note; of a message, what is said before its payload."""
+    is_routed: bool = False
+    """The message is Data that holds another one, and the fields above are of that one."""
 
     @cached_property
     def summary(self) -> str:
         """What it is about, in one line without control characters."""
-        return printable(self.text or _summarise(self.data, self.size_bytes), SUMMARY_CHARACTERS)
+        about = _summarise(self.data, self.size_bytes, self.is_routed)
+        return printable("  ".join(filter(None, (self.text, about))), SUMMARY_CHARACTERS)
 
     @property
     def haystack(self) -> str:
@@ -84,7 +88,20 @@ class Record:
         }
 
 
-def _summarise(data: bytes, size_bytes: int) -> str:
+def inner_message(message: Envelope) -> tuple[ReceivedRoutedPayload, Envelope] | None:
+    """What a Data message carries from one node to another; None if it is no such message."""
+    if message.message_type != MessageType.DATA or ROUTED_KEY.encode() not in bytes(
+        message.payload
+    ):
+        return None
+    try:
+        routed = decode_payload(message.payload, ReceivedRoutedPayload)
+        return routed, decode_envelope(bytes(routed.original_message))
+    except MalformedError:
+        return None
+
+
+def _summarise(data: bytes, size_bytes: int, is_routed: bool) -> str:
     if not data:
         return ""
     try:
@@ -92,6 +109,9 @@ def _summarise(data: bytes, size_bytes: int) -> str:
     except MalformedError:
         # The rest of a long message was not kept.
         return f"{size_bytes} bytes" if size_bytes > len(data) else "not a message of this protocol"
+    inner = inner_message(message) if is_routed else None
+    if inner is not None:
+        message = inner[1]
     text = bytes(message.payload)[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
     parts = [] if text == "null" else [text]
     if message.ack_for is not None:

@@ -366,3 +366,62 @@ def test_a_goodbye_to_a_joined_server_holds_and_says_how_to_take_it_back():
         assert [peer.name for peer in hub.peers] == ["alice"]
 
     play(story)
+
+
+def routed_lines(stage: Stage, direction: str, kind: str) -> list[tuple[str, str]]:
+    return [
+        (record.peer, record.summary)
+        for record in stage.app.messages.shown()
+        if (record.direction, record.kind, record.is_routed) == (direction, kind, True)
+    ]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_messages_over_a_server_show_the_node_at_the_other_end_and_its_words(size):
+    async def story(stage: Stage) -> None:
+        await stage.node("hub", "10.0.2.1")
+        bob = await stage.node("bob", "10.0.3.1")
+        await bob.connect(("10.0.2.1", 8080))
+        await stage.open(size, join=("10.0.2.1:8080",))
+        await stage.wait(3)
+        assert "delivered" in await stage.type("send bob hi there")
+        await bob.send_routed(stage.alice.id, "and back")
+        assert "ms" in await stage.type("ping bob 1")
+        await stage.wait(2)
+        assert routed_lines(stage, "out", "Data")[0][0] == "bob"
+        assert routed_lines(stage, "out", "Data")[0][1].startswith('via hub  "hi there"')
+        assert routed_lines(stage, "in", "Data")[0][0] == "bob"
+        assert routed_lines(stage, "in", "Data")[0][1].startswith('via hub  "and back"')
+        assert [peer for peer, _ in routed_lines(stage, "out", "Ping")] == ["bob"]
+        assert [peer for peer, _ in routed_lines(stage, "in", "Pong")] == ["bob"]
+        assert routed_lines(stage, "in", "Ack")[0][0] == "bob"
+        await stage.type("filter peer:bob type:Data")
+        shown = [record.summary for record in stage.app.messages.shown()]
+        assert any("hi there" in line for line in shown)
+        assert any("and back" in line for line in shown)
+        record = next(r for r in stage.app.messages.shown() if "hi there" in r.summary)
+        assert "original_message" in record.pretty()
+        assert record.node_id == bob.id
+        node = stage.app.roster.find("bob")
+        assert (node.messages_out, node.messages_in) == (3, 3)  # Data, Ping, Ack; each way
+        assert node.rtt_ms == pytest.approx(8, abs=8)
+        assert node.last_received_ago_s is not None
+        if size[0] == 120:
+            text = stage.text()
+            assert 'via hub  "hi there"' in text
+
+    play(story)
+
+
+def test_who_forwards_sees_from_whom_and_for_whom():
+    async def story(stage: Stage) -> None:
+        await stage.open()
+        bob, carol = await stage.friend("bob", 1), await stage.friend("carol", 2)
+        await bob.send_routed(carol.id, "psst")
+        await stage.wait(1)
+        assert routed_lines(stage, "in", "Data")[0][0] == "bob"
+        assert routed_lines(stage, "in", "Data")[0][1].startswith('for carol  "psst"')
+        assert routed_lines(stage, "out", "Data")[0][0] == "carol"
+        assert routed_lines(stage, "out", "Data")[0][1].startswith('from bob  "psst"')
+
+    play(story)

@@ -300,6 +300,7 @@ class EndToEnd:
             return
         address: Address = origin.address
         rtt_s = now - pending.sent_at
+        self._routing.contacts.note_rtt(source, rtt_s)
         self._state.finish(pending.token, PingResult(rtt_s, self._path(origin, source), address))
 
     def _handle_ack(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
@@ -308,6 +309,8 @@ class EndToEnd:
             self._state.counters.acks_without_message += 1
             return
         rtt_s = now - pending.sent_at if pending.attempts == 1 else None
+        if rtt_s is not None:
+            self._routing.contacts.note_rtt(source, rtt_s)
         self._state.finish(
             pending.token,
             SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, len(pending.message)),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptui.core.identity import told_name
+from p2ptui.core.mesh.contacts import Contact
 from p2ptui.core.mesh.discovery import MAX_LISTED
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.routes import Route
@@ -93,6 +94,18 @@ class Naming:
     def beyond(self, now: float) -> Iterator[tuple[str, Route]]:
         """The nodes that are reached through a peer, and how."""
         return self._routing.table.items(now)
+
+    def contact_with(self, node_id: str) -> Contact | None:
+        """What was exchanged with a node by way of others."""
+        return self._routing.contacts.get(node_id)
+
+    def name_of(self, node_id: str, now: float) -> str:
+        """How a peer, or a node behind one, is called: remote text; empty where nobody told."""
+        peer = self._state.peers.with_id(node_id)
+        if peer is not None:
+            return peer.name
+        route = self._routing.table.peek(node_id, now)
+        return route.name if route is not None else ""
 
     def servers_to_ask(self, now: float) -> list[Peer]:
         """The joined servers that may know a name that nobody here does; they count as asked."""

@@ -107,6 +107,11 @@ class RouteTable:
             self._routes.move_to_end(destination)  # what is in use makes room last
         return route
 
+    def peek(self, destination: str, now: float) -> Route | None:
+        """The way to a node, or None, without counting as use."""
+        route = self._routes.get(destination)
+        return route if route is not None and route.expires > now else None
+
     def forget(self, destination: str, next_hop: str) -> None:
         """The way through `next_hop` has ended."""
         route = self._routes.get(destination)

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
+from p2ptui.core.mesh.contacts import Contacts
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import OnLost, Peer
 from p2ptui.core.sessions.admission import TokenBucket
@@ -86,6 +87,7 @@ class Routing:
         self._delivery = delivery
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
+        self.contacts = Contacts()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._flood: TokenBucket | None = None
         self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
@@ -179,6 +181,7 @@ class Routing:
         if destination != own_id:
             return self._forward(origin, source, destination, routed, now)
         if self.on_arrived is not None:
+            self.contacts.note_received(source, now)
             self.on_arrived(origin, source, routed.original_message, now)
         return True
 
@@ -228,30 +231,9 @@ class Routing:
         error = ErrorPayload(
             refusal.text, refusal.code, target=routed.destination_node, route_id=routed.route_id
         )
-        self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
-
-    def _handle_lost(
-        self, writer: Peer, routed: RoutedPayload, waited_for: Peer, reason: str, now: float
-    ) -> None:
-        """A message was held for a peer that has left before it could be sent."""
-        self._state.counters.drop("routed_lost")
-        current = self._state.peers.authenticated(writer.node_id)
-        if current is None:
-            return
-        where = f"node {routed.destination_node}"
-        if waited_for.node_id != routed.destination_node:
-            where = f"{where} by way of node {waited_for.node_id}"
-        text = f"a message for {where} waited, and was not sent: {reason}"
-        self._refuse(current, routed, Refusal(ErrorCode.NO_ROUTE, text), now)
-
-    def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
-        """Put this node's own message into the routed form, with a `route_id` of its own."""
-        own_id, route_id = self._state.identity.id, self._state.ids.uuid()
-        return RoutedPayload(Raw(message), own_id, destination, 0, max_hops, route_id)
-
-    def originate(self, routed: RoutedPayload, now: float) -> Refusal | None:
-        """Send this node's own message, wrapped, towards another node; why that failed."""
-        return self._dispatch(routed, set(), now)
+            return self._forward(origin, source, destination, routed, now)
+        if self.on_arrived is not None:
+            self.contacts.note_received(source, now)
 
     def _dispatch(
         self, routed: RoutedPayload, avoid: set[str], now: float, writer: Peer | None = None

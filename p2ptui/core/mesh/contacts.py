@@ -1,0 +1,52 @@
+"""What was exchanged with nodes that are reached by way of others; a table shows it."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CONTACTS: Final = 1024
+"""Nodes of which this is remembered."""
+
+
+@dataclass(slots=True)
+class Contact:
+    """Of one node."""
+
+    messages_in: int = 0
+    messages_out: int = 0
+    """Each try counts."""
+    rtt_s: float | None = None
+    """The last round trip that was measured."""
+    last_received: float | None = None
+
+
+class Contacts:
+    """Remembers the nodes with which something was exchanged last."""
+
+    def __init__(self) -> None:
+        self._contacts: OrderedDict[str, Contact] = OrderedDict()
+
+    def get(self, node_id: str) -> Contact | None:
+        """What was exchanged with a node; None: nothing, or it is forgotten."""
+        return self._contacts.get(node_id)
+
+    def _touch(self, node_id: str) -> Contact:
+        contact = self._contacts.setdefault(node_id, Contact())
+        self._contacts.move_to_end(node_id)
+        if len(self._contacts) > MAX_CONTACTS:
+            self._contacts.popitem(last=False)
+        return contact
+
+    def note_sent(self, node_id: str) -> None:
+        """A message has left for a node."""
+        self._touch(node_id).messages_out += 1
+
+    def note_received(self, node_id: str, now: float) -> None:
+        """A message has come from a node."""
+        contact = self._touch(node_id)
+        contact.messages_in += 1
+        contact.last_received = now
+
+    def note_rtt(self, node_id: str, rtt_s: float) -> None:
+        """A round trip to a node was measured."""
+        self._touch(node_id).rtt_s = rtt_s
