@@ -87,9 +87,9 @@ class Routing:
         self._delivery = delivery
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
-        self.contacts = Contacts()
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._flood: TokenBucket | None = None
+        self.contacts = Contacts()
         self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
         """Called with origin, source node and inner message of what is for this node."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
@@ -179,7 +179,11 @@ class Routing:
         if second_hand and self._state.peers.authenticated(source) is None:
             self.table.learn(source, origin.node_id, routed.hop_count + 1, now)
         if destination != own_id:
-            return self._forward(origin, source, destination, routed, now)
+            if self._forward(origin, source, destination, routed, now):
+                return True
+            # It is not acknowledged, and may come again.
+            self._seen.pop((source, routed.route_id), None)
+            return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, now)
             self.on_arrived(origin, source, routed.original_message, now)
@@ -231,9 +235,33 @@ class Routing:
         error = ErrorPayload(
             refusal.text, refusal.code, target=routed.destination_node, route_id=routed.route_id
         )
-            return self._forward(origin, source, destination, routed, now)
-        if self.on_arrived is not None:
-            self.contacts.note_received(source, now)
+        self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
+
+    def _handle_lost(
+        self, writer: Peer, routed: RoutedPayload, waited_for: Peer, reason: str, now: float
+    ) -> None:
+        """A message was held for a peer that has left before it could be sent."""
+        self._state.counters.drop("routed_lost")
+        current = self._state.peers.authenticated(writer.node_id)
+        if current is None:
+            return
+        where = f"node {routed.destination_node}"
+        if waited_for.node_id != routed.destination_node:
+            where = f"{where} by way of node {waited_for.node_id}"
+        text = f"a message for {where} waited, and was not sent: {reason}"
+        self._refuse(current, routed, Refusal(ErrorCode.NO_ROUTE, text), now)
+
+    def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
+        """Put this node's own message into the routed form, with a `route_id` of its own."""
+        own_id, route_id = self._state.identity.id, self._state.ids.uuid()
+        return RoutedPayload(Raw(message), own_id, destination, 0, max_hops, route_id)
+
+    def originate(self, routed: RoutedPayload, now: float) -> Refusal | None:
+        """Send this node's own message, wrapped, towards another node; why that failed."""
+        refusal = self._dispatch(routed, set(), now)
+        if refusal is None:
+            self.contacts.note_sent(routed.destination_node)
+        return refusal
 
     def _dispatch(
         self, routed: RoutedPayload, avoid: set[str], now: float, writer: Peer | None = None
