@@ -175,7 +175,8 @@ async def test_a_terminal_that_goes_away_while_it_is_written_to_ends_the_node(
         async with Node(options) as node:
             peer = await node.connect(parse_address(found[0]))
             flooding = asyncio.create_task(flood(node, peer, 100))
-            await until(lambda: b"flood 50" in seen, "messages are shown")
+            # Only what changes on the screen is written: never count on a whole line of it.
+            await until(lambda: b"flood" in seen, "messages are shown")
             stop.set()
             watching.join()
             os.close(terminal)
