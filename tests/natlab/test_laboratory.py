@@ -195,8 +195,8 @@ def test_flow_limited_loses_new_flows_only(laboratory: Laboratory) -> None:
         client.sendto(b"old", server.here.getsockname())
         heard += heard_until(server.here, b"old")
     elapsed_s = time.monotonic() - started
-    # nft allows a burst of five.
-    assert 5 <= len(heard) <= 6 + FLOWS_PER_SECOND * elapsed_s
+    # nft allows a burst of five, of which the client's own flow took one.
+    assert 4 <= len(heard) <= 6 + FLOWS_PER_SECOND * elapsed_s
 
 
 def test_fragile_moves_the_mapping_when_it_is_called_first(laboratory: Laboratory) -> None:

@@ -131,6 +131,8 @@ async def test_a_node_whose_terminal_is_closed_says_goodbye_and_is_gone(
 def _start_in(inside: int, home: Path) -> "subprocess.Popen[bytes]":
     """Start a screen in a terminal that is nobody's, so that its end is told by no signal."""
     environment = {**os.environ, "HOME": str(home), "TERM": "xterm-256color"}
+    for size in ("COLUMNS", "LINES"):  # whoever runs the tests may have another terminal
+        environment.pop(size, None)
     environment |= {f"XDG_{n}_HOME": str(home) for n in ("CONFIG", "STATE", "DATA", "CACHE")}
     command = [sys.executable, "-m", "p2ptui", "--name", "alice", "--address", "127.0.0.1:0"]
     return subprocess.Popen(
