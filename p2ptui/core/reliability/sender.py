@@ -189,7 +189,7 @@ class ReliableSender:
     def _probe(self, now: float) -> Iterator[bytes]:
         """Ask a receiver that had no room, with the oldest message."""
         if self.room.unanswered >= self._options.max_tries:
-            self._reopen(None, now)  # it says nothing any more: from here on tries count
+            self._reopen(now)  # it says nothing any more: from here on tries count
             return
         message = self._outbox.oldest_for_readers or self._begin_paused(now)
         self.room.note_probe(now)
@@ -239,8 +239,7 @@ class ReliableSender:
             if not self._second_acks.handle(key) and foreign:
                 self.skips.handle_foreign_number(now)
             return None
-        if message.for_reader and self.room.paused and self.room.unanswered:
-            self._reopen(None, now)  # what it was asked with found room
+        self._note_answer(message, now)
         if message.transfer is None:
             if message.attempts == 1:
                 self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
@@ -255,8 +254,7 @@ class ReliableSender:
         message = self._outbox.find(ack.sequence)
         if message is None or message.transfer is None or message.attempts == 0:
             return None
-        if message.for_reader and self.room.paused and self.room.unanswered:
-            self._reopen(None, now)
+        self._note_answer(message, now)
         transfer = message.transfer
         if ack.status is TransferStatus.COMPLETE:
             return self._finish(message, SendStatus.DELIVERED, now)
@@ -301,8 +299,12 @@ class ReliableSender:
                 refused.append(message)
         self._outbox.again(refused)
 
-    def _reopen(self, room_bytes: int | None, now: float) -> None:
-        self.room.open(room_bytes)
+    def _note_answer(self, message: OutgoingMessage, now: float) -> None:
+        if message.for_reader and self.room.paused and self.room.unanswered:
+            self._reopen(now)  # what it was asked with found room
+
+    def _reopen(self, now: float) -> None:
+        self.room.open(None)
         self._transfers.resume(now)
 
     def renew(self, now: float) -> None:
