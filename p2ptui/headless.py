@@ -26,6 +26,7 @@ from p2ptui.core.events import (
     RelayDataReceived,
     StunServed,
 )
+from p2ptui.core.identity import short_id
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.errors import P2PError
 from p2ptui.io.loop import run
@@ -40,8 +41,6 @@ log = logging.getLogger("p2ptui.headless")
 
 PEER_LINES_PER_SECOND: Final = 20
 """Lines about peers that come and go: a flood of handshakes must not become one of the log."""
-
-_SHORT_ID: Final = 8
 
 
 def run_headless(config: Config) -> int:
@@ -212,9 +211,9 @@ def _log_event(event: Event) -> None:
             _log_status(event)
         case PeerIntroduced():
             where = format_address(event.address)
-            log.info("introduced to %s at %s", event.node_id[:_SHORT_ID], where)
+            log.info("introduced to %s at %s", short_id(event.node_id), where)
         case PathChanged():
-            where, who = shown_address(event.address), event.node_id[:_SHORT_ID]
+            where, who = shown_address(event.address), short_id(event.node_id)
             if event.path is Path.DIRECT:
                 log.info("%s is reached directly at %s (%s)", who, where, event.method)
             else:
@@ -226,12 +225,12 @@ def _log_event(event: Event) -> None:
         case DataReceived() if log.isEnabledFor(logging.DEBUG):  # it may have a megabyte
             log.debug(
                 "data from %s by %s path: %s",
-                event.node_id[:_SHORT_ID],
+                short_id(event.node_id),
                 event.path.value,
                 printable(str(event.payload)),
             )
         case RelayDataReceived():
-            log.debug("%d bytes relayed from %s", len(event.data), event.node_id[:_SHORT_ID])
+            log.debug("%d bytes relayed from %s", len(event.data), short_id(event.node_id))
         case PeersDiscovered():
             log.debug("%d nodes listed, %d left", len(event.joined), len(event.left))
         case MessageTraced():
@@ -248,7 +247,7 @@ def _log_event(event: Event) -> None:
 def _log_status(event: PeerStatusChanged) -> None:
     where = shown_address(event.address)
     at = "at " if relayed_node(event.address) is None else ""
-    node_id = (event.node_id or "unknown")[:_SHORT_ID]
+    node_id = short_id(event.node_id or "unknown")
     who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
         log.info("connected: %s", who)
@@ -262,7 +261,7 @@ def _log_status(event: PeerStatusChanged) -> None:
 
 
 def _log_file(event: FileReceived) -> None:
-    sender = f"{printable(event.sender, 64) or 'node'} ({event.node_id[:_SHORT_ID]})"
+    sender = f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
     name = printable(event.name, 255)
     if event.path is None:
         why = printable(event.reason or "", 400)
@@ -280,7 +279,7 @@ def _log_file(event: FileReceived) -> None:
 
 def _log_unkept(event: DataReceived) -> None:
     """A file that came to a node which keeps none."""
-    who, name = event.node_id[:_SHORT_ID], printable(event.payload[FILE], 255)
+    who, name = short_id(event.node_id), printable(event.payload[FILE], 255)
     try:
         file = read_file(event.payload)
     except BadFileError as error:

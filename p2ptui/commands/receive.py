@@ -29,6 +29,7 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
 )
+from p2ptui.core.identity import short_id
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import handle_signals
@@ -42,8 +43,6 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 _ELSEWHERE: Final = {False: "192.0.2.1", True: "2001:db8::1"}
 """Some address far away, by whether IPv6 is meant; nothing is sent there (RFC 5737, RFC 3849)."""
-
-_SHORT_ID: Final = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -226,7 +225,7 @@ class _Teller:
         if self._json:
             print_json(_report(event))
             return
-        sender = f"{printable(event.sender, 64) or 'node'} ({event.node_id[:_SHORT_ID]})"
+        sender = f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
         if event.path is None:
             name, why = printable(event.name, 255), printable(event.reason or "", 400)
             self._complain(f"file {name} from {sender} is not kept: {why}")

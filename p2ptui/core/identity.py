@@ -30,7 +30,8 @@ MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
 
-_SHORT_ID: Final = 8
+SHORT_ID: Final = 8
+"""Characters of an id that stand for it on the screen and in logs: no name takes their place."""
 
 
 class RefusedError(Exception):
@@ -49,7 +50,7 @@ def canonical_id(text: object) -> str | None:
 
 def short_id(node_id: str) -> str:
     """The first characters of an id, enough for people."""
-    return node_id[:_SHORT_ID]
+    return node_id[:SHORT_ID]
 
 
 def own_capabilities(config: Config) -> tuple[str, ...]:

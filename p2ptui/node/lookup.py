@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias, TypeVar
 
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.identity import canonical_id, told_name
+from p2ptui.core.identity import SHORT_ID, canonical_id, told_name
 from p2ptui.core.peers import Peer
 from p2ptui.errors import LocalError, UnknownPeerError
 from p2ptui.node.arguments import single_host
@@ -25,9 +25,6 @@ PeerRef: TypeAlias = str | Address | PeerView | OtherNode
 
 NAMED_AT_MOST: Final = 4
 """Of many nodes that fit, so many are named."""
-
-SHOWN_ID: Final = 8
-"""Characters of an id that stand for it on the screen and in logs: no name takes their place."""
 
 _HOST: Final = re.compile(r"localhost|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{1,63}\.?")
 
@@ -161,7 +158,7 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     fitting = [
         node
         for node in nodes
-        if node.name in names or (len(text) >= SHOWN_ID and node.node_id.startswith(prefix))
+        if node.name in names or (len(text) >= SHORT_ID and node.node_id.startswith(prefix))
     ]
     if not fitting and text:
         fitting = [node for node in nodes if node.node_id.startswith(prefix)]

@@ -5,18 +5,14 @@ own. So an address stands for a node only where the node itself listens; who is 
 a server is named by its id, and the server is where to begin.
 """
 
-from typing import Final
-
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Path
+from p2ptui.core.identity import short_id
 from p2ptui.core.peers import Peer
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_address
-
-SHORT_ID: Final = 8
-"""Characters of an id that stand for a node whose name nobody told."""
 
 
 def own_address(node: Known) -> Address | None:
@@ -36,7 +32,7 @@ def way_words(node: Known) -> str:
     if node.via_name:
         return f"by way of {printable(node.via_name, 32)}"
     if isinstance(node, OtherNode):
-        return f"by way of {node.via[:SHORT_ID]}"
+        return f"by way of {short_id(node.via)}"
     return f"by way of {format_address(node.address)}"
 
 

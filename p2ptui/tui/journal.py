@@ -19,8 +19,7 @@ from p2ptui.core.events import (
     RelayDataReceived,
     StunServed,
 )
-from p2ptui.core.identity import canonical_id
-from p2ptui.node.ways import SHORT_ID
+from p2ptui.core.identity import canonical_id, short_id
 from p2ptui.text import printable
 from p2ptui.tui.records import (
     IN,
@@ -140,7 +139,7 @@ class Journal:
 
     def _who(self, node_id: str) -> str:
         """A node in a word: its name, else the beginning of its id."""
-        return printable(self._name_with(node_id), 32) or node_id[:SHORT_ID]
+        return printable(self._name_with(node_id), 32) or short_id(node_id)
 
     def _add(
         self,
