@@ -5,7 +5,7 @@ of one that is reached from a further socket has the number of the socket behind
 """
 
 from p2ptui.core.events import Path
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, like
 
 
 def relay_address(server: Address, node_id: str) -> Address:
@@ -21,7 +21,7 @@ def relayed_node(address: Address) -> str | None:
 
 def socket_address(socket: int, remote: Address) -> Address:
     """An address as it is reached from one of the node's sockets; 0 is its own."""
-    return remote if socket == 0 else (f"{remote[0]}#{socket}", remote[1])
+    return remote if socket == 0 else like(remote, f"{remote[0]}#{socket}", remote[1])
 
 
 def socket_number(address: Address) -> int:

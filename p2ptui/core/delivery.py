@@ -11,6 +11,7 @@ from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
+from p2ptui.wire.address import own_host
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.frames import encode_fragment_ack
 from p2ptui.wire.message import (
@@ -300,9 +301,24 @@ class Delivery:
         return self._transmit_ping(peer, nonce, data, now)
 
     def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
+        is_missed = peer.last_received < peer.last_ping_sent
         self.transmit(peer, data, MessageType.PING, now, budgeted=False)
+        if peer.proved:
+            self._ping_elsewhere(peer, data, is_missed=is_missed)
         peer.last_ping_sent = now
         return peer.pings.add(nonce, now, self._state.counters.drop)
+
+    def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
+        """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
+        settles that."""
+        where = peer.sends_to
+        if peer.beside is not None and peer.beside == where:
+            peer.spend(len(data))
+            self._state.put_datagram(data, peer.beside)
+        elif is_missed and peer.initiated and own_host(where) is not None:
+            # The way out may be another one by now.
+            peer.spend(len(data))
+            self._state.put_datagram(data, (where[0], where[1]))
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""
@@ -321,8 +337,16 @@ class Delivery:
         if peer.is_ours or not len(peer.pings):
             self.ping(peer, now)
 
-    def prove(self, peer: Peer, now: float) -> None:
-        """The peer has returned what only somebody at its address could know."""
+    def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
+        """The peer has returned what only somebody at its address could know.
+
+        Args:
+            peer: Who.
+            now: The time, seconds.
+            guessable: Whether somebody else may have guessed it; then it moves nothing.
+        """
+        if self._state.arrival is not None and not guessable:
+            peer.take_pair(self._state.arrival)
         if peer.proved:
             return
         peer.proved = True

@@ -51,7 +51,14 @@ class Dispatch:
         self._receivers = receivers
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
-        """Take one datagram of the node's own socket, or one that was relayed."""
+        """Take one datagram of the node's own socket."""
+        self._state.arrival = address
+        try:
+            self._take(data, address, now)
+        finally:
+            self._state.arrival = None
+
+    def _take(self, data: bytes, address: Address, now: float) -> None:
         state = self._state
         counters = state.counters
         counters.datagrams_in += 1
@@ -62,6 +69,7 @@ class Dispatch:
         peer = state.peers.at(address)
         if peer is not None:
             peer.note_datagram(len(data))
+            peer.note_asked(address)
         first = data[0] if data else -1
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
@@ -112,7 +120,7 @@ class Dispatch:
                 sender = self._state.peers.at(unwrapped[1])
                 if sender is not None and sender.path is not None:
                     to.checks.note_relayed(sender.node_id, now)
-                self.receive(*unwrapped, now)
+                self._take(*unwrapped, now)
         else:
             to.inbox.receive_frame(peer, data, now)
 
@@ -123,6 +131,6 @@ class Dispatch:
             return
         known = socket_address(socket, address)
         if self._state.peers.at(known) is not None or known in self._state.detours:
-            self.receive(data, known, now)
+            self._take(data, known, now)
         else:
             self._state.counters.drop("unauthenticated")

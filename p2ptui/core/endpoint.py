@@ -234,7 +234,7 @@ class Endpoint:
 
         Args:
             data: Its bytes.
-            address: Where it came from.
+            address: Where it came from, and to which of this machine's addresses (`AskedAddress`).
             now: The time, seconds, on the clock of all other calls.
         """
         self._dispatch.receive(data, address, now)
@@ -251,7 +251,7 @@ class Endpoint:
         self._dispatch.receive_beside(data, address, socket, now)
 
     def datagrams_to_send(self, _now: float) -> list[tuple[bytes, Address]]:
-        """What must leave now, in order; each datagram is returned once."""
+        """What must leave now, in order, each once; to an `AskedAddress` from its `own_host`."""
         return self._state.take_datagrams()
 
     def next_timeout(self) -> float | None:

@@ -15,7 +15,7 @@ from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.timers import Timer
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, own_host
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
 HANDSHAKES_REMEMBERED: Final = 4
@@ -67,6 +67,7 @@ class Peer:
     """One node at one address, and the session with it."""
 
     address: Address
+    """Where it is, and as an `AskedAddress` which address of this machine it knows this node by."""
     channel: Channel
     initiated: bool
     """Whether this node asked for the session."""
@@ -123,6 +124,9 @@ class Peer:
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None
     _path: Address | None = None
+    beside: Address | None = None
+    """Its address, where something came from there to another address of this machine than the one
+    it is known to know. Anybody can forge that: only an answer shows that it has moved."""
     connection: Connection | None = None
     """How its path was won, or why there is none; None for a peer that was addressed directly."""
     last_sent: float = float("-inf")
@@ -140,6 +144,29 @@ class Peer:
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
         return self._path or self.address
+
+    def note_asked(self, address: Address) -> None:
+        """A datagram came from `address`: does it still go to the same address of this machine?"""
+        known = self._path or self.address
+        if address is not known and address == known and own_host(address) != own_host(known):
+            self.beside = address
+
+    def take_pair(self, address: Address) -> None:
+        """From `address` came what nobody else could send: so it knows this node by the address
+        of this machine that it went to, and hears what leaves from there.
+        """
+        if own_host(address) is None or address not in (self.address, self._path):
+            return
+        self.beside = None
+        if address == self.address:
+            self.address = address
+        if address == self._path:
+            self._path = address
+
+    def forget_pair(self) -> None:
+        """From which address of this machine its datagrams leave is the system's choice again."""
+        self.address = self.address[0], self.address[1]
+        self.beside = None
 
     @property
     def is_plain(self) -> bool:

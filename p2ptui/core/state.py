@@ -72,6 +72,9 @@ class NodeState:
         self._events_dropped = 0
         self.detours: dict[Address, Callable[[bytes], None]] = {}
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
+        self.arrival: Address | None = None
+        """Where the datagram came from that is being handled. What is sent there meanwhile answers
+        it, and leaves from the address of this machine that it was sent to."""
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
         """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
         or one that stands beside it."""
@@ -102,6 +105,8 @@ class NodeState:
 
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Queue one datagram for the socket, or send it on its detour."""
+        if self.arrival == address:
+            address = self.arrival
         if self.detours and (detour := self.detours.get(address)) is not None:
             detour(data)
             return

@@ -17,8 +17,23 @@ from p2ptui.core.sessions.admission import Admission, TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.nat.stun_server import Abilities, Delegation, Place, Reply, StunServer, partner_reply
-from p2ptui.wire.address import Address, format_address, is_wildcard, parse_ip_address
+from p2ptui.nat.stun_server import (
+    Abilities,
+    Delegation,
+    Place,
+    Reply,
+    StunServer,
+    partner_reply,
+    told_address,
+)
+from p2ptui.wire.address import (
+    Address,
+    format_address,
+    ip_version,
+    like,
+    own_host,
+    parse_ip_address,
+)
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
@@ -91,13 +106,12 @@ class StunService:
         """Begin to serve.
 
         Args:
-            places: The sockets that exist, each with its address; the host may be a wildcard,
-                which clients are not told.
+            places: The sockets that exist, each with its address; where the host is a wildcard,
+                clients are told the address that they asked.
             partner: The address of the partner node, if one is configured.
         """
         self._ports = {place: address[1] for place, address in places.items()}
-        told = {p: None if is_wildcard(a[0]) else a for p, a in places.items()}
-        self._server = StunServer(Abilities(told, software=self._options.software))
+        self._server = StunServer(Abilities(places, software=self._options.software))
         self._partner_address = partner
 
     def receive(self, data: bytes, source: Address, place: Place, now: float) -> None:
@@ -284,17 +298,21 @@ class StunService:
         ):
             drop("stun_delegation_refused")
             return
+        # The partner tells its clients the address by which it knows this node.
+        to = like(peer.address, client[0], payload.to_port)
+        if ip_version(client[0]) != ip_version(own_host(to) or client[0]):
+            to = client[0], payload.to_port
         try:
             data = partner_reply(
                 bytes.fromhex(payload.transaction_id),
                 client,
-                origin=places[place],
+                origin=told_address(places[place], to),
                 other_address=parse_ip_address(payload.other_address or ""),
                 fingerprint=payload.fingerprint,
             )
         except (StunError, ValueError):
             drop("stun_delegation_refused")
             return
-        self._send(place, data, (client[0], payload.to_port))
+        self._send(place, data, to)
         answer = StunDelegatedPayload(payload.transaction_id)
         self._delivery.send(peer, MessageType.STUN_DELEGATED, encode_payload(answer), now)

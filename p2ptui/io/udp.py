@@ -4,22 +4,38 @@ Used as it comes, asyncio-dgram queues received datagrams without a limit and ra
 error of one send at the next call, to somebody else. Here its stream only wakes the reader:
 datagrams are then read from the same non-blocking socket, and sent with its own `sendto`,
 which costs half as much and says at once which destination failed.
+
+A socket on every address of the machine must also know which one was asked: `pktinfo` reads and
+sends for it where the system tells, `own_sockets` is one for each address elsewhere.
 """
 
 import asyncio
 import errno
 import socket
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from asyncio_dgram import aio
 
 from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp, limited_hops
+from p2ptui.io.datagrams import SEND_FAILURES, DatagramSocket, SendFailures, SocketCounters
+from p2ptui.io.own_sockets import SocketPerAddress
+from p2ptui.io.pktinfo import HAS_PKTINFO, PktinfoStream, ask_for_pktinfo
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address
+
+__all__ = [
+    "BACKLOG_DATAGRAMS",
+    "INBOX_DATAGRAMS",
+    "SEND_FAILURES",
+    "DatagramSocket",
+    "SendFailures",
+    "SocketCounters",
+    "UdpSocket",
+    "adopt",
+    "open_udp",
+]
 
 MAX_DATAGRAM_BYTES = 65535
 """More than any UDP payload (65507 over IPv4), so that nothing is read in part."""
@@ -31,96 +47,8 @@ BACKLOG_DATAGRAMS = 1024
 """Datagrams that wait because the kernel has no room."""
 BACKLOG_RETRY_S = 0.005
 """A full send buffer empties in about this time at 100 Mbit/s and 64 KiB."""
-SEND_FAILURES = 256
-"""Failures that are kept to be asked for; an older one is forgotten."""
 
 _NO_ROOM = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS})
-
-
-@dataclass(frozen=True, slots=True)
-class SocketCounters:
-    """What a socket did since it was opened."""
-
-    datagrams_in: int
-    datagrams_out: int
-    bytes_in: int
-    bytes_out: int
-    receive_errors: int
-    """Errors that were read from the socket, such as an ICMP refusal; they name no peer."""
-    send_errors: Mapping[str, int]
-    """Failed sends by the name of their error, such as `EMSGSIZE`."""
-    dropped_in: int
-    """Received, and dropped because nobody drained the inbox in time."""
-    dropped_out: int
-    """Never sent: the backlog was full, or the socket closed."""
-    backlog: int
-    """Datagrams that wait for room in the kernel, now."""
-
-
-class DatagramSocket(Protocol):
-    """What the pump needs of a socket: `UdpSocket`, or `MemorySocket` in tests."""
-
-    @property
-    def local_address(self) -> Address:
-        """Where the socket is bound."""
-
-    @property
-    def closed(self) -> bool:
-        """True after `close`, or when the event loop lost the socket."""
-
-    async def wait(self) -> None:
-        """Return when a datagram may be readable, or the socket is `closed`.
-
-        It may be cancelled at any time, and loses nothing.
-        """
-
-    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
-        """Take at most `budget` datagrams, oldest first, without blocking.
-
-        Nothing that a remote or the network did raises here; it is counted.
-        """
-
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
-        """Send one datagram to a literal IP address, or remember why it failed; never raises.
-
-        Args:
-            data: The payload.
-            address: Where to.
-            ttl: Hops that it may travel; None: as many as the system gives.
-        """
-
-    def next_send_failure(self) -> tuple[Address, OSError] | None:
-        """Take the oldest failure that was not asked for: whom it was for, and why."""
-
-    def counters(self) -> SocketCounters:
-        """What happened so far."""
-
-    def close(self) -> None:
-        """Release the address and wake whoever waits; again is harmless."""
-
-
-class SendFailures:
-    """Sends that failed: counted by errno, the latest kept until somebody asks."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
-
-    def record(self, address: Address, error: OSError) -> None:
-        """Blame `address`, and nobody else, for `error`."""
-        number = error.errno or 0
-        # Windows has a second name for each of them, WSAEMSGSIZE and so on.
-        self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
-        # Its traceback would keep the datagram and the frames of the send alive.
-        self._kept.append((address, error.with_traceback(None)))
-
-    def next(self) -> tuple[Address, OSError] | None:
-        """Take the oldest failure, or None."""
-        return self._kept.popleft() if self._kept else None
-
-    def counts(self) -> dict[str, int]:
-        """Failures by the name of their errno."""
-        return dict(self._counts)
 
 
 class UdpSocket:
@@ -130,7 +58,7 @@ class UdpSocket:
         self,
         sock: socket.socket,
         transport: Any,
-        stream: aio.DatagramServer,
+        stream: aio.DatagramServer | PktinfoStream,
         inbox: "_Inbox",
         errors: "_CountedErrors",
     ) -> None:
@@ -142,7 +70,8 @@ class UdpSocket:
         self._inbox = inbox
         self._errors = errors
         self._reads_directly = _reads_directly(self._loop)
-        self._recvfrom = sock.recvfrom
+        self._pktinfo = stream if isinstance(stream, PktinfoStream) else None
+        self._recvfrom = sock.recvfrom if self._pktinfo is None else self._pktinfo.recvfrom
         self._sendto = sock.sendto if self._reads_directly else self._send_through_transport
         self._local_address = address_of(sock.getsockname())
         self._closed = False
@@ -193,7 +122,7 @@ class UdpSocket:
             self._read(received, budget - len(received))
         self._datagrams_in += len(received)
         self._bytes_in += sum([len(data) for data, _ in received])
-        if self._family == socket.AF_INET6:
+        if self._family == socket.AF_INET6 and self._pktinfo is None:
             return [(data, address_of(sockaddr)) for data, sockaddr in received]
         return received
 
@@ -263,7 +192,10 @@ class UdpSocket:
     def _transmit(self, data: bytes, address: Address, *, again: bool = True) -> bool:
         """True when the datagram is dealt with, False when the kernel has no room for it."""
         try:
-            self._sendto(data, sockaddr_of(address, self._family))
+            if self._pktinfo is None:
+                self._sendto(data, sockaddr_of(address, self._family))
+            else:
+                self._pktinfo.send(data, address)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return False
@@ -310,7 +242,8 @@ async def open_udp(
     unfragmented: bool = False,
     receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
     send_buffer_bytes: int = SEND_BUFFER_BYTES,
-) -> UdpSocket:
+    pktinfo: bool = HAS_PKTINFO,
+) -> DatagramSocket:
     """Bind a UDP socket on the running event loop; nothing is looked up.
 
     Args:
@@ -321,19 +254,35 @@ async def open_udp(
         unfragmented: Whether what does not fit the way in one piece is lost instead of cut.
         receive_buffer_bytes: Asked of the kernel, which may give less.
         send_buffer_bytes: Asked of the kernel, which may give less.
+        pktinfo: Whether the system tells of each datagram which address was asked; without that,
+            every interface means a socket for each address.
 
     Raises:
         BindError: The address cannot be used; the text says what to do.
     """
-    return await adopt(
-        bind_udp(
+
+    def bind(address: Address) -> socket.socket:
+        return bind_udp(
             address,
             broadcast=broadcast,
             unfragmented=unfragmented,
             receive_buffer_bytes=receive_buffer_bytes,
             send_buffer_bytes=send_buffer_bytes,
         )
-    )
+
+    def take_port(address: Address) -> int:
+        with bind(address) as sock:
+            return address_of(sock.getsockname())[1]
+
+    async def open_one(address: Address) -> DatagramSocket:
+        return await adopt(bind(address))
+
+    host = address[0] or "0.0.0.0"
+    if host not in ("0.0.0.0", "::"):
+        return await open_one(address)
+    if pktinfo:
+        return read_pktinfo(bind(address))
+    return await SocketPerAddress.open((host, address[1]), take_port, open_one)
 
 
 async def adopt(sock: socket.socket) -> UdpSocket:
@@ -354,6 +303,13 @@ async def adopt(sock: socket.socket) -> UdpSocket:
     return UdpSocket(
         sock, transport, aio.DatagramServer(transport, inbox, errors, drained), inbox, errors
     )
+
+
+def read_pktinfo(sock: socket.socket) -> UdpSocket:
+    """Take over a bound, non-blocking UDP socket on every interface, and learn what was asked."""
+    ask_for_pktinfo(sock)
+    inbox, errors = _Inbox(), _CountedErrors()
+    return UdpSocket(sock, None, PktinfoStream(sock, inbox, errors), inbox, errors)
 
 
 def _reads_directly(loop: asyncio.AbstractEventLoop) -> bool:

@@ -330,6 +330,8 @@ class Punching:
                 return
             pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
             self._pairs[key] = self._learnt_pairs[key] = pair
+        elif nominated or not pair.valid:
+            pair.remote = remote  # the same, with the address of this machine that it asks
         # To a host that is tried anyway nothing is added by what a check pretends.
         if remote[0] not in self._hosts:
             pair.bounded = True
@@ -366,6 +368,7 @@ class Punching:
         if sent is None or (sent.pair.socket, sent.pair.remote) != (socket, remote):
             return None
         pair = sent.pair
+        pair.remote = remote  # likewise
         pair.rtt_s = now - sent.at
         pair.valid = True
         self._learnt.prove((socket, remote))

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from p2ptui.wire.address import Address, ip_version
+from p2ptui.wire.address import Address, ip_version, like, own_host
 from p2ptui.wire.stun import (
     BINDING,
     CLASSIC_ID_BYTES,
@@ -83,13 +83,19 @@ _CHANGED: Final[dict[tuple[Place, Change], tuple[Place, ...]]] = {
 }
 
 
+_CHANGED_AT_ALTERNATE: Final[dict[Change, tuple[Place, ...]]] = {
+    Change.PORT: (Place.ALTERNATE_ADDRESS, Place.ALTERNATE_BOTH),
+    Change.BOTH: (Place.ALTERNATE_PORT, Place.PRIMARY),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a server can do, at the moment."""
 
     places: Mapping[Place, Address | None]
-    """The sockets that exist, each with the address that clients reach it by, or None where
-    that is not known (bound to the wildcard)."""
+    """The sockets that exist, each with the address that clients reach it by: a wildcard where it
+    has all addresses of the machine, None where nothing is known."""
     partner: Mapping[Place, Address | None] = field(default_factory=dict)
     """The places that exist at a partner node, likewise; a place of one's own goes first."""
     software: str = ""
@@ -121,6 +127,19 @@ class Delegation:
     other_address: Address | None
     """What the reply says of the other address, seen from where the request came in."""
     fingerprint: bool
+
+
+def told_address(place: Address | None, client: Address) -> Address | None:
+    """The address of a place as a client knows it; None where that is not known.
+
+    Args:
+        place: Where its socket is bound, which may be a wildcard.
+        client: Whom it answers: an `AskedAddress` says from which address of this machine.
+    """
+    if place is None or place[0] not in ("0.0.0.0", "::"):
+        return place
+    own = own_host(client)
+    return None if own is None else (own, place[1])
 
 
 class StunServer:
@@ -173,7 +192,7 @@ class StunServer:
             return None
         if target is None:
             return _refusal(request, source, place, (AttributeType.CHANGE_REQUEST,))
-        to = source if port is None else (source[0], port)
+        to = source if port is None else like(source, source[0], port)
         other_address = self._other_address(source, place)
         if target is not place and target not in self.abilities.places:
             return Delegation(
@@ -187,7 +206,7 @@ class StunServer:
         response = _success(
             request.transaction_id,
             source,
-            origin=_same_family(self.abilities.places[target], source),
+            origin=_same_family(told_address(self.abilities.places[target], source), source),
             other_address=other_address,
             fingerprint=request.fingerprint,
         )
@@ -209,10 +228,17 @@ class StunServer:
         return None  # a partner has not seen the request, and would not know what it may send
 
     def _changed(self, place: Place, change: Change, source: Address) -> Place | None:
+        asked = told_address(self.abilities.places[place], source)
+        targets = _CHANGED.get((place, change), ())
+        if asked is not None and place is Place.OWN:
+            # On all addresses of the machine it may have been asked at the alternate one.
+            targets += _CHANGED_AT_ALTERNATE.get(change, ())
         for known in (self.abilities.places, self.abilities.partner):
-            for target in _CHANGED.get((place, change), ()):
-                if target in known and _can_reach(known[target], source):
-                    return target
+            for target in targets:
+                if target in known:
+                    address = told_address(known[target], source)
+                    if _can_reach(address, source) and _differs(asked, address, change):
+                        return target
         return None
 
     def _other_address(self, source: Address, place: Place) -> Address | None:
@@ -220,7 +246,7 @@ class StunServer:
         if target is None:
             return None
         places, partner = self.abilities.places, self.abilities.partner
-        return places[target] if target in places else partner[target]
+        return told_address(places[target] if target in places else partner[target], source)
 
     def _complete(self, response: StunMessage, request: StunMessage, request_bytes: int) -> bytes:
         """The bytes of a success response, with what is optional where there is room for it."""
@@ -303,6 +329,13 @@ def _refusal(
         fingerprint=request.fingerprint,
     )
     return Reply(encode(response), source, place)
+
+
+def _differs(asked: Address | None, other: Address | None, change: Change) -> bool:
+    """Whether two places differ in their IP address exactly if that is to be changed."""
+    if asked is None or other is None:
+        return True
+    return (asked[0] != other[0]) is (change is not Change.PORT)
 
 
 def _can_reach(place: Address | None, client: Address) -> bool:

@@ -2,10 +2,43 @@
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 Address: TypeAlias = tuple[str, int]
 """A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
+
+
+class AskedAddress(tuple[str, int]):
+    """A remote address that remembers which of this machine's addresses it wrote to.
+
+    It equals and hashes as the plain address, so tables do not notice. What is sent to it leaves
+    from `own_host`: others take an answer only from where they asked.
+
+    Args:
+        address: The host and the port.
+        own_host: The address of this machine, without a scope; the port is the socket's.
+    """
+
+    own_host: str
+
+    def __new__(cls, address: Iterable[str | int], own_host: str = "") -> "AskedAddress":
+        """See the class."""
+        made = super().__new__(cls, address)
+        made.own_host = own_host
+        return made
+
+
+def own_host(address: Address) -> str | None:
+    """Which address of this machine a remote address wrote to; None where that is not known."""
+    return address.own_host or None if isinstance(address, AskedAddress) else None
+
+
+def like(address: Address, host: str, port: int) -> Address:
+    """Another remote address that is answered from where `address` is answered from."""
+    own = own_host(address)
+    return (host, port) if own is None else AskedAddress((host, port), own)
+
 
 MAX_PORT = 65535
 LIMITED_BROADCAST: Final = "255.255.255.255"

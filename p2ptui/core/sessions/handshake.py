@@ -151,6 +151,7 @@ class Handshake:
             sequence_number=sequence,
             requires_ack=True,
         )
+        peer.forget_pair()
         peer.handshake_keys = (message_id, sequence)
         peer.handshake_said = (message_id,)
         pause_s = self._first_pause_s(peer)
@@ -238,6 +239,8 @@ class Handshake:
             self._takeover.begin(claim, now)
             return
         peer = attempt.peer
+        if self._state.arrival is not None:
+            peer.take_pair(self._state.arrival)
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)

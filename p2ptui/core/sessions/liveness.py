@@ -10,7 +10,7 @@ from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import NULL, Envelope, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
@@ -105,10 +105,13 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         peer.suspicion = None
         peer.keep_for_pings()
-        self._delivery.prove(peer, now)
+        self._delivery.prove(peer, now, guessable=message.payload == NULL)
 
     def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
         """A Disconnect came: believed at once if it names a handshake message of this node's.
+
+        A peer that has tried several addresses of this machine leaves those that it does not need:
+        then it is asked whether it has gone.
 
         Args:
             peer: Whom it names.
@@ -116,7 +119,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if proof in peer.handshake_said:
+        if proof in peer.handshake_said and peer.beside is None:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         else:
             self.suspect(peer, Suspicion.LEFT, now, reason)

@@ -152,6 +152,7 @@ class Responder:
             if peer.is_authenticated:
                 self._lifecycle.restart(peer, now, "it began a new session")
         peer.accepted = True
+        peer.take_pair(arrival.address)
         peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1

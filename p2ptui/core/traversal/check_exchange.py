@@ -96,6 +96,7 @@ class CheckExchange:
         spare_bytes = AMPLIFICATION_LIMIT * len(check.data) - len(answer)
         if check.nominates:
             self._paths.expect_from(attempt, source, socket)
+            self._paths.note_asked(attempt, source, socket)
         if attempt.punching is None:
             self._revive(attempt, now)
         if attempt.punching is not None and attempt.direct is None:

@@ -91,9 +91,10 @@ class DirectPaths:
         return address
 
     def _open_detour(self, pair: Pair, address: Address) -> None:
-        number, remote = pair.socket, pair.remote
         self._homes.pop(address, None)
-        self._state.detours[address] = lambda data: send_from(self._state, number, data, remote)
+        self._state.detours[address] = lambda data: send_from(
+            self._state, pair.socket, data, pair.remote
+        )
 
     def attach(self, attempt: Attempt, now: float) -> None:
         """Let the session with the node, if there is one, take the direct path."""
@@ -128,6 +129,22 @@ class DirectPaths:
         """
         standing = Standing.ANSWERED if proved else Standing.CLAIMED
         self._expect(attempt, socket_address(socket, remote), standing)
+
+    def note_asked(self, attempt: Attempt, remote: Address, socket: int) -> None:
+        """The other side has chosen a pair: its address, and the one of this machine that it asks.
+
+        Args:
+            attempt: Which.
+            remote: Where the check came from.
+            socket: The number of the socket that it came to.
+        """
+        direct = attempt.direct
+        if direct is None or (direct.pair.socket, direct.pair.remote) != (socket, remote):
+            return
+        direct.pair.remote = remote
+        peer = self._state.peers.authenticated(attempt.node_id)
+        if peer is not None:
+            peer.take_pair(socket_address(socket, remote))
 
     def _expect(self, attempt: Attempt, address: Address, standing: Standing) -> None:
         peer = self._known(attempt)

@@ -1,0 +1,114 @@
+"""What a datagram socket is to those who use one, what it counts, and how it tells of failures."""
+
+import errno
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from p2ptui.wire.address import Address
+
+SEND_FAILURES = 256
+"""Failures that are kept to be asked for; an older one is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketCounters:
+    """What a socket did since it was opened."""
+
+    datagrams_in: int
+    datagrams_out: int
+    bytes_in: int
+    bytes_out: int
+    receive_errors: int
+    """Errors that were read from the socket, such as an ICMP refusal; they name no peer."""
+    send_errors: Mapping[str, int]
+    """Failed sends by the name of their error, such as `EMSGSIZE`."""
+    dropped_in: int
+    """Received, and dropped because nobody drained the inbox in time."""
+    dropped_out: int
+    """Never sent: the backlog was full, or the socket closed."""
+    backlog: int
+    """Datagrams that wait for room in the kernel, now."""
+
+    def __add__(self, other: "SocketCounters") -> "SocketCounters":
+        """What two sockets did together."""
+        return SocketCounters(
+            datagrams_in=self.datagrams_in + other.datagrams_in,
+            datagrams_out=self.datagrams_out + other.datagrams_out,
+            bytes_in=self.bytes_in + other.bytes_in,
+            bytes_out=self.bytes_out + other.bytes_out,
+            receive_errors=self.receive_errors + other.receive_errors,
+            send_errors=Counter(self.send_errors) + Counter(other.send_errors),
+            dropped_in=self.dropped_in + other.dropped_in,
+            dropped_out=self.dropped_out + other.dropped_out,
+            backlog=self.backlog + other.backlog,
+        )
+
+
+class DatagramSocket(Protocol):
+    """What the pump needs of a socket: `UdpSocket`, or `MemorySocket` in tests."""
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is bound."""
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, or when the event loop lost the socket."""
+
+    async def wait(self) -> None:
+        """Return when a datagram may be readable, or the socket is `closed`.
+
+        It may be cancelled at any time, and loses nothing.
+        """
+
+    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
+        """Take at most `budget` datagrams, oldest first, without blocking.
+
+        A source is an `AskedAddress` where the machine has several addresses and the one that
+        was asked is known. Nothing that a remote or the network did raises here; it is counted.
+        """
+
+    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+        """Send one datagram to a literal IP address, or remember why it failed; never raises.
+
+        Args:
+            data: The payload.
+            address: Where to; an `AskedAddress` also says from which address of this machine,
+                as long as that is one.
+            ttl: Hops that it may travel; None: as many as the system gives.
+        """
+
+    def next_send_failure(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure that was not asked for: whom it was for, and why."""
+
+    def counters(self) -> SocketCounters:
+        """What happened so far."""
+
+    def close(self) -> None:
+        """Release the address and wake whoever waits; again is harmless."""
+
+
+class SendFailures:
+    """Sends that failed: counted by errno, the latest kept until somebody asks."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
+
+    def record(self, address: Address, error: OSError) -> None:
+        """Blame `address`, and nobody else, for `error`."""
+        number = error.errno or 0
+        # Windows has a second name for each of them, WSAEMSGSIZE and so on.
+        self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
+        # Its traceback would keep the datagram and the frames of the send alive.
+        self._kept.append((address, error.with_traceback(None)))
+
+    def next(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure, or None."""
+        return self._kept.popleft() if self._kept else None
+
+    def counts(self) -> dict[str, int]:
+        """Failures by the name of their errno."""
+        return dict(self._counts)

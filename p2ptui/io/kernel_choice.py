@@ -1,0 +1,74 @@
+"""From which of this machine's addresses the system would send by itself."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.io.interfaces import source_host
+
+CHOICE_S: Final = 1.0
+"""All that is known is forgotten after this: routes and addresses of a machine change."""
+
+WORTH_LOOKING: Final = 16
+"""Datagrams to a host within that time before its route is looked up: that costs as much as naming
+the source of ten, and strangers never get so far."""
+
+MAX_CHOICES: Final = 1024
+"""Hosts that are known at a time. To others the source is named, which is never wrong."""
+
+
+class KernelChoice:
+    """Knows of busy hosts from where the system would send to them.
+
+    It only saves time: whoever sends names the source unless it is certain to be the system's.
+
+    Args:
+        look_up: The source address towards a literal host and a port, or None.
+    """
+
+    def __init__(self, look_up: Callable[[str, int], str | None] = source_host) -> None:
+        self._look_up = look_up
+        self._loop = asyncio.get_running_loop()
+        # The choice, empty where there is no way; or how often the host was asked for.
+        self._known: dict[str, str | int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def is_certain(self, host: str, own: str) -> bool:
+        """Whether what is sent to a host is known to leave from `own` without a word.
+
+        Args:
+            host: A literal IP address.
+            own: An address of this machine, without a scope.
+        """
+        known = self._known.get(host, 0)
+        if known.__class__ is str:
+            return known == own
+        if isinstance(known, int) and known + 1 < WORTH_LOOKING:
+            self._remember(host, known + 1)
+            return False
+        return self.towards(host) == own
+
+    def towards(self, host: str) -> str | None:
+        """The address, without a scope, from which the system would send; None without a way."""
+        known = self._known.get(host)
+        if not isinstance(known, str):
+            known = (self._look_up(host, 9) or "").partition("%")[0]
+            self._remember(host, known)
+        return known or None
+
+    def _remember(self, host: str, value: str | int) -> None:
+        if host not in self._known and len(self._known) >= MAX_CHOICES:
+            return
+        if self._timer is None:
+            self._timer = self._loop.call_later(CHOICE_S, self.forget)
+        self._known[host] = value
+
+    def forget(self) -> None:
+        """Look everything up again, when it is needed; no timer runs afterwards."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._known.clear()

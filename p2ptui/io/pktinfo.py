@@ -1,0 +1,196 @@
+"""A wildcard socket that knows which of this machine's addresses was asked, and answers from there.
+
+Linux tells it beside each datagram (IP_PKTINFO, IPV6_RECVPKTINFO; ip(7), RFC 3542, section 6.1).
+asyncio's transports and uvloop's read without what comes beside, so none is on this socket: the
+event loop only says when there is something to read.
+"""
+
+import asyncio
+import errno
+import functools
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+from asyncio_dgram import aio
+
+from p2ptui.io.kernel_choice import KernelChoice
+from p2ptui.io.resolve import address_of, sockaddr_of
+from p2ptui.wire.address import Address, AskedAddress, own_host
+
+HAS_PKTINFO: Final = sys.platform == "linux"
+"""Whether the system tells where a datagram went, and lets each be sent from an address."""
+
+MAX_SOURCES: Final = 4096
+"""Pairs of a source and an address of this machine whose value is kept; all are forgotten then."""
+
+_IP_PKTINFO: Final = 8
+"""Linux's number; Python has no name for it."""
+_IPV6_RECVPKTINFO: Final = 49
+_IPV6_PKTINFO: Final = 50
+_PKTINFO4: Final = struct.Struct("=I4s4s")
+"""struct in_pktinfo: the interface, the local address (also of a broadcast), and the header's."""
+_PKTINFO6: Final = struct.Struct("=16sI")
+_ANCILLARY_BYTES: Final = 128
+"""Room for one of each kind, as a dual-stack socket gets for IPv4."""
+_SOURCE_REFUSED: Final = frozenset(
+    {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENETUNREACH}
+)
+"""What Linux says when an address is no longer this machine's, or no route begins there."""
+
+_Ancillary: TypeAlias = list[tuple[int, int, bytes]]
+
+
+def ask_for_pktinfo(sock: socket.socket) -> None:
+    """Have the system tell of each datagram where it went.
+
+    Args:
+        sock: A UDP socket; it should be bound afterwards, so that no datagram comes without.
+    """
+    # On a dual-stack socket both: for IPv4 only the first names the local address of a broadcast.
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    if sock.family == socket.AF_INET6:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+
+
+class PktinfoStream:
+    """Reads and sends for one wildcard socket; stands where asyncio-dgram's stream stands.
+
+    Args:
+        sock: The socket, bound and non-blocking, after `ask_for_pktinfo`; closed with this.
+        inbox: Takes what woke the reader, and `(None, None)` at the end.
+        errors: Takes what the system reports of earlier datagrams.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        inbox: "asyncio.Queue[tuple[Any, Any]]",
+        errors: "asyncio.Queue[Exception]",
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._family = sock.family
+        self._recvmsg = sock.recvmsg
+        self._sendmsg = sock.sendmsg
+        self._sendto = sock.sendto
+        self._inbox = inbox
+        self._errors = errors
+        self._choice = KernelChoice()
+        self._sources: dict[Any, Address] = {}
+        self._is_reading = False
+        self._is_closed = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self._is_reading and not self._is_closed:
+            self._is_reading = True
+            self._loop.add_reader(self._fd, self._handle_readable)
+
+    def _pause(self) -> None:
+        if self._is_reading:
+            self._is_reading = False
+            self._loop.remove_reader(self._fd)
+
+    def _handle_readable(self) -> None:
+        if self._inbox.qsize():
+            self._pause()  # nobody has taken the last one: the rest waits with the system
+            return
+        try:
+            self._inbox.put_nowait(self.recvfrom(65535))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._errors.put_nowait(error)
+
+    async def recv(self) -> tuple[bytes, Address]:
+        """The next datagram; may be cancelled, and loses nothing then.
+
+        Raises:
+            TransportClosed: There is none any more.
+        """
+        self._resume()
+        data, address = await self._inbox.get()
+        if data is None:
+            raise aio.TransportClosed
+        return data, address
+
+    def recvfrom(self, size: int) -> tuple[bytes, Address]:
+        """Read a datagram: its bytes, and who sent it to which address of this machine.
+
+        Raises:
+            OSError: As `socket.recvfrom`.
+        """
+        data, ancillary, _, sockaddr = self._recvmsg(size, _ANCILLARY_BYTES)
+        key = (sockaddr, ancillary[0]) if ancillary else sockaddr
+        known = self._sources.get(key)
+        if known is None:
+            if len(self._sources) >= MAX_SOURCES:
+                self._sources.clear()
+            known = self._sources[key] = _source(sockaddr, ancillary)
+        return data, known
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send from the address that was asked, if it is not the one that the system chooses.
+
+        Raises:
+            OSError: As `socket.sendto`, and as `sockaddr_of`.
+        """
+        sockaddr = sockaddr_of(address, self._family)
+        own = own_host(address)
+        if own is not None and not self._choice.is_certain(address[0], own):
+            try:
+                self._sendmsg([data], _named_source(own), 0, sockaddr)
+            except OSError as error:
+                if error.errno not in _SOURCE_REFUSED:
+                    raise
+            else:
+                return
+        self._sendto(data, sockaddr)
+
+    def close(self) -> None:
+        """Stop reading, release the address and wake whoever waits; again is harmless."""
+        if self._is_closed:
+            return
+        self._pause()
+        self._is_closed = True
+        self._choice.forget()
+        self._sources.clear()
+        self._sock.close()
+        self._inbox.put_nowait((None, None))
+
+
+def _source(sockaddr: Any, ancillary: _Ancillary) -> Address:
+    address = address_of(sockaddr)
+    own = _asked_host(ancillary)
+    return address if own is None else AskedAddress(address, own)
+
+
+def _asked_host(ancillary: _Ancillary) -> str | None:
+    """The address of this machine that answers a datagram; None where the system should choose."""
+    found: str | None = None
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO4.size:
+            local = _PKTINFO4.unpack_from(data)[1]
+            return socket.inet_ntop(socket.AF_INET, local) if any(local) else None
+        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
+            # A group cannot answer, and an IPv4 datagram brings the other kind as well.
+            host = socket.inet_ntop(socket.AF_INET6, data[:16])
+            is_one_host = data[0] != 0xFF and not host.startswith("::ffff:")
+            found = host if is_one_host else None
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _named_source(own: str) -> _Ancillary:
+    if ":" in own:
+        # The interface of a link-local address is the one that the destination names.
+        packed = _PKTINFO6.pack(socket.inet_pton(socket.AF_INET6, own), 0)
+        return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, packed)]
+    packed = _PKTINFO4.pack(0, socket.inet_pton(socket.AF_INET, own), bytes(4))
+    return [(socket.IPPROTO_IP, _IP_PKTINFO, packed)]
