@@ -57,6 +57,7 @@ def test_no_background_task_is_without_an_owner() -> None:
     owners = {
         "p2ptui/commands/ping.py",
         "p2ptui/headless.py",
+        "p2ptui/io/own_sockets.py",  # waits for each of its sockets, until `close`
         "p2ptui/io/stun_client.py",  # its reader, which `close` ends
         "p2ptui/io/stun_sockets.py",  # these three in a group, which ends with what began it
         "p2ptui/node/diagnosis.py",

@@ -1,28 +1,25 @@
 """A network in memory: links with latency, loss and an MTU, on any clock, repeatable by a seed.
 
 `MemoryNetwork` knows no event loop: time is an argument. `MemorySocket` puts it behind the
-interface of the UDP socket, so that a node runs in it unchanged, under virtual time.
+interface of the UDP socket.
 """
 
-import asyncio
 import errno
 import heapq
 import itertools
 import random
-import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from p2ptui.errors import BindError
 from p2ptui.io.bind import bind_error
-from p2ptui.io.resolve import literal_address, sockaddr_of
-from p2ptui.io.udp import INBOX_DATAGRAMS, SendFailures, SocketCounters
+from p2ptui.io.memory_socket import MAX_PAYLOAD_BYTES, Clockwork, MemorySocket
+from p2ptui.io.resolve import literal_address
 from p2ptui.wire.address import LIMITED_BROADCAST, MAX_PORT, Address, format_address
 
-MAX_PAYLOAD_BYTES = 65507
-"""The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
+__all__ = ["FIRST_EPHEMERAL_PORT", "Link", "MemoryNetwork", "MemorySocket", "NetworkCounters"]
+
 MAX_IN_FLIGHT = 65536
 """Datagrams under way at once; one more is dropped and counted."""
 FIRST_EPHEMERAL_PORT = 49152
@@ -112,8 +109,8 @@ class MemoryNetwork:
         # Time, order of sending, datagram as its receiver sees it, and who really sent it.
         self._in_flight: list[tuple[float, int, Delivery, Address]] = []
         self._counters = NetworkCounters()
-        # Of the event loop that `MemorySocket` runs on; the network itself never looks at it.
-        self._clockwork: _Clockwork | None = None
+        self.clockwork: Clockwork | None = None
+        """Of the event loop that the sockets run on; the network itself never looks at it."""
 
     def attach(self, address: Address) -> Address:
         """Make an address reachable; port 0 takes the first free dynamic port of the host.
@@ -251,149 +248,3 @@ class MemoryNetwork:
             frozenset(pair) in self._cuts
             for pair in itertools.product((source, source[0]), (destination, destination[0]))
         )
-
-
-class MemorySocket:
-    """The socket of a node in a `MemoryNetwork`; see `DatagramSocket` for its methods."""
-
-    def __init__(self, clockwork: "_Clockwork", local_address: Address) -> None:
-        self._clockwork = clockwork
-        self._local_address = local_address
-        self._family = socket.AF_INET6 if ":" in local_address[0] else socket.AF_INET
-        self._inbox: deque[tuple[bytes, Address]] = deque()
-        self._readable = asyncio.Event()
-        self._closed = False
-        self._failures = SendFailures()
-        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
-        self._dropped_in = self._dropped_out = 0
-
-    @classmethod
-    async def open(cls, network: MemoryNetwork, address: Address) -> "MemorySocket":
-        """Attach to the network on the running loop, whose `time()` is the network's clock.
-
-        Raises:
-            BindError: See `MemoryNetwork.attach`.
-        """
-        clockwork = _Clockwork.of(network)
-        opened = cls(clockwork, network.attach(address))
-        clockwork.sockets[opened.local_address] = opened
-        return opened
-
-    @property
-    def local_address(self) -> Address:
-        """Where the socket is attached."""
-        return self._local_address
-
-    @property
-    def closed(self) -> bool:
-        """True after `close`."""
-        return self._closed
-
-    async def wait(self) -> None:
-        """Return when a datagram is readable, or the socket is `closed`."""
-        await self._readable.wait()
-
-    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
-        """Take at most `budget` datagrams, oldest first."""
-        received = [self._inbox.popleft() for _ in range(min(budget, len(self._inbox)))]
-        if not self._inbox and not self._closed:
-            self._readable.clear()
-        self._datagrams_in += len(received)
-        self._bytes_in += sum(len(data) for data, _ in received)
-        return received
-
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
-        """Send one datagram, with a limit of hops no further than through the own NAT."""
-        if self._closed:
-            self._dropped_out += 1
-            return
-        try:
-            sockaddr_of(address, self._family)
-        except OSError as error:
-            self._failures.record(address, error)
-            return
-        if len(data) > MAX_PAYLOAD_BYTES:
-            self._failures.record(address, OSError(errno.EMSGSIZE, "message too long"))
-            return
-        self._datagrams_out += 1
-        self._bytes_out += len(data)
-        self._clockwork.send(data, self._local_address, address, expires=ttl is not None)
-
-    def next_send_failure(self) -> tuple[Address, OSError] | None:
-        """Take the oldest failure that was not asked for."""
-        return self._failures.next()
-
-    def counters(self) -> SocketCounters:
-        """What happened so far."""
-        return SocketCounters(
-            datagrams_in=self._datagrams_in,
-            datagrams_out=self._datagrams_out,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
-            receive_errors=0,
-            send_errors=self._failures.counts(),
-            dropped_in=self._dropped_in,
-            dropped_out=self._dropped_out,
-            backlog=0,
-        )
-
-    def close(self) -> None:
-        """Detach from the network and wake whoever waits."""
-        if self._closed:
-            return
-        self._closed = True
-        self._inbox.clear()
-        self._readable.set()
-        self._clockwork.close(self._local_address)
-
-    def receive(self, data: bytes, source: Address) -> None:
-        """Queue one datagram that arrived; the network's side calls it."""
-        if len(self._inbox) >= INBOX_DATAGRAMS:
-            self._dropped_in += 1
-            return
-        self._inbox.append((data, source))
-        self._readable.set()
-
-
-class _Clockwork:
-    """One timer for all the sockets of a network: a timer each would wake all for every one."""
-
-    def __init__(self, network: MemoryNetwork, loop: asyncio.AbstractEventLoop) -> None:
-        self.sockets: dict[Address, MemorySocket] = {}
-        self._network = network
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-
-    @classmethod
-    def of(cls, network: MemoryNetwork) -> "_Clockwork":
-        loop = asyncio.get_running_loop()
-        if network._clockwork is None or network._clockwork._loop is not loop:
-            network._clockwork = cls(network, loop)
-        return network._clockwork
-
-    def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
-        self._network.send(data, source, destination, self._loop.time(), expires=expires)
-        self._arm()
-
-    def close(self, address: Address) -> None:
-        self._network.detach(address)
-        del self.sockets[address]
-        if not self.sockets and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _arm(self) -> None:
-        due = self._network.next_delivery()
-        if due is None or (self._timer is not None and self._timer.when() <= due):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._fire, due)
-
-    def _fire(self, due: float) -> None:
-        self._timer = None
-        # The loop fires a timer up to its clock's resolution early.
-        for data, source, destination in self._network.deliver(max(due, self._loop.time())):
-            if destination in self.sockets:
-                self.sockets[destination].receive(data, source)
-        self._arm()

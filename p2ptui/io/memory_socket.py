@@ -1,0 +1,211 @@
+"""A socket in a network in memory: a node runs on it unchanged, under virtual time."""
+
+import asyncio
+import errno
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from p2ptui.io.resolve import sockaddr_of
+from p2ptui.io.udp import INBOX_DATAGRAMS, SendFailures, SocketCounters
+from p2ptui.wire.address import Address, AskedAddress, ip_version, is_wildcard, own_host
+
+if TYPE_CHECKING:
+    from p2ptui.io.memory import MemoryNetwork
+
+MAX_PAYLOAD_BYTES = 65507
+"""The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
+
+
+class MemorySocket:
+    """The socket of a node in a `MemoryNetwork`; see `DatagramSocket` for its methods.
+
+    On the wildcard it has all addresses of a machine, and tells which one was asked.
+    """
+
+    def __init__(self, clockwork: "Clockwork", local_address: Address) -> None:
+        self._clockwork = clockwork
+        self._local_address = local_address
+        self._hosts: tuple[str, ...] = (local_address[0],)
+        self._family = socket.AF_INET6 if ":" in local_address[0] else socket.AF_INET
+        self._inbox: deque[tuple[bytes, Address]] = deque()
+        self._readable = asyncio.Event()
+        self._closed = False
+        self._failures = SendFailures()
+        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
+        self._dropped_in = self._dropped_out = 0
+
+    @classmethod
+    async def open(
+        cls, network: "MemoryNetwork", address: Address, hosts: Sequence[str] = ()
+    ) -> "MemorySocket":
+        """Attach to the network on the running loop, whose `time()` is the network's clock.
+
+        Args:
+            network: Which.
+            address: One of the machine's, or a wildcard for all of them.
+            hosts: The machine's addresses, for a wildcard; the first of each IP version is where
+                it sends from by itself.
+
+        Raises:
+            BindError: See `MemoryNetwork.attach`.
+        """
+        clockwork = Clockwork.of(network)
+        wanted = [host for host in hosts if address[0] == "::" or ip_version(host) == 4]
+        if not wanted or address[0] not in ("", "0.0.0.0", "::"):
+            opened = cls(clockwork, network.attach(address))
+            clockwork.sockets[opened.local_address] = opened
+            return opened
+        first = network.attach((wanted[0], address[1]))
+        network.detach(first)
+        opened = cls(clockwork, (address[0] or "0.0.0.0", first[1]))
+        opened._hosts = ()
+        opened.set_hosts(wanted)
+        return opened
+
+    def set_hosts(self, hosts: Sequence[str]) -> None:
+        """The machine's addresses change, under a socket on the wildcard.
+
+        Raises:
+            BindError: The port is taken at one of them.
+        """
+        port = self._local_address[1]
+        for host in self._hosts:
+            self._clockwork.close((host, port))
+        self._hosts = ()
+        for host in hosts:
+            self._clockwork.attach(self, (host, port))
+            self._hosts += (host,)
+
+    @property
+    def local_address(self) -> Address:
+        """Where the socket is attached."""
+        return self._local_address
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
+    async def wait(self) -> None:
+        """Return when a datagram is readable, or the socket is `closed`."""
+        await self._readable.wait()
+
+    def drain(self, budget: int) -> list[tuple[bytes, Address]]:
+        """Take at most `budget` datagrams, oldest first."""
+        received = [self._inbox.popleft() for _ in range(min(budget, len(self._inbox)))]
+        if not self._inbox and not self._closed:
+            self._readable.clear()
+        self._datagrams_in += len(received)
+        self._bytes_in += sum(len(data) for data, _ in received)
+        return received
+
+    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+        """Send one datagram, with a limit of hops no further than through the own NAT."""
+        if self._closed:
+            self._dropped_out += 1
+            return
+        try:
+            sockaddr_of(address, self._family)
+        except OSError as error:
+            self._failures.record(address, error)
+            return
+        if len(data) > MAX_PAYLOAD_BYTES:
+            self._failures.record(address, OSError(errno.EMSGSIZE, "message too long"))
+            return
+        self._datagrams_out += 1
+        self._bytes_out += len(data)
+        self._clockwork.send(data, self._source_for(address), address, expires=ttl is not None)
+
+    def _source_for(self, address: Address) -> Address:
+        (host, port), own = self._local_address, own_host(address)
+        version = ip_version(address[0])
+        chosen = next((each for each in self._hosts if ip_version(each) == version), host)
+        return own if own is not None and own in self._hosts else chosen, port
+
+    def next_send_failure(self) -> tuple[Address, OSError] | None:
+        """Take the oldest failure that was not asked for."""
+        return self._failures.next()
+
+    def counters(self) -> SocketCounters:
+        """What happened so far."""
+        return SocketCounters(
+            datagrams_in=self._datagrams_in,
+            datagrams_out=self._datagrams_out,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            receive_errors=0,
+            send_errors=self._failures.counts(),
+            dropped_in=self._dropped_in,
+            dropped_out=self._dropped_out,
+            backlog=0,
+        )
+
+    def close(self) -> None:
+        """Detach from the network and wake whoever waits."""
+        if self._closed:
+            return
+        self._closed = True
+        self._inbox.clear()
+        self._readable.set()
+        for host in self._hosts:
+            self._clockwork.close((host, self._local_address[1]))
+
+    def receive(self, data: bytes, source: Address, destination: Address) -> None:
+        """Queue one datagram that arrived; the network's side calls it."""
+        if is_wildcard(self._local_address[0]):
+            source = AskedAddress(source, destination[0])
+        if len(self._inbox) >= INBOX_DATAGRAMS:
+            self._dropped_in += 1
+            return
+        self._inbox.append((data, source))
+        self._readable.set()
+
+
+class Clockwork:
+    """One timer for all the sockets of a network: a timer each would wake all for every one."""
+
+    def __init__(self, network: "MemoryNetwork", loop: asyncio.AbstractEventLoop) -> None:
+        self.sockets: dict[Address, MemorySocket] = {}
+        self._network = network
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def of(cls, network: "MemoryNetwork") -> "Clockwork":
+        loop = asyncio.get_running_loop()
+        if network.clockwork is None or network.clockwork._loop is not loop:
+            network.clockwork = cls(network, loop)
+        return network.clockwork
+
+    def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
+        self._network.send(data, source, destination, self._loop.time(), expires=expires)
+        self._arm()
+
+    def attach(self, sock: MemorySocket, address: Address) -> None:
+        self._network.attach(address)
+        self.sockets[address] = sock
+
+    def close(self, address: Address) -> None:
+        self._network.detach(address)
+        del self.sockets[address]
+        if not self.sockets and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        due = self._network.next_delivery()
+        if due is None or (self._timer is not None and self._timer.when() <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._fire, due)
+
+    def _fire(self, due: float) -> None:
+        self._timer = None
+        # The loop fires a timer up to its clock's resolution early.
+        for data, source, destination in self._network.deliver(max(due, self._loop.time())):
+            if destination in self.sockets:
+                self.sockets[destination].receive(data, source, destination)
+        self._arm()
