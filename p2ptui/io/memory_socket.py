@@ -174,20 +174,28 @@ class Clockwork:
 
     @classmethod
     def of(cls, network: "MemoryNetwork") -> "Clockwork":
+        """The one of a network on the running loop."""
         loop = asyncio.get_running_loop()
         if network.clockwork is None or network.clockwork._loop is not loop:
             network.clockwork = cls(network, loop)
         return network.clockwork
 
     def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
+        """Put one datagram on its way."""
         self._network.send(data, source, destination, self._loop.time(), expires=expires)
         self._arm()
 
     def attach(self, sock: MemorySocket, address: Address) -> None:
+        """Let a socket have what comes to an address.
+
+        Raises:
+            BindError: See `MemoryNetwork.attach`.
+        """
         self._network.attach(address)
         self.sockets[address] = sock
 
     def close(self, address: Address) -> None:
+        """Let nobody have it any more."""
         self._network.detach(address)
         del self.sockets[address]
         if not self.sockets and self._timer is not None:
