@@ -30,7 +30,7 @@ from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.io.memory import MemoryNetwork
 from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, AskedAddress, format_address, own_host
 
 UNIX_START = 1_795_000_000
 
@@ -64,6 +64,8 @@ class Host:
         """Further sockets, by number."""
         self._next_socket = 1
         self.stands_beside = False
+        self.doors: dict[str, Door] = {}
+        """Further addresses of the host, at the same port."""
         self.reader: Subscription | None = None
         """A program that reads Data when `read` lets it; without one all is read at once."""
 
@@ -72,7 +74,28 @@ class Host:
         return self.endpoint.identity.id
 
     def receive(self, data: bytes, source: Address) -> None:
-        self.endpoint.receive_datagram(data, source, self.world.now)
+        self.receive_at(self.address[0], data, source)
+
+    def receive_at(self, own: str, data: bytes, source: Address) -> None:
+        """Take a datagram that came to one of several addresses, if there are several."""
+        address = AskedAddress(source, own) if self.doors else source
+        self.endpoint.receive_datagram(data, address, self.world.now)
+
+    def also_at(self, address: Address) -> Address:
+        """Give the host one more address; by itself it sends from the first."""
+        self.world.network.attach(address)
+        self.doors[address[0]] = Door(self, address)
+        self.world.hosts[address] = self.doors[address[0]]
+        return address
+
+    def lose(self, address: Address) -> None:
+        """Take it away again."""
+        self.world.network.detach(address)
+        del self.world.hosts[address], self.doors[address[0]]
+
+    def _source_for(self, to: Address) -> Address:
+        own = own_host(to)
+        return (own, self.address[1]) if own in self.doors else self.address
 
     def settle(self) -> None:
         self._transmit()
@@ -99,7 +122,7 @@ class Host:
 
     def _transmit(self) -> None:
         for data, address in self.endpoint.datagrams_to_send(self.world.now):
-            self.world.network.send(data, self.address, address, self.world.now)
+            self.world.network.send(data, self._source_for(address), address, self.world.now)
 
     def _carry_out(self, event: Event) -> None:
         """What the machinery of a node does."""
@@ -110,7 +133,7 @@ class Host:
             case DatagramDue(number, data, to, ttl):
                 beside = self.sockets.get(number)
                 if number == 0 or beside is not None:
-                    source = self.address if beside is None else beside.address
+                    source = self._source_for(to) if beside is None else beside.address
                     self.world.network.send(data, source, to, now, expires=ttl is not None)
             case NatFactsWanted():
                 if self.facts is not None:
@@ -213,6 +236,20 @@ class Beside:
         self.host.settle()
 
 
+class Door:
+    """A further address of a host."""
+
+    def __init__(self, host: Host, address: Address) -> None:
+        self.host = host
+        self.address = address
+
+    def receive(self, data: bytes, source: Address) -> None:
+        self.host.receive_at(self.address[0], data, source)
+
+    def settle(self) -> None:
+        self.host.settle()
+
+
 class Puppet:
     """An address played by the test: what it receives is kept, what it sends is up to it.
 
@@ -225,14 +262,24 @@ class Puppet:
         self.address = address
         self.id = node_id
         self.answers_pings = True
+        self.names_pings = False
+        """Whether its Pongs name their Ping, as our own nodes' do."""
+        self.hears: Address | None = None
+        """From where its NAT lets datagrams in; None: from everywhere."""
+        self.sources: list[Address] = []
+        """Where everything came from that was sent to it."""
         self.inbox: deque[bytes] = deque()
         self.bytes_received = 0
         self.bytes_sent = 0
 
     def receive(self, data: bytes, source: Address) -> None:
         self.bytes_received += len(data)
+        self.sources.append(source)
+        if self.hears not in (None, source):
+            return
         if self.answers_pings and b'"message_type":"Ping"' in data:
-            self._transmit(json.dumps(self.message("Pong")).encode(), source)
+            named = json.loads(data)["payload"] if self.names_pings else None
+            self._transmit(json.dumps(self.message("Pong", named)).encode(), source)
         else:
             self.inbox.append(data)
 
@@ -320,7 +367,7 @@ class World:
         self.seed = seed
         self.now = 1000.0
         self.network = MemoryNetwork(seed=seed, **link)
-        self.hosts: dict[Address, Host | Beside | Puppet] = {}
+        self.hosts: dict[Address, Host | Beside | Door | Puppet] = {}
         self._nodes: dict[Address, Host] = {}
         self._next_host = 1
         self._next_node = 0

@@ -303,7 +303,7 @@ class Delivery:
     def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
         is_missed = peer.last_received < peer.last_ping_sent
         self.transmit(peer, data, MessageType.PING, now, budgeted=False)
-        if peer.proved:
+        if peer.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
         peer.last_ping_sent = now
         return peer.pings.add(nonce, now, self._state.counters.drop)
