@@ -48,18 +48,18 @@ class SocketPerAddress:
     Args:
         local: The wildcard, and the port of all sockets.
         open_one: Binds one address.
-        look_up: Tells this machine's addresses.
+        look_up: Tells this machine's addresses; None: as the system has them.
     """
 
     def __init__(
         self,
         local: Address,
         open_one: Callable[[Address], Awaitable[DatagramSocket]],
-        look_up: Callable[[], list[str]] = local_addresses,
+        look_up: Callable[[], list[str]] | None = None,
     ) -> None:
         self._local = local
         self._open_one = open_one
-        self._look_up = look_up
+        self._look_up = look_up or local_addresses
         self._loop = asyncio.get_running_loop()
         self._choice = KernelChoice()
         self._members: dict[str, _Member] = {}
@@ -76,7 +76,7 @@ class SocketPerAddress:
         address: Address,
         take_port: Callable[[Address], int],
         open_one: Callable[[Address], Awaitable[DatagramSocket]],
-        look_up: Callable[[], list[str]] = local_addresses,
+        look_up: Callable[[], list[str]] | None = None,
     ) -> "SocketPerAddress":
         """Bind every address of this machine.
 
@@ -84,7 +84,7 @@ class SocketPerAddress:
             address: The wildcard, and a port, or 0 for one that is free everywhere.
             take_port: Tells the port for the wildcard, or why it cannot be had.
             open_one: Binds one address.
-            look_up: Tells this machine's addresses.
+            look_up: Tells this machine's addresses; None: as the system has them.
 
         Raises:
             BindError: The port is taken at one of them.
