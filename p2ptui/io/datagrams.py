@@ -8,6 +8,8 @@ from typing import Protocol
 
 from p2ptui.wire.address import Address
 
+MAX_DATAGRAM_BYTES = 65535
+"""More than any UDP payload (65507 over IPv4), so that nothing is read in part."""
 SEND_FAILURES = 256
 """Failures that are kept to be asked for; an older one is forgotten."""
 

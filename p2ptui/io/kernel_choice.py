@@ -29,12 +29,12 @@ class KernelChoice:
     def __init__(self, look_up: Callable[[str, int], str | None] = source_host) -> None:
         self._look_up = look_up
         self._loop = asyncio.get_running_loop()
-        # The choice, empty where there is no way; or how often the host was asked for.
-        self._known: dict[str, str | int] = {}
+        self.known: dict[str, str | int] = {}
+        """The choice, empty where there is no way; or how often the host was asked for."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.known)
 
     def is_certain(self, host: str, own: str) -> bool:
         """Whether what is sent to a host is known to leave from `own` without a word.
@@ -43,7 +43,7 @@ class KernelChoice:
             host: A literal IP address.
             own: An address of this machine, without a scope.
         """
-        known = self._known.get(host, 0)
+        known = self.known.get(host, 0)
         if known.__class__ is str:
             return known == own
         if isinstance(known, int) and known + 1 < WORTH_LOOKING:
@@ -53,22 +53,22 @@ class KernelChoice:
 
     def towards(self, host: str) -> str | None:
         """The address, without a scope, from which the system would send; None without a way."""
-        known = self._known.get(host)
+        known = self.known.get(host)
         if not isinstance(known, str):
             known = (self._look_up(host, 9) or "").partition("%")[0]
             self._remember(host, known)
         return known or None
 
     def _remember(self, host: str, value: str | int) -> None:
-        if host not in self._known and len(self._known) >= MAX_CHOICES:
+        if host not in self.known and len(self.known) >= MAX_CHOICES:
             return
         if self._timer is None:
             self._timer = self._loop.call_later(CHOICE_S, self.forget)
-        self._known[host] = value
+        self.known[host] = value
 
     def forget(self) -> None:
         """Look everything up again, when it is needed; no timer runs afterwards."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._known.clear()
+        self.known.clear()

@@ -16,15 +16,16 @@ from typing import Any, Final, TypeAlias
 
 from asyncio_dgram import aio
 
+from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
 from p2ptui.io.kernel_choice import KernelChoice
 from p2ptui.io.resolve import address_of, sockaddr_of
-from p2ptui.wire.address import Address, AskedAddress, own_host
+from p2ptui.wire.address import Address, AskedAddress
 
 HAS_PKTINFO: Final = sys.platform == "linux"
 """Whether the system tells where a datagram went, and lets each be sent from an address."""
 
 MAX_SOURCES: Final = 4096
-"""Pairs of a source and an address of this machine whose value is kept; all are forgotten then."""
+"""Senders whose address is kept, with what they asked; then all of them are forgotten."""
 
 _IP_PKTINFO: Final = 8
 """Linux's number; Python has no name for it."""
@@ -63,14 +64,12 @@ class PktinfoStream:
     Args:
         sock: The socket, bound and non-blocking, after `ask_for_pktinfo`; closed with this.
         inbox: Takes what woke the reader, and `(None, None)` at the end.
-        errors: Takes what the system reports of earlier datagrams.
     """
 
     def __init__(
         self,
         sock: socket.socket,
         inbox: "asyncio.Queue[tuple[Any, Any]]",
-        errors: "asyncio.Queue[Exception]",
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
@@ -80,9 +79,11 @@ class PktinfoStream:
         self._sendmsg = sock.sendmsg
         self._sendto = sock.sendto
         self._inbox = inbox
-        self._errors = errors
         self._choice = KernelChoice()
-        self._sources: dict[Any, Address] = {}
+        self._known = self._choice.known
+        self._sources: dict[Any, tuple[_Ancillary, Address]] = {}
+        self.receive_errors = 0
+        """Met while nobody was reading."""
         self._is_reading = False
         self._is_closed = False
         self._resume()
@@ -101,12 +102,10 @@ class PktinfoStream:
         if self._inbox.qsize():
             self._pause()  # nobody has taken the last one: the rest waits with the system
             return
-        try:
-            self._inbox.put_nowait(self.recvfrom(65535))
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._errors.put_nowait(error)
+        received: list[tuple[bytes, Address]] = []
+        self.receive_errors += self.read(received, 1)
+        for item in received:
+            self._inbox.put_nowait(item)
 
     async def recv(self) -> tuple[bytes, Address]:
         """The next datagram; may be cancelled, and loses nothing then.
@@ -120,20 +119,37 @@ class PktinfoStream:
             raise aio.TransportClosed
         return data, address
 
-    def recvfrom(self, size: int) -> tuple[bytes, Address]:
-        """Read a datagram: its bytes, and who sent it to which address of this machine.
+    def read(self, received: list[tuple[bytes, Address]], budget: int) -> int:
+        """Read what there is.
 
-        Raises:
-            OSError: As `socket.recvfrom`.
+        Args:
+            received: Takes the datagrams, and who sent each to which address of this machine.
+            budget: So many at most.
+
+        Returns:
+            How many errors of earlier datagrams were met.
         """
-        data, ancillary, _, sockaddr = self._recvmsg(size, _ANCILLARY_BYTES)
-        key = (sockaddr, ancillary[0]) if ancillary else sockaddr
-        known = self._sources.get(key)
-        if known is None:
-            if len(self._sources) >= MAX_SOURCES:
-                self._sources.clear()
-            known = self._sources[key] = _source(sockaddr, ancillary)
-        return data, known
+        recvmsg, sources, errors = self._recvmsg, self._sources, 0
+        for _ in range(budget):
+            try:
+                data, ancillary, _, sockaddr = recvmsg(MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                errors += 1
+                continue
+            # Few have written from one address to several of ours, and those are told apart here.
+            known = sources.get(sockaddr)
+            if known is None or known[0] != ancillary:
+                known = self._learn(sockaddr, ancillary)
+            received.append((data, known[1]))
+        return errors
+
+    def _learn(self, sockaddr: Any, ancillary: _Ancillary) -> tuple[_Ancillary, Address]:
+        if len(self._sources) >= MAX_SOURCES:
+            self._sources.clear()
+        known = self._sources[sockaddr] = ancillary, _source(sockaddr, ancillary)
+        return known
 
     def send(self, data: bytes, address: Address) -> None:
         """Send from the address that was asked, if it is not the one that the system chooses.
@@ -142,8 +158,11 @@ class PktinfoStream:
             OSError: As `socket.sendto`, and as `sockaddr_of`.
         """
         sockaddr = sockaddr_of(address, self._family)
-        own = own_host(address)
-        if own is not None and not self._choice.is_certain(address[0], own):
+        if (
+            isinstance(address, AskedAddress)
+            and self._known.get(address[0]) != (own := address.own_host)
+            and not self._choice.is_certain(address[0], own)
+        ):
             try:
                 self._sendmsg([data], _named_source(own), 0, sockaddr)
             except OSError as error:

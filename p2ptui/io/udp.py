@@ -19,7 +19,13 @@ from typing import Any
 from asyncio_dgram import aio
 
 from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp, limited_hops
-from p2ptui.io.datagrams import SEND_FAILURES, DatagramSocket, SendFailures, SocketCounters
+from p2ptui.io.datagrams import (
+    MAX_DATAGRAM_BYTES,
+    SEND_FAILURES,
+    DatagramSocket,
+    SendFailures,
+    SocketCounters,
+)
 from p2ptui.io.own_sockets import SocketPerAddress
 from p2ptui.io.pktinfo import HAS_PKTINFO, PktinfoStream, ask_for_pktinfo
 from p2ptui.io.resolve import address_of, sockaddr_of
@@ -37,8 +43,6 @@ __all__ = [
     "open_udp",
 ]
 
-MAX_DATAGRAM_BYTES = 65535
-"""More than any UDP payload (65507 over IPv4), so that nothing is read in part."""
 INBOX_DATAGRAMS = 1024
 """Datagrams that the event loop may have read before `drain` takes them."""
 INBOX_BYTES = 4 << 20
@@ -71,7 +75,7 @@ class UdpSocket:
         self._errors = errors
         self._reads_directly = _reads_directly(self._loop)
         self._pktinfo = stream if isinstance(stream, PktinfoStream) else None
-        self._recvfrom = sock.recvfrom if self._pktinfo is None else self._pktinfo.recvfrom
+        self._recvfrom = sock.recvfrom
         self._sendto = sock.sendto if self._reads_directly else self._send_through_transport
         self._local_address = address_of(sock.getsockname())
         self._closed = False
@@ -158,7 +162,8 @@ class UdpSocket:
             datagrams_out=self._datagrams_out,
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
-            receive_errors=self._receive_errors + self._errors.count,
+            receive_errors=self._receive_errors
+            + (self._errors.count if self._pktinfo is None else self._pktinfo.receive_errors),
             send_errors=self._failures.counts(),
             dropped_in=self._inbox.dropped,
             dropped_out=self._dropped_out,
@@ -179,6 +184,9 @@ class UdpSocket:
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Any]], budget: int) -> None:
+        if self._pktinfo is not None:
+            self._receive_errors += self._pktinfo.read(received, budget)
+            return
         recvfrom = self._recvfrom
         for _ in range(budget):
             try:
@@ -308,8 +316,8 @@ async def adopt(sock: socket.socket) -> UdpSocket:
 def read_pktinfo(sock: socket.socket) -> UdpSocket:
     """Take over a bound, non-blocking UDP socket on every interface, and learn what was asked."""
     ask_for_pktinfo(sock)
-    inbox, errors = _Inbox(), _CountedErrors()
-    return UdpSocket(sock, None, PktinfoStream(sock, inbox, errors), inbox, errors)
+    inbox = _Inbox()
+    return UdpSocket(sock, None, PktinfoStream(sock, inbox), inbox, _CountedErrors())
 
 
 def _reads_directly(loop: asyncio.AbstractEventLoop) -> bool:

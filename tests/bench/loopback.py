@@ -61,16 +61,15 @@ def compiled() -> Iterator[str | None]:
 
 
 @contextmanager
-def python_server(name: str, *kind: str) -> Iterator[Server]:
-    """A process of `tests.bench.serve` with these arguments."""
-    command = [sys.executable, "-m", "tests.bench.serve", *kind]
+def _python_server(name: str, kind: str) -> Iterator[Server]:
+    command = [sys.executable, "-m", "tests.bench.serve", kind]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Server(name, int(process.stdout.readline()), kind[0] != "python")
+            yield Server(name, int(process.stdout.readline()), kind != "python")
         finally:
             process.stdin.close()
 
@@ -88,8 +87,7 @@ def _c_server(program: str) -> Iterator[Server]:
             process.wait()
 
 
-def has_uvloop() -> bool:
-    """Whether it is installed."""
+def _has_uvloop() -> bool:
     try:
         import uvloop  # noqa: F401
     except ImportError:
@@ -97,8 +95,7 @@ def has_uvloop() -> bool:
     return True
 
 
-def load(server: Server, kind: str, seconds: float, program: str | None) -> None:
-    """Load one server for so long, at most, and note its rate."""
+def _load(server: Server, kind: str, seconds: float, program: str | None) -> None:
     command = [sys.executable, "-m", "tests.bench.load", str(server.port), kind]
     command += ["--count", str(COUNT), "--seconds", str(seconds), "--window", str(WINDOW)]
     if server.is_node:
@@ -115,14 +112,14 @@ def measure(rounds: int, seconds: float) -> list[Server]:
     """Load each server in turn, `rounds` times, for `seconds` at most each time."""
     with ExitStack() as stack:
         program = stack.enter_context(compiled())
-        servers = [stack.enter_context(python_server("node, asyncio's loop", "node"))]
-        if has_uvloop():
-            servers.append(stack.enter_context(python_server("node, uvloop", "uvloop")))
-        servers.append(stack.enter_context(python_server("bare echo, Python", "python")))
+        servers = [stack.enter_context(_python_server("node, asyncio's loop", "node"))]
+        if _has_uvloop():
+            servers.append(stack.enter_context(_python_server("node, uvloop", "uvloop")))
+        servers.append(stack.enter_context(_python_server("bare echo, Python", "python")))
         if program is not None:
             servers.append(stack.enter_context(_c_server(program)))
         for _ in range(rounds):
             for kind in KINDS:
                 for server in servers:
-                    load(server, kind, seconds, program)
+                    _load(server, kind, seconds, program)
         return servers

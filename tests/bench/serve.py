@@ -15,7 +15,7 @@ MAX_DATAGRAM_BYTES: Final = 65_535
 
 
 def main() -> None:
-    """Serve as the first argument says: `node`, `uvloop` or `python`; a node at the second."""
+    """Serve as the one argument says: `node`, `uvloop` or `python`."""
     kind = sys.argv[1]
     if kind == "python":
         _echo()
@@ -26,7 +26,7 @@ def main() -> None:
 
         loop_factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"))
+        runner.run(_serve())
 
 
 def _echo() -> None:
@@ -43,8 +43,8 @@ def _serve_echo(sock: socket.socket) -> None:
         sock.sendto(data, address)
 
 
-async def _serve(host: str) -> None:
-    config = Config().with_options(address=f"{host}:0", enable_discovery=False)
+async def _serve() -> None:
+    config = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
     async with Node(config) as node:
         print(node.address[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
