@@ -19,7 +19,7 @@ from asyncio_dgram import aio
 from p2ptui.io.datagrams import MAX_DATAGRAM_BYTES
 from p2ptui.io.kernel_choice import KernelChoice
 from p2ptui.io.resolve import address_of, sockaddr_of
-from p2ptui.wire.address import Address, AskedAddress
+from p2ptui.wire.address import Address, AskedAddress, own_host
 
 HAS_PKTINFO: Final = sys.platform == "linux"
 """Whether the system tells where a datagram went, and lets each be sent from an address."""
@@ -58,6 +58,13 @@ def ask_for_pktinfo(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
 
 
+class _HeardAddress(AskedAddress):
+    """One from which a socket has read, also in the form that a socket of that family takes."""
+
+    sockaddr: Any
+    family: int
+
+
 class PktinfoStream:
     """Reads and sends for one wildcard socket; stands where asyncio-dgram's stream stands.
 
@@ -81,7 +88,7 @@ class PktinfoStream:
         self._inbox = inbox
         self._choice = KernelChoice()
         self._known = self._choice.known
-        self._sources: dict[Any, tuple[_Ancillary, Address]] = {}
+        self._sources: dict[Any, tuple[bytes, Address]] = {}
         self.receive_errors = 0
         """Met while nobody was reading."""
         self._is_reading = False
@@ -129,26 +136,28 @@ class PktinfoStream:
         Returns:
             How many errors of earlier datagrams were met.
         """
-        recvmsg, sources, errors = self._recvmsg, self._sources, 0
+        recvmsg, known_as, errors = self._recvmsg, self._sources.get, 0
+        size, room, learn = MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES, self._learn
         for _ in range(budget):
             try:
-                data, ancillary, _, sockaddr = recvmsg(MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES)
+                data, ancillary, _, sockaddr = recvmsg(size, room)
             except BlockingIOError:
                 break
             except OSError:
                 errors += 1
                 continue
             # Few have written from one address to several of ours, and those are told apart here.
-            known = sources.get(sockaddr)
-            if known is None or known[0] != ancillary:
-                known = self._learn(sockaddr, ancillary)
+            known = known_as(sockaddr)
+            if known is None or not ancillary or known[0] != ancillary[0][2]:
+                known = learn(sockaddr, ancillary)
             received.append((data, known[1]))
         return errors
 
-    def _learn(self, sockaddr: Any, ancillary: _Ancillary) -> tuple[_Ancillary, Address]:
+    def _learn(self, sockaddr: Any, ancillary: _Ancillary) -> tuple[bytes, Address]:
         if len(self._sources) >= MAX_SOURCES:
             self._sources.clear()
-        known = self._sources[sockaddr] = ancillary, _source(sockaddr, ancillary)
+        first = ancillary[0][2] if ancillary else b""
+        known = self._sources[sockaddr] = first, _source(sockaddr, self._family, ancillary)
         return known
 
     def send(self, data: bytes, address: Address) -> None:
@@ -157,12 +166,14 @@ class PktinfoStream:
         Raises:
             OSError: As `socket.sendto`, and as `sockaddr_of`.
         """
-        sockaddr = sockaddr_of(address, self._family)
-        if (
-            isinstance(address, AskedAddress)
-            and self._known.get(address[0]) != (own := address.own_host)
-            and not self._choice.is_certain(address[0], own)
-        ):
+        if isinstance(address, _HeardAddress) and address.family is self._family:
+            sockaddr, own = address.sockaddr, address.own_host
+            if self._known.get(address[0]) == own:
+                self._sendto(data, sockaddr)
+                return
+        else:
+            sockaddr, own = sockaddr_of(address, self._family), own_host(address) or ""
+        if own and not self._choice.is_certain(address[0], own):
             try:
                 self._sendmsg([data], _named_source(own), 0, sockaddr)
             except OSError as error:
@@ -184,10 +195,16 @@ class PktinfoStream:
         self._inbox.put_nowait((None, None))
 
 
-def _source(sockaddr: Any, ancillary: _Ancillary) -> Address:
+def _source(sockaddr: Any, family: int, ancillary: _Ancillary) -> Address:
     address = address_of(sockaddr)
     own = _asked_host(ancillary)
-    return address if own is None else AskedAddress(address, own)
+    if own is None:
+        return address
+    if "%" in address[0]:
+        return AskedAddress(address, own)  # its interface may come back with another number
+    heard = _HeardAddress(address, own)
+    heard.sockaddr, heard.family = sockaddr, family
+    return heard
 
 
 def _asked_host(ancillary: _Ancillary) -> str | None:

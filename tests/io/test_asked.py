@@ -395,3 +395,21 @@ def test_a_free_port_is_free_at_all_addresses(run: Run) -> None:
 
 def test_addresses_are_looked_up_often_enough_to_be_noticed_within_a_second() -> None:
     assert ADDRESSES_S <= 1.0
+
+
+def test_who_was_heard_on_both_versions_is_answered_by_a_socket_of_one(
+    run: Run, client: Any
+) -> None:
+    async def story() -> None:
+        both, four = await open_udp(("::", 0)), await open_udp(("0.0.0.0", 0))
+        asker = client(SECOND, both.local_address[1])
+        asker.send(b"x")
+        [(_, source)] = await take(both)
+        asker.connect((SECOND, four.local_address[1]))
+        four.send(b"from the other", source)
+        assert asker.recv(100) == b"from the other"
+        assert four.next_send_failure() is None
+        both.close()
+        four.close()
+
+    run(story)
