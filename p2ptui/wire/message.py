@@ -95,6 +95,8 @@ class Capability:
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
+    KEEPALIVE: Final = "keepalive"
+    """Answers keepalives, at once and once more later."""
     FILES: Final = "files"
     """Keeps files that are sent to it, and tells their sender what became of them."""
 
@@ -111,6 +113,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RELAY_FRAMES,
     Capability.RECEIVE_WINDOW,
     Capability.SEQUENCE_SKIP,
+    Capability.KEEPALIVE,
 )
 
 

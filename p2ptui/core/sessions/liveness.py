@@ -42,6 +42,8 @@ class Liveness:
         """Called when a peer that this node had asked for does not know it any more."""
         self.on_beat: Callable[[Peer, float], None] = lambda *_: None
         """Called with each heartbeat of a peer."""
+        self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
+        """Called with each Ping of a peer."""
         lifecycle.on_joined.append(self._begin)
 
     def _begin(self, peer: Peer, now: float) -> None:
@@ -93,6 +95,7 @@ class Liveness:
         """Answer with the same payload."""
         peer.known_at = now
         self._delivery.send(peer, MessageType.PONG, message.payload, now)
+        self.on_pinged(peer, now)
 
     def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""

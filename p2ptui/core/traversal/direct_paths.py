@@ -175,7 +175,7 @@ class DirectPaths:
     # Consent.
 
     def _plan_consent(self, attempt: Attempt, now: float) -> None:
-        interval = CONSENT_INTERVAL_S
+        interval = min(CONSENT_INTERVAL_S, self._state.longest_idle_s)
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
             interval = _retry_s(attempt.direct)
