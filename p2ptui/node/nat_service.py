@@ -120,6 +120,8 @@ class NatService:
                 report.nat_type, report.mapping, report.port_allocation, diagnosed=True
             )
             self._endpoint.traversal.facts_ready(facts, self._clock())
+            if report.lifetime_s is not None and report.mapped:
+                self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
             self._flush()
         return report
 

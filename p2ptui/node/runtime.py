@@ -27,6 +27,7 @@ from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
+from p2ptui.node.idle_store import IdleStore
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import keep_joined
 from p2ptui.node.nat_service import NatService
@@ -91,6 +92,9 @@ class Runtime:
             own_metadata(config),
         )
         self.endpoint = Endpoint(config, identity, rng, wall() - self.started_at)
+        store = IdleStore(wall)
+        self.endpoint.keepalives.recall = store.recall
+        self.endpoint.keepalives.on_learnt = store.remember
         self._driver = Driver(
             self.endpoint, sock, self._handle_event, clock, wall, on_failure=self._fail
         )
