@@ -26,6 +26,7 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
+from p2ptui.core.moving import Moving
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -113,6 +114,10 @@ class Endpoint:
             lambda: self.traversal.offers.facts.nat_type,
         )
         """Keeps the ways to servers open."""
+        self.moving = Moving(
+            state, delivery, handshake, self._liveness, self.traversal, self.keepalives
+        )
+        """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
@@ -419,7 +424,7 @@ class Endpoint:
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated:
+        if peer is not None and not peer.is_authenticated and not peer.resumes:
             reason = f"cannot send to {format_address(address)}: {reason}"
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
 

@@ -23,11 +23,13 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
     MessageType,
+)
+from p2ptui.wire.stun import StunError
+from p2ptui.wire.stun_partner import (
     StunDelegatedPayload,
     StunDelegationPayload,
     StunPartnerPayload,
 )
-from p2ptui.wire.stun import StunError
 
 PARTNER_REPLIES_PER_SECOND: Final = 1000
 """Sent for a partner, at most: what it forwards could be a flood that it failed to stop."""

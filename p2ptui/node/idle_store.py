@@ -57,10 +57,13 @@ class IdleStore:
     def _read(self, entry: Any) -> tuple[float, float] | None:
         if not isinstance(entry, dict):
             return None
-        idle_s, at = entry.get("idle_s"), entry.get("at")
-        for number in (idle_s, at):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                return None
-            if not math.isfinite(number):
-                return None
-        return None if self._wall() - at > EXPIRY_S else (float(idle_s), float(at))
+        idle_s, at = _number(entry.get("idle_s")), _number(entry.get("at"))
+        if idle_s is None or at is None or self._wall() - at > EXPIRY_S:
+            return None
+        return idle_s, at
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

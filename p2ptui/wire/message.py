@@ -165,6 +165,7 @@ class ReceivedNodeInfo(Struct):
     capabilities: list[str] = []
     metadata: dict[str, str] = {}
     network_id: str | None = None
+    continues: str | UnsetType = UNSET
 
 
 class NodeInfo(Struct, frozen=True, kw_only=True):
@@ -183,6 +184,9 @@ class NodeInfo(Struct, frozen=True, kw_only=True):
 class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     """What opens a session: a NodeInfo, padded so that the answer fits three times its bytes."""
 
+    continues: str | UnsetType = UNSET
+    """The id of the other side's handshake message in the session that this one takes up: proof
+    that it is the same node, at whatever address."""
     padding: str = ""
 
 
@@ -419,32 +423,3 @@ class NatProbeSentPayload(Struct):
     """It was sent."""
 
     tag: Tag
-
-
-class StunPartnerPayload(Struct, omit_defaults=True):
-    """On which ports a STUN partner serves, at the address that it is seen at."""
-
-    primary: Port | None = None
-    alternate_port: Port | None = None
-
-
-class StunDelegationPayload(Struct, omit_defaults=True):
-    """A STUN reply that the partner is to send."""
-
-    transaction_id: Annotated[str, Meta(max_length=32)]
-    """Of the request, in hexadecimal digits."""
-    client: str
-    """Whence the request came."""
-    to_port: Port
-    """The port of the client that the reply goes to."""
-    place: str
-    """The partner's socket that it leaves by: `primary` or `alternate_port`."""
-    other_address: str | None = None
-    """What the reply says of the server's other address."""
-    fingerprint: bool = False
-
-
-class StunDelegatedPayload(Struct):
-    """The partner has sent it."""
-
-    transaction_id: Annotated[str, Meta(max_length=32)]

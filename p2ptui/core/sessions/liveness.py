@@ -46,6 +46,11 @@ class Liveness:
         """Called with each Ping of a peer."""
         lifecycle.on_joined.append(self._begin)
 
+    @property
+    def patience_s(self) -> float:
+        """A peer that was silent for so long is lost, seconds."""
+        return self._state.config.server.connection_timeout
+
     def _begin(self, peer: Peer, now: float) -> None:
         # The first heartbeat falls anywhere in the interval: peers that came together
         # are not pinged together.
