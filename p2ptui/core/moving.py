@@ -5,6 +5,7 @@ destinations this node reaches by another way than before.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from p2ptui.core.delivery import Delivery
@@ -19,6 +20,9 @@ from p2ptui.wire.address import Address
 MAX_FOLLOWED: Final = 32
 """Peers that came by themselves and are asked for by a node that moved; servers always are. A
 server with thousands of clients waits for them: most are behind a NAT that lets it not in."""
+
+RECENT: Final = 4 * MAX_FOLLOWED
+"""They are looked for among so many."""
 
 _MOVED: Final = "this machine's way to it has changed"
 _SLEPT: Final = "this machine stood still"
@@ -69,17 +73,28 @@ class Moving:
         self._traversal.move(is_affected, now)
         return len(affected)
 
-    def wake(self, slept_s: float, now: float) -> None:
+    def excuse(self, slept_s: float, now: float) -> None:
+        """Nobody listened for so long, so that nobody's silence means anything.
+
+        Args:
+            slept_s: Seconds.
+            now: The time, seconds.
+        """
+        for peer in self._state.peers:
+            peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
+
+    def wake(self, slept_s: float, is_reachable: Callable[[Address], bool], now: float) -> None:
         """The machine stood still, and may have kept everybody waiting.
 
         Args:
             slept_s: For how long, seconds.
+            is_reachable: Whether there is a way to a destination again already.
             now: The time, seconds.
         """
-        for peer in self._state.peers:
-            # Silence means nothing while nobody listened.
-            peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
+        self.excuse(slept_s, now)
         for peer in self._followed():
+            if not is_reachable(peer.address):
+                continue
             if slept_s >= self._liveness.patience_s and peer.initiated:
                 self._handshake.reconnect(peer, now, _SLEPT)
             else:
@@ -103,10 +118,21 @@ class Moving:
         else:
             self._delivery.ping(peer, now)  # the network may not be up yet: no haste to lose it
 
+    def destinations(self, limit: int) -> list[Address]:
+        """Whose way from here matters: servers and peers, and the other ends of direct paths.
+
+        Args:
+            limit: At most so many; servers first.
+        """
+        peers = [peer.address for peer in self._followed()]
+        return [*peers, *self._traversal.remotes()][:limit]
+
     def _followed(self) -> list[Peer]:
-        plain = [peer for peer in self._state.peers.recent() if _goes_on(peer)]
-        came = [peer for peer in plain if not peer.initiated][:MAX_FOLLOWED]
-        return [peer for peer in plain if peer.initiated] + came
+        peers = self._state.peers
+        asked = [peer for peer in peers.initiated if _goes_on(peer)]
+        recent = islice(peers.recent(), RECENT)
+        came = [peer for peer in recent if not peer.initiated and _goes_on(peer)]
+        return asked + came[:MAX_FOLLOWED]
 
 
 def _goes_on(peer: Peer) -> bool:

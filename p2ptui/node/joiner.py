@@ -30,6 +30,7 @@ async def keep_joined(
     rng: random.Random,
     timeout_s: float,
     partings: Partings | None = None,
+    pause_until_moved: Callable[[float], Awaitable[bool]] | None = None,
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
 
@@ -43,6 +44,8 @@ async def keep_joined(
         rng: For the jitter.
         timeout_s: How long one attempt may take (`auth_timeout`), seconds.
         partings: Knows of such goodbyes.
+        pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
+            there is no reason to wait any longer; whether that was so.
     """
     pause = FIRST_PAUSE_S
     partings = partings or Partings()
@@ -67,5 +70,12 @@ async def keep_joined(
             continue  # somebody has connected to it
         wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         log.info("joining %s again in %.1f s", format_address(server), wait)
-        await asyncio.sleep(wait)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
+        if await (pause_until_moved or _sleep)(wait):
+            pause = FIRST_PAUSE_S
+        else:
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+async def _sleep(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return False

@@ -19,9 +19,9 @@ from p2ptui.core.events import (
     StunReplyDue,
 )
 from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
-from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
+from p2ptui.io.machine import Machine, StillMachine
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
@@ -30,6 +30,7 @@ from p2ptui.node.connector import Connector
 from p2ptui.node.idle_store import IdleStore
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import keep_joined
+from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
 from p2ptui.node.partings import Partings
@@ -61,6 +62,7 @@ class Runtime:
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
+        machine: What the node runs on; without it one that never moves.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Runtime:
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> None:
         server = config.server
         self._config = config
@@ -96,7 +99,13 @@ class Runtime:
         self.endpoint.keepalives.recall = store.recall
         self.endpoint.keepalives.on_learnt = store.remember
         self._driver = Driver(
-            self.endpoint, sock, self._handle_event, clock, wall, on_failure=self._fail
+            self.endpoint,
+            sock,
+            self._handle_event,
+            clock,
+            wall,
+            on_failure=self._fail,
+            on_late=self.endpoint.moving.excuse,
         )
         self.connector = Connector(
             self.endpoint, self.call, clock, sock.local_address[0], self.require_running
@@ -112,6 +121,9 @@ class Runtime:
             rng,
         )
         """The diagnosis of this node's NAT."""
+        self._moves = Moves(
+            self.endpoint, machine or StillMachine(), sock.local_address[0], clock, self.flush
+        )
         self._support = TraversalSupport(
             config, self.endpoint, sock, self.nat, clock, self.flush, rng, self.begin
         )
@@ -140,6 +152,7 @@ class Runtime:
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -148,8 +161,10 @@ class Runtime:
             LocalError: It cannot be resolved.
         """
         listen = await resolve(parse_address(config.server.address))
-        runtime = cls(config, await open_socket(listen), open_socket, clock, rng, wall)
+        sock = await open_socket(listen)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine)
         runtime.begin(runtime._driver.run(), "pump")
+        runtime.begin(runtime._moves.run(), "moves")
         work = watch_networks(
             runtime.endpoint.neighbours,
             runtime.socket.local_address,
@@ -157,6 +172,7 @@ class Runtime:
             runtime.flush,
             runtime.note_hosts,
             searching=config.server.enable_discovery,
+            pause=runtime._moves.pause_until_changed,
         )
         runtime.begin(work, "networks")
         runtime._use_ip_versions()
@@ -171,6 +187,7 @@ class Runtime:
                 rng,
                 config.security.auth_timeout,
                 runtime.partings,
+                runtime._moves.pause,
             )
             runtime.begin(work, f"join {text}")
         return runtime
@@ -182,12 +199,7 @@ class Runtime:
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
-        traversal = self.endpoint.traversal
-        offers = traversal.offers
-        if offers.hosts and offers.hosts != hosts:
-            offers.facts = NatFacts()  # another network may have another NAT
-            traversal.flows.forget()
-        offers.hosts = hosts
+        self.endpoint.traversal.offers.hosts = hosts
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address
@@ -195,7 +207,12 @@ class Runtime:
             return  # one socket for both
         self.endpoint.traversal.standing.reach(ip_version(host))
         if self._config.ice.enable and wants_ipv6_beside((host, port)):
-            work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
+            work = keep_ipv6_beside(
+                port,
+                self.nat.open_probe,
+                self._support.stand_beside,
+                pause=self._moves.pause_until_changed,
+            )
             self.begin(work, "IPv6")
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:

@@ -176,7 +176,7 @@ def test_a_path_that_is_not_affected_is_kept() -> None:
 def test_after_a_short_sleep_peers_are_asked_and_nothing_else_happens() -> None:
     world, server, node = pair()
     told = len(node.told(PeerStatusChanged))
-    node.endpoint.moving.wake(5.0, world.now)
+    node.endpoint.moving.wake(5.0, everywhere, world.now)
     world.run_for(2)
     assert node.is_connected_to(server)
     assert len(node.told(PeerStatusChanged)) == told
@@ -187,7 +187,7 @@ def test_a_server_that_forgot_the_sleeper_has_it_again_within_a_second() -> None
     server.endpoint.disconnect(server.peer(node), "", world.now)
     server.endpoint.datagrams_to_send(world.now)
     began = world.now
-    node.endpoint.moving.wake(30.0, world.now)
+    node.endpoint.moving.wake(30.0, everywhere, world.now)
     node.settle()
     world.run_until(lambda: server.is_connected_to(node) and node.is_connected_to(server), 5)
     assert world.now - began <= 1.2
@@ -200,7 +200,7 @@ def test_after_a_long_sleep_the_handshake_begins_at_once() -> None:
     assert not server.is_connected_to(node)
     world.network.attach(node.address)
     world.hosts[node.address] = world._nodes[node.address] = node
-    node.endpoint.moving.wake(3600.0, world.now)
+    node.endpoint.moving.wake(3600.0, everywhere, world.now)
     node.settle()
     began = world.now
     world.run_until(lambda: server.is_connected_to(node), 5)

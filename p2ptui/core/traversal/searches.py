@@ -392,6 +392,10 @@ class Traversal:
             attempt.begins_again = not attempt.server.is_authenticated
             self._plan(attempt, now, self._search_again)
 
+    def remotes(self) -> list[Address]:
+        """The other ends of the paths in use."""
+        return [each.direct.pair.remote for each in self.offers.all() if each.direct is not None]
+
     def wake(self, now: float) -> None:
         """The machine stood still: the paths in use are asked at once."""
         for attempt in self.offers.all():
