@@ -286,6 +286,11 @@ class Endpoint:
 
     # What the user of this node asks for.
 
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on: those that are read where they are used."""
+        self._state.config = config
+        self._admission.reload(config.security)
+
     def set_tracing(self, *, enabled: bool) -> None:
         """Whether each message is told as a MessageTraced event."""
         self._state.tracing = enabled

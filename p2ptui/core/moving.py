@@ -24,6 +24,10 @@ server with thousands of clients waits for them: most are behind a NAT that lets
 RECENT: Final = 4 * MAX_FOLLOWED
 """They are looked for among so many."""
 
+DOUBTFUL_S: Final = 10.0
+"""After a shorter sleep a server that has forgotten this node says so to a Ping, and a busy one is
+given its time; a longer one may have cost the NAT's mapping."""
+
 _MOVED: Final = "this machine's way to it has changed"
 _SLEPT: Final = "this machine stood still"
 
@@ -97,6 +101,8 @@ class Moving:
                 continue
             if slept_s >= self._liveness.patience_s and peer.initiated:
                 self._handshake.reconnect(peer, now, _SLEPT)
+            elif slept_s < DOUBTFUL_S:
+                self._delivery.ping(peer, now)
             else:
                 self._ask(peer, now, _SLEPT)
         self._traversal.wake(now)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from p2ptui.config import StunServerOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import StunReplyDue, StunServed
 from p2ptui.core.peers import Peer
@@ -65,7 +66,6 @@ class StunService:
         self._state = state
         self._delivery = delivery
         self._admission = admission
-        self._options = state.config.stun_server
         self._server: StunServer | None = None
         self._ports: dict[Place, int] = {}
         self._partner_address: Address | None = None
@@ -83,6 +83,10 @@ class StunService:
 
     def __len__(self) -> int:
         return len(self._in_work)
+
+    @property
+    def _options(self) -> StunServerOptions:
+        return self._state.config.stun_server
 
     @property
     def is_open(self) -> bool:

@@ -77,6 +77,10 @@ class NatService:
         self._flush = flush
         self._rng = rng
 
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on."""
+        self._config = config
+
     async def diagnose(
         self,
         servers: Sequence[str] | None = None,

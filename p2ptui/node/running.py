@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from p2ptui.config import Config
+from p2ptui.config.reload import take_over
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
@@ -123,6 +124,20 @@ class RunningNode:
         if self._started is None:
             raise LocalError("the node is not running; start it first")
         await self._started.wait_ended()
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on; see `config.reload` for those that can change.
+
+        Args:
+            config: All options. Of the others the node keeps its own, whatever is said here.
+
+        Raises:
+            LocalError: The node is not running.
+            ConfigError: The new values do not go together with those that stay.
+        """
+        runtime = self._runtime
+        self._config, _, _ = take_over(self._config, config)
+        runtime.reload(self._config)
 
     # What there is.
 

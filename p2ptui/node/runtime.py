@@ -14,7 +14,6 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
     Event,
-    PeerStatus,
     PeerStatusChanged,
     StunReplyDue,
 )
@@ -27,9 +26,10 @@ from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
+from p2ptui.node.departures import Departures
 from p2ptui.node.idle_store import IdleStore
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
-from p2ptui.node.joiner import keep_joined
+from p2ptui.node.joiner import Joining
 from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
@@ -134,8 +134,17 @@ class Runtime:
         self.endpoint.readers.on_read = self._note_read
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""
-        self._departures: dict[Address, list[asyncio.Future[None]]] = {}
+        self._departures = Departures()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._joining = Joining(
+            self.connector.connect,
+            self._wait_until_left,
+            clock,
+            rng,
+            self.partings,
+            self._moves.pause,
+            self.begin,
+        )
         self._stun_sockets: StunSockets | None = None
         self._stun_partner: list[str] = []
         """Kept connected to like a server that was joined."""
@@ -178,19 +187,19 @@ class Runtime:
         runtime._use_ip_versions()
         if config.stun_server.enable:
             await runtime._serve_stun(open_socket)
-        for text in dict.fromkeys([*config.server.join, *runtime._stun_partner]):
-            work = keep_joined(
-                parse_address(text),
-                runtime.connector.connect,
-                runtime.wait_until_left,
-                clock,
-                rng,
-                config.security.auth_timeout,
-                runtime.partings,
-                runtime._moves.pause,
-            )
-            runtime.begin(work, f"join {text}")
+        runtime._keep_joined()
         return runtime
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on: by those that can change."""
+        self._config = config
+        self.endpoint.reload(config)
+        self.nat.reload(config)
+        self._keep_joined()
+
+    def _keep_joined(self) -> None:
+        servers = (*self._config.server.join, *self._stun_partner)
+        self._joining.keep(servers, self._config.security.auth_timeout)
 
     @property
     def now(self) -> float:
@@ -243,11 +252,12 @@ class Runtime:
         self.endpoint.stun.receive(data, source, place, self.now)
         self._driver.flush()
 
-    def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Own a task: `close` cancels it, and `failure` tells its exception."""
         task = self._loop.create_task(work, name=name)
         task.add_done_callback(self._handle_task_end)
         self._tasks.add(task)
+        return task
 
     def _handle_task_end(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -360,6 +370,10 @@ class Runtime:
         self._driver.flush()
         return future
 
+    async def _wait_until_left(self, address: Address) -> None:
+        if self.endpoint.peers.at(address) is not None:
+            await self._departures.wait(address)
+
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
         """Do something to the endpoint after a time, seconds."""
 
@@ -388,7 +402,7 @@ class Runtime:
         if self._support.handle(event):
             return
         if isinstance(event, PeerStatusChanged):
-            self._note_status(event)
+            self._departures.note(event)
         self.tell(event)
 
     def tell(self, event: Event) -> None:
@@ -425,19 +439,3 @@ class Runtime:
         if not self.closing and self.failure is None:
             self.endpoint.handle_read(self.now)
             self._driver.flush()
-
-    # Who leaves.
-
-    async def wait_until_left(self, address: Address) -> None:
-        """Return when there is no peer at `address` any more."""
-        if self.endpoint.peers.at(address) is None:
-            return
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._departures.setdefault(address, []).append(future)
-        await future
-
-    def _note_status(self, event: PeerStatusChanged) -> None:
-        if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
-            for future in self._departures.pop(event.address, ()):
-                if not future.done():
-                    future.set_result(None)

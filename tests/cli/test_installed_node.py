@@ -178,6 +178,46 @@ def moment(line: str) -> datetime:
     return datetime.fromisoformat(line[:23])
 
 
+def test_a_hangup_reopens_the_log_and_reads_the_options_again(tmp_path):
+    file, config = tmp_path / "node.log", tmp_path / "node.toml"
+
+    def write(level: str, more: str = "") -> None:
+        config.write_text(
+            f'[server]\n{more}\n[logging]\nlevel = "{level}"\nlog_to_file = true\n'
+            f"log_file_path = {json.dumps(str(file))}\n"
+        )
+
+    def hang_up(node, expected: str) -> None:
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_for(expected)
+
+    write("info")
+    with headless(tmp_path, "-c", str(config)) as node:
+
+        async def story(client):
+            for _ in range(3):
+                assert (await client.send(client.peers[0].node_id, "before")).delivered
+            file.rename(tmp_path / "node.log.1")
+            write("debug", "max_connections = 7\nname = 'other'")
+            hang_up(node, "needs a restart: server.name")
+            assert (await client.send(client.peers[0].node_id, "after")).delivered
+            assert len(client.peers) == 1
+            config.write_text("[server]\nmax_connections\n")
+            hang_up(node, "the configuration is not taken over")
+            config.unlink()
+            hang_up(node, "cannot be read")
+            assert (await client.send(client.peers[0].node_id, "still")).delivered
+
+        with_client(node.address, story)
+        assert node.stop() == 0
+    fresh, put_aside = file.read_text("utf-8"), (tmp_path / "node.log.1").read_text("utf-8")
+    assert "SIGHUP: new values: server.max_connections, logging.level" in fresh
+    assert "is listening on" in put_aside
+    assert "SIGHUP" not in put_aside
+    assert " DEBUG " in fresh
+    assert " DEBUG " not in put_aside
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path):
     with headless(tmp_path) as node:
         # Held until both are there: otherwise the first has done its work meanwhile.
