@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.natlab.laboratory import Host
 from tests.natlab.rules import Kind
 from tests.natlab.traversal import Ground, Side, join, part
 from tests.patience import PATIENCE_S, SLOWER
@@ -26,17 +28,21 @@ def reached_after_s(sender: Side, to: Side) -> float:
     raise AssertionError("nothing was delivered any more")
 
 
-def replace_address(ground: Ground, a: Side) -> None:
-    nat = a.host.nat
-    assert nat is not None
-    other = a.host.address.rpartition(".")[0] + ".77"
-    a.host.ip(
+def move_host(host: Host) -> None:
+    """Another address on its interface."""
+    assert host.nat is not None
+    other = host.address.rpartition(".")[0] + ".77"
+    host.ip(
         [
-            f"address del {a.host.address}/24 dev eth0",
+            f"address del {host.address}/24 dev eth0",
             f"address add {other}/24 dev eth0",
-            f"route add default via {nat.lan_address}",
+            f"route add default via {host.nat.lan_address}",
         ]
     )
+
+
+def replace_address(_ground: Ground, a: Side) -> None:
+    move_host(a.host)
 
 
 def switch_route(ground: Ground, a: Side) -> None:
@@ -99,3 +105,25 @@ def test_an_idle_node_is_reached_through_nats_that_forget_soon(ground: Ground) -
         assert said["delivered"]
         assert said["after_s"] <= 0.1 * SLOWER
     part(*sides, b)
+
+
+def test_the_installed_program_says_that_it_has_moved(ground: Ground, tmp_path: Path) -> None:
+    host = ground.laboratory.nat(Kind.PORT_RESTRICTED).host()
+    log = tmp_path / "node.log"
+    with log.open("w") as file:
+        argv = ["p2ptui", "--no-ui", "-a", "0.0.0.0:8080", "--join", ground.server]
+        process = host.start(argv, stdout=file, stderr=file)
+
+    def wait_for(words: str, times: int = 1) -> float:
+        began = time.monotonic()
+        while log.read_text().count(words) < times:
+            assert process.poll() is None
+            assert time.monotonic() - began < PATIENCE_S
+            time.sleep(0.02)
+        return time.monotonic() - began
+
+    wait_for("connected: ")
+    time.sleep(1.5)
+    move_host(host)
+    assert wait_for("this machine has moved to") <= 1.0 * SLOWER
+    assert wait_for("connected: ", times=2) <= 2.0 * SLOWER
