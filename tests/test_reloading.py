@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,15 @@ def opened(monkeypatch):
 def test_every_option_that_changes_is_an_option_and_is_named_once():
     assert set(RELOADED) <= {option.path for option in OPTIONS.options}
     assert len(set(RELOADED)) == len(RELOADED)
+
+
+def test_the_page_names_them_all():
+    page = Path(__file__).parents[1] / "docs" / "background.md"
+    text = page.read_text("utf-8")
+    named = set()
+    for section, names in re.findall(r"^- `(\w+)`: ((?:.|\n  )*)", text, re.MULTILINE):
+        named |= {f"{section}.{name}" for name in re.findall(r"`(\w+)`", names)}
+    assert named == set(RELOADED)
 
 
 def test_what_is_told_or_fixed_at_the_start_waits():

@@ -44,6 +44,9 @@ LATE_COPIES: Final = 2
 COPY_PAUSE_S: Final = 0.1
 """A late answer is sent twice, one soon after the other: nobody repeats it if it is lost."""
 
+MAX_LATE: Final = 4
+"""Late answers that one peer is owed; it asks for one at a time, others may ask in its name."""
+
 MISSES: Final = 2
 """So many late answers in a row must stay away: at 10 % loss one does now and then."""
 
@@ -111,7 +114,7 @@ class Keepalives:
         self._nat_type = nat_type
         self._listens_at = parse_ip_address(state.identity.listen_addr)
         self._ways: dict[Address, _Way] = {}
-        self._late: dict[Peer, Timer] = {}
+        self._late: dict[Peer, dict[bytes, Timer]] = {}
         self._lives: OrderedDict[str, MappingLife] = OrderedDict()
         self._seen_at: dict[Address, Address] = {}
         self.recall: Callable[[str], float | None] = lambda _: None
@@ -123,7 +126,7 @@ class Keepalives:
         lifecycle.on_removed.append(self._forget)
 
     def __len__(self) -> int:
-        return len(self._ways) + len(self._late)
+        return len(self._ways) + sum(map(len, self._late.values()))
 
     # Who comes and goes.
 
@@ -152,8 +155,7 @@ class Keepalives:
         way = self._ways.get(peer.address)
         if way is not None and way.timer is not None:
             way.timer.cancel()
-        late = self._late.pop(peer, None)
-        if late is not None:
+        for late in self._late.pop(peer, {}).values():
             late.cancel()
 
     def _forget(self, peer: Peer, _reason: str) -> None:
@@ -230,7 +232,9 @@ class Keepalives:
     def note_heartbeat(self, peer: Peer, now: float) -> None:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""
         way = self._ways.get(peer.address)
-        if way is not None and way.traffic is not None and not self._life(peer).is_seen:
+        if way is None:
+            self._begin(peer, now)  # it may have become a server of this node meanwhile
+        elif way.traffic is not None and not self._life(peer).is_seen:
             self._shorten(way)
             self._plan(way, now + SETTLE_S)
 
@@ -371,23 +375,30 @@ class Keepalives:
         if Capability.KEEPALIVE not in peer.capabilities:
             self._state.counters.drop("bad_frame")
             return
-        self._send_answer(peer, KeptAlive(asked.nonce, is_late=False))
-        late = self._late.pop(peer, None)
-        if late is not None:
-            late.cancel()
         if asked.later_s:
-            self._late[peer] = self._state.timers.schedule(
+            owed = self._late.setdefault(peer, {})
+            if asked.nonce in owed:
+                owed.pop(asked.nonce).cancel()
+            if len(owed) >= MAX_LATE:
+                # What is not promised is not missed: no first answer, and nothing is learnt.
+                self._state.counters.drop("keepalives_full")
+                return
+            owed[asked.nonce] = self._state.timers.schedule(
                 now + min(asked.later_s, LONGEST_LATE_S),
                 lambda at: self._answer_late(peer, asked, LATE_COPIES, at),
             )
+        self._send_answer(peer, KeptAlive(asked.nonce, is_late=False))
 
     def _answer_late(self, peer: Peer, asked: Keepalive, left: int, now: float) -> None:
         self._send_answer(peer, KeptAlive(asked.nonce, is_late=True))
+        owed = self._late[peer]
         if left > 1:
-            self._late[peer] = self._state.timers.schedule(
+            owed[asked.nonce] = self._state.timers.schedule(
                 now + COPY_PAUSE_S, lambda at: self._answer_late(peer, asked, left - 1, at)
             )
-        else:
+            return
+        del owed[asked.nonce]
+        if not owed:
             del self._late[peer]
 
     def _send_answer(self, peer: Peer, answer: KeptAlive) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.sessions.keepalive import MAX_LATE
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.behavior import NatType
@@ -193,7 +194,6 @@ def test_the_cost_at_rest_is_as_documented() -> None:
     out, back = Wire(home.world, home.a), Wire(home.world, home.server)
     home.world.run_for(3600)
     kept = [data for _, data in (*out.datagrams, *back.datagrams) if data[0] >= KEEPALIVE]
-    print(len(kept), sum(map(len, kept)), out.bytes, back.bytes)
     assert sum(map(len, kept)) <= 3000
 
 
@@ -323,7 +323,7 @@ def test_a_forged_answer_teaches_nothing() -> None:
     assert home.a.endpoint.counters.drops["keepalive_unasked"] == 2
 
 
-def test_a_late_answer_is_owed_once_for_each_client_and_not_to_one_that_left() -> None:
+def test_few_late_answers_are_owed_to_a_client_and_none_to_one_that_left() -> None:
     home = Home(120)
     puppet = home.world.host(("198.51.100.8", 8080))
     puppet.outcome(puppet.connect(home.server))
@@ -333,7 +333,8 @@ def test_a_late_answer_is_owed_once_for_each_client_and_not_to_one_that_left() -
         nonce = number.to_bytes(8, "big")
         frame = bytes((KEEPALIVE,)) + nonce + (300).to_bytes(2, "big")
         home.server.endpoint.receive_datagram(frame, puppet.address, home.world.now)
-    assert len(home.server.endpoint.keepalives) == owed + 1
+    assert owed < len(home.server.endpoint.keepalives) <= owed + MAX_LATE
+    assert home.server.endpoint.counters.drops["keepalives_full"] >= 50 - MAX_LATE
     puppet.endpoint.close("", home.world.now)
     puppet.settle()
     home.world.run_for(1)
