@@ -171,6 +171,7 @@ class Moves:
             moving.check(lambda address: address[0] in back, now)
         self._flush()
         _pulse(self._moved)
+        _pulse(self._changed)
 
 
 def _pulse(event: asyncio.Event) -> None:

@@ -175,7 +175,7 @@ class DirectPaths:
     # Consent.
 
     def _plan_consent(self, attempt: Attempt, now: float) -> None:
-        interval = min(CONSENT_INTERVAL_S, self._state.longest_idle_s)
+        interval = CONSENT_INTERVAL_S
         peer = self._state.peers.authenticated(attempt.node_id)
         if attempt.direct is not None and attempt.direct.unanswered:
             interval = _retry_s(attempt.direct)
@@ -187,6 +187,7 @@ class DirectPaths:
             interval = BUSY_INTERVAL_S
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
+            interval = min(interval, self._state.longest_idle_s)
         attempt.plan(self._state.timers, now + interval, self._confirm)
 
     def hurry(self, attempt: Attempt, now: float) -> None:

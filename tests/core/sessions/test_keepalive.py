@@ -119,8 +119,9 @@ def test_it_can_be_connected_to_as_well(lifetime_s) -> None:
         assert home.world.now - began <= 2 * ROUND_TRIP_S
 
 
-def test_direct_paths_stay_open_too() -> None:
-    home = Home(10, direct=True)
+@pytest.mark.parametrize("lifetime_s", [3, 10])
+def test_direct_paths_stay_open_too(lifetime_s) -> None:
+    home = Home(lifetime_s, direct=True)
     home.meet()
     home.world.run_for(5)
     for number in range(5):
