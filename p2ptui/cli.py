@@ -237,5 +237,7 @@ def _run_node(arguments: Sequence[str]) -> int:
         return run_screen(config)
 
     from p2ptui.headless import run_headless
+    from p2ptui.reloading import read_again_with
 
-    return run_headless(config, read)
+    read_again_with(read)
+    return run_headless(config)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
 from p2ptui.config import Config, config_warnings
@@ -44,12 +44,11 @@ PEER_LINES_PER_SECOND: Final = 20
 """Lines about peers that come and go: a flood of handshakes must not become one of the log."""
 
 
-def run_headless(config: Config, read: Callable[[], Config] | None = None) -> int:
+def run_headless(config: Config) -> int:
     """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
 
     Args:
         config: Every option.
-        read: Reads them again; without it, they stay.
 
     Returns:
         The exit code, 0.
@@ -61,14 +60,14 @@ def run_headless(config: Config, read: Callable[[], Config] | None = None) -> in
     survive_hangups()
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return run(_serve(config, read), fast=True)
+        return run(_serve(config), fast=True)
     finally:
         shutdown_logging()
 
 
-async def _serve(config: Config, read: Callable[[], Config] | None = None) -> int:
+async def _serve(config: Config) -> int:
     stopping = asyncio.Event()
-    reloading = Reloading(config, read)
+    reloading = Reloading(config)
     _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)

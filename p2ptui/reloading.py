@@ -18,6 +18,15 @@ from p2ptui.node import Node
 log = logging.getLogger("p2ptui.headless")
 
 
+_readers: list[Callable[[], Config]] = []
+"""How the configuration of this process is read; the command line knows, at the start."""
+
+
+def read_again_with(read: Callable[[], Config]) -> None:
+    """From now on the configuration of this process is read again so."""
+    _readers[:] = [read]
+
+
 def survive_hangups() -> None:
     """A SIGHUP that comes before the node can act on it ends nothing."""
     number = getattr(signal, "SIGHUP", None)
@@ -31,7 +40,7 @@ class Reloading:
 
     Args:
         config: At the start.
-        read: Reads it again; None where it came from no file.
+        read: Reads it again; as `read_again_with` said without it, and if nobody did, it stays.
     """
 
     config: Config
@@ -39,6 +48,8 @@ class Reloading:
 
     def __post_init__(self) -> None:
         self._changed = asyncio.Event()
+        if self.read is None and _readers:
+            self.read = _readers[0]
 
     async def pause(self, seconds: float | None) -> bool:
         """Wait so long (None: without end), or until something has changed; whether it has."""

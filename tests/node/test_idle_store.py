@@ -72,7 +72,11 @@ def test_a_damaged_file_is_no_knowledge(tmp_path: Path, content: bytes) -> None:
     assert store(path).recall(NETWORK) == 5.0
 
 
-def test_a_node_that_comes_back_to_a_network_knows_its_nat() -> None:
+def test_a_node_that_comes_back_to_a_network_knows_its_nat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # what other tests learnt is elsewhere
+
     async def story() -> None:
         intervals = []
         for _ in range(2):
