@@ -17,6 +17,7 @@ import pytest
 from p2ptui import Config, Node
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.io.bind import bind_udp
+from p2ptui.node.moves import SLEPT_S
 from p2ptui.wire.address import parse_address
 from tests.installed import HOMES, P2PTUI, headless, run, start, unknown_user
 from tests.patience import PATIENCE_S, SLOWER
@@ -216,6 +217,22 @@ def test_a_hangup_reopens_the_log_and_reads_the_options_again(tmp_path):
     assert "SIGHUP" not in put_aside
     assert " DEBUG " in fresh
     assert " DEBUG " not in put_aside
+
+
+def test_a_process_that_stood_still_asks_its_peers_and_keeps_them(tmp_path):
+    with headless(tmp_path, "--name", "server") as node:
+
+        async def story(client):
+            assert (await client.send("server", "before")).delivered
+            node.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(SLEPT_S + 1)
+            node.process.send_signal(signal.SIGCONT)
+            node.wait_for(r"this machine stood still for \d+ s: its peers are asked")
+            assert (await client.send("server", "after")).delivered
+
+        with_client(node.address, story)
+        assert "disconnected: client" not in node.log().split("stood still")[0]
+        assert node.stop() == 0
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):

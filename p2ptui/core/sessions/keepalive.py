@@ -224,10 +224,12 @@ class Keepalives:
 
     def _keep_plainly(self, way: _Way, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
-        if now >= way.last_left + life.interval_s:
+        due = way.last_left + life.interval_s
+        if now >= due:
             way.idle_before_s = now - way.last_left
             self._delivery.ping(way.peer, now)
-        self._plan(way, way.last_left + life.interval_s)
+            due = now + life.interval_s  # whether it left or not
+        self._plan(way, due)
 
     def note_heartbeat(self, peer: Peer, now: float) -> None:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""

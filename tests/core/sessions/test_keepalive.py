@@ -238,7 +238,8 @@ def test_a_firewall_without_translation_needs_them_once_it_is_known() -> None:
     assert wire.frames
 
 
-def test_a_deployed_server_gets_a_ping_that_it_answers() -> None:
+@pytest.mark.parametrize("proves", [True, False])
+def test_a_deployed_server_gets_a_ping_that_it_answers(proves) -> None:
     world = World(latency_s=LATENCY_S)
     nat = Nat(OUTSIDE, {"192.168.1.2"}, replace(KINDS["port-restricted-cone"], lifetime_s=20))
     world.network.translate = Nats(nat).translate
@@ -262,13 +263,15 @@ def test_a_deployed_server_gets_a_ping_that_it_answers() -> None:
         "error_message": None,
         "public_addr": f"{OUTSIDE}:5000",
     }
-    response = puppet.message("HandshakeResponse", answer, ack_for=request["id"])
+    key = request["id"] if proves else None
+    response = puppet.message("HandshakeResponse", answer, ack_for=key)
     puppet.send(response, (OUTSIDE, 5000))
     world.run_for(0.1)
     assert node.is_connected_to(puppet)
     wire = Wire(world, node)
     world.run_for(600)
     assert node.is_connected_to(puppet)
+    assert node.endpoint.next_timeout() > world.now  # and none is due again and again
     assert {data[:1] for _, data in wire.datagrams} == {b"{"}
     every = [when for when, _ in wire.datagrams]
     assert max(b - a for a, b in pairwise(every)) <= USUAL_S + 0.1
