@@ -83,6 +83,8 @@ class _Way:
     """How long the next trial leaves it idle."""
     misses: int = 0
     """Late answers in a row that stayed away."""
+    new_ports: int = 0
+    """Idle times in a row after which the server saw another outside port."""
 
     @property
     def last_left(self) -> float:
@@ -147,8 +149,10 @@ class Keepalives:
         self._seen_at[way.peer.address] = after
         if before is not None and before != after and before[0] == after[0]:
             life = self._life(way.peer)
-            # Sooner than that it was another cause, as a router that was restarted.
+            # Sooner than that it was another cause; and once it may be a router that restarted.
             if way.idle_before_s > life.interval_s / 2:
+                way.new_ports += 1
+            if way.new_ports == MISSES:
                 self._learn(way.peer, closed_s=way.idle_before_s)
 
     def _pause(self, peer: Peer, _now: float) -> None:
@@ -166,6 +170,7 @@ class Keepalives:
         """The machine moved: that its mappings are others says nothing of their lifetime."""
         for way in self._ways.values():
             self._seek_rest(way)
+            way.misses = way.new_ports = 0
         self._seen_at.clear()
 
     # When it is time.
@@ -248,8 +253,8 @@ class Keepalives:
 
     @staticmethod
     def _seek_rest(way: _Way) -> None:
-        """Nothing is asked any more, and nothing counts that was."""
-        way.nonce, way.traffic, way.misses = b"", None, 0
+        """Nothing is asked any more."""
+        way.nonce, way.traffic = b"", None
         way.idle_before_s = 0.0
 
     # The exchange.
@@ -297,6 +302,8 @@ class Keepalives:
     def _handle_first(self, way: _Way, now: float) -> None:
         if way.traffic is not None:
             return
+        if way.idle_before_s > self._life(way.peer).interval_s / 2:
+            way.new_ports = 0
         if not way.later_s:
             way.nonce = b""
             self._plan(way, self._due(way, self._life(way.peer), now))
@@ -323,7 +330,6 @@ class Keepalives:
         else:
             way.misses += 1
             if way.misses == MISSES:
-                way.misses = 0
                 self._learn(peer, closed_s=way.later_s)
         self._plan(way, now)
 
@@ -343,6 +349,9 @@ class Keepalives:
     def _learn(self, peer: Peer, *, open_s: float = 0.0, closed_s: float = 0.0) -> None:
         life = self._life(peer)
         is_news = life.note_closed(closed_s) if closed_s else life.note_open(open_s)
+        if closed_s:
+            for way in self._ways.values():  # what was counted was of longer times
+                way.misses = way.new_ports = 0
         if is_news:
             self._tell(peer.public_address, life)
 
