@@ -11,13 +11,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE, CommandParser
 from p2ptui.errors import ConfigError, P2PError
 from p2ptui.text import printable
 from p2ptui.verbs import VERBS, nearest
 from p2ptui.version import VERSION
+
+if TYPE_CHECKING:
+    from p2ptui.config import Config
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -208,7 +211,10 @@ def _run_node(arguments: Sequence[str]) -> int:
 
     from p2ptui.config.load import load_config
 
-    config = load_config(options.config, os.environ, overrides)
+    def read() -> "Config":
+        return load_config(options.config, os.environ, overrides)
+
+    config = read()
     if options.print_config:
         from p2ptui.config.render import render_config
 
@@ -231,5 +237,7 @@ def _run_node(arguments: Sequence[str]) -> int:
         return run_screen(config)
 
     from p2ptui.headless import run_headless
+    from p2ptui.reloading import read_again_with
 
+    read_again_with(read)
     return run_headless(config)

@@ -33,6 +33,7 @@ from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats, diagnoses_at_start
+from p2ptui.reloading import Reloading, survive_hangups
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, is_file, read_file
@@ -44,7 +45,7 @@ PEER_LINES_PER_SECOND: Final = 20
 
 
 def run_headless(config: Config) -> int:
-    """Run a node until SIGINT or SIGTERM.
+    """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
 
     Args:
         config: Every option.
@@ -56,6 +57,7 @@ def run_headless(config: Config) -> int:
         ConfigError: The log file cannot be opened.
         P2PError: The node cannot start, or its own machinery failed.
     """
+    survive_hangups()
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
         return run(_serve(config), fast=True)
@@ -65,6 +67,7 @@ def run_headless(config: Config) -> int:
 
 async def _serve(config: Config) -> int:
     stopping = asyncio.Event()
+    reloading = Reloading(config)
     _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)
@@ -78,13 +81,14 @@ async def _serve(config: Config) -> int:
             info.id,
         )
         node.trace(enabled=log.isEnabledFor(logging.DEBUG))
+        handle_signals(lambda _: reloading.run(node), "SIGHUP")
         waiting = [
             asyncio.ensure_future(work)
             for work in (
                 stopping.wait(),
                 node.wait_failed(),
                 _log_events(node, keeps_files=bool(config.files.receive_into)),
-                _log_stats(node, config.server.stats_interval),
+                _log_stats(node, reloading),
                 _log_nat(node, config),
             )
         ]
@@ -123,12 +127,11 @@ def _stop_when_asked(stopping: asyncio.Event) -> None:
     handle_signals(stop, "SIGINT", "SIGTERM")
 
 
-async def _log_stats(node: Node, interval_s: float) -> None:
-    if not interval_s:
-        await asyncio.get_running_loop().create_future()
+async def _log_stats(node: Node, reloading: Reloading) -> None:
     while True:
-        await asyncio.sleep(interval_s)
-        log.info("%s", stats_line(node.stats()))
+        interval_s = reloading.config.server.stats_interval
+        if not await reloading.pause(interval_s or None):
+            log.info("%s", stats_line(node.stats()))
 
 
 async def _log_nat(node: Node, config: Config) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from p2ptui import Config, Node
 from p2ptui.core.events import Event
+from p2ptui.io.machine import Machine
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.node.subscription import Subscription
 from p2ptui.wire.address import Address, format_address
@@ -62,16 +63,23 @@ class Town:
         self._hosts += 1
         return f"10.0.0.{self._hosts}", port
 
-    def make(self, name: str = "", address: Address | None = None, **options: Any) -> Node:
-        """A node that is not started."""
+    def make(
+        self,
+        name: str = "",
+        address: Address | None = None,
+        machine: Machine | None = None,
+        **options: Any,
+    ) -> Node:
+        """A node that is not started; its machine never moves, unless one is given."""
         options.setdefault("enable_discovery", False)
         where = format_address(address or self.free_address())
         # Nobody is looked up outside the town.
         options.setdefault("nat_detection", {"enable": False, "stun_servers": []})
         options.setdefault("ice", {"stun_servers": []})
-        return self.make_from(Config().with_options(name=name, address=where, **options))
+        config = Config().with_options(name=name, address=where, **options)
+        return self.make_from(config, machine)
 
-    def make_from(self, config: Config) -> Node:
+    def make_from(self, config: Config, machine: Machine | None = None) -> Node:
         """A node with this configuration, that is not started."""
         seed = f"{self._seed} {config.server.name} {len(self._nodes)}"
         node = Node(
@@ -79,13 +87,20 @@ class Town:
             open_socket=lambda at: MemorySocket.open(self.network, at),
             clock=asyncio.get_running_loop().time,
             rng=random.Random(seed),
+            machine=machine,
         )
         self._nodes.append(node)
         return node
 
-    async def start(self, name: str = "", address: Address | None = None, **options: Any) -> Node:
+    async def start(
+        self,
+        name: str = "",
+        address: Address | None = None,
+        machine: Machine | None = None,
+        **options: Any,
+    ) -> Node:
         """A running node."""
-        node = self.make(name, address, **options)
+        node = self.make(name, address, machine, **options)
         await node.start()
         return node
 

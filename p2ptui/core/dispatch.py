@@ -9,6 +9,7 @@ from p2ptui.core.inbox import Inbox
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.state import NodeState
@@ -17,7 +18,7 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope
-from p2ptui.wire.frames import FRAME_START, RELAY, RELAYED
+from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED
 from p2ptui.wire.message import MessageType
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
@@ -31,6 +32,7 @@ class Receivers(NamedTuple):
     strangers: Strangers
     inbox: Inbox
     relay_frames: RelayFrames
+    keepalives: Keepalives
     checks: CheckExchange
     probes: FilterProbes
     stun: StunService
@@ -121,6 +123,8 @@ class Dispatch:
                 if sender is not None and sender.path is not None:
                     to.checks.note_relayed(sender.node_id, now)
                 self._take(*unwrapped, now)
+        elif data[0] in (KEEPALIVE, KEPT_ALIVE):
+            to.keepalives.receive(peer, data, now)
         else:
             to.inbox.receive_frame(peer, data, now)
 

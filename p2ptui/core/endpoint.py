@@ -8,12 +8,10 @@ CallFinished event with that token tells its end.
 
 import random
 
-from msgspec import Raw
-
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataService, encode_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
@@ -28,6 +26,7 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
+from p2ptui.core.moving import Moving
 from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -38,6 +37,7 @@ from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
@@ -49,10 +49,9 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, encode_exactly, encode_payload
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     NULL,
-    ROUTED_KEY,
     Capability,
     DisconnectPayload,
     MessageType,
@@ -107,6 +106,19 @@ class Endpoint:
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
+        self.keepalives = Keepalives(
+            state,
+            delivery,
+            lifecycle,
+            lambda: self.traversal.offers.hosts,
+            lambda: self.traversal.offers.facts.nat_type,
+        )
+        """Keeps the ways to servers open."""
+        self.moving = Moving(
+            state, delivery, handshake, self._liveness, self.traversal, self.keepalives
+        )
+        """What happens when the machine moved, or slept."""
+        self._liveness.on_pinged = self.keepalives.note_heartbeat
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
@@ -149,6 +161,7 @@ class Endpoint:
                 strangers,
                 Inbox(state, delivery, services),
                 self._relay_frames,
+                self.keepalives,
                 self.traversal.checks,
                 self.probes,
                 self.stun,
@@ -209,6 +222,7 @@ class Endpoint:
             "servers_asked_for_names": len(self.naming),
             "lists_kept_fresh": len(self.watching),
             "membership_questions": len(self._membership),
+            "keepalives": len(self.keepalives),
             "relays": len(self._relay_control),
             "relay_clients": self._relay_control.accounts,
             "relay_waiting_bytes": self._relay_control.waiting_bytes,
@@ -271,6 +285,11 @@ class Endpoint:
         return self._state.next_event()
 
     # What the user of this node asks for.
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on: those that are read where they are used."""
+        self._state.config = config
+        self._admission.reload(config.security)
 
     def set_tracing(self, *, enabled: bool) -> None:
         """Whether each message is told as a MessageTraced event."""
@@ -410,7 +429,7 @@ class Endpoint:
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated:
+        if peer is not None and not peer.is_authenticated and not peer.resumes:
             reason = f"cannot send to {format_address(address)}: {reason}"
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
 
@@ -427,20 +446,3 @@ class Endpoint:
             goodbye.handshake = peer.handshake_heard
         payload = encode_payload(goodbye)
         self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
-
-
-def encode_data(payload: object) -> Raw:
-    """Write the payload of Data.
-
-    Raises:
-        LocalError: It would not arrive as it is; the text names the place and the type.
-    """
-    if isinstance(payload, dict) and ROUTED_KEY in payload:
-        raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
-        )
-    try:
-        return encode_exactly(payload)
-    except MalformedError as error:
-        raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -38,6 +38,8 @@ from p2ptui.wire.message import (
     RelayResponsePayload,
     RetransmitPayload,
     SequenceSkipPayload,
+)
+from p2ptui.wire.stun_partner import (
     StunDelegatedPayload,
     StunDelegationPayload,
     StunPartnerPayload,

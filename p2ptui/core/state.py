@@ -1,5 +1,6 @@
 """What all parts of the core share: identity, peers, timers, and the ways out."""
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -78,6 +79,8 @@ class NodeState:
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
         """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
         or one that stands beside it."""
+        self.longest_idle_s = math.inf
+        """How long the ways through this node's NAT may be idle, as far as that is known."""
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}

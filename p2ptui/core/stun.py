@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from p2ptui.config import StunServerOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import StunReplyDue, StunServed
 from p2ptui.core.peers import Peer
@@ -38,11 +39,13 @@ from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
     MessageType,
+)
+from p2ptui.wire.stun import StunError
+from p2ptui.wire.stun_partner import (
     StunDelegatedPayload,
     StunDelegationPayload,
     StunPartnerPayload,
 )
-from p2ptui.wire.stun import StunError
 
 PARTNER_REPLIES_PER_SECOND: Final = 1000
 """Sent for a partner, at most: what it forwards could be a flood that it failed to stop."""
@@ -78,7 +81,6 @@ class StunService:
         self._state = state
         self._delivery = delivery
         self._admission = admission
-        self._options = state.config.stun_server
         self._server: StunServer | None = None
         self._ports: dict[Place, int] = {}
         self._partner_address: Address | None = None
@@ -96,6 +98,10 @@ class StunService:
 
     def __len__(self) -> int:
         return len(self._in_work)
+
+    @property
+    def _options(self) -> StunServerOptions:
+        return self._state.config.stun_server
 
     @property
     def is_open(self) -> bool:

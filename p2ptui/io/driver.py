@@ -16,6 +16,10 @@ BUSY_S: Final = 0.005
 """A busy socket lets the rest of the event loop run after this: timers, and the screen."""
 
 
+LATE_S: Final = 2.0
+"""A timer that is so late shows that the process stood still: peers were not silent then."""
+
+
 class Driver:
     """Moves datagrams between a socket and an endpoint, and keeps its one timer.
 
@@ -30,6 +34,8 @@ class Driver:
         on_failure: Called with what the endpoint's timer raised, after which nothing is
             timed any more. Without it the event loop reports it. What a datagram raised,
             `run` raises.
+        on_late: Called with a delay and the time, seconds, before what is due is done so late
+            that the process must have stood still.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_failure: Callable[[Exception], None] | None = None,
+        on_late: Callable[[float, float], None] | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._socket = sock
@@ -47,9 +54,11 @@ class Driver:
         self._clock = clock
         self._wall = wall
         self._on_failure = on_failure
+        self._on_late = on_late
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._fires_at = 0.0
 
     @property
     def now(self) -> float:
@@ -98,12 +107,15 @@ class Driver:
                 return  # it comes early enough, and is then set anew
             self._timer.cancel()
         self._timer_at = when
+        self._fires_at = max(when, now)
         self._timer = self._loop.call_later(max(when - now, 0.0), self._handle_timer)
 
     def _handle_timer(self) -> None:
         self._timer = None
         now = self._clock()
         try:
+            if self._on_late is not None and now - self._fires_at >= LATE_S:
+                self._on_late(now - self._fires_at, now)
             self._endpoint.set_unix_offset(self._wall() - now)
             self._endpoint.handle_timeout(now)
             self.flush()

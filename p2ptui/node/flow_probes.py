@@ -36,7 +36,7 @@ class FlowProbes:
         find_server: Callable[[], Awaitable[Address | None]],
         open_client: Callable[[], Awaitable[StunClient]],
         clock: Callable[[], float],
-        begin: Callable[[Coroutine[Any, Any, None], str], None],
+        begin: Callable[[Coroutine[Any, Any, None], str], object],
         report: Callable[[str, bool, bool], None],
     ) -> None:
         self._find_server = find_server

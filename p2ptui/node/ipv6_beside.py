@@ -41,6 +41,7 @@ async def keep_ipv6_beside(
     open_socket: Callable[[Address], Awaitable[DatagramSocket]],
     use: Callable[[DatagramSocket | None], None],
     look_up: Callable[[], str | None] = global_ipv6,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Have such a socket open at the address that the machine has at the time, until cancelled.
 
@@ -50,6 +51,7 @@ async def keep_ipv6_beside(
         use: Called with each socket that is opened, and with None when there is no address any
             more; closes the one before, when it is needed no more.
         look_up: Tells the address.
+        pause: Waits so many seconds, or until there may be news.
     """
     current: str | None = None
     sock: DatagramSocket | None = None
@@ -59,7 +61,7 @@ async def keep_ipv6_beside(
             sock = None if host is None else await _open(host, port, open_socket)
             current = None if sock is None else host
             use(sock)
-        await asyncio.sleep(NETWORKS_REFRESH_S)
+        await pause(NETWORKS_REFRESH_S)
 
 
 async def _open(

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
 from p2ptui.node.partings import Partings
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, parse_address
 
 log = logging.getLogger("p2ptui.join")
+
+Connect: TypeAlias = Callable[[Address, float], Awaitable[ConnectResult]]
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
@@ -22,14 +24,72 @@ STABLE_S: Final = 30.0
 """A connection that held this long makes the next pause short again."""
 
 
+class Joining:
+    """The servers that a node keeps joined, each with its task.
+
+    Args:
+        connect: Shakes hands within seconds.
+        wait_until_left: Returns when the peer at an address is gone.
+        now: The time, seconds.
+        rng: For the jitter.
+        partings: Knows of goodbyes.
+        pause_until_moved: As for `keep_joined`.
+        begin: Starts a task that the node owns.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        wait_until_left: Callable[[Address], Awaitable[None]],
+        now: Callable[[], float],
+        rng: random.Random,
+        partings: Partings,
+        pause_until_moved: Callable[[float], Awaitable[bool]],
+        begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
+    ) -> None:
+        self._connect = connect
+        self._wait_until_left = wait_until_left
+        self._now = now
+        self._rng = rng
+        self._partings = partings
+        self._pause = pause_until_moved
+        self._begin = begin
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def keep(self, servers: Iterable[str], timeout_s: float) -> None:
+        """Keep these joined, and no others; who is connected stays so.
+
+        Args:
+            servers: `host:port` each.
+            timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+        """
+        wanted = dict.fromkeys(servers)
+        for text in self._tasks.keys() - wanted.keys():
+            self._tasks.pop(text).cancel()
+        for text in wanted:
+            if text not in self._tasks:
+                work = keep_joined(
+                    parse_address(text),
+                    self._connect,
+                    self._wait_until_left,
+                    self._now,
+                    self._rng,
+                    timeout_s,
+                    self._partings,
+                    self._pause,
+                )
+                self._tasks[text] = self._begin(work, f"join {text}")
+
+
 async def keep_joined(
     server: Address,
-    connect: Callable[[Address, float], Awaitable[ConnectResult]],
+    connect: Connect,
     wait_until_left: Callable[[Address], Awaitable[None]],
     now: Callable[[], float],
     rng: random.Random,
     timeout_s: float,
     partings: Partings | None = None,
+    pause_until_moved: Callable[[float], Awaitable[bool]] | None = None,
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
 
@@ -43,6 +103,8 @@ async def keep_joined(
         rng: For the jitter.
         timeout_s: How long one attempt may take (`auth_timeout`), seconds.
         partings: Knows of such goodbyes.
+        pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
+            there is no reason to wait any longer; whether that was so.
     """
     pause = FIRST_PAUSE_S
     partings = partings or Partings()
@@ -67,5 +129,12 @@ async def keep_joined(
             continue  # somebody has connected to it
         wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         log.info("joining %s again in %.1f s", format_address(server), wait)
-        await asyncio.sleep(wait)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
+        if await (pause_until_moved or _sleep)(wait):
+            pause = FIRST_PAUSE_S
+        else:
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+async def _sleep(seconds: float) -> bool:
+    await asyncio.sleep(seconds)
+    return False

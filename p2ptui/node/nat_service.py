@@ -77,6 +77,10 @@ class NatService:
         self._flush = flush
         self._rng = rng
 
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on."""
+        self._config = config
+
     async def diagnose(
         self,
         servers: Sequence[str] | None = None,
@@ -120,6 +124,8 @@ class NatService:
                 report.nat_type, report.mapping, report.port_allocation, diagnosed=True
             )
             self._endpoint.traversal.facts_ready(facts, self._clock())
+            if report.lifetime_s is not None and report.mapped:
+                self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
             self._flush()
         return report
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from p2ptui.core.mesh.neighbours import Neighbours
@@ -24,6 +24,7 @@ async def watch_networks(
     note_hosts: Callable[[tuple[Address, ...]], None],
     *,
     searching: bool,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Start the search, and keep it told of the networks until cancelled.
 
@@ -34,13 +35,14 @@ async def watch_networks(
         flush: Lets what was asked of the endpoint happen.
         note_hosts: Told of the addresses at which other machines may reach this node.
         searching: Whether this node looks for others, or only is found.
+        pause: Waits so many seconds, or until there may be news.
     """
     note_hosts(own_addresses(local))
     networks, hosts = look_around(local[0])
     neighbours.start(networks, hosts, local[1], clock(), searching=searching)
     flush()
     while True:
-        await asyncio.sleep(NETWORKS_REFRESH_S)
+        await pause(NETWORKS_REFRESH_S)
         note_hosts(own_addresses(local))
         neighbours.update_networks(*look_around(local[0]))
 

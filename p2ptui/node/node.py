@@ -37,6 +37,8 @@ class Node(RunningNode):
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from; must be unpredictable but in tests.
         wall: Unix time, seconds.
+        machine: What the node runs on, and may move with; by default this one, or one that never
+            moves where the sockets are simulated.
     """
 
     async def connect(self, target: str | Address, timeout_s: float | None = None) -> PeerView:

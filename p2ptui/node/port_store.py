@@ -1,19 +1,13 @@
 """What was learnt of the NATs of networks, kept in a file of the platform's state directory."""
 
-import json
-import logging
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from p2ptui.nat.port_memory import Learnt, PortMemory
-from p2ptui.places import user_file
-
-log = logging.getLogger("p2ptui.nat")
+from p2ptui.node.state_file import MAX_FILE_BYTES as MAX_FILE_BYTES
+from p2ptui.node.state_file import StateFile
 
 FILE_NAME: Final = "ports.json"
-MAX_FILE_BYTES: Final = 1 << 20
 
 
 class PortStore:
@@ -24,7 +18,7 @@ class PortStore:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+        self._file = StateFile(FILE_NAME, "what was learnt of ports", path)
         self._memory: PortMemory | None = None
 
     def recall(self, network: str, now_wall: float) -> Learnt | None:
@@ -40,33 +34,13 @@ class PortStore:
         """Keep what was learnt."""
         memory = self._loaded(learnt.at)
         memory.remember(network, learnt)
-        path = self._file()
-        if path is None:
-            return
-        fresh = path.with_suffix(f".{os.getpid()}.new")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(memory.to_dict()), "utf-8")
-            fresh.replace(path)
-        except OSError as error:
-            log.debug("what was learnt of ports is not kept: %s", error)
-            with suppress(OSError):
-                fresh.unlink()
+        self._file.write(memory.to_dict())
 
     def _loaded(self, now_wall: float) -> PortMemory:
         if self._memory is None:
-            self._memory = self._read(now_wall)
+            content = self._file.read()
+            try:
+                self._memory = PortMemory.from_dict(content, now_wall)
+            except (ValueError, RecursionError):
+                self._memory = PortMemory()
         return self._memory
-
-    def _read(self, now_wall: float) -> PortMemory:
-        path = self._file()
-        if path is None:
-            return PortMemory()
-        try:
-            data = path.read_bytes()[:MAX_FILE_BYTES]
-            return PortMemory.from_dict(json.loads(data), now_wall)
-        except (OSError, ValueError, RecursionError):
-            return PortMemory()
-
-    def _file(self) -> Path | None:
-        return self._path or user_file("state", FILE_NAME)

@@ -7,10 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from p2ptui.config import Config
+from p2ptui.config.reload import take_over
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport
 from p2ptui.errors import LocalError
+from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.lookup import PeerRef, find_peer
@@ -32,6 +34,8 @@ class RunningNode:
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from; must be unpredictable but in tests.
         wall: Unix time, seconds.
+        machine: What the node runs on, and may move with; by default this one, or one that never
+            moves where the sockets are simulated.
     """
 
     def __init__(
@@ -42,12 +46,14 @@ class RunningNode:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
         self._clock = clock
         self._rng = rng or random.SystemRandom()
         self._wall = wall
+        self._machine = machine or (RealMachine() if open_socket is open_udp else None)
         self._started: Runtime | None = None
         self._files: FileReceiver | None = None
         self._starting = False
@@ -66,7 +72,7 @@ class RunningNode:
         try:
             store = open_store(self._config.files)
             self._started = await Runtime.start(
-                self._config, self._open_socket, self._clock, self._rng, self._wall
+                self._config, self._open_socket, self._clock, self._rng, self._wall, self._machine
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
@@ -118,6 +124,20 @@ class RunningNode:
         if self._started is None:
             raise LocalError("the node is not running; start it first")
         await self._started.wait_ended()
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on; see `config.reload` for those that can change.
+
+        Args:
+            config: All options. Of the others the node keeps its own, whatever is said here.
+
+        Raises:
+            LocalError: The node is not running.
+            ConfigError: The new values do not go together with those that stay.
+        """
+        runtime = self._runtime
+        self._config, _, _ = take_over(self._config, config)
+        runtime.reload(self._config)
 
     # What there is.
 

@@ -14,21 +14,23 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
     Event,
-    PeerStatus,
     PeerStatusChanged,
     StunReplyDue,
 )
 from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
-from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
+from p2ptui.io.machine import Machine, StillMachine
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
+from p2ptui.node.departures import Departures
+from p2ptui.node.idle_store import IdleStore
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
-from p2ptui.node.joiner import keep_joined
+from p2ptui.node.joiner import Joining
+from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import watch_networks
 from p2ptui.node.partings import Partings
@@ -60,6 +62,7 @@ class Runtime:
         clock: Seconds that only go forward.
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
+        machine: What the node runs on; without it one that never moves.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Runtime:
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> None:
         server = config.server
         self._config = config
@@ -91,8 +95,17 @@ class Runtime:
             own_metadata(config),
         )
         self.endpoint = Endpoint(config, identity, rng, wall() - self.started_at)
+        store = IdleStore(wall)
+        self.endpoint.keepalives.recall = store.recall
+        self.endpoint.keepalives.on_learnt = store.remember
         self._driver = Driver(
-            self.endpoint, sock, self._handle_event, clock, wall, on_failure=self._fail
+            self.endpoint,
+            sock,
+            self._handle_event,
+            clock,
+            wall,
+            on_failure=self._fail,
+            on_late=self.endpoint.moving.excuse,
         )
         self.connector = Connector(
             self.endpoint, self.call, clock, sock.local_address[0], self.require_running
@@ -108,6 +121,9 @@ class Runtime:
             rng,
         )
         """The diagnosis of this node's NAT."""
+        self._moves = Moves(
+            self.endpoint, machine or StillMachine(), sock.local_address[0], clock, self.flush
+        )
         self._support = TraversalSupport(
             config, self.endpoint, sock, self.nat, clock, self.flush, rng, self.begin
         )
@@ -118,8 +134,17 @@ class Runtime:
         self.endpoint.readers.on_read = self._note_read
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""
-        self._departures: dict[Address, list[asyncio.Future[None]]] = {}
+        self._departures = Departures()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._joining = Joining(
+            self.connector.connect,
+            self._wait_until_left,
+            clock,
+            rng,
+            self.partings,
+            self._moves.pause,
+            self.begin,
+        )
         self._stun_sockets: StunSockets | None = None
         self._stun_partner: list[str] = []
         """Kept connected to like a server that was joined."""
@@ -136,6 +161,7 @@ class Runtime:
         clock: Callable[[], float],
         rng: random.Random,
         wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -144,8 +170,10 @@ class Runtime:
             LocalError: It cannot be resolved.
         """
         listen = await resolve(parse_address(config.server.address))
-        runtime = cls(config, await open_socket(listen), open_socket, clock, rng, wall)
+        sock = await open_socket(listen)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine)
         runtime.begin(runtime._driver.run(), "pump")
+        runtime.begin(runtime._moves.run(), "moves")
         work = watch_networks(
             runtime.endpoint.neighbours,
             runtime.socket.local_address,
@@ -153,23 +181,25 @@ class Runtime:
             runtime.flush,
             runtime.note_hosts,
             searching=config.server.enable_discovery,
+            pause=runtime._moves.pause_until_changed,
         )
         runtime.begin(work, "networks")
         runtime._use_ip_versions()
         if config.stun_server.enable:
             await runtime._serve_stun(open_socket)
-        for text in dict.fromkeys([*config.server.join, *runtime._stun_partner]):
-            work = keep_joined(
-                parse_address(text),
-                runtime.connector.connect,
-                runtime.wait_until_left,
-                clock,
-                rng,
-                config.security.auth_timeout,
-                runtime.partings,
-            )
-            runtime.begin(work, f"join {text}")
+        runtime._keep_joined()
         return runtime
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on: by those that can change."""
+        self._config = config
+        self.endpoint.reload(config)
+        self.nat.reload(config)
+        self._keep_joined()
+
+    def _keep_joined(self) -> None:
+        servers = (*self._config.server.join, *self._stun_partner)
+        self._joining.keep(servers, self._config.security.auth_timeout)
 
     @property
     def now(self) -> float:
@@ -178,12 +208,7 @@ class Runtime:
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
-        traversal = self.endpoint.traversal
-        offers = traversal.offers
-        if offers.hosts and offers.hosts != hosts:
-            offers.facts = NatFacts()  # another network may have another NAT
-            traversal.flows.forget()
-        offers.hosts = hosts
+        self.endpoint.traversal.offers.hosts = hosts
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address
@@ -191,7 +216,12 @@ class Runtime:
             return  # one socket for both
         self.endpoint.traversal.standing.reach(ip_version(host))
         if self._config.ice.enable and wants_ipv6_beside((host, port)):
-            work = keep_ipv6_beside(port, self.nat.open_probe, self._support.stand_beside)
+            work = keep_ipv6_beside(
+                port,
+                self.nat.open_probe,
+                self._support.stand_beside,
+                pause=self._moves.pause_until_changed,
+            )
             self.begin(work, "IPv6")
 
     async def _serve_stun(self, open_socket: OpenSocket) -> None:
@@ -222,11 +252,12 @@ class Runtime:
         self.endpoint.stun.receive(data, source, place, self.now)
         self._driver.flush()
 
-    def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Own a task: `close` cancels it, and `failure` tells its exception."""
         task = self._loop.create_task(work, name=name)
         task.add_done_callback(self._handle_task_end)
         self._tasks.add(task)
+        return task
 
     def _handle_task_end(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -339,6 +370,10 @@ class Runtime:
         self._driver.flush()
         return future
 
+    async def _wait_until_left(self, address: Address) -> None:
+        if self.endpoint.peers.at(address) is not None:
+            await self._departures.wait(address)
+
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
         """Do something to the endpoint after a time, seconds."""
 
@@ -367,7 +402,7 @@ class Runtime:
         if self._support.handle(event):
             return
         if isinstance(event, PeerStatusChanged):
-            self._note_status(event)
+            self._departures.note(event)
         self.tell(event)
 
     def tell(self, event: Event) -> None:
@@ -404,19 +439,3 @@ class Runtime:
         if not self.closing and self.failure is None:
             self.endpoint.handle_read(self.now)
             self._driver.flush()
-
-    # Who leaves.
-
-    async def wait_until_left(self, address: Address) -> None:
-        """Return when there is no peer at `address` any more."""
-        if self.endpoint.peers.at(address) is None:
-            return
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._departures.setdefault(address, []).append(future)
-        await future
-
-    def _note_status(self, event: PeerStatusChanged) -> None:
-        if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
-            for future in self._departures.pop(event.address, ()):
-                if not future.done():
-                    future.set_result(None)

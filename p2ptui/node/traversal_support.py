@@ -71,7 +71,7 @@ class TraversalSupport:
         clock: Callable[[], float],
         flush: Callable[[], None],
         rng: random.Random,
-        begin: Callable[[Coroutine[Any, Any, None], str], None],
+        begin: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._config = config
         self._endpoint = endpoint

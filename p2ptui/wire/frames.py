@@ -7,15 +7,20 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     FRAGMENT_ACK  C1 | sequence u32 | status u8 | below u32 | bitmap
     RELAY         C2 | node id, 16 bytes | datagram
     RELAYED       C3 | node id, 16 bytes | datagram
+    KEEPALIVE     C4 | nonce, 8 bytes | later u16
+    KEPT_ALIVE    C5 | nonce, 8 bytes | is late u8
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
 with an index under `below` has arrived; bit k of the bitmap (least significant
 first) stands for fragment `below + k`. A RELAY frame goes to a server and names
 whom its datagram is for; a RELAYED one comes from there and names who sent it.
+A KEEPALIVE is answered at once, and, unless `later` is 0, once more after so many
+tenths of a second.
 """
 
 import enum
+import math
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +32,8 @@ FRAGMENT: Final = 0xC0
 FRAGMENT_ACK: Final = 0xC1
 RELAY: Final = 0xC2
 RELAYED: Final = 0xC3
+KEEPALIVE: Final = 0xC4
+KEPT_ALIVE: Final = 0xC5
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
@@ -39,8 +46,15 @@ RELAY_OVERHEAD: Final = 17
 
 _FRAGMENT: Final = struct.Struct("!BIIHI")
 _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
+_KEEPALIVE: Final = struct.Struct("!B8sH")
+_KEPT_ALIVE: Final = struct.Struct("!B8sB")
 
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
+
+
+KEEPALIVE_NONCE_BYTES: Final = 8
+TENTHS: Final = 10
+"""A KEEPALIVE's `later` is in tenths of a second."""
 
 
 class TransferStatus(enum.IntEnum):
@@ -107,6 +121,46 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
 
 
 _RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """Keeps a way through NATs open, and asks the other end to answer."""
+
+    nonce: bytes
+    later_s: float = 0.0
+    """After how long it is to answer once more; 0: not."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAlive:
+    """The answer to a Keepalive."""
+
+    nonce: bytes
+    is_late: bool
+    """Whether it is the second one, which came by itself."""
+
+
+def encode_keepalive(keepalive: Keepalive) -> bytes:
+    """Write a keepalive; `later_s` is rounded up to a tenth of a second."""
+    later = min(math.ceil(keepalive.later_s * TENTHS), 0xFFFF)
+    return _KEEPALIVE.pack(KEEPALIVE, keepalive.nonce, later)
+
+
+def encode_kept_alive(answer: KeptAlive) -> bytes:
+    """Write the answer to one."""
+    return _KEPT_ALIVE.pack(KEPT_ALIVE, answer.nonce, answer.is_late)
+
+
+def decode_keepalive(data: bytes) -> Keepalive | KeptAlive | None:
+    """Read either of them, or None where it is neither."""
+    if data[:1] == bytes((KEEPALIVE,)) and len(data) == _KEEPALIVE.size:
+        _, nonce, later = _KEEPALIVE.unpack(data)
+        return Keepalive(nonce, later / TENTHS)
+    if data[:1] == bytes((KEPT_ALIVE,)) and len(data) == _KEPT_ALIVE.size:
+        _, nonce, is_late = _KEPT_ALIVE.unpack(data)
+        return KeptAlive(nonce, bool(is_late))
+    return None
 
 
 def decode_frame(data: bytes) -> Fragment | FragmentAck | None:

@@ -95,6 +95,8 @@ class Capability:
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
     """Answers STUN on the socket of its messages, and can be another node's STUN partner."""
+    KEEPALIVE: Final = "keepalive"
+    """Answers keepalives, at once and once more later."""
     FILES: Final = "files"
     """Keeps files that are sent to it, and tells their sender what became of them."""
 
@@ -111,6 +113,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RELAY_FRAMES,
     Capability.RECEIVE_WINDOW,
     Capability.SEQUENCE_SKIP,
+    Capability.KEEPALIVE,
 )
 
 
@@ -162,6 +165,7 @@ class ReceivedNodeInfo(Struct):
     capabilities: list[str] = []
     metadata: dict[str, str] = {}
     network_id: str | None = None
+    continues: str | UnsetType = UNSET
 
 
 class NodeInfo(Struct, frozen=True, kw_only=True):
@@ -180,6 +184,9 @@ class NodeInfo(Struct, frozen=True, kw_only=True):
 class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     """What opens a session: a NodeInfo, padded so that the answer fits three times its bytes."""
 
+    continues: str | UnsetType = UNSET
+    """The id of the other side's handshake message in the session that this one takes up: proof
+    that it is the same node, at whatever address."""
     padding: str = ""
 
 
@@ -416,32 +423,3 @@ class NatProbeSentPayload(Struct):
     """It was sent."""
 
     tag: Tag
-
-
-class StunPartnerPayload(Struct, omit_defaults=True):
-    """On which ports a STUN partner serves, at the address that it is seen at."""
-
-    primary: Port | None = None
-    alternate_port: Port | None = None
-
-
-class StunDelegationPayload(Struct, omit_defaults=True):
-    """A STUN reply that the partner is to send."""
-
-    transaction_id: Annotated[str, Meta(max_length=32)]
-    """Of the request, in hexadecimal digits."""
-    client: str
-    """Whence the request came."""
-    to_port: Port
-    """The port of the client that the reply goes to."""
-    place: str
-    """The partner's socket that it leaves by: `primary` or `alternate_port`."""
-    other_address: str | None = None
-    """What the reply says of the server's other address."""
-    fingerprint: bool = False
-
-
-class StunDelegatedPayload(Struct):
-    """The partner has sent it."""
-
-    transaction_id: Annotated[str, Meta(max_length=32)]

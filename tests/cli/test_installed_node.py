@@ -17,6 +17,7 @@ import pytest
 from p2ptui import Config, Node
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.io.bind import bind_udp
+from p2ptui.node.moves import SLEPT_S
 from p2ptui.wire.address import parse_address
 from tests.installed import HOMES, P2PTUI, headless, run, start, unknown_user
 from tests.patience import PATIENCE_S, SLOWER
@@ -176,6 +177,62 @@ def test_a_signal_says_goodbye_to_every_peer_and_exits_0(tmp_path, number):
 def moment(line: str) -> datetime:
     """When a line was logged."""
     return datetime.fromisoformat(line[:23])
+
+
+def test_a_hangup_reopens_the_log_and_reads_the_options_again(tmp_path):
+    file, config = tmp_path / "node.log", tmp_path / "node.toml"
+
+    def write(level: str, more: str = "") -> None:
+        config.write_text(
+            f'[server]\n{more}\n[logging]\nlevel = "{level}"\nlog_to_file = true\n'
+            f"log_file_path = {json.dumps(str(file))}\n"
+        )
+
+    def hang_up(node, expected: str) -> None:
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_for(expected)
+
+    write("info")
+    with headless(tmp_path, "-c", str(config)) as node:
+
+        async def story(client):
+            for _ in range(3):
+                assert (await client.send(client.peers[0].node_id, "before")).delivered
+            file.rename(tmp_path / "node.log.1")
+            write("debug", "max_connections = 7\nname = 'other'")
+            hang_up(node, "needs a restart: server.name")
+            assert (await client.send(client.peers[0].node_id, "after")).delivered
+            assert len(client.peers) == 1
+            config.write_text("[server]\nmax_connections\n")
+            hang_up(node, "the configuration is not taken over")
+            config.unlink()
+            hang_up(node, "cannot be read")
+            assert (await client.send(client.peers[0].node_id, "still")).delivered
+
+        with_client(node.address, story)
+        assert node.stop() == 0
+    fresh, put_aside = file.read_text("utf-8"), (tmp_path / "node.log.1").read_text("utf-8")
+    assert "SIGHUP: new values: server.max_connections, logging.level" in fresh
+    assert "is listening on" in put_aside
+    assert "SIGHUP" not in put_aside
+    assert " DEBUG " in fresh
+    assert " DEBUG " not in put_aside
+
+
+def test_a_process_that_stood_still_asks_its_peers_and_keeps_them(tmp_path):
+    with headless(tmp_path, "--name", "server") as node:
+
+        async def story(client):
+            assert (await client.send("server", "before")).delivered
+            node.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(SLEPT_S + 1)
+            node.process.send_signal(signal.SIGCONT)
+            node.wait_for(r"this machine stood still for \d+ s: its peers are asked")
+            assert (await client.send("server", "after")).delivered
+
+        with_client(node.address, story)
+        assert "disconnected: client" not in node.log().split("stood still")[0]
+        assert node.stop() == 0
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):

@@ -314,6 +314,21 @@ class Laboratory:
             self._internet.ip(ways)
         return nat
 
+    def plug_in(self, host: Host, device: str, nat: Nat) -> tuple[str, str]:
+        """Give a host a second interface, on the LAN of another NAT; its default route stays.
+
+        Returns:
+            The address there, and the router's.
+        """
+        line = nat._next_line()
+        ip([line.plug(device, host)])
+        _ask_again_soon(host, device)
+        _ask_again_soon(nat, line.port)
+        nat.ip([f"link set {line.port} addrgenmode none up", f"link set {line.port} master lan"])
+        configured = line.configure(device)
+        host.ip([command for command in configured if "default" not in command])
+        return line.addresses[0], line.gateway
+
     def _name(self, label: str) -> str:
         return f"{self._prefix}-{len(self._namespaces)}-{label}"
 

@@ -184,6 +184,15 @@ class Runner:
         self._delivered += result.delivered
         self._undelivered += not result.delivered
 
+    async def say(self, to: str, number: int, timeout_s: float) -> dict[str, Any]:
+        """Send one message; whether it was delivered, and after what time."""
+        began = time.monotonic()
+        try:
+            result = await self.node.send(to, {"n": number}, timeout_s=timeout_s)
+        except P2PError as error:
+            return {"delivered": False, "error": f"{type(error).__name__}: {error}"}
+        return {"delivered": result.delivered, "after_s": time.monotonic() - began}
+
     async def search(self, to: str) -> dict[str, Any]:
         """Search a direct path now."""
         self.node._endpoint.traversal.search(to, time.monotonic())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
+from p2ptui.config import TrafficForwardingOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import Pair, Parcel, Refusal, Refused, RelayClient, RelayReport
@@ -50,6 +51,10 @@ class _Meter:
         missing = min(size, self._rate) - self._tokens
         return missing / self._rate if missing > 1e-6 else 0.0
 
+    def set_rate(self, rate: float) -> None:
+        """Another rate holds from now on."""
+        self._rate = rate
+
     def take(self, size: int) -> None:
         """They pass."""
         self._tokens -= size
@@ -82,9 +87,8 @@ class RelayControl:
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._options = options = state.config.traffic_forwarding
-        self._allowed = frozenset(map(str.lower, options.allow))
-        self._denied = frozenset(map(str.lower, options.deny))
+        self._read: TrafficForwardingOptions | None = None
+        self._allowed = self._denied = frozenset[str]()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._departed: OrderedDict[str, _Account] = OrderedDict()
         self._relays: OrderedDict[Pair, float] = OrderedDict()
@@ -93,6 +97,17 @@ class RelayControl:
         self.waiting_bytes = 0
         """Bytes that wait, of all clients."""
         lifecycle.on_left.append(self._release)
+
+    @property
+    def _options(self) -> TrafficForwardingOptions:
+        options = self._state.config.traffic_forwarding
+        if options is not self._read:
+            self._read = options
+            self._allowed = frozenset(map(str.lower, options.allow))
+            self._denied = frozenset(map(str.lower, options.deny))
+            for account in (*self._accounts.values(), *self._departed.values()):
+                account.meter.set_rate(options.max_relay_rate_per_client)
+        return options
 
     def __len__(self) -> int:
         return len(self._relays)

@@ -71,13 +71,16 @@ class RelayFrames:
         self._ways: dict[Address, _Way] = {}
         self._unsettled: OrderedDict[Address, None] = OrderedDict()
         self._through: dict[Peer, set[Address]] = {}
-        self._limit = min(MAX_RELAYED_NODES, -(-state.config.server.max_connections // 2))
         self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
         """Called when a server does not relay to a node, and will not in a moment either."""
         lifecycle.on_removed.append(self._handle_removed)
 
     def __len__(self) -> int:
         return len(self._ways)
+
+    @property
+    def _limit(self) -> int:
+        return min(MAX_RELAYED_NODES, -(-self._state.config.server.max_connections // 2))
 
     # The client's part.
 

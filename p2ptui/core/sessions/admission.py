@@ -57,6 +57,12 @@ class Admission:
         self._told: OrderedDict[Address, float] = OrderedDict()
         self._answers: TokenBucket | None = None
 
+    def reload(self, options: SecurityOptions) -> None:
+        """Other limits hold from now on, for everybody."""
+        if options != self._options:
+            self._options = options
+            self._hosts.clear()
+
     def __len__(self) -> int:
         return len(self._hosts) + len(self._told)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 from msgspec.structs import asdict, replace
 
 from p2ptui.core.addresses import relayed_node, visible_address
@@ -40,11 +40,16 @@ RESPONSE_ENVELOPE_BYTES: Final = 256
 """What the envelope and the observed address add to the payload of a response, at most."""
 
 
-def request_payload(own: NodeInfo) -> Raw:
-    """The payload of a HandshakeRequest, padded."""
-    size = len(encode_payload(HandshakeRequestPayload(**asdict(own))))
-    padding = " " * max(REQUEST_PAYLOAD_BYTES - size, 0)
-    return encode_payload(HandshakeRequestPayload(**asdict(own), padding=padding))
+def request_payload(own: NodeInfo, continues: str = "") -> Raw:
+    """The payload of a HandshakeRequest, padded.
+
+    Args:
+        own: Who this node is.
+        continues: What the other side is known by in the session that goes on, if one does.
+    """
+    payload = HandshakeRequestPayload(**asdict(own), continues=continues or UNSET)
+    padding = " " * max(REQUEST_PAYLOAD_BYTES - len(encode_payload(payload)), 0)
+    return encode_payload(replace(payload, padding=padding))
 
 
 def response_payloads(

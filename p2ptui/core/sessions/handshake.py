@@ -7,7 +7,7 @@ from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.takeover import Claim, Takeover
@@ -146,7 +146,7 @@ class Handshake:
         sequence = peer.channel.sender.numbering.begin()
         message_id, data = self._delivery.build(
             MessageType.HANDSHAKE_REQUEST,
-            request_payload(self._state.identity),
+            request_payload(self._state.identity, _continued(peer)),
             now,
             sequence_number=sequence,
             requires_ack=True,
@@ -307,6 +307,11 @@ class Handshake:
     @staticmethod
     def _result(peer: Peer) -> ConnectResult:
         return ConnectResult(peer.node_id, peer.address, peer.public_address)
+
+
+def _continued(peer: Peer) -> str:
+    """What names the session that goes on, to a peer that understands it."""
+    return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
 
 
 def _refusal(address: Address, words: str | None) -> str:

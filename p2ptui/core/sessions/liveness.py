@@ -42,7 +42,14 @@ class Liveness:
         """Called when a peer that this node had asked for does not know it any more."""
         self.on_beat: Callable[[Peer, float], None] = lambda *_: None
         """Called with each heartbeat of a peer."""
+        self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
+        """Called with each Ping of a peer."""
         lifecycle.on_joined.append(self._begin)
+
+    @property
+    def patience_s(self) -> float:
+        """A peer that was silent for so long is lost, seconds."""
+        return self._state.config.server.connection_timeout
 
     def _begin(self, peer: Peer, now: float) -> None:
         # The first heartbeat falls anywhere in the interval: peers that came together
@@ -93,6 +100,7 @@ class Liveness:
         """Answer with the same payload."""
         peer.known_at = now
         self._delivery.send(peer, MessageType.PONG, message.payload, now)
+        self.on_pinged(peer, now)
 
     def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""

@@ -83,14 +83,17 @@ class Responder:
         if owner is None or owner.address == address:
             self._accept(arrival, now)
             return
+        # Much may have happened meanwhile: the request is looked at as if it came now.
         claim = Claim(
             owner,
             address,
             refuse=lambda at: self._refuse_known(arrival, at),
-            # Much may have happened meanwhile: the request is looked at as if it came now.
             grant=lambda at: self.handle_request(address, message, size, at),
         )
-        self._takeover.begin(claim, now)
+        if owner.is_authenticated and received.continues in owner.handshake_said:
+            self._takeover.grant_at_once(claim, now)
+        else:
+            self._takeover.begin(claim, now)
 
     def _repeat(self, peer: Peer, message: Envelope, now: float) -> None:
         if peer.handshake_ids[-1] != message.id or not peer.handshake_response:

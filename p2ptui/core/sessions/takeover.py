@@ -87,6 +87,14 @@ class Takeover:
         dispute = self._disputes[node_id] = _Dispute(claim, now)
         self._probe(node_id, dispute, now)
 
+    def grant_at_once(self, claim: Claim, now: float) -> None:
+        """The newcomer names what only the owner can know of its session: it is the owner.
+
+        A goodbye that names it is believed as well.
+        """
+        reason = f"it goes on at {address_words(claim.address)}"
+        self._lifecycle.move(claim.owner, now, reason, claim.grant)
+
     def _queue(self, dispute: _Dispute, claim: Claim, now: float) -> None:
         if claim.address == dispute.claim.address:
             return  # the answer is on its way; repetitions wait for it

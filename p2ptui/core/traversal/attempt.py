@@ -110,6 +110,8 @@ class Attempt:
     """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
     """What the node's machinery was asked for, and has not brought yet."""
+    begins_again: bool = False
+    """Whether a search begins as soon as the server is back: this machine has moved."""
     deadline: float = 0.0
     """When the last of the calls that wait gives up."""
     tokens: list[int] = field(default_factory=list)

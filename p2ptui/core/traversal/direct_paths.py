@@ -204,6 +204,7 @@ class DirectPaths:
             interval = BUSY_INTERVAL_S
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
+            interval = min(interval, self._state.longest_idle_s)
         attempt.plan(self._state.timers, now + interval, self._confirm)
 
     def hurry(self, attempt: Attempt, now: float) -> None:

@@ -358,7 +358,7 @@ class Traversal:
 
     def _attach(self, peer: Peer, now: float) -> None:
         if peer.is_joined_server:
-            self._reopen(peer)
+            self._reopen(peer, now)
         attempt = self.offers.get(peer.node_id)
         if attempt is not None:
             # The session may have come from the other side: then no handshake answers the calls.
@@ -374,13 +374,43 @@ class Traversal:
         # A new session begins where the last one did, so that both sides can fall back.
         self._state.peers.leave_path(peer)
 
-    def _reopen(self, server: Peer) -> None:
+    def move(self, is_affected: Callable[[Address], bool], now: float) -> None:
+        """This machine reaches some destinations by another way: what was known is of no use.
+
+        Args:
+            is_affected: Tells it of a destination.
+            now: The time, seconds.
+        """
+        self.offers.facts = NatFacts()
+        self.flows.forget()
+        for attempt in self.offers.all():
+            direct = attempt.direct
+            if not self._is_enabled or (direct and not is_affected(direct.pair.remote)):
+                continue
+            self._stop(attempt)
+            attempt.failures = 0
+            attempt.begins_again = not attempt.server.is_authenticated
+            self._plan(attempt, now, self._search_again)
+
+    def remotes(self) -> list[Address]:
+        """The other ends of the paths in use."""
+        return [each.direct.pair.remote for each in self.offers.all() if each.direct is not None]
+
+    def wake(self, now: float) -> None:
+        """The machine stood still: the paths in use are asked at once."""
+        for attempt in self.offers.all():
+            self._paths.hurry(attempt, now)
+
+    def _reopen(self, server: Peer, now: float) -> None:
         """A server is back, or new: what it relayed, it relays again."""
         for attempt in self.offers.all():
             if attempt.server.address == server.address:
                 attempt.server = server
                 if Capability.RELAY in server.capabilities:
                     self._relay.open(server, attempt.node_id)
+                if attempt.begins_again and self._is_enabled:
+                    attempt.begins_again = False
+                    self._plan(attempt, now, self._search_again)
 
     def _forget(self, peer: Peer, _reason: str) -> None:
         attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")

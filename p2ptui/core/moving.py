@@ -1,0 +1,148 @@
+"""The machine moved, or slept: sessions are checked, or taken up again, without waiting for a sign.
+
+What moved is known outside of the core (addresses, routes, clocks); here it is only said which
+destinations this node reaches by another way than before.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Dialect, Peer, Suspicion
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.keepalive import Keepalives
+from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.searches import Traversal
+from p2ptui.wire.address import Address
+
+MAX_FOLLOWED: Final = 32
+"""Peers that came by themselves and are asked for by a node that moved; servers always are. A
+server with thousands of clients waits for them: most are behind a NAT that lets it not in."""
+
+RECENT: Final = 4 * MAX_FOLLOWED
+"""They are looked for among so many."""
+
+DOUBTFUL_S: Final = 10.0
+"""After a shorter sleep a server that has forgotten this node says so to a Ping, and a busy one is
+given its time; a longer one may have cost the NAT's mapping."""
+
+_MOVED: Final = "this machine's way to it has changed"
+_SLEPT: Final = "this machine stood still"
+
+
+class Moving:
+    """Takes sessions up again.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        handshake: Begins a session anew.
+        liveness: Asks whether a peer is there.
+        traversal: Direct paths.
+        keepalives: The ways to servers.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        handshake: Handshake,
+        liveness: Liveness,
+        traversal: Traversal,
+        keepalives: Keepalives,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._handshake = handshake
+        self._liveness = liveness
+        self._traversal = traversal
+        self._keepalives = keepalives
+
+    def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
+        """This machine reaches some destinations by another way than before.
+
+        Args:
+            is_affected: Tells it of a destination.
+            now: The time, seconds.
+
+        Returns:
+            How many sessions are taken up again.
+        """
+        self._keepalives.forget_idle()
+        affected = [peer for peer in self._followed() if is_affected(peer.address)]
+        for peer in affected:
+            self._handshake.reconnect(peer, now, _MOVED)
+        self._traversal.move(is_affected, now)
+        return len(affected)
+
+    def excuse(self, slept_s: float, now: float) -> None:
+        """Nobody listened for so long, so that nobody's silence means anything.
+
+        Args:
+            slept_s: Seconds.
+            now: The time, seconds.
+        """
+        for peer in self._state.peers:
+            peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
+
+    def wake(self, slept_s: float, is_reachable: Callable[[Address], bool], now: float) -> None:
+        """The machine stood still, and may have kept everybody waiting.
+
+        Args:
+            slept_s: For how long, seconds.
+            is_reachable: Whether there is a way to a destination again already.
+            now: The time, seconds.
+        """
+        self.excuse(slept_s, now)
+        for peer in self._followed():
+            if not is_reachable(peer.address):
+                continue
+            if slept_s >= self._liveness.patience_s and peer.initiated:
+                self._handshake.reconnect(peer, now, _SLEPT)
+            elif slept_s < DOUBTFUL_S:
+                self._delivery.ping(peer, now)
+            else:
+                self._ask(peer, now, _SLEPT)
+        self._traversal.wake(now)
+
+    def check(self, is_affected: Callable[[Address], bool], now: float) -> None:
+        """The way to some destinations was gone for a while, and is the same again.
+
+        Args:
+            is_affected: Tells it of a destination.
+            now: The time, seconds.
+        """
+        for peer in self._followed():
+            if is_affected(peer.address):
+                self._ask(peer, now, _MOVED)
+
+    def _ask(self, peer: Peer, now: float, reason: str) -> None:
+        if peer.initiated:
+            self._liveness.suspect(peer, Suspicion.FORGOT, now, reason)
+        else:
+            self._delivery.ping(peer, now)  # the network may not be up yet: no haste to lose it
+
+    def destinations(self, limit: int) -> list[Address]:
+        """Whose way from here matters: servers and peers, and the other ends of direct paths.
+
+        Args:
+            limit: At most so many; servers first.
+        """
+        peers = [peer.address for peer in self._followed()]
+        return [*peers, *self._traversal.remotes()][:limit]
+
+    def _followed(self) -> list[Peer]:
+        peers = self._state.peers
+        asked = [peer for peer in peers.initiated if _goes_on(peer)]
+        recent = islice(peers.recent(), RECENT)
+        came = [peer for peer in recent if not peer.initiated and _goes_on(peer)]
+        return asked + came[:MAX_FOLLOWED]
+
+
+def _goes_on(peer: Peer) -> bool:
+    """Whether a session at an address of its own can be taken up again."""
+    if not (peer.is_authenticated and peer.is_plain):
+        return False
+    return peer.initiated or peer.dialect is Dialect.SPEC

@@ -1,0 +1,189 @@
+"""Notices that this machine has moved, or slept, and has the node's sessions taken up again.
+
+What changes elsewhere on the machine (bridges of containers that come and go) is none of a node's
+business: after a change it is looked up by which way the peers in use are reached, and only those
+are asked again whose way is another one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.io.machine import Machine, Way
+
+log = logging.getLogger("p2ptui.moves")
+
+SETTLE_S: Final = 0.2
+"""Changes come in swarms: an address goes, another comes, and then a route."""
+
+SPACING_S: Final = 0.5
+"""Between two looks, however many changes there are."""
+
+TICK_S: Final = 0.5
+"""How often the clocks are compared; and the ways looked up, where the system tells no changes."""
+
+SLEPT_S: Final = 2.0
+"""A machine that stood still for less has been missed by nobody."""
+
+MAX_DESTINATIONS: Final = 256
+"""Peers whose way is looked up; of more, the most recent ones'."""
+
+SOMEWHERE: Final = ("192.0.2.1", "2001:db8::1")
+"""Addresses of RFC 5737 and RFC 3849, for the default routes: nothing is sent there."""
+
+
+class Moves:
+    """Watches one machine for one node.
+
+    Args:
+        endpoint: The node's protocol.
+        machine: What may move.
+        local_host: Where the node's socket is bound.
+        clock: The time on the endpoint's clock, seconds.
+        flush: Lets what was asked of the endpoint happen.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        machine: Machine,
+        local_host: str,
+        clock: Callable[[], float],
+        flush: Callable[[], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._machine = machine
+        self._local_host = local_host
+        self._clock = clock
+        self._flush = flush
+        self._loop = asyncio.get_running_loop()
+        self._ways: dict[str, Way] = {}
+        """As the hosts in use were last reached."""
+        self._away: set[str] = set()
+        """Hosts to which there was no way at the last look, or whose link was interrupted."""
+        self._look: asyncio.TimerHandle | None = None
+        self._looked_at = -SPACING_S
+        self._down: set[int] = set()
+        """Interfaces without a carrier."""
+        self._changed = asyncio.Event()
+        self._moved = asyncio.Event()
+
+    # What others wait for.
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait so long, or until this machine has moved or slept; whether it has."""
+        return await _wait(self._moved, seconds)
+
+    async def pause_until_changed(self, seconds: float) -> None:
+        """Wait so long, or until anything of this machine's networks may have changed."""
+        await _wait(self._changed, seconds)
+
+    # What is watched.
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        stop = self._machine.watch(self._handle_change)
+        asleep_s, at = self._machine.asleep_s(), self._clock()
+        self._look_up()
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                before, asleep_s = asleep_s, self._machine.asleep_s()
+                began, at = at, self._clock()
+                slept_s = max(asleep_s - before, 0.0) + max(at - began - TICK_S, 0.0)
+                if slept_s >= SLEPT_S:
+                    self._handle_sleep(slept_s, at)
+                if stop is None or self._has_new_hosts():
+                    self._look_up()
+        finally:
+            if self._look is not None:
+                self._look.cancel()
+            if stop is not None:
+                stop()
+
+    def _handle_change(self, links: dict[int, bool]) -> None:
+        went_down = {index for index, has_carrier in links.items() if not has_carrier}
+        self._interrupt(went_down)
+        self._down = (self._down | went_down) - (links.keys() - went_down)
+        if self._look is None:
+            wait_s = max(SETTLE_S, self._looked_at + SPACING_S - self._loop.time())
+            self._look = self._loop.call_later(wait_s, self._look_after_change)
+
+    def _interrupt(self, links: set[int]) -> None:
+        """Links that are down, if only for a moment: who is reached by them must be asked."""
+        if links:
+            self._away |= {host for host, way in self._ways.items() if way.interface in links}
+
+    def _look_after_change(self) -> None:
+        self._look = None
+        self._look_up()
+        _pulse(self._changed)
+
+    def _handle_sleep(self, slept_s: float, now: float) -> None:
+        log.info("this machine stood still for %.0f s: its peers are asked", slept_s)
+        self._look_up()
+        self._endpoint.moving.wake(slept_s, lambda address: address[0] not in self._away, now)
+        self._flush()
+        _pulse(self._moved)
+        _pulse(self._changed)
+
+    # Ways.
+
+    def _hosts(self) -> list[str]:
+        found = dict.fromkeys(SOMEWHERE)
+        for address in self._endpoint.moving.destinations(MAX_DESTINATIONS):
+            found[address[0]] = None
+        return list(found)
+
+    def _has_new_hosts(self) -> bool:
+        return any(host not in self._ways and host not in self._away for host in self._hosts())
+
+    def _look_up(self) -> None:
+        """Compare the ways with those of before, and have done what follows."""
+        self._looked_at = self._loop.time()
+        before, away = self._ways, self._away
+        self._ways, self._away = {}, set()
+        moved, back = set[str](), set[str]()
+        for host in self._hosts():
+            known, way = before.get(host), self._machine.way_to(host, self._local_host)
+            if way is None or way.interface in self._down:
+                self._away.add(host)
+                if known is not None:
+                    self._ways[host] = known
+                continue
+            self._ways[host] = way
+            if known is not None and way != known:
+                moved.add(host)
+            elif host in away:
+                back.add(host)
+        if moved or back:
+            self._tell(moved, back)
+
+    def _tell(self, moved: set[str], back: set[str]) -> None:
+        now, moving = self._clock(), self._endpoint.moving
+        if moved:
+            count = moving.move(lambda address: address[0] in moved, now)
+            ways = sorted({self._ways[host].source for host in moved})
+            log.info("this machine has moved to %s: %d peers are asked", ", ".join(ways), count)
+        if back:
+            moving.check(lambda address: address[0] in back, now)
+        self._flush()
+        _pulse(self._moved)
+        _pulse(self._changed)
+
+
+def _pulse(event: asyncio.Event) -> None:
+    """Wake all who wait at this moment."""
+    event.set()
+    event.clear()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""A small JSON file that remembers something; one that cannot be used costs nothing but that."""
+
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from p2ptui.places import user_file
+
+log = logging.getLogger("p2ptui.nat")
+
+MAX_FILE_BYTES: Final = 1 << 20
+
+
+class StateFile:
+    """A file in the platform's state directory.
+
+    Args:
+        name: Its name there.
+        what: What it remembers, in words.
+        path: Another place for it; without it and without a home there is none.
+    """
+
+    def __init__(self, name: str, what: str, path: Path | None = None) -> None:
+        self._name = name
+        self._what = what
+        self._path = path
+
+    def read(self) -> Any:
+        """What is in it; None if there is nothing that can be used."""
+        path = self._file()
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as file:
+                return json.loads(file.read(MAX_FILE_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def write(self, content: Any) -> None:
+        """Replace what is in it, all at once."""
+        path = self._file()
+        if path is None:
+            return
+        fresh = path.with_suffix(f".{os.getpid()}.new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps(content), "utf-8")
+            fresh.replace(path)
+        except OSError as error:
+            log.debug("%s is not kept: %s", self._what, error)
+            with suppress(OSError):
+                fresh.unlink()
+
+    def _file(self) -> Path | None:
+        return self._path or user_file("state", self._name)

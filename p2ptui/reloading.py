@@ -1,0 +1,98 @@
+"""SIGHUP to a node without a screen: the log is opened anew, and the configuration read again."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from msgspec.structs import asdict
+
+from p2ptui.config import Config, config_warnings
+from p2ptui.config.reload import take_over
+from p2ptui.errors import P2PError
+from p2ptui.logs import configure_logging
+from p2ptui.node import Node
+
+log = logging.getLogger("p2ptui.headless")
+
+
+_readers: list[Callable[[], Config]] = []
+"""How the configuration of this process is read; the command line knows, at the start."""
+
+
+def read_again_with(read: Callable[[], Config]) -> None:
+    """From now on the configuration of this process is read again so."""
+    _readers[:] = [read]
+
+
+def survive_hangups() -> None:
+    """A SIGHUP that comes before the node can act on it ends nothing."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@dataclass
+class Reloading:
+    """What a headless node goes by, as it was last read.
+
+    Args:
+        config: At the start.
+        read: Reads it again; as `read_again_with` said without it, and if nobody did, it stays.
+    """
+
+    config: Config
+    read: Callable[[], Config] | None = None
+
+    def __post_init__(self) -> None:
+        self._changed = asyncio.Event()
+        if self.read is None and _readers:
+            self.read = _readers[0]
+
+    async def pause(self, seconds: float | None) -> bool:
+        """Wait so long (None: without end), or until something has changed; whether it has."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def run(self, node: Node) -> None:
+        """Do it; what is wrong is one line in the log, and all stays as it was."""
+        problems: list[str] = []
+        config, changed, waiting = self._read_again(problems)
+        try:
+            configure_logging(config.logging, verbose=config.server.verbose_logging)
+        except P2PError as error:
+            problems.append(f"the log is not opened anew: {error}")
+            kept = {f"logging.{name}": value for name, value in asdict(self.config.logging).items()}
+            config = config.with_values(kept)
+            changed = tuple(name for name in changed if name not in kept)
+        for problem in problems:
+            log.error("%s; what was before stays", problem)
+        if changed:
+            for warning in config_warnings(config):
+                log.warning("%s", warning)
+        try:
+            node.reload(config)
+            node.trace(enabled=log.isEnabledFor(logging.DEBUG))
+        except P2PError as error:
+            log.info("SIGHUP: too late: %s", error)
+            return
+        self.config = config
+        log.info("SIGHUP: new values: %s", ", ".join(changed) or "none")
+        if waiting:
+            log.warning("needs a restart: %s", ", ".join(waiting))
+        self._changed.set()
+        self._changed.clear()
+
+    def _read_again(self, problems: list[str]) -> tuple[Config, tuple[str, ...], tuple[str, ...]]:
+        try:
+            read = self.config if self.read is None else self.read()
+            return take_over(self.config, read)
+        except P2PError as error:
+            problems.append(f"the configuration is not taken over: {error}")
+            return self.config, (), ()
