@@ -14,8 +14,15 @@ from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload
+from p2ptui.wire.codec import (
+    JSON_START,
+    MalformedError,
+    decode_any,
+    decode_payload,
+    encode_exactly,
+)
 from p2ptui.wire.message import (
+    ROUTED_KEY,
     Capability,
     DataKeys,
     Envelope,
@@ -166,3 +173,20 @@ class DataService:
             self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")
+
+
+def encode_data(payload: object) -> Raw:
+    """Write the payload of Data.
+
+    Raises:
+        LocalError: It would not arrive as it is; the text names the place and the type.
+    """
+    if isinstance(payload, dict) and ROUTED_KEY in payload:
+        raise LocalError(
+            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
+            " send it under another name, or a routed message with send_routed()"
+        )
+    try:
+        return encode_exactly(payload)
+    except MalformedError as error:
+        raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -7,13 +7,12 @@ CallFinished event with that token tells its end.
 """
 
 import random
-
-from msgspec import Raw
+from collections.abc import Sequence
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataService, encode_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
@@ -28,7 +27,7 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
-from p2ptui.core.peers import Dialect, Peer, PeerTable
+from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.control import RelayControl
@@ -41,6 +40,8 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
+from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
@@ -49,12 +50,9 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, encode_exactly, encode_payload
 from p2ptui.wire.message import (
     NULL,
-    ROUTED_KEY,
     Capability,
-    DisconnectPayload,
     MessageType,
     NodeInfo,
     RouteEntry,
@@ -84,10 +82,13 @@ class Endpoint:
         self._admission = Admission(config.security)
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
+        self._races = Races(state, delivery, handshake)
+        self._ways = OtherWays(state, delivery, lifecycle)
         self._responder = Responder(
-            state, delivery, lifecycle, takeover, handshake, self._admission
+            state, delivery, lifecycle, takeover, handshake, self._admission, self._ways
         )
         self._liveness = Liveness(state, delivery, lifecycle)
+        self._liveness.on_goodbye = self._ways.handle_goodbye
         self._liveness.on_forgotten = self._handshake.reconnect
         self._pager = Pager(state, delivery)
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
@@ -139,7 +140,14 @@ class Endpoint:
             self._windows,
         )
         self._strangers = strangers = Strangers(
-            state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
+            state,
+            delivery,
+            self._handshake,
+            self.neighbours,
+            self._rendezvous,
+            self._admission,
+            self._races,
+            self._ways,
         )
         self._dispatch = Dispatch(
             state,
@@ -198,6 +206,8 @@ class Endpoint:
             "timers": len(self._state.timers),
             "tracked_strangers": len(self._admission),
             "id_disputes": len(self._takeover),
+            "addresses_that_lost": len(self._races),
+            "other_ways": len(self._ways),
             "routes": len(self._routing.table),
             "routes_seen": self._routing.seen,
             "routed_waiting": len(self._end_to_end),
@@ -291,6 +301,22 @@ class Endpoint:
         """
         return self._handshake.connect(address, now, timeout_s)
 
+    def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
+        """Shake hands with a node at the first of its addresses that answers.
+
+        Args:
+            addresses: In the order in which they are asked, 250 ms apart (RFC 8305).
+            now: The time, seconds.
+            timeout_s: How long to try, seconds.
+
+        Returns:
+            The token of a ConnectResult, or of a HandshakeError that names each address.
+
+        Raises:
+            LocalError: `max_connections` is reached, or there is no address.
+        """
+        return self._races.connect(addresses, now, timeout_s)
+
     def introduce(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
         """Ask a server for the address of a node, and shake hands with it directly.
 
@@ -307,7 +333,7 @@ class Endpoint:
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         if peer.is_authenticated:
-            self._say_goodbye(peer, reason, now)
+            self._lifecycle.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
@@ -420,27 +446,3 @@ class Endpoint:
         for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
             self.disconnect(peer, reason, now)
         self._state.closing = True
-
-    def _say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
-        goodbye = DisconnectPayload(reason)
-        if peer.dialect is Dialect.SPEC:
-            goodbye.handshake = peer.handshake_heard
-        payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
-
-
-def encode_data(payload: object) -> Raw:
-    """Write the payload of Data.
-
-    Raises:
-        LocalError: It would not arrive as it is; the text names the place and the type.
-    """
-    if isinstance(payload, dict) and ROUTED_KEY in payload:
-        raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
-        )
-    try:
-        return encode_exactly(payload)
-    except MalformedError as error:
-        raise LocalError(f"the payload cannot be sent: {error}") from None

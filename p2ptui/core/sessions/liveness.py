@@ -42,6 +42,8 @@ class Liveness:
         """Called when a peer that this node had asked for does not know it any more."""
         self.on_beat: Callable[[Peer, float], None] = lambda *_: None
         """Called with each heartbeat of a peer."""
+        self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
+        """Called when a peer has said a genuine goodbye; whether it goes on at another address."""
         lifecycle.on_joined.append(self._begin)
 
     def _begin(self, peer: Peer, now: float) -> None:
@@ -117,6 +119,8 @@ class Liveness:
             reason: What is told of it.
         """
         if proof in peer.handshake_said:
+            if self.on_goodbye(peer, now):
+                return
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         else:
             self.suspect(peer, Suspicion.LEFT, now, reason)
