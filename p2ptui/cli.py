@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = EXIT_FAILED  # whoever read the output has gone, and wants no more
     except OSError as error:
-        code = complain(f"the system refused: {error}", EXIT_FAILED)
+        from p2ptui.io.advice import program_advice
+
+        code = complain(program_advice(error), EXIT_FAILED)
     for stream in (sys.stdout, sys.stderr):
         _let_go(stream)
     return code

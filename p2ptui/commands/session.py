@@ -5,8 +5,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,12 +15,19 @@ from p2ptui.config.load import load_config
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, UnknownPeerError
-from p2ptui.io.resolve import resolve
-from p2ptui.node import Node, PeerView
+from p2ptui.errors import BindError, LocalError, P2PError, UnknownPeerError
+from p2ptui.io.advice import barrier
+from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
-from p2ptui.wire.address import Address, format_address, parse_address, parse_ip_address, with_port
+from p2ptui.wire.address import (
+    Address,
+    format_address,
+    ip_version,
+    parse_address,
+    parse_ip_address,
+    with_port,
+)
 from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 5.0
@@ -187,30 +193,55 @@ def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
     return Way(read_address(text, parser))
 
 
-async def look_up(address: Address, deadline: Deadline) -> Address:
-    """Find the IP address of a host.
+async def look_up(address: Address, deadline: Deadline) -> list[Address]:
+    """Find all IP addresses of a host.
 
     Raises:
         LocalError: It does not resolve in time, or means no single host.
     """
-    try:
-        async with asyncio.timeout(deadline.left_s):
-            # A node listens on IPv4 unless told otherwise, also where "localhost" is ::1 first.
-            found = await resolve(address, family=socket.AF_INET)
-    except TimeoutError:
-        raise LocalError(
-            f"cannot resolve host {address[0]!r} within {deadline.timeout_s:g} s;"
-            " check the network, or use an IP address"
-        ) from None
-    return single_host(found)
+    return await connector.look_up(address, deadline.left_s, deadline.timeout_s)
 
 
 @contextlib.asynccontextmanager
-async def open_node(config: Config, server: Address) -> AsyncIterator[Node]:
-    """Run a node on a free port of the family that reaches `server`."""
-    local = "[::]:0" if ":" in server[0] else "0.0.0.0:0"
-    async with Node(config.with_options(address=local)) as node:
+async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator[Node]:
+    """Run a node on a free port, which reaches each of these addresses as far as the system can.
+
+    Raises:
+        LocalError: It can reach none of them.
+    """
+    node = await _started(config, {ip_version(host) for host, _ in servers})
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(node.close)
         yield node
+
+
+async def _started(config: Config, versions: set[int]) -> Node:
+    locals_ = ["[::]:0"] if 6 in versions else []
+    locals_ += ["0.0.0.0:0"] if 4 in versions or not versions else []
+    for local in locals_:
+        node = Node(config.with_options(address=local))
+        try:
+            await node.start()
+        except BindError as error:
+            failure = error
+        else:
+            return node
+    if versions == {6}:
+        raise LocalError("this machine has no IPv6, and the target has no IPv4 address")
+    raise failure
+
+
+async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
+    """Shake hands with the node at any of these addresses.
+
+    A machine that says that nothing listens there is believed at once.
+
+    Raises:
+        P2PError: It cannot be reached in time.
+    """
+    reached = [one for one in addresses if barrier(one, node.address) is None]
+    # Of what this machine has no way to, nobody needs to know while there is another address.
+    return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
 
 
 @contextlib.asynccontextmanager
@@ -225,12 +256,14 @@ async def open_target(config: Config, way: Way, deadline: Deadline) -> AsyncIter
         yield await reach(node, first, way.wanted, deadline)
 
 
-async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadline) -> Target:
+async def reach(
+    node: Node, first: Sequence[Address], wanted: str | None, deadline: Deadline
+) -> Target:
     """Connect to the target.
 
     Args:
         node: The command's node.
-        first: The address of the server, or of the target itself.
+        first: The addresses of the server, or of the target itself.
         wanted: Whom to ask the server for; None if the target is at `first`.
         deadline: When to give up.
 
@@ -244,18 +277,18 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
             node,
             to.node_id,
             to.name,
-            first,
+            peer.address,
             is_peer=True,
             began=began,
             capabilities=to.capabilities,
         )
 
-    peer = await node.connect(first, deadline.left_s)
+    peer = await connect(node, first, deadline)
     if wanted is None:
         return connected(peer)
     found = await _find(node, peer, wanted, deadline)
     if not isinstance(found, NodeInfo):
-        return connected(await node.connect(found, deadline.left_s))
+        return connected(await connect(node, found, deadline))
     if found.node_id == peer.node_id:
         return connected(peer)
     failure = "it takes no session from another client of the server"
@@ -271,7 +304,7 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
         node,
         found.node_id,
         found.name,
-        first,
+        peer.address,
         is_peer=False,
         began=began,
         failure=failure,
@@ -279,8 +312,10 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
     )
 
 
-async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> NodeInfo | Address:
-    """The node that is meant, or the address of one that the server does not know."""
+async def _find(
+    node: Node, server: PeerView, text: str, deadline: Deadline
+) -> NodeInfo | list[Address]:
+    """The node that is meant, or the addresses of one that the server does not know."""
     listed = await node.list_nodes(server, deadline.left_s)
     known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
     if server.info is not None:
@@ -297,9 +332,9 @@ async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> 
     if is_address or (":" in text and all(entry.name != text for entry in known.values())):
         # A literal address is one, whoever is called so.
         with contextlib.suppress(ValueError):
-            address = await look_up(parse_address(text), deadline)
-            at = format_address(address)
-            return next((entry for entry in listed.nodes if entry.listen_addr == at), address)
+            addresses = await look_up(parse_address(text), deadline)
+            at = set(map(format_address, addresses))
+            return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
     try:
         return find_named(text, known.values())
     except UnknownPeerError as error:

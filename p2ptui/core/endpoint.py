@@ -304,10 +304,7 @@ class Endpoint:
     def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
         """Shake hands with a node at the first of its addresses that answers.
 
-        Args:
-            addresses: In the order in which they are asked, 250 ms apart (RFC 8305).
-            now: The time, seconds.
-            timeout_s: How long to try, seconds.
+        They are asked in their order, 250 ms apart (RFC 8305).
 
         Returns:
             The token of a ConnectResult, or of a HandshakeError that names each address.
@@ -435,10 +432,11 @@ class Endpoint:
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
-        peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated:
-            reason = f"cannot send to {format_address(address)}: {reason}"
-            self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
+        self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
+
+    def refuse(self, address: Address, reason: str, now: float) -> None:
+        """Somebody says that nobody is at `address`: as above, but for a session that resumes."""
+        self._lifecycle.give_up(address, reason, now, resuming=False)
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""

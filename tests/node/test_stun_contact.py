@@ -5,14 +5,12 @@ On virtual time, with a diagnosis but without a node.
 
 import asyncio
 import random
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import ProbeReport
-from p2ptui.errors import LocalError
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.nat.behavior import NatType, Reply, Seen
 from p2ptui.nat.report import NatReport
@@ -72,15 +70,11 @@ class Square:
         return self.clients[-1]
 
 
-async def slow_resolve(
-    address: Address, *, family: socket.AddressFamily, names: dict[str, tuple[float, str]]
-) -> Address:
-    """Each name with how long it takes, and its one address."""
-    if family == socket.AF_INET6:
-        raise LocalError("no such address")
-    after_s, host = names[address[0]]
+async def slow_resolve(address: Address, *, names: dict[str, tuple[float, str]]) -> list[Address]:
+    """Each name with how long it takes, and its addresses, with spaces between."""
+    after_s, hosts = names[address[0]]
     await asyncio.sleep(after_s)
-    return host, address[1]
+    return [(host, address[1]) for host in hosts.split()]
 
 
 def diagnose(
@@ -92,8 +86,8 @@ def diagnose(
     find_refusal: Callable[[Address], Awaitable[str | None]] | None = None,
     prepare: Callable[[Square], None] = lambda _: None,
 ) -> NatReport:
-    async def resolve(address: Address, *, family: socket.AddressFamily) -> Address:
-        return await slow_resolve(address, family=family, names=names or {})
+    async def resolve(address: Address) -> list[Address]:
+        return await slow_resolve(address, names=names or {})
 
     async def story() -> NatReport:
         square = Square(is_blocked=is_blocked)

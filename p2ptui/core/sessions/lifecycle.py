@@ -208,6 +208,19 @@ class Lifecycle:
                 self._departed.popitem(last=False)
             self._tell_left(peer, now)
 
+    def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> None:
+        """End a handshake with an address; a session never ends by this.
+
+        Args:
+            address: With whom.
+            reason: Why, in one line.
+            now: The time, seconds.
+            resuming: Whether also one by which a session with that peer is to go on.
+        """
+        peer = self._state.peers.at(address)
+        if peer is not None and not peer.is_authenticated and (resuming or not peer.resumes):
+            self.remove(peer, PeerStatus.FAILED, now, reason)
+
     def _tell_left(self, peer: Peer, now: float) -> None:
         for listener in self.on_left:
             listener(peer, now)
