@@ -121,7 +121,8 @@ def _node_parser() -> CommandParser:
         "--address",
         "--listen-address",
         metavar="HOST:PORT",
-        help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080)",
+        help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080; to"
+        " join a server on another machine any free port of all addresses)",
     )
     add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
     add("-c", "--config", type=Path, metavar="FILE", help="a configuration, .toml or .json")

@@ -15,7 +15,7 @@ from p2ptui.config.load import load_config
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import BindError, LocalError, P2PError, UnknownPeerError
+from p2ptui.errors import LocalError, P2PError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.arguments import single_host
@@ -24,6 +24,7 @@ from p2ptui.wire.address import (
     Address,
     format_address,
     ip_version,
+    is_wildcard,
     parse_address,
     parse_ip_address,
     with_port,
@@ -204,31 +205,11 @@ async def look_up(address: Address, deadline: Deadline) -> list[Address]:
 
 @contextlib.asynccontextmanager
 async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator[Node]:
-    """Run a node on a free port, which reaches each of these addresses as far as the system can.
-
-    Raises:
-        LocalError: It can reach none of them.
-    """
-    node = await _started(config, {ip_version(host) for host, _ in servers})
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(node.close)
+    """Run a node on a free port, which reaches each of these addresses as far as the system can."""
+    has_ipv6 = any(ip_version(host) == 6 for host, _ in servers)
+    local = "[::]:0" if has_ipv6 else "0.0.0.0:0"
+    async with Node(config.with_options(address=local)) as node:
         yield node
-
-
-async def _started(config: Config, versions: set[int]) -> Node:
-    locals_ = ["[::]:0"] if 6 in versions else []
-    locals_ += ["0.0.0.0:0"] if 4 in versions or not versions else []
-    for local in locals_:
-        node = Node(config.with_options(address=local))
-        try:
-            await node.start()
-        except BindError as error:
-            failure = error
-        else:
-            return node
-    if versions == {6}:
-        raise LocalError("this machine has no IPv6, and the target has no IPv4 address")
-    raise failure
 
 
 async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
@@ -240,7 +221,13 @@ async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) 
         P2PError: It cannot be reached in time.
     """
     reached = [one for one in addresses if barrier(one, node.address) is None]
-    # Of what this machine has no way to, nobody needs to know while there is another address.
+    if not reached and is_wildcard(node.address[0]):
+        # It was opened for both versions, and the system gave it one.
+        names = ", ".join(map(format_address, addresses))
+        raise LocalError(
+            f"cannot connect to {names}: this machine has no IPv6; use an IPv4 address"
+        )
+    # Of what is out of reach nobody needs to know while there is another address.
     return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
 
 

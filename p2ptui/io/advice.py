@@ -65,7 +65,7 @@ _BIND: Final = {
 }
 
 _SEND: Final = {
-    errno.ENETDOWN: Advice("the network is down", _NETWORK_DOWN),
+    errno.ENETDOWN: Advice("this machine is not connected there", _NETWORK_DOWN),
     errno.EHOSTDOWN: Advice("that host is down", "check the address, and that it is switched on"),
     errno.EHOSTUNREACH: Advice(
         "there is no way to that host", "check the address, and that it is switched on"

@@ -1,5 +1,6 @@
 """Taking the listening address: the socket options of a node, and failures that say what to do."""
 
+import errno
 import socket
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,16 @@ def bind_udp(
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise bind_error(address, error) from error
+        if host != "::" or error.errno != errno.EAFNOSUPPORT:
+            raise bind_error(address, error) from error
+        # Of a machine without IPv6 every address is one of IPv4.
+        return bind_udp(
+            ("0.0.0.0", port),
+            broadcast=broadcast,
+            unfragmented=unfragmented,
+            receive_buffer_bytes=receive_buffer_bytes,
+            send_buffer_bytes=send_buffer_bytes,
+        )
     try:
         sock.setblocking(False)
         _ask(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, int(broadcast))

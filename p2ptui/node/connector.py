@@ -99,7 +99,7 @@ class Connector:
         """
         self._require_running()
         reached = [one for one in addresses if barrier(one, self._local) is None]
-        if not reached:
+        if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
         token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
         over = asyncio.Event()
@@ -117,11 +117,15 @@ class Connector:
         return result
 
     def _out_of_reach(self, addresses: Sequence[Address]) -> str:
-        barriers: dict[Advice | None, list[str]] = {}
+        """Why a socket reaches none of these, in one line: each reason once."""
+        reasons: dict[str, tuple[list[str], Advice]] = {}
         for one in addresses:
-            barriers.setdefault(barrier(one, self._local), []).append(format_address(one))
+            advice = barrier(one, self._local)
+            if advice is not None:
+                names, _ = reasons.setdefault(advice.do, ([], advice))
+                names.append(format_address(one))
         return "; ".join(
-            f"cannot connect to {', '.join(names)}: {advice}" for advice, names in barriers.items()
+            f"cannot connect to {', '.join(names)}: {advice}" for names, advice in reasons.values()
         )
 
     async def _heed(self, addresses: Sequence[Address], over: asyncio.Event) -> None:
