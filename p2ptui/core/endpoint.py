@@ -149,13 +149,15 @@ class Endpoint:
             self._races,
             self._ways,
         )
+        inbox = Inbox(state, delivery, services)
+        self._ways.on_message = inbox.receive
         self._dispatch = Dispatch(
             state,
             self._admission,
             Receivers(
                 self._responder,
                 strangers,
-                Inbox(state, delivery, services),
+                inbox,
                 self._relay_frames,
                 self.traversal.checks,
                 self.probes,
@@ -434,9 +436,9 @@ class Endpoint:
         """The system refuses to send to `address`: a handshake with it ends at once."""
         self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
 
-    def refuse(self, address: Address, reason: str, now: float) -> None:
-        """Somebody says that nobody is at `address`: as above, but for a session that resumes."""
-        self._lifecycle.give_up(address, reason, now, resuming=False)
+    def refuse(self, address: Address, reason: str, now: float) -> bool:
+        """Somebody says that nobody is at `address`: whether a handshake has ended by that."""
+        return self._lifecycle.give_up(address, reason, now, resuming=False)
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""

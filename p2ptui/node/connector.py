@@ -18,6 +18,8 @@ from p2ptui.wire.address import Address, format_address
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
 
+HEED_AGAIN_S: Final = 0.01
+
 FindRefusal: TypeAlias = Callable[[Address], Awaitable[str | None]]
 """As `p2ptui.io.refusal.find_refusal`."""
 
@@ -101,11 +103,15 @@ class Connector:
         reached = [one for one in addresses if barrier(one, self._local) is None]
         if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
-        token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
-        over = asyncio.Event()
+        begun, over = asyncio.Event(), asyncio.Event()
         if heed_refusals and self._find_refusal is not None:
-            self._begin(self._heed(reached, over), "refusals")
+            self._begin(self._heed(reached, begun, over), "refusals")
+            # What asks leaves before the handshake: of the two a machine may tell of one only.
+            for _ in ("the task", "its task for the first address"):
+                await asyncio.sleep(0)
         try:
+            token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
+            begun.set()
             result: ConnectResult = await self._call(token)
         except HandshakeError as error:
             left_out = [one for one in addresses if one not in reached]
@@ -113,6 +119,7 @@ class Connector:
                 raise
             raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
         finally:
+            begun.set()
             over.set()
         return result
 
@@ -128,11 +135,13 @@ class Connector:
             f"cannot connect to {', '.join(names)}: {advice}" for names, advice in reasons.values()
         )
 
-    async def _heed(self, addresses: Sequence[Address], over: asyncio.Event) -> None:
+    async def _heed(
+        self, addresses: Sequence[Address], begun: asyncio.Event, over: asyncio.Event
+    ) -> None:
         """Ask, until it is over, whether the machines at these addresses refuse."""
         for address in addresses:
             answered = asyncio.Event()
-            self._begin(self._heed_one(address, answered, over), "a refusal")
+            self._begin(self._heed_one(address, answered, begun, over), "a refusal")
             # The next one is asked when the handshake with it begins.
             with suppress(TimeoutError):
                 async with asyncio.timeout(STAGGER_S):
@@ -141,15 +150,23 @@ class Connector:
                 return
 
     async def _heed_one(
-        self, address: Address, answered: asyncio.Event, over: asyncio.Event
+        self,
+        address: Address,
+        answered: asyncio.Event,
+        begun: asyncio.Event,
+        over: asyncio.Event,
     ) -> None:
         assert self._find_refusal is not None
         refused_by = await self._find_refusal(address)
-        if refused_by is not None and not over.is_set():
-            words = refusal_words(address, refused_by)
-            self._endpoint.refuse(address, words, self._clock())
-            self._flush()
-            answered.set()
+        if refused_by is None:
+            return
+        answered.set()
+        await begun.wait()
+        words = refusal_words(address, refused_by)
+        # The handshake with it may begin a little later.
+        while not (over.is_set() or self._endpoint.refuse(address, words, self._clock())):  # noqa: ASYNC110
+            await asyncio.sleep(HEED_AGAIN_S)
+        self._flush()
 
     async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
         """Have the joined servers, one after the other, introduce a node, and shake hands with it.

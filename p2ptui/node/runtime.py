@@ -7,6 +7,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
@@ -22,7 +23,7 @@ from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, o
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
-from p2ptui.io.refusal import find_refusal
+from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket, open_udp
@@ -103,7 +104,7 @@ class Runtime:
             self.require_running,
             self.flush,
             self.begin,
-            find_refusal if open_socket is open_udp else None,
+            partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if open_socket is open_udp else None,
         )
         self.nat = NatService(
             config,

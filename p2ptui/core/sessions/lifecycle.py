@@ -208,8 +208,8 @@ class Lifecycle:
                 self._departed.popitem(last=False)
             self._tell_left(peer, now)
 
-    def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> None:
-        """End a handshake with an address; a session never ends by this.
+    def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:
+        """End a handshake with an address, if there is one; a session never ends by this.
 
         Args:
             address: With whom.
@@ -218,8 +218,10 @@ class Lifecycle:
             resuming: Whether also one by which a session with that peer is to go on.
         """
         peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated and (resuming or not peer.resumes):
-            self.remove(peer, PeerStatus.FAILED, now, reason)
+        if peer is None or peer.is_authenticated or (peer.resumes and not resuming):
+            return False
+        self.remove(peer, PeerStatus.FAILED, now, reason)
+        return True
 
     def _tell_left(self, peer: Peer, now: float) -> None:
         for listener in self.on_left:

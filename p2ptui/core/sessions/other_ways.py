@@ -3,7 +3,8 @@
 A node that knows several addresses of this one, or has several itself, sends the same request by
 each, and takes the first answer. The same message id is the same attempt, and nobody's claim to
 another's id: each way is answered, the first one has the session, and it moves if the asker
-acknowledges the answer that came by another, or says goodbye to the first.
+acknowledges the answer that came by another, or says goodbye to the first. An asker that numbers
+nothing may never acknowledge: there any message by another way will do.
 
 The id of a request is unguessable (a random UUID), and is of use until the first answer is
 acknowledged; whoever has not seen it has nothing from all this.
@@ -70,6 +71,8 @@ class OtherWays:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
+        self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
+        """Called with a message by which a session has moved, to be taken as any other of it."""
         self._ways: dict[Address, tuple[Way, Callable[[float], None]]] = {}
 
     def __len__(self) -> int:
@@ -125,6 +128,11 @@ class OtherWays:
             if goodbye.handshake == way.told.response_id:
                 self._forget(way)
                 return True
+        elif way.told.sequence is None and self._take(way, now, is_proved=False):
+            peer = self._state.peers.at(address)
+            assert peer is not None
+            self.on_message(peer, message, now)
+            return True
         return False
 
     def handle_goodbye(self, owner: Peer, now: float) -> bool:

@@ -584,6 +584,29 @@ def test_a_second_way_is_answered_within_three_times_its_bytes_and_kept_briefly(
     assert server.endpoint.sizes()["timers"] < 10
 
 
+def test_an_asker_that_acknowledges_nothing_moves_by_any_message() -> None:
+    """A deployed client whose NAT gave it another port between two tries."""
+    world = World()
+    server, client = world.host(), world.puppet()
+    moved = world.puppet(node_id=client.id)
+    request = client.handshake_request()
+    client.send(request, server)
+    world.run_for(0.1)
+    world.remove(client)
+    moved.send(request, server)
+    world.run_for(0.1)
+    (response,) = moved.take()
+    assert response["payload"]["success"] is True
+    assert not server.is_connected_to(moved)
+
+    moved.say("Data", "hello", server, requires_ack=True)
+    world.run_for(1)
+
+    assert server.received() == ["hello"]
+    assert [peer.address for peer in server.endpoint.peers] == [moved.address]
+    assert "Ack" in moved.take_types()
+
+
 def test_another_id_from_elsewhere_is_a_claim_as_ever() -> None:
     world = World()
     client, server = world.host(), world.host()
