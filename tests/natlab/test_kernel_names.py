@@ -180,6 +180,28 @@ def test_both_families_of_one_server_are_one_session(site: Site, server: Host, c
     assert ran.took_s < AT_ONCE_S
 
 
+@pytest.mark.parametrize("lost", ["ip", "ip6"])
+def test_where_no_answer_comes_back_by_one_family_the_session_is_with_the_other(
+    site: Site, server: Host, lost: str
+):
+    """Both requests have arrived: the second one is the same attempt, and not another's claim."""
+    assert server.address6
+    host = site.laboratory.public_host(ipv6=True)
+    source = {"ip": server.address, "ip6": server.address6}
+    right = source["ip6" if lost == "ip" else "ip"]
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0;"
+        f" {lost} saddr {source[lost]} drop; }}\n }}\n"
+    )
+    site.name(host, "server.example", source[lost], right)
+    ran = ping(site, host, "server.example:8080")
+    assert right in ran.json["address"]
+    assert ran.took_s < AT_ONCE_S
+    ran = site.run(host, "send", "server.example:8080", "hello")
+    assert ran.code == 0, ran.err
+    assert ran.took_s < AT_ONCE_S
+
+
 def test_a_machine_that_has_ipv6_only(site: Site, server: Host):
     assert server.address6
     host = without_ipv4(site.laboratory.public_host(ipv6=True))
@@ -222,6 +244,19 @@ def test_a_diagnosis_asks_each_address_of_a_name(
     assert ran.json["nat_type"] == "open"
     ran = site.run(client, "nat", "--join", "stun.example:8080", "--json")
     assert ran.json["udp"] is True
+
+
+def test_a_diagnosis_on_a_machine_that_has_ipv6_only(site: Site, server: Host):
+    """The node answers STUN at its own port where it serves it."""
+    stun = site.laboratory.public_host(ipv6=True)
+    assert stun.address6
+    site.serve(stun, "[::]:8080", "--STUN")
+    host = without_ipv4(site.laboratory.public_host(ipv6=True))
+    site.name(host, "stun.example", stun.address, stun.address6)
+    ran = site.run(host, "nat", "--server", "stun.example:8080", "--json")
+    assert ran.json["udp"] is True
+    assert ran.json["mapped"].startswith(f"[{host.address6}]:")
+    assert [server["ok"] for server in ran.json["servers"]] == [False, True]
 
 
 def test_a_server_that_is_joined_by_name(site: Site, server: Host, client: Host, dead: Host):
