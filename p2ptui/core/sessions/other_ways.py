@@ -16,6 +16,7 @@ from typing import Final
 
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import GOES_ON_AT
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -26,8 +27,11 @@ from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType
 UNDECIDED_S: Final = 5.0
 """So long after its first answer an asker may still take another way."""
 
-MAX_OTHER_WAYS: Final = 64
+MAX_OTHER_WAYS: Final = 256
 """Ways besides the first one that are known at a time, of all askers."""
+
+MAX_OTHER_WAYS_OF_ONE: Final = 8
+"""And of one, which asks no more addresses than this of a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,9 @@ class OtherWays:
             accept: Lets the asker in at the address of the way, with the time.
             now: The time, seconds.
         """
-        if way.address not in self._ways and len(self._ways) >= MAX_OTHER_WAYS:
+        of_owner = [one for one, _ in self._ways.values() if one.owner is way.owner]
+        is_full = len(self._ways) >= MAX_OTHER_WAYS or len(of_owner) >= MAX_OTHER_WAYS_OF_ONE
+        if way.address not in self._ways and is_full:
             self._state.counters.drop("other_ways_full")
             return
         is_known = self._ways.get(way.address, (None,))[0] is way
@@ -148,7 +154,7 @@ class OtherWays:
         is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
         if not is_open or self._state.peers.at(owner.address) is not owner:
             return False
-        reason = f"it goes on at {address_words(way.address)}"
+        reason = GOES_ON_AT + address_words(way.address)
         self._lifecycle.move(owner, now, reason, accept)
         peer = self._state.peers.at(way.address)
         if peer is None or not peer.is_authenticated:

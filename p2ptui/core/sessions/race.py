@@ -12,7 +12,7 @@ from typing import Final
 
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import ConnectResult, Direction
+from p2ptui.core.events import REACHED_AT, ConnectResult, Direction
 from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.handshake import Greeting, Handshake
@@ -278,7 +278,7 @@ class Race:
         self.winner = winner
         self._cancel()
         self.waiting.clear()
-        reason = f"it was reached at {address_words(winner)}"
+        reason = REACHED_AT + address_words(winner)
         for address in [at for at in self.running if at != winner]:
             self.running.discard(address)
             is_over = self.handshake.withdraw(address, self, now, reason)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged, SendStatus
-from p2ptui.core.sessions.other_ways import MAX_OTHER_WAYS, UNDECIDED_S
+from p2ptui.core.sessions.other_ways import MAX_OTHER_WAYS, MAX_OTHER_WAYS_OF_ONE, UNDECIDED_S
 from p2ptui.core.sessions.race import LATE_S, MAX_LOSERS, MAX_RACE_ADDRESSES
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.wire.address import Address, format_address
@@ -571,17 +571,33 @@ def test_a_second_way_is_answered_within_three_times_its_bytes_and_kept_briefly(
     ) | {"sequence_number": 41}
     client.send(request, server)
     world.run_for(0.05)
-    others = [world.puppet() for _ in range(MAX_OTHER_WAYS + 30)]
+    others = [world.puppet() for _ in range(MAX_OTHER_WAYS_OF_ONE + 30)]
     for other in others:
         other.send(request, server)
     world.run_for(0.5)
 
-    assert server.endpoint.sizes()["other_ways"] == MAX_OTHER_WAYS
+    assert server.endpoint.sizes()["other_ways"] == MAX_OTHER_WAYS_OF_ONE
     assert all(other.bytes_received <= 3 * other.bytes_sent for other in others)
     assert len(server.endpoint.peers) == 1
     world.run_for(UNDECIDED_S)
     assert server.endpoint.sizes()["other_ways"] == 0
     assert server.endpoint.sizes()["timers"] < 10
+
+
+def test_many_askers_together_have_room_for_so_many_other_ways() -> None:
+    world = World()
+    server = world.host(max_connections=1000, max_requests_per_ip=10_000)
+    askers = [world.puppet() for _ in range(MAX_OTHER_WAYS + 40)]
+    for asker in askers:
+        asker.answers_pings = False
+        request = asker.handshake_request()
+        asker.send(request, server)
+        world.run_for(0.012)
+        world.puppet().send(request, server)
+        world.run_for(0.001)
+
+    assert server.endpoint.sizes()["other_ways"] == MAX_OTHER_WAYS
+    assert server.endpoint.counters.drops["other_ways_full"] > 0
 
 
 def test_an_asker_that_acknowledges_nothing_moves_by_any_message() -> None:
