@@ -8,7 +8,7 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from p2ptui.io.resolve import sockaddr_of
@@ -28,11 +28,17 @@ _ERROR_BYTES: Final = 16
 """Of `struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
 
 
-async def find_refusal(address: Address, pauses_s: Sequence[float] = PAUSES_S) -> str | None:
+async def find_refusal(
+    address: Address,
+    is_over: Callable[[], bool] = lambda: False,
+    *,
+    pauses_s: Sequence[float] = PAUSES_S,
+) -> str | None:
     """Who says that an address is not served: the host itself, or a firewall on the way.
 
     Args:
         address: A literal IP address and a port.
+        is_over: Whether nobody waits for it any more: then nothing more is sent.
         pauses_s: How long the answer to each datagram is awaited, seconds.
 
     Returns:
@@ -49,6 +55,8 @@ async def find_refusal(address: Address, pauses_s: Sequence[float] = PAUSES_S) -
                 sock.setsockopt(level, option, 1)
             sock.connect(sockaddr_of(address, family))
             for pause_s in pauses_s:
+                if is_over():
+                    break
                 try:
                     # An empty datagram answers nothing, and asks nothing of whoever is there.
                     sock.send(b"")

@@ -18,10 +18,11 @@ from p2ptui.wire.address import Address, format_address
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
 
-HEED_AGAIN_S: Final = 0.01
+HEED_AFTER_S: Final = 0.1
+"""Whoever answers sooner is not asked whether it refuses."""
 
-FindRefusal: TypeAlias = Callable[[Address], Awaitable[str | None]]
-"""As `p2ptui.io.refusal.find_refusal`."""
+FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
+"""As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
 
 
 class Connector:
@@ -103,15 +104,11 @@ class Connector:
         reached = [one for one in addresses if barrier(one, self._local) is None]
         if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
-        begun, over = asyncio.Event(), asyncio.Event()
+        token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
+        over = asyncio.Event()
         if heed_refusals and self._find_refusal is not None:
-            self._begin(self._heed(reached, begun, over), "refusals")
-            # What asks leaves before the handshake: of the two a machine may tell of one only.
-            for _ in ("the task", "its task for the first address"):
-                await asyncio.sleep(0)
+            self._begin(self._heed(reached, over), "refusals")
         try:
-            token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
-            begun.set()
             result: ConnectResult = await self._call(token)
         except HandshakeError as error:
             left_out = [one for one in addresses if one not in reached]
@@ -119,7 +116,6 @@ class Connector:
                 raise
             raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
         finally:
-            begun.set()
             over.set()
         return result
 
@@ -135,13 +131,11 @@ class Connector:
             f"cannot connect to {', '.join(names)}: {advice}" for names, advice in reasons.values()
         )
 
-    async def _heed(
-        self, addresses: Sequence[Address], begun: asyncio.Event, over: asyncio.Event
-    ) -> None:
+    async def _heed(self, addresses: Sequence[Address], over: asyncio.Event) -> None:
         """Ask, until it is over, whether the machines at these addresses refuse."""
         for address in addresses:
             answered = asyncio.Event()
-            self._begin(self._heed_one(address, answered, begun, over), "a refusal")
+            self._begin(self._heed_one(address, answered, over), "a refusal")
             # The next one is asked when the handshake with it begins.
             with suppress(TimeoutError):
                 async with asyncio.timeout(STAGGER_S):
@@ -150,23 +144,16 @@ class Connector:
                 return
 
     async def _heed_one(
-        self,
-        address: Address,
-        answered: asyncio.Event,
-        begun: asyncio.Event,
-        over: asyncio.Event,
+        self, address: Address, answered: asyncio.Event, over: asyncio.Event
     ) -> None:
         assert self._find_refusal is not None
-        refused_by = await self._find_refusal(address)
-        if refused_by is None:
-            return
-        answered.set()
-        await begun.wait()
-        words = refusal_words(address, refused_by)
-        # The handshake with it may begin a little later.
-        while not (over.is_set() or self._endpoint.refuse(address, words, self._clock())):  # noqa: ASYNC110
-            await asyncio.sleep(HEED_AGAIN_S)
-        self._flush()
+        await asyncio.sleep(HEED_AFTER_S)
+        refused_by = None if over.is_set() else await self._find_refusal(address, over.is_set)
+        if refused_by is not None and not over.is_set():
+            words = refusal_words(address, refused_by)
+            self._endpoint.refuse(address, words, self._clock())
+            self._flush()
+            answered.set()
 
     async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
         """Have the joined servers, one after the other, introduce a node, and shake hands with it.

@@ -10,7 +10,7 @@ from p2ptui.core.events import SendStatus
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import HandshakeError, LocalError, P2PError
 from p2ptui.node import Node
-from p2ptui.node.connector import Connector
+from p2ptui.node.connector import HEED_AFTER_S, Connector
 from tests.town import LATENCY_S, Town
 from tests.virtual_loop import VirtualLoop
 
@@ -178,7 +178,7 @@ def connector(node: Node, find_refusal) -> Connector:
     )
 
 
-async def refuse_dead(address):
+async def refuse_dead(address, _is_over):
     await asyncio.sleep(ROUND_TRIP_S)
     return address[0] if address[0] == DEAD else None
 
@@ -191,7 +191,7 @@ def test_a_port_that_is_closed_is_told_at_once_to_who_asks_once():
             began = now()
             with pytest.raises(HandshakeError) as caught:
                 await once.connect((DEAD, 8080), 10, heed_refusals=True)
-            assert now() - began == pytest.approx(ROUND_TRIP_S)
+            assert now() - began == pytest.approx(HEED_AFTER_S + ROUND_TRIP_S)
             assert str(caught.value) == (
                 f"{DEAD}:8080 refused: nothing listens there; is a node running there?"
             )
@@ -211,13 +211,27 @@ def test_one_refusal_of_several_addresses_ends_that_attempt_only():
             began = now()
             result = await once.connect(("server.example", 8080), 10, heed_refusals=True)
             assert result.address == server.address
-            assert now() - began == pytest.approx(2 * ROUND_TRIP_S)
+            assert now() - began == pytest.approx(HEED_AFTER_S + 2 * ROUND_TRIP_S)
 
     run_with_names(story(), {"server.example": [DEAD, "10.0.0.2"]})
 
 
+def test_who_answers_at_once_is_not_asked_whether_it_refuses():
+    async def never(_address, _is_over):
+        raise AssertionError
+
+    async def story():
+        async with Town() as town:
+            server, client = await town.start("server"), await town.start("client")
+            await connector(client, never).connect(server.address, 10, heed_refusals=True)
+            await asyncio.sleep(5)
+            assert not client.has_failed
+
+    run_with_names(story(), {})
+
+
 def test_a_refusal_by_a_firewall_names_it():
-    async def by_router(_address):
+    async def by_router(_address, _is_over):
         return "10.0.0.254"
 
     async def story():
@@ -230,7 +244,7 @@ def test_a_refusal_by_a_firewall_names_it():
 
 
 def test_a_refusal_never_ends_a_session():
-    async def late(address):
+    async def late(address, _is_over):
         await asyncio.sleep(1)
         return address[0]
 
