@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         code = EXIT_FAILED  # whoever read the output has gone, and wants no more
     except OSError as error:
-        code = complain(f"the system refused: {error}", EXIT_FAILED)
+        from p2ptui.io.advice import program_advice
+
+        code = complain(program_advice(error), EXIT_FAILED)
     for stream in (sys.stdout, sys.stderr):
         _let_go(stream)
     return code
@@ -122,7 +124,8 @@ def _node_parser() -> CommandParser:
         "--address",
         "--listen-address",
         metavar="HOST:PORT",
-        help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080)",
+        help="listen here; IPv6 as [::1]:8080, port 0 takes a free one (default 127.0.0.1:8080; to"
+        " join a server on another machine any free port of all addresses)",
     )
     add("-m", "--max-connections", type=int, metavar="N", help="peers at the same time")
     add("-c", "--config", type=Path, metavar="FILE", help="a configuration, .toml or .json")

@@ -254,6 +254,8 @@ def _log_status(event: PeerStatusChanged) -> None:
     who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
         log.info("connected: %s", who)
+    elif event.is_expected:
+        log.debug("%s: %s: %s", event.status.value, where, printable(event.reason or ""))
     elif event.status is PeerStatus.DISCONNECTED:
         why = (event.reason or "").removeprefix("disconnected: ")
         log.info("disconnected: %s: %s", who, printable(why))

@@ -183,6 +183,11 @@ class Host:
         self.settle()
         return token
 
+    def connect_any(self, *addresses: Address, timeout_s: float = 10.0) -> int:
+        token = self.endpoint.connect_any(addresses, self.world.now, timeout_s)
+        self.settle()
+        return token
+
     def peer(self, other: "Host | Puppet | Address") -> Peer | None:
         return self.endpoint.peers.at(other if isinstance(other, tuple) else other.address)
 

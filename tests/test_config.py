@@ -693,3 +693,53 @@ def test_a_node_id_is_any_uuid() -> None:
     node_id = str(uuid.uuid4())
     assert Config().with_options(node_id=node_id).server.node_id == node_id
     assert Config().with_options(node_id=node_id.upper()).server.node_id == node_id.upper()
+
+
+# --- where a node listens that joins a server
+
+
+@pytest.mark.parametrize(
+    ("servers", "address"),
+    [
+        ((), "127.0.0.1:8080"),
+        (("127.0.0.1:9000",), "127.0.0.1:8080"),
+        (("localhost:9000", "LOCALHOST.:9", "127.9.9.9:1"), "127.0.0.1:8080"),
+        (("[::1]:9000",), "[::1]:8080"),
+        (("[::1]:9000", "localhost:9000"), "127.0.0.1:8080"),
+        (("[::ffff:127.0.0.1]:9000",), "127.0.0.1:8080"),
+        (("192.0.2.1:9000",), "0.0.0.0:0"),
+        (("127.0.0.1:9000", "192.0.2.1:9000"), "0.0.0.0:0"),
+        (("[::ffff:192.0.2.1]:9000",), "0.0.0.0:0"),
+        (("[2001:db8::1]:9000",), "[::]:0"),
+        (("[2001:db8::1]:9000", "192.0.2.1:9000"), "[::]:0"),
+        (("server.example:9000",), "[::]:0"),
+    ],
+)
+def test_joining_outward_listens_where_it_can_reach_out(servers, address):
+    config = load_config(None, {}, {"server.join": list(servers)})
+    assert config.server.address == address
+    assert config.server.join == servers
+    assert Config().with_options(join=servers) == config
+
+
+def test_an_address_that_somebody_gave_is_kept(tmp_path):
+    join = {"server.join": ["192.0.2.1:9000"]}
+    given = "127.0.0.1:8080"
+    assert load_config(None, {}, join | {"server.address": given}).server.address == given
+    environ = {"P2PTUI_SERVER_ADDRESS": given}
+    assert load_config(None, environ, join).server.address == given
+    path = tmp_path / "node.toml"
+    path.write_text(f'[server]\nlisten_address = "{given}"\njoin = ["192.0.2.1:9000"]\n')
+    assert load_config(path, {}, {}).server.address == given
+    options = {"address": given, "join": ("192.0.2.1:9000",)}
+    assert Config().with_options(**options).server.address == given
+
+
+def test_a_join_in_a_file_or_in_the_environment_counts_as_well(tmp_path):
+    path = tmp_path / "node.toml"
+    path.write_text('[server]\njoin = ["192.0.2.1:9000"]\n')
+    assert load_config(path, {}, {}).server.address == "0.0.0.0:0"
+    environ = {"P2PTUI_SERVER_JOIN": "server.example:9000"}
+    assert load_config(None, environ, {}).server.address == "[::]:0"
+    # Whoever joins nobody after all listens as ever.
+    assert load_config(path, {}, {"server.join": []}).server.address == "127.0.0.1:8080"

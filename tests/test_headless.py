@@ -12,6 +12,7 @@ from p2ptui import Config, headless
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
+    REACHED_AT,
     DataReceived,
     Direction,
     ErrorReceived,
@@ -55,6 +56,11 @@ def changed(status: PeerStatus, reason: str | None = None, name: str = "bob") ->
         ),
         (changed(PeerStatus.FAILED, "no answer"), "INFO", "failed: 192.0.2.1:80: no answer"),
         (changed(PeerStatus.HANDSHAKING), "DEBUG", "handshaking: 192.0.2.1:80"),
+        (
+            changed(PeerStatus.FAILED, f"{REACHED_AT}192.0.2.2:80"),
+            "DEBUG",
+            "failed: 192.0.2.1:80: it was reached at 192.0.2.2:80",
+        ),
         (
             PeerStatusChanged(NODE_ID, RELAYED, "bob", PeerStatus.AUTHENTICATED, None, None),
             "INFO",

@@ -16,6 +16,7 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     Deadline,
     command_config,
+    connect,
     look_up,
     open_node,
     print_json,
@@ -71,7 +72,7 @@ async def _run(
             deadline = Deadline(DEFAULT_TIMEOUT_S)
             at = await look_up(join, deadline)
             node = await stack.enter_async_context(open_node(config, at))
-            peer = await node.connect(at, deadline.left_s)
+            peer = await connect(node, at, deadline)
             serves = Capability.STUN in peer.capabilities
             # A joined server is asked in any case; the configured ones only in place of others.
             chosen = servers if servers or serves else None

@@ -11,6 +11,7 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     Deadline,
     command_config,
+    connect,
     look_up,
     open_node,
     print_json,
@@ -47,9 +48,9 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
 
 async def _run(options: argparse.Namespace, config: Config, server: Address) -> int:
     deadline = Deadline(options.timeout)
-    address = await look_up(server, deadline)
-    async with open_node(config, address) as node:
-        peer = await node.connect(address, deadline.left_s)
+    addresses = await look_up(server, deadline)
+    async with open_node(config, addresses) as node:
+        peer = await connect(node, addresses, deadline)
         listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
         if options.json:

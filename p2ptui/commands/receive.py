@@ -16,7 +16,9 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     Deadline,
     command_overrides,
+    connect,
     look_up,
+    open_node,
     print_json,
     read_address,
 )
@@ -101,14 +103,12 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
 
 async def _run(options: argparse.Namespace, config: Config) -> int:
     deadline = Deadline(DEFAULT_TIMEOUT_S)
-    servers = [await look_up(parse_address(text), deadline) for text in config.server.join]
-    if servers and options.address is None:
-        local = "[::]:0" if ":" in servers[0][0] else "0.0.0.0:0"
-        config = config.with_options(address=local)
-    async with Node(config) as node:
+    found = [await look_up(parse_address(text), deadline) for text in config.server.join]
+    is_free = bool(found) and options.address is None
+    opened = open_node(config, [one for each in found for one in each]) if is_free else Node(config)
+    async with opened as node:
         events = node.events(data=False)
-        for server in servers:
-            await node.connect(server, deadline.left_s)
+        servers = [(await connect(node, each, deadline)).address for each in found]
         stopped: list[signal.Signals] = []
 
         def stop(number: signal.Signals) -> None:

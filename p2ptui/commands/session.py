@@ -5,8 +5,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,11 +16,19 @@ from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, UnknownPeerError
-from p2ptui.io.resolve import resolve
-from p2ptui.node import Node, PeerView
+from p2ptui.io.advice import barrier
+from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
-from p2ptui.wire.address import Address, format_address, parse_address, parse_ip_address, with_port
+from p2ptui.wire.address import (
+    Address,
+    format_address,
+    ip_version,
+    is_wildcard,
+    parse_address,
+    parse_ip_address,
+    with_port,
+)
 from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 5.0
@@ -187,30 +194,41 @@ def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
     return Way(read_address(text, parser))
 
 
-async def look_up(address: Address, deadline: Deadline) -> Address:
-    """Find the IP address of a host.
+async def look_up(address: Address, deadline: Deadline) -> list[Address]:
+    """Find all IP addresses of a host.
 
     Raises:
         LocalError: It does not resolve in time, or means no single host.
     """
-    try:
-        async with asyncio.timeout(deadline.left_s):
-            # A node listens on IPv4 unless told otherwise, also where "localhost" is ::1 first.
-            found = await resolve(address, family=socket.AF_INET)
-    except TimeoutError:
-        raise LocalError(
-            f"cannot resolve host {address[0]!r} within {deadline.timeout_s:g} s;"
-            " check the network, or use an IP address"
-        ) from None
-    return single_host(found)
+    return await connector.look_up(address, deadline.left_s, deadline.timeout_s)
 
 
 @contextlib.asynccontextmanager
-async def open_node(config: Config, server: Address) -> AsyncIterator[Node]:
-    """Run a node on a free port of the family that reaches `server`."""
-    local = "[::]:0" if ":" in server[0] else "0.0.0.0:0"
+async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator[Node]:
+    """Run a node on a free port, which reaches each of these addresses as far as the system can."""
+    has_ipv6 = any(ip_version(host) == 6 for host, _ in servers)
+    local = "[::]:0" if has_ipv6 else "0.0.0.0:0"
     async with Node(config.with_options(address=local)) as node:
         yield node
+
+
+async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
+    """Shake hands with the node at any of these addresses.
+
+    A machine that says that nothing listens there is believed at once.
+
+    Raises:
+        P2PError: It cannot be reached in time.
+    """
+    reached = [one for one in addresses if barrier(one, node.address) is None]
+    if not reached and is_wildcard(node.address[0]):
+        # It was opened for both versions, and the system gave it one.
+        names = ", ".join(map(format_address, addresses))
+        raise LocalError(
+            f"cannot connect to {names}: this machine has no IPv6; use an IPv4 address"
+        )
+    # Of what is out of reach nobody needs to know while there is another address.
+    return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
 
 
 @contextlib.asynccontextmanager
@@ -225,12 +243,14 @@ async def open_target(config: Config, way: Way, deadline: Deadline) -> AsyncIter
         yield await reach(node, first, way.wanted, deadline)
 
 
-async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadline) -> Target:
+async def reach(
+    node: Node, first: Sequence[Address], wanted: str | None, deadline: Deadline
+) -> Target:
     """Connect to the target.
 
     Args:
         node: The command's node.
-        first: The address of the server, or of the target itself.
+        first: The addresses of the server, or of the target itself.
         wanted: Whom to ask the server for; None if the target is at `first`.
         deadline: When to give up.
 
@@ -244,18 +264,18 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
             node,
             to.node_id,
             to.name,
-            first,
+            peer.address,
             is_peer=True,
             began=began,
             capabilities=to.capabilities,
         )
 
-    peer = await node.connect(first, deadline.left_s)
+    peer = await connect(node, first, deadline)
     if wanted is None:
         return connected(peer)
     found = await _find(node, peer, wanted, deadline)
     if not isinstance(found, NodeInfo):
-        return connected(await node.connect(found, deadline.left_s))
+        return connected(await connect(node, found, deadline))
     if found.node_id == peer.node_id:
         return connected(peer)
     failure = "it takes no session from another client of the server"
@@ -271,7 +291,7 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
         node,
         found.node_id,
         found.name,
-        first,
+        peer.address,
         is_peer=False,
         began=began,
         failure=failure,
@@ -279,8 +299,10 @@ async def reach(node: Node, first: Address, wanted: str | None, deadline: Deadli
     )
 
 
-async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> NodeInfo | Address:
-    """The node that is meant, or the address of one that the server does not know."""
+async def _find(
+    node: Node, server: PeerView, text: str, deadline: Deadline
+) -> NodeInfo | list[Address]:
+    """The node that is meant, or the addresses of one that the server does not know."""
     listed = await node.list_nodes(server, deadline.left_s)
     known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
     if server.info is not None:
@@ -297,9 +319,9 @@ async def _find(node: Node, server: PeerView, text: str, deadline: Deadline) -> 
     if is_address or (":" in text and all(entry.name != text for entry in known.values())):
         # A literal address is one, whoever is called so.
         with contextlib.suppress(ValueError):
-            address = await look_up(parse_address(text), deadline)
-            at = format_address(address)
-            return next((entry for entry in listed.nodes if entry.listen_addr == at), address)
+            addresses = await look_up(parse_address(text), deadline)
+            at = set(map(format_address, addresses))
+            return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
     try:
         return find_named(text, known.values())
     except UnknownPeerError as error:

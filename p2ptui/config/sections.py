@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 
 from p2ptui.config.files_section import FilesOptions
+from p2ptui.config.listening import listen_address_for
 from p2ptui.config.nat_sections import (
     NAT_SHORTHANDS,
     IceOptions,
@@ -60,7 +61,12 @@ class ServerOptions(Section, frozen=True, kw_only=True):
 
     address: Annotated[
         str,
-        About("The address to listen on.", form=LISTEN_ADDRESS, aliases=("listen_address",)),
+        About(
+            "The address to listen on. Where nothing sets it, a node that joins a server on another"
+            " machine takes any free port of all addresses instead.",
+            form=LISTEN_ADDRESS,
+            aliases=("listen_address",),
+        ),
     ] = "127.0.0.1:8080"
     max_connections: Annotated[
         int, About("Connected peers, at most; newcomers beyond are refused.", "peers", 1, COUNT)
@@ -297,10 +303,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def with_values(self, values: Mapping[str, Any]) -> "Config":
         """A copy with other values by option path, as `OptionTable.settle` returns them.
 
+        Who sets `server.join`, and has never set `server.address`, listens where the servers that
+        are joined can be reached.
+
         Raises:
             ConfigError: Two values do not go together.
         """
-        return _replaced(self, values)
+        changed = _replaced(self, values)
+        default = ServerOptions().address
+        is_unsaid = "server.address" not in values and self.server.address == default
+        if "server.join" in values and is_unsaid:
+            address = listen_address_for(changed.server.join, default)
+            return _replaced(changed, {"server.address": address})
+        return changed
 
 
 OPTIONS = OptionTable(

@@ -7,6 +7,7 @@ CallFinished event with that token tells its end.
 """
 
 import random
+from collections.abc import Sequence
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
@@ -27,7 +28,7 @@ from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
 from p2ptui.core.moving import Moving
-from p2ptui.core.peers import Dialect, Peer, PeerTable
+from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.control import RelayControl
@@ -41,6 +42,8 @@ from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
+from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
@@ -49,11 +52,9 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     NULL,
     Capability,
-    DisconnectPayload,
     MessageType,
     NodeInfo,
     RouteEntry,
@@ -83,10 +84,13 @@ class Endpoint:
         self._admission = Admission(config.security)
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
+        self._races = Races(state, delivery, handshake)
+        self._ways = OtherWays(state, delivery, lifecycle)
         self._responder = Responder(
-            state, delivery, lifecycle, takeover, handshake, self._admission
+            state, delivery, lifecycle, takeover, handshake, self._admission, self._ways
         )
         self._liveness = Liveness(state, delivery, lifecycle)
+        self._liveness.on_goodbye = self._ways.handle_goodbye
         self._liveness.on_forgotten = self._handshake.reconnect
         self._pager = Pager(state, delivery)
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
@@ -151,15 +155,24 @@ class Endpoint:
             self._windows,
         )
         self._strangers = strangers = Strangers(
-            state, delivery, self._handshake, self.neighbours, self._rendezvous, self._admission
+            state,
+            delivery,
+            self._handshake,
+            self.neighbours,
+            self._rendezvous,
+            self._admission,
+            self._races,
+            self._ways,
         )
+        inbox = Inbox(state, delivery, services)
+        self._ways.on_message = inbox.receive
         self._dispatch = Dispatch(
             state,
             self._admission,
             Receivers(
                 self._responder,
                 strangers,
-                Inbox(state, delivery, services),
+                inbox,
                 self._relay_frames,
                 self.keepalives,
                 self.traversal.checks,
@@ -211,6 +224,8 @@ class Endpoint:
             "timers": len(self._state.timers),
             "tracked_strangers": len(self._admission),
             "id_disputes": len(self._takeover),
+            "addresses_that_lost": len(self._races),
+            "other_ways": len(self._ways),
             "routes": len(self._routing.table),
             "routes_seen": self._routing.seen,
             "routed_waiting": len(self._end_to_end),
@@ -310,6 +325,19 @@ class Endpoint:
         """
         return self._handshake.connect(address, now, timeout_s)
 
+    def connect_any(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
+        """Shake hands with a node at the first of its addresses that answers.
+
+        They are asked in their order, 250 ms apart (RFC 8305).
+
+        Returns:
+            The token of a ConnectResult, or of a HandshakeError that names each address.
+
+        Raises:
+            LocalError: `max_connections` is reached, or there is no address.
+        """
+        return self._races.connect(addresses, now, timeout_s)
+
     def introduce(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
         """Ask a server for the address of a node, and shake hands with it directly.
 
@@ -326,7 +354,7 @@ class Endpoint:
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         if peer.is_authenticated:
-            self._say_goodbye(peer, reason, now)
+            self._lifecycle.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
@@ -428,10 +456,11 @@ class Endpoint:
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
-        peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated and not peer.resumes:
-            reason = f"cannot send to {format_address(address)}: {reason}"
-            self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
+        self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
+
+    def refuse(self, address: Address, reason: str, now: float) -> bool:
+        """Somebody says that nobody is at `address`: whether a handshake has ended by that."""
+        return self._lifecycle.give_up(address, reason, now, resuming=False)
 
     def close(self, reason: str, now: float) -> None:
         """Say goodbye to everybody; from now on nobody is answered."""
@@ -439,10 +468,3 @@ class Endpoint:
         for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
             self.disconnect(peer, reason, now)
         self._state.closing = True
-
-    def _say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
-        goodbye = DisconnectPayload(reason)
-        if peer.dialect is Dialect.SPEC:
-            goodbye.handshake = peer.handshake_heard
-        payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)

@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from p2ptui.errors import P2PError
 from p2ptui.nat.stun_server import Place
@@ -123,6 +123,11 @@ class CallFinished:
     """Its result, or the error to raise."""
 
 
+REACHED_AT: Final = "it was reached at "
+GOES_ON_AT: Final = "it goes on at "
+"""How the reason of such an end begins; the address follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerStatusChanged:
     """A peer went from one status to another."""
@@ -135,6 +140,11 @@ class PeerStatusChanged:
     previous: PeerStatus | None
     """None for a peer that just appeared."""
     reason: str | None = None
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it is an end of no consequence: the node is reached at another address."""
+        return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ class Peer:
     """Ids of the handshake messages of this session that went to it."""
     handshake_heard: str = ""
     """Id of the handshake message that came from it: a goodbye that names it is genuine."""
+    undecided_until: float = float("-inf")
+    """Until then its request may come from another of its addresses as well; seconds."""
     public_address: Address | None = None
     """This node's address as the peer saw it."""
     proved: bool = False

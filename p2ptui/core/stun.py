@@ -83,7 +83,7 @@ class StunService:
         self._admission = admission
         self._server: StunServer | None = None
         self._ports: dict[Place, int] = {}
-        self._partner_address: Address | None = None
+        self._partner_addresses: tuple[Address, ...] = ()
         # Which of the partner's sockets stands for which of this server's places.
         self._partner_places: dict[Place, Place] = {}
         self._told_by: Peer | None = None
@@ -108,17 +108,20 @@ class StunService:
         """Whether STUN is served at all."""
         return self._server is not None
 
-    def open(self, places: Mapping[Place, Address], partner: Address | None) -> None:
+    def open(
+        self, places: Mapping[Place, Address], partner: Address | None, *others: Address
+    ) -> None:
         """Begin to serve.
 
         Args:
             places: The sockets that exist, each with its address; where the host is a wildcard,
                 clients are told the address that they asked.
             partner: The address of the partner node, if one is configured.
+            others: Its further addresses, where its name has several: it is known by any of them.
         """
         self._ports = {place: address[1] for place, address in places.items()}
         self._server = StunServer(Abilities(places, software=self._options.software))
-        self._partner_address = partner
+        self._partner_addresses = () if partner is None else (partner, *others)
 
     def receive(self, data: bytes, source: Address, place: Place, now: float) -> None:
         """Take a datagram that begins like STUN; never raises, whatever it holds.
@@ -238,16 +241,14 @@ class StunService:
                 there can be forged.
         """
         return (
-            peer.address == self._partner_address
+            peer.address in self._partner_addresses
             and peer.is_authenticated
             and (peer.proved or not proved)
         )
 
     def _partner(self) -> Peer | None:
-        if self._partner_address is None:
-            return None
-        peer = self._state.peers.at(self._partner_address)
-        return peer if peer is not None and self._is_partner(peer) else None
+        peers = (self._state.peers.at(address) for address in self._partner_addresses)
+        return next((peer for peer in peers if peer is not None and self._is_partner(peer)), None)
 
     def _greet(self, peer: Peer, now: float) -> None:
         if self._server is None or not self._is_partner(peer, proved=False):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from p2ptui.errors import BindError
+from p2ptui.io.advice import bind_advice
 from p2ptui.io.resolve import literal_address, local_sockaddr
 from p2ptui.wire.address import Address, format_address
 
@@ -17,24 +18,6 @@ DEFAULT_HOPS = 64
 """RFC 1700; what systems use unless they are told otherwise."""
 
 _SIO_UDP_CONNRESET = 0x9800000C
-_BIND_ADVICE = {
-    errno.EADDRINUSE: (
-        "address already in use",
-        "choose another address with --address, or port 0 for a free one",
-    ),
-    errno.EACCES: (
-        "permission denied",
-        "ports below 1024 may need an administrator: choose a higher port with --address",
-    ),
-    errno.EADDRNOTAVAIL: (
-        "no interface of this machine has this address",
-        "choose one that it has with --address, or 0.0.0.0 for all of them",
-    ),
-    errno.EAFNOSUPPORT: (
-        "this machine has no such address family",
-        "choose an IPv4 address with --address",
-    ),
-}
 
 
 def bind_udp(
@@ -60,7 +43,16 @@ def bind_udp(
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        raise bind_error(address, error) from error
+        if host != "::" or error.errno != errno.EAFNOSUPPORT:
+            raise bind_error(address, error) from error
+        # Of a machine without IPv6 every address is one of IPv4.
+        return bind_udp(
+            ("0.0.0.0", port),
+            broadcast=broadcast,
+            unfragmented=unfragmented,
+            receive_buffer_bytes=receive_buffer_bytes,
+            send_buffer_bytes=send_buffer_bytes,
+        )
     try:
         sock.setblocking(False)
         _ask(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, int(broadcast))
@@ -99,11 +91,7 @@ def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
 
 def bind_error(address: Address, error: OSError) -> BindError:
     """One line: which address, what the system said, and what to do."""
-    said, advice = _BIND_ADVICE.get(
-        error.errno or 0,
-        ((error.strerror or str(error)).lower(), "choose another address with --address"),
-    )
-    return BindError(f"cannot bind {format_address(address)}: {said}; {advice}")
+    return BindError(f"cannot bind {format_address(address)}: {bind_advice(error)}")
 
 
 def _forbid_fragments(sock: socket.socket, family: socket.AddressFamily) -> None:

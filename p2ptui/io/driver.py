@@ -7,6 +7,7 @@ from typing import Final
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Event
+from p2ptui.io.advice import send_advice
 from p2ptui.io.udp import DatagramSocket
 
 BATCH: Final = 256
@@ -93,7 +94,8 @@ class Driver:
             self._socket.send(data, address)
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
-            self._endpoint.fail_datagram(address, error.strerror or str(error), now)
+            advice = send_advice(error, address, self._socket.local_address)
+            self._endpoint.fail_datagram(address, str(advice), now)
         while (event := self._endpoint.next_event()) is not None:
             self._on_event(event)
         self._arm(now)

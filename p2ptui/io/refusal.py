@@ -8,13 +8,19 @@ import asyncio
 import socket
 import struct
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.wire.address import Address
 
-SENDS: Final = 3
 PAUSE_S: Final = 0.3
+PAUSES_S: Final = (PAUSE_S,) * 3
+"""After each datagram that asks."""
+
+PATIENT_PAUSES_S: Final = (0.2,) * 15
+"""For somebody who waits for nothing else. A machine tells of few refused datagrams a second
+(RFC 1812, section 4.3.2.8; Linux of one, after the first six), and others are told of as well."""
 
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
@@ -22,11 +28,18 @@ _ERROR_BYTES: Final = 16
 """Of `struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
 
 
-async def find_refusal(address: Address) -> str | None:
+async def find_refusal(
+    address: Address,
+    is_over: Callable[[], bool] = lambda: False,
+    *,
+    pauses_s: Sequence[float] = PAUSES_S,
+) -> str | None:
     """Who says that an address is not served: the host itself, or a firewall on the way.
 
     Args:
         address: A literal IP address and a port.
+        is_over: Whether nobody waits for it any more: then nothing more is sent.
+        pauses_s: How long the answer to each datagram is awaited, seconds.
 
     Returns:
         The IP address of the sender; the host asked where the system does not tell it; None if
@@ -41,11 +54,13 @@ async def find_refusal(address: Address) -> str | None:
                 level, option = _option(family)
                 sock.setsockopt(level, option, 1)
             sock.connect(sockaddr_of(address, family))
-            for _ in range(SENDS):
+            for pause_s in pauses_s:
+                if is_over():
+                    break
                 try:
                     # An empty datagram answers nothing, and asks nothing of whoever is there.
                     sock.send(b"")
-                    async with asyncio.timeout(PAUSE_S):
+                    async with asyncio.timeout(pause_s):
                         await loop.sock_recv(sock, 1)
                 except TimeoutError:
                     continue

@@ -1,6 +1,6 @@
 """From the host that a person wrote to what a socket takes, and back; names are looked up here.
 
-Only `resolve` asks the resolver, in a thread. The socket's own calls would look a name up too,
+Only `resolve_all` asks the resolver, in a thread. The socket's own calls would look a name up too,
 and stop the event loop meanwhile: `sockaddr_of` lets no name through to them.
 """
 
@@ -8,9 +8,12 @@ import asyncio
 import errno
 import functools
 import ipaddress
+import itertools
 import socket
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from p2ptui.core.sessions.race import MAX_RACE_ADDRESSES
 from p2ptui.errors import LocalError
 from p2ptui.io.interfaces import interface_name
 from p2ptui.wire.address import MAX_PORT, Address
@@ -22,9 +25,18 @@ CACHED_SOCKADDRS = 4096
 
 _MAX_INDEX = 2**32 - 1
 
+_CHECK_NAME = "check the spelling or use an IP address"
+_NO_RESOLVER = "no name server answers: check the network, or use an IP address"
+_SILENT = frozenset(
+    getattr(socket, name) for name in ("EAI_AGAIN", "EAI_SYSTEM") if hasattr(socket, name)
+)
+"""What the resolver says when it could ask nobody."""
+
 
 async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_UNSPEC) -> Address:
-    """Turn a host that may be a name into a literal IP address.
+    """Turn a host that may be a name into a literal IP address, as to bind it.
+
+    To reach a host, ask `resolve_all` and try each.
 
     Args:
         address: A literal IP passes untouched, without a look-up.
@@ -34,25 +46,71 @@ async def resolve(address: Address, *, family: socket.AddressFamily = socket.AF_
     Raises:
         LocalError: The name has no address; the text names the host and the reason.
     """
+    found = await resolve_all(address)
+    wanted = [one for one in found if family == _family_of(one[0])]
+    return (wanted or found)[0]
+
+
+async def resolve_all(address: Address) -> list[Address]:
+    """Every address of a host that may be a name, in the order in which they are to be tried.
+
+    The families alternate, beginning with that of the system's first choice (RFC 8305, section
+    4); within a family the system's order holds (RFC 6724).
+
+    Args:
+        address: A literal IP passes untouched, without a look-up.
+
+    Returns:
+        At least one and at most `MAX_RACE_ADDRESSES`; a `fe80::` address has its scope.
+
+    Raises:
+        LocalError: The name has no address; the text names the host and the reason.
+    """
     host, port = address
+    if is_literal(host):
+        return [address]
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return address
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        answer = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except socket.gaierror as error:
-        raise _cannot_resolve(host, error.strerror or str(error)) from error
+        hint = _NO_RESOLVER if error.errno in _SILENT else _CHECK_NAME
+        raise _cannot_resolve(host, error.strerror or str(error), hint) from error
     except (OSError, ValueError) as error:
         # A name with an empty or overlong label fails in the idna codec, before any look-up.
         raise _cannot_resolve(host, "not a host name") from error
-    usable = [entry for entry in found if entry[0] in (socket.AF_INET, socket.AF_INET6)]
-    if not usable:
+    found = list(dict.fromkeys(_readable(answer)))
+    if not found:
         raise _cannot_resolve(host, "it has no IP address")
-    preferred = next((entry for entry in usable if entry[0] == family), usable[0])
-    return address_of(preferred[4])
+    first = [one for one in found if _family_of(one[0]) == _family_of(found[0][0])]
+    other = [one for one in found if one not in first]
+    pairs = itertools.zip_longest(first, other)
+    ordered = [one for pair in pairs for one in pair if one is not None]
+    return ordered[:MAX_RACE_ADDRESSES]
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is an IP address, which nobody has to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _readable(answer: Any) -> Iterator[Address]:
+    """The addresses in an answer of the resolver; what else is in it is passed over."""
+    for entry in answer:
+        try:
+            family, sockaddr = entry[0], entry[4]
+            if family in (socket.AF_INET, socket.AF_INET6):
+                host, port = address_of(sockaddr)
+                ipaddress.ip_address(host)
+                yield host, int(port)
+        except (TypeError, ValueError, IndexError, AttributeError):
+            continue
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def literal_address(address: Address) -> Address:
@@ -136,7 +194,5 @@ def _interface_index(scope: str) -> int:
     return index
 
 
-def _cannot_resolve(host: str, reason: str) -> LocalError:
-    return LocalError(
-        f"cannot resolve host {host!r}: {reason}; check the spelling or use an IP address"
-    )
+def _cannot_resolve(host: str, reason: str, hint: str = _CHECK_NAME) -> LocalError:
+    return LocalError(f"cannot resolve host {host!r}: {reason}; {hint}")

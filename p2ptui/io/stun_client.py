@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from p2ptui.io.advice import send_advice
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import (
@@ -205,7 +206,7 @@ class StunClient:
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
             if address == transaction.server:
-                transaction.error = error.strerror or str(error)
+                transaction.error = str(send_advice(error, address, self.local_address))
                 is_failed = True
         transaction.failed += is_failed
         if not transaction.sent:

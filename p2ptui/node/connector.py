@@ -1,20 +1,28 @@
 """Looking hosts up and shaking hands, by an address or by way of a server's introduction."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.peers import Peer
-from p2ptui.errors import LocalError, P2PError, PeerTimeoutError
-from p2ptui.io.resolve import resolve
+from p2ptui.core.sessions.race import STAGGER_S
+from p2ptui.errors import HandshakeError, LocalError, P2PError, PeerTimeoutError
+from p2ptui.io.advice import Advice, barrier, refusal_words
+from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
+
+HEED_AFTER_S: Final = 0.1
+"""Whoever answers sooner is not asked whether it refuses."""
+
+FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
+"""As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
 
 
 class Connector:
@@ -24,8 +32,12 @@ class Connector:
         endpoint: Its protocol.
         call: Waits for the end of a call on the endpoint.
         clock: The time on the endpoint's clock, seconds.
-        local_host: Where the node's socket is bound.
+        local: Where the node's socket is bound.
         require_running: Raises once the node is closed or broken.
+        flush: Lets what was asked of the endpoint happen.
+        begin: Starts a task that the node owns.
+        find_refusal: Asks whether a machine says itself that nothing listens at an address; None
+            where nobody can.
     """
 
     def __init__(
@@ -33,29 +45,115 @@ class Connector:
         endpoint: Endpoint,
         call: Callable[[int], Awaitable[Any]],
         clock: Callable[[], float],
-        local_host: str,
+        local: Address,
         require_running: Callable[[], None],
+        flush: Callable[[], None],
+        begin: Callable[[Coroutine[Any, Any, None], str], object],
+        find_refusal: FindRefusal | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._call = call
         self._clock = clock
-        self._local_host = local_host
+        self._local = local
         self._require_running = require_running
+        self._flush = flush
+        self._begin = begin
+        self._find_refusal = find_refusal
 
-    async def connect(self, address: Address, timeout_s: float) -> ConnectResult:
+    async def connect(
+        self, address: Address, timeout_s: float, *, heed_refusals: bool = False
+    ) -> ConnectResult:
         """Look a host up and shake hands with the node there, all within `timeout_s` seconds.
+
+        Each address of a name is tried (RFC 8305), as far as the node's socket reaches it.
+
+        Args:
+            address: A host, which may be a name, and a port.
+            timeout_s: Seconds.
+            heed_refusals: As for `connect_any`.
 
         Raises:
             P2PError: It cannot be found, refused, or did not answer.
         """
         deadline = self._clock() + timeout_s
-        address = await self.resolve(address, timeout_s)
-        self._require_running()
+        found = await self.resolve(address, timeout_s)
         left = max(deadline - self._clock(), SHORTEST_ATTEMPT_S)
-        result: ConnectResult = await self._call(
-            self._endpoint.connect(address, self._clock(), left)
-        )
+        try:
+            return await self.connect_any(found, left, heed_refusals=heed_refusals)
+        except HandshakeError as error:
+            if is_literal(address[0]):
+                raise
+            raise HandshakeError(f"{address[0]}: {error}") from None
+
+    async def connect_any(
+        self, addresses: Sequence[Address], timeout_s: float, *, heed_refusals: bool = False
+    ) -> ConnectResult:
+        """Shake hands with a node at the first of its addresses that answers.
+
+        Args:
+            addresses: Literal ones, in the order in which they are tried.
+            timeout_s: Seconds.
+            heed_refusals: Whether a machine that says that nothing listens there is believed at
+                once. Anybody may forge that, so it is for those who ask once and can ask again; a
+                session is never ended by it.
+
+        Raises:
+            P2PError: All refused, or did not answer, or are out of reach of the node's socket.
+        """
+        self._require_running()
+        reached = [one for one in addresses if barrier(one, self._local) is None]
+        if addresses and not reached:
+            raise HandshakeError(self._out_of_reach(addresses))
+        token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
+        over = asyncio.Event()
+        if heed_refusals and self._find_refusal is not None:
+            self._begin(self._heed(reached, over), "refusals")
+        try:
+            result: ConnectResult = await self._call(token)
+        except HandshakeError as error:
+            left_out = [one for one in addresses if one not in reached]
+            if not left_out:
+                raise
+            raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
+        finally:
+            over.set()
         return result
+
+    def _out_of_reach(self, addresses: Sequence[Address]) -> str:
+        """Why a socket reaches none of these, in one line: each reason once."""
+        reasons: dict[str, tuple[list[str], Advice]] = {}
+        for one in addresses:
+            advice = barrier(one, self._local)
+            if advice is not None:
+                names, _ = reasons.setdefault(advice.do, ([], advice))
+                names.append(format_address(one))
+        return "; ".join(
+            f"cannot connect to {', '.join(names)}: {advice}" for names, advice in reasons.values()
+        )
+
+    async def _heed(self, addresses: Sequence[Address], over: asyncio.Event) -> None:
+        """Ask, until it is over, whether the machines at these addresses refuse."""
+        for address in addresses:
+            answered = asyncio.Event()
+            self._begin(self._heed_one(address, answered, over), "a refusal")
+            # The next one is asked when the handshake with it begins.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STAGGER_S):
+                    await answered.wait()
+            if over.is_set():
+                return
+
+    async def _heed_one(
+        self, address: Address, answered: asyncio.Event, over: asyncio.Event
+    ) -> None:
+        assert self._find_refusal is not None
+        await asyncio.sleep(HEED_AFTER_S)
+        refused_by = None if over.is_set() else await self._find_refusal(address, over.is_set)
+        if refused_by is not None and not over.is_set():
+            words = refusal_words(address, refused_by)
+            self._endpoint.refuse(address, words, self._clock())
+            self._flush()
+            answered.set()
 
     async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
         """Have the joined servers, one after the other, introduce a node, and shake hands with it.
@@ -87,26 +185,38 @@ class Connector:
             raise PeerTimeoutError(f"node {node_id} did not answer in time") from None
         return result
 
-    async def resolve(self, address: Address, timeout_s: float) -> Address:
-        """Look a host up, in the family of the socket.
+    async def resolve(self, address: Address, timeout_s: float) -> list[Address]:
+        """Look a host up; see `look_up`."""
+        return await look_up(address, timeout_s)
 
-        Raises:
-            LocalError: It does not resolve in time, or means no single host.
-        """
-        family = _family_of(self._local_host)
+
+async def look_up(address: Address, timeout_s: float, told_s: float | None = None) -> list[Address]:
+    """All addresses of a host, in the order in which they are to be tried.
+
+    Args:
+        address: A host, which may be a name, and a port.
+        timeout_s: How long the resolver may take, seconds.
+        told_s: The time that the error names, if this is what is left of it.
+
+    Raises:
+        LocalError: It does not resolve in time, or means no single host.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await resolve_all(address)
+    except TimeoutError:
+        raise LocalError(
+            f"cannot resolve host {address[0]!r} within {told_s or timeout_s:g} s;"
+            " check the network, or use an IP address"
+        ) from None
+    single: dict[Address, None] = {}
+    error: LocalError | None = None
+    for one in found:
         try:
-            async with asyncio.timeout(timeout_s):
-                found = await resolve(address, family=family)
-        except TimeoutError:
-            raise LocalError(
-                f"cannot resolve host {address[0]!r} within {timeout_s:g} s;"
-                " check the network, or use an IP address"
-            ) from None
-        return single_host(found)
-
-
-def _family_of(host: str) -> socket.AddressFamily:
-    # The wildcard of IPv6 takes both families.
-    if host == "::":
-        return socket.AF_UNSPEC
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+            single[single_host(one)] = None
+        except LocalError as refused:
+            error = error or refused
+    if not single:
+        assert error is not None
+        raise error
+    return list(single)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.errors import BindError, P2PError
 from p2ptui.io.interfaces import address_towards, local_addresses
-from p2ptui.io.resolve import resolve
+from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import classify_allocation
 from p2ptui.nat.behavior import (
@@ -75,7 +75,7 @@ class Diagnosis:
         on_progress: Told in words what is being done.
         own: What is known of the node's own socket.
         probe_by_peer: Asks a peer of a server for a datagram from its own address.
-        resolve: Looks a name up.
+        resolve: Looks a name up: all of its addresses.
         find_refusal: Asks whether a machine says itself that nothing listens at an address.
     """
 
@@ -89,7 +89,7 @@ class Diagnosis:
         on_progress: OnProgress = lambda _: None,
         own: OwnSocket | None = None,
         probe_by_peer: ProbeByPeer | None = None,
-        resolve: Resolve = resolve,
+        resolve: Resolve = resolve_all,
         find_refusal: FindRefusal | None = None,
     ) -> None:
         self._open_socket = open_socket

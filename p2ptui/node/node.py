@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from p2ptui.core.addresses import address_words
-from p2ptui.core.events import NodeList, Path, PathChanged, PingResult, SendResult
+from p2ptui.core.events import ConnectResult, NodeList, Path, PathChanged, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.errors import PeerGoneError, PeerTimeoutError, UnknownPeerError
@@ -41,35 +41,77 @@ class Node(RunningNode):
             moves where the sockets are simulated.
     """
 
-    async def connect(self, target: str | Address, timeout_s: float | None = None) -> PeerView:
+    async def connect(
+        self,
+        target: str | Address,
+        timeout_s: float | None = None,
+        *,
+        heed_refusals: bool = False,
+    ) -> PeerView:
         """Shake hands with the node at an address, or with a node that a joined server knows.
+
+        Of a host name every address is tried, 250 ms apart, and the first handshake wins.
 
         Args:
             target: `host:port`, an address, or a node id, the beginning of one or a name (these
                 need a joined server, which introduces the two).
             timeout_s: Seconds, for a look-up of the host and the handshake; `auth_timeout`
                 without it.
+            heed_refusals: As for `connect_any`.
 
         Raises:
-            HandshakeError: It refused, or nobody answered.
+            HandshakeError: It refused, nobody answered, or the socket at the listening address
+                cannot reach it.
             LocalError: The address makes no sense or does not resolve, the peer table is full,
                 or a node id was given and no server is joined.
             UnknownPeerError: No node is called so, or several are.
             RemoteError: No joined server could introduce the node.
         """
-        timeout_s = read_seconds(
-            self._config.security.auth_timeout if timeout_s is None else timeout_s
-        )
+        seconds = self._attempt_s(timeout_s)
         node_id = canonical_id(target) if isinstance(target, str) else None
         if node_id is None and isinstance(target, str) and target and ":" not in target:
-            node_id = (await self._finder.find(target, timeout_s)).node_id
+            node_id = (await self._finder.find(target, seconds)).node_id
         if node_id is not None:
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
                 return self._view(known)
-            result = await self._runtime.connector.connect_by_id(node_id, timeout_s)
+            result = await self._runtime.connector.connect_by_id(node_id, seconds)
         else:
-            result = await self._runtime.connector.connect(read_address(target), timeout_s)
+            result = await self._runtime.connector.connect(
+                read_address(target), seconds, heed_refusals=heed_refusals
+            )
+        return self._connected_to(result)
+
+    async def connect_any(
+        self,
+        addresses: Sequence[Address],
+        timeout_s: float | None = None,
+        *,
+        heed_refusals: bool = False,
+    ) -> PeerView:
+        """Shake hands with a node at the first of its addresses that answers.
+
+        Args:
+            addresses: Literal ones, in the order in which they are tried; at most eight are.
+            timeout_s: Seconds; `auth_timeout` without it.
+            heed_refusals: Whether an address counts as failed at once when its machine says that
+                nothing listens there, instead of after `timeout_s`. Anybody may forge that.
+
+        Raises:
+            HandshakeError: None of them answered, or all refused or are out of reach of the
+                listening address.
+            LocalError: The peer table is full, or there is no address.
+        """
+        seconds = self._attempt_s(timeout_s)
+        read = [read_address(address) for address in addresses]
+        return self._connected_to(
+            await self._runtime.connector.connect_any(read, seconds, heed_refusals=heed_refusals)
+        )
+
+    def _attempt_s(self, timeout_s: float | None) -> float:
+        return read_seconds(self._config.security.auth_timeout if timeout_s is None else timeout_s)
+
+    def _connected_to(self, result: ConnectResult) -> PeerView:
         self._runtime.partings.resume(result.address)
         self._endpoint.neighbours.welcome(result.node_id)
         try:

@@ -7,6 +7,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
@@ -21,9 +22,10 @@ from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, o
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
 from p2ptui.io.machine import Machine, StillMachine
+from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
 from p2ptui.io.resolve import resolve
 from p2ptui.io.stun_sockets import StunSockets, require_other_node
-from p2ptui.io.udp import DatagramSocket
+from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
 from p2ptui.node.departures import Departures
@@ -108,7 +110,14 @@ class Runtime:
             on_late=self.endpoint.moving.excuse,
         )
         self.connector = Connector(
-            self.endpoint, self.call, clock, sock.local_address[0], self.require_running
+            self.endpoint,
+            self.call,
+            clock,
+            sock.local_address,
+            self.require_running,
+            self.flush,
+            self.begin,
+            partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if open_socket is open_udp else None,
         )
         self.nat = NatService(
             config,
@@ -228,23 +237,24 @@ class Runtime:
         options = self._config.stun_server
         sockets = await StunSockets.open(options, open_socket, self.socket.local_address[0])
         self._stun_sockets = sockets
-        partner: Address | None = None
+        partners: list[Address] = []
         if options.partner:
             try:
-                partner = await self.connector.resolve(
+                partners = await self.connector.resolve(
                     parse_address(options.partner), RESOLVE_PARTNER_S
                 )
-                require_other_node(partner, self.socket.local_address)
+                for partner in partners:
+                    require_other_node(partner, self.socket.local_address)
                 self._stun_partner = [options.partner]
             except LocalError as error:
-                partner = None
+                partners = []
                 log.warning(
                     "the STUN partner %s is not used: %s; change partner in [stun_server]",
                     options.partner,
                     error,
                 )
         places = {Place.OWN: self.socket.local_address, **sockets.places}
-        self.endpoint.stun.open(places, partner)
+        self.endpoint.stun.open(places, partners[0] if partners else None, *partners[1:])
         log.info("STUN at %s", ", ".join(map(format_address, places.values())))
         self.begin(sockets.run(self._receive_stun), "stun")
 

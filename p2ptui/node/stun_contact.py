@@ -6,10 +6,12 @@ at once, and no slow name is waited for longer than the servers are.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
 
+from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import BindError
+from p2ptui.io.resolve import is_literal
 from p2ptui.io.stun_client import AGAIN, CONTACT, Schedule, StunClient
 from p2ptui.node.stun_servers import (
     RESOLVE_S,
@@ -18,7 +20,6 @@ from p2ptui.node.stun_servers import (
     KnownServer,
     Resolve,
     beyond_nat,
-    is_literal,
     look_up,
 )
 from p2ptui.wire.address import Address, ip_version
@@ -202,11 +203,25 @@ class FirstContact:
                 found = await look_up(text, address, self._resolve)
         except TimeoutError:
             found = [KnownServer(text, error=_SLOW)]
-        self._known[text] = found
-        for server in found:
-            await self._ask(server)
+        by_version = [[s for s in found if _version(s) == version] for version in (4, 6, None)]
+        async with asyncio.TaskGroup() as group:
+            for servers in by_version:
+                group.create_task(self._ask_in_turn(servers))
         self._looking_up -= 1
         self._changed.set()
+
+    async def _ask_in_turn(self, servers: Sequence[KnownServer]) -> None:
+        """Ask one address of a name after the other, until one has answered (RFC 8305)."""
+        for server in servers:
+            self._known[server.text].append(server)
+            await self._ask(server)
+            contact = server.contact
+            if contact is not None and server is not servers[-1]:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STAGGER_S):
+                        await contact.transaction.done.wait()
+            if any(one.answer is not None for one in servers):
+                return
 
     async def _ask(self, server: KnownServer) -> None:
         server.announced = self._announced.get(server.text, ())
@@ -274,6 +289,10 @@ class FirstContact:
         errors = [client for client in self._clients.values() if isinstance(client, BindError)]
         if errors and len(errors) == len(self._clients):
             raise errors[0]
+
+
+def _version(server: KnownServer) -> int | None:
+    return ip_version(server.address[0]) if server.address is not None else None
 
 
 _SLOW: Final = "its name was not looked up in time"

@@ -1,14 +1,14 @@
 """The STUN servers of a diagnosis: what is known of each, and where it is."""
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import LocalError
-from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction
+from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction
 from p2ptui.nat.behavior import near_among
 from p2ptui.nat.plausible import is_plausible_other
 from p2ptui.nat.report import ServerReport
@@ -20,8 +20,11 @@ MAX_SERVERS: Final = 16
 RESOLVE_S: Final = 1.0
 """A name server that is slower leaves no time for a report within two seconds."""
 
-Resolve: TypeAlias = Callable[..., Awaitable[Address]]
-"""As `p2ptui.io.resolve.resolve`."""
+FIRST_SCHEDULE: Final = Schedule((0.0, 0.2, 0.4), 0.8)
+"""For one of several addresses of a server, where the next one is asked meanwhile."""
+
+Resolve: TypeAlias = Callable[[Address], Awaitable[list[Address]]]
+"""As `p2ptui.io.resolve.resolve_all`."""
 Announced: TypeAlias = Mapping[str, tuple[Address, ...]]
 """Servers that are joined nodes, by their text: at which addresses each announced STUN."""
 
@@ -166,27 +169,37 @@ def read_servers(servers: Sequence[str]) -> tuple[list[tuple[str, Address]], lis
 
 
 async def look_up(text: str, address: Address, resolve: Resolve) -> list[KnownServer]:
-    """A server by its IPv4 address, and by its IPv6 address as well if it has both."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    results: list[Any] = await asyncio.gather(
-        *(resolve(address, family=family) for family in families), return_exceptions=True
-    )
-    found: dict[Address, KnownServer] = {}
-    error = None
-    for result in results:
-        if isinstance(result, LocalError):
-            error = str(result)
-        elif isinstance(result, BaseException):
-            raise result
-        else:
-            found.setdefault(result, KnownServer(text, result))
-    return list(found.values()) or [KnownServer(text, error=error)]
-
-
-def is_literal(host: str) -> bool:
-    """Whether a host is an IP address, which nobody has to look up."""
+    """A server at each of its addresses, in the order in which they are asked."""
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        found = await resolve(address)
+    except LocalError as error:
+        return [KnownServer(text, error=str(error))]
+    return [KnownServer(text, one) for one in found]
+
+
+async def first_to_answer(client: StunClient, addresses: Sequence[Address]) -> Address | None:
+    """At which of its addresses a server answers first; they are asked 250 ms apart (RFC 8305).
+
+    Args:
+        client: Asks; who gave it closes it.
+        addresses: In the order in which they are asked.
+    """
+    changed = asyncio.Event()
+    asked: list[Transaction] = []
+
+    def answered() -> Address | None:
+        return next((one.server for one in asked if one.answer is not None), None)
+
+    for address in addresses:
+        transaction = client.start(address, FIRST_SCHEDULE)
+        asked.append(transaction)
+        transaction.on_done = changed.set
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STAGGER_S):
+                await transaction.done.wait()
+        if answered() is not None:
+            return answered()
+    while not all(one.done.is_set() for one in asked) and answered() is None:
+        changed.clear()
+        await changed.wait()
+    return answered()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import P2PError
-from p2ptui.io.resolve import resolve
+from p2ptui.io.advice import barrier
+from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
@@ -29,6 +30,7 @@ from p2ptui.node.flow_probes import FlowProbes
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
+from p2ptui.node.stun_servers import RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, parse_address
 from p2ptui.wire.offer import MAX_PREDICTED
 
@@ -160,7 +162,7 @@ class TraversalSupport:
         predicted: tuple[Address, ...] = ()
         try:
             while len(sockets) < wanted.count and len(self._sockets) < MAX_SOCKETS:
-                sock = await self._nat.open_probe((self._nat.probe_host or _any(self._socket), 0))
+                sock = await self._nat.open_probe((self._probe_host, 0))
                 # Entered at once: whatever ends this closes it.
                 sockets[self._enter(sock)] = sock
             if len(sockets) < wanted.count:
@@ -189,8 +191,11 @@ class TraversalSupport:
         self._flush()
 
     async def _open_client(self) -> StunClient:
-        host = self._nat.probe_host or _any(self._socket)
-        return StunClient(await self._nat.open_probe((host, 0)), self._rng)
+        return StunClient(await self._nat.open_probe((self._probe_host, 0)), self._rng)
+
+    @property
+    def _probe_host(self) -> str:
+        return self._nat.probe_host or _any(self._socket)
 
     async def _pump(self, number: int, sock: DatagramSocket) -> None:
         while not sock.closed:
@@ -269,9 +274,23 @@ class TraversalSupport:
     async def _sampling_server(self) -> Address | None:
         ice = self._config.ice
         for text in (*self._nat.joined_stun_servers(), *ice.stun_servers):
-            with suppress(P2PError):
-                return await resolve(parse_address(text))
+            with suppress(P2PError, TimeoutError):
+                async with asyncio.timeout(RESOLVE_S):
+                    found = await resolve_all(parse_address(text))
+                local = (self._probe_host, 0)
+                reached = [one for one in found if barrier(one, local) is None]
+                if len(reached) < 2:
+                    return (reached or found)[0]
+                if (answering := await self._first_to_answer(reached)) is not None:
+                    return answering
         return None
+
+    async def _first_to_answer(self, addresses: Sequence[Address]) -> Address | None:
+        client = await self._open_client()
+        try:
+            return await first_to_answer(client, addresses)
+        finally:
+            await client.close()
 
     async def _sample(self, server: Address) -> tuple[list[tuple[float, PortSample]], str | None]:
         """Begin several flows, one soon after the other, and see which ports they are given."""

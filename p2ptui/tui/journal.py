@@ -183,7 +183,7 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case PeerStatusChanged():
             why = (event.reason or "").removeprefix(f"{event.status.value}: ")
             reason = f": {why}" if why else ""
-            level = _GRAVE.get(event.status, "info")
+            level = "info" if event.is_expected else _GRAVE.get(event.status, "info")
             return level, event.address, event.node_id or "", event.status.value + reason
         case PeerIntroduced():
             return "info", event.address, event.node_id, "introduced by a server"

@@ -197,7 +197,9 @@ def test_a_dead_target_is_one_line_within_its_time():
     commands = [["ping", "127.0.0.1:9"], ["send", "127.0.0.1:9", "x"], ["peers", "127.0.0.1:9"]]
     for result in run_all(*([*command, "--timeout", "0.3"] for command in commands)):
         assert result.returncode == 1
-        assert one_line(result) == "p2ptui: no answer from 127.0.0.1:9; is a node running there?"
+        assert one_line(result) == (
+            "p2ptui: 127.0.0.1:9 refused: nothing listens there; is a node running there?"
+        )
 
 
 def test_a_host_that_does_not_resolve():

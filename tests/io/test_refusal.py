@@ -33,3 +33,12 @@ def test_who_listens_in_silence_does_not_refuse() -> None:
 
 def test_where_nothing_can_be_sent_nobody_refuses() -> None:
     assert asyncio.run(find_refusal(("no address", 3478))) is None
+
+
+def test_nothing_is_sent_once_nobody_waits_for_it() -> None:
+    with socket_on("127.0.0.1") as sock:
+        sock.settimeout(0.1)
+        address = ("127.0.0.1", sock.getsockname()[1])
+        assert asyncio.run(find_refusal(address, lambda: True)) is None
+        with pytest.raises(TimeoutError):
+            sock.recv(1)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2ptui.core.sessions.race import MAX_RACE_ADDRESSES
 from p2ptui.errors import LocalError
-from p2ptui.io.resolve import address_of, resolve, sockaddr_of
+from p2ptui.io.resolve import address_of, resolve, resolve_all, sockaddr_of
 from tests.virtual_loop import VirtualLoop
 
 FOUR = (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("192.0.2.7", 80))
@@ -98,3 +99,73 @@ def test_any_text_is_a_destination_or_an_os_error(host, port, family):
     else:
         number = 0
     assert number in (0, errno.EINVAL, errno.EAFNOSUPPORT, errno.ENODEV)
+
+
+# --- all addresses of a name
+
+
+def entry(host, port=80):
+    six = ":" in host
+    sockaddr = (host, port, 0, 0) if six else (host, port)
+    return (socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM, 17, "", sockaddr)
+
+
+def run_resolve_all(answer, host="host.example"):
+    class Loop(VirtualLoop):
+        async def getaddrinfo(self, *_, **options):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return [found for found, _ in runner.run(resolve_all((host, 80)))]
+
+
+def test_the_families_alternate_beginning_with_the_first_choice_of_the_system():
+    answer = [entry(h) for h in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1")]
+    assert run_resolve_all(answer) == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "2001:db8::3"]
+    answer = [entry(h) for h in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "192.0.2.3")]
+    assert run_resolve_all(answer) == ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"]
+
+
+def test_an_address_that_is_named_twice_is_tried_once():
+    assert run_resolve_all([FOUR, FOUR, SIX, FOUR]) == ["192.0.2.7", "2001:db8::7"]
+
+
+def test_a_name_with_many_addresses_is_tried_at_a_few_of_each_family():
+    answer = [entry(f"192.0.2.{n}") for n in range(1, 200)] + [entry("2001:db8::1")]
+    found = run_resolve_all(answer)
+    assert len(found) == MAX_RACE_ADDRESSES
+    assert found[:3] == ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+
+
+def test_what_is_no_address_in_an_answer_is_passed_over():
+    garbage = [
+        (),
+        None,
+        (socket.AF_INET,),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", None),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("not an address", 80)),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("192.0.2.9", "http")),
+        (socket.AF_UNIX, socket.SOCK_DGRAM, 17, "", "/tmp/socket"),
+        (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", (1, b"")),
+    ]
+    assert run_resolve_all([*garbage, FOUR]) == ["192.0.2.7"]
+    with pytest.raises(LocalError, match="it has no IP address"):
+        run_resolve_all(garbage)
+
+
+def test_a_literal_is_asked_of_nobody():
+    assert run_resolve_all(RuntimeError("asked"), "2001:db8::1") == ["2001:db8::1"]
+
+
+def test_a_resolver_that_asked_nobody_is_not_a_spelling_mistake():
+    silent = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    with pytest.raises(LocalError, match="no name server answers: check the network"):
+        run_resolve_all(silent)
+
+
+@given(st.lists(st.one_of(st.none(), st.tuples(st.integers(), st.text()), st.binary())))
+def test_no_answer_of_a_resolver_raises_anything_else(answer):
+    with pytest.raises(LocalError):
+        run_resolve_all(answer)

@@ -5,22 +5,21 @@ On virtual time, with a diagnosis but without a node.
 
 import asyncio
 import random
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import ProbeReport
-from p2ptui.errors import LocalError
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.behavior import NatType, Reply, Seen
 from p2ptui.nat.report import NatReport
 from p2ptui.node import nat_evidence
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket
 from p2ptui.node.nat_tests import Ground, probe_by_peer
-from p2ptui.node.stun_servers import MAX_SERVERS, RESOLVE_S
+from p2ptui.node.stun_servers import MAX_SERVERS, RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
 from tests.simulated_nat import KINDS, Nat, Nats
@@ -72,15 +71,11 @@ class Square:
         return self.clients[-1]
 
 
-async def slow_resolve(
-    address: Address, *, family: socket.AddressFamily, names: dict[str, tuple[float, str]]
-) -> Address:
-    """Each name with how long it takes, and its one address."""
-    if family == socket.AF_INET6:
-        raise LocalError("no such address")
-    after_s, host = names[address[0]]
+async def slow_resolve(address: Address, *, names: dict[str, tuple[float, str]]) -> list[Address]:
+    """Each name with how long it takes, and its addresses, with spaces between."""
+    after_s, hosts = names[address[0]]
     await asyncio.sleep(after_s)
-    return host, address[1]
+    return [(host, address[1]) for host in hosts.split()]
 
 
 def diagnose(
@@ -92,8 +87,8 @@ def diagnose(
     find_refusal: Callable[[Address], Awaitable[str | None]] | None = None,
     prepare: Callable[[Square], None] = lambda _: None,
 ) -> NatReport:
-    async def resolve(address: Address, *, family: socket.AddressFamily) -> Address:
-        return await slow_resolve(address, family=family, names=names or {})
+    async def resolve(address: Address) -> list[Address]:
+        return await slow_resolve(address, names=names or {})
 
     async def story() -> NatReport:
         square = Square(is_blocked=is_blocked)
@@ -289,3 +284,52 @@ def test_servers_that_are_too_many_are_named() -> None:
     assert report.evidence[-1] == (
         f"servers: {MAX_SERVERS} at most are asked; not asked: {', '.join(servers[-2:])}"
     )
+
+
+# --- a name is all its addresses
+
+
+NOBODY = "203.0.113.99"
+
+
+def test_a_name_whose_first_address_is_dead_is_not_blocked() -> None:
+    report = diagnose("stun.example:3478", names={"stun.example": (0.0, f"{NOBODY} {ONE[0]}")})
+    assert report.udp is True
+    assert report.nat_type is not NatType.BLOCKED
+    assert report.duration_s < 2.3
+    assert [server.ok for server in report.servers] == [False, True]
+
+
+def test_an_address_that_answers_leaves_the_others_of_its_name_alone() -> None:
+    hosts = f"{ONE[0]} {NOBODY} {TWO[0]}"
+    report = diagnose("stun.example:3478", names={"stun.example": (0.0, hosts)})
+    assert [server.ok for server in report.servers] == [True]
+
+
+def test_a_name_whose_addresses_are_all_dead_is_blocked_within_three_seconds() -> None:
+    hosts = " ".join(f"203.0.113.{number}" for number in range(90, 98))
+    report = diagnose("stun.example:3478", names={"stun.example": (0.0, hosts)}, is_blocked=True)
+    assert (report.udp, report.nat_type) == (False, NatType.BLOCKED)
+    assert report.duration_s < 3
+
+
+def test_the_first_of_several_addresses_to_answer() -> None:
+    async def story() -> tuple[Address | None, Address | None, float]:
+        square = Square(is_blocked=False)
+        await square.serve(ONE)
+        loop = asyncio.get_running_loop()
+        client = StunClient(await square.open_socket((CLIENT, 0)), random.Random(1))
+        try:
+            began = loop.time()
+            found = await first_to_answer(client, [(NOBODY, 3478), ONE, TWO])
+            took_s = loop.time() - began
+            nobody = await first_to_answer(client, [(NOBODY, 3478), (NOBODY, 3479)])
+        finally:
+            await client.close()
+            await square.close()
+        return found, nobody, took_s
+
+    found, nobody, took_s = run_virtual(story())
+    assert found == ONE
+    assert took_s == pytest.approx(0.25, abs=0.1)
+    assert nobody is None

@@ -289,3 +289,32 @@ def test_what_a_diagnosis_cannot_name_is_not_named() -> None:
             assert [facts.mapping for facts in told] == [report.mapping]
 
     run_virtual(story())
+
+
+def test_ports_are_sampled_at_the_address_of_a_name_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = {
+        "hangs.example": None,
+        "dead.example": [("198.51.100.77", 3478), ("198.51.100.78", 3478)],
+        "stun.example": [("2001:db8::1", 3478), ("198.51.100.77", 3478), ("198.51.100.8", 3478)],
+        "six.example": [("2001:db8::1", 3478)],
+    }
+
+    async def resolve_all(address: Address) -> list[Address]:
+        found = names[address[0]]
+        if found is None:
+            await asyncio.sleep(3600)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(traversal_support, "resolve_all", resolve_all)
+
+    async def story() -> None:
+        ice = {"stun_servers": [f"{name}:3478" for name in names]}
+        async with Scene("port-restricted-cone", "restricted-cone", ice=ice) as scene:
+            support = scene.a._runtime._support
+            monkeypatch.setattr(support._nat, "joined_stun_servers", list)
+            assert await support._sampling_server() == ("198.51.100.8", 3478)
+
+    run_virtual(story())

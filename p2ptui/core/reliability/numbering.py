@@ -36,6 +36,10 @@ class Numbering:
         self.acknowledged = self.take()
         return self.acknowledged
 
+    def begin_at(self, number: int) -> None:
+        """Begin with the number of a handshake message that was written elsewhere."""
+        self._last = self.acknowledged = number
+
     @property
     def is_exhausted(self) -> bool:
         """Whether the next number would be beyond what the peer takes."""

@@ -1,12 +1,13 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult, PeerStatus
-from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -42,14 +43,43 @@ ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
 
 
-@dataclass(slots=True)
-class _Attempt:
-    peer: Peer
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A request as it leaves; one that goes to several addresses is the same everywhere."""
+
     message_id: str
     sequence: int
     data: bytes
+
+    def is_named_by(self, answer: Envelope) -> bool:
+        """Whether an answer belongs to it; the reference's names no request."""
+        return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
+
+
+class Contestant(Protocol):
+    """Who asks several addresses of a node, and takes the first that answers."""
+
+    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
+        """Whether the answer from an address is taken now; else it is asked for again later."""
+
+    def win(self, address: Address, result: ConnectResult, now: float) -> None:
+        """The handshake with an address is complete."""
+
+    def lose(self, address: Address, error: HandshakeError) -> None:
+        """The handshake with an address has ended without a session."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    peer: Peer
+    greeting: Greeting
     deadline: float
     tokens: list[int] = field(default_factory=list)
+    contestants: list[Contestant] = field(default_factory=list)
+    is_kept: bool = False
+    """Whether it goes on though nobody waits for it: a session is asked for anew."""
+    is_paused: bool = False
+    """Whether it waits to be made anew, and takes no answer meanwhile."""
     pause_s: float = RETRY_INTERVAL_S
     """Until the next repetition."""
     tries: int = 0
@@ -95,13 +125,78 @@ class Handshake:
             LocalError: The peer table is full.
         """
         token = self._state.new_token() if token is None else token
-        peer = self._state.peers.at(address)
-        if peer is not None and peer.is_authenticated:
-            self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
-            self._state.finish(token, self._result(peer))
+        result = self.result_at(address)
+        if result is not None:
+            self._state.finish(token, result)
             return token
+        self._join(address, now, timeout_s).tokens.append(token)
+        return token
+
+    def compete(
+        self,
+        address: Address,
+        contestant: Contestant,
+        now: float,
+        timeout_s: float,
+        greeting: Greeting | None,
+    ) -> Greeting:
+        """Begin (or join) a handshake with one of several addresses that are asked.
+
+        Args:
+            address: Whom to ask, an address without a session.
+            contestant: Is told of the end.
+            now: The time, seconds.
+            timeout_s: How long to try, seconds.
+            greeting: What the others are sent; None for the first of them.
+
+        Returns:
+            What it is sent.
+
+        Raises:
+            LocalError: The peer table is full.
+        """
+        attempt = self._join(address, now, timeout_s, greeting)
+        attempt.contestants.append(contestant)
+        return attempt.greeting
+
+    def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
+        """A contestant has no use for a handshake any more; whether it ends, as others have none.
+
+        Args:
+            address: Whom it asked there.
+            contestant: Which; it is told nothing.
+            now: The time, seconds.
+            reason: Why, in one line.
+        """
+        attempt = self._attempts.get(address)
+        if attempt is None or contestant not in attempt.contestants:
+            return False
+        attempt.contestants.remove(contestant)
+        if attempt.tokens or attempt.contestants or attempt.is_kept:
+            return False
+        self._fail(attempt, now, reason)
+        return True
+
+    def ask_anew(self, address: Address, when: float) -> None:
+        """Make the request to an address anew, with another id, at a time; until then it waits."""
         attempt = self._attempts.get(address)
         if attempt is None:
+            return
+        attempt.is_paused = True
+        self._schedule(attempt, when, self._make_anew)
+
+    def _make_anew(self, attempt: _Attempt, now: float) -> None:
+        attempt.is_paused = False
+        attempt.greeting = self._greet(attempt.peer, now)
+        attempt.tries = 0
+        self._try(attempt, now)
+
+    def _join(
+        self, address: Address, now: float, timeout_s: float, greeting: Greeting | None = None
+    ) -> _Attempt:
+        attempt = self._attempts.get(address)
+        if attempt is None:
+            peer = self._state.peers.at(address)
             if peer is None and not self._lifecycle.make_room(now):
                 limit = self._state.config.server.max_connections
                 raise LocalError(
@@ -109,17 +204,25 @@ class Handshake:
                     " (max_connections)"
                 )
             peer = peer or self._lifecycle.open(address, now, initiated=True)
-            attempt = self._begin(peer, now + timeout_s, now)
+            attempt = self._begin(peer, now + timeout_s, now, greeting)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
-        attempt.tokens.append(token)
-        return token
+        return attempt
+
+    def result_at(self, address: Address) -> ConnectResult | None:
+        """What a call ends with at once, as there is a session with an address."""
+        peer = self._state.peers.at(address)
+        if peer is None or not peer.is_authenticated:
+            return None
+        self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
+        return self._result(peer)
 
     def reconnect(self, peer: Peer, now: float, reason: str) -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
         self._lifecycle.suspend(peer, now, reason)
         peer.proved = False
         peer.credit = 0  # whatever went to it while it was proved
-        self._begin(peer, now + self._state.config.security.auth_timeout, now)
+        deadline = now + self._state.config.security.auth_timeout
+        self._begin(peer, deadline, now).is_kept = True
 
     def renew(self, address: Address, node_id: str, now: float) -> None:
         """A node has shown that it receives at an address: another one's session there is over.
@@ -142,20 +245,30 @@ class Handshake:
         tokens, attempt.tokens = attempt.tokens, []
         return tokens
 
-    def _begin(self, peer: Peer, deadline: float, now: float) -> _Attempt:
-        sequence = peer.channel.sender.numbering.begin()
-        message_id, data = self._delivery.build(
-            MessageType.HANDSHAKE_REQUEST,
-            request_payload(self._state.identity, _continued(peer)),
-            now,
-            sequence_number=sequence,
-            requires_ack=True,
-        )
+    def _greet(self, peer: Peer, now: float, greeting: Greeting | None = None) -> Greeting:
+        numbering = peer.channel.sender.numbering
+        if greeting is None:
+            sequence = numbering.begin()
+            message_id, data = self._delivery.build(
+                MessageType.HANDSHAKE_REQUEST,
+                request_payload(self._state.identity, _continued(peer)),
+                now,
+                sequence_number=sequence,
+                requires_ack=True,
+            )
+            greeting = Greeting(message_id, sequence, data)
+        else:
+            numbering.begin_at(greeting.sequence)
+        peer.handshake_keys = (greeting.message_id, greeting.sequence)
+        peer.handshake_said = (greeting.message_id,)
+        return greeting
+
+    def _begin(
+        self, peer: Peer, deadline: float, now: float, greeting: Greeting | None = None
+    ) -> _Attempt:
+        greeting = self._greet(peer, now, greeting)
         peer.forget_pair()
-        peer.handshake_keys = (message_id, sequence)
-        peer.handshake_said = (message_id,)
-        pause_s = self._first_pause_s(peer)
-        attempt = _Attempt(peer, message_id, sequence, data, deadline, pause_s=pause_s)
+        attempt = _Attempt(peer, greeting, deadline, pause_s=self._first_pause_s(peer))
         self._attempts[peer.address] = attempt
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
@@ -180,7 +293,7 @@ class Handshake:
             self._fail(attempt, now, f"no answer from {where}{hint}")
             return
         self._delivery.transmit(
-            peer, attempt.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
+            peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
         )
         attempt.tries += 1
         attempt.sent_at = now
@@ -190,11 +303,15 @@ class Handshake:
         self._plan(attempt, now + pause)
 
     def _plan(self, attempt: _Attempt, when: float) -> None:
+        self._schedule(attempt, min(when, attempt.deadline), self._try)
+
+    def _schedule(
+        self, attempt: _Attempt, when: float, action: Callable[[_Attempt, float], None]
+    ) -> None:
         peer = attempt.peer
         if peer.timer is not None:
             peer.timer.cancel()
-        when = min(when, attempt.deadline)
-        peer.timer = self._state.timers.schedule(when, lambda at: self._try(attempt, at))
+        peer.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
     def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
@@ -202,16 +319,16 @@ class Handshake:
     def _handle_removed(self, peer: Peer, reason: str) -> None:
         attempt = self._attempts.pop(peer.address, None)
         if attempt is not None:
+            error = HandshakeError(reason)
+            for contestant in attempt.contestants:
+                contestant.lose(peer.address, error)
             for token in attempt.tokens:
-                self._state.finish(token, HandshakeError(reason))
+                self._state.finish(token, error)
 
     def handle_response(self, address: Address, message: Envelope, now: float) -> None:
         """The answer to a request of this node."""
         attempt = self._attempts.get(address)
-        if attempt is None or (
-            message.ack_for is not None
-            and message.ack_for not in (attempt.sequence, attempt.message_id)
-        ):
+        if attempt is None or attempt.is_paused or not attempt.greeting.is_named_by(message):
             self._state.counters.drop("unsolicited_handshake_response")
             return
         where = address_words(address)
@@ -233,12 +350,16 @@ class Handshake:
             claim = Claim(
                 owner,
                 address,
+                message.id,
                 refuse=lambda at: self._handle_taken(attempt, owner, at),
                 grant=lambda at: self.handle_response(address, message, at),
             )
             self._takeover.begin(claim, now)
             return
         peer = attempt.peer
+        dialect = dialect_of(message)
+        if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
+            return
         if self._state.arrival is not None:
             peer.take_pair(self._state.arrival)
         self._lifecycle.describe(peer, info, message, now)
@@ -248,7 +369,7 @@ class Handshake:
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)
-        self._succeed(attempt, peer)
+        self._succeed(attempt, peer, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
@@ -259,11 +380,11 @@ class Handshake:
             reason = f"node {owner.node_id} is already connected, {how} {where}"
             self._fail(attempt, now, reason)
 
-    def handle_crossing(self, peer: Peer) -> None:
+    def handle_crossing(self, peer: Peer, now: float) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
-            self._succeed(attempt, peer)
+            self._succeed(attempt, peer, now)
 
     def handle_late_response(self, peer: Peer, message: Envelope) -> None:
         """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
@@ -282,6 +403,7 @@ class Handshake:
         if key not in peer.handshake_keys:
             return False
         peer.acks = True
+        peer.undecided_until = float("-inf")
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)
         if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
@@ -299,10 +421,13 @@ class Handshake:
         self._fail(attempt, now, _refusal(address, payload.error))
         return True
 
-    def _succeed(self, attempt: _Attempt, peer: Peer) -> None:
+    def _succeed(self, attempt: _Attempt, peer: Peer, now: float) -> None:
         del self._attempts[peer.address]
+        result = self._result(peer)
+        for contestant in attempt.contestants:
+            contestant.win(peer.address, result, now)
         for token in attempt.tokens:
-            self._state.finish(token, self._result(peer))
+            self._state.finish(token, result)
 
     @staticmethod
     def _result(peer: Peer) -> ConnectResult:

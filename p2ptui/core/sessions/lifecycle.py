@@ -8,13 +8,20 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.state import NodeState
 from p2ptui.errors import PeerGoneError
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Capability, Envelope, NodeInfo
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    Capability,
+    DisconnectPayload,
+    Envelope,
+    MessageType,
+    NodeInfo,
+)
 
 Listener: TypeAlias = Callable[[Peer, float], None]
 
@@ -167,6 +174,14 @@ class Lifecycle:
         peer.resumes = True
         self._tell_left(peer, now)
 
+    def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
+        """Tell a peer that its session ends, in a way that only this node can."""
+        goodbye = DisconnectPayload(reason)
+        if peer.dialect is Dialect.SPEC:
+            goodbye.handshake = peer.handshake_heard
+        payload = encode_payload(goodbye)
+        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
+
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
         """Take a peer out of the table.
 
@@ -192,6 +207,21 @@ class Lifecycle:
             if len(self._departed) > limit:
                 self._departed.popitem(last=False)
             self._tell_left(peer, now)
+
+    def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:
+        """End a handshake with an address, if there is one; a session never ends by this.
+
+        Args:
+            address: With whom.
+            reason: Why, in one line.
+            now: The time, seconds.
+            resuming: Whether also one by which a session with that peer is to go on.
+        """
+        peer = self._state.peers.at(address)
+        if peer is None or peer.is_authenticated or (peer.resumes and not resuming):
+            return False
+        self.remove(peer, PeerStatus.FAILED, now, reason)
+        return True
 
     def _tell_left(self, peer: Peer, now: float) -> None:
         for listener in self.on_left:

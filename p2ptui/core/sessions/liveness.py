@@ -44,6 +44,8 @@ class Liveness:
         """Called with each heartbeat of a peer."""
         self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
         """Called with each Ping of a peer."""
+        self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
+        """Called when a peer has said a genuine goodbye; whether it goes on at another address."""
         lifecycle.on_joined.append(self._begin)
 
     @property
@@ -128,6 +130,8 @@ class Liveness:
             reason: What is told of it.
         """
         if proof in peer.handshake_said and peer.beside is None:
+            if self.on_goodbye(peer, now):
+                return
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         else:
             self.suspect(peer, Suspicion.LEFT, now, reason)

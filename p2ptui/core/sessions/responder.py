@@ -16,6 +16,7 @@ from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.other_ways import OtherWays, Told, Way
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -43,6 +44,7 @@ class Responder:
         takeover: Settles who owns an id.
         handshake: The other side, with which requests may cross.
         admission: What strangers may cost.
+        ways: Requests that came from several addresses.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Responder:
         takeover: Takeover,
         handshake: Handshake,
         admission: Admission,
+        ways: OtherWays,
     ) -> None:
         self._state = state
         self._delivery = delivery
@@ -60,6 +63,7 @@ class Responder:
         self._takeover = takeover
         self._handshake = handshake
         self._admission = admission
+        self._ways = ways
         self._shortest_response = shortest_response_bytes(state.identity)
 
     def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> None:
@@ -83,10 +87,14 @@ class Responder:
         if owner is None or owner.address == address:
             self._accept(arrival, now)
             return
+        if peer is None and self._ways.is_same_attempt(owner, message, now):
+            self._answer_other_way(owner, arrival, now)
+            return
         # Much may have happened meanwhile: the request is looked at as if it came now.
         claim = Claim(
             owner,
             address,
+            message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
             grant=lambda at: self.handle_request(address, message, size, at),
         )
@@ -135,8 +143,30 @@ class Responder:
         reason = f"node id {arrival.info.id} already exists"
         self._refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
 
-    def _accept(self, arrival: Arrival, now: float) -> None:
-        """Make the newcomer a peer, or begin a new session with the peer at its address."""
+    def _answer_other_way(self, owner: Peer, arrival: Arrival, now: float) -> None:
+        """A request that was accepted has come from another address too: both are answered."""
+        way = self._ways.at(arrival.address, arrival.message)
+        limit = AMPLIFICATION_LIMIT * arrival.size_bytes
+        if way is None:
+            sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
+            told = self._tell(arrival.address, arrival.message, sequence, limit, now)
+            way = Way(owner, arrival.address, arrival.message.id, told)
+        data = way.told.response
+        if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
+            self._state.counters.drop("refusal_unsent")
+            return
+        self._ways.keep(way, lambda at: self._accept(arrival, at, way.told), now)
+        self._state.trace(Direction.OUT, arrival.address, "", MessageType.HANDSHAKE_RESPONSE, data)
+        self._state.put_datagram(data, arrival.address)
+
+    def _accept(self, arrival: Arrival, now: float, told: Told | None = None) -> None:
+        """Make the newcomer a peer, or begin a new session with the peer at its address.
+
+        Args:
+            arrival: Who it is.
+            now: The time, seconds.
+            told: What has answered it already.
+        """
         message = arrival.message
         known = self._state.peers.at(arrival.address)
         if known is not None and known.node_id not in ("", arrival.info.id):
@@ -160,23 +190,30 @@ class Responder:
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
-        sequence = peer.channel.sender.numbering.begin() if numbered else None
-        response_id, peer.handshake_response = self._response(
-            peer.address, message, None, sequence, allowance, now
-        )
-        keys = (response_id,) if sequence is None else (response_id, sequence)
-        peer.handshake_keys = (*peer.handshake_keys[-2:], *keys)
+        numbering = peer.channel.sender.numbering
+        is_told = told is not None
+        if told is None:
+            sequence = numbering.begin() if numbered else None
+            told = self._tell(peer.address, message, sequence, allowance, now)
+        elif told.sequence is not None:
+            numbering.begin_at(told.sequence)
+        peer.handshake_response = told.response
+        peer.handshake_keys = (*peer.handshake_keys[-2:], *told.keys)
         # When the requests crossed, this node's own belongs to the same session.
         own = peer.handshake_said if peer.status is PeerStatus.HANDSHAKING else ()
-        peer.handshake_said = (*own, response_id)
+        peer.handshake_said = (*own, told.response_id)
         if numbered:
             peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
-        self._transmit_response(peer, now)
+        if is_told:
+            peer.spend(len(told.response))
+        else:
+            self._ways.open(peer, now)
+            self._transmit_response(peer, now)
         peer.keep_for_pings()
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
-        self._handshake.handle_crossing(peer)
+        self._handshake.handle_crossing(peer, now)
 
     def _enter(self, arrival: Arrival, now: float) -> Peer:
         other = self._state.peers.at(arrival.address)
@@ -194,6 +231,12 @@ class Responder:
         response = peer.handshake_response
         kind = MessageType.HANDSHAKE_RESPONSE
         self._delivery.transmit(peer, response, kind, now, budgeted=False)
+
+    def _tell(
+        self, address: Address, message: Envelope, sequence: int | None, limit: float, now: float
+    ) -> Told:
+        response_id, data = self._response(address, message, None, sequence, limit, now)
+        return Told(response_id, sequence, data)
 
     def _response(
         self,

@@ -10,6 +10,8 @@ from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.early import EarlyMessages
 from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
@@ -49,6 +51,8 @@ class Strangers:
         neighbours: May have looked for it.
         rendezvous: May have been introduced to it.
         admission: What strangers may cost.
+        races: Addresses that this node asked, and another answered first.
+        ways: Addresses of a node whose request came from several.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Strangers:
         neighbours: Neighbours,
         rendezvous: Rendezvous,
         admission: Admission,
+        races: Races,
+        ways: OtherWays,
     ) -> None:
         self._state = state
         self._delivery = delivery
@@ -66,6 +72,8 @@ class Strangers:
         self._neighbours = neighbours
         self._rendezvous = rendezvous
         self._admission = admission
+        self._races = races
+        self._ways = ways
         self.early = EarlyMessages(state, self._refuse)
         """What waits for an introduction of its sender."""
         rendezvous.on_named = self._receive_early
@@ -90,6 +98,9 @@ class Strangers:
 
     def receive(self, address: Address, message: Envelope, size: int, now: float) -> None:
         """Take a message from an address of which nothing is known."""
+        for known in (self._races, self._ways):
+            if known.handle_message(address, message, now):
+                return
         if self._rendezvous.handle_message(address, message, size, now):
             return
         kind = message.message_type

@@ -34,6 +34,8 @@ class Claim:
     owner: Peer
     address: Address
     """Where the newcomer is."""
+    request_id: str
+    """Of the handshake message that claims it."""
     refuse: Callable[[float], None]
     """Called with the time if the owner is alive."""
     grant: Callable[[float], None]
@@ -130,7 +132,8 @@ class Takeover:
         if newest is None:
             return
         owner = self._state.peers.with_id(node_id)
-        if owner is None or owner.address == newest.address:
+        is_same_attempt = owner is not None and newest.request_id in owner.handshake_ids[-1:]
+        if owner is None or owner.address == newest.address or is_same_attempt:
             newest.grant(now)
         elif dispute.is_second or owner.address != dispute.claim.address:
             newest.refuse(now)

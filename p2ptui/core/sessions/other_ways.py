@@ -1,0 +1,165 @@
+"""One request that came from several addresses: the asker tells which way it takes.
+
+A node that knows several addresses of this one, or has several itself, sends the same request by
+each, and takes the first answer. The same message id is the same attempt, and nobody's claim to
+another's id: each way is answered, the first one has the session, and it moves if the asker
+acknowledges the answer that came by another, or says goodbye to the first. An asker that numbers
+nothing may never acknowledge: there any message by another way will do.
+
+The id of a request is unguessable (a random UUID), and is of use until the first answer is
+acknowledged; whoever has not seen it has nothing from all this.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.addresses import address_words
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import GOES_ON_AT
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType
+
+UNDECIDED_S: Final = 5.0
+"""So long after its first answer an asker may still take another way."""
+
+MAX_OTHER_WAYS: Final = 256
+"""Ways besides the first one that are known at a time, of all askers."""
+
+MAX_OTHER_WAYS_OF_ONE: Final = 8
+"""And of one, which asks no more addresses than this of a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer to a request."""
+
+    response_id: str
+    sequence: int | None
+    """Its number, if the asker acknowledges by number."""
+    response: bytes
+
+    @property
+    def keys(self) -> tuple[int | str, ...]:
+        """What an Ack of it may name."""
+        if self.sequence is None:
+            return (self.response_id,)
+        return (self.response_id, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An address from which a request came that had been accepted at another one."""
+
+    owner: Peer
+    """Who asked, where it was accepted."""
+    address: Address
+    request_id: str
+    told: Told
+
+
+class OtherWays:
+    """Knows of such addresses, for a short time and not of many.
+
+    Args:
+        state: The shared ground.
+        delivery: Is told when an address has proved itself.
+        lifecycle: Where a session moves.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
+        """Called with a message by which a session has moved, to be taken as any other of it."""
+        self._ways: dict[Address, tuple[Way, Callable[[float], None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
+    @staticmethod
+    def open(owner: Peer, now: float) -> None:
+        """A request was accepted; it may come another way as well."""
+        owner.undecided_until = now + UNDECIDED_S
+
+    @staticmethod
+    def is_same_attempt(owner: Peer, message: Envelope, now: float) -> bool:
+        """Whether a request from elsewhere is one that an owner of its id has made."""
+        return now < owner.undecided_until and message.id in owner.handshake_ids[-1:]
+
+    def at(self, address: Address, message: Envelope) -> Way | None:
+        """The way that a repeated request came before."""
+        way, _ = self._ways.get(address, (None, None))
+        return way if way is not None and way.request_id == message.id else None
+
+    def keep(self, way: Way, accept: Callable[[float], None], now: float) -> None:
+        """Remember a way that was answered, if there is room.
+
+        Args:
+            way: Which.
+            accept: Lets the asker in at the address of the way, with the time.
+            now: The time, seconds.
+        """
+        of_owner = [one for one, _ in self._ways.values() if one.owner is way.owner]
+        is_full = len(self._ways) >= MAX_OTHER_WAYS or len(of_owner) >= MAX_OTHER_WAYS_OF_ONE
+        if way.address not in self._ways and is_full:
+            self._state.counters.drop("other_ways_full")
+            return
+        is_known = self._ways.get(way.address, (None,))[0] is way
+        self._ways[way.address] = way, accept
+        if not is_known:
+            self._state.timers.schedule(now + UNDECIDED_S, lambda _: self._forget(way))
+
+    def _forget(self, way: Way) -> None:
+        if self._ways.get(way.address, (None,))[0] is way:
+            del self._ways[way.address]
+
+    def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
+        """A message from a stranger; whether it decides between two ways."""
+        way, _ = self._ways.get(address, (None, None))
+        if way is None:
+            return False
+        if message.message_type == MessageType.ACK and message.ack_for in way.told.keys:
+            return self._take(way, now, is_proved=True)
+        if message.message_type == MessageType.DISCONNECT:
+            try:
+                goodbye = decode_payload(message.payload, DisconnectPayload)
+            except MalformedError:
+                return False
+            if goodbye.handshake == way.told.response_id:
+                self._forget(way)
+                return True
+        elif way.told.sequence is None and self._take(way, now, is_proved=False):
+            peer = self._state.peers.at(address)
+            assert peer is not None
+            self.on_message(peer, message, now)
+            return True
+        return False
+
+    def handle_goodbye(self, owner: Peer, now: float) -> bool:
+        """An asker has closed the way by which it was accepted; whether it goes on by another."""
+        for way, _ in list(self._ways.values()):
+            if way.owner is owner and self._take(way, now, is_proved=False):
+                return True
+        return False
+
+    def _take(self, way: Way, now: float, *, is_proved: bool) -> bool:
+        _, accept = self._ways.pop(way.address)
+        owner = way.owner
+        is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
+        if not is_open or self._state.peers.at(owner.address) is not owner:
+            return False
+        reason = GOES_ON_AT + address_words(way.address)
+        self._lifecycle.move(owner, now, reason, accept)
+        peer = self._state.peers.at(way.address)
+        if peer is None or not peer.is_authenticated:
+            return False
+        if is_proved:
+            peer.acks = True
+            self._delivery.prove(peer, now)
+        return True

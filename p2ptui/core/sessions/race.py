@@ -1,0 +1,293 @@
+"""Several addresses of one node, asked one after the other until one answers (RFC 8305).
+
+All are sent the same bytes: a node that is reached at two of its addresses knows the second request
+for the same attempt. The first handshake wins. What answers after it is told goodbye, unless it is
+the answer of the same session, come another way.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.addresses import address_words
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import REACHED_AT, ConnectResult, Direction
+from p2ptui.core.identity import canonical_id, dialect_of
+from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.handshake import Greeting, Handshake
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.errors import HandshakeError, LocalError, P2PError
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import (
+    DisconnectPayload,
+    Envelope,
+    MessageType,
+    ReceivedHandshakeResponse,
+)
+
+STAGGER_S: Final = 0.25
+"""Between the beginnings of two attempts (RFC 8305, section 5); none waits once the last has
+failed."""
+
+MAX_RACE_ADDRESSES: Final = 8
+"""Addresses of one node that are asked at most: the last of them within two seconds."""
+
+LATE_S: Final = 10.0
+"""So long after a race an address that lost it may still answer."""
+
+MAX_LOSERS: Final = 256
+"""Addresses of which that is remembered; the one that lost first makes room."""
+
+LONGEST_GRACE_S: Final = 1.0
+"""A node of the reference's kind is asked anew when the answers of the other addresses must have
+come: twice its own round trip after they were asked, and at most this."""
+
+GOODBYE: Final = "reached at another address"
+
+
+@dataclass(slots=True)
+class _Loser:
+    greeting: Greeting
+    """What it was sent."""
+    winner: Address
+    is_parted: bool = False
+    """Whether it was told goodbye."""
+
+
+class Races:
+    """Connects to nodes that have several addresses.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        handshake: Asks one address.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, handshake: Handshake) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._handshake = handshake
+        self._losers: OrderedDict[Address, _Loser] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._losers)
+
+    def connect(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
+        """Shake hands with a node at the first of its addresses that answers.
+
+        Args:
+            addresses: In the order in which they are asked, at most `MAX_RACE_ADDRESSES` of them.
+            now: The time, seconds.
+            timeout_s: How long to try, seconds.
+
+        Returns:
+            The token of the ConnectResult.
+
+        Raises:
+            LocalError: The peer table is full, or there is no address.
+        """
+        addresses = list(dict.fromkeys(addresses))[:MAX_RACE_ADDRESSES]
+        if not addresses:
+            raise LocalError("there is no address to connect to")
+        token = self._state.new_token()
+        for address in addresses:
+            self._losers.pop(address, None)
+        for address in addresses:
+            result = self._handshake.result_at(address)
+            if result is not None:
+                self._state.finish(token, result)
+                return token
+        if len(addresses) == 1:
+            return self._handshake.connect(addresses[0], now, timeout_s, token)
+        race = Race(self._state, self._handshake, self, addresses, now + timeout_s, token)
+        race.begin(now)
+        return token
+
+    def note_loser(self, address: Address, greeting: Greeting, winner: Address, now: float) -> None:
+        """An address was asked, and another one answered first."""
+        loser = self._losers[address] = _Loser(greeting, winner)
+        if len(self._losers) > MAX_LOSERS:
+            self._losers.popitem(last=False)
+
+        def forget(_: float) -> None:
+            if self._losers.get(address) is loser:
+                del self._losers[address]
+
+        self._state.timers.schedule(now + LATE_S, forget)
+
+    def handle_message(self, address: Address, message: Envelope, now: float) -> bool:
+        """A message from a stranger; whether it lost a race a short time ago.
+
+        It is told nothing but goodbye: whoever is there may have taken up a session with this node.
+        """
+        loser = self._losers.get(address)
+        if loser is None:
+            return False
+        if message.message_type != MessageType.HANDSHAKE_RESPONSE:
+            self._state.counters.drop("lost_race")
+        elif not loser.greeting.is_named_by(message):
+            self._state.counters.drop("unsolicited_handshake_response")
+        else:
+            self._part(address, loser, message, now)
+        return True
+
+    def _part(self, address: Address, loser: _Loser, message: Envelope, now: float) -> None:
+        winner = self._state.peers.at(loser.winner)
+        if winner is not None and winner.handshake_heard == message.id:
+            return  # the same answer, by another address of the same node
+        try:
+            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        if not response.success:
+            return
+        goodbye = DisconnectPayload(GOODBYE)
+        if dialect_of(message) is Dialect.SPEC:
+            goodbye.handshake = message.id
+        kind = MessageType.DISCONNECT
+        _, data = self._delivery.build(kind, encode_payload(goodbye), now)
+        self._state.trace(Direction.OUT, address, "", kind, data)
+        self._state.put_datagram(data, address)
+        if not loser.is_parted and winner is not None:
+            loser.is_parted = True
+            self._recover(winner, response, now)
+
+    def _recover(self, winner: Peer, response: ReceivedHandshakeResponse, now: float) -> None:
+        """The session may have been lost to the address that has just been told goodbye."""
+        info = response.node_info
+        node_id = None if info is None else canonical_id(info.id or info.node_id)
+        if not winner.is_authenticated or winner.dialect is not Dialect.REFERENCE:
+            return
+        if winner.node_id == node_id:
+            reason = "it answered at another address as well"
+            self._handshake.reconnect(winner, now, reason)
+
+
+@dataclass(slots=True, eq=False)
+class Race:
+    """One node that is asked at several addresses."""
+
+    state: NodeState
+    handshake: Handshake
+    races: Races
+    waiting: list[Address]
+    """Those that were not asked yet."""
+    deadline: float
+    token: int
+    greeting: Greeting | None = None
+    asked: dict[Address, float] = field(default_factory=dict)
+    """When each was asked first."""
+    running: set[Address] = field(default_factory=set)
+    errors: dict[Address, P2PError] = field(default_factory=dict)
+    winner: Address | None = None
+    timer: Timer | None = None
+
+    def begin(self, now: float) -> None:
+        """Ask the first address.
+
+        Raises:
+            LocalError: The peer table is full.
+        """
+        self._ask_next(now)
+        if not self.asked:
+            (error,) = self.errors.values()
+            raise error
+
+    def _ask_next(self, now: float) -> None:
+        self.timer = None
+        if self.winner is not None or not self.waiting:
+            return
+        if self.asked and now >= self.deadline:
+            self.waiting.clear()
+            self._give_up_if_over()
+            return
+        address = self.waiting.pop(0)
+        if (result := self.handshake.result_at(address)) is not None:
+            self.win(address, result, now)  # it has come by itself meanwhile
+            return
+        # Before it is asked: what cannot be sent ends while it is begun.
+        self.running.add(address)
+        if self.waiting:
+            self._plan(now + STAGGER_S)
+        try:
+            patience_s = self.deadline - now
+            self.greeting = self.handshake.compete(address, self, now, patience_s, self.greeting)
+        except LocalError as error:
+            self.running.discard(address)
+            self.errors[address] = error
+            if self.asked:
+                self.waiting.clear()
+                self._give_up_if_over()
+            self._cancel()
+            return
+        self.asked[address] = now
+
+    def _plan(self, when: float) -> None:
+        self._cancel()
+        self.timer = self.state.timers.schedule(when, self._ask_next)
+
+    def _cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def _give_up_if_over(self) -> None:
+        if not self.running and not self.waiting:
+            self.state.finish(self.token, HandshakeError(self._summary()))
+
+    def lose(self, address: Address, error: HandshakeError) -> None:
+        """An address is out of the race; the next one need not wait any longer."""
+        if address not in self.running:
+            return
+        self.running.discard(address)
+        self.errors[address] = error
+        if self.waiting:
+            self._plan(self.asked.get(address, 0.0))  # that is: as soon as can be
+        self._give_up_if_over()
+
+    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
+        """Whether an answer ends the race.
+
+        To a node of the reference's kind, a request that came by two ways is of two clients with
+        one id, and the later one has it. Where it may have had two, it is asked once more when the
+        other way is closed.
+        """
+        if self.winner is not None or dialect is Dialect.SPEC or len(self.asked) < 2:
+            return True
+        others = [at for at in self.asked if at != address]
+        round_trip_s = now - self.asked[address]
+        expected = max(self.asked[at] for at in others) + 2 * round_trip_s
+        self._close(address, now)
+        # At once where the others are not expected to answer any more.
+        when = min(max(expected, now), now + LONGEST_GRACE_S)
+        self.handshake.ask_anew(address, when)
+        return False
+
+    def win(self, address: Address, result: ConnectResult, now: float) -> None:
+        """An address has answered."""
+        if self.winner is None:
+            self._close(address, now)
+        self.running.discard(address)
+        self.state.finish(self.token, result)
+
+    def _close(self, winner: Address, now: float) -> None:
+        self.winner = winner
+        self._cancel()
+        self.waiting.clear()
+        reason = REACHED_AT + address_words(winner)
+        for address in [at for at in self.running if at != winner]:
+            self.running.discard(address)
+            is_over = self.handshake.withdraw(address, self, now, reason)
+            if is_over and self.greeting is not None:
+                self.races.note_loser(address, self.greeting, winner, now)
+
+    def _summary(self) -> str:
+        """Why no address led to a session, in one line: each reason, and once what to do."""
+        ordered = [self.errors[at] for at in (*self.asked, *self.errors) if at in self.errors]
+        parts = [str(error).partition("; ") for error in dict.fromkeys(ordered)]
+        hints = dict.fromkeys(hint for _, _, hint in parts if hint)
+        return "; ".join((", ".join(reason for reason, _, _ in parts), *hints))

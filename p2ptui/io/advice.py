@@ -1,0 +1,208 @@
+"""What the operating system says about sockets, as advice: what happened, and what to do.
+
+The one table of it: for an address that cannot be bound, a datagram that cannot be sent, and a
+machine that refuses. The system's own words ("Invalid argument") tell a person nothing.
+"""
+
+import errno
+import ipaddress
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from p2ptui.io.interfaces import local_addresses
+from p2ptui.wire.address import LIMITED_BROADCAST, Address, format_address, ip_version, is_wildcard
+
+
+class Advice(NamedTuple):
+    """One line in two halves."""
+
+    said: str
+    """What happened."""
+    do: str
+    """What to do about it; may be empty."""
+
+    def __str__(self) -> str:
+        return f"{self.said}; {self.do}" if self.do else self.said
+
+
+_NETWORK_DOWN: Final = "check the network connection of this machine"
+_TOO_MANY_FILES: Final = Advice(
+    "too many files and sockets are open",
+    "raise the limit (ulimit -n), or run fewer programs",
+)
+_NO_MEMORY: Final = Advice(
+    "the system has no memory left for it", "try again when this machine is less busy"
+)
+
+_BIND: Final = {
+    errno.EADDRINUSE: Advice(
+        "address already in use",
+        "choose another address with --address, or port 0 for a free one",
+    ),
+    errno.EACCES: Advice(
+        "permission denied",
+        "ports below 1024 may need an administrator: choose a higher port with --address",
+    ),
+    errno.EPERM: Advice(
+        "not permitted", "a security policy of this machine forbids it: choose another --address"
+    ),
+    errno.EADDRNOTAVAIL: Advice(
+        "no interface of this machine has this address",
+        "choose one that it has with --address, or 0.0.0.0 for all of them",
+    ),
+    errno.EAFNOSUPPORT: Advice(
+        "this machine has no such address family", "choose an IPv4 address with --address"
+    ),
+    errno.EINVAL: Advice(
+        "this address cannot be listened at",
+        "choose one of this machine with --address; a link-local one with its interface,"
+        " as in [fe80::1%eth0]:8080",
+    ),
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
+    errno.ENOBUFS: _NO_MEMORY,
+    errno.ENOMEM: _NO_MEMORY,
+}
+
+_SEND: Final = {
+    errno.ENETDOWN: Advice("this machine is not connected there", _NETWORK_DOWN),
+    errno.EHOSTDOWN: Advice("that host is down", "check the address, and that it is switched on"),
+    errno.EHOSTUNREACH: Advice(
+        "there is no way to that host", "check the address, and that it is switched on"
+    ),
+    errno.EPERM: Advice("a firewall of this machine forbids it", "allow UDP to that address"),
+    errno.EADDRNOTAVAIL: Advice(
+        "this machine no longer has the address that the node is bound to",
+        "restart it, with --address 0.0.0.0:PORT for all addresses",
+    ),
+    errno.EMSGSIZE: Advice(
+        "the datagram is larger than the network takes", "lower server.datagram_budget"
+    ),
+    errno.ECONNREFUSED: Advice("nothing listens there", "is a node running there?"),
+    errno.EMFILE: _TOO_MANY_FILES,
+    errno.ENFILE: _TOO_MANY_FILES,
+    errno.ENOBUFS: _NO_MEMORY,
+    errno.ENOMEM: _NO_MEMORY,
+}
+
+
+def bind_advice(error: OSError) -> Advice:
+    """Why an address cannot be bound."""
+    known = _BIND.get(error.errno or 0)
+    said = (error.strerror or str(error)).lower()
+    return known or Advice(said, "choose another address with --address")
+
+
+def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
+    """Why a datagram cannot be sent.
+
+    Args:
+        error: What the system, or `sockaddr_of`, raised.
+        destination: Whom it was for, a literal IP and a port.
+        local: Where the socket is bound.
+    """
+    blocked = barrier(destination, local)
+    if blocked is not None:
+        return blocked
+    number = error.errno or 0
+    special = _SPECIAL.get(number)
+    if special is not None:
+        return special(destination)
+    known = _SEND.get(number)
+    # What is raised here and not by the system is in words already.
+    return known or Advice(error.strerror or str(error), "")
+
+
+def barrier(destination: Address, local: Address) -> Advice | None:
+    """What keeps a socket from ever reaching an address, whatever the network does; None: nothing.
+
+    A socket at a loopback address reaches this machine only (the kernel's word for it is "Invalid
+    argument"; over IPv6 it sends, and the datagram is lost), and one of IPv4 only IPv4.
+
+    Args:
+        destination: A literal IP and a port.
+        local: Where the socket is bound.
+    """
+    try:
+        here = ipaddress.ip_address(local[0].partition("%")[0])
+        there = ipaddress.ip_address(destination[0].partition("%")[0])
+    except ValueError:
+        return None  # no literal: whoever sends says so
+    mapped = there.ipv4_mapped if isinstance(there, ipaddress.IPv6Address) else None
+    there = mapped or there
+    both = f"--address '{format_address(('::', local[1]))}'"
+    is_for_all = isinstance(here, ipaddress.IPv6Address) and here.is_unspecified
+    if here.version != there.version and not is_for_all:
+        return Advice(
+            f"an IPv{here.version} socket cannot send to {there}",
+            f"start the node with {both} to reach both IPv4 and IPv6",
+        )
+    if here.is_loopback and not there.is_loopback and str(there) not in local_addresses():
+        wildcard = "::" if here.version == 6 else "0.0.0.0"
+        return Advice(
+            f"this node listens on {format_address(local)}, which reaches this machine only",
+            f"start the node with --address {_quoted((wildcard, local[1]))} to reach others",
+        )
+    return None
+
+
+def _quoted(address: Address) -> str:
+    text = format_address(address)
+    return f"'{text}'" if text.startswith("[") else text
+
+
+def _no_network(destination: Address) -> Advice:
+    version = ip_version(destination[0])
+    return Advice(f"this machine has no IPv{version} network that leads there", _NETWORK_DOWN)
+
+
+def _denied(destination: Address) -> Advice:
+    # On Linux this is said of broadcast addresses, and of routes that are marked as prohibited.
+    if destination[0] == LIMITED_BROADCAST or destination[0].endswith(".255"):
+        return Advice("it is a broadcast address", "connect to the address of a single node")
+    return Advice(
+        "a rule of this machine forbids it", "check its firewall and routes (ip route get ADDRESS)"
+    )
+
+
+def _invalid(destination: Address) -> Advice:
+    if not _is_sendable(destination):
+        return Advice("that is no address to send to", "give an IP address and a port")
+    return Advice(
+        "this machine sends nothing to that address", "check it, and the routes of this machine"
+    )
+
+
+def _is_sendable(destination: Address) -> bool:
+    try:
+        return not is_wildcard(destination[0]) and 0 < destination[1] <= 65535
+    except ValueError:
+        return False
+
+
+_SPECIAL: Final[dict[int, Callable[[Address], Advice]]] = {
+    errno.ENETUNREACH: _no_network,
+    errno.EACCES: _denied,
+    errno.EINVAL: _invalid,
+}
+
+
+def refusal_words(address: Address, by: str) -> str:
+    """One line: an address is refused.
+
+    Args:
+        address: Which.
+        by: The IP address of who says so: the machine itself, or one on the way.
+    """
+    where = format_address(address)
+    if by == address[0]:
+        advice = _SEND[errno.ECONNREFUSED]
+        return f"{where} refused: {advice}"
+    return f"{where} was refused by {by} on the way; a firewall there does not let UDP pass"
+
+
+def program_advice(error: OSError) -> str:
+    """One line for what ends the program, and nobody expected."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return str(_TOO_MANY_FILES)
+    return f"the system refused: {error}"
