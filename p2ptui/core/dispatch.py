@@ -2,11 +2,12 @@
 
 from typing import Final, NamedTuple
 
-from p2ptui.core.addresses import socket_address
+from p2ptui.core.addresses import relayed_node, socket_address
 from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.responder import Responder
@@ -31,6 +32,7 @@ class Receivers(NamedTuple):
     strangers: Strangers
     inbox: Inbox
     relay_frames: RelayFrames
+    failover: Failover
     checks: CheckExchange
     probes: FilterProbes
     stun: StunService
@@ -66,7 +68,7 @@ class Dispatch:
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
         elif first >= FRAME_START:
-            self._receive_frame(data, peer, now)
+            self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             to = self._receivers
             if not (
@@ -92,7 +94,13 @@ class Dispatch:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
         if message.message_type == MessageType.HANDSHAKE_REQUEST:
+            if peer is not None and relayed_node(address) is not None:
+                # By way of whichever server, it is the same node.
+                to.failover.note_restart(peer, address, now)
+                address = peer.address
             to.responder.handle_request(address, message, len(data), now)
+        elif message.message_type == MessageType.RELAY_CHECK:
+            to.failover.receive(address, message, now)
         elif peer is None:
             to.strangers.receive(address, message, len(data), now)
         elif peer.is_authenticated:
@@ -100,10 +108,10 @@ class Dispatch:
         else:
             to.strangers.receive_handshaking(peer, message, len(data), now)
 
-    def _receive_frame(self, data: bytes, peer: Peer | None, now: float) -> None:
+    def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers
         if peer is None or not peer.is_authenticated:
-            self._state.counters.drop("unauthenticated")
+            to.strangers.receive_frame(address, peer, data, now)
         elif data[0] == RELAY:
             to.relay_frames.forward(peer, data, now)
         elif data[0] == RELAYED:
@@ -112,6 +120,8 @@ class Dispatch:
                 sender = self._state.peers.at(unwrapped[1])
                 if sender is not None and sender.path is not None:
                     to.checks.note_relayed(sender.node_id, now)
+                elif sender is not None:
+                    to.failover.note_received(sender, now)
                 self.receive(*unwrapped, now)
         else:
             to.inbox.receive_frame(peer, data, now)

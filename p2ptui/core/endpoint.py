@@ -32,6 +32,7 @@ from p2ptui.core.peers import Dialect, Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.control import RelayControl
+from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.values import RelayReport
@@ -42,6 +43,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
 from p2ptui.core.sessions.responder import Responder
+from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
@@ -94,7 +96,6 @@ class Endpoint:
         self._queries = Queries(state, delivery)
         self._membership = Membership(state, delivery, lifecycle)
         self._membership.on_forgotten = self._handshake.reconnect
-        self._liveness.on_beat = self._membership.check
         self._queries.on_list = self._membership.handle_list
         self._routing = Routing(state, delivery, lifecycle)
         self.naming = Naming(state, self._queries, self._routing, lifecycle)
@@ -105,6 +106,9 @@ class Endpoint:
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
+        self._watch = ServerWatch(state, delivery, lifecycle)
+        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
+        self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
@@ -149,6 +153,7 @@ class Endpoint:
                 strangers,
                 Inbox(state, delivery, services),
                 self._relay_frames,
+                self._failover,
                 self.traversal.checks,
                 self.probes,
                 self.stun,
@@ -214,6 +219,8 @@ class Endpoint:
             "relay_waiting_bytes": self._relay_control.waiting_bytes,
             "relay_requests": len(self._relay),
             "relayed_nodes": len(self._relay_frames),
+            "relayed_sessions": len(self._failover),
+            "servers_doubted": len(self._watch),
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),
@@ -306,6 +313,7 @@ class Endpoint:
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
+        peer.parted = True
         if peer.is_authenticated:
             self._say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
@@ -410,7 +418,9 @@ class Endpoint:
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
-        if peer is not None and not peer.is_authenticated:
+        if peer is not None and peer.is_authenticated:
+            self._watch.doubt(peer, now)  # a hint, and no more
+        elif peer is not None:
             reason = f"cannot send to {format_address(address)}: {reason}"
             self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
 

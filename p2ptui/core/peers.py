@@ -34,6 +34,10 @@ that loses its first Ping must still be asked whether it is there."""
 
 MAX_ACKS_OWED: Final = 16
 
+SILENT_PINGS: Final = 2
+SILENT_S: Final = 0.5
+"""A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
+
 
 class Dialect(enum.Enum):
     """Whose habits a peer has: see `Envelope.speaks_reference`."""
@@ -119,10 +123,18 @@ class Peer:
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     suspicion: Suspicion | None = None
     suspected_at: float = 0.0
+    cleared_at: float = float("-inf")
+    """When it last turned out that it knows this node after all."""
     timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None
     _path: Address | None = None
+    _home: Address | None = None
+    _relays: set[Address] = field(default_factory=set)
+    stranded: bool = False
+    """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
+    parted: bool = False
+    """Whether this node itself says goodbye to it."""
     connection: Connection | None = None
     """How its path was won, or why there is none; None for a peer that was addressed directly."""
     last_sent: float = float("-inf")
@@ -137,9 +149,24 @@ class Peer:
         return self._path
 
     @property
+    def home(self) -> Address:
+        """Where its datagrams go without a better way: of a relayed node by way of a server, which
+        need not be the one in its address."""
+        return self._home or self.address
+
+    @property
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
-        return self._path or self.address
+        return self._path or self.home
+
+    def is_silent(self, now: float) -> bool:
+        """Whether Pings were sent, nothing has come since, and an answer is overdue."""
+        pings = self.pings
+        return (
+            pings.unanswered >= SILENT_PINGS
+            and now - pings.unanswered_since >= SILENT_S
+            and self.last_received < pings.unanswered_since
+        )
 
     @property
     def is_plain(self) -> bool:
@@ -236,6 +263,7 @@ class PeerTable:
         self._aliases: Aliases[Peer] = Aliases(count)
         self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
         self._initiated: dict[Address, Peer] = {}
+        self._relayed: dict[Address, Peer] = {}
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
         self._statuses: Counter[PeerStatus] = Counter()
 
@@ -248,7 +276,9 @@ class PeerTable:
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
         peer = self._by_address.get(address)
-        return self._aliases.owner(address) if peer is None else peer
+        if peer is None:
+            peer = self._aliases.owner(address) or self._relayed.get(address)
+        return peer
 
     @property
     def aliases(self) -> int:
@@ -297,6 +327,35 @@ class PeerTable:
     def leave_path(self, peer: Peer) -> None:
         """Send a peer's datagrams to its own address; what comes by the path is still its own."""
         peer._path = None
+
+    def add_relay(self, peer: Peer, address: Address) -> bool:
+        """A relayed peer is reached by way of another server, too; whether that is so.
+
+        Args:
+            peer: The peer.
+            address: Where it is by way of that server.
+        """
+        if address in self._by_address:
+            return self._by_address[address] is peer
+        if self._relayed.setdefault(address, peer) is not peer:
+            return False
+        peer._relays.add(address)
+        return True
+
+    def take_home(self, peer: Peer, address: Address) -> None:
+        """Send a relayed peer's datagrams by way of a server at which it is known to be.
+
+        Args:
+            peer: The peer.
+            address: Its own, or one that `add_relay` took.
+        """
+        peer._home = None if address == peer.address else address
+
+    def remove_relay(self, peer: Peer, address: Address) -> None:
+        """A peer is no longer reached by way of that server."""
+        if self._relayed.get(address) is peer:
+            del self._relayed[address]
+        peer._relays.discard(address)
 
     def _require_alias(self, peer: Peer) -> None:
         if peer.path is not None and peer.path not in self._aliases.of(peer):
@@ -386,6 +445,8 @@ class PeerTable:
             del self._by_address[peer.address]
             self._doubtful.pop(peer.address, None)
         self.remove_aliases(peer)
+        for address in tuple(peer._relays):
+            self.remove_relay(peer, address)
         self._forget_id(peer)
 
 

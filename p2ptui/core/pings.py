@@ -46,11 +46,15 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings")
+    __slots__ = ("_limit", "_pings", "unanswered", "unanswered_since")
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
         self._pings: OrderedDict[str, OutstandingPing] = OrderedDict()
+        self.unanswered = 0
+        """Pings that left since one was answered."""
+        self.unanswered_since = 0.0
+        """When the first of these left."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -82,6 +86,9 @@ class Pings:
         """
         self._expire(now)
         ping = self._pings[nonce] = OutstandingPing(now)
+        if not self.unanswered:
+            self.unanswered_since = now
+        self.unanswered += 1
         for _ in range(len(self._pings) - self.awaited - self._limit):
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
@@ -113,6 +120,7 @@ class Pings:
             if named is None:
                 return None
             ping, is_certain = named, True
+        self.unanswered = 0
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain

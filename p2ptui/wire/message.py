@@ -65,6 +65,8 @@ class MessageType:
     """Extension, for peers that announced `receive_window`: what the readers have room for."""
     SEQUENCE_SKIP: Final = "SequenceSkip"
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
+    RELAY_CHECK: Final = "RelayCheck"
+    """Extension, for peers that announced `relay_check`: does this server bring us together?"""
 
 
 class Capability:
@@ -91,6 +93,8 @@ class Capability:
     """Says when its readers have no room, and waits when it is told so."""
     SEQUENCE_SKIP: Final = "sequence_skip"
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
+    RELAY_CHECK: Final = "relay_check"
+    """Lets its relayed sessions go by way of any server that both ends have joined."""
     NO_ECHO: Final = "no_echo"
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
@@ -111,6 +115,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RELAY_FRAMES,
     Capability.RECEIVE_WINDOW,
     Capability.SEQUENCE_SKIP,
+    Capability.RELAY_CHECK,
 )
 
 
@@ -336,6 +341,22 @@ class RelayResponsePayload(Struct, omit_defaults=True):
     """Extension: whom a relayed datagram was for that was refused."""
     code: MessageId | UnsetType = UNSET
     """Extension: the reason in one stable word."""
+
+
+class RelayCheckPayload(Struct, omit_defaults=True):
+    """Asks, by way of one server, whether the other end of a relayed session is behind it too.
+
+    The server could write both question and answer itself. So each names the handshake message of
+    the session that came from the other end: only the two ends know both.
+    """
+
+    nonce: MessageId
+    """Comes back in the answer."""
+    handshake: MessageId
+    """Id of the handshake message that came from the receiver."""
+    answer: bool = False
+    use: bool = False
+    """Whether the session goes by way of this server from now on, at both ends."""
 
 
 class ErrorPayload(Struct, omit_defaults=True):

@@ -1,0 +1,495 @@
+"""Relayed sessions and the servers that could bring them: the quickest, and the next one at once.
+
+Each end sees for itself when nothing comes back any more: messages without an Ack, a flow that
+stops, a server that answers no Ping. Then every server that it has joined is asked whether the
+other end is behind it, the one in use included. If only others bring an answer the session moves,
+with what waits and what is known of its messages: to the session it is a change of address, as a
+direct path is. The end that moves says so, and the other follows, so that both use one server.
+
+While no server brings an answer, nothing is sent and no try is counted, for a while: the server is
+being restarted, or the other end has not joined it again yet.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from p2ptui.core.addresses import relay_address, relayed_node, visible_address
+from p2ptui.core.connection import Method
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Path, PathChanged, PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.ways import SURVEY_CHECKS, RelayedSession, Trouble, Way
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.server_watch import ServerWatch
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import Capability, Envelope, MessageType, RelayCheckPayload
+
+MAX_WAYS: Final = 8
+"""Servers that are asked for one node; of more, those that were joined first."""
+
+OVERDUE_S: Final = 0.25
+"""A message without an Ack means something when nothing has come from its receiver for so long, or
+for two round trips."""
+
+SHORTEST_ROUND_S: Final = 0.25
+LONGEST_ROUND_S: Final = 1.0
+ROUND_GROWTH: Final = 1.4
+EVEN_ROUNDS: Final = 3
+"""Between two rounds of checks: the first ones evenly, then growing."""
+
+DECIDING_ROUNDS: Final = 2
+"""The way in use has so many checks to answer before it is left: one may be lost, at 10 % loss on
+each of four ways in a third of all cases."""
+
+IDLE_ROUNDS: Final = 4
+"""A session for which nothing waits is not looked at for longer."""
+
+PATIENCE_S: Final = 10.0
+"""For so long a server may be away, or the other end may not have joined it again, before tries
+count; and a session without any server ends after that."""
+
+QUIET_S: Final = 0.5
+FLOW_DATAGRAMS: Final = 4
+"""So many datagrams and then none for so long are a flow that stopped: its receiver, which waits
+for nothing, would not notice otherwise that the server has forgotten it."""
+
+FIRST_SURVEY_S: Final = 1.0
+SURVEY_S: Final = 30.0
+SURVEY_SPACING_S: Final = 0.15
+SURVEY_END_S: Final = 1.5
+"""A session in use is surveyed soon after its beginning and every so often: the checks are so far
+apart, and what was answered by the end counts."""
+
+TICK_S: Final = 5.0
+IN_USE_S: Final = 20.0
+SLOWER: Final = 2.0
+SLOWER_S: Final = 0.02
+"""And at once, when its round trip has grown so much since the last survey."""
+
+ANNOUNCEMENTS: Final = 6
+ANNOUNCEMENT_PAUSE_S: Final = 0.1
+"""A change is announced until the other end has answered, each time after twice the pause."""
+
+SPREAD_S: Final = 0.2
+"""What many sessions do at the same time is spread over so long."""
+
+
+class Failover:
+    """Moves relayed sessions from server to server.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out, which tells of overdue messages.
+        lifecycle: Tells who comes and goes.
+        frames: Relays.
+        watch: Looks whether a server is there.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        frames: RelayFrames,
+        watch: ServerWatch,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._frames = frames
+        self._watch = watch
+        self._servers: dict[Address, Peer] = {}
+        self._sessions: dict[Peer, RelayedSession] = {}
+        self.on_moved: Callable[[Peer, Peer, float], None] = lambda *_: None
+        """Called with a node and the server that relays to it from now on."""
+        delivery.on_overdue = self._handle_overdue
+        watch.on_silent = self._handle_silent
+        frames.on_refused_in_use = self._handle_refusal
+        frames.keeps = self._keep
+        lifecycle.on_joined.append(self._handle_joined)
+        lifecycle.on_left.append(self._handle_left)
+        lifecycle.on_removed.append(self._handle_removed)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    # Who comes and goes.
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        if _relays(peer):
+            self._servers[peer.address] = peer
+            for session in self._sessions.values():
+                self._soon(session, now, partial(self._welcome, peer))
+        elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
+            self._sessions[peer] = session = RelayedSession(peer)
+            when = now + FIRST_SURVEY_S * self._state.rng.uniform(0.8, 1.2)
+            session.tick = self._state.timers.schedule(when, partial(self._tick, session))
+
+    def _soon(
+        self, session: RelayedSession, now: float, action: Callable[[RelayedSession, float], None]
+    ) -> None:
+        spread = SPREAD_S if len(self._sessions) > 1 else 0.0
+        self._state.timers.schedule(
+            now + self._state.rng.uniform(0.0, spread), lambda at: action(session, at)
+        )
+
+    def _welcome(self, server: Peer, session: RelayedSession, now: float) -> None:
+        """A server was joined, perhaps after it was restarted: does it bring this one?"""
+        if self._is_current(session) and self._servers.get(server.address) is server:
+            self._check(session, self._way(session, server), now)
+
+    def _handle_left(self, peer: Peer, _now: float) -> None:
+        if self._servers.get(peer.address) is peer:
+            del self._servers[peer.address]
+        session = self._sessions.pop(peer, None)
+        if session is not None:
+            session.stop()
+            peer.stranded = False
+
+    def _handle_removed(self, peer: Peer, _reason: str) -> None:
+        node_id = peer.node_id or relayed_node(peer.address)
+        if not peer.is_plain and node_id:
+            for server in self._servers.values():
+                address = relay_address(server.address, node_id)
+                if self._state.peers.at(address) is None:
+                    self._frames.close(address)
+
+    def _is_current(self, session: RelayedSession) -> bool:
+        return self._sessions.get(session.peer) is session and not self._state.closing
+
+    def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
+        """The server of a relayed node is gone; whether the session waits for another way."""
+        session = self._sessions.get(peer)
+        if session is None or self._state.closing or (server.parted and not self._servers):
+            return False
+        session.lost = reason
+        self._strand(session)
+        self._begin_trouble(session, now)
+        self._state.timers.schedule(now + PATIENCE_S, lambda at: self._judge_lost(session, at))
+        return True
+
+    def _judge_lost(self, session: RelayedSession, now: float) -> None:
+        peer, reason = session.peer, session.lost
+        if reason is None or not self._is_current(session) or peer.path is not None:
+            return
+        self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+    # Checks.
+
+    def _way(self, session: RelayedSession, server: Peer) -> Way:
+        address = relay_address(server.address, session.peer.node_id)
+        way = session.ways.get(address)
+        if way is None or way.server is not server:
+            way = session.ways[address] = Way(server, address)
+        return way
+
+    def _ways(self, session: RelayedSession) -> list[Way]:
+        """The ways that may be tried, that in use first."""
+        present = {relay_address(at, session.peer.node_id) for at in self._servers}
+        for gone in session.ways.keys() - present:
+            del session.ways[gone]
+        ways = [self._way(session, server) for server in self._servers.values()]
+        ways.sort(key=lambda way: way.address != session.peer.home)
+        return ways[:MAX_WAYS]
+
+    def _check(self, session: RelayedSession, way: Way, now: float, *, use: bool = False) -> str:
+        nonce = self._state.ids.nonce()
+        check = RelayCheckPayload(nonce, session.peer.handshake_heard, use=use)
+        way.note_asked(nonce, now)
+        self._send(session, way, check, now)
+        return nonce
+
+    def _send(
+        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
+    ) -> None:
+        _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
+        session.peer.bytes_out += len(data)
+        self._frames.send(way.server, session.peer.node_id, data)
+
+    def receive(self, address: Address, message: Envelope, now: float) -> None:
+        """Take a check that came by way of a server, or the answer to one.
+
+        Args:
+            address: Of the node by way of that server.
+            message: What came.
+            now: The time, seconds.
+        """
+        peer = self._state.peers.authenticated(relayed_node(address) or "")
+        session = self._sessions.get(peer) if peer is not None else None
+        server = self._servers.get(visible_address(address))
+        try:
+            check = decode_payload(message.payload, RelayCheckPayload)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        if session is None or server is None or check.handshake not in session.peer.handshake_said:
+            self._state.counters.drop("relay_check_refused")
+            return
+        way = self._way(session, server)
+        if not self._admit(session, way):
+            return
+        if check.answer:
+            self._handle_answer(session, way, check.nonce, now)
+        else:
+            self._handle_question(session, way, check, now)
+
+    def _admit(self, session: RelayedSession, way: Way) -> bool:
+        """What this server brings is the session's from now on; whether it may be."""
+        if not self._state.peers.add_relay(session.peer, way.address):
+            self._state.counters.drop("relay_check_refused")
+            return False
+        self._frames.open(way.server, session.peer.node_id)
+        return True
+
+    def _handle_question(
+        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
+    ) -> None:
+        peer = session.peer
+        answer = RelayCheckPayload(check.nonce, peer.handshake_heard, answer=True)
+        self._send(session, way, answer, now)
+        if check.use and way.address != peer.home:
+            # Both have moved at once: one of them stays where it went.
+            if not (session.announced and self._leads(session)):
+                self._go(session, way, "the other side uses this server now", now)
+        elif session.trouble is not None:
+            self._check(session, way, now)  # it is back, or was found by the other side
+
+    def _handle_answer(self, session: RelayedSession, way: Way, nonce: str, now: float) -> None:
+        if way.take_answer(nonce, now) is None:
+            self._state.counters.drop("relay_answer_unasked")
+            return
+        if nonce == session.announced:
+            session.announced = ""
+        peer, trouble = session.peer, session.trouble
+        was_silent = trouble is not None and peer.last_received <= trouble.began
+        peer.last_received = now
+        if way.address == peer.home:
+            self._recover(session, way, now, was_silent=was_silent)
+        elif session.lost is not None or (trouble is not None and self._is_hopeless(session)):
+            self._switch(session, way, now)
+
+    def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
+        """The way in use works, perhaps again."""
+        was_lost, session.lost = session.lost is not None, None
+        was_stranded = self._end_trouble(session)
+        if was_lost:
+            self.on_moved(session.peer, way.server, now)
+        if (was_stranded or was_silent) and session.peer.path is None:
+            self._delivery.hasten(session.peer, now)
+
+    # Trouble.
+
+    def _handle_overdue(self, peer: Peer, now: float) -> None:
+        """Messages to a peer were not acknowledged in time."""
+        session = self._sessions.get(peer)
+        if session is None or peer.path is not None or session.trouble is not None:
+            return
+        rtt_s = peer.channel.rtt.srtt or 0.0
+        if now - peer.last_received >= max(OVERDUE_S, 2 * rtt_s):
+            self._begin_trouble(session, now)
+
+    def check_beat(self, peer: Peer, now: float) -> None:
+        """A heartbeat of a peer is due."""
+        session = self._sessions.get(peer)
+        if session is not None and peer.path is None and peer.is_silent(now):
+            self._begin_trouble(session, now)
+
+    def _handle_silent(self, server: Peer, now: float) -> None:
+        for session in list(self._sessions.values()):
+            if visible_address(session.peer.home) == server.address:
+                self._soon(session, now, self._begin_trouble)
+
+    def _handle_refusal(self, server: Peer, peer: Peer, now: float) -> None:
+        """A server does not bring a datagram to a node with which there is a session."""
+        session = self._sessions.get(peer)
+        if session is None or self._servers.get(server.address) is not server:
+            return
+        way = self._way(session, server)
+        way.refused_at = now
+        if way.address == peer.home and peer.path is None:
+            self._begin_trouble(session, now)
+
+    def _begin_trouble(self, session: RelayedSession, now: float) -> None:
+        if session.trouble is None and self._is_current(session):
+            session.trouble = Trouble(now)
+            self._round(session, now)
+
+    def _round(self, session: RelayedSession, now: float) -> None:
+        trouble = session.trouble
+        if trouble is None or not self._is_current(session):
+            return
+        if trouble.rounds >= DECIDING_ROUNDS:
+            best = session.best(trouble.began)
+            if best is not None:
+                self._switch(session, best, now)
+                return
+            if self._is_hopeless(session) and now < trouble.began + PATIENCE_S:
+                self._strand(session)
+            elif session.lost is None and session.peer.stranded:
+                session.peer.stranded = False
+                self._delivery.flush(session.peer, now)
+        is_wanted = len(session.peer.channel.sender) or session.lost is not None
+        if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
+            self._end_trouble(session)
+            return
+        self._ask_all(session, trouble, now)
+
+    def _ask_all(self, session: RelayedSession, trouble: Trouble, now: float) -> None:
+        trouble.rounds += 1
+        for way in self._ways(session):
+            self._check(session, way, now)
+            self._watch.doubt(way.server, now)
+        growth = ROUND_GROWTH ** min(max(trouble.rounds - EVEN_ROUNDS, 0), 16)
+        pause_s = min(SHORTEST_ROUND_S * growth, LONGEST_ROUND_S)
+        session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
+
+    def _is_hopeless(self, session: RelayedSession) -> bool:
+        """Whether it is known why nothing comes back: the server is gone, or does not bring it."""
+        trouble, peer = session.trouble, session.peer
+        server = self._servers.get(visible_address(peer.home))
+        if server is None or trouble is None:
+            return True
+        way = session.ways.get(peer.home)
+        refused = way is not None and way.refused_at >= trouble.began
+        return refused or server.pings.unanswered >= DECIDING_ROUNDS
+
+    @staticmethod
+    def _strand(session: RelayedSession) -> None:
+        session.peer.stranded = session.peer.path is None
+
+    @staticmethod
+    def _end_trouble(session: RelayedSession) -> bool:
+        """All is well; whether the session had been stranded."""
+        session.trouble = None
+        session.stop(("timer",))
+        was_stranded, session.peer.stranded = session.peer.stranded, False
+        return was_stranded
+
+    # Changes.
+
+    def _leads(self, session: RelayedSession) -> bool:
+        """Whether this end chooses for speed; the other one only when something fails."""
+        return self._state.identity.id < session.peer.node_id
+
+    def _switch(self, session: RelayedSession, way: Way, now: float) -> None:
+        """Go by way of another server, and tell the other end."""
+        where = format_address(visible_address(session.peer.home))
+        self._go(session, way, f"the server at {where} does not bring it there any more", now)
+        self._announce(session, way, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
+
+    def _go(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
+        peer = session.peer
+        if not self._admit(session, way):
+            return
+        self._state.peers.take_home(peer, way.address)
+        session.note_switch(now)
+        session.lost = None
+        session.announced = ""
+        self._end_trouble(session)
+        self.on_moved(peer, way.server, now)
+        if peer.path is None:
+            self._state.emit(
+                PathChanged(
+                    peer.node_id, Path.RELAY, way.server.address, Method.RELAY.value, reason
+                )
+            )
+            self._delivery.hasten(peer, now)
+
+    def _announce(
+        self, session: RelayedSession, way: Way, pause_s: float, left: int, now: float
+    ) -> None:
+        if not self._is_current(session) or session.peer.home != way.address or not left:
+            return
+        session.announced = nonce = self._check(session, way, now, use=True)
+
+        def again(at: float) -> None:
+            if session.announced == nonce:
+                self._announce(session, way, 2 * pause_s, left - 1, at)
+
+        self._state.timers.schedule(now + pause_s, again)
+
+    def note_restart(self, peer: Peer, address: Address, _now: float) -> None:
+        """A relayed node begins a new session, by way of the server of this address."""
+        if address in (peer.address, *peer._relays):
+            self._state.peers.take_home(peer, address)
+
+    # Sessions in use.
+
+    def note_received(self, peer: Peer, now: float) -> None:
+        """A datagram of a peer came by way of a server."""
+        session = self._sessions.get(peer)
+        if session is None:
+            return
+        session.heard_at = now
+        session.heard += 1
+        if session.quiet is None:
+            session.quiet = self._state.timers.schedule(
+                now + QUIET_S, partial(self._look_quiet, session)
+            )
+        if session.tick is None:
+            session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
+
+    def _look_quiet(self, session: RelayedSession, now: float) -> None:
+        session.quiet = None
+        if not self._is_current(session):
+            return
+        if now < session.heard_at + QUIET_S:
+            when = session.heard_at + QUIET_S
+            session.quiet = self._state.timers.schedule(when, partial(self._look_quiet, session))
+            return
+        was_flow, session.heard = session.heard >= FLOW_DATAGRAMS, 0
+        server = self._servers.get(visible_address(session.peer.home))
+        if was_flow and server is not None and server.last_received <= now - QUIET_S:
+            self._watch.doubt(server, now)
+
+    def _tick(self, session: RelayedSession, now: float) -> None:
+        session.tick = None
+        peer = session.peer
+        in_use = now < max(peer.last_sent, session.heard_at) + IN_USE_S
+        if not self._is_current(session) or not in_use:
+            return
+        session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
+        if peer.path is not None or session.trouble is not None or not self._leads(session):
+            return
+        home, rtt_s = session.ways.get(peer.home), peer.channel.rtt.srtt or 0.0
+        is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
+        if is_slower or now >= session.surveyed_at + SURVEY_S:
+            self._survey(session, now)
+
+    def _survey(self, session: RelayedSession, now: float) -> None:
+        session.surveyed_at = now
+        ways = self._ways(session)
+        if len(ways) < 2:
+            return
+        for way in ways:
+            way.rtts_s = []
+
+        def ask(at: float) -> None:
+            if self._is_current(session):
+                for way in ways:
+                    self._check(session, way, at)
+
+        for number in range(SURVEY_CHECKS):
+            self._state.timers.schedule(now + number * SURVEY_SPACING_S, ask)
+        self._state.timers.schedule(now + SURVEY_END_S, lambda at: self._judge(session, at))
+
+    def _judge(self, session: RelayedSession, now: float) -> None:
+        if not self._is_current(session) or session.trouble is not None:
+            return
+        quicker = session.quicker(now)
+        if quicker is not None:
+            words = f"by way of this server a round trip takes {quicker.rtt_s * 1000:.0f} ms"
+            home = session.ways[session.peer.home]
+            if home.rtts_s:
+                words += f" instead of {home.rtt_s * 1000:.0f}"
+            self._go(session, quicker, words, now)
+            self._announce(session, quicker, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
+
+
+def _relays(peer: Peer) -> bool:
+    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
+    return peer.is_joined_server and wanted <= peer.capabilities
