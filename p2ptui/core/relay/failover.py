@@ -64,6 +64,12 @@ SURVEY_END_S: Final = 1.5
 """A session in use is surveyed soon after its beginning and every so often: the checks are so far
 apart, and what was answered by the end counts."""
 
+SURVEY_AGAIN_S: Final = 5.0
+"""When the way in use seems to have become slow it is surveyed so often, at most."""
+
+REFUSAL_PAUSE_S: Final = 2.0
+"""What a server refuses means nothing so soon after an answer has come by way of it."""
+
 TICK_S: Final = 5.0
 IN_USE_S: Final = 20.0
 SLOWER: Final = 2.0
@@ -274,7 +280,12 @@ class Failover:
 
     def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
         """The way in use works, perhaps again."""
-        was_lost, session.lost = session.lost is not None, None
+        trouble, was_lost = session.trouble, session.lost is not None
+        session.lost, session.recovered_at = None, now
+        if trouble is not None and now >= session.surveyed_at + SURVEY_AGAIN_S:
+            best = session.best(trouble.began)
+            if best is not None and best is not way and session.is_quicker(best, way):
+                self._survey(session, now)  # it is there, but slow
         was_stranded = self._end_trouble(session)
         if was_lost:
             self.on_moved(session.peer, way.server, now)
@@ -309,6 +320,9 @@ class Failover:
         if session is None or self._servers.get(server.address) is not server:
             return
         way = self._way(session, server)
+        # One who forges refusals must not have the way checked without end.
+        if now < session.recovered_at + REFUSAL_PAUSE_S:
+            return
         way.refused_at = now
         if way.address == peer.home and peer.path is None:
             self._begin_trouble(session, now)
@@ -385,7 +399,10 @@ class Failover:
         peer = session.peer
         if not self._admit(session, way):
             return
+        left = self._servers.get(visible_address(peer.home))
         self._state.peers.take_home(peer, way.address)
+        if left is not None:
+            self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon
         session.note_switch(now)
         session.lost = None
         session.announced = ""
@@ -457,7 +474,7 @@ class Failover:
             return
         home, rtt_s = session.ways.get(peer.home), peer.channel.rtt.srtt or 0.0
         is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
-        if is_slower or now >= session.surveyed_at + SURVEY_S:
+        if (is_slower and now >= session.surveyed_at + SURVEY_AGAIN_S) or now >= session.surveyed_at + SURVEY_S:
             self._survey(session, now)
 
     def _survey(self, session: RelayedSession, now: float) -> None:

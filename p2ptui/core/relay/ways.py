@@ -88,6 +88,8 @@ class RelayedSession:
     heard: int = 0
     """Datagrams since the last such end."""
     surveyed_at: float = float("-inf")
+    recovered_at: float = float("-inf")
+    """When an answer last came by the way in use."""
     switched_at: float = float("-inf")
     hold_s: float = HOLD_S
     announced: str = ""
@@ -106,8 +108,13 @@ class RelayedSession:
         best = min(self.ways.values(), key=lambda way: way.rtt_s, default=None)
         if home is None or best is None or best is home or now < self.switched_at + self.hold_s:
             return None
-        limit = min(home.rtt_s * BETTER_SHARE, home.rtt_s - BETTER_S)
-        return best if best.rtt_s <= limit and best.rtt_s < float("inf") else None
+        is_better = best.rtt_s < float("inf") and _is_better(best.rtt_s, home.rtt_s)
+        return best if is_better else None
+
+    @staticmethod
+    def is_quicker(way: Way, other: Way) -> bool:
+        """Whether the latest answer by a way took less than by another one, by a change's worth."""
+        return _is_better(way.rtts_s[-1], other.rtts_s[-1])
 
     def note_switch(self, now: float) -> None:
         """Another way is used from now on."""
@@ -124,3 +131,7 @@ class RelayedSession:
             if timer is not None:
                 timer.cancel()
                 setattr(self, name, None)
+
+
+def _is_better(rtt_s: float, than_s: float) -> bool:
+    return rtt_s <= min(than_s * BETTER_SHARE, than_s - BETTER_S)
