@@ -20,16 +20,14 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
-from p2ptui.core.relay.ways import SURVEY_CHECKS, RelayedSession, Trouble, Way
+from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
+from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import Capability, Envelope, MessageType, RelayCheckPayload
-
-MAX_WAYS: Final = 8
-"""Servers that are asked for one node; of more, those that were joined first."""
+from p2ptui.wire.message import Capability
 
 OVERDUE_S: Final = 0.25
 """A message without an Ack means something when nothing has come from its receiver for so long, or
@@ -52,29 +50,8 @@ PATIENCE_S: Final = 10.0
 """For so long a server may be away, or the other end may not have joined it again, before tries
 count; and a session without any server ends after that."""
 
-QUIET_S: Final = 0.5
-FLOW_DATAGRAMS: Final = 4
-"""So many datagrams and then none for so long are a flow that stopped: its receiver, which waits
-for nothing, would not notice otherwise that the server has forgotten it."""
-
-FIRST_SURVEY_S: Final = 1.0
-SURVEY_S: Final = 30.0
-SURVEY_SPACING_S: Final = 0.15
-SURVEY_END_S: Final = 1.5
-"""A session in use is surveyed soon after its beginning and every so often: the checks are so far
-apart, and what was answered by the end counts."""
-
-SURVEY_AGAIN_S: Final = 5.0
-"""When the way in use seems to have become slow it is surveyed so often, at most."""
-
 REFUSAL_PAUSE_S: Final = 2.0
 """What a server refuses means nothing so soon after an answer has come by way of it."""
-
-TICK_S: Final = 5.0
-IN_USE_S: Final = 20.0
-SLOWER: Final = 2.0
-SLOWER_S: Final = 0.02
-"""And at once, when its round trip has grown so much since the last survey."""
 
 ANNOUNCEMENTS: Final = 6
 ANNOUNCEMENT_PAUSE_S: Final = 0.1
@@ -108,8 +85,13 @@ class Failover:
         self._lifecycle = lifecycle
         self._frames = frames
         self._watch = watch
-        self._servers: dict[Address, Peer] = {}
-        self._sessions: dict[Peer, RelayedSession] = {}
+        self._checks = WayChecks(state, delivery, frames)
+        self._checks.on_question = self._handle_question
+        self._checks.on_answer = self._handle_answer
+        self.receive = self._checks.receive
+        self._surveys = Surveys(state, self._checks, watch)
+        self._surveys.on_quicker = self._switch
+        self.note_received = self._surveys.note_received
         self.on_moved: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called with a node and the server that relays to it from now on."""
         delivery.on_overdue = self._handle_overdue
@@ -121,37 +103,36 @@ class Failover:
         lifecycle.on_removed.append(self._handle_removed)
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._checks.sessions)
 
     # Who comes and goes.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if _relays(peer):
-            self._servers[peer.address] = peer
-            for session in self._sessions.values():
+            self._checks.servers[peer.address] = peer
+            for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
         elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
-            self._sessions[peer] = session = RelayedSession(peer)
-            when = now + FIRST_SURVEY_S * self._state.rng.uniform(0.8, 1.2)
-            session.tick = self._state.timers.schedule(when, partial(self._tick, session))
+            self._checks.sessions[peer] = session = RelayedSession(peer)
+            self._surveys.begin(session, now)
 
     def _soon(
         self, session: RelayedSession, now: float, action: Callable[[RelayedSession, float], None]
     ) -> None:
-        spread = SPREAD_S if len(self._sessions) > 1 else 0.0
+        spread = SPREAD_S if len(self._checks.sessions) > 1 else 0.0
         self._state.timers.schedule(
             now + self._state.rng.uniform(0.0, spread), lambda at: action(session, at)
         )
 
     def _welcome(self, server: Peer, session: RelayedSession, now: float) -> None:
         """A server was joined, perhaps after it was restarted: does it bring this one?"""
-        if self._is_current(session) and self._servers.get(server.address) is server:
-            self._check(session, self._way(session, server), now)
+        if self._checks.is_current(session) and self._checks.servers.get(server.address) is server:
+            self._checks.check(session, self._checks.way(session, server), now)
 
     def _handle_left(self, peer: Peer, _now: float) -> None:
-        if self._servers.get(peer.address) is peer:
-            del self._servers[peer.address]
-        session = self._sessions.pop(peer, None)
+        if self._checks.servers.get(peer.address) is peer:
+            del self._checks.servers[peer.address]
+        session = self._checks.sessions.pop(peer, None)
         if session is not None:
             session.stop()
             peer.stranded = False
@@ -159,18 +140,18 @@ class Failover:
     def _handle_removed(self, peer: Peer, _reason: str) -> None:
         node_id = peer.node_id or relayed_node(peer.address)
         if not peer.is_plain and node_id:
-            for server in self._servers.values():
+            for server in self._checks.servers.values():
                 address = relay_address(server.address, node_id)
                 if self._state.peers.at(address) is None:
                     self._frames.close(address)
 
     def _is_current(self, session: RelayedSession) -> bool:
-        return self._sessions.get(session.peer) is session and not self._state.closing
+        return self._checks.sessions.get(session.peer) is session and not self._state.closing
 
     def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
         """The server of a relayed node is gone; whether the session waits for another way."""
-        session = self._sessions.get(peer)
-        if session is None or self._state.closing or (server.parted and not self._servers):
+        session = self._checks.sessions.get(peer)
+        if session is None or self._state.closing or (server.parted and not self._checks.servers):
             return False
         session.lost = reason
         self._strand(session)
@@ -180,94 +161,19 @@ class Failover:
 
     def _judge_lost(self, session: RelayedSession, now: float) -> None:
         peer, reason = session.peer, session.lost
-        if reason is None or not self._is_current(session) or peer.path is not None:
+        if reason is None or not self._checks.is_current(session) or peer.path is not None:
             return
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
-    # Checks.
-
-    def _way(self, session: RelayedSession, server: Peer) -> Way:
-        address = relay_address(server.address, session.peer.node_id)
-        way = session.ways.get(address)
-        if way is None or way.server is not server:
-            way = session.ways[address] = Way(server, address)
-        return way
-
-    def _ways(self, session: RelayedSession) -> list[Way]:
-        """The ways that may be tried, that in use first."""
-        present = {relay_address(at, session.peer.node_id) for at in self._servers}
-        for gone in session.ways.keys() - present:
-            del session.ways[gone]
-        ways = [self._way(session, server) for server in self._servers.values()]
-        ways.sort(key=lambda way: way.address != session.peer.home)
-        return ways[:MAX_WAYS]
-
-    def _check(self, session: RelayedSession, way: Way, now: float, *, use: bool = False) -> str:
-        nonce = self._state.ids.nonce()
-        check = RelayCheckPayload(nonce, session.peer.handshake_heard, use=use)
-        way.note_asked(nonce, now)
-        self._send(session, way, check, now)
-        return nonce
-
-    def _send(
-        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
-    ) -> None:
-        _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
-        session.peer.bytes_out += len(data)
-        self._frames.send(way.server, session.peer.node_id, data)
-
-    def receive(self, address: Address, message: Envelope, now: float) -> None:
-        """Take a check that came by way of a server, or the answer to one.
-
-        Args:
-            address: Of the node by way of that server.
-            message: What came.
-            now: The time, seconds.
-        """
-        peer = self._state.peers.authenticated(relayed_node(address) or "")
-        session = self._sessions.get(peer) if peer is not None else None
-        server = self._servers.get(visible_address(address))
-        try:
-            check = decode_payload(message.payload, RelayCheckPayload)
-        except MalformedError:
-            self._state.counters.drop("malformed")
-            return
-        if session is None or server is None or check.handshake not in session.peer.handshake_said:
-            self._state.counters.drop("relay_check_refused")
-            return
-        way = self._way(session, server)
-        if not self._admit(session, way):
-            return
-        if check.answer:
-            self._handle_answer(session, way, check.nonce, now)
-        else:
-            self._handle_question(session, way, check, now)
-
-    def _admit(self, session: RelayedSession, way: Way) -> bool:
-        """What this server brings is the session's from now on; whether it may be."""
-        if not self._state.peers.add_relay(session.peer, way.address):
-            self._state.counters.drop("relay_check_refused")
-            return False
-        self._frames.open(way.server, session.peer.node_id)
-        return True
-
-    def _handle_question(
-        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
-    ) -> None:
-        peer = session.peer
-        answer = RelayCheckPayload(check.nonce, peer.handshake_heard, answer=True)
-        self._send(session, way, answer, now)
-        if check.use and way.address != peer.home:
+    def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
+        if use and way.address != session.peer.home:
             # Both have moved at once: one of them stays where it went.
-            if not (session.announced and self._leads(session)):
+            if not (session.announced and leads(self._state, session)):
                 self._go(session, way, "the other side uses this server now", now)
-        elif session.trouble is not None:
-            self._check(session, way, now)  # it is back, or was found by the other side
+        elif session.trouble is not None and now >= way.asked_at + SHORTEST_ROUND_S / 2:
+            self._checks.check(session, way, now)  # it is back, or was found by the other side
 
     def _handle_answer(self, session: RelayedSession, way: Way, nonce: str, now: float) -> None:
-        if way.take_answer(nonce, now) is None:
-            self._state.counters.drop("relay_answer_unasked")
-            return
         if nonce == session.announced:
             session.announced = ""
         peer, trouble = session.peer, session.trouble
@@ -276,7 +182,7 @@ class Failover:
         if way.address == peer.home:
             self._recover(session, way, now, was_silent=was_silent)
         elif session.lost is not None or (trouble is not None and self._is_hopeless(session)):
-            self._switch(session, way, now)
+            self._leave(session, way, now)
 
     def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
         """The way in use works, perhaps again."""
@@ -285,7 +191,7 @@ class Failover:
         if trouble is not None and now >= session.surveyed_at + SURVEY_AGAIN_S:
             best = session.best(trouble.began)
             if best is not None and best is not way and session.is_quicker(best, way):
-                self._survey(session, now)  # it is there, but slow
+                self._surveys.survey(session, now)  # it is there, but slow
         was_stranded = self._end_trouble(session)
         if was_lost:
             self.on_moved(session.peer, way.server, now)
@@ -296,7 +202,7 @@ class Failover:
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
         """Messages to a peer were not acknowledged in time."""
-        session = self._sessions.get(peer)
+        session = self._checks.sessions.get(peer)
         if session is None or peer.path is not None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
@@ -305,21 +211,21 @@ class Failover:
 
     def check_beat(self, peer: Peer, now: float) -> None:
         """A heartbeat of a peer is due."""
-        session = self._sessions.get(peer)
+        session = self._checks.sessions.get(peer)
         if session is not None and peer.path is None and peer.is_silent(now):
             self._begin_trouble(session, now)
 
     def _handle_silent(self, server: Peer, now: float) -> None:
-        for session in list(self._sessions.values()):
+        for session in list(self._checks.sessions.values()):
             if visible_address(session.peer.home) == server.address:
                 self._soon(session, now, self._begin_trouble)
 
     def _handle_refusal(self, server: Peer, peer: Peer, now: float) -> None:
         """A server does not bring a datagram to a node with which there is a session."""
-        session = self._sessions.get(peer)
-        if session is None or self._servers.get(server.address) is not server:
+        session = self._checks.sessions.get(peer)
+        if session is None or self._checks.servers.get(server.address) is not server:
             return
-        way = self._way(session, server)
+        way = self._checks.way(session, server)
         # One who forges refusals must not have the way checked without end.
         if now < session.recovered_at + REFUSAL_PAUSE_S:
             return
@@ -328,18 +234,18 @@ class Failover:
             self._begin_trouble(session, now)
 
     def _begin_trouble(self, session: RelayedSession, now: float) -> None:
-        if session.trouble is None and self._is_current(session):
+        if session.trouble is None and self._checks.is_current(session):
             session.trouble = Trouble(now)
             self._round(session, now)
 
     def _round(self, session: RelayedSession, now: float) -> None:
         trouble = session.trouble
-        if trouble is None or not self._is_current(session):
+        if trouble is None or not self._checks.is_current(session):
             return
         if trouble.rounds >= DECIDING_ROUNDS:
             best = session.best(trouble.began)
             if best is not None:
-                self._switch(session, best, now)
+                self._leave(session, best, now)
                 return
             if self._is_hopeless(session) and now < trouble.began + PATIENCE_S:
                 self._strand(session)
@@ -354,8 +260,8 @@ class Failover:
 
     def _ask_all(self, session: RelayedSession, trouble: Trouble, now: float) -> None:
         trouble.rounds += 1
-        for way in self._ways(session):
-            self._check(session, way, now)
+        for way in self._checks.ways(session):
+            self._checks.check(session, way, now)
             self._watch.doubt(way.server, now)
         growth = ROUND_GROWTH ** min(max(trouble.rounds - EVEN_ROUNDS, 0), 16)
         pause_s = min(SHORTEST_ROUND_S * growth, LONGEST_ROUND_S)
@@ -364,7 +270,7 @@ class Failover:
     def _is_hopeless(self, session: RelayedSession) -> bool:
         """Whether it is known why nothing comes back: the server is gone, or does not bring it."""
         trouble, peer = session.trouble, session.peer
-        server = self._servers.get(visible_address(peer.home))
+        server = self._checks.server_in_use(peer)
         if server is None or trouble is None:
             return True
         way = session.ways.get(peer.home)
@@ -385,21 +291,22 @@ class Failover:
 
     # Changes.
 
-    def _leads(self, session: RelayedSession) -> bool:
-        """Whether this end chooses for speed; the other one only when something fails."""
-        return self._state.identity.id < session.peer.node_id
-
-    def _switch(self, session: RelayedSession, way: Way, now: float) -> None:
-        """Go by way of another server, and tell the other end."""
+    def _leave(self, session: RelayedSession, way: Way, now: float) -> None:
+        """The way in use fails, and another one works."""
         where = format_address(visible_address(session.peer.home))
-        self._go(session, way, f"the server at {where} does not bring it there any more", now)
+        words = f"the server at {where} does not bring it there any more"
+        self._switch(session, way, words, now)
+
+    def _switch(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
+        """Go by way of another server, and tell the other end."""
+        self._go(session, way, reason, now)
         self._announce(session, way, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
 
     def _go(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
         peer = session.peer
-        if not self._admit(session, way):
+        if not self._checks.admit(session, way):
             return
-        left = self._servers.get(visible_address(peer.home))
+        left = self._checks.server_in_use(peer)
         self._state.peers.take_home(peer, way.address)
         if left is not None:
             self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon
@@ -419,9 +326,9 @@ class Failover:
     def _announce(
         self, session: RelayedSession, way: Way, pause_s: float, left: int, now: float
     ) -> None:
-        if not self._is_current(session) or session.peer.home != way.address or not left:
+        if not self._checks.is_current(session) or session.peer.home != way.address or not left:
             return
-        session.announced = nonce = self._check(session, way, now, use=True)
+        session.announced = nonce = self._checks.check(session, way, now, use=True)
 
         def again(at: float) -> None:
             if session.announced == nonce:
@@ -433,78 +340,6 @@ class Failover:
         """A relayed node begins a new session, by way of the server of this address."""
         if address in (peer.address, *peer._relays):
             self._state.peers.take_home(peer, address)
-
-    # Sessions in use.
-
-    def note_received(self, peer: Peer, now: float) -> None:
-        """A datagram of a peer came by way of a server."""
-        session = self._sessions.get(peer)
-        if session is None:
-            return
-        session.heard_at = now
-        session.heard += 1
-        if session.quiet is None:
-            session.quiet = self._state.timers.schedule(
-                now + QUIET_S, partial(self._look_quiet, session)
-            )
-        if session.tick is None:
-            session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
-
-    def _look_quiet(self, session: RelayedSession, now: float) -> None:
-        session.quiet = None
-        if not self._is_current(session):
-            return
-        if now < session.heard_at + QUIET_S:
-            when = session.heard_at + QUIET_S
-            session.quiet = self._state.timers.schedule(when, partial(self._look_quiet, session))
-            return
-        was_flow, session.heard = session.heard >= FLOW_DATAGRAMS, 0
-        server = self._servers.get(visible_address(session.peer.home))
-        if was_flow and server is not None and server.last_received <= now - QUIET_S:
-            self._watch.doubt(server, now)
-
-    def _tick(self, session: RelayedSession, now: float) -> None:
-        session.tick = None
-        peer = session.peer
-        in_use = now < max(peer.last_sent, session.heard_at) + IN_USE_S
-        if not self._is_current(session) or not in_use:
-            return
-        session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
-        if peer.path is not None or session.trouble is not None or not self._leads(session):
-            return
-        home, rtt_s = session.ways.get(peer.home), peer.channel.rtt.srtt or 0.0
-        is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
-        if (is_slower and now >= session.surveyed_at + SURVEY_AGAIN_S) or now >= session.surveyed_at + SURVEY_S:
-            self._survey(session, now)
-
-    def _survey(self, session: RelayedSession, now: float) -> None:
-        session.surveyed_at = now
-        ways = self._ways(session)
-        if len(ways) < 2:
-            return
-        for way in ways:
-            way.rtts_s = []
-
-        def ask(at: float) -> None:
-            if self._is_current(session):
-                for way in ways:
-                    self._check(session, way, at)
-
-        for number in range(SURVEY_CHECKS):
-            self._state.timers.schedule(now + number * SURVEY_SPACING_S, ask)
-        self._state.timers.schedule(now + SURVEY_END_S, lambda at: self._judge(session, at))
-
-    def _judge(self, session: RelayedSession, now: float) -> None:
-        if not self._is_current(session) or session.trouble is not None:
-            return
-        quicker = session.quicker(now)
-        if quicker is not None:
-            words = f"by way of this server a round trip takes {quicker.rtt_s * 1000:.0f} ms"
-            home = session.ways[session.peer.home]
-            if home.rtts_s:
-                words += f" instead of {home.rtt_s * 1000:.0f}"
-            self._go(session, quicker, words, now)
-            self._announce(session, quicker, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
 
 
 def _relays(peer: Peer) -> bool:

@@ -38,13 +38,14 @@ class Way:
     """The nonces of the latest checks, and when they left."""
     rtts_s: list[float] = field(default_factory=list)
     """Of the answers since the survey began, seconds."""
+    asked_at: float = float("-inf")
     answered_at: float = float("-inf")
     refused_at: float = float("-inf")
     """When the server last said that it does not bring it there."""
 
     def note_asked(self, nonce: str, now: float) -> None:
         """A check leaves."""
-        self.asked[nonce] = now
+        self.asked[nonce] = self.asked_at = now
         if len(self.asked) > MAX_ASKED:
             self.asked.popitem(last=False)
 

@@ -95,9 +95,7 @@ class Pair:
     def slow(self, server: Host, latency_s: float) -> None:
         for host in (self.a, self.b):
             for one, other in ((host, server), (server, host)):
-                self.world.network.set_link(
-                    one.address[0], other.address[0], latency_s=latency_s
-                )
+                self.world.network.set_link(one.address[0], other.address[0], latency_s=latency_s)
 
     def restart(self, server: Host) -> Host:
         """The same server as a new process: it knows nobody."""
@@ -302,10 +300,11 @@ def test_a_server_that_does_not_know_the_other_end_yet_ends_no_message() -> None
     assert drops(server, "relay_refused") <= 150
 
 
-def test_two_hundred_clients_of_a_restarted_server_are_back_at_once() -> None:
+def test_many_clients_of_a_restarted_server_are_back_at_once_and_do_not_storm() -> None:
     world = World()
-    server = relaying(world, max_connections=500)
-    clients = [node(world, server) for _ in range(200)]
+    options = {"max_connections": 500, "max_concurrent_relays": 200}
+    server = relaying(world, **options)
+    clients = [node(world, server) for _ in range(60)]
     pairs = list(zip(clients[::2], clients[1::2], strict=True))
     for one, other in pairs:
         one.outcome(ask(one, server, other))
@@ -322,14 +321,14 @@ def test_two_hundred_clients_of_a_restarted_server_are_back_at_once() -> None:
     run(1)
     world.remove(server)
     run(1)
-    heir = relaying_at(world, server, max_connections=500)
+    heir = relaying_at(world, server, **options)
     back = world.now
     run(6)
     for flow in flows:
         flow.settle(1)
         flow.assert_each_once()
         assert flow.longest_gap_s(back) <= DEAD_S
-    assert heir.endpoint.counters.handshakes_accepted <= 220
+    assert heir.endpoint.counters.handshakes_accepted <= 65
 
 
 # The quickest.
@@ -359,7 +358,7 @@ def test_one_that_gets_ten_times_slower_is_left_without_flapping() -> None:
 
     at = pair.world.now
     pair.slow(pair.servers[0], 0.1)
-    flow.run(4)
+    flow.run(6)
     assert pair.in_use(pair.a) is pair.in_use(pair.b) is pair.servers[1]
     assert flow.longest_gap_s(at) <= 1.0
     # It comes and goes: that is not followed to and fro.
@@ -488,7 +487,7 @@ def test_who_did_not_announce_it_is_never_sent_a_check() -> None:
     pair = Pair()
     peer: Peer = seen(pair.a, pair.b)
     peer.capabilities -= {Capability.RELAY_CHECK}
-    pair.a.endpoint._failover._sessions.clear()
+    pair.a.endpoint._failover._checks.sessions.clear()
     pair.a.endpoint._lifecycle.restart(peer, pair.world.now, "as an older node would be")
     pair.a.endpoint._lifecycle.authenticate(peer, pair.world.now)
     checks = drops(pair.b, "relay_check_refused")
