@@ -166,3 +166,20 @@ class DataService:
             self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")
+
+
+def encode_data(payload: object) -> Raw:
+    """Write the payload of Data.
+
+    Raises:
+        LocalError: It would not arrive as it is; the text names the place and the type.
+    """
+    if isinstance(payload, dict) and ROUTED_KEY in payload:
+        raise LocalError(
+            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
+            " send it under another name, or a routed message with send_routed()"
+        )
+    try:
+        return encode_exactly(payload)
+    except MalformedError as error:
+        raise LocalError(f"the payload cannot be sent: {error}") from None

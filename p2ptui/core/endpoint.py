@@ -8,12 +8,10 @@ CallFinished event with that token tells its end.
 
 import random
 
-from msgspec import Raw
-
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataService, encode_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
@@ -51,10 +49,9 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, encode_exactly, encode_payload
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     NULL,
-    ROUTED_KEY,
     Capability,
     DisconnectPayload,
     MessageType,
@@ -102,15 +99,16 @@ class Endpoint:
         """The names of nodes that are no peers."""
         self.watching = Watching(state, delivery, self.naming, lifecycle)
         """Keeps the lists of the joined servers fresh while somebody looks."""
-        self._end_to_end = EndToEnd(state, delivery, self._routing)
+        self._watch = ServerWatch(state, delivery, lifecycle)
+        self._end_to_end = EndToEnd(state, delivery, self._routing, self._watch)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
-        self._watch = ServerWatch(state, delivery, lifecycle)
         self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
         self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
+        self._failover.on_moved = self.traversal.follow
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
@@ -437,20 +435,3 @@ class Endpoint:
             goodbye.handshake = peer.handshake_heard
         payload = encode_payload(goodbye)
         self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
-
-
-def encode_data(payload: object) -> Raw:
-    """Write the payload of Data.
-
-    Raises:
-        LocalError: It would not arrive as it is; the text names the place and the type.
-    """
-    if isinstance(payload, dict) and ROUTED_KEY in payload:
-        raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
-        )
-    try:
-        return encode_exactly(payload)
-    except MalformedError as error:
-        raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -13,6 +13,7 @@ from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
+from p2ptui.core.relayed import Relayed
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address, format_address
@@ -33,10 +34,6 @@ that loses its first Ping must still be asked whether it is there."""
 
 
 MAX_ACKS_OWED: Final = 16
-
-SILENT_PINGS: Final = 2
-SILENT_S: Final = 0.5
-"""A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
 
 
 class Dialect(enum.Enum):
@@ -130,7 +127,6 @@ class Peer:
     channel_timer: Timer | None = None
     _path: Address | None = None
     _home: Address | None = None
-    _relays: set[Address] = field(default_factory=set)
     stranded: bool = False
     """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
     parted: bool = False
@@ -161,12 +157,7 @@ class Peer:
 
     def is_silent(self, now: float) -> bool:
         """Whether Pings were sent, nothing has come since, and an answer is overdue."""
-        pings = self.pings
-        return (
-            pings.unanswered >= SILENT_PINGS
-            and now - pings.unanswered_since >= SILENT_S
-            and self.last_received < pings.unanswered_since
-        )
+        return self.pings.are_ignored(self.last_received, now)
 
     @property
     def is_plain(self) -> bool:
@@ -263,7 +254,8 @@ class PeerTable:
         self._aliases: Aliases[Peer] = Aliases(count)
         self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
         self._initiated: dict[Address, Peer] = {}
-        self._relayed: dict[Address, Peer] = {}
+        self.relayed: Relayed[Peer] = Relayed()
+        """Where relayed peers are by way of other servers than the one in their address."""
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
         self._statuses: Counter[PeerStatus] = Counter()
 
@@ -277,7 +269,7 @@ class PeerTable:
         """The peer at `address`, or to which a path through it was found."""
         peer = self._by_address.get(address)
         if peer is None:
-            peer = self._aliases.owner(address) or self._relayed.get(address)
+            peer = self._aliases.owner(address) or self.relayed.owner(address)
         return peer
 
     @property
@@ -329,33 +321,14 @@ class PeerTable:
         peer._path = None
 
     def add_relay(self, peer: Peer, address: Address) -> bool:
-        """A relayed peer is reached by way of another server, too; whether that is so.
-
-        Args:
-            peer: The peer.
-            address: Where it is by way of that server.
-        """
+        """A relayed peer is at `address` by way of another server, too; whether that is so."""
         if address in self._by_address:
             return self._by_address[address] is peer
-        if self._relayed.setdefault(address, peer) is not peer:
-            return False
-        peer._relays.add(address)
-        return True
+        return self.relayed.enter(peer, address)
 
     def take_home(self, peer: Peer, address: Address) -> None:
-        """Send a relayed peer's datagrams by way of a server at which it is known to be.
-
-        Args:
-            peer: The peer.
-            address: Its own, or one that `add_relay` took.
-        """
+        """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
         peer._home = None if address == peer.address else address
-
-    def remove_relay(self, peer: Peer, address: Address) -> None:
-        """A peer is no longer reached by way of that server."""
-        if self._relayed.get(address) is peer:
-            del self._relayed[address]
-        peer._relays.discard(address)
 
     def _require_alias(self, peer: Peer) -> None:
         if peer.path is not None and peer.path not in self._aliases.of(peer):
@@ -445,8 +418,7 @@ class PeerTable:
             del self._by_address[peer.address]
             self._doubtful.pop(peer.address, None)
         self.remove_aliases(peer)
-        for address in tuple(peer._relays):
-            self.remove_relay(peer, address)
+        self.relayed.clear(peer)
         self._forget_id(peer)
 
 

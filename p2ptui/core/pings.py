@@ -23,6 +23,10 @@ MAX_OUTSTANDING_PINGS: Final = 32
 MAX_WAITING_PINGS: Final = 256
 """Pings to one address that calls wait for; one more is refused."""
 
+SILENT_PINGS: Final = 2
+SILENT_S: Final = 0.5
+"""A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
+
 
 @dataclass(slots=True)
 class OutstandingPing:
@@ -75,6 +79,16 @@ class Pings:
                 f"{MAX_WAITING_PINGS} Pings to this node already wait for their answer; wait for"
                 " one of them, or ping less often"
             )
+
+    def are_ignored(self, last_received: float, now: float) -> bool:
+        """Whether several Pings over a while have drawn nothing from a peer.
+
+        Args:
+            last_received: When something last came from it, seconds.
+            now: The time, seconds.
+        """
+        is_overdue = self.unanswered >= SILENT_PINGS and now - self.unanswered_since >= SILENT_S
+        return is_overdue and last_received < self.unanswered_since
 
     def add(self, nonce: str, now: float, count: Callable[[str], None]) -> OutstandingPing:
         """Remember a Ping that leaves now.

@@ -1,7 +1,6 @@
 """The JSON messages as typed values: the envelope, and one payload class a message type.
 
-Classes that are only received are lenient where deployed programs differ
-(`id` or `node_id`, missing names); what this node sends is the union of both forms.
+Classes that are only received are lenient where deployed programs differ (`id` or `node_id`).
 """
 
 from typing import Annotated, Any, Final, TypeAlias
@@ -65,8 +64,7 @@ class MessageType:
     """Extension, for peers that announced `receive_window`: what the readers have room for."""
     SEQUENCE_SKIP: Final = "SequenceSkip"
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
-    RELAY_CHECK: Final = "RelayCheck"
-    """Extension, for peers that announced `relay_check`: does this server bring us together?"""
+    RELAY_CHECK: Final = "RelayCheck"  # see `wire.relay_check`
 
 
 class Capability:
@@ -341,22 +339,6 @@ class RelayResponsePayload(Struct, omit_defaults=True):
     """Extension: whom a relayed datagram was for that was refused."""
     code: MessageId | UnsetType = UNSET
     """Extension: the reason in one stable word."""
-
-
-class RelayCheckPayload(Struct, omit_defaults=True):
-    """Asks, by way of one server, whether the other end of a relayed session is behind it too.
-
-    The server could write both question and answer itself. So each names the handshake message of
-    the session that came from the other end: only the two ends know both.
-    """
-
-    nonce: MessageId
-    """Comes back in the answer."""
-    handshake: MessageId
-    """Id of the handshake message that came from the receiver."""
-    answer: bool = False
-    use: bool = False
-    """Whether the session goes by way of this server from now on, at both ends."""
 
 
 class ErrorPayload(Struct, omit_defaults=True):

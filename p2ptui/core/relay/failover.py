@@ -338,7 +338,7 @@ class Failover:
 
     def note_restart(self, peer: Peer, address: Address, _now: float) -> None:
         """A relayed node begins a new session, by way of the server of this address."""
-        if address in (peer.address, *peer._relays):
+        if address == peer.address or address in self._state.peers.relayed.of(peer):
             self._state.peers.take_home(peer, address)
 
 

@@ -465,9 +465,10 @@ def test_a_server_that_only_one_end_has_joined_speaks_for_nobody() -> None:
     foreign = relaying(pair.world)
     pair.a.outcome(pair.a.connect(foreign))
     pair.world.run_for(1)
-    from p2ptui.wire.frames import RELAYED, encode_relay
     import json
     import uuid
+
+    from p2ptui.wire.frames import RELAYED, encode_relay
 
     for handshake in (peer.handshake_heard, "guessed", peer.handshake_keys[0][::-1]):
         for answer in (False, True):
@@ -516,4 +517,4 @@ def test_nothing_is_left_of_it() -> None:
         sizes = host.endpoint.sizes()
         assert sizes["relayed_sessions"] == sizes["relayed_nodes"] == sizes["servers_doubted"] == 0
         assert host.endpoint._state.detours == {}
-        assert host.endpoint.peers._relayed == {}
+        assert len(host.endpoint.peers.relayed) == 0
