@@ -14,8 +14,15 @@ from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload
+from p2ptui.wire.codec import (
+    JSON_START,
+    MalformedError,
+    decode_any,
+    decode_payload,
+    encode_exactly,
+)
 from p2ptui.wire.message import (
+    ROUTED_KEY,
     Capability,
     DataKeys,
     Envelope,

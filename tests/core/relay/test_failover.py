@@ -1,6 +1,7 @@
-"""Several servers in common: the quickest brings a pair together, and the next one when it fails."""
+"""Several servers in common: the quickest brings a pair together, and the next when it fails."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ class Flow:
     def longest_gap_s(self, since: float) -> float:
         """The longest time in which nothing came, seconds."""
         times = [since, *(at for at, _ in self.arrived if at >= since)]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in pairwise(times))
 
     def assert_each_once(self) -> None:
         counts = Counter(number for _, number in self.arrived)
