@@ -47,8 +47,12 @@ IDLE_ROUNDS: Final = 4
 """A session for which nothing waits is not looked at for longer."""
 
 PATIENCE_S: Final = 10.0
-"""For so long a server may be away, or the other end may not have joined it again, before tries
-count; and a session without any server ends after that."""
+"""A session without any server ends after so long. While a server is there and only the other end
+has not joined it again, messages wait until the session expires (`connection_timeout`): an idle
+node learns by a heartbeat that its server was restarted."""
+
+REFUSED_S: Final = 2.5
+"""A refusal counts for so long: each check that the server does not bring draws the next one."""
 
 REFUSAL_PAUSE_S: Final = 2.0
 """What a server refuses means nothing so soon after an answer has come by way of it."""
@@ -181,7 +185,7 @@ class Failover:
         peer.last_received = now
         if way.address == peer.home:
             self._recover(session, way, now, was_silent=was_silent)
-        elif session.lost is not None or (trouble is not None and self._is_hopeless(session)):
+        elif session.lost is not None or (trouble is not None and self._is_hopeless(session, now)):
             self._leave(session, way, now)
 
     def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
@@ -247,11 +251,11 @@ class Failover:
             if best is not None:
                 self._leave(session, best, now)
                 return
-            if self._is_hopeless(session) and now < trouble.began + PATIENCE_S:
+            if self._is_hopeless(session, now):
                 self._strand(session)
-            elif session.lost is None and session.peer.stranded:
+            elif session.peer.stranded:  # the server answers again, and does not refuse
                 session.peer.stranded = False
-                self._delivery.flush(session.peer, now)
+                self._delivery.hasten(session.peer, now)
         is_wanted = len(session.peer.channel.sender) or session.lost is not None
         if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
             self._end_trouble(session)
@@ -267,14 +271,14 @@ class Failover:
         pause_s = min(SHORTEST_ROUND_S * growth, LONGEST_ROUND_S)
         session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
 
-    def _is_hopeless(self, session: RelayedSession) -> bool:
+    def _is_hopeless(self, session: RelayedSession, now: float) -> bool:
         """Whether it is known why nothing comes back: the server is gone, or does not bring it."""
-        trouble, peer = session.trouble, session.peer
+        peer = session.peer
         server = self._checks.server_in_use(peer)
-        if server is None or trouble is None:
+        if server is None:
             return True
         way = session.ways.get(peer.home)
-        refused = way is not None and way.refused_at >= trouble.began
+        refused = way is not None and now < way.refused_at + REFUSED_S
         return refused or server.pings.unanswered >= DECIDING_ROUNDS
 
     @staticmethod

@@ -76,8 +76,9 @@ class Surveys:
             session.quiet = self._state.timers.schedule(when, partial(self._look_quiet, session))
             return
         was_flow, session.heard = session.heard >= FLOW_DATAGRAMS, 0
+        # What the server brought last was the end of this flow.
         server = self._checks.server_in_use(session.peer)
-        if was_flow and server is not None and server.last_received <= now - QUIET_S:
+        if was_flow and server is not None and server.last_received <= session.heard_at:
             self._watch.doubt(server, now)
 
     def _tick(self, session: RelayedSession, now: float) -> None:
