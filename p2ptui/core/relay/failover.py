@@ -165,7 +165,11 @@ class Failover:
 
     def _judge_lost(self, session: RelayedSession, now: float) -> None:
         peer, reason = session.peer, session.lost
-        if reason is None or not self._checks.is_current(session) or peer.path is not None:
+        if reason is None or not self._checks.is_current(session):
+            return
+        if peer.path is not None:
+            # It needs no server now; the next one that is joined is asked for it.
+            session.lost = None
             return
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
@@ -185,7 +189,9 @@ class Failover:
         peer.last_received = now
         if way.address == peer.home:
             self._recover(session, way, now, was_silent=was_silent)
-        elif session.lost is not None or (trouble is not None and self._is_hopeless(session, now)):
+        elif self._checks.server_in_use(peer) is None or (
+            trouble is not None and self._is_hopeless(session, now)
+        ):
             self._leave(session, way, now)
 
     def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:

@@ -17,6 +17,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.peers import Peer
 from p2ptui.wire.message import Capability
+from tests.core.meeting import Meeting
 from tests.core.relaying import ask, node, relaying, seen
 from tests.simulation import Host, World
 
@@ -395,6 +396,27 @@ def test_the_change_is_told() -> None:
         assert event.path is Path.RELAY
         assert event.address == pair.in_use().address
         assert event.reason
+
+
+def test_a_direct_path_finds_another_server_when_its_own_is_gone() -> None:
+    """So that there is a way when it dies in its turn."""
+    meeting = Meeting("full-cone", "full-cone")
+    world, a, b = meeting.world, meeting.a, meeting.b
+    meeting.connect()
+    world.run_until(meeting.is_direct, 10)
+    other = world.host(("198.51.100.10", 8080), allow_symmetric_nat_relay=True)
+    for host in (a, b):
+        host.outcome(host.connect(other))
+        host.endpoint.disconnect(host.peer(meeting.server), "moving on", world.now)
+    world.run_for(5)
+    assert meeting.is_direct()
+    meeting.cut()
+    began = world.now
+    assert a.outcome(meeting.say("by the other")).delivered
+    assert world.now - began <= DEAD_S
+    world.run_until(meeting.is_relayed, 3)
+    meeting.heal()
+    world.run_until(meeting.is_direct, 10)
 
 
 # Whom to believe.
