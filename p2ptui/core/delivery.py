@@ -146,6 +146,8 @@ class Delivery:
         """
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
+        if for_reader:
+            peer.data_at = now
         if (
             len(data) > self._state.config.server.datagram_budget
             and Capability.FRAGMENTS in peer.capabilities
@@ -190,6 +192,8 @@ class Delivery:
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
             return
         sender.submit(message)
+        if for_reader:
+            peer.data_at = now
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)

@@ -120,9 +120,9 @@ class Dispatch:
                 sender = self._state.peers.at(unwrapped[1])
                 if sender is not None and sender.path is not None:
                     to.checks.note_relayed(sender.node_id, now)
-                elif sender is not None:
-                    to.failover.note_received(sender, now)
                 self.receive(*unwrapped, now)
+                if sender is not None and sender.path is None:
+                    to.failover.note_received(sender, now)
         else:
             to.inbox.receive_frame(peer, data, now)
 

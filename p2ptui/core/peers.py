@@ -135,6 +135,8 @@ class Peer:
     """How its path was won, or why there is none; None for a peer that was addressed directly."""
     last_sent: float = float("-inf")
     """When a message last went to it."""
+    data_at: float = float("-inf")
+    """When Data last went to it or came from it: heartbeats alone are no use of a session."""
 
     @property
     def path(self) -> Address | None:

@@ -25,11 +25,14 @@ apart, and what was answered by the end counts."""
 SURVEY_AGAIN_S: Final = 5.0
 """When the way in use seems to have become slow it is surveyed so often, at most."""
 
-TICK_S: Final = 2.5
-IN_USE_S: Final = 20.0
+TICK_S: Final = 2.0
+IN_USE_S: Final = 30.0
+"""A session with Data in the latter time is in use, and looked at so often: a server from which
+nothing has come for half of that is pinged, for it may have been restarted."""
+
 SLOWER: Final = 2.0
 SLOWER_S: Final = 0.02
-"""And at once, when its round trip has grown so much since the last survey."""
+"""One whose round trip has grown so much since the last survey is surveyed before its time."""
 
 
 class Surveys:
@@ -51,7 +54,12 @@ class Surveys:
     def begin(self, session: RelayedSession, now: float) -> None:
         """A session begins."""
         when = now + FIRST_SURVEY_S * self._state.rng.uniform(0.8, 1.2)
-        session.tick = self._state.timers.schedule(when, partial(self._tick, session))
+        session.tick = self._state.timers.schedule(when, partial(self._look_first, session))
+
+    def _look_first(self, session: RelayedSession, now: float) -> None:
+        session.tick = None
+        if self._checks.is_current(session):
+            self._look(session, now)
 
     def note_received(self, peer: Peer, now: float) -> None:
         """A datagram of a peer came by way of a server."""
@@ -64,7 +72,7 @@ class Surveys:
             session.quiet = self._state.timers.schedule(
                 now + QUIET_S, partial(self._look_quiet, session)
             )
-        if session.tick is None:
+        if session.tick is None and now < peer.data_at + IN_USE_S:
             session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
 
     def _look_quiet(self, session: RelayedSession, now: float) -> None:
@@ -84,17 +92,21 @@ class Surveys:
     def _tick(self, session: RelayedSession, now: float) -> None:
         session.tick = None
         peer = session.peer
-        in_use = now < max(peer.last_sent, session.heard_at) + IN_USE_S
-        if not self._checks.is_current(session) or not in_use:
+        if not self._checks.is_current(session) or now >= peer.data_at + IN_USE_S:
             return
         session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
+        server = self._checks.server_in_use(peer)
+        if peer.path is None and server is not None and now >= server.last_received + TICK_S / 2:
+            self._watch.doubt(server, now)
+        self._look(session, now)
+
+    def _look(self, session: RelayedSession, now: float) -> None:
+        peer = session.peer
         if peer.path is not None or session.trouble is not None or not leads(self._state, session):
             return
         home, rtt_s = session.ways.get(peer.home), peer.channel.rtt.srtt or 0.0
         is_slower = home is not None and rtt_s > SLOWER * home.rtt_s + SLOWER_S
-        if (
-            is_slower and now >= session.surveyed_at + SURVEY_AGAIN_S
-        ) or now >= session.surveyed_at + SURVEY_S:
+        if now >= session.surveyed_at + (SURVEY_AGAIN_S if is_slower else SURVEY_S):
             self.survey(session, now)
 
     def survey(self, session: RelayedSession, now: float) -> None:

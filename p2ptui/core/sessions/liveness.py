@@ -150,7 +150,7 @@ class Liveness:
         # An answer ends a suspicion, and the next one has all its time again.
         if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
             return
-        if left == 0:
+        if left == 0 or (peer.suspicion is Suspicion.FORGOT and peer.is_silent(now)):
             self._judge(peer, reason, now)
             return
         self._delivery.ping(peer, now)

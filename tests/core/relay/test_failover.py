@@ -75,10 +75,11 @@ class Flow:
 class Pair:
     """Two nodes, and the servers that both have joined; `bind` is how each server is reached."""
 
-    def __init__(self, servers: int = 2, seed: int = 0, **link: Any) -> None:
+    def __init__(self, servers: int = 2, seed: int = 0, max_tries: int = 6, **link: Any) -> None:
         self.world = World(seed, **link)
         self.servers = [relaying(self.world) for _ in range(servers)]
-        self.a, self.b = node(self.world, *self.servers), node(self.world, *self.servers)
+        options = {"reliability": {"max_tries": max_tries}}
+        self.a, self.b = [node(self.world, *self.servers, **options) for _ in range(2)]
         outcome = self.a.outcome(ask(self.a, self.servers[0], self.b))
         assert isinstance(outcome, ConnectResult)
         self.world.run_for(3)
@@ -142,7 +143,7 @@ def test_when_the_server_in_use_dies_the_other_brings_each_message_once(seed: in
 def test_it_is_as_quick_where_a_tenth_is_lost() -> None:
     gaps = []
     for seed in range(20):
-        pair = Pair(seed=seed, loss=0.05)
+        pair = Pair(seed=seed, loss=0.05, max_tries=12)  # that loses nothing by itself
         flow = pair.flow()
         flow.run(1)
         died, at = pair.in_use(), pair.world.now
@@ -247,6 +248,36 @@ def test_the_only_server_is_restarted(seed: int) -> None:
     assert flow.longest_gap_s(back) <= DEAD_S
     flow.assert_each_once()
     assert [event for event in ends(pair.a) if event.node_id == pair.b.id] == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_restarted_while_they_are_silent_for_a_moment(seed: int) -> None:
+    pair = Pair(servers=1, seed=seed)
+    flow = pair.flow(back=bool(seed % 2))
+    flow.send()
+    flow.settle(5 + seed)
+    server = pair.in_use()
+    pair.world.remove(server)
+    flow.settle(0.5)
+    pair.restart(server)
+    back = pair.world.now
+    flow.send()
+    flow.settle(5)
+
+    assert flow.arrived[-1][0] - back <= DEAD_S
+    flow.assert_each_once()
+
+
+def test_a_pair_at_rest_costs_nothing_but_heartbeats() -> None:
+    pair = Pair()
+    flow = pair.flow()
+    flow.run(1)
+    flow.settle(40)
+    before = sent(pair.a)
+    pair.world.run_for(3600)
+
+    # A Ping and a Pong to and from three peers each 30 s.
+    assert sent(pair.a) - before <= 3 * 2 * 120 * 1.15
 
 
 def test_the_only_server_is_restarted_in_peace() -> None:
