@@ -110,6 +110,7 @@ class DataService:
 
     def handle(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> None:
         """Data came from a peer; it is no duplicate, and admitted if it asks for an Ack."""
+        peer.data_at = now
         if content.kind is DataKind.ROUTED:
             if not message.requires_ack:
                 self._hand_on(peer, content, now)

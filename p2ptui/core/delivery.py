@@ -58,6 +58,9 @@ class Delivery:
         self._state = state
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
+        """Called when messages to a peer were not acknowledged in time, before they are sent again
+        or given up."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
 
@@ -144,6 +147,8 @@ class Delivery:
         """
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
+        if for_reader:
+            peer.data_at = now
         if (
             len(data) > self._state.config.server.datagram_budget
             and Capability.FRAGMENTS in peer.capabilities
@@ -188,6 +193,8 @@ class Delivery:
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
             return
         sender.submit(message)
+        if for_reader:
+            peer.data_at = now
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
@@ -356,6 +363,8 @@ class Delivery:
         self.flush(peer, now)
 
     def _is_held(self, peer: Peer) -> bool:
+        if _is_stranded(peer):
+            return True
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
         return not peer.proved and peer.accepted and not peer.initiated
@@ -379,7 +388,7 @@ class Delivery:
             self._plan(peer, peer.channel.next_timeout(now), now)
             return
         when = peer.channel.next_receive_timeout()
-        if len(sender):
+        if len(sender) and not _is_stranded(peer):
             self.challenge(peer, now)
             again = now + _challenge_interval_s(peer)
             when = again if when is None else min(when, again)
@@ -418,8 +427,11 @@ class Delivery:
         if not peer.is_authenticated:
             return
         channel = peer.channel
-        for finished in channel.sender.handle_timeout(now):
-            self.report(finished)
+        if channel.sender.is_overdue(now):
+            self.on_overdue(peer, now)
+        if not _is_stranded(peer):
+            for finished in channel.sender.handle_timeout(now):
+                self.report(finished)
         if channel.numbers is not None:
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
                 request = encode_payload(RetransmitPayload(sequence))
@@ -434,6 +446,10 @@ class Delivery:
     def report(self, finished: Finished) -> None:
         """Tell the end of a reliable message."""
         self._state.finish(finished.message.token, finished.result)
+
+
+def _is_stranded(peer: Peer) -> bool:
+    return peer.stranded and peer.path is None
 
 
 def _challenge_interval_s(peer: Peer) -> float:

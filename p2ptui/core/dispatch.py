@@ -2,11 +2,12 @@
 
 from typing import Final, NamedTuple
 
-from p2ptui.core.addresses import socket_address
+from p2ptui.core.addresses import relayed_node, socket_address
 from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.keepalive import Keepalives
@@ -33,6 +34,7 @@ class Receivers(NamedTuple):
     inbox: Inbox
     relay_frames: RelayFrames
     keepalives: Keepalives
+    failover: Failover
     checks: CheckExchange
     probes: FilterProbes
     stun: StunService
@@ -76,7 +78,7 @@ class Dispatch:
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
         elif first >= FRAME_START:
-            self._receive_frame(data, peer, now)
+            self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             to = self._receivers
             if not (
@@ -102,7 +104,13 @@ class Dispatch:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
         if message.message_type == MessageType.HANDSHAKE_REQUEST:
+            if peer is not None and relayed_node(address) is not None:
+                # By way of whichever server, it is the same node.
+                to.failover.note_restart(peer, address, now)
+                address = peer.address
             to.responder.handle_request(address, message, len(data), now)
+        elif message.message_type == MessageType.RELAY_CHECK:
+            to.failover.receive(address, message, now)
         elif peer is None:
             to.strangers.receive(address, message, len(data), now)
         elif peer.is_authenticated:
@@ -110,10 +118,10 @@ class Dispatch:
         else:
             to.strangers.receive_handshaking(peer, message, len(data), now)
 
-    def _receive_frame(self, data: bytes, peer: Peer | None, now: float) -> None:
+    def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers
         if peer is None or not peer.is_authenticated:
-            self._state.counters.drop("unauthenticated")
+            to.strangers.receive_frame(address, peer, data, now)
         elif data[0] == RELAY:
             to.relay_frames.forward(peer, data, now)
         elif data[0] == RELAYED:
@@ -123,6 +131,8 @@ class Dispatch:
                 if sender is not None and sender.path is not None:
                     to.checks.note_relayed(sender.node_id, now)
                 self._take(*unwrapped, now)
+                if sender is not None and sender.path is None:
+                    to.failover.note_received(sender, now)
         elif data[0] in (KEEPALIVE, KEPT_ALIVE):
             to.keepalives.receive(peer, data, now)
         else:

@@ -32,6 +32,7 @@ from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.control import RelayControl
+from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.values import RelayReport
@@ -45,6 +46,7 @@ from p2ptui.core.sessions.membership import Membership
 from p2ptui.core.sessions.other_ways import OtherWays
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
+from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
@@ -97,17 +99,19 @@ class Endpoint:
         self._queries = Queries(state, delivery)
         self._membership = Membership(state, delivery, lifecycle)
         self._membership.on_forgotten = self._handshake.reconnect
-        self._liveness.on_beat = self._membership.check
         self._queries.on_list = self._membership.handle_list
         self._routing = Routing(state, delivery, lifecycle)
         self.naming = Naming(state, self._queries, self._routing, lifecycle)
         """The names of nodes that are no peers."""
         self.watching = Watching(state, delivery, self.naming, lifecycle)
         """Keeps the lists of the joined servers fresh while somebody looks."""
-        self._end_to_end = EndToEnd(state, delivery, self._routing)
+        self._watch = ServerWatch(state, delivery, lifecycle)
+        self._end_to_end = EndToEnd(state, delivery, self._routing, self._watch)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
+        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
+        self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
         self.keepalives = Keepalives(
@@ -123,6 +127,7 @@ class Endpoint:
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
+        self._failover.on_moved = self.traversal.follow
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
@@ -175,6 +180,7 @@ class Endpoint:
                 inbox,
                 self._relay_frames,
                 self.keepalives,
+                self._failover,
                 self.traversal.checks,
                 self.probes,
                 self.stun,
@@ -243,6 +249,8 @@ class Endpoint:
             "relay_waiting_bytes": self._relay_control.waiting_bytes,
             "relay_requests": len(self._relay),
             "relayed_nodes": len(self._relay_frames),
+            "relayed_sessions": len(self._failover),
+            "servers_doubted": len(self._watch),
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),
@@ -353,6 +361,7 @@ class Endpoint:
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
+        peer.parted = True
         if peer.is_authenticated:
             self._lifecycle.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
@@ -456,6 +465,9 @@ class Endpoint:
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:
         """The system refuses to send to `address`: a handshake with it ends at once."""
+        peer = self._state.peers.at(address)
+        if peer is not None and peer.is_authenticated:
+            self._watch.doubt(peer, now)  # a hint, and no more
         self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
 
     def refuse(self, address: Address, reason: str, now: float) -> bool:

@@ -181,7 +181,9 @@ class Inbox:
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
-        peer.last_received = now
+        if message.message_type != MessageType.ERROR:
+            # That it knows nobody here is what a restarted server says: no sign of the session.
+            peer.last_received = now
         self._state.peers.touch(peer)
         if message.message_type == MessageType.ACK:
             self._count(peer)

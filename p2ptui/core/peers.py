@@ -13,6 +13,7 @@ from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
+from p2ptui.core.relayed import Relayed
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address, format_address, own_host
@@ -122,6 +123,8 @@ class Peer:
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     suspicion: Suspicion | None = None
     suspected_at: float = 0.0
+    cleared_at: float = float("-inf")
+    """When it last turned out that it knows this node after all."""
     timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
     channel_timer: Timer | None = None
@@ -129,10 +132,17 @@ class Peer:
     beside: Address | None = None
     """Its address, where something came from there to another address of this machine than the one
     it is known to know. Anybody can forge that: only an answer shows that it has moved."""
+    _home: Address | None = None
+    stranded: bool = False
+    """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
+    parted: bool = False
+    """Whether this node itself says goodbye to it."""
     connection: Connection | None = None
     """How its path was won, or why there is none; None for a peer that was addressed directly."""
     last_sent: float = float("-inf")
     """When a message last went to it."""
+    data_at: float = float("-inf")
+    """When Data last went to it or came from it: heartbeats alone are no use of a session."""
 
     @property
     def path(self) -> Address | None:
@@ -143,9 +153,19 @@ class Peer:
         return self._path
 
     @property
+    def home(self) -> Address:
+        """Where its datagrams go without a better way: of a relayed node by way of a server, which
+        need not be the one in its address."""
+        return self._home or self.address
+
+    @property
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
-        return self._path or self.address
+        return self._path or self.home
+
+    def is_silent(self, now: float) -> bool:
+        """Whether Pings were sent, nothing has come since, and an answer is overdue."""
+        return self.pings.are_ignored(self.last_received, now)
 
     def note_asked(self, address: Address) -> None:
         """A datagram came from `address`: does it still go to the same address of this machine?"""
@@ -265,6 +285,8 @@ class PeerTable:
         self._aliases: Aliases[Peer] = Aliases(count)
         self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
         self._initiated: dict[Address, Peer] = {}
+        self.relayed: Relayed[Peer] = Relayed()
+        """Where relayed peers are by way of other servers than the one in their address."""
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
         self._statuses: Counter[PeerStatus] = Counter()
 
@@ -277,7 +299,9 @@ class PeerTable:
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
         peer = self._by_address.get(address)
-        return self._aliases.owner(address) if peer is None else peer
+        if peer is None:
+            peer = self._aliases.owner(address) or self.relayed.owner(address)
+        return peer
 
     @property
     def aliases(self) -> int:
@@ -326,6 +350,16 @@ class PeerTable:
     def leave_path(self, peer: Peer) -> None:
         """Send a peer's datagrams to its own address; what comes by the path is still its own."""
         peer._path = None
+
+    def add_relay(self, peer: Peer, address: Address) -> bool:
+        """A relayed peer is at `address` by way of another server, too; whether that is so."""
+        if address in self._by_address:
+            return self._by_address[address] is peer
+        return self.relayed.enter(peer, address)
+
+    def take_home(self, peer: Peer, address: Address) -> None:
+        """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
+        peer._home = None if address == peer.address else address
 
     def _require_alias(self, peer: Peer) -> None:
         if peer.path is not None and peer.path not in self._aliases.of(peer):
@@ -415,6 +449,7 @@ class PeerTable:
             del self._by_address[peer.address]
             self._doubtful.pop(peer.address, None)
         self.remove_aliases(peer)
+        self.relayed.clear(peer)
         self._forget_id(peer)
 
 

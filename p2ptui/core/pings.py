@@ -23,6 +23,10 @@ MAX_OUTSTANDING_PINGS: Final = 32
 MAX_WAITING_PINGS: Final = 256
 """Pings to one address that calls wait for; one more is refused."""
 
+SILENT_PINGS: Final = 2
+SILENT_S: Final = 0.5
+"""A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
+
 
 @dataclass(slots=True)
 class OutstandingPing:
@@ -46,11 +50,15 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings")
+    __slots__ = ("_limit", "_pings", "unanswered", "unanswered_since")
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
         self._pings: OrderedDict[str, OutstandingPing] = OrderedDict()
+        self.unanswered = 0
+        """Pings that left since one was answered."""
+        self.unanswered_since = 0.0
+        """When the first of these left."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -72,6 +80,16 @@ class Pings:
                 " one of them, or ping less often"
             )
 
+    def are_ignored(self, last_received: float, now: float) -> bool:
+        """Whether several Pings over a while have drawn nothing from a peer.
+
+        Args:
+            last_received: When something last came from it, seconds.
+            now: The time, seconds.
+        """
+        is_overdue = self.unanswered >= SILENT_PINGS and now - self.unanswered_since >= SILENT_S
+        return is_overdue and last_received < self.unanswered_since
+
     def add(self, nonce: str, now: float, count: Callable[[str], None]) -> OutstandingPing:
         """Remember a Ping that leaves now.
 
@@ -82,6 +100,9 @@ class Pings:
         """
         self._expire(now)
         ping = self._pings[nonce] = OutstandingPing(now)
+        if not self.unanswered:
+            self.unanswered_since = now
+        self.unanswered += 1
         for _ in range(len(self._pings) - self.awaited - self._limit):
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
@@ -113,6 +134,7 @@ class Pings:
             if named is None:
                 return None
             ping, is_certain = named, True
+        self.unanswered = 0
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))
         return rtt_s, is_certain

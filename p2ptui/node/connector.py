@@ -14,6 +14,7 @@ from p2ptui.io.advice import Advice, barrier, refusal_words
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
 from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability
 
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
@@ -23,6 +24,8 @@ HEED_AFTER_S: Final = 0.1
 
 FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
 """As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
+LONGEST_SHARE_S: Final = 2.5
+"""A server that brings no answer for so long is dead, or its peer is: the next one is asked."""
 
 
 class Connector:
@@ -156,21 +159,27 @@ class Connector:
             answered.set()
 
     async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
-        """Have the joined servers, one after the other, introduce a node, and shake hands with it.
+        """Have the joined servers introduce a node, and shake hands with it.
+
+        The quickest server is asked first, and one that has fallen silent last.
 
         Raises:
             LocalError: No server is joined.
             P2PError: The last server's introduction led nowhere.
         """
         servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
+        servers.sort(key=lambda server: _usefulness(server, self._clock()))
         if not servers:
             raise LocalError(f"cannot find node {node_id}: join a server first")
         deadline = self._clock() + timeout_s
         while True:
             # A silent server must not use up the time of the next one.
-            share = max((deadline - self._clock()) / len(servers), SHORTEST_ATTEMPT_S)
+            left = deadline - self._clock()
+            share = left if len(servers) == 1 else min(left / len(servers), LONGEST_SHARE_S)
             try:
-                return await self._ask_server(servers.pop(), node_id, share)
+                return await self._ask_server(
+                    servers.pop(0), node_id, max(share, SHORTEST_ATTEMPT_S)
+                )
             except P2PError:
                 if not servers:
                     raise
@@ -220,3 +229,10 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
         assert error is not None
         raise error
     return list(single)
+
+
+def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
+    """The lower, the earlier it is asked: it answers, it relays, it is near."""
+    rtt_s = server.channel.rtt.srtt
+    relays = Capability.RELAY in server.capabilities
+    return server.is_silent(now), not relays, float("inf") if rtt_s is None else rtt_s

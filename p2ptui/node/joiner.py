@@ -14,6 +14,9 @@ from p2ptui.wire.address import Address, format_address, parse_address
 log = logging.getLogger("p2ptui.join")
 
 Connect: TypeAlias = Callable[[Address, float], Awaitable[ConnectResult]]
+REJOIN_WITHIN_S: Final = 0.25
+"""A server that was joined for a while and is lost is asked again within so long: it may only be
+restarted, and others wait for what it relays."""
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
@@ -106,7 +109,7 @@ async def keep_joined(
         pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
             there is no reason to wait any longer; whether that was so.
     """
-    pause = FIRST_PAUSE_S
+    pause, was_stable = FIRST_PAUSE_S, False
     partings = partings or Partings()
     where = server
     partings.note_joined(where)
@@ -114,6 +117,7 @@ async def keep_joined(
         try:
             result = await connect(server, timeout_s)
         except P2PError as error:
+            was_stable = False
             log.warning("cannot join %s: %s", format_address(server), error)
         else:
             began = now()
@@ -122,11 +126,15 @@ async def keep_joined(
             partings.note_joined(where)
             await wait_until_left(where)
             log.warning("lost %s", format_address(server))
-            if now() - began >= STABLE_S:
+            was_stable = now() - began >= STABLE_S
+            if was_stable:
                 pause = FIRST_PAUSE_S
         if await partings.wait_until_wanted(where):
             pause = FIRST_PAUSE_S
             continue  # somebody has connected to it
+        if was_stable:
+            await asyncio.sleep(rng.uniform(0.0, REJOIN_WITHIN_S))
+            continue
         wait = pause * rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         log.info("joining %s again in %.1f s", format_address(server), wait)
         if await (pause_until_moved or _sleep)(wait):

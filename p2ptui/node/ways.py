@@ -67,8 +67,8 @@ def _listens(endpoint: Endpoint, peer: Peer) -> bool:
 
 def _start_to(endpoint: Endpoint, node: Known, peer: Peer | None) -> Address | None:
     """The address of a node that lists this one, and introduces or forwards to it."""
-    if peer is not None and relayed_node(peer.address) is not None:
-        server = endpoint.peers.at(visible_address(peer.address))
+    if peer is not None and relayed_node(peer.home) is not None:
+        server = endpoint.peers.at(visible_address(peer.home))
         if server is not None and server.is_joined_server:
             return server.address
     for entry in reversed(endpoint.introductions):

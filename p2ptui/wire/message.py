@@ -1,7 +1,6 @@
 """The JSON messages as typed values: the envelope, and one payload class a message type.
 
-Classes that are only received are lenient where deployed programs differ
-(`id` or `node_id`, missing names); what this node sends is the union of both forms.
+Classes that are only received are lenient where deployed programs differ (`id` or `node_id`).
 """
 
 from typing import Annotated, Any, Final, TypeAlias
@@ -65,6 +64,7 @@ class MessageType:
     """Extension, for peers that announced `receive_window`: what the readers have room for."""
     SEQUENCE_SKIP: Final = "SequenceSkip"
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
+    RELAY_CHECK: Final = "RelayCheck"  # see `wire.relay_check`
 
 
 class Capability:
@@ -91,6 +91,8 @@ class Capability:
     """Says when its readers have no room, and waits when it is told so."""
     SEQUENCE_SKIP: Final = "sequence_skip"
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
+    RELAY_CHECK: Final = "relay_check"
+    """Lets its relayed sessions go by way of any server that both ends have joined."""
     NO_ECHO: Final = "no_echo"
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
@@ -114,6 +116,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RECEIVE_WINDOW,
     Capability.SEQUENCE_SKIP,
     Capability.KEEPALIVE,
+    Capability.RELAY_CHECK,
 )
 
 

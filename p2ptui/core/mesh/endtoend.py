@@ -16,6 +16,7 @@ from p2ptui.core.events import DataReceived, Path, PingResult, SendResult, SendS
 from p2ptui.core.mesh.carried import CarriedMessages
 from p2ptui.core.mesh.routing import Origin, Refusal, Routing
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
@@ -70,6 +71,8 @@ class _Pending:
     timer: Timer | None = None
     route_id: str = ""
     """Of its last try."""
+    hops: tuple[Peer, ...] = ()
+    """Those to which the last try was handed."""
     refused: str = ""
     """What the next node said against that one."""
 
@@ -81,12 +84,16 @@ class EndToEnd:
         state: The shared ground.
         delivery: Makes messages.
         routing: Carries them.
+        watch: Looks whether those are there that bring no answer.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, routing: Routing) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, routing: Routing, watch: ServerWatch
+    ) -> None:
         self._state = state
         self._delivery = delivery
         self._routing = routing
+        self._watch = watch
         self._pending: dict[str, _Pending] = {}
         self._delivered: OrderedDict[int, None] = OrderedDict()
         self._carried = CarriedMessages(state, delivery, routing)
@@ -168,7 +175,14 @@ class EndToEnd:
     def _try(self, key: str, pending: _Pending, now: float) -> Refusal | None:
         """Send it once more; why that failed, if it was the first time."""
         routed = self._routing.wrap(pending.node_id, pending.message, pending.max_hops)
-        refusal = self._routing.originate(routed, now)
+        # Those that brought no answer may be dead; others may know a way as well.
+        for hop in pending.hops:
+            self._watch.doubt(hop, now)
+        avoid = frozenset(hop.node_id for hop in pending.hops)
+        hops = self._routing.next_hops(pending.node_id, now, avoid) if avoid else []
+        hops = hops or self._routing.next_hops(pending.node_id, now)
+        refusal = self._routing.originate(routed, now, hops)
+        pending.hops = tuple(hops)
         if refusal is not None and pending.attempts == 0:
             return refusal
         pending.route_id = routed.route_id

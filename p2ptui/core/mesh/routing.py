@@ -219,7 +219,8 @@ class Routing:
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )
         writer = origin.peer if routed.hop_count == 0 else None
-        refusal = self._dispatch(onward, {origin.node_id, source}, now, writer)
+        onto = self.next_hops(destination, now, {origin.node_id, source})
+        refusal = self._dispatch(onward, onto, now, writer)
         if refusal is None:
             self._state.counters.forwarded += 1
             return True
@@ -256,20 +257,29 @@ class Routing:
         own_id, route_id = self._state.identity.id, self._state.ids.uuid()
         return RoutedPayload(Raw(message), own_id, destination, 0, max_hops, route_id)
 
-    def originate(self, routed: RoutedPayload, now: float) -> Refusal | None:
-        """Send this node's own message, wrapped, towards another node; why that failed."""
-        refusal = self._dispatch(routed, set(), now)
+    def originate(
+        self, routed: RoutedPayload, now: float, hops: list[Peer] | None = None
+    ) -> Refusal | None:
+        """Send this node's own message, wrapped, towards another node; why that failed.
+
+        Args:
+            routed: The message.
+            now: The time, seconds.
+            hops: Whom to hand it to, if that is known already.
+        """
+        hops = self.next_hops(routed.destination_node, now) if hops is None else hops
+        refusal = self._dispatch(routed, hops, now)
         if refusal is None:
             self.contacts.note_sent(routed.destination_node)
         return refusal
 
     def _dispatch(
-        self, routed: RoutedPayload, avoid: set[str], now: float, writer: Peer | None = None
+        self, routed: RoutedPayload, hops: list[Peer], now: float, writer: Peer | None = None
     ) -> Refusal | None:
         payload = encode_payload(routed)
         destination = routed.destination_node
         refusal, sent = Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}"), False
-        for peer in self.next_hops(destination, now, avoid):
+        for peer in hops:
             on_lost = None if writer is None else partial(self._handle_lost, writer, routed, peer)
             problem = self._hand_on(peer, payload, on_lost, now)
             if problem is None:
@@ -292,6 +302,13 @@ class Routing:
             return Refusal(ErrorCode.NO_ROOM, str(error))
         return Refusal(ErrorCode.NO_ROOM, f"{NO_ROOM_TEXT}; try again later")
 
+    def _has_other(self, silent: Peer, now: float) -> bool:
+        """Whether there is a server beside one that has fallen silent."""
+        return any(
+            peer.is_joined_server and peer is not silent and not peer.is_silent(now)
+            for peer in self._state.peers.initiated
+        )
+
     def next_hops(
         self, destination: str, now: float, avoid: Collection[str] = frozenset()
     ) -> list[Peer]:
@@ -309,7 +326,7 @@ class Routing:
         route = self.table.lookup(destination, now)
         if route is not None and route.next_hop not in avoid:
             peer = peers.authenticated(route.next_hop)
-            if peer is not None:
+            if peer is not None and not (peer.is_silent(now) and self._has_other(peer, now)):
                 return [peer]
         options = self._state.config.routing
         if self._flood is None:
@@ -320,7 +337,10 @@ class Routing:
         candidates = [
             peer
             for peer in islice(peers.recent(), FLOOD_CANDIDATES)
-            if peer.is_routing and peer.proved and peer.node_id not in avoid
+            if peer.is_routing
+            and peer.proved
+            and peer.node_id not in avoid
+            and not peer.is_silent(now)
         ]
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)

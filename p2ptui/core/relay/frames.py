@@ -19,7 +19,7 @@ from p2ptui.core.events import ErrorReceived, PeerStatus
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.control import RelayControl
-from p2ptui.core.relay.values import TRANSIENT, Parcel, Refused
+from p2ptui.core.relay.values import TRANSIENT, Parcel, Refusal, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
@@ -73,6 +73,11 @@ class RelayFrames:
         self._through: dict[Peer, set[Address]] = {}
         self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
         """Called when a server does not relay to a node, and will not in a moment either."""
+        self.on_refused_in_use: Callable[[Peer, Peer, float], None] = lambda *_: None
+        """Called when a server does not relay to a node with which there is a session."""
+        self.keeps: Callable[[Peer, Peer, str, float], bool] = lambda *_: False
+        """Asked when the server by way of which a node is reached is gone: whether its session
+        goes on, with the reason with which it would end."""
         lifecycle.on_removed.append(self._handle_removed)
 
     def __len__(self) -> int:
@@ -92,7 +97,7 @@ class RelayFrames:
             if address in self._unsettled:
                 self._unsettled.move_to_end(address)
             return address
-        self._close(address)
+        self.close(address)
         head = _to_bytes(node_id)
 
         def wrap(data: bytes) -> None:
@@ -109,12 +114,16 @@ class RelayFrames:
             self._settle_oldest()
         return address
 
+    def send(self, server: Peer, node_id: str, data: bytes) -> None:
+        """Send a datagram to a node by way of a server, whatever is known of the way."""
+        self._delivery.transmit_frame(server, encode_relay(RELAY, _to_bytes(node_id), data))
+
     def _settle_oldest(self) -> bool:
         """Close the way named longest ago unless a peer is behind it; whether it was closed."""
         address, _ = self._unsettled.popitem(last=False)
         if self._state.peers.at(address) is not None:
             return False
-        self._close(address)
+        self.close(address)
         self._state.counters.drop("relayed_unsettled_full")
         return True
 
@@ -158,17 +167,20 @@ class RelayFrames:
             return
         reason = response.error_message or "refused"
         peer = self._state.peers.at(address)
-        in_use = peer is not None and peer.is_authenticated
+        in_use = peer is not None and (peer.is_authenticated or peer.resumes)
         if not in_use and response.code not in _TRANSIENT_CODES:
             self.on_refused(server, node_id, now, reason, response.code or "")
             return
+        if peer is not None and peer.is_authenticated and response.code != Refusal.RATE.value:
+            self.on_refused_in_use(server, peer, now)
         is_new = now - way.refused_at > BURST_S
         way.refused_at = now
         if is_new:
             text = f"not relayed to node {node_id}: {reason}"
             self._state.emit(ErrorReceived(server.node_id, server.address, text, REFUSED_CODE))
 
-    def _close(self, address: Address) -> None:
+    def close(self, address: Address) -> None:
+        """Forget how a node is reached by way of a server."""
         way = self._ways.pop(address, None)
         if way is None:
             return
@@ -181,7 +193,7 @@ class RelayFrames:
                 del self._through[way.server]
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
-        self._close(peer.address)
+        self.close(peer.address)
         addresses = self._through.pop(peer, None)
         if addresses is not None:
             # At once, but not in the midst of a removal.
@@ -197,8 +209,10 @@ class RelayFrames:
             way, peer = self._ways.get(address), self._state.peers.at(address)
             if way is None or way.server is not server:
                 continue  # it is back already
-            self._close(address)
-            if peer is not None and peer.path is None:
+            self.close(address)
+            if peer is None or peer.home != address:
+                continue  # it is reached by way of another
+            if not self.keeps(peer, server, reason, now) and peer.path is None:
                 ended = PeerStatus.DISCONNECTED if peer.is_authenticated else PeerStatus.FAILED
                 self._lifecycle.remove(peer, ended, now, reason)
 

@@ -330,6 +330,11 @@ class ReliableSender:
             if message.in_flight or message.transfer is not None:  # the others wait already
                 self._set_deadline(message, 0.0, now)
 
+    def is_overdue(self, now: float) -> bool:
+        """Whether `handle_timeout` will find something that was not acknowledged in time."""
+        due = self._deadlines.earliest()
+        return due is not None and due <= now
+
     def handle_timeout(self, now: float) -> list[Finished]:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
         finished = self._give_up_waiting(now) if self.skips.has_failed(now) else []

@@ -88,10 +88,14 @@ class Admission:
             self._answers = TokenBucket(REFUSALS_PER_SECOND, now)
         return self._answers.take(now)
 
+    def was_told(self, address: Address, now: float) -> bool:
+        """Whether this address was told a short time ago that it must shake hands."""
+        last = self._told.get(address)
+        return last is not None and now - last < ERROR_INTERVAL_S
+
     def may_tell(self, address: Address, now: float) -> bool:
         """Whether this address is told (again) that it must shake hands."""
-        last = self._told.get(address)
-        if last is not None and now - last < ERROR_INTERVAL_S:
+        if self.was_told(address, now):
             return False
         self._told[address] = now
         self._told.move_to_end(address)

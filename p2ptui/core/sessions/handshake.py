@@ -278,7 +278,7 @@ class Handshake:
     def _first_pause_s(self, peer: Peer) -> float:
         if relayed_node(peer.address) is None:
             return RETRY_INTERVAL_S
-        server = self._state.peers.at(visible_address(peer.address))
+        server = self._state.peers.at(visible_address(peer.home))
         rtt_s = None if server is None else server.channel.rtt.srtt
         if rtt_s is None:
             return RETRY_INTERVAL_S

@@ -24,6 +24,12 @@ SUSPICION_PROBES: Final = 3
 SUSPICION_INTERVAL_S: Final = 0.3
 """A suspected peer gets three Pings over 0.6 s, and is judged at 0.9 s."""
 
+SUSPICION_PAUSE_S: Final = 1.0
+"""A peer that was there after all is not asked again so soon, whatever comes in its name."""
+
+REJOIN_JITTER_S: Final = 0.1
+"""Many clients learn at the same time that their server was restarted."""
+
 
 class Liveness:
     """Keeps sessions alive and ends those whose peer is gone.
@@ -40,7 +46,7 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
-        self.on_beat: Callable[[Peer, float], None] = lambda *_: None
+        self.on_beat: list[Callable[[Peer, float], None]] = []
         """Called with each heartbeat of a peer."""
         self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
         """Called with each Ping of a peer."""
@@ -82,7 +88,8 @@ class Liveness:
             self._plan(peer, peer.heartbeat_due)  # the last Ping was answered
             return
         self._delivery.ping(peer, now)
-        self.on_beat(peer, now)
+        for listener in self.on_beat:
+            listener(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         interval = self._state.config.server.heartbeat_interval * jitter
         peer.heartbeat_due = now + interval
@@ -113,6 +120,8 @@ class Liveness:
         rtt_s, is_certain = answered
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
+        if peer.suspicion is Suspicion.FORGOT:
+            peer.cleared_at = now
         peer.suspicion = None
         peer.keep_for_pings()
         self._delivery.prove(peer, now, guessable=message.payload == NULL)
@@ -142,13 +151,21 @@ class Liveness:
             return
         peer.suspicion = suspicion
         peer.suspected_at = now
-        self._probe(peer, SUSPICION_PROBES, reason, now, now)
+        if suspicion is Suspicion.LEFT:
+            self._probe(peer, SUSPICION_PROBES, reason, now, now)
+            return
+        # Several Pings have drawn nothing but this: no more are needed to believe it.
+        left = 0 if peer.is_silent(now) else SUSPICION_PROBES
+        # What was forged once may be forged without end.
+        due = max(now, peer.cleared_at + SUSPICION_PAUSE_S)
+        due += self._state.rng.uniform(0.0, REJOIN_JITTER_S)
+        self._state.timers.schedule(due, lambda at: self._probe(peer, left, reason, now, at))
 
     def _probe(self, peer: Peer, left: int, reason: str, began: float, now: float) -> None:
         # An answer ends a suspicion, and the next one has all its time again.
         if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
             return
-        if left == 0:
+        if left == 0 or (peer.suspicion is Suspicion.FORGOT and peer.is_silent(now)):
             self._judge(peer, reason, now)
             return
         self._delivery.ping(peer, now)

@@ -15,6 +15,7 @@ from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.frames import RELAY, decode_relay
 from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
 
 TOLD: Final = frozenset(
@@ -116,6 +117,18 @@ class Strangers:
         if not self.early.keep(address, message, size, now):
             self._refuse(address, kind, size, now)
 
+    def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
+        """Take a frame from an address without a session.
+
+        One that is to be relayed is from a client that does not know yet that this server was
+        restarted: it is told, as by a message.
+        """
+        self._state.counters.drop("unauthenticated")
+        if peer is not None or self._state.closing or data[0] != RELAY:
+            return
+        if decode_relay(data) is not None and self._admission.admits(address, now):
+            self._tell(address, len(data), now)
+
     def _receive_early(self, address: Address, now: float) -> None:
         for message, size in self.early.release(address):
             self._rendezvous.handle_message(address, message, size, now)
@@ -131,8 +144,10 @@ class Strangers:
         # A message too short to be answered must not use up the one answer.
         if len(data) > AMPLIFICATION_LIMIT * size:
             self._state.counters.drop("untold")
-        elif self._admission.may_tell(address, now) and self._admission.may_answer(
-            len(data), size, now
+        elif (
+            not self._admission.was_told(address, now)
+            and self._admission.may_answer(len(data), size, now)
+            and self._admission.may_tell(address, now)
         ):
             self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
             self._state.put_datagram(data, address)

@@ -118,6 +118,8 @@ class Attempt:
     """Calls that wait for a direct path, where nothing relays."""
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
+    unknown_at: set[Peer] = field(default_factory=set)
+    """Servers that said that they do not know the node."""
     refusal: str = "the server does not relay"
     """Why they cannot be answered by way of the server."""
     offered_at: float = -math.inf

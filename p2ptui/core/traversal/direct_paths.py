@@ -252,7 +252,7 @@ class DirectPaths:
         if peer is None:
             return True
         # The address of a further socket is a detour, too, but no other way.
-        return relayed_node(peer.address) is not None and peer.address in self._state.detours
+        return relayed_node(peer.home) is not None and peer.home in self._state.detours
 
     def handle_confirmed(self, attempt: Attempt, pair: Pair, now: float) -> None:
         """A check on a path in use was answered."""

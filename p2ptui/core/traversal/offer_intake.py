@@ -8,6 +8,7 @@ from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, Attempt
 from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers
+from p2ptui.core.traversal.server_choice import may_speak
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
@@ -108,8 +109,7 @@ class OfferIntake:
                 return None
             return self._offers.open(server, node_id, now, controlling=False)
         if attempt.server is not server:
-            # Another server must not turn a session aside that this one brought about.
-            if attempt.server.is_authenticated:
+            if not may_speak(self._state, attempt, server, now):
                 self._state.counters.drop("introduction_elsewhere")
                 return None
             attempt.server = server

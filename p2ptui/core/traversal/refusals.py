@@ -91,7 +91,9 @@ class Refusals:
             return
         error = UnknownPeerError(f"the server does not know node {node_id}")
         if self._state.peers.authenticated(node_id) is not None:
-            # It is talked to all the same; perhaps it is about to join the server again.
+            # It is talked to all the same; perhaps it is about to join the server again, or
+            # another one knows it.
+            attempt.unknown_at.add(server)
             self._rest(attempt, str(error), now)
         else:
             self._give_up(attempt, error, now)

@@ -26,6 +26,7 @@ from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
+from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
 from p2ptui.nat.feasibility import Way
@@ -131,7 +132,7 @@ class Traversal:
         """
         self._require_enabled()
         attempt = self.offers.get(node_id)
-        if attempt is None or not attempt.server.is_authenticated:
+        if attempt is None or not choose_server(self._state, attempt, now):
             raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
         if attempt.direct is None:
             attempt.failures = 0
@@ -325,10 +326,10 @@ class Traversal:
             return
         if self._state.peers.with_id(attempt.node_id) is None and not attempt.tokens:
             self._close(attempt)  # nobody talks to it
-        elif attempt.server.is_authenticated:
+        elif choose_server(self._state, attempt, now):
             self._search(attempt, now)
         else:
-            self._plan(attempt, now + LONGEST_REST_S, self._search_again)
+            self._plan(attempt, now + NO_SERVER_REST_S, self._search_again)
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
@@ -400,6 +401,12 @@ class Traversal:
         """The machine stood still: the paths in use are asked at once."""
         for attempt in self.offers.all():
             self._paths.hurry(attempt, now)
+
+    def follow(self, peer: Peer, server: Peer, _now: float) -> None:
+        """A node is relayed by another server from now on: that one brings the offers, too."""
+        attempt = self.offers.get(peer.node_id)
+        if attempt is not None:
+            attempt.server = server
 
     def _reopen(self, server: Peer, now: float) -> None:
         """A server is back, or new: what it relayed, it relays again."""

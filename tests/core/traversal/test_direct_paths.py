@@ -1,6 +1,9 @@
 """A path in use: how often it is asked for, when it is given up, and what a change costs."""
 
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from p2ptui.core.connection import Method
 from p2ptui.core.events import Path
@@ -124,3 +127,59 @@ def test_the_session_takes_the_socket_that_won() -> None:
     meeting.say("x", back=True)
     meeting.world.run_until(meeting.is_relayed, 5)
     assert meeting.b.sockets == {}
+
+
+# Between the direct path and the relay, in a session that is used. The same, with the kernel's NATs
+# and wider bounds, is in tests/natlab.
+
+FELL_BACK_S = 3.0
+RETURNED_S = 10.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("servers", [1, 2])
+def test_messages_are_back_by_relay_within_three_seconds_and_direct_within_ten(
+    seed: int, servers: int
+) -> None:
+    """With two servers the one that brought them together dies together with the path."""
+    meeting = Meeting(seed=seed)
+    world = meeting.world
+    other = world.host(("198.51.100.10", 8080), allow_symmetric_nat_relay=True)
+    for host in (meeting.a, meeting.b):
+        if servers == 2:
+            host.outcome(host.connect(other))
+    meeting.connect()
+    world.run_until(meeting.is_direct, 1)
+    world.run_for(5 + seed / 10)
+    arrived: list[float] = []
+    tokens: list[int] = []
+
+    def run(seconds: float) -> None:
+        end = world.now + seconds
+        while world.now < end:
+            tokens.append(meeting.say(len(tokens), back=bool(seed % 2)))
+            world.run_for(0.01)
+            there = meeting.a if seed % 2 else meeting.b
+            arrived.extend([world.now] * (len(meeting.heard(there)) - len(arrived)))
+
+    run(1)
+    cut_at = world.now
+    meeting.cut()
+    if servers == 2:
+        world.remove(meeting.server)
+    run(5)
+    times = [cut_at, *(at for at in arrived if at > cut_at)]
+    assert max(b - a for a, b in pairwise(times)) <= FELL_BACK_S
+    assert meeting.is_relayed()
+
+    healed_at = world.now
+    meeting.heal()
+    while not meeting.is_direct():
+        run(0.1)
+        assert world.now - healed_at <= RETURNED_S
+    run(1)
+    world.run_for(5)
+    heard = meeting.heard(meeting.a if seed % 2 else meeting.b)
+    assert sorted(heard) == list(range(len(tokens)))
+    sender = meeting.b if seed % 2 else meeting.a
+    assert all(sender.outcomes[token].delivered for token in tokens)

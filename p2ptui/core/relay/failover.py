@@ -1,0 +1,357 @@
+"""Relayed sessions and the servers that could bring them: the quickest, and the next one at once.
+
+Each end sees for itself when nothing comes back any more: messages without an Ack, a flow that
+stops, a server that answers no Ping. Then every server that it has joined is asked whether the
+other end is behind it, the one in use included. If only others bring an answer the session moves,
+with what waits and what is known of its messages: to the session it is a change of address, as a
+direct path is. The end that moves says so, and the other follows, so that both use one server.
+
+While no server brings an answer, nothing is sent and no try is counted, for a while: the server is
+being restarted, or the other end has not joined it again yet.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from p2ptui.core.addresses import relay_address, relayed_node, visible_address
+from p2ptui.core.connection import Method
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Path, PathChanged, PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
+from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.server_watch import ServerWatch
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Capability
+
+OVERDUE_S: Final = 0.25
+"""A message without an Ack means something when nothing has come from its receiver for so long, or
+for two round trips."""
+
+SHORTEST_ROUND_S: Final = 0.25
+LONGEST_ROUND_S: Final = 1.0
+ROUND_GROWTH: Final = 1.4
+EVEN_ROUNDS: Final = 3
+"""Between two rounds of checks: the first ones evenly, then growing."""
+
+DECIDING_ROUNDS: Final = 2
+"""The way in use has so many checks to answer before it is left: one may be lost, at 10 % loss on
+each of four ways in a third of all cases."""
+
+IDLE_ROUNDS: Final = 4
+"""A session for which nothing waits is not looked at for longer."""
+
+PATIENCE_S: Final = 10.0
+"""A session without any server ends after so long. While a server is there and only the other end
+has not joined it again, messages wait until the session expires (`connection_timeout`): an idle
+node learns by a heartbeat that its server was restarted."""
+
+REFUSED_S: Final = 2.5
+"""A refusal counts for so long: each check that the server does not bring draws the next one."""
+
+REFUSAL_PAUSE_S: Final = 2.0
+"""What a server refuses means nothing so soon after an answer has come by way of it."""
+
+ANNOUNCEMENTS: Final = 6
+ANNOUNCEMENT_PAUSE_S: Final = 0.1
+"""A change is announced until the other end has answered, each time after twice the pause."""
+
+SPREAD_S: Final = 0.2
+"""What many sessions do at the same time is spread over so long."""
+
+
+class Failover:
+    """Moves relayed sessions from server to server.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out, which tells of overdue messages.
+        lifecycle: Tells who comes and goes.
+        frames: Relays.
+        watch: Looks whether a server is there.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        frames: RelayFrames,
+        watch: ServerWatch,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._lifecycle = lifecycle
+        self._frames = frames
+        self._watch = watch
+        self._checks = WayChecks(state, delivery, frames)
+        self._checks.on_question = self._handle_question
+        self._checks.on_answer = self._handle_answer
+        self.receive = self._checks.receive
+        self._surveys = Surveys(state, self._checks, watch)
+        self._surveys.on_quicker = self._switch
+        self.note_received = self._surveys.note_received
+        self.on_moved: Callable[[Peer, Peer, float], None] = lambda *_: None
+        """Called with a node and the server that relays to it from now on."""
+        delivery.on_overdue = self._handle_overdue
+        watch.on_silent = self._handle_silent
+        frames.on_refused_in_use = self._handle_refusal
+        frames.keeps = self._keep
+        lifecycle.on_joined.append(self._handle_joined)
+        lifecycle.on_left.append(self._handle_left)
+        lifecycle.on_removed.append(self._handle_removed)
+
+    def __len__(self) -> int:
+        return len(self._checks.sessions)
+
+    # Who comes and goes.
+
+    def _handle_joined(self, peer: Peer, now: float) -> None:
+        if _relays(peer):
+            self._checks.servers[peer.address] = peer
+            for session in self._checks.sessions.values():
+                self._soon(session, now, partial(self._welcome, peer))
+        elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
+            self._checks.sessions[peer] = session = RelayedSession(peer)
+            self._surveys.begin(session, now)
+
+    def _soon(
+        self, session: RelayedSession, now: float, action: Callable[[RelayedSession, float], None]
+    ) -> None:
+        spread = SPREAD_S if len(self._checks.sessions) > 1 else 0.0
+        self._state.timers.schedule(
+            now + self._state.rng.uniform(0.0, spread), lambda at: action(session, at)
+        )
+
+    def _welcome(self, server: Peer, session: RelayedSession, now: float) -> None:
+        """A server was joined, perhaps after it was restarted: does it bring this one?"""
+        if self._checks.is_current(session) and self._checks.servers.get(server.address) is server:
+            self._checks.check(session, self._checks.way(session, server), now)
+
+    def _handle_left(self, peer: Peer, _now: float) -> None:
+        if self._checks.servers.get(peer.address) is peer:
+            del self._checks.servers[peer.address]
+        session = self._checks.sessions.pop(peer, None)
+        if session is not None:
+            session.stop()
+            peer.stranded = False
+
+    def _handle_removed(self, peer: Peer, _reason: str) -> None:
+        node_id = peer.node_id or relayed_node(peer.address)
+        if not peer.is_plain and node_id:
+            for server in self._checks.servers.values():
+                address = relay_address(server.address, node_id)
+                if self._state.peers.at(address) is None:
+                    self._frames.close(address)
+
+    def _is_current(self, session: RelayedSession) -> bool:
+        return self._checks.sessions.get(session.peer) is session and not self._state.closing
+
+    def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
+        """The server of a relayed node is gone; whether the session waits for another way."""
+        session = self._checks.sessions.get(peer)
+        if session is None or self._state.closing or (server.parted and not self._checks.servers):
+            return False
+        session.lost = reason
+        self._strand(session)
+        self._begin_trouble(session, now)
+        self._state.timers.schedule(now + PATIENCE_S, lambda at: self._judge_lost(session, at))
+        return True
+
+    def _judge_lost(self, session: RelayedSession, now: float) -> None:
+        peer, reason = session.peer, session.lost
+        if reason is None or not self._checks.is_current(session):
+            return
+        if peer.path is not None:
+            # It needs no server now; the next one that is joined is asked for it.
+            session.lost = None
+            return
+        self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+    def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
+        if use and way.address != session.peer.home:
+            # Both have moved at once: one of them stays where it went.
+            if not (session.announced and leads(self._state, session)):
+                self._go(session, way, "the other side uses this server now", now)
+        elif session.trouble is not None and now >= way.asked_at + SHORTEST_ROUND_S / 2:
+            self._checks.check(session, way, now)  # it is back, or was found by the other side
+
+    def _handle_answer(self, session: RelayedSession, way: Way, nonce: str, now: float) -> None:
+        if nonce == session.announced:
+            session.announced = ""
+        peer, trouble = session.peer, session.trouble
+        was_silent = trouble is not None and peer.last_received <= trouble.began
+        peer.last_received = now
+        if way.address == peer.home:
+            self._recover(session, way, now, was_silent=was_silent)
+        elif self._checks.server_in_use(peer) is None or (
+            trouble is not None and self._is_hopeless(session, now)
+        ):
+            self._leave(session, way, now)
+
+    def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
+        """The way in use works, perhaps again."""
+        trouble, was_lost = session.trouble, session.lost is not None
+        session.lost, session.recovered_at = None, now
+        if trouble is not None and now >= session.surveyed_at + SURVEY_AGAIN_S:
+            best = session.best(trouble.began)
+            if best is not None and best is not way and session.is_quicker(best, way):
+                self._surveys.survey(session, now)  # it is there, but slow
+        was_stranded = self._end_trouble(session)
+        if was_lost:
+            self.on_moved(session.peer, way.server, now)
+        if (was_stranded or was_silent) and session.peer.path is None:
+            self._delivery.hasten(session.peer, now)
+
+    # Trouble.
+
+    def _handle_overdue(self, peer: Peer, now: float) -> None:
+        """Messages to a peer were not acknowledged in time."""
+        session = self._checks.sessions.get(peer)
+        if session is None or peer.path is not None or session.trouble is not None:
+            return
+        rtt_s = peer.channel.rtt.srtt or 0.0
+        if now - peer.last_received >= max(OVERDUE_S, 2 * rtt_s):
+            self._begin_trouble(session, now)
+
+    def check_beat(self, peer: Peer, now: float) -> None:
+        """A heartbeat of a peer is due."""
+        session = self._checks.sessions.get(peer)
+        if session is not None and peer.path is None and peer.is_silent(now):
+            self._begin_trouble(session, now)
+
+    def _handle_silent(self, server: Peer, now: float) -> None:
+        for session in list(self._checks.sessions.values()):
+            if visible_address(session.peer.home) == server.address:
+                self._soon(session, now, self._begin_trouble)
+
+    def _handle_refusal(self, server: Peer, peer: Peer, now: float) -> None:
+        """A server does not bring a datagram to a node with which there is a session."""
+        session = self._checks.sessions.get(peer)
+        if session is None or self._checks.servers.get(server.address) is not server:
+            return
+        way = self._checks.way(session, server)
+        # One who forges refusals must not have the way checked without end.
+        if now < session.recovered_at + REFUSAL_PAUSE_S:
+            return
+        way.refused_at = now
+        if way.address == peer.home and peer.path is None:
+            self._begin_trouble(session, now)
+
+    def _begin_trouble(self, session: RelayedSession, now: float) -> None:
+        if session.trouble is None and self._checks.is_current(session):
+            session.trouble = Trouble(now)
+            self._round(session, now)
+
+    def _round(self, session: RelayedSession, now: float) -> None:
+        trouble = session.trouble
+        if trouble is None or not self._checks.is_current(session):
+            return
+        if trouble.rounds >= DECIDING_ROUNDS:
+            best = session.best(trouble.began)
+            if best is not None:
+                self._leave(session, best, now)
+                return
+            if self._is_hopeless(session, now):
+                self._strand(session)
+            elif session.peer.stranded:  # the server answers again, and does not refuse
+                session.peer.stranded = False
+                self._delivery.hasten(session.peer, now)
+        is_wanted = len(session.peer.channel.sender) or session.lost is not None
+        if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
+            self._end_trouble(session)
+            return
+        self._ask_all(session, trouble, now)
+
+    def _ask_all(self, session: RelayedSession, trouble: Trouble, now: float) -> None:
+        trouble.rounds += 1
+        for way in self._checks.ways(session):
+            self._checks.check(session, way, now)
+            self._watch.doubt(way.server, now)
+        growth = ROUND_GROWTH ** min(max(trouble.rounds - EVEN_ROUNDS, 0), 16)
+        pause_s = min(SHORTEST_ROUND_S * growth, LONGEST_ROUND_S)
+        session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
+
+    def _is_hopeless(self, session: RelayedSession, now: float) -> bool:
+        """Whether it is known why nothing comes back: the server is gone, or does not bring it."""
+        peer = session.peer
+        server = self._checks.server_in_use(peer)
+        if server is None:
+            return True
+        way = session.ways.get(peer.home)
+        refused = way is not None and now < way.refused_at + REFUSED_S
+        return refused or server.pings.unanswered >= DECIDING_ROUNDS
+
+    @staticmethod
+    def _strand(session: RelayedSession) -> None:
+        session.peer.stranded = session.peer.path is None
+
+    @staticmethod
+    def _end_trouble(session: RelayedSession) -> bool:
+        """All is well; whether the session had been stranded."""
+        session.trouble = None
+        session.stop(("timer",))
+        was_stranded, session.peer.stranded = session.peer.stranded, False
+        return was_stranded
+
+    # Changes.
+
+    def _leave(self, session: RelayedSession, way: Way, now: float) -> None:
+        """The way in use fails, and another one works."""
+        where = format_address(visible_address(session.peer.home))
+        words = f"the server at {where} does not bring it there any more"
+        self._switch(session, way, words, now)
+
+    def _switch(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
+        """Go by way of another server, and tell the other end."""
+        self._go(session, way, reason, now)
+        self._announce(session, way, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
+
+    def _go(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
+        peer = session.peer
+        if not self._checks.admit(session, way):
+            return
+        left = self._checks.server_in_use(peer)
+        self._state.peers.take_home(peer, way.address)
+        if left is not None:
+            self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon
+        session.note_switch(now)
+        session.lost = None
+        session.announced = ""
+        self._end_trouble(session)
+        self.on_moved(peer, way.server, now)
+        if peer.path is None:
+            self._state.emit(
+                PathChanged(
+                    peer.node_id, Path.RELAY, way.server.address, Method.RELAY.value, reason
+                )
+            )
+            self._delivery.hasten(peer, now)
+
+    def _announce(
+        self, session: RelayedSession, way: Way, pause_s: float, left: int, now: float
+    ) -> None:
+        if not self._checks.is_current(session) or session.peer.home != way.address or not left:
+            return
+        session.announced = nonce = self._checks.check(session, way, now, use=True)
+
+        def again(at: float) -> None:
+            if session.announced == nonce:
+                self._announce(session, way, 2 * pause_s, left - 1, at)
+
+        self._state.timers.schedule(now + pause_s, again)
+
+    def note_restart(self, peer: Peer, address: Address, _now: float) -> None:
+        """A relayed node begins a new session, by way of the server of this address."""
+        if address == peer.address or address in self._state.peers.relayed.of(peer):
+            self._state.peers.take_home(peer, address)
+
+
+def _relays(peer: Peer) -> bool:
+    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
+    return peer.is_joined_server and wanted <= peer.capabilities

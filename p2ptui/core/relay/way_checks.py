@@ -1,0 +1,137 @@
+"""Does this server bring the two ends of a session together? The question, and its answer.
+
+The server could write both itself. So each names the handshake message of the session that came
+from the other end: nobody but the two ends knows both. And an answer counts only by way of the
+server that was asked.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.addresses import relay_address, relayed_node, visible_address
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.ways import RelayedSession, Way
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.relay_check import RelayCheckPayload
+
+MAX_WAYS: Final = 8
+"""Servers that are asked for one node; of more, those that were joined first."""
+
+
+class WayChecks:
+    """Asks, answers, and takes the answers.
+
+    Args:
+        state: The shared ground.
+        delivery: Makes messages.
+        frames: Relays them.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, frames: RelayFrames) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._frames = frames
+        self.servers: dict[Address, Peer] = {}
+        """Joined servers that relay, by address."""
+        self.sessions: dict[Peer, RelayedSession] = {}
+        """Relayed sessions whose other end understands checks."""
+        self.on_question: Callable[[RelayedSession, Way, bool, float], None] = lambda *_: None
+        """Called when a question was answered, with whether the way is to be used from now on."""
+        self.on_answer: Callable[[RelayedSession, Way, str, float], None] = lambda *_: None
+        """Called with the nonce of a question that was answered."""
+
+    def is_current(self, session: RelayedSession) -> bool:
+        """Whether there is this session still."""
+        return self.sessions.get(session.peer) is session and not self._state.closing
+
+    def server_in_use(self, peer: Peer) -> Peer | None:
+        """The server by way of which a node is reached, unless it is gone."""
+        return self.servers.get(visible_address(peer.home))
+
+    def way(self, session: RelayedSession, server: Peer) -> Way:
+        """The way of a session by a server."""
+        address = relay_address(server.address, session.peer.node_id)
+        way = session.ways.get(address)
+        if way is None or way.server is not server:
+            way = session.ways[address] = Way(server, address)
+        return way
+
+    def ways(self, session: RelayedSession) -> list[Way]:
+        """The ways that may be tried, that in use first."""
+        present = {relay_address(at, session.peer.node_id) for at in self.servers}
+        for gone in session.ways.keys() - present:
+            del session.ways[gone]
+        ways = [self.way(session, server) for server in self.servers.values()]
+        ways.sort(key=lambda way: way.address != session.peer.home)
+        return ways[:MAX_WAYS]
+
+    def check(self, session: RelayedSession, way: Way, now: float, *, use: bool = False) -> str:
+        """Ask whether a server brings the two together; the nonce of the question.
+
+        `use` tells the other side to use it from now on.
+        """
+        nonce = self._state.ids.nonce()
+        check = RelayCheckPayload(nonce, session.peer.handshake_heard, use=use)
+        way.note_asked(nonce, now)
+        self._send(session, way, check, now)
+        return nonce
+
+    def _send(
+        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
+    ) -> None:
+        _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
+        session.peer.bytes_out += len(data)
+        self._frames.send(way.server, session.peer.node_id, data)
+
+    def receive(self, address: Address, message: Envelope, now: float) -> None:
+        """Take a check that came by way of a server, or the answer to one.
+
+        Args:
+            address: Of the node by way of that server.
+            message: What came.
+            now: The time, seconds.
+        """
+        peer = self._state.peers.authenticated(relayed_node(address) or "")
+        session = self.sessions.get(peer) if peer is not None else None
+        server = self.servers.get(visible_address(address))
+        try:
+            check = decode_payload(message.payload, RelayCheckPayload)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        if session is None or server is None or check.handshake not in session.peer.handshake_said:
+            self._state.counters.drop("relay_check_refused")
+            return
+        way = self.way(session, server)
+        if not self.admit(session, way):
+            return
+        if check.answer:
+            self._take_answer(session, way, check.nonce, now)
+        else:
+            self._answer(session, way, check, now)
+
+    def admit(self, session: RelayedSession, way: Way) -> bool:
+        """What this server brings is the session's from now on; whether it may be."""
+        if not self._state.peers.add_relay(session.peer, way.address):
+            self._state.counters.drop("relay_check_refused")
+            return False
+        self._frames.open(way.server, session.peer.node_id)
+        return True
+
+    def _answer(
+        self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
+    ) -> None:
+        answer = RelayCheckPayload(check.nonce, session.peer.handshake_heard, answer=True)
+        self._send(session, way, answer, now)
+        self.on_question(session, way, check.use, now)
+
+    def _take_answer(self, session: RelayedSession, way: Way, nonce: str, now: float) -> None:
+        if way.take_answer(nonce, now) is None:
+            self._state.counters.drop("relay_answer_unasked")
+        else:
+            self.on_answer(session, way, nonce, now)

@@ -1,0 +1,138 @@
+"""The ways of one relayed session: a server each, how long it takes, and which is preferred."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.timers import Timer
+from p2ptui.wire.address import Address
+
+MAX_ASKED: Final = 8
+"""Checks on one way whose answers are still known."""
+
+SURVEY_CHECKS: Final = 3
+MIN_ANSWERS: Final = 2
+"""Checks of one survey on each way, and how many must be answered: a way that loses is no better,
+however quick it is. The least of the round trips counts, so that a queue at one moment does not."""
+
+BETTER_SHARE: Final = 0.75
+BETTER_S: Final = 0.005
+"""Another way must be so much quicker: what is nearly as good is not worth a change."""
+
+HOLD_S: Final = 30.0
+LONGEST_HOLD_S: Final = 600.0
+"""After a change no other is made for speed alone for so long, twice as long each time, so that
+two ways that take turns in being slow are not followed to and fro."""
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """A node by way of one server."""
+
+    server: Peer
+    address: Address
+    """Of the node by way of that server."""
+    asked: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """The nonces of the latest checks, and when they left."""
+    rtts_s: list[float] = field(default_factory=list)
+    """Of the answers since the survey began, seconds."""
+    asked_at: float = float("-inf")
+    answered_at: float = float("-inf")
+    refused_at: float = float("-inf")
+    """When the server last said that it does not bring it there."""
+
+    def note_asked(self, nonce: str, now: float) -> None:
+        """A check leaves."""
+        self.asked[nonce] = self.asked_at = now
+        if len(self.asked) > MAX_ASKED:
+            self.asked.popitem(last=False)
+
+    def take_answer(self, nonce: str, now: float) -> float | None:
+        """The answer to a check: the round trip, seconds; None if it was not asked."""
+        sent_at = self.asked.pop(nonce, None)
+        if sent_at is None:
+            return None
+        self.answered_at = now
+        self.rtts_s = [*self.rtts_s, now - sent_at][-SURVEY_CHECKS:]
+        return now - sent_at
+
+    @property
+    def rtt_s(self) -> float:
+        """The least round trip of the survey, seconds; infinite without enough answers."""
+        return min(self.rtts_s) if len(self.rtts_s) >= MIN_ANSWERS else float("inf")
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Nothing comes back by the way in use."""
+
+    began: float
+    rounds: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class RelayedSession:
+    """A session that goes by way of servers."""
+
+    peer: Peer
+    ways: dict[Address, Way] = field(default_factory=dict)
+    trouble: Trouble | None = None
+    timer: Timer | None = None
+    """The next round of the trouble."""
+    tick: Timer | None = None
+    """While it is in use: whether there is a quicker way."""
+    quiet: Timer | None = None
+    """The end of what the other side sends, if it sends nothing for a moment."""
+    heard_at: float = float("-inf")
+    heard: int = 0
+    """Datagrams since the last such end."""
+    surveyed_at: float = float("-inf")
+    recovered_at: float = float("-inf")
+    """When an answer last came by the way in use."""
+    switched_at: float = float("-inf")
+    hold_s: float = HOLD_S
+    announced: str = ""
+    """The nonce of this side's announcement of a change that the other side has not answered."""
+    lost: str | None = None
+    """Why the server in use is gone; the session ends with this if none brings it in time."""
+
+    def best(self, since: float) -> Way | None:
+        """Of the ways that answered since a time the quickest."""
+        answered = [way for way in self.ways.values() if way.answered_at >= since and way.rtts_s]
+        return min(answered, key=lambda way: way.rtts_s[-1], default=None)
+
+    def quicker(self, now: float) -> Way | None:
+        """A way worth a change for speed alone, as the survey that has just ended shows."""
+        home = self.ways.get(self.peer.home)
+        best = min(self.ways.values(), key=lambda way: way.rtt_s, default=None)
+        if home is None or best is None or best is home or now < self.switched_at + self.hold_s:
+            return None
+        is_better = best.rtt_s < float("inf") and _is_better(best.rtt_s, home.rtt_s)
+        return best if is_better else None
+
+    @staticmethod
+    def is_quicker(way: Way, other: Way) -> bool:
+        """Whether the latest answer by a way took less than by another one, by a change's worth."""
+        return _is_better(way.rtts_s[-1], other.rtts_s[-1])
+
+    def note_switch(self, now: float) -> None:
+        """Another way is used from now on."""
+        if now > self.switched_at + LONGEST_HOLD_S:
+            self.hold_s = HOLD_S
+        else:
+            self.hold_s = min(2 * self.hold_s, LONGEST_HOLD_S)
+        self.switched_at = now
+
+    def stop(self, timers: Iterable[str] = ("timer", "tick", "quiet")) -> None:
+        """Nothing happens by itself any more."""
+        for name in timers:
+            timer: Timer | None = getattr(self, name)
+            if timer is not None:
+                timer.cancel()
+                setattr(self, name, None)
+
+
+def _is_better(rtt_s: float, than_s: float) -> bool:
+    return rtt_s <= min(than_s * BETTER_SHARE, than_s - BETTER_S)

@@ -1,0 +1,49 @@
+"""Which server brings the offers of a search: any that both sides have joined will do."""
+
+from typing import Final
+
+from p2ptui.core.addresses import relay_address
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
+
+NO_SERVER_REST_S: Final = 5.0
+"""A search for which there is no server begins so much later, if there is one by then."""
+
+
+def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
+    """Let an attempt use another server if its own is of no use; whether it has one.
+
+    Args:
+        state: The shared ground.
+        attempt: Which.
+        now: The time, seconds.
+    """
+    if _is_of_use(attempt.server, now) and attempt.server not in attempt.unknown_at:
+        return True
+    servers = [peer for peer in state.peers.initiated if peer.is_ours and _is_of_use(peer, now)]
+    fresh = [server for server in servers if server not in attempt.unknown_at]
+    if servers and not fresh:
+        attempt.unknown_at.clear()  # it may have joined one of them meanwhile
+        fresh = servers
+    best = min(fresh, key=lambda server: server.channel.rtt.srtt or 0.0, default=None)
+    if best is None:
+        return False
+    attempt.server = best
+    return True
+
+
+def may_speak(state: NodeState, attempt: Attempt, server: Peer, now: float) -> bool:
+    """Whether a server that is not an attempt's own may bring its offers from now on.
+
+    Another server must not turn a session aside that the own one brought about: unless that is of
+    no use any more, or the other one is known to bring the same node.
+    """
+    peer = state.peers.authenticated(attempt.node_id)
+    if peer is not None and state.peers.at(relay_address(server.address, peer.node_id)) is peer:
+        return True
+    return not _is_of_use(attempt.server, now)
+
+
+def _is_of_use(server: Peer, now: float) -> bool:
+    return server.is_joined_server and not server.is_silent(now)
