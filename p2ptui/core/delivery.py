@@ -1,18 +1,21 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import PING_BYTES, Held, OnLost, Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
+from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.codec import encode_envelope, encode_payload
-from p2ptui.wire.frames import encode_fragment_ack
+from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
     NULL,
     Capability,
@@ -57,6 +60,8 @@ class Delivery:
         self._state = state
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        self.probe_path: Callable[[Peer, float], None] = lambda *_: None
+        """Called when a peer's turn is, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
 
@@ -143,10 +148,7 @@ class Delivery:
         """
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
-        if (
-            len(data) > self._state.config.server.datagram_budget
-            and Capability.FRAGMENTS in peer.capabilities
-        ):
+        if len(data) > self.datagram_bytes(peer) and Capability.FRAGMENTS in peer.capabilities:
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
@@ -183,13 +185,17 @@ class Delivery:
             # What a call of the user waits for leaves at once; what answers the peer is budgeted.
             self.transmit(peer, message.data, kind, now, budgeted=token is None)
             size = message.size_bytes
-            reason = "the peer never acknowledges"
+            reason = f"the peer never acknowledges{too_large_for(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
             return
         sender.submit(message)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
+
+    def datagram_bytes(self, peer: Peer) -> int:
+        """What a datagram to a peer may be of which nobody would notice that it is lost."""
+        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
 
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
@@ -274,6 +280,10 @@ class Delivery:
         peer.spend(len(data), on_ping=on_ping)
         self._state.put_datagram(data, peer.sends_to)
 
+    def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
+        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
+        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
+
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.
 
@@ -344,11 +354,13 @@ class Delivery:
         if not self._is_held(peer):
             if sender.needs_skip:
                 self._announce_skip(peer, now)
+            sender.fit(now)
+            for sequence in sender.take_withdrawn():
+                self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
                 self.transmit_frame(peer, data)
-            for sequence in sender.take_withdrawn():
-                self._withdraw(peer, sequence, now)
+            self.probe_path(peer, now)
             for message in sender.take_begun():
                 kind = message.kind
                 self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, message.data)
@@ -395,21 +407,33 @@ class Delivery:
             return
         channel = peer.channel
         for finished in channel.sender.handle_timeout(now):
-            self.report(finished)
+            self.report(finished, peer)
         if channel.numbers is not None:
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
                 request = encode_payload(RetransmitPayload(sequence))
                 self.send(peer, MessageType.RETRANSMIT, request, now)
         reports, expired = channel.reassembly.handle_timeout(now)
         for report in reports:
-            self.transmit_frame(peer, encode_fragment_ack(report))
+            self.transmit_report(peer, report)
         if expired:
             self._state.counters.drops["reassembly_expired"] += expired
         self.flush(peer, now)
 
-    def report(self, finished: Finished) -> None:
-        """Tell the end of a reliable message."""
-        self._state.finish(finished.message.token, finished.result)
+    def report(self, finished: Finished, peer: Peer | None = None) -> None:
+        """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
+        result = finished.result
+        if peer is not None and result.status is SendStatus.TIMED_OUT:
+            reason = f"{result.reason}{too_large_for(peer, finished.message.datagram_bytes)}"
+            result = replace(result, reason=reason)
+        self._state.finish(finished.message.token, result)
+
+
+def too_large_for(peer: Peer, size: int) -> str:
+    """What is to be added to a reason if a datagram of this size does not pass to a peer."""
+    limit = peer.channel.sender.path.limit_bytes
+    if limit is None or size <= limit:
+        return ""
+    return f": datagrams above {limit} bytes do not pass to {address_words(peer.sends_to)}"
 
 
 def _challenge_interval_s(peer: Peer) -> float:

@@ -72,16 +72,21 @@ class Pings:
                 " one of them, or ping less often"
             )
 
-    def add(self, nonce: str, now: float, count: Callable[[str], None]) -> OutstandingPing:
+    def add(
+        self, nonce: str, now: float, count: Callable[[str], None], *, last: bool = True
+    ) -> OutstandingPing:
         """Remember a Ping that leaves now.
 
         Args:
             nonce: What its Pong will name.
             now: The time, seconds.
             count: Called with a cause when another one is forgotten for it.
+            last: Whether it is the first that an answer without a name is taken for; if not, it
+                is so after all others.
         """
         self._expire(now)
         ping = self._pings[nonce] = OutstandingPing(now)
+        self._pings.move_to_end(nonce, last=last)
         for _ in range(len(self._pings) - self.awaited - self._limit):
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")

@@ -302,8 +302,18 @@ class MemorySocket:
         self._bytes_in += sum(len(data) for data, _ in received)
         return received
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
-        """Send one datagram, with a limit of hops no further than through the own NAT."""
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
+        """Send one datagram, with a limit of hops no further than through the own NAT.
+
+        Nothing is cut here: what is larger than a link's `mtu` is lost in either case.
+        """
         if self._closed:
             self._dropped_out += 1
             return
@@ -313,7 +323,8 @@ class MemorySocket:
             self._failures.record(address, error)
             return
         if len(data) > MAX_PAYLOAD_BYTES:
-            self._failures.record(address, OSError(errno.EMSGSIZE, "message too long"))
+            error = OSError(errno.EMSGSIZE, "message too long")
+            self._failures.record(address, error, len(data))
             return
         self._datagrams_out += 1
         self._bytes_out += len(data)

@@ -11,13 +11,19 @@ import errno
 import socket
 from collections import Counter, deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asyncio_dgram import aio
 
-from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp, limited_hops
+from p2ptui.io.bind import (
+    RECEIVE_BUFFER_BYTES,
+    SEND_BUFFER_BYTES,
+    bind_udp,
+    forbidden_fragments,
+    limited_hops,
+)
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address
 
@@ -80,13 +86,21 @@ class DatagramSocket(Protocol):
         Nothing that a remote or the network did raises here; it is counted.
         """
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram to a literal IP address, or remember why it failed; never raises.
 
         Args:
             data: The payload.
             address: Where to.
             ttl: Hops that it may travel; None: as many as the system gives.
+            unfragmented: Whether it is lost rather than cut where it does not fit the way.
         """
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
@@ -99,6 +113,19 @@ class DatagramSocket(Protocol):
         """Release the address and wake whoever waits; again is harmless."""
 
 
+class DatagramTooLongError(OSError):
+    """The system does not send a datagram for its length, to this destination or at all.
+
+    Args:
+        error: What the system said.
+        size_bytes: Bytes of the payload.
+    """
+
+    def __init__(self, error: OSError, size_bytes: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.size_bytes = size_bytes
+
+
 class SendFailures:
     """Sends that failed: counted by errno, the latest kept until somebody asks."""
 
@@ -106,9 +133,11 @@ class SendFailures:
         self._counts: Counter[str] = Counter()
         self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
 
-    def record(self, address: Address, error: OSError) -> None:
-        """Blame `address`, and nobody else, for `error`."""
+    def record(self, address: Address, error: OSError, size_bytes: int = 0) -> None:
+        """Blame `address`, and nobody else, for `error`: a datagram of this size failed."""
         number = error.errno or 0
+        if number == errno.EMSGSIZE:
+            error = DatagramTooLongError(error, size_bytes)
         # Windows has a second name for each of them, WSAEMSGSIZE and so on.
         self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
         # Its traceback would keep the datagram and the frames of the send alive.
@@ -197,14 +226,25 @@ class UdpSocket:
             return [(data, address_of(sockaddr)) for data, sockaddr in received]
         return received
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram to a literal IP address; see `DatagramSocket.send`."""
         if self._closed:
             self._dropped_out += 1
             return
-        if ttl is not None:
-            with limited_hops(self._sock, ttl):
-                # It cannot wait: by then the socket has its usual hops again.
+        if ttl is not None or unfragmented:
+            with ExitStack() as options:
+                if ttl is not None:
+                    options.enter_context(limited_hops(self._sock, ttl))
+                if unfragmented:
+                    options.enter_context(forbidden_fragments(self._sock))
+                # It cannot wait: by then the socket is as usual again.
                 if not self._transmit(data, address):
                     self._dropped_out += 1
             return
@@ -271,7 +311,7 @@ class UdpSocket:
                 # What an earlier datagram met, told to this one: ask again, blame nobody.
                 self._receive_errors += 1
                 return self._transmit(data, address, again=False)
-            self._failures.record(address, error)
+            self._failures.record(address, error, len(data))
             if "%" in address[0]:
                 # An interface that went and came back has a new index.
                 sockaddr_of.cache_clear()

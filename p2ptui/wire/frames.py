@@ -1,4 +1,4 @@
-"""Binary frames between our own nodes: fragments, what of them has arrived, relayed datagrams.
+"""Binary frames between our own nodes: fragments and their reports, relayed datagrams, probes.
 
 A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
 (in the manner of RFC 7983). Integers are unsigned and big-endian.
@@ -7,18 +7,22 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     FRAGMENT_ACK  C1 | sequence u32 | status u8 | below u32 | bitmap
     RELAY         C2 | node id, 16 bytes | datagram
     RELAYED       C3 | node id, 16 bytes | datagram
+    PROBE         C4 | key, 8 bytes | whole u8 | padding
+    PROBE_ANSWER  C5 | key, 8 bytes
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
 with an index under `below` has arrived; bit k of the bitmap (least significant
 first) stands for fragment `below + k`. A RELAY frame goes to a server and names
-whom its datagram is for; a RELAYED one comes from there and names who sent it.
+whom its datagram is for; a RELAYED one comes from there and names who sent it. A PROBE is as long
+as what is to be known of the path, and if `whole` is 1 it must not be cut on its way; whatever its
+padding holds, its answer is short.
 """
 
 import enum
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 FRAME_START: Final = 0xC0
 """First byte values from here on are binary frames."""
@@ -27,6 +31,8 @@ FRAGMENT: Final = 0xC0
 FRAGMENT_ACK: Final = 0xC1
 RELAY: Final = 0xC2
 RELAYED: Final = 0xC3
+PROBE: Final = 0xC4
+PROBE_ANSWER: Final = 0xC5
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
@@ -39,6 +45,8 @@ RELAY_OVERHEAD: Final = 17
 
 _FRAGMENT: Final = struct.Struct("!BIIHI")
 _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
+_PROBE: Final = struct.Struct("!B8sB")
+_PROBE_ANSWER: Final = struct.Struct("!B8s")
 
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
 
@@ -86,30 +94,70 @@ def encode_fragment(fragment: Fragment) -> bytes:
     return head + fragment.data
 
 
-def encode_fragment_ack(ack: FragmentAck) -> bytes:
-    """Write an acknowledgement of fragments."""
-    return _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below) + ack.bitmap
+def encode_fragment_ack(ack: FragmentAck, limit_bytes: int | None = None) -> bytes:
+    """Write an acknowledgement of fragments, with as much of the bitmap as the limit allows."""
+    head = _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below)
+    return (head + ack.bitmap)[:limit_bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbe:
+    """Asks whether a datagram of its length passes."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbeAnswer:
+    """The probe with this key has arrived."""
+
+    key: bytes
+
+
+class Unfragmented(bytes):
+    """A datagram that is lost rather than cut where it does not fit the way."""
+
+    __slots__ = ()
+
+
+def encode_path_probe(key: bytes, size_bytes: int, *, whole: bool) -> bytes:
+    """Write a probe with a key of 8 bytes, so long if it can be; see `Unfragmented` for `whole`."""
+    data = _PROBE.pack(PROBE, key, whole).ljust(size_bytes, b"\0")
+    return Unfragmented(data) if whole else data
+
+
+def encode_path_probe_answer(key: bytes) -> bytes:
+    """Write the answer to a probe."""
+    return _PROBE_ANSWER.pack(PROBE_ANSWER, key)
 
 
 def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
-    """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes)."""
-    return bytes((kind,)) + node_id + datagram
+    """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
+
+    What must not be cut on its way must not be on either leg of it.
+    """
+    wrapped = bytes((kind,)) + node_id + datagram
+    whole = datagram[0] == PROBE and len(datagram) >= _PROBE.size and datagram[_PROBE.size - 1] == 1
+    return Unfragmented(wrapped) if whole else wrapped
 
 
 def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
     """Node id and datagram of a RELAY or RELAYED frame; None if that may not be relayed.
 
-    Only JSON messages and fragments are: no STUN, and no relayed datagram inside another.
+    Only what two peers say to each other is: no STUN, and no relayed datagram inside another.
     """
     if len(data) <= RELAY_OVERHEAD or data[RELAY_OVERHEAD] not in _RELAYED:
         return None
     return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
 
 
-_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK})
+_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER})
 
 
-def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
+Frame: TypeAlias = Fragment | FragmentAck | PathProbe | PathProbeAnswer
+
+
+def decode_frame(data: bytes) -> Frame | None:
     """Read a binary frame, or None where it is none that this node knows or is inconsistent."""
     kind = data[0] if data else 0
     if kind == FRAGMENT and len(data) > _FRAGMENT.size:
@@ -120,6 +168,10 @@ def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
         if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
             return None
         return FragmentAck(sequence, TransferStatus(status), below, bitmap)
+    if kind == PROBE and len(data) >= _PROBE.size:
+        return PathProbe(data[1 : _PROBE_ANSWER.size])
+    if kind == PROBE_ANSWER and len(data) == _PROBE_ANSWER.size:
+        return PathProbeAnswer(data[1:])
     return None
 
 

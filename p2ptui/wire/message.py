@@ -91,6 +91,8 @@ class Capability:
     """Says when its readers have no room, and waits when it is told so."""
     SEQUENCE_SKIP: Final = "sequence_skip"
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
+    PATH_PROBE: Final = "path_probe"
+    """Answers probes of the path's size, and takes messages whose fragments are cut anew."""
     NO_ECHO: Final = "no_echo"
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
@@ -111,6 +113,7 @@ OWN_CAPABILITIES: Final = (
     Capability.RELAY_FRAMES,
     Capability.RECEIVE_WINDOW,
     Capability.SEQUENCE_SKIP,
+    Capability.PATH_PROBE,
 )
 
 
@@ -238,6 +241,8 @@ class PingPayload(Struct):
     """What our own Pings carry, so that a Pong proves its way and times itself."""
 
     nonce: str = ""
+    padding: str | UnsetType = UNSET
+    """Makes it as large as what is to be known of the path."""
 
 
 class RoutedPayload(Struct):

@@ -92,6 +92,13 @@ class CongestionWindow:
         self._threshold = max(self.window / 2, MIN_WINDOW_DATAGRAMS * self._datagram_bytes)
         self.window = self._threshold
 
+    def resize(self, datagram_bytes: int) -> None:
+        """Datagrams are larger or smaller from now on; what may be under way stays what it is."""
+        self._maximum = self._maximum // self._datagram_bytes * datagram_bytes
+        self._initial = self._initial // self._datagram_bytes * datagram_bytes
+        self._datagram_bytes = datagram_bytes
+        self.window = min(self.window, float(self._maximum))
+
     def restart(self, now: float) -> None:
         """The path is another: what was lost on the last one says nothing of it."""
         self.window = float(self._initial)

@@ -36,6 +36,7 @@ class OutgoingTransfer:
         "_sent_at",
         "_times_sent",
         "count",
+        "last_sent_at",
         "sequence",
     )
 
@@ -47,9 +48,24 @@ class OutgoingTransfer:
         self._arrived = 0  # bit k stands for fragment k
         self._lost: deque[int] = deque()
         self._next = 0
+        self.last_sent_at = float("-inf")
+        """When any of its fragments left last."""
         # Fragments under way only, in the order of their last transmission.
         self._sent_at: dict[int, float] = {}
         self._times_sent = bytearray(self.count)
+
+    def recut(self, datagram_bytes: int) -> "OutgoingTransfer":
+        """The same message in smaller pieces: all are to be sent, unless the receiver says that
+        it has them."""
+        made = OutgoingTransfer(self.sequence, self._message, datagram_bytes)
+        made._lost.extend(range(made.count))
+        made._next = made.count
+        return made
+
+    @property
+    def largest(self) -> int:
+        """Bytes of its largest datagram."""
+        return self.size(0)
 
     @property
     def is_complete(self) -> bool:
@@ -81,7 +97,7 @@ class OutgoingTransfer:
         else:
             index = self._next
             self._next += 1
-        self._sent_at[index] = now
+        self._sent_at[index] = self.last_sent_at = now
         self._times_sent[index] = min(self._times_sent[index] + 1, 255)
         return index
 
