@@ -31,6 +31,7 @@ from p2ptui.io.memory import MemoryNetwork
 from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.frames import Unfragmented
 
 UNIX_START = 1_795_000_000
 
@@ -99,7 +100,8 @@ class Host:
 
     def _transmit(self) -> None:
         for data, address in self.endpoint.datagrams_to_send(self.world.now):
-            self.world.network.send(data, self.address, address, self.world.now)
+            whole = type(data) is Unfragmented
+            self.world.network.send(data, self.address, address, self.world.now, unfragmented=whole)
 
     def _carry_out(self, event: Event) -> None:
         """What the machinery of a node does."""

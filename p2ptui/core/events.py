@@ -258,6 +258,13 @@ class PathMtuChanged:
     limit_bytes: int | None
     """Datagrams above this size were seen to vanish; None if none were."""
 
+    @property
+    def words(self) -> str:
+        """What was found out, in one line."""
+        if self.limit_bytes is None:
+            return f"datagrams of up to {self.size_bytes} bytes pass"
+        return f"datagrams above {self.limit_bytes} bytes do not pass; larger messages are cut"
+
 
 @dataclass(frozen=True, slots=True)
 class DatagramDue:

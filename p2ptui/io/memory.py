@@ -50,6 +50,13 @@ class Link:
     reorder_delay_s: float = 0.05
     mtu: int | None = None
     """Largest payload in bytes; None is what UDP allows."""
+    uncut_mtu: int | None = None
+    """Likewise, of what must not be cut on its way."""
+
+    def largest(self, *, unfragmented: bool) -> int:
+        """The largest payload that passes, bytes."""
+        limits = (self.mtu, self.uncut_mtu if unfragmented else None, MAX_PAYLOAD_BYTES)
+        return min(limit for limit in limits if limit is not None)
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplication", "reorder"):
@@ -161,6 +168,7 @@ class MemoryNetwork:
         now: float,
         *,
         expires: bool = False,
+        unfragmented: bool = False,
     ) -> None:
         """Put one datagram on its way, or drop it and count why.
 
@@ -170,6 +178,7 @@ class MemoryNetwork:
             destination: Whom the sender addressed, before translation.
             now: The time in seconds, on the caller's clock.
             expires: Whether its hops end on the way: a NAT has seen it, nobody receives it.
+            unfragmented: Whether it must not be cut on its way.
         """
         seen_source = source
         if self.translate is not None:
@@ -182,11 +191,11 @@ class MemoryNetwork:
         if expires:
             return
         if destination[0] not in self._broadcast_hosts:
-            self._send_one((data, seen_source, destination), source, now)
+            self._send_one((data, seen_source, destination), source, now, unfragmented)
             return
         for address in list(self._attached):
             if address[1] == destination[1]:
-                self._send_one((data, seen_source, address), source, now)
+                self._send_one((data, seen_source, address), source, now, unfragmented)
 
     def next_delivery(self) -> float | None:
         """The time in seconds of the earliest datagram under way, or None."""
@@ -210,14 +219,16 @@ class MemoryNetwork:
         """A copy of the counters."""
         return replace(self._counters)
 
-    def _send_one(self, delivery: Delivery, sender: Address, now: float) -> None:
+    def _send_one(
+        self, delivery: Delivery, sender: Address, now: float, unfragmented: bool
+    ) -> None:
         counters, rng = self._counters, self._rng
         data, _, destination = delivery
         counters.sent += 1
         link = self._link_between(sender, destination)
         if self._is_cut(sender, destination):
             counters.dropped_partition += 1
-        elif len(data) > (MAX_PAYLOAD_BYTES if link.mtu is None else link.mtu):
+        elif len(data) > link.largest(unfragmented=unfragmented):
             counters.dropped_mtu += 1
         elif rng.random() < link.loss:
             counters.lost += 1
@@ -310,10 +321,7 @@ class MemorySocket:
         ttl: int | None = None,
         unfragmented: bool = False,
     ) -> None:
-        """Send one datagram, with a limit of hops no further than through the own NAT.
-
-        Nothing is cut here: what is larger than a link's `mtu` is lost in either case.
-        """
+        """Send one datagram, with a limit of hops no further than through the own NAT."""
         if self._closed:
             self._dropped_out += 1
             return
@@ -323,12 +331,18 @@ class MemorySocket:
             self._failures.record(address, error)
             return
         if len(data) > MAX_PAYLOAD_BYTES:
-            error = OSError(errno.EMSGSIZE, "message too long")
-            self._failures.record(address, error, len(data))
+            too_long = OSError(errno.EMSGSIZE, "message too long")
+            self._failures.record(address, too_long, len(data))
             return
         self._datagrams_out += 1
         self._bytes_out += len(data)
-        self._clockwork.send(data, self._local_address, address, expires=ttl is not None)
+        self._clockwork.send(
+            data,
+            self._local_address,
+            address,
+            expires=ttl is not None,
+            unfragmented=unfragmented,
+        )
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
         """Take the oldest failure that was not asked for."""
@@ -382,8 +396,8 @@ class _Clockwork:
             network._clockwork = cls(network, loop)
         return network._clockwork
 
-    def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
-        self._network.send(data, source, destination, self._loop.time(), expires=expires)
+    def send(self, data: bytes, source: Address, destination: Address, **how: bool) -> None:
+        self._network.send(data, source, destination, self._loop.time(), **how)
         self._arm()
 
     def close(self, address: Address) -> None:

@@ -48,6 +48,9 @@ _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
 _PROBE: Final = struct.Struct("!B8sB")
 _PROBE_ANSWER: Final = struct.Struct("!B8s")
 
+_PROBE_START: Final = bytes((PROBE,))
+_WHOLE: Final = b"\1"
+
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
 
 
@@ -137,7 +140,7 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     What must not be cut on its way must not be on either leg of it.
     """
     wrapped = bytes((kind,)) + node_id + datagram
-    whole = datagram[0] == PROBE and len(datagram) >= _PROBE.size and datagram[_PROBE.size - 1] == 1
+    whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
     return Unfragmented(wrapped) if whole else wrapped
 
 

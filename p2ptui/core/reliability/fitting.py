@@ -9,8 +9,8 @@ from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
 from p2ptui.core.reliability.transfers import Transfers
 
-MUCH_BYTES: Final = 64 * 1024
-"""With so much to send larger datagrams are worth a few probes."""
+MUCH_BYTES: Final = 128 * 1024
+"""With so much to send, a hundred datagrams, larger ones are worth a few probes."""
 
 
 class Fitting:

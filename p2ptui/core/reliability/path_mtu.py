@@ -155,7 +155,7 @@ class PathMtu:
         """What data may take of a datagram now."""
         self.limit_bytes: int | None = None
         """The largest size that passed, once larger datagrams are known to vanish."""
-        self._told = self.size_bytes, self.limit_bytes
+        self._told: tuple[int, int | None] = (self._base, None)
         self._ceiling = self._highest
         self._vanishing = 0
         self._doubt: _Doubt | None = None
@@ -200,7 +200,7 @@ class PathMtu:
         if self._losses >= SUSPICIOUS_LOSSES and self._doubt is None and not searches_down:
             self._search = None
             self._doubt = _Doubt(self._lost_bytes, now)
-            self._want(self._lost_bytes, now)
+            self._want(self._lost_bytes)
 
     def note_passed(self, size_bytes: int, sent_at: float) -> None:
         """A datagram that was sent at `sent_at` or later has arrived."""
@@ -259,7 +259,7 @@ class PathMtu:
     def _is_unfragmented(self, size: int) -> bool:
         return self._search is not None and self._search.upward and size > self._base
 
-    def _want(self, size: int, now: float) -> None:
+    def _want(self, size: int) -> None:
         # The large one first: who answers without saying which one is taken at its least.
         self._round = None
         self._wanted = (size, 0) if self._doubt is not None else (size,)
@@ -271,9 +271,11 @@ class PathMtu:
             return
         size, sent_at = found
         self.note_passed(size, sent_at)
+        if size > self._ceiling:
+            return
         search = self._search
         if search is None:
-            if self.grows and self.size_bytes < size <= self._ceiling and not self._losses:
+            if self.grows and size > self.size_bytes and not self._losses:
                 self.size_bytes = size  # its answer was slow
             return
         if size > search.low:
@@ -312,7 +314,7 @@ class PathMtu:
         elif doubt.blanks >= MAX_BLANKS:
             self._end_doubt()
         else:
-            self._want(doubt.size, now)
+            self._want(doubt.size)
 
     def _end_doubt(self) -> None:
         self._doubt = None
@@ -351,7 +353,7 @@ class PathMtu:
         assert search is not None
         candidate = search.candidate(self._base)
         if candidate is not None:
-            self._want(candidate, now)
+            self._want(candidate)
             return
         self._search = None
         self._round = None

@@ -1,0 +1,379 @@
+"""Between whole nodes: what a path does not carry is found out, and everything arrives once."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from p2ptui.core.events import PathMtuChanged, SendStatus
+from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
+from p2ptui.core.reliability.reassembly import _Partial
+from p2ptui.wire.address import format_address
+from p2ptui.wire.frames import PROBE, PROBE_ANSWER, Unfragmented
+from p2ptui.wire.message import OWN_CAPABILITIES, Capability
+from tests.simulation import Host, Puppet, World
+
+
+def pair(seed: int = 0, **link: Any) -> tuple[World, Host, Host]:
+    world = World(seed, **link)
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(1)
+    return world, server, node
+
+
+def limit(world: World, source: Host, target: Host | Puppet, mtu: int | None, **link: Any) -> None:
+    """From now on larger datagrams vanish on the way from `source` to `target`."""
+    world.network.set_link(source.address, target.address, mtu=mtu, **link)
+
+
+def path(host: Host, other: Host | Puppet) -> Any:
+    peer = host.peer(other)
+    assert peer is not None
+    return peer.channel.sender.path
+
+
+@pytest.mark.parametrize("mtu", [576, 972, 1072, 1100, 1140, 1168])
+@pytest.mark.parametrize("back", [False, True])
+def test_a_file_arrives_where_large_datagrams_vanish(mtu: int, back: bool) -> None:
+    world, server, node = pair()
+    limit(world, node, server, mtu)
+    if back:
+        limit(world, server, node, mtu)
+
+    text = "x" * 700_000
+    outcome = node.outcome(node.send(server, text))
+
+    assert outcome.delivered
+    assert server.received() == [text]
+    world.run_for(10)
+    assert path(node, server).size_bytes == mtu
+    assert path(node, server).limit_bytes == mtu
+    assert node.told(PathMtuChanged)[-1].size_bytes == mtu
+    assert path(server, node).size_bytes == 1200  # nothing large went there
+
+
+@pytest.mark.parametrize("mtu", [576, 1072, 1100])
+def test_a_message_that_went_whole_goes_on_in_fragments_once(mtu: int) -> None:
+    world, server, node = pair()
+    limit(world, node, server, mtu)
+    text = "x" * 950
+
+    outcome = node.outcome(node.send(server, text))
+
+    assert outcome.delivered
+    assert server.received() == [text]
+    world.run_for(60)
+    assert server.received() == [text]
+    # What follows leaves in fragments at once.
+    began = world.now
+    assert node.outcome(node.send(server, "y" * 950)).attempts == 1
+    assert world.now - began < 0.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_under_way_when_the_path_shrinks_arrives_once(seed: int) -> None:
+    """Fragments and whole messages were cut for the path of before."""
+    world, server, node = pair(seed, latency_s=0.03)
+    rng = random.Random(seed)
+    texts = [f"{n} " + "x" * rng.choice((10, 700, 950, 3000, 90_000)) for n in range(60)]
+    tokens = [node.send(server, text) for text in texts[:40]]
+    world.run_for(rng.uniform(0.0, 0.4))
+
+    limit(world, node, server, 1000)
+    world.run_for(rng.uniform(0.0, 1.0))
+    tokens += [node.send(server, text) for text in texts[40:]]
+    outcomes = [node.outcome(token) for token in tokens]
+
+    assert [outcome.status for outcome in outcomes] == [SendStatus.DELIVERED] * 60
+    assert sorted(server.received()) == sorted(texts)
+    world.run_for(60)
+    assert len(server.received()) == 60
+    assert path(node, server).size_bytes == 1000
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_messages_arrive_once_whatever_the_path_becomes(seed: int) -> None:
+    """In both directions sizes change at any moment, and some of everything is lost."""
+    world, server, node = pair(seed, latency_s=0.02, loss=0.02, duplication=0.02, reorder=0.05)
+    rng = random.Random(seed)
+    sent: dict[Host, list[tuple[int, str]]] = {server: [], node: []}
+    for number in range(50):
+        source, target = rng.choice(((server, node), (node, server)))
+        text = f"{number} " + "x" * rng.choice((20, 600, 900, 1000, 5000, 60_000, 300_000))
+        sent[source].append((source.send(target, text), text))
+        if rng.random() < 0.4:
+            ways = rng.choice((((source, target),), ((source, target), (target, source))))
+            mtu = rng.choice((560, 800, 1000, 1180, 1200, 1472, 9000, None))
+            for one, other in ways:
+                limit(world, one, other, mtu, loss=0.02)
+        world.run_for(rng.uniform(0.0, 3.0))
+
+    for source, target in ((server, node), (node, server)):
+        for token, _ in sent[source]:
+            assert source.outcome(token, 300).delivered
+        assert sorted(target.received()) == sorted(text for _, text in sent[source])
+    world.run_for(60)
+    assert len(server.received()) + len(node.received()) == 50
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_loss_by_chance_makes_no_path_smaller(seed: int) -> None:
+    world, server, node = pair(seed, loss=0.1)
+    for number in range(60):
+        node.send(server, f"{number} " + "x" * 950)
+        world.run_for(0.5)
+    outcome = node.outcome(node.send(server, "x" * 400_000))
+    world.run_for(10)
+
+    assert outcome.delivered
+    assert path(node, server).size_bytes >= 1200
+    assert path(node, server).limit_bytes is None
+    assert all(told.limit_bytes is None for told in node.told(PathMtuChanged))
+
+
+def test_nothing_is_cut_while_nothing_passes_at_all() -> None:
+    world, server, node = pair()
+    node.send(server, "x" * 300_000)
+    world.run_for(0.05)
+    world.network.partition(node.address, server.address)
+    world.run_for(8)
+    world.network.heal(node.address, server.address)
+    world.run_for(60)
+
+    assert len(server.received()) == 1
+    assert path(node, server).limit_bytes is None
+    assert path(node, server).size_bytes >= 1200
+
+
+@pytest.mark.parametrize(
+    ("mtu", "size"), [(1200, 1200), (1300, 1252), (1412, 1412), (1472, 1472), (9000, 8972)]
+)
+def test_a_larger_path_is_found_and_used(mtu: int, size: int) -> None:
+    world, server, node = pair(mtu=mtu)
+    tokens = [node.send(server, "x" * 500_000) for _ in range(4)]
+
+    assert all(node.outcome(token).delivered for token in tokens)
+    world.run_for(2)
+    assert path(node, server).size_bytes == size
+    before = world.network.counters().sent
+    assert node.outcome(node.send(server, "x" * 500_000)).delivered
+    # A report for every second fragment.
+    assert world.network.counters().sent - before < 1.6 * 500_000 / (size - 15)
+    # There is no black hole: nothing that data needs is larger.
+    assert path(node, server).limit_bytes is None
+
+
+def test_little_to_send_is_no_reason_to_probe() -> None:
+    _, server, node = pair(mtu=9000)
+    for _ in range(50):
+        assert node.outcome(node.send(server, "x" * 900)).delivered
+
+    assert path(node, server).size_bytes == 1200
+
+
+def test_a_ceiling_keeps_datagrams_small() -> None:
+    world = World(mtu=1200)
+    server, node = world.host(), world.host(datagram_ceiling=1200)
+    node.outcome(node.connect(server))
+
+    assert node.outcome(node.send(server, "x" * 900_000)).delivered
+    assert world.network.counters().dropped_mtu == 0
+
+
+def test_larger_sizes_are_tried_only_whole() -> None:
+    """Routers that cut datagrams make no path larger."""
+    world, server, node = pair(mtu=9000, uncut_mtu=1412)
+
+    assert node.outcome(node.send(server, "x" * 900_000)).delivered
+    world.run_for(2)
+    assert path(node, server).size_bytes == 1412
+
+
+def test_a_path_that_grew_and_shrinks_falls_back() -> None:
+    world, server, node = pair(mtu=9000)
+    assert node.outcome(node.send(server, "x" * 900_000)).delivered
+    world.run_for(1)
+    assert path(node, server).size_bytes == 8972
+    limit(world, node, server, 1472)
+
+    assert node.outcome(node.send(server, "x" * 900_000)).delivered
+    world.run_for(5)
+    assert path(node, server).size_bytes == 1472
+
+
+def test_another_way_begins_anew() -> None:
+    world, server, node = pair()
+    limit(world, node, server, 900)
+    assert node.outcome(node.send(server, "x" * 5000)).delivered
+    world.run_for(10)
+    assert path(node, server).size_bytes == 900
+
+    peer = node.peer(server)
+    assert peer is not None
+    peer.channel.sender.expire(world.now)
+    assert path(node, server).size_bytes == 1200
+    assert path(node, server).limit_bytes is None
+
+
+# Programs that take no fragments.
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Host]:
+    """Make a host that announces some extensions less."""
+
+    def make(world: World, *missing: str) -> Host:
+        mine = [each for each in OWN_CAPABILITIES if each not in missing]
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.simulation.own_capabilities", lambda _config: tuple(mine))
+            return world.host()
+
+    return make
+
+
+def test_who_takes_only_whole_datagrams_gets_none_that_vanish_and_the_sender_is_told_the_size(
+    without: Callable[..., Host],
+) -> None:
+    world = World()
+    server = without(world, Capability.FRAGMENTS, Capability.PATH_PROBE, Capability.RETRANSMIT)
+    node = world.host()
+    node.outcome(node.connect(server))
+    limit(world, node, server, 1072)
+
+    assert node.outcome(node.send(server, "x" * 500)).delivered
+    outcome = node.outcome(node.send(server, "x" * 5000))
+
+    assert outcome.status is SendStatus.TIMED_OUT
+    where = format_address(server.address)
+    assert outcome.reason == (
+        f"no acknowledgement after 6 tries: datagrams above 1072 bytes do not pass to {where}"
+    )
+    assert path(node, server).size_bytes == 1072
+    assert node.told(PathMtuChanged)[-1].words.startswith("datagrams above 1072 bytes do not pass")
+    assert node.outcome(node.send(server, "x" * 800)).delivered
+
+
+def test_who_takes_only_whole_datagrams_still_gets_large_ones(without: Callable[..., Host]) -> None:
+    world = World(loss=0.1)
+    server = without(world, Capability.FRAGMENTS, Capability.PATH_PROBE, Capability.RETRANSMIT)
+    node = world.host()
+    node.outcome(node.connect(server))
+
+    outcomes = [node.outcome(node.send(server, "x" * 60_000)) for _ in range(30)]
+
+    assert all(outcome.delivered for outcome in outcomes)
+    assert path(node, server).limit_bytes is None
+
+
+def test_a_path_too_small_for_anything_is_named() -> None:
+    world, server, node = pair()
+    limit(world, node, server, 420)
+
+    outcome = node.outcome(node.send(server, "x" * 5000), 600)
+
+    assert outcome.status is SendStatus.TIMED_OUT
+    assert outcome.reason.endswith(
+        f"datagrams above 420 bytes do not pass to {format_address(server.address)}"
+    )
+    assert path(node, server).size_bytes == FLOOR_BYTES
+    assert node.outcome(node.send(server, "small")).delivered
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_node_of_an_earlier_release_forgets_the_pieces_before_it_gets_others(
+    without: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(_Partial, "is_recut_by", lambda *_: False)
+    world = World(seed)
+    server, node = without(world, Capability.PATH_PROBE), world.host()
+    node.outcome(node.connect(server))
+    texts = [f"{n} " + "x" * 100_000 for n in range(8)]
+    tokens = [node.send(server, text) for text in texts]
+    world.run_for(0.05)
+    limit(world, node, server, 1000)
+
+    assert all(node.outcome(token).delivered for token in tokens)
+    assert sorted(server.received()) == texts
+    world.run_for(60)
+    assert len(server.received()) == 8
+
+
+def test_a_deployed_client_that_never_acknowledges_is_not_probed() -> None:
+    world = World()
+    server, puppet = world.host(), world.puppet()
+    puppet.join(server)
+    limit(world, server, puppet, 600)
+    for _ in range(10):
+        outcome = server.outcome(server.send(puppet, "x" * 1000))
+        assert outcome.status is SendStatus.UNCONFIRMED
+        world.run_for(1)
+
+    assert path(server, puppet).is_settled
+
+
+# Probes on the wire.
+
+
+def test_only_who_announced_it_gets_a_probe_frame_and_its_answer_is_short() -> None:
+    world, server, node = pair()
+    seen: list[bytes] = []
+    send = world.network.send
+
+    def spy(data: bytes, *arguments: Any, **options: Any) -> None:
+        seen.append(data)
+        send(data, *arguments, **options)
+
+    world.network.send = spy  # type: ignore[method-assign]
+    assert node.outcome(node.send(server, "x" * 900_000)).delivered
+
+    probes = [data for data in seen if data[0] == PROBE]
+    assert 1 <= len(probes) <= 6
+    assert all(type(probe) is Unfragmented for probe in probes)
+    assert {len(data) for data in seen if data[0] == PROBE_ANSWER} == {9}
+
+
+def test_forged_answers_and_probes_change_nothing() -> None:
+    world, server, node = pair(mtu=1200)
+    node.send(server, "x" * 900_000)
+    sent = world.network.counters().sent
+    for number in range(200):
+        world.network.send(
+            bytes((PROBE_ANSWER,)) + bytes((number,)) * 8, server.address, node.address, world.now
+        )
+    world.run_for(5)
+
+    assert path(node, server).size_bytes == 1200
+    assert world.network.counters().sent - sent > 200
+    assert len(server.received()) == 1
+
+
+def test_who_has_not_proved_its_address_gets_no_answer_to_a_probe() -> None:
+    world = World()
+    server, puppet = world.host(), world.puppet()
+    puppet.answers_pings = False
+    payload = puppet.handshake_request(capabilities=list(OWN_CAPABILITIES))["payload"]
+    request = puppet.spec_message("HandshakeRequest", payload, requires_ack=True)
+    puppet.send(request | {"sequence_number": 100}, server)
+    world.run_for(0.1)
+    puppet.inbox.clear()
+
+    puppet.send(bytes((PROBE,)) + bytes(1400), server)
+    world.run_for(0.1)
+
+    assert not [data for data in puppet.inbox if data[0] == PROBE_ANSWER]
+
+
+def test_what_the_own_system_refuses_is_believed_at_once() -> None:
+    world, server, node = pair()
+    peer = node.peer(server)
+    assert peer is not None
+    node.send(server, "x" * 900_000)
+    node.endpoint.path_probes.handle_refused(server.address, 1472, world.now)
+    world.run_for(2)
+    assert path(node, server).size_bytes == 1464
+
+    node.endpoint.path_probes.handle_refused(server.address, 1100, world.now)
+    assert path(node, server).size_bytes == 1099
+    assert len(server.received()) == 1
