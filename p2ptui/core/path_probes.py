@@ -9,7 +9,6 @@ proved its address.
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PathMtuChanged, PingResult
 from p2ptui.core.peers import Peer
-from p2ptui.core.pings import OUTSTANDING_S
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.reliability.path_mtu import Probe
 from p2ptui.core.state import NodeState
@@ -44,19 +43,31 @@ class PathProbes:
         """Send what is due to a peer, and tell what was found out."""
         path = peer.channel.sender.path
         if peer.proved:
-            for probe in path.take(self._state.ids.nonce, now):
-                if Capability.PATH_PROBE in peer.capabilities:
+            probes = path.take(self._state.ids.nonce, now)
+            if probes and Capability.PATH_PROBE not in peer.capabilities:
+                self._ping(peer, probes, now)
+            else:
+                for probe in probes:
                     key = bytes.fromhex(probe.key)
                     data = encode_path_probe(key, probe.size_bytes, whole=probe.unfragmented)
                     self._delivery.transmit_frame(peer, data)
-                else:
-                    self._ping(peer, probe, now)
         if path.take_news():
             self._state.emit(
                 PathMtuChanged(peer.node_id, peer.sends_to, path.size_bytes, path.limit_bytes)
             )
 
-    def _ping(self, peer: Peer, probe: Probe, now: float) -> None:
+    def _ping(self, peer: Peer, probes: list[Probe], now: float) -> None:
+        """Send probes as Pings, whose answers may not say which one they answer."""
+        for probe in probes:
+            self._send_ping(peer, probe, now)
+        pings, keys = peer.pings, [probe.key for probe in probes]
+
+        def forget(_now: float) -> None:
+            pings.forget(keys)
+
+        self._state.timers.schedule(now + peer.channel.rtt.rto(), forget)
+
+    def _send_ping(self, peer: Peer, probe: Probe, now: float) -> None:
         payload = PingPayload(probe.key)
         _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
         if probe.size_bytes > len(data):
@@ -68,17 +79,14 @@ class PathProbes:
         path = peer.channel.sender.path
 
         def end(outcome: PingResult | P2PError) -> None:
-            timer.cancel()
             if isinstance(outcome, PingResult):
                 path.handle_answer(probe.key, now + outcome.rtt_s)
+                self._delivery.flush(peer, now + outcome.rtt_s)
 
-        ping = peer.pings.add(probe.key, now, self._state.counters.drop, last=False)
+        # An answer that names none is taken for the large one's last of all.
+        last = probe.size_bytes == 0
+        ping = peer.pings.add(probe.key, now, self._state.counters.drop, last=last)
         ping.on_end = end
-
-        def forget(_now: float) -> None:
-            ping.on_end = None
-
-        timer = self._state.timers.schedule(now + OUTSTANDING_S, forget)
 
     def handle_refused(self, address: Address, size_bytes: int, now: float) -> None:
         """The own system does not send datagrams of this size to `address`."""

@@ -1,7 +1,7 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +91,11 @@ class Pings:
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
         return ping
+
+    def forget(self, nonces: Iterable[str]) -> None:
+        """No answer to these is awaited any more, and none that names no Ping is taken for one."""
+        for nonce in nonces:
+            self._pings.pop(nonce, None)
 
     def receive_pong(self, payload: Raw, address: Address, now: float) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.

@@ -246,6 +246,7 @@ def test_who_takes_only_whole_datagrams_gets_none_that_vanish_and_the_sender_is_
     outcome = node.outcome(node.send(server, "x" * 5000))
 
     assert outcome.status is SendStatus.TIMED_OUT
+    assert path(node, server).is_settled
     where = format_address(server.address)
     assert outcome.reason == (
         f"no acknowledgement after 6 tries: datagrams above 1072 bytes do not pass to {where}"
