@@ -430,10 +430,11 @@ class Delivery:
 
 def too_large_for(peer: Peer, size: int) -> str:
     """What is to be added to a reason if a datagram of this size does not pass to a peer."""
-    limit = peer.channel.sender.path.limit_bytes
-    if limit is None or size <= limit:
+    path = peer.channel.sender.path
+    if not path.vanishes(size):
         return ""
-    return f": datagrams above {limit} bytes do not pass to {address_words(peer.sends_to)}"
+    where = address_words(peer.sends_to)
+    return f": datagrams above {path.limit_bytes} bytes do not pass to {where}"
 
 
 def _challenge_interval_s(peer: Peer) -> float:

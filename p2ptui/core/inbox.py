@@ -20,6 +20,7 @@ from p2ptui.wire.frames import (
     PathProbe,
     PathProbeAnswer,
     decode_frame,
+    decode_path_probe,
 )
 from p2ptui.wire.message import (
     MAX_SEQUENCE_NUMBER,
@@ -325,7 +326,7 @@ class Inbox:
 
     def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a binary frame of an authenticated peer."""
-        frame = decode_frame(data)
+        frame = decode_frame(data) or decode_path_probe(data)
         if frame is None or Capability.FRAGMENTS not in peer.capabilities:
             self._state.counters.drop("bad_frame")
             return

@@ -22,7 +22,7 @@ padding holds, its answer is short.
 import enum
 import struct
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 FRAME_START: Final = 0xC0
 """First byte values from here on are binary frames."""
@@ -157,11 +157,18 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
 _RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER})
 
 
-Frame: TypeAlias = Fragment | FragmentAck | PathProbe | PathProbeAnswer
+def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
+    """Read a probe or the answer to one, or None where it is neither."""
+    kind = data[0] if data else 0
+    if kind == PROBE and len(data) >= _PROBE.size:
+        return PathProbe(data[1 : _PROBE_ANSWER.size])
+    if kind == PROBE_ANSWER and len(data) == _PROBE_ANSWER.size:
+        return PathProbeAnswer(data[1:])
+    return None
 
 
-def decode_frame(data: bytes) -> Frame | None:
-    """Read a binary frame, or None where it is none that this node knows or is inconsistent."""
+def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
+    """Read a fragment or a report, or None where it is neither or inconsistent."""
     kind = data[0] if data else 0
     if kind == FRAGMENT and len(data) > _FRAGMENT.size:
         return _decode_fragment(data)
@@ -171,10 +178,6 @@ def decode_frame(data: bytes) -> Frame | None:
         if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
             return None
         return FragmentAck(sequence, TransferStatus(status), below, bitmap)
-    if kind == PROBE and len(data) >= _PROBE.size:
-        return PathProbe(data[1 : _PROBE_ANSWER.size])
-    if kind == PROBE_ANSWER and len(data) == _PROBE_ANSWER.size:
-        return PathProbeAnswer(data[1:])
     return None
 
 

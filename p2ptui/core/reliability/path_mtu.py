@@ -177,6 +177,10 @@ class PathMtu:
         """Whether nothing is being found out."""
         return self._doubt is None and self._search is None
 
+    def vanishes(self, size_bytes: int) -> bool:
+        """Whether datagrams of this size are known not to pass."""
+        return self.limit_bytes is not None and size_bytes > self.limit_bytes
+
     def take_news(self) -> bool:
         """Whether a search has ended with another result than the one asked for last."""
         found = self.size_bytes, self.limit_bytes
@@ -189,7 +193,7 @@ class PathMtu:
 
     def note_lost(self, size_bytes: int, sent_at: float, now: float) -> None:
         """A datagram that was sent at `sent_at` seems to be lost."""
-        if size_bytes <= SMALL_BYTES or self._is_known_to_vanish(size_bytes):
+        if size_bytes <= SMALL_BYTES or self.vanishes(size_bytes):
             return
         if size_bytes <= self._passed_bytes and sent_at <= self._passed_at:
             return  # one as large passed later
@@ -201,9 +205,6 @@ class PathMtu:
             self._search = None
             self._doubt = _Doubt(self._lost_bytes, now)
             self._want(self._lost_bytes)
-
-    def _is_known_to_vanish(self, size_bytes: int) -> bool:
-        return self.limit_bytes is not None and size_bytes > max(self.limit_bytes, self.size_bytes)
 
     def note_passed(self, size_bytes: int, sent_at: float) -> None:
         """A datagram that was sent at `sent_at` or later has arrived."""

@@ -9,9 +9,11 @@ import pytest
 from p2ptui.core.events import PathMtuChanged, SendStatus
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.reliability.reassembly import _Partial
-from p2ptui.wire.address import format_address
-from p2ptui.wire.frames import PROBE, PROBE_ANSWER, Unfragmented
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.frames import PROBE, PROBE_ANSWER, RELAY_OVERHEAD, Unfragmented
 from p2ptui.wire.message import OWN_CAPABILITIES, Capability
+from tests.core.relaying import ask, relaying, say, seen
+from tests.core.relaying import node as relay_node
 from tests.simulation import Host, Puppet, World
 
 
@@ -378,3 +380,79 @@ def test_what_the_own_system_refuses_is_believed_at_once() -> None:
     node.endpoint.path_probes.handle_refused(server.address, 1100, world.now)
     assert path(node, server).size_bytes == 1099
     assert len(server.received()) == 1
+
+
+# By way of a server.
+
+
+@pytest.fixture
+def relayed() -> tuple[World, Host, Host, Host]:
+    """Two nodes that reach each other by a server only."""
+    world = World()
+    server = relaying(world, max_relay_rate_per_client=100_000_000, buffer_size=10_000_000)
+    one, other = relay_node(world, server), relay_node(world, server)
+    one.outcome(ask(one, server, other))
+    return world, server, one, other
+
+
+@pytest.mark.parametrize("leg", ["first", "second"])
+def test_a_relayed_path_is_as_small_as_its_smaller_leg(
+    relayed: tuple[World, Host, Host, Host], leg: str
+) -> None:
+    world, server, one, other = relayed
+    source, target = (one, server) if leg == "first" else (server, other)
+    limit(world, source, target, 1000)
+    texts = ["x" * 950, "y" * 200_000]
+
+    tokens = [say(one, other, text) for text in texts]
+
+    assert all(one.outcome(token).delivered for token in tokens)
+    assert sorted(other.received()) == texts
+    world.run_for(10)
+    assert seen(one, other).channel.sender.path.size_bytes == 1000 - RELAY_OVERHEAD
+    # Its own messages to the server are small: nothing is known of that way.
+    assert path(one, server).size_bytes == 1200
+
+
+def test_a_relayed_path_grows_to_what_neither_leg_cuts(
+    relayed: tuple[World, Host, Host, Host],
+) -> None:
+    world, server, one, other = relayed
+    world.network.set_link(server.address, other.address, uncut_mtu=1472)
+    world.network.set_link(one.address, server.address, uncut_mtu=9000)
+
+    tokens = [say(one, other, "x" * 400_000) for _ in range(3)]
+
+    assert all(one.outcome(token).delivered for token in tokens)
+    world.run_for(3)
+    assert seen(one, other).channel.sender.path.size_bytes == 1452
+
+
+# Lists.
+
+
+def test_lists_for_a_peer_fit_its_path() -> None:
+    world, server, node = pair()
+    for _ in range(20):
+        world.puppet().join(server)
+    limit(world, server, node, 700)
+    server.outcome(server.send(node, "x" * 5000))
+    world.run_for(10)
+    sizes: list[int] = []
+    send = world.network.send
+
+    def spy(data: bytes, source: Address, *arguments: Any, **options: Any) -> None:
+        if source == server.address:
+            sizes.append(len(data))
+        send(data, source, *arguments, **options)
+
+    world.network.send = spy  # type: ignore[method-assign]
+    peer = node.peer(server)
+    assert peer is not None
+    token = node.endpoint.list_nodes(peer, world.now, 10)
+    node.settle()
+
+    listed = node.outcome(token)
+    assert listed.complete
+    assert len(listed.nodes) >= 20
+    assert max(sizes) <= 700
