@@ -117,6 +117,18 @@ def test_a_file_passes_a_router_that_says_nothing_of_its_smaller_line(pair: Pair
     assert said["size"] == said["limit"] == 972
 
 
+def test_a_file_leaves_by_an_interface_that_is_smaller_than_the_base(pair: Pair) -> None:
+    """The system cuts it, and the path loses the pieces."""
+    address = pair.serve()
+    pair.one.ip(["link set eth0 mtu 1000"])
+    pair.drop_above(1472, pair.one)
+
+    said = pair.send(address, MEGABYTE, 940)
+
+    assert [each["status"] for each in said["said"]] == ["delivered"] * 2
+    assert said["size"] == said["limit"] == 972
+
+
 @pytest.mark.parametrize(("mtu", "size"), [(1500, 1472), (1280, 1252), (9000, 8972)])
 def test_a_larger_path_is_found_and_used(pair: Pair, mtu: int, size: int) -> None:
     address = pair.serve()

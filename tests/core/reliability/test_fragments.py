@@ -10,6 +10,7 @@ from p2ptui.core.reliability.fragments import OutgoingTransfer
 from p2ptui.core.reliability.reassembly import (
     ACK_DELAY_S,
     COMPLETED_REMEMBERED,
+    MAX_RECUTS,
     PARTIAL_MESSAGES_PER_PEER,
     Assembled,
     Reassembly,
@@ -444,3 +445,77 @@ def test_no_fragments_of_any_peers_exceed_a_budget_or_outlive_their_time(
         peer.handle_timeout(now + TIMEOUT_S)
         assert peer.next_timeout() is None
     assert budget.used_bytes == 0
+
+
+# A message that is cut smaller on its way.
+
+
+def cut(sequence: int, message: bytes, chunk: int) -> list[Fragment]:
+    transfer = OutgoingTransfer(sequence, message, chunk + FRAGMENT_OVERHEAD)
+    frames = [decode_frame(transfer.frame(index)) for index in range(transfer.count)]
+    return [frame for frame in frames if isinstance(frame, Fragment)]
+
+
+@given(
+    st.integers(1, 20_000),
+    st.lists(st.integers(MIN_CHUNK_BYTES, 1500), min_size=2, max_size=5, unique=True),
+    st.randoms(),
+)
+def test_pieces_of_several_sizes_make_the_message_once(
+    total: int, chunks: list[int], rng: random.Random
+) -> None:
+    """Pieces of before may come late: they are refused, and what has arrived stays."""
+    receiver, message = reassembly(), rng.randbytes(total)
+    done: list[bytes] = []
+    late: list[Fragment] = []
+    for chunk in sorted(chunks, reverse=True):
+        fragments = cut(1, message, chunk)
+        rng.shuffle(fragments)
+        part = fragments[: rng.randrange(len(fragments))]
+        late += fragments[len(part) :]
+        for fragment in [*part, *rng.sample(late, min(3, len(late)))]:
+            if not done:
+                done += messages(feed(receiver, [fragment]))
+    if not done:
+        done += messages(feed(receiver, cut(1, message, min(chunks))))
+    assert done == [message]
+
+
+def test_what_has_arrived_in_large_pieces_is_not_asked_for_in_small_ones() -> None:
+    receiver, message = reassembly(), random.Random(1).randbytes(10 * 1000)
+    feed(receiver, cut(1, message, 1000)[:5])
+    small = cut(1, message, 400)
+
+    told = receive(receiver, small[24]).report
+
+    assert told is not None
+    assert told.below == 5000 // 400
+    assert receiver.partial_bytes == len(message)
+    assert messages(feed(receiver, small[12:])) == [message]
+
+
+def test_the_sender_leaves_out_what_the_receiver_says_it_has() -> None:
+    message = random.Random(1).randbytes(10 * 1000)
+    old = OutgoingTransfer(1, message, 1000 + FRAGMENT_OVERHEAD)
+    for _ in range(10):
+        old.take(0.0)
+    new = old.recut(400 + FRAGMENT_OVERHEAD)
+    assert (new.count, new.bytes_in_flight, new.largest) == (25, 0, 400 + FRAGMENT_OVERHEAD)
+
+    first = new.take(1.0)
+    new.handle_ack(report(12))
+
+    assert first == 0
+    assert [new.take(1.1) for _ in range(13)] == list(range(12, 25))
+    assert not new.has_more
+
+
+def test_nobody_makes_a_receiver_count_anew_without_end() -> None:
+    receiver, message = reassembly(), bytes(100_000)
+    chunks = range(1500, MIN_CHUNK_BYTES, -1)
+    refused = [
+        receiver.receive(Fragment(1, len(message), chunk, 0, message[:chunk]), 0.0).refused
+        for chunk in chunks
+    ]
+    assert refused.count(False) == 1 + MAX_RECUTS
+    assert not any(refused[: 1 + MAX_RECUTS])
