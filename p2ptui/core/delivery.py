@@ -148,7 +148,7 @@ class Delivery:
         """
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
-        if len(data) > self.datagram_bytes(peer) and Capability.FRAGMENTS in peer.capabilities:
+        if self._must_be_acknowledged(peer, kind, len(data)):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
@@ -185,13 +185,23 @@ class Delivery:
             # What a call of the user waits for leaves at once; what answers the peer is budgeted.
             self.transmit(peer, message.data, kind, now, budgeted=token is None)
             size = message.size_bytes
-            reason = f"the peer never acknowledges{too_large_for(peer, size)}"
+            reason = f"the peer never acknowledges{_why(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
             return
         sender.submit(message)
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
+
+    def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
+        """Whether a message must be reliable, for its size."""
+        if Capability.FRAGMENTS not in peer.capabilities:
+            return False
+        if size > self.datagram_bytes(peer):
+            return True
+        # Sent again and again in vain, it would not even show that its path is too small.
+        is_offer = kind == MessageType.P2P_CONNECT
+        return is_offer and size > FLOOR_BYTES and not peer.channel.sender.path.has_passed(size)
 
     def datagram_bytes(self, peer: Peer) -> int:
         """What a datagram to a peer may be of which nobody would notice that it is lost."""
@@ -423,18 +433,13 @@ class Delivery:
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
-            reason = f"{result.reason}{too_large_for(peer, finished.message.datagram_bytes)}"
+            reason = f"{result.reason}{_why(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
         self._state.finish(finished.message.token, result)
 
 
-def too_large_for(peer: Peer, size: int) -> str:
-    """What is to be added to a reason if a datagram of this size does not pass to a peer."""
-    path = peer.channel.sender.path
-    if not path.vanishes(size):
-        return ""
-    where = address_words(peer.sends_to)
-    return f": datagrams above {path.limit_bytes} bytes do not pass to {where}"
+def _why(peer: Peer, size: int) -> str:
+    return peer.channel.sender.path.why(size, address_words(peer.sends_to))
 
 
 def _challenge_interval_s(peer: Peer) -> float:

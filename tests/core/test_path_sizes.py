@@ -456,3 +456,17 @@ def test_lists_for_a_peer_fit_its_path() -> None:
     assert listed.complete
     assert len(listed.nodes) >= 20
     assert max(sizes) <= 700
+
+
+def test_an_offer_that_is_too_large_for_the_way_from_the_server_arrives() -> None:
+    world = World()
+    server = relaying(world)
+    one, other = (relay_node(world, server, ice={"enable": True}) for _ in range(2))
+    # As many addresses as a machine with container bridges has.
+    one.endpoint.traversal.offers.hosts = tuple((f"10.200.{n}.77", 54321) for n in range(16))
+    limit(world, server, other, 700)
+
+    assert one.outcome(ask(one, server, other), 20).node_id == other.id
+    world.run_for(20)
+    assert path(server, other).size_bytes == 700
+    assert seen(one, other).path is not None

@@ -181,6 +181,16 @@ class PathMtu:
         """Whether datagrams of this size are known not to pass."""
         return self.limit_bytes is not None and size_bytes > self.limit_bytes
 
+    def why(self, size_bytes: int, where: str) -> str:
+        """What is to be added to a reason, if a datagram of this size does not pass to there."""
+        if not self.vanishes(size_bytes):
+            return ""
+        return f": datagrams above {self.limit_bytes} bytes do not pass to {where}"
+
+    def has_passed(self, size_bytes: int) -> bool:
+        """Whether a datagram of this size has arrived."""
+        return size_bytes <= self._passed_bytes
+
     def take_news(self) -> bool:
         """Whether a search has ended with another result than the one asked for last."""
         found = self.size_bytes, self.limit_bytes
