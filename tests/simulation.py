@@ -100,8 +100,8 @@ class Host:
 
     def _transmit(self) -> None:
         for data, address in self.endpoint.datagrams_to_send(self.world.now):
-            whole = type(data) is Unfragmented
-            self.world.network.send(data, self.address, address, self.world.now, unfragmented=whole)
+            how = {"unfragmented": True} if type(data) is Unfragmented else {}
+            self.world.network.send(data, self.address, address, self.world.now, **how)
 
     def _carry_out(self, event: Event) -> None:
         """What the machinery of a node does."""

@@ -187,6 +187,9 @@ class Delivery:
             size = message.size_bytes
             reason = f"the peer never acknowledges{_why(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
+            if peer.proved:
+                sender.path.note_unconfirmed(size, now)
+                self.flush(peer, now)
             return
         sender.submit(message)
         peer.messages_out += 1

@@ -303,17 +303,42 @@ def test_a_node_of_an_earlier_release_forgets_the_pieces_before_it_gets_others(
     assert len(server.received()) == 8
 
 
-def test_a_deployed_client_that_never_acknowledges_is_not_probed() -> None:
+def test_of_who_never_acknowledges_the_size_that_passes_is_found_out_by_pings() -> None:
     world = World()
-    server, puppet = world.host(), world.puppet()
-    puppet.join(server)
-    limit(world, server, puppet, 600)
+    node, puppet = world.host(), world.puppet()
+    puppet.join(node)
+    peer = node.peer(puppet)
+    assert peer is not None
+    peer.proved = True
+    limit(world, node, puppet, 600)
+
+    first = node.outcome(node.send(puppet, "x" * 1000))
+    world.run_for(40)  # its round trip is not known
+    later = node.outcome(node.send(puppet, "x" * 1000))
+
+    assert first.status is later.status is SendStatus.UNCONFIRMED
+    assert first.reason == "the peer never acknowledges"
+    where = format_address(puppet.address)
+    words = f"datagrams above 600 bytes do not pass to {where}"
+    assert later.reason == f"the peer never acknowledges: {words}"
+    assert [told.limit_bytes for told in node.told(PathMtuChanged)] == [600]
+    assert path(node, puppet).is_settled
+
+
+def test_who_never_acknowledges_is_asked_once_of_each_size() -> None:
+    world = World()
+    node, puppet = world.host(), world.puppet()
+    puppet.join(node)
+    peer = node.peer(puppet)
+    assert peer is not None
+    peer.proved = True
+    bytes_before = puppet.bytes_received
     for _ in range(10):
-        outcome = server.outcome(server.send(puppet, "x" * 1000))
-        assert outcome.status is SendStatus.UNCONFIRMED
+        node.send(puppet, "x" * 30_000)
         world.run_for(1)
 
-    assert path(server, puppet).is_settled
+    assert puppet.bytes_received - bytes_before < 10 * 30_300 + 2048 + 400
+    assert path(node, puppet).limit_bytes is None
 
 
 # Probes on the wire.

@@ -44,6 +44,9 @@ MAX_BLANKS: Final = 6
 ANSWERS_REMEMBERED: Final = 16
 """Probes whose late answers are still known."""
 
+CHECKED_BYTES: Final = 2048
+"""Where a datagram of this size passes, in pieces as a rule, any size does."""
+
 _ETHERNET_BYTES: Final = 1472
 """A packet of 1,500 bytes over IPv4: what most paths carry."""
 
@@ -121,6 +124,7 @@ class PathMtu:
     __slots__ = (
         "_base",
         "_ceiling",
+        "_checked_bytes",
         "_doubt",
         "_highest",
         "_losses",
@@ -164,6 +168,7 @@ class PathMtu:
         self._wanted: tuple[int, ...] = ()
         self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._raise_at = float("-inf")
+        self._checked_bytes = 0
         self._forget_losses()
         self._passed_bytes, self._passed_at = 0, float("-inf")
 
@@ -229,6 +234,14 @@ class PathMtu:
         doubt = self._doubt
         if doubt is not None and size_bytes >= doubt.size and sent_at >= doubt.began:
             self._end_doubt()
+
+    def note_unconfirmed(self, size_bytes: int, now: float) -> None:
+        """A datagram left for somebody who will not say whether it has arrived."""
+        size = min(size_bytes, CHECKED_BYTES)
+        if self.is_settled and size > max(FLOOR_BYTES, self._passed_bytes, self._checked_bytes):
+            self._checked_bytes = size
+            self._doubt = _Doubt(size, now)
+            self._want(size)
 
     def note_demand(self, now: float) -> None:
         """Much waits to be sent: a larger size would pay."""
