@@ -9,6 +9,8 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     RELAYED       C3 | node id, 16 bytes | datagram
     PROBE         C4 | key, 8 bytes | whole u8 | padding
     PROBE_ANSWER  C5 | key, 8 bytes
+    RECUT         C6 | as FRAGMENT
+    RECUT_ACK     C7 | sequence u32 | status u8 | chunk bytes u16 | below u32 | bitmap
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
@@ -33,6 +35,8 @@ RELAY: Final = 0xC2
 RELAYED: Final = 0xC3
 PROBE: Final = 0xC4
 PROBE_ANSWER: Final = 0xC5
+RECUT: Final = 0xC6
+RECUT_ACK: Final = 0xC7
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
@@ -45,6 +49,7 @@ RELAY_OVERHEAD: Final = 17
 
 _FRAGMENT: Final = struct.Struct("!BIIHI")
 _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
+_RECUT_ACK: Final = struct.Struct("!BIBHI")
 _PROBE: Final = struct.Struct("!B8sB")
 _PROBE_ANSWER: Final = struct.Struct("!B8s")
 
@@ -72,6 +77,8 @@ class Fragment:
     chunk_bytes: int
     index: int
     data: bytes
+    recut: bool = False
+    """Whether its message was cut into larger pieces before: reports must name the cut."""
 
     @property
     def count(self) -> int:
@@ -87,19 +94,26 @@ class FragmentAck:
     status: TransferStatus
     below: int
     bitmap: bytes = b""
+    chunk_bytes: int = 0
+    """What each piece has, of a message that was cut anew; else 0."""
 
 
 def encode_fragment(fragment: Fragment) -> bytes:
     """Write a fragment."""
+    kind = RECUT if fragment.recut else FRAGMENT
     head = _FRAGMENT.pack(
-        FRAGMENT, fragment.sequence, fragment.total_bytes, fragment.chunk_bytes, fragment.index
+        kind, fragment.sequence, fragment.total_bytes, fragment.chunk_bytes, fragment.index
     )
     return head + fragment.data
 
 
 def encode_fragment_ack(ack: FragmentAck, limit_bytes: int | None = None) -> bytes:
     """Write an acknowledgement of fragments, with as much of the bitmap as the limit allows."""
-    head = _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below)
+    if ack.chunk_bytes:
+        named = (ack.sequence, ack.status, ack.chunk_bytes, ack.below)
+        head = _RECUT_ACK.pack(RECUT_ACK, *named)
+    else:
+        head = _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below)
     return (head + ack.bitmap)[:limit_bytes]
 
 
@@ -154,7 +168,7 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
     return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
 
 
-_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER})
+_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK})
 
 
 def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
@@ -170,22 +184,31 @@ def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
 def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
     """Read a fragment or a report, or None where it is neither or inconsistent."""
     kind = data[0] if data else 0
-    if kind == FRAGMENT and len(data) > _FRAGMENT.size:
+    if kind in (FRAGMENT, RECUT) and len(data) > _FRAGMENT.size:
         return _decode_fragment(data)
     if kind == FRAGMENT_ACK and len(data) >= _FRAGMENT_ACK.size:
         _, sequence, status, below = _FRAGMENT_ACK.unpack_from(data)
-        bitmap = data[_FRAGMENT_ACK.size :]
-        if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
-            return None
-        return FragmentAck(sequence, TransferStatus(status), below, bitmap)
+        return _made_ack(sequence, status, below, data[_FRAGMENT_ACK.size :])
+    if kind == RECUT_ACK and len(data) >= _RECUT_ACK.size:
+        _, sequence, status, chunk, below = _RECUT_ACK.unpack_from(data)
+        if chunk >= MIN_CHUNK_BYTES:
+            return _made_ack(sequence, status, below, data[_RECUT_ACK.size :], chunk)
     return None
 
 
+def _made_ack(
+    sequence: int, status: int, below: int, bitmap: bytes, chunk: int = 0
+) -> FragmentAck | None:
+    if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
+        return None
+    return FragmentAck(sequence, TransferStatus(status), below, bitmap, chunk)
+
+
 def _decode_fragment(data: bytes) -> Fragment | None:
-    _, sequence, total, chunk, index = _FRAGMENT.unpack_from(data)
+    kind, sequence, total, chunk, index = _FRAGMENT.unpack_from(data)
     if chunk < MIN_CHUNK_BYTES or total == 0:
         return None
-    fragment = Fragment(sequence, total, chunk, index, data[_FRAGMENT.size :])
+    fragment = Fragment(sequence, total, chunk, index, data[_FRAGMENT.size :], kind == RECUT)
     if index >= fragment.count:
         return None
     expected = chunk if index < fragment.count - 1 else total - chunk * (fragment.count - 1)

@@ -495,3 +495,22 @@ def test_an_offer_that_is_too_large_for_the_way_from_the_server_arrives() -> Non
     world.run_for(20)
     assert path(server, other).size_bytes == 700
     assert seen(one, other).path is not None
+
+
+@pytest.mark.parametrize("mtu", [900, 1472])
+def test_a_message_under_way_goes_on_in_a_new_session(mtu: int) -> None:
+    """The receiver still has pieces, of another size than a new path begins with."""
+    world, server, node = pair(mtu=mtu, latency_s=0.05)
+    assert node.outcome(node.send(server, "x" * 600_000)).delivered
+    world.run_for(10)
+    assert path(node, server).size_bytes == mtu
+    token = node.send(server, "y" * 900_000)
+    world.run_for(0.3)
+
+    peer = node.peer(server)
+    assert peer is not None
+    node.endpoint._handshake.reconnect(peer, world.now, "it seemed to be gone")
+    node.settle()
+
+    assert node.outcome(token, 20).delivered
+    assert [len(text) for text in server.received()] == [600_000, 900_000]

@@ -52,6 +52,8 @@ class Lane:
 
     def enlarge(self, messages: list[OutgoingMessage]) -> None:
         """Messages that were to leave in one datagram are to leave in fragments."""
+        if not messages:
+            return
         gone = set(map(id, messages))
         self._small = deque(each for each in self._small if id(each) not in gone)
         for message in messages:

@@ -45,11 +45,14 @@ class _Partial:
     unreported: int = 0
     report_at: float | None = None
     recuts: int = 0
+    named: bool = False
+    """Whether reports name the size of the pieces."""
 
     def is_recut_by(self, fragment: Fragment) -> bool:
         """Whether a fragment shows that its sender cuts the message smaller now."""
         return (
-            fragment.total_bytes == self.total_bytes
+            fragment.recut
+            and fragment.total_bytes == self.total_bytes
             and fragment.chunk_bytes < self.chunk_bytes
             and self.recuts < MAX_RECUTS
         )
@@ -159,6 +162,7 @@ class Reassembly:
             fragment.chunk_bytes,
         ):
             return Assembled(refused=True)
+        partial.named = partial.named or fragment.recut
         return self._store(partial, fragment, now)
 
     def _makes_room(self, total_bytes: int, now: float) -> bool:
@@ -273,7 +277,8 @@ class Reassembly:
         digits = bytes(48 + flag for flag in reversed(window))
         value = int(digits, 2) if bits else 0
         bitmap = value.to_bytes(-(-bits // 8), "little")
-        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap)
+        chunk = partial.chunk_bytes if partial.named else 0
+        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap, chunk)
 
     def handle_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
         """Expire what has stalled, report what waits.

@@ -60,7 +60,8 @@ class Transfers:
 
     def restart(self, message: OutgoingMessage) -> None:
         """Send a message from its first fragment on: what had arrived may be forgotten there."""
-        message.transfer = self._new_transfer(message)
+        if message.transfer is not None:
+            message.transfer = message.transfer.afresh()
 
     def fit(self, message: OutgoingMessage, now: float) -> None:
         """A message under way is too large, or its fragments are: it goes on in smaller ones."""
@@ -69,7 +70,9 @@ class Transfers:
             message.transfer = self._new_transfer(message)
         else:
             self._window.release(transfer.bytes_in_flight)
-            message.transfer = transfer.recut(self._path.size_bytes)
+            message.transfer = transfer.recut(
+                self._path.size_bytes, named=self._path.grows, deaf_until=now + self._rtt.rto()
+            )
         # What was lost on the way says nothing of the new ones.
         message.excused, message.stalled = message.attempts, 0
         self._set_deadline(message, self._rtt.rto(), now)
@@ -91,6 +94,8 @@ class Transfers:
         self, message: OutgoingMessage, transfer: OutgoingTransfer, ack: FragmentAck, now: float
     ) -> None:
         """The receiver reports which fragments have arrived."""
+        if not transfer.is_meant_by(ack, now):
+            return
         before = transfer.arrived
         news = transfer.handle_ack(ack)
         if transfer.arrived == before:
