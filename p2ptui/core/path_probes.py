@@ -24,6 +24,10 @@ from p2ptui.wire.frames import (
 from p2ptui.wire.message import Capability, MessageType, PingPayload
 
 
+class _PaddedPing(PingPayload):
+    padding: str = ""
+
+
 class PathProbes:
     """Sends probes, answers them, and takes answers.
 
@@ -68,12 +72,10 @@ class PathProbes:
         self._state.timers.schedule(now + peer.channel.rtt.rto(), forget)
 
     def _send_ping(self, peer: Peer, probe: Probe, now: float) -> None:
-        payload = PingPayload(probe.key)
+        payload = _PaddedPing(probe.key)
         _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
         if probe.size_bytes > len(data):
-            payload.padding = ""
-            _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
-            payload.padding = " " * max(probe.size_bytes - len(data), 0)
+            payload.padding = " " * (probe.size_bytes - len(data))
             _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
         self._delivery.transmit(peer, data, MessageType.PING, now, budgeted=False)
         path = peer.channel.sender.path

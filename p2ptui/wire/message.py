@@ -241,8 +241,6 @@ class PingPayload(Struct):
     """What our own Pings carry, so that a Pong proves its way and times itself."""
 
     nonce: str = ""
-    padding: str | UnsetType = UNSET
-    """Makes it as large as what is to be known of the path."""
 
 
 class RoutedPayload(Struct):
