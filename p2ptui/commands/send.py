@@ -21,7 +21,7 @@ from p2ptui.commands.session import (
     read_way,
 )
 from p2ptui.config import Config
-from p2ptui.core.endpoint import encode_data
+from p2ptui.core.data import encode_data
 from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription

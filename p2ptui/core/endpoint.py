@@ -8,12 +8,10 @@ CallFinished event with that token tells its end.
 
 import random
 
-from msgspec import Raw
-
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataService, encode_data
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
@@ -50,10 +48,9 @@ from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.codec import MalformedError, encode_exactly, encode_payload
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     NULL,
-    ROUTED_KEY,
     Capability,
     DisconnectPayload,
     MessageType,
@@ -431,20 +428,3 @@ class Endpoint:
             goodbye.handshake = peer.handshake_heard
         payload = encode_payload(goodbye)
         self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
-
-
-def encode_data(payload: object) -> Raw:
-    """Write the payload of Data.
-
-    Raises:
-        LocalError: It would not arrive as it is; the text names the place and the type.
-    """
-    if isinstance(payload, dict) and ROUTED_KEY in payload:
-        raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
-        )
-    try:
-        return encode_exactly(payload)
-    except MalformedError as error:
-        raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -13,7 +13,7 @@ import pytest
 from p2ptui import Config, cli, headless
 from p2ptui.cli import main
 from p2ptui.config.load import load_config
-from p2ptui.core.endpoint import encode_data
+from p2ptui.core.data import encode_data
 from p2ptui.errors import BindError
 from p2ptui.tui import run as tui
 from p2ptui.version import VERSION
