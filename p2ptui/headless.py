@@ -19,6 +19,7 @@ from p2ptui.core.events import (
     MessageTraced,
     Path,
     PathChanged,
+    PathMtuChanged,
     PeerIntroduced,
     PeersDiscovered,
     PeerStatus,
@@ -173,7 +174,13 @@ async def _log_events(node: Node, *, keeps_files: bool) -> None:
             _log_event(event)
 
 
-_ABOUT_PEERS: Final = (PeerStatusChanged, PeerIntroduced, PathChanged, ErrorReceived)
+_ABOUT_PEERS: Final = (
+    PeerStatusChanged,
+    PeerIntroduced,
+    PathChanged,
+    PathMtuChanged,
+    ErrorReceived,
+)
 
 
 def _is_file(event: Event) -> TypeGuard[DataReceived]:
@@ -222,6 +229,10 @@ def _log_event(event: Event) -> None:
             else:
                 why = event.reason or "a direct path is searched"
                 log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
+        case PathMtuChanged():
+            where, who = shown_address(event.address), short_id(event.node_id)
+            level = logging.INFO if event.limit_bytes is None else logging.WARNING
+            log.log(level, "%s at %s: %s", who, where, event.words)
         case ErrorReceived():
             where = address_words(event.address)
             log.warning("%s reports: %s", where, printable(event.text))

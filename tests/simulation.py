@@ -31,6 +31,7 @@ from p2ptui.io.memory import MemoryNetwork
 from p2ptui.node.subscription import Subscription
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, AskedAddress, format_address, own_host
+from p2ptui.wire.frames import Unfragmented
 
 UNIX_START = 1_795_000_000
 
@@ -122,7 +123,9 @@ class Host:
 
     def _transmit(self) -> None:
         for data, address in self.endpoint.datagrams_to_send(self.world.now):
-            self.world.network.send(data, self._source_for(address), address, self.world.now)
+            how = {"unfragmented": True} if type(data) is Unfragmented else {}
+            source = self._source_for(address)
+            self.world.network.send(data, source, address, self.world.now, **how)
 
     def _carry_out(self, event: Event) -> None:
         """What the machinery of a node does."""

@@ -71,17 +71,19 @@ def _judge(listed: NodeList) -> int:
 def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
     public = peer.public_address
     return {
-        "server": msgspec.to_builtins(_as_reached(peer)),
+        "server": _as_reached(peer),
         "public_address": None if public is None else format_address(public),
         "nodes": [msgspec.to_builtins(node) for node in nodes],
     }
 
 
-def _as_reached(peer: PeerView) -> NodeInfo | None:
-    """The server, listed as the others are: at the address where it was reached."""
+def _as_reached(peer: PeerView) -> dict[str, Any] | None:
+    """The server, listed as the others are: at the address where it was reached; and the largest
+    datagram on the way to it."""
     if peer.info is None:
         return None
-    return msgspec.structs.replace(peer.info, listen_addr=format_address(peer.address))
+    info = msgspec.structs.replace(peer.info, listen_addr=format_address(peer.address))
+    return {**msgspec.to_builtins(info), "path_mtu": peer.datagram_bytes}
 
 
 def _print_table(peer: PeerView, nodes: list[NodeInfo]) -> None:

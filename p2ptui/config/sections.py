@@ -118,6 +118,16 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         # 576: what every IPv4 host must take; 65507: the most that UDP over IPv4 carries.
         About("Larger messages are cut into datagrams of this size.", "bytes", 576, 65_507),
     ] = 1200  # below any usual path MTU, so that nothing is fragmented by IP
+    datagram_ceiling: Annotated[
+        int,
+        About(
+            "To peers that answer probes they grow to this, where the path carries it and much is"
+            " to be sent; datagram_budget or less: never.",
+            "bytes",
+            576,
+            65_507,
+        ),
+    ] = 8972  # a packet of 9,000 bytes, the largest that is usual
     event_queue_size: Annotated[
         int, About("News, Data apart, that waits for a slow reader.", "events", 1, COUNT)
     ] = 10_000

@@ -14,13 +14,7 @@ from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.wire.codec import (
-    JSON_START,
-    MalformedError,
-    decode_any,
-    decode_payload,
-    encode_exactly,
-)
+from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload, encode_exactly
 from p2ptui.wire.message import (
     ROUTED_KEY,
     Capability,
@@ -73,6 +67,23 @@ def read_data(raw: Raw) -> DataContent:
     elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
         kind = DataKind.ROUTES_REQUEST
     return DataContent(kind, decode_any(raw))
+
+
+def encode_data(payload: object) -> Raw:
+    """Write the payload of Data.
+
+    Raises:
+        LocalError: It would not arrive as it is; the text names the place and the type.
+    """
+    if isinstance(payload, dict) and ROUTED_KEY in payload:
+        raise LocalError(
+            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
+            " send it under another name, or a routed message with send_routed()"
+        )
+    try:
+        return encode_exactly(payload)
+    except MalformedError as error:
+        raise LocalError(f"the payload cannot be sent: {error}") from None
 
 
 def frame_routes(joined: bytes, number: int, more: bool) -> bytes:
@@ -174,20 +185,3 @@ class DataService:
             self._delivery.send_reliable(peer, MessageType.DATA, Raw(echo), now, for_reader=True)
         except LocalError:
             self._state.counters.drop("echo_too_large")
-
-
-def encode_data(payload: object) -> Raw:
-    """Write the payload of Data.
-
-    Raises:
-        LocalError: It would not arrive as it is; the text names the place and the type.
-    """
-    if isinstance(payload, dict) and ROUTED_KEY in payload:
-        raise LocalError(
-            f'payload has the key "{ROUTED_KEY}", by which a routed message is known:'
-            " send it under another name, or a routed message with send_routed()"
-        )
-    try:
-        return encode_exactly(payload)
-    except MalformedError as error:
-        raise LocalError(f"the payload cannot be sent: {error}") from None

@@ -1,19 +1,22 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import PING_BYTES, Held, OnLost, Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
+from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from p2ptui.wire.address import own_host
 from p2ptui.wire.codec import encode_envelope, encode_payload
-from p2ptui.wire.frames import encode_fragment_ack
+from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
     NULL,
     Capability,
@@ -61,6 +64,8 @@ class Delivery:
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
+        self.probe_path: Callable[[Peer, float], None] = lambda *_: None
+        """Called when a peer's turn is, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
 
@@ -149,10 +154,7 @@ class Delivery:
         self.check_size(peer, len(data))
         if for_reader:
             peer.data_at = now
-        if (
-            len(data) > self._state.config.server.datagram_budget
-            and Capability.FRAGMENTS in peer.capabilities
-        ):
+        if self._must_be_acknowledged(peer, kind, len(data)):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
@@ -189,8 +191,11 @@ class Delivery:
             # What a call of the user waits for leaves at once; what answers the peer is budgeted.
             self.transmit(peer, message.data, kind, now, budgeted=token is None)
             size = message.size_bytes
-            reason = "the peer never acknowledges"
+            reason = f"the peer never acknowledges{_why(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
+            if peer.proved:
+                sender.path.note_unconfirmed(size, now)
+                self.flush(peer, now)
             return
         sender.submit(message)
         if for_reader:
@@ -198,6 +203,20 @@ class Delivery:
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
+
+    def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
+        """Whether a message must be reliable, for its size."""
+        if Capability.FRAGMENTS not in peer.capabilities:
+            return False
+        if size > self.datagram_bytes(peer):
+            return True
+        # Sent again and again in vain, it would not even show that its path is too small.
+        is_offer = kind == MessageType.P2P_CONNECT
+        return is_offer and size > FLOOR_BYTES and not peer.channel.sender.path.has_passed(size)
+
+    def datagram_bytes(self, peer: Peer) -> int:
+        """What a datagram to a peer may be of which nobody would notice that it is lost."""
+        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
 
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
@@ -281,6 +300,10 @@ class Delivery:
         """Put a datagram on the wire that is no message of its own."""
         peer.spend(len(data), on_ping=on_ping)
         self._state.put_datagram(data, peer.sends_to)
+
+    def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
+        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
+        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
 
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.
@@ -377,11 +400,13 @@ class Delivery:
         if not self._is_held(peer):
             if sender.needs_skip:
                 self._announce_skip(peer, now)
+            sender.fit(now)
+            for sequence in sender.take_withdrawn():
+                self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
                 self.transmit_frame(peer, data)
-            for sequence in sender.take_withdrawn():
-                self._withdraw(peer, sequence, now)
+            self.probe_path(peer, now)
             for message in sender.take_begun():
                 kind = message.kind
                 self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, message.data)
@@ -431,21 +456,29 @@ class Delivery:
             self.on_overdue(peer, now)
         if not _is_stranded(peer):
             for finished in channel.sender.handle_timeout(now):
-                self.report(finished)
+                self.report(finished, peer)
         if channel.numbers is not None:
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
                 request = encode_payload(RetransmitPayload(sequence))
                 self.send(peer, MessageType.RETRANSMIT, request, now)
         reports, expired = channel.reassembly.handle_timeout(now)
         for report in reports:
-            self.transmit_frame(peer, encode_fragment_ack(report))
+            self.transmit_report(peer, report)
         if expired:
             self._state.counters.drops["reassembly_expired"] += expired
         self.flush(peer, now)
 
-    def report(self, finished: Finished) -> None:
-        """Tell the end of a reliable message."""
-        self._state.finish(finished.message.token, finished.result)
+    def report(self, finished: Finished, peer: Peer | None = None) -> None:
+        """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
+        result = finished.result
+        if peer is not None and result.status is SendStatus.TIMED_OUT:
+            reason = f"{result.reason}{_why(peer, finished.message.datagram_bytes)}"
+            result = replace(result, reason=reason)
+        self._state.finish(finished.message.token, result)
+
+
+def _why(peer: Peer, size: int) -> str:
+    return peer.channel.sender.path.why(size, address_words(peer.sends_to))
 
 
 def _is_stranded(peer: Peer) -> bool:

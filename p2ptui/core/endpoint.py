@@ -28,6 +28,7 @@ from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
 from p2ptui.core.moving import Moving
+from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -145,6 +146,8 @@ class Endpoint:
         """STUN on this socket and others; closed until it is opened."""
         self.probes = FilterProbes(state, delivery)
         """Probes by peers, for those who want to know what their NAT lets in."""
+        self.path_probes = PathProbes(state, delivery, self._relay_frames)
+        """Finds out how large a datagram to each peer may be."""
         self._windows = ReceiveWindows(state, delivery, lifecycle)
         data = DataService(state, delivery, self._routing, self._pager)
         services = Services(
@@ -158,6 +161,7 @@ class Endpoint:
             self.probes,
             data,
             self._windows,
+            self.path_probes,
         )
         self._strangers = strangers = Strangers(
             state,
@@ -460,7 +464,7 @@ class Endpoint:
         for holder in {peer, self._state.peers.with_id(peer.node_id) or peer}:
             finished = holder.channel.sender.cancel(token, now, reason)
             if finished is not None:
-                self._delivery.report(finished)
+                self._delivery.report(finished, holder)
                 self._delivery.flush(holder, now)
 
     def fail_datagram(self, address: Address, reason: str, now: float) -> None:

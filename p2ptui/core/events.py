@@ -257,6 +257,26 @@ class PathChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtuChanged:
+    """Larger datagrams pass to a peer than before, or only smaller ones; messages are cut to it."""
+
+    node_id: str
+    address: Address
+    """Where its datagrams go."""
+    size_bytes: int
+    """The largest datagram of data."""
+    limit_bytes: int | None
+    """Datagrams above this size were seen to vanish; None if none were."""
+
+    @property
+    def words(self) -> str:
+        """What was found out, in one line."""
+        if self.limit_bytes is None:
+            return f"datagrams of up to {self.size_bytes} bytes pass"
+        return f"datagrams above {self.limit_bytes} bytes do not pass; larger messages are cut"
+
+
+@dataclass(frozen=True, slots=True)
 class DatagramDue:
     """A datagram is to leave in another way than from the node's own socket with all its hops;
     only the node's machinery sees this, and the next three."""
@@ -357,6 +377,7 @@ Event: TypeAlias = (
     | RelayDataReceived
     | ErrorReceived
     | PathChanged
+    | PathMtuChanged
     | DatagramDue
     | NatFactsWanted
     | SocketsWanted
@@ -374,6 +395,7 @@ News: TypeAlias = (
     | PeerIntroduced
     | RoutesReceived
     | ErrorReceived
+    | PathMtuChanged
     | StunServed
     | MessageTraced
 )

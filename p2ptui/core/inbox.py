@@ -14,7 +14,14 @@ from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.services import Services
 from p2ptui.core.state import NodeState
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
-from p2ptui.wire.frames import Fragment, FragmentAck, decode_frame, encode_fragment_ack
+from p2ptui.wire.frames import (
+    Fragment,
+    FragmentAck,
+    PathProbe,
+    PathProbeAnswer,
+    decode_frame,
+    decode_path_probe,
+)
 from p2ptui.wire.message import (
     MAX_SEQUENCE_NUMBER,
     Capability,
@@ -323,7 +330,7 @@ class Inbox:
 
     def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a binary frame of an authenticated peer."""
-        frame = decode_frame(data)
+        frame = decode_frame(data) or decode_path_probe(data)
         if frame is None or Capability.FRAGMENTS not in peer.capabilities:
             self._state.counters.drop("bad_frame")
             return
@@ -336,6 +343,8 @@ class Inbox:
             return
         if isinstance(frame, Fragment):
             self._receive_fragment(peer, frame, now)
+        elif isinstance(frame, PathProbe | PathProbeAnswer):
+            self._services.path_probes.handle(peer, frame, now)
         else:
             finished = peer.channel.sender.handle_fragment_ack(frame, now)
             if finished is not None:
@@ -358,7 +367,7 @@ class Inbox:
         if assembled.message is not None:
             report = self._receive_assembled(peer, fragment, assembled.message, now)
         if report is not None:
-            self._delivery.transmit_frame(peer, encode_fragment_ack(report))
+            self._delivery.transmit_report(peer, report)
 
     def _receive_assembled(
         self, peer: Peer, fragment: Fragment, data: bytes, now: float

@@ -1,7 +1,7 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,16 +90,21 @@ class Pings:
         is_overdue = self.unanswered >= SILENT_PINGS and now - self.unanswered_since >= SILENT_S
         return is_overdue and last_received < self.unanswered_since
 
-    def add(self, nonce: str, now: float, count: Callable[[str], None]) -> OutstandingPing:
+    def add(
+        self, nonce: str, now: float, count: Callable[[str], None], *, last: bool = True
+    ) -> OutstandingPing:
         """Remember a Ping that leaves now.
 
         Args:
             nonce: What its Pong will name.
             now: The time, seconds.
             count: Called with a cause when another one is forgotten for it.
+            last: Whether it is the first that an answer without a name is taken for; if not, it
+                is so after all others.
         """
         self._expire(now)
         ping = self._pings[nonce] = OutstandingPing(now)
+        self._pings.move_to_end(nonce, last=last)
         if not self.unanswered:
             self.unanswered_since = now
         self.unanswered += 1
@@ -107,6 +112,11 @@ class Pings:
             del self._pings[next(n for n, old in self._pings.items() if old.on_end is None)]
             count("ping_forgotten")
         return ping
+
+    def forget(self, nonces: Iterable[str]) -> None:
+        """No answer to these is awaited any more, and none that names no Ping is taken for one."""
+        for nonce in nonces:
+            self._pings.pop(nonce, None)
 
     def receive_pong(self, payload: Raw, address: Address, now: float) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.

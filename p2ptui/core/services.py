@@ -7,6 +7,7 @@ from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.sessions.handshake import Handshake
@@ -27,3 +28,4 @@ class Services(NamedTuple):
     probes: FilterProbes
     data: DataService
     windows: ReceiveWindows
+    path_probes: PathProbes

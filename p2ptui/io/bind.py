@@ -59,7 +59,8 @@ def bind_udp(
         _ask(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         _ask(sock, socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         if unfragmented:
-            _forbid_fragments(sock, family)
+            for option in _whole_options(family):
+                _ask(sock, *option)
         if host == "::":
             _ask(sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         if sys.platform == "win32":
@@ -89,28 +90,43 @@ def limited_hops(sock: socket.socket, ttl: int) -> Iterator[None]:
         _ask(sock, level, option, before)
 
 
+@contextmanager
+def forbidden_fragments(sock: socket.socket) -> Iterator[None]:
+    """Let what is sent meanwhile be lost rather than cut, where the system can do that."""
+    before: list[tuple[int, int, int]] = []
+    for level, option, value in _whole_options(sock.family):
+        with suppress(OSError):
+            before.append((level, option, sock.getsockopt(level, option)))
+            sock.setsockopt(level, option, value)
+    try:
+        yield
+    finally:
+        for level, option, value in before:
+            _ask(sock, level, option, value)
+
+
 def bind_error(address: Address, error: OSError) -> BindError:
     """One line: which address, what the system said, and what to do."""
     return BindError(f"cannot bind {format_address(address)}: {bind_advice(error)}")
 
 
-def _forbid_fragments(sock: socket.socket, family: socket.AddressFamily) -> None:
-    """Let what does not fit the way be lost rather than cut: to find out what fits.
+def _whole_options(family: int) -> list[tuple[int, int, int]]:
+    """Level, option and value that let what does not fit the way be lost rather than cut.
 
-    Python names none of these options; the numbers are those of each system's headers.
+    Python names none of these options; the numbers are those of each system's headers. A socket
+    for IPv6 may reach IPv4, too.
     """
-    v6 = family == socket.AF_INET6
     if sys.platform == "linux":
         # IP_MTU_DISCOVER (10) and IPV6_MTU_DISCOVER (23) = IP_PMTUDISC_PROBE (3): what an
         # earlier probe learnt of the way does not stop the next one.
-        level, option, value = (socket.IPPROTO_IPV6, 23, 3) if v6 else (socket.IPPROTO_IP, 10, 3)
+        four, six = (socket.IPPROTO_IP, 10, 3), (socket.IPPROTO_IPV6, 23, 3)
     elif sys.platform == "win32":
         # IP_DONTFRAGMENT and IPV6_DONTFRAG are both 14 there.
-        level, option, value = (socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP), 14, 1
+        four, six = (socket.IPPROTO_IP, 14, 1), (socket.IPPROTO_IPV6, 14, 1)
     else:
         # IP_DONTFRAG is 28 on macOS, IPV6_DONTFRAG 62.
-        level, option, value = (socket.IPPROTO_IPV6, 62, 1) if v6 else (socket.IPPROTO_IP, 28, 1)
-    _ask(sock, level, option, value)
+        four, six = (socket.IPPROTO_IP, 28, 1), (socket.IPPROTO_IPV6, 62, 1)
+    return [four, six] if family == socket.AF_INET6 else [four]
 
 
 def _ask(sock: socket.socket, level: int, option: int, value: int) -> None:

@@ -72,7 +72,14 @@ class DatagramSocket(Protocol):
         was asked is known. Nothing that a remote or the network did raises here; it is counted.
         """
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram to a literal IP address, or remember why it failed; never raises.
 
         Args:
@@ -80,6 +87,7 @@ class DatagramSocket(Protocol):
             address: Where to; an `AskedAddress` also says from which address of this machine,
                 as long as that is one.
             ttl: Hops that it may travel; None: as many as the system gives.
+            unfragmented: Whether it is lost rather than cut where it does not fit the way.
         """
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
@@ -92,6 +100,19 @@ class DatagramSocket(Protocol):
         """Release the address and wake whoever waits; again is harmless."""
 
 
+class DatagramTooLongError(OSError):
+    """The system does not send a datagram for its length, to this destination or at all.
+
+    Args:
+        error: What the system said.
+        size_bytes: Bytes of the payload.
+    """
+
+    def __init__(self, error: OSError, size_bytes: int) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.size_bytes = size_bytes
+
+
 class SendFailures:
     """Sends that failed: counted by errno, the latest kept until somebody asks."""
 
@@ -99,9 +120,11 @@ class SendFailures:
         self._counts: Counter[str] = Counter()
         self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
 
-    def record(self, address: Address, error: OSError) -> None:
-        """Blame `address`, and nobody else, for `error`."""
+    def record(self, address: Address, error: OSError, size_bytes: int = 0) -> None:
+        """Blame `address`, and nobody else, for `error`: a datagram of this size failed."""
         number = error.errno or 0
+        if number == errno.EMSGSIZE:
+            error = DatagramTooLongError(error, size_bytes)
         # Windows has a second name for each of them, WSAEMSGSIZE and so on.
         self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
         # Its traceback would keep the datagram and the frames of the send alive.

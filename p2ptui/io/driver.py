@@ -8,7 +8,9 @@ from typing import Final
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Event
 from p2ptui.io.advice import send_advice
+from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.udp import DatagramSocket
+from p2ptui.wire.frames import Unfragmented
 
 BATCH: Final = 256
 """Datagrams read and processed at a time, with one look at the clock."""
@@ -90,15 +92,28 @@ class Driver:
     def flush(self) -> None:
         """Send what the endpoint has to send, tell its events, and set the timer."""
         now = self._clock()
+        while self._transmit(now):
+            pass  # what was too long is there in another size
+        while (event := self._endpoint.next_event()) is not None:
+            self._on_event(event)
+        self._arm(now)
+
+    def _transmit(self, now: float) -> bool:
+        """Send all that is to leave now; whether the system found any of it too long."""
         for data, address in self._endpoint.datagrams_to_send(now):
-            self._socket.send(data, address)
+            if type(data) is Unfragmented:
+                self._socket.send(data, address, unfragmented=True)
+            else:
+                self._socket.send(data, address)
+        too_long = False
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
             advice = send_advice(error, address, self._socket.local_address)
             self._endpoint.fail_datagram(address, str(advice), now)
-        while (event := self._endpoint.next_event()) is not None:
-            self._on_event(event)
-        self._arm(now)
+            if isinstance(error, DatagramTooLongError):
+                too_long = True
+                self._endpoint.path_probes.handle_refused(address, error.size_bytes, now)
+        return too_long
 
     def _arm(self, now: float) -> None:
         when = self._endpoint.next_timeout()

@@ -47,6 +47,13 @@ class Link:
     reorder_delay_s: float = 0.05
     mtu: int | None = None
     """Largest payload in bytes; None is what UDP allows."""
+    uncut_mtu: int | None = None
+    """Likewise, of what must not be cut on its way."""
+
+    def largest(self, *, unfragmented: bool) -> int:
+        """The largest payload that passes, bytes."""
+        limits = (self.mtu, self.uncut_mtu if unfragmented else None, MAX_PAYLOAD_BYTES)
+        return min(limit for limit in limits if limit is not None)
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplication", "reorder"):
@@ -158,6 +165,7 @@ class MemoryNetwork:
         now: float,
         *,
         expires: bool = False,
+        unfragmented: bool = False,
     ) -> None:
         """Put one datagram on its way, or drop it and count why.
 
@@ -167,6 +175,7 @@ class MemoryNetwork:
             destination: Whom the sender addressed, before translation.
             now: The time in seconds, on the caller's clock.
             expires: Whether its hops end on the way: a NAT has seen it, nobody receives it.
+            unfragmented: Whether it must not be cut on its way.
         """
         seen_source = source
         if self.translate is not None:
@@ -179,11 +188,11 @@ class MemoryNetwork:
         if expires:
             return
         if destination[0] not in self._broadcast_hosts:
-            self._send_one((data, seen_source, destination), source, now)
+            self._send_one((data, seen_source, destination), source, now, unfragmented)
             return
         for address in list(self._attached):
             if address[1] == destination[1]:
-                self._send_one((data, seen_source, address), source, now)
+                self._send_one((data, seen_source, address), source, now, unfragmented)
 
     def next_delivery(self) -> float | None:
         """The time in seconds of the earliest datagram under way, or None."""
@@ -207,14 +216,16 @@ class MemoryNetwork:
         """A copy of the counters."""
         return replace(self._counters)
 
-    def _send_one(self, delivery: Delivery, sender: Address, now: float) -> None:
+    def _send_one(
+        self, delivery: Delivery, sender: Address, now: float, unfragmented: bool
+    ) -> None:
         counters, rng = self._counters, self._rng
         data, _, destination = delivery
         counters.sent += 1
         link = self._link_between(sender, destination)
         if self._is_cut(sender, destination):
             counters.dropped_partition += 1
-        elif len(data) > (MAX_PAYLOAD_BYTES if link.mtu is None else link.mtu):
+        elif len(data) > link.largest(unfragmented=unfragmented):
             counters.dropped_mtu += 1
         elif rng.random() < link.loss:
             counters.lost += 1

@@ -101,7 +101,14 @@ class MemorySocket:
         self._bytes_in += sum(len(data) for data, _ in received)
         return received
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram, with a limit of hops no further than through the own NAT."""
         if self._closed:
             self._dropped_out += 1
@@ -112,11 +119,18 @@ class MemorySocket:
             self._failures.record(address, error)
             return
         if len(data) > MAX_PAYLOAD_BYTES:
-            self._failures.record(address, OSError(errno.EMSGSIZE, "message too long"))
+            too_long = OSError(errno.EMSGSIZE, "message too long")
+            self._failures.record(address, too_long, len(data))
             return
         self._datagrams_out += 1
         self._bytes_out += len(data)
-        self._clockwork.send(data, self._source_for(address), address, expires=ttl is not None)
+        self._clockwork.send(
+            data,
+            self._source_for(address),
+            address,
+            expires=ttl is not None,
+            unfragmented=unfragmented,
+        )
 
     def _source_for(self, address: Address) -> Address:
         (host, port), own = self._local_address, own_host(address)
@@ -180,9 +194,9 @@ class Clockwork:
             network.clockwork = cls(network, loop)
         return network.clockwork
 
-    def send(self, data: bytes, source: Address, destination: Address, *, expires: bool) -> None:
+    def send(self, data: bytes, source: Address, destination: Address, **how: bool) -> None:
         """Put one datagram on its way."""
-        self._network.send(data, source, destination, self._loop.time(), expires=expires)
+        self._network.send(data, source, destination, self._loop.time(), **how)
         self._arm()
 
     def attach(self, sock: MemorySocket, address: Address) -> None:

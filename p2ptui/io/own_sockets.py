@@ -209,11 +209,18 @@ class SocketPerAddress:
             self._ready.clear()
         return received
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram from the address that was asked; see `DatagramSocket.send`."""
         member = self._member_towards(address)
         if member is not None:
-            member.socket.send(data, address, ttl=ttl)
+            member.socket.send(data, address, ttl=ttl, unfragmented=unfragmented)
 
     def _member_towards(self, address: Address) -> _Member | None:
         version, scope = ip_version(address[0]), address[0].partition("%")[2]

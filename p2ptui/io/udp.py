@@ -13,12 +13,18 @@ import asyncio
 import errno
 import socket
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from asyncio_dgram import aio
 
-from p2ptui.io.bind import RECEIVE_BUFFER_BYTES, SEND_BUFFER_BYTES, bind_udp, limited_hops
+from p2ptui.io.bind import (
+    RECEIVE_BUFFER_BYTES,
+    SEND_BUFFER_BYTES,
+    bind_udp,
+    forbidden_fragments,
+    limited_hops,
+)
 from p2ptui.io.datagrams import (
     MAX_DATAGRAM_BYTES,
     SEND_FAILURES,
@@ -130,14 +136,25 @@ class UdpSocket:
             return [(data, address_of(sockaddr)) for data, sockaddr in received]
         return received
 
-    def send(self, data: bytes, address: Address, *, ttl: int | None = None) -> None:
+    def send(
+        self,
+        data: bytes,
+        address: Address,
+        *,
+        ttl: int | None = None,
+        unfragmented: bool = False,
+    ) -> None:
         """Send one datagram to a literal IP address; see `DatagramSocket.send`."""
         if self._closed:
             self._dropped_out += 1
             return
-        if ttl is not None:
-            with limited_hops(self._sock, ttl):
-                # It cannot wait: by then the socket has its usual hops again.
+        if ttl is not None or unfragmented:
+            with ExitStack() as options:
+                if ttl is not None:
+                    options.enter_context(limited_hops(self._sock, ttl))
+                if unfragmented:
+                    options.enter_context(forbidden_fragments(self._sock))
+                # It cannot wait: by then the socket is as usual again.
                 if not self._transmit(data, address):
                     self._dropped_out += 1
             return
@@ -211,7 +228,7 @@ class UdpSocket:
                 # What an earlier datagram met, told to this one: ask again, blame nobody.
                 self._receive_errors += 1
                 return self._transmit(data, address, again=False)
-            self._failures.record(address, error)
+            self._failures.record(address, error, len(data))
             if "%" in address[0]:
                 # An interface that went and came back has a new index.
                 sockaddr_of.cache_clear()

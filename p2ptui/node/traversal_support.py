@@ -32,6 +32,7 @@ from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
 from p2ptui.node.stun_servers import RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.offer import MAX_PREDICTED
 
 log = logging.getLogger("p2ptui.nat")
@@ -95,11 +96,11 @@ class TraversalSupport:
         """Carry out what an event asks for; whether it asked for anything."""
         match event:
             case DatagramDue(0, data, to, ttl):
-                self._socket.send(data, to, ttl=ttl)
+                self._socket.send(data, to, ttl=ttl)  # a check, never a probe
             case DatagramDue(number, data, to, ttl):
                 sock = self._sockets.get(number)
                 if sock is not None:
-                    sock.send(data, to, ttl=ttl)
+                    sock.send(data, to, ttl=ttl, unfragmented=type(data) is Unfragmented)
             case NatFactsWanted():
                 if not self._diagnosing:
                     self._diagnosing = True

@@ -47,6 +47,10 @@ class PeerView:
     """Messages of this node that it has not acknowledged yet."""
     last_received_ago_s: float
     connected_for_s: float
+    datagram_bytes: int = 0
+    """The largest datagram that the way to it is known, or supposed, to carry."""
+    datagram_limit: int | None = None
+    """Datagrams above this size were seen to vanish on the way to it; None if none were."""
     via_name: str = ""
     """While it is relayed, the name of the server: remote text."""
 
@@ -80,5 +84,7 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
         waiting=len(peer.channel.sender),
         last_received_ago_s=now - peer.last_received,
         connected_for_s=now - peer.created_at,
+        datagram_bytes=peer.channel.sender.path.size_bytes,
+        datagram_limit=peer.channel.sender.path.limit_bytes,
         via_name=server.name if server is not None and server.info is not None else "",
     )

@@ -13,6 +13,7 @@ from p2ptui.core.events import (
     MessageTraced,
     Path,
     PathChanged,
+    PathMtuChanged,
     PeerIntroduced,
     PeerStatus,
     PeerStatusChanged,
@@ -194,6 +195,9 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             why = event.reason or "a direct path is searched"
             where = relay_address(event.address, event.node_id)
             return "info", where, event.node_id, f"relayed: {why}"
+        case PathMtuChanged():
+            level = "info" if event.limit_bytes is None else "warn"
+            return level, event.address, event.node_id, event.words
         case ErrorReceived():
             return "warn", event.address, event.node_id or "", f"reports: {event.text}"
         case RelayDataReceived():

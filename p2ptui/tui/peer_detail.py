@@ -111,6 +111,8 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "can", printable(", ".join(peer.capabilities), 400) or "-"
     yield "sees us at", public
     yield "round trip", rtt
+    vanish = "" if peer.datagram_limit is None else f"; above {peer.datagram_limit} they vanish"
+    yield "path MTU", f"{peer.datagram_bytes} bytes a datagram{vanish}"
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)

@@ -1,4 +1,4 @@
-"""Binary frames between our own nodes: fragments, what of them has arrived, relayed datagrams.
+"""Binary frames between our own nodes: fragments and their reports, relayed datagrams, probes.
 
 A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
 (in the manner of RFC 7983). Integers are unsigned and big-endian.
@@ -9,14 +9,19 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     RELAYED       C3 | node id, 16 bytes | datagram
     KEEPALIVE     C4 | nonce, 8 bytes | later u16
     KEPT_ALIVE    C5 | nonce, 8 bytes | is late u8
+    PROBE         C6 | key, 8 bytes | whole u8 | padding
+    PROBE_ANSWER  C7 | key, 8 bytes
+    RECUT         C8 | as FRAGMENT
+    RECUT_ACK     C9 | sequence u32 | status u8 | chunk bytes u16 | below u32 | bitmap
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
 with an index under `below` has arrived; bit k of the bitmap (least significant
 first) stands for fragment `below + k`. A RELAY frame goes to a server and names
-whom its datagram is for; a RELAYED one comes from there and names who sent it.
-A KEEPALIVE is answered at once, and, unless `later` is 0, once more after so many
-tenths of a second.
+whom its datagram is for; a RELAYED one comes from there and names who sent it. A KEEPALIVE is
+answered at once, and, unless `later` is 0, once more after so many tenths of a second. A PROBE is
+as long as what is to be known of the path, and if `whole` is 1 it must not be cut on its way;
+whatever its padding holds, its answer is short.
 """
 
 import enum
@@ -34,6 +39,10 @@ RELAY: Final = 0xC2
 RELAYED: Final = 0xC3
 KEEPALIVE: Final = 0xC4
 KEPT_ALIVE: Final = 0xC5
+PROBE: Final = 0xC6
+PROBE_ANSWER: Final = 0xC7
+RECUT: Final = 0xC8
+RECUT_ACK: Final = 0xC9
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
@@ -48,6 +57,12 @@ _FRAGMENT: Final = struct.Struct("!BIIHI")
 _FRAGMENT_ACK: Final = struct.Struct("!BIBI")
 _KEEPALIVE: Final = struct.Struct("!B8sH")
 _KEPT_ALIVE: Final = struct.Struct("!B8sB")
+_RECUT_ACK: Final = struct.Struct("!BIBHI")
+_PROBE: Final = struct.Struct("!B8sB")
+_PROBE_ANSWER: Final = struct.Struct("!B8s")
+
+_PROBE_START: Final = bytes((PROBE,))
+_WHOLE: Final = b"\1"
 
 FRAGMENT_OVERHEAD: Final = _FRAGMENT.size
 
@@ -75,6 +90,8 @@ class Fragment:
     chunk_bytes: int
     index: int
     data: bytes
+    recut: bool = False
+    """Whether its message was cut into larger pieces before: reports must name the cut."""
 
     @property
     def count(self) -> int:
@@ -90,37 +107,81 @@ class FragmentAck:
     status: TransferStatus
     below: int
     bitmap: bytes = b""
+    chunk_bytes: int = 0
+    """What each piece has, of a message that was cut anew; else 0."""
 
 
 def encode_fragment(fragment: Fragment) -> bytes:
     """Write a fragment."""
+    kind = RECUT if fragment.recut else FRAGMENT
     head = _FRAGMENT.pack(
-        FRAGMENT, fragment.sequence, fragment.total_bytes, fragment.chunk_bytes, fragment.index
+        kind, fragment.sequence, fragment.total_bytes, fragment.chunk_bytes, fragment.index
     )
     return head + fragment.data
 
 
-def encode_fragment_ack(ack: FragmentAck) -> bytes:
-    """Write an acknowledgement of fragments."""
-    return _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below) + ack.bitmap
+def encode_fragment_ack(ack: FragmentAck, limit_bytes: int | None = None) -> bytes:
+    """Write an acknowledgement of fragments, with as much of the bitmap as the limit allows."""
+    if ack.chunk_bytes:
+        named = (ack.sequence, ack.status, ack.chunk_bytes, ack.below)
+        head = _RECUT_ACK.pack(RECUT_ACK, *named)
+    else:
+        head = _FRAGMENT_ACK.pack(FRAGMENT_ACK, ack.sequence, ack.status, ack.below)
+    return (head + ack.bitmap)[:limit_bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbe:
+    """Asks whether a datagram of its length passes."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbeAnswer:
+    """The probe with this key has arrived."""
+
+    key: bytes
+
+
+class Unfragmented(bytes):
+    """A datagram that is lost rather than cut where it does not fit the way."""
+
+    __slots__ = ()
+
+
+def encode_path_probe(key: bytes, size_bytes: int, *, whole: bool) -> bytes:
+    """Write a probe with a key of 8 bytes, so long if it can be; see `Unfragmented` for `whole`."""
+    data = _PROBE.pack(PROBE, key, whole).ljust(size_bytes, b"\0")
+    return Unfragmented(data) if whole else data
+
+
+def encode_path_probe_answer(key: bytes) -> bytes:
+    """Write the answer to a probe."""
+    return _PROBE_ANSWER.pack(PROBE_ANSWER, key)
 
 
 def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
-    """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes)."""
-    return bytes((kind,)) + node_id + datagram
+    """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
+
+    What must not be cut on its way must not be on either leg of it.
+    """
+    wrapped = bytes((kind,)) + node_id + datagram
+    whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
+    return Unfragmented(wrapped) if whole else wrapped
 
 
 def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
     """Node id and datagram of a RELAY or RELAYED frame; None if that may not be relayed.
 
-    Only JSON messages and fragments are: no STUN, and no relayed datagram inside another.
+    Only what two peers say to each other is: no STUN, and no relayed datagram inside another.
     """
     if len(data) <= RELAY_OVERHEAD or data[RELAY_OVERHEAD] not in _RELAYED:
         return None
     return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
 
 
-_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK})
+_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,25 +224,44 @@ def decode_keepalive(data: bytes) -> Keepalive | KeptAlive | None:
     return None
 
 
-def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
-    """Read a binary frame, or None where it is none that this node knows or is inconsistent."""
+def decode_path_probe(data: bytes) -> PathProbe | PathProbeAnswer | None:
+    """Read a probe or the answer to one, or None where it is neither."""
     kind = data[0] if data else 0
-    if kind == FRAGMENT and len(data) > _FRAGMENT.size:
-        return _decode_fragment(data)
-    if kind == FRAGMENT_ACK and len(data) >= _FRAGMENT_ACK.size:
-        _, sequence, status, below = _FRAGMENT_ACK.unpack_from(data)
-        bitmap = data[_FRAGMENT_ACK.size :]
-        if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
-            return None
-        return FragmentAck(sequence, TransferStatus(status), below, bitmap)
+    if kind == PROBE and len(data) >= _PROBE.size:
+        return PathProbe(data[1 : _PROBE_ANSWER.size])
+    if kind == PROBE_ANSWER and len(data) == _PROBE_ANSWER.size:
+        return PathProbeAnswer(data[1:])
     return None
 
 
+def decode_frame(data: bytes) -> Fragment | FragmentAck | None:
+    """Read a fragment or a report, or None where it is neither or inconsistent."""
+    kind = data[0] if data else 0
+    if kind in (FRAGMENT, RECUT) and len(data) > _FRAGMENT.size:
+        return _decode_fragment(data)
+    if kind == FRAGMENT_ACK and len(data) >= _FRAGMENT_ACK.size:
+        _, sequence, status, below = _FRAGMENT_ACK.unpack_from(data)
+        return _made_ack(sequence, status, below, data[_FRAGMENT_ACK.size :])
+    if kind == RECUT_ACK and len(data) >= _RECUT_ACK.size:
+        _, sequence, status, chunk, below = _RECUT_ACK.unpack_from(data)
+        if chunk >= MIN_CHUNK_BYTES:
+            return _made_ack(sequence, status, below, data[_RECUT_ACK.size :], chunk)
+    return None
+
+
+def _made_ack(
+    sequence: int, status: int, below: int, bitmap: bytes, chunk: int = 0
+) -> FragmentAck | None:
+    if status > max(TransferStatus) or len(bitmap) > MAX_BITMAP_BYTES:
+        return None
+    return FragmentAck(sequence, TransferStatus(status), below, bitmap, chunk)
+
+
 def _decode_fragment(data: bytes) -> Fragment | None:
-    _, sequence, total, chunk, index = _FRAGMENT.unpack_from(data)
+    kind, sequence, total, chunk, index = _FRAGMENT.unpack_from(data)
     if chunk < MIN_CHUNK_BYTES or total == 0:
         return None
-    fragment = Fragment(sequence, total, chunk, index, data[_FRAGMENT.size :])
+    fragment = Fragment(sequence, total, chunk, index, data[_FRAGMENT.size :], kind == RECUT)
     if index >= fragment.count:
         return None
     expected = chunk if index < fragment.count - 1 else total - chunk * (fragment.count - 1)

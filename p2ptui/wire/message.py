@@ -93,6 +93,8 @@ class Capability:
     """Takes no number far beyond the last one, unless it is told that those between are skipped."""
     RELAY_CHECK: Final = "relay_check"
     """Lets its relayed sessions go by way of any server that both ends have joined."""
+    PATH_PROBE: Final = "path_probe"
+    """Answers probes of the path's size, and takes messages whose fragments are cut anew."""
     NO_ECHO: Final = "no_echo"
     """Expects no echo of its Data, and sends none to its like: an Ack tells as much."""
     STUN: Final = "stun"
@@ -117,6 +119,7 @@ OWN_CAPABILITIES: Final = (
     Capability.SEQUENCE_SKIP,
     Capability.KEEPALIVE,
     Capability.RELAY_CHECK,
+    Capability.PATH_PROBE,
 )
 
 

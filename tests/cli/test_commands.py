@@ -459,6 +459,7 @@ def test_peers_as_json_has_exactly_these_keys(world):
     said = world.run("peers", SERVER, "--json")
     assert list(said.json) == ["server", "public_address", "nodes"]
     assert (said.json["server"]["id"], said.json["server"]["name"]) == (SERVER_ID, "server")
+    assert said.json["server"]["path_mtu"] == 1200
     assert said.json["public_address"].startswith(f"{COMMAND_HOST}:")
     assert {node["name"]: node["listen_addr"] for node in said.json["nodes"]} == {
         "alice": ALICE,

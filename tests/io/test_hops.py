@@ -1,6 +1,7 @@
 """Datagrams that travel few hops, and those that must not be cut: real sockets on loopback."""
 
 import asyncio
+import errno
 import socket
 import sys
 from contextlib import suppress
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from p2ptui.io.bind import bind_udp, limited_hops
+from p2ptui.errors import BindError
+from p2ptui.io.bind import bind_udp, forbidden_fragments, limited_hops
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
-from p2ptui.io.udp import open_udp
+from p2ptui.io.udp import DatagramTooLongError, open_udp
 from tests.patience import PATIENCE_S
 from tests.virtual_loop import run_virtual
 
@@ -136,3 +138,58 @@ def test_in_memory_few_hops_reach_the_own_nat_and_nobody_else() -> None:
 
     run_virtual(story())
     assert seen == [b"short", b"far"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the numbers of the options are Linux's")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_fragments_are_forbidden_for_one_datagram_only(host: str) -> None:
+    options = [(socket.IPPROTO_IP, 10)]
+    if ":" in host:
+        options.append((socket.IPPROTO_IPV6, 23))
+    try:
+        sock = bind_udp((host, 0))
+    except BindError:
+        pytest.skip(f"{host} is no address of this machine")
+    with sock:
+        before = [sock.getsockopt(*option) for option in options]
+        with suppress(RuntimeError), forbidden_fragments(sock):
+            assert [sock.getsockopt(*option) for option in options] == [3] * len(options)
+            raise RuntimeError
+        assert [sock.getsockopt(*option) for option in options] == before
+
+
+def test_what_is_too_long_is_told_with_its_length() -> None:
+    async def story() -> None:
+        sock = await open_udp(("127.0.0.1", 0))
+        sock.send(bytes(65_507), sock.local_address, unfragmented=True)
+        sock.send(bytes(65_508), sock.local_address, unfragmented=True)
+        sock.send(bytes(65_509), sock.local_address)
+        told = [sock.next_send_failure() for _ in range(3)]
+        sock.close()
+        assert told[2] is None
+        for failure, size in zip(told[:2], (65_508, 65_509), strict=True):
+            assert failure is not None
+            assert failure[0] == sock.local_address
+            assert isinstance(failure[1], DatagramTooLongError)
+            assert failure[1].size_bytes == size
+            assert failure[1].errno == errno.EMSGSIZE
+
+    asyncio.run(story())
+
+
+def test_in_memory_what_must_not_be_cut_has_a_limit_of_its_own() -> None:
+    async def story() -> None:
+        network = MemoryNetwork(mtu=1400, uncut_mtu=1000)
+        a = await MemorySocket.open(network, ("10.0.0.1", 1))
+        b = await MemorySocket.open(network, ("10.0.0.2", 1))
+        for size in (1000, 1001):
+            a.send(bytes(size), b.local_address, unfragmented=True)
+        for size in (1400, 1401):
+            a.send(bytes(size), b.local_address)
+        await b.wait()
+        assert [len(data) for data, _ in b.drain(10)] == [1000, 1400]
+        assert network.counters().dropped_mtu == 2
+        a.close()
+        b.close()
+
+    run_virtual(story())

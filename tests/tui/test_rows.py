@@ -1,5 +1,7 @@
 """The rows of both lists, and the page of one peer: what is cut says so, the order stays told."""
 
+from dataclasses import replace
+
 import pytest
 
 from p2ptui.node import roster
@@ -184,6 +186,10 @@ def test_the_page_of_a_peer_without_round_trips_has_no_trend():
         await stage.friend("bob", 2)
         bob = stage.alice.roster.find("bob")
         assert "trend" not in node_text(bob).plain
+        assert "path MTU       1200 bytes a datagram\n" in node_text(bob).plain
+        bob = replace(bob, datagram_bytes=972, datagram_limit=972)
+        words = "path MTU       972 bytes a datagram; above 972 they vanish\n"
+        assert words in node_text(bob).plain
         assert "median 2.00, max 6.00 ms of the last 3" in node_text(bob, (1, 2, 6)).plain
 
     play(story)

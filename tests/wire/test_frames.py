@@ -12,12 +12,23 @@ from p2ptui.wire.frames import (
     FRAME_START,
     MAX_BITMAP_BYTES,
     MIN_CHUNK_BYTES,
+    PROBE,
+    PROBE_ANSWER,
+    RELAY,
     Fragment,
     FragmentAck,
+    PathProbe,
+    PathProbeAnswer,
     TransferStatus,
+    Unfragmented,
     decode_frame,
+    decode_path_probe,
+    decode_relay,
     encode_fragment,
     encode_fragment_ack,
+    encode_path_probe,
+    encode_path_probe_answer,
+    encode_relay,
 )
 
 u32 = st.integers(0, 2**32 - 1)
@@ -120,6 +131,48 @@ def test_no_bytes_raise_and_what_is_understood_is_written_the_same(rest: bytes, 
         assert encode_fragment(frame) == data
     elif frame is not None:
         assert encode_fragment_ack(frame) == data
+
+
+KEY = bytes(range(8))
+
+
+@pytest.mark.parametrize("size", [0, 10, 11, 531, 1472, 8972])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_probe_is_as_long_as_it_is_to_be_and_keeps_its_key(size: int, whole: bool) -> None:
+    probe = encode_path_probe(KEY, size, whole=whole)
+    assert len(probe) == max(size, 10)
+    assert decode_path_probe(probe) == PathProbe(KEY)
+    assert decode_frame(probe) is None
+    assert isinstance(probe, Unfragmented) is whole
+
+
+def test_an_answer_is_never_longer_than_its_probe() -> None:
+    answer = encode_path_probe_answer(KEY)
+    assert decode_path_probe(answer) == PathProbeAnswer(KEY)
+    assert len(answer) < len(encode_path_probe(KEY, 0, whole=False))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_relayed_probe_that_must_not_be_cut_says_so_on_both_legs(whole: bool) -> None:
+    probe = encode_path_probe(KEY, 1000, whole=whole)
+    first = encode_relay(RELAY, bytes(16), probe)
+    assert isinstance(first, Unfragmented) is whole
+    parted = decode_relay(bytes(first))
+    assert parted == (bytes(16), probe)
+    assert isinstance(encode_relay(0xC3, *parted), Unfragmented) is whole
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_probe_an_answer_or_neither(rest: bytes) -> None:
+    assert (decode_path_probe(bytes((PROBE,)) + rest) is not None) == (len(rest) >= 9)
+    assert (decode_path_probe(bytes((PROBE_ANSWER,)) + rest) is not None) == (len(rest) == 8)
+    assert decode_path_probe(rest[:0]) is None
+
+
+def test_a_report_is_cut_to_what_passes_everywhere() -> None:
+    full = dataclasses.replace(ACK, bitmap=bytes(MAX_BITMAP_BYTES))
+    cut = decode_frame(encode_fragment_ack(full, 531))
+    assert cut == dataclasses.replace(full, bitmap=bytes(531 - 10))
 
 
 @given(fragments(), st.data())

@@ -205,7 +205,7 @@ class Discovery:
             peer.untold |= dict.fromkeys(other.node_id for other in others)
             self._tell_untold(peer, now)
             return
-        room = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
         payload = Raw(frame_list(page[0] if page is not None else b"", 0, False))
         kind = MessageType.DISCOVERY_RESPONSE
@@ -221,7 +221,7 @@ class Discovery:
         when it speaks or proves it.
         """
         kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         while peer.untold:
             known = [
                 other

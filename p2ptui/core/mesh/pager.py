@@ -245,7 +245,7 @@ class Pager:
     def _cut(self, job: _Job) -> tuple[bytes, bool] | None:
         """The next page, or None if its peer may not be sent one before it proves its address."""
         peer, cutter = job.peer, job.cutter
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         if peer.proved or _is_reliable(peer):
             return cutter.cut(budget) or cutter.cut_one()
         if job.number and not job.asked:

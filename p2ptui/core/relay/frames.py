@@ -7,13 +7,13 @@ which names the node and the server.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UNSET
 
-from p2ptui.core.addresses import relay_address
+from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ErrorReceived, PeerStatus
 from p2ptui.core.identity import canonical_id
@@ -24,7 +24,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.frames import RELAY, RELAYED, decode_relay, encode_relay
+from p2ptui.wire.frames import RELAY, RELAY_OVERHEAD, RELAYED, decode_relay, encode_relay
 from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
 
 MAX_RELAYED_NODES: Final = 10_000
@@ -117,6 +117,15 @@ class RelayFrames:
     def send(self, server: Peer, node_id: str, data: bytes) -> None:
         """Send a datagram to a node by way of a server, whatever is known of the way."""
         self._delivery.transmit_frame(server, encode_relay(RELAY, _to_bytes(node_id), data))
+
+    def sharing(self, server: Peer, size_bytes: int) -> Iterator[tuple[Peer, int]]:
+        """Whose datagrams go the first part of their way to a peer, and the part of a datagram of
+        `size_bytes` there that is theirs: the peer itself, and those that it relays to."""
+        yield server, size_bytes
+        for address in list(self._through.get(server, ())):
+            peer = self._state.peers.authenticated(relayed_node(address) or "")
+            if peer is not None and peer.sends_to == address:
+                yield peer, size_bytes - RELAY_OVERHEAD
 
     def _settle_oldest(self) -> bool:
         """Close the way named longest ago unless a peer is behind it; whether it was closed."""

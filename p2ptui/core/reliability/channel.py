@@ -55,7 +55,11 @@ class Channel:
             options.initial_rto_ms / 1000, options.min_rto_ms / 1000, options.max_rto_ms / 1000
         )
         self.sender = ReliableSender(
-            options, self.rtt, first_sequence, config.server.datagram_budget
+            options,
+            self.rtt,
+            first_sequence,
+            config.server.datagram_budget,
+            config.server.datagram_ceiling,
         )
         self.reassembly = Reassembly(
             config.server.max_message_size,

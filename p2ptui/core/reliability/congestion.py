@@ -32,6 +32,8 @@ class CongestionWindow:
         "_datagram_bytes",
         "_initial",
         "_maximum",
+        "_most_bytes",
+        "_most_datagrams",
         "_next_send",
         "_recovery_until",
         "_rtt",
@@ -43,7 +45,8 @@ class CongestionWindow:
     def __init__(self, datagram_bytes: int, initial: int, maximum: int, rtt: RttEstimator) -> None:
         self._datagram_bytes = datagram_bytes
         self._initial = initial * datagram_bytes
-        self._maximum = maximum * datagram_bytes
+        self._most_datagrams, self._most_bytes = maximum, maximum * datagram_bytes
+        self._maximum = self._most_bytes
         self._rtt = rtt
         self._threshold = float(self._maximum)
         self._next_send = 0.0
@@ -91,6 +94,13 @@ class CongestionWindow:
         self._recovery_until = now
         self._threshold = max(self.window / 2, MIN_WINDOW_DATAGRAMS * self._datagram_bytes)
         self.window = self._threshold
+
+    def resize(self, datagram_bytes: int) -> None:
+        """Datagrams are larger or smaller from now on; what may be under way stays what it is."""
+        # Larger ones take no more room at the receiver than so many smaller ones would.
+        self._maximum = min(self._most_datagrams * datagram_bytes, self._most_bytes)
+        self._datagram_bytes = datagram_bytes
+        self.window = min(self.window, float(self._maximum))
 
     def restart(self, now: float) -> None:
         """The path is another: what was lost on the last one says nothing of it."""

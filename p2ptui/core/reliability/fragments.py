@@ -30,12 +30,15 @@ class OutgoingTransfer:
     __slots__ = (
         "_arrived",
         "_chunk",
+        "_deaf_until",
         "_lost",
         "_message",
+        "_named",
         "_next",
         "_sent_at",
         "_times_sent",
         "count",
+        "last_sent_at",
         "sequence",
     )
 
@@ -47,9 +50,47 @@ class OutgoingTransfer:
         self._arrived = 0  # bit k stands for fragment k
         self._lost: deque[int] = deque()
         self._next = 0
+        self._named = False
+        self._deaf_until = float("-inf")
+        self.last_sent_at = float("-inf")
+        """When any of its fragments left last."""
         # Fragments under way only, in the order of their last transmission.
         self._sent_at: dict[int, float] = {}
         self._times_sent = bytearray(self.count)
+
+    def recut(self, datagram_bytes: int, *, named: bool, deaf_until: float) -> "OutgoingTransfer":
+        """The same message in smaller pieces: all are to be sent, unless the receiver says that
+        it has them.
+
+        Args:
+            datagram_bytes: Largest frame.
+            named: Whether the receiver names the cut of which it reports; else it forgets the one
+                before.
+            deaf_until: Until then reports may be of the cut before, if they do not name theirs.
+        """
+        made = OutgoingTransfer(self.sequence, self._message, datagram_bytes)
+        made._lost.extend(range(made.count))
+        made._next = made.count
+        made._named = named
+        made._deaf_until = deaf_until
+        return made
+
+    def afresh(self) -> "OutgoingTransfer":
+        """The same pieces, of which nothing has been sent: the receiver may still know some."""
+        made = OutgoingTransfer(self.sequence, self._message, self._chunk + FRAGMENT_OVERHEAD)
+        made._named = self._named
+        return made
+
+    def is_meant_by(self, ack: FragmentAck, now: float) -> bool:
+        """Whether a report is of the pieces that the message has now."""
+        if ack.chunk_bytes or self._named:
+            return self._named and ack.chunk_bytes == self._chunk
+        return now >= self._deaf_until
+
+    @property
+    def largest(self) -> int:
+        """Bytes of its largest datagram."""
+        return self.size(0)
 
     @property
     def is_complete(self) -> bool:
@@ -66,7 +107,7 @@ class OutgoingTransfer:
         start = index * self._chunk
         chunk = self._message[start : start + self._chunk]
         return encode_fragment(
-            Fragment(self.sequence, len(self._message), self._chunk, index, chunk)
+            Fragment(self.sequence, len(self._message), self._chunk, index, chunk, self._named)
         )
 
     def size(self, index: int) -> int:
@@ -81,7 +122,7 @@ class OutgoingTransfer:
         else:
             index = self._next
             self._next += 1
-        self._sent_at[index] = now
+        self._sent_at[index] = self.last_sent_at = now
         self._times_sent[index] = min(self._times_sent[index] + 1, 255)
         return index
 

@@ -50,6 +50,20 @@ class Lane:
         self._small_in_flight += size_bytes - message.in_flight
         message.in_flight = size_bytes
 
+    def enlarge(self, messages: list[OutgoingMessage]) -> None:
+        """Messages that were to leave in one datagram are to leave in fragments."""
+        if not messages:
+            return
+        gone = set(map(id, messages))
+        self._small = deque(each for each in self._small if id(each) not in gone)
+        for message in messages:
+            self.note_in_flight(message, 0)
+            message.is_large = True
+            if message.attempts:
+                self.large.adopt(message)
+            else:
+                self.large.append(message)
+
     def remove(self, message: OutgoingMessage) -> None:
         """A message has ended."""
         self.count -= 1
@@ -154,6 +168,19 @@ class Outbox:
         """Messages in one datagram are to be sent again, before all others."""
         self.for_node.again([each for each in messages if not each.for_reader])
         self.for_readers.again([each for each in messages if each.for_reader])
+
+    def above(self, size_bytes: int) -> list[OutgoingMessage]:
+        """Messages that need larger datagrams than this and could do without."""
+        return [
+            each
+            for each in self._by_id.values()
+            if not each.whole and each.datagram_bytes > size_bytes
+        ]
+
+    def enlarge(self, messages: list[OutgoingMessage]) -> None:
+        """Messages that were to leave in one datagram are to leave in fragments."""
+        self.for_node.enlarge([each for each in messages if not each.for_reader])
+        self.for_readers.enlarge([each for each in messages if each.for_reader])
 
     def remove(self, message: OutgoingMessage) -> None:
         """A message has ended."""

@@ -70,6 +70,13 @@ class OutgoingMessage:
         """Transmissions that count: to a receiver with room, by the way in use."""
         return self.attempts - self.excused
 
+    @property
+    def datagram_bytes(self) -> int:
+        """Bytes of its largest datagram; 0 while it waits to be cut."""
+        if self.transfer is not None:
+            return self.transfer.largest
+        return 0 if self.is_large else self.size_bytes
+
     def write(self, sequence: int) -> None:
         """Give it its number, and with that its bytes."""
         assert self.envelope is not None
@@ -128,6 +135,11 @@ class TransferQueue:
     def begin(self, message: OutgoingMessage) -> None:
         """The one that waits first, and has its number, is under way from now on."""
         self._waiting.popleft()
+        self._under_way[message.sequence] = message
+        self.bytes_under_way += message.size_bytes
+
+    def adopt(self, message: OutgoingMessage) -> None:
+        """A message that left in one datagram goes on in fragments."""
         self._under_way[message.sequence] = message
         self.bytes_under_way += message.size_bytes
 

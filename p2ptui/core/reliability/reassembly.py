@@ -22,6 +22,10 @@ as many that it gave up."""
 ABANDONED_S: Final = 3.0
 """A message of which nothing came for so long makes room for another of the same peer."""
 
+MAX_RECUTS: Final = 8
+"""How often one message may be cut smaller on its way: each time costs as much as a hundred
+fragments."""
+
 COMPLETED_REMEMBERED: Final = 2 * MAX_TRANSFERS
 """Finished messages that a receiver can still confirm: no sender asks for more."""
 
@@ -40,6 +44,34 @@ class _Partial:
     below: int = 0
     unreported: int = 0
     report_at: float | None = None
+    recuts: int = 0
+    named: bool = False
+    """Whether reports name the size of the pieces."""
+
+    def is_recut_by(self, fragment: Fragment) -> bool:
+        """Whether a fragment shows that its sender cuts the message smaller now."""
+        return (
+            fragment.recut
+            and fragment.total_bytes == self.total_bytes
+            and fragment.chunk_bytes < self.chunk_bytes
+            and self.recuts < MAX_RECUTS
+        )
+
+    def recut(self, chunk_bytes: int) -> None:
+        """Count in smaller pieces from now on; what has arrived has."""
+        old = self.chunk_bytes
+        count = -(-self.total_bytes // chunk_bytes)
+        last = self.count - 1
+        arrived = bytearray(count)
+        for index in range(count):
+            start = index * chunk_bytes
+            first, end = start // old, (min(start + chunk_bytes, self.total_bytes) - 1) // old
+            # A piece is smaller than one of before: it lies in one of those, or in two.
+            arrived[index] = self.arrived[first] & self.arrived[min(end, last)]
+        self.arrived, self.chunk_bytes, self.count = arrived, chunk_bytes, count
+        self.remaining = arrived.count(0)
+        self.below = 0
+        self.recuts += 1
 
 
 @dataclass(slots=True)
@@ -123,11 +155,14 @@ class Reassembly:
             if not self._makes_room(fragment.total_bytes, now):
                 return Assembled(FragmentAck(sequence, TransferStatus.BUSY, 0), refused=True)
             partial = self._open(fragment, now)
+        elif partial.is_recut_by(fragment):
+            partial.recut(fragment.chunk_bytes)
         elif (partial.total_bytes, partial.chunk_bytes) != (
             fragment.total_bytes,
             fragment.chunk_bytes,
         ):
             return Assembled(refused=True)
+        partial.named = partial.named or fragment.recut
         return self._store(partial, fragment, now)
 
     def _makes_room(self, total_bytes: int, now: float) -> bool:
@@ -242,7 +277,8 @@ class Reassembly:
         digits = bytes(48 + flag for flag in reversed(window))
         value = int(digits, 2) if bits else 0
         bitmap = value.to_bytes(-(-bits // 8), "little")
-        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap)
+        chunk = partial.chunk_bytes if partial.named else 0
+        return FragmentAck(sequence, TransferStatus.PROGRESS, partial.below, bitmap, chunk)
 
     def handle_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
         """Expire what has stalled, report what waits.

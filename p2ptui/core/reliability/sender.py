@@ -14,9 +14,11 @@ from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.reliability.congestion import CongestionWindow
 from p2ptui.core.reliability.deadlines import Deadlines, earliest
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW, sequence_distance
+from p2ptui.core.reliability.fitting import Fitting
 from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.outbox import Lane, Outbox
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
+from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
 from p2ptui.core.reliability.resend import ResendBuffer
 from p2ptui.core.reliability.rtt import RttEstimator, SecondAcks
@@ -36,7 +38,8 @@ class ReliableSender:
         options: `[reliability]` of the configuration.
         rtt: The path's round-trip estimator.
         first_sequence: Where the numbering starts; the first message has the number after it.
-        datagram_bytes: Messages above this size travel in fragments.
+        datagram_bytes: Messages above this size travel in fragments, to begin with.
+        ceiling_bytes: Datagrams grow to this, where the path carries it; None: not at all.
     """
 
     def __init__(
@@ -45,10 +48,11 @@ class ReliableSender:
         rtt: RttEstimator,
         first_sequence: int,
         datagram_bytes: int,
+        ceiling_bytes: int | None = None,
     ) -> None:
         self._options = options
         self._rtt = rtt
-        self._datagram_bytes = datagram_bytes
+        self.path = PathMtu(datagram_bytes, ceiling_bytes or datagram_bytes, rtt)
         self.window = CongestionWindow(
             datagram_bytes, options.initial_window, options.max_window, rtt
         )
@@ -62,8 +66,9 @@ class ReliableSender:
         self._second_acks = SecondAcks(rtt)
         self._resend = ResendBuffer(options.resend_buffer_bytes)
         self._transfers = Transfers(
-            self._outbox, self.window, rtt, self._deadlines, datagram_bytes, options.max_tries
+            self._outbox, self.window, rtt, self._deadlines, self.path, options.max_tries
         )
+        self._fitting = Fitting(self._outbox, self.window, self._transfers, self.room, self.path)
         self._retransmissions = 0
 
     def __len__(self) -> int:
@@ -109,8 +114,12 @@ class ReliableSender:
             QueueFullError: `max_queued_bytes` are already waiting.
         """
         self.check_room(message.size_bytes)
-        message.is_large = message.size_bytes > self._datagram_bytes and not message.whole
+        message.is_large = message.size_bytes > self.path.size_bytes and not message.whole
         self._outbox.add(message)
+
+    def fit(self, now: float) -> None:
+        """Follow the path's size; to be called before `take_withdrawn` and `to_send`."""
+        self._withdrawn += self._fitting.fit(now)
 
     def to_send(self, now: float) -> Iterator[bytes]:
         """The datagrams that window and pace let go now; each counts as sent when taken."""
@@ -240,6 +249,7 @@ class ReliableSender:
                 self.skips.handle_foreign_number(now)
             return None
         self._note_answer(message, now)
+        self._fitting.note_passed(message)
         if message.transfer is None:
             if message.attempts == 1:
                 self._rtt.observe(now - message.sent_at)  # Karn: only what was sent once
@@ -257,6 +267,7 @@ class ReliableSender:
         self._note_answer(message, now)
         transfer = message.transfer
         if ack.status is TransferStatus.COMPLETE:
+            self._fitting.note_passed(message)
             return self._finish(message, SendStatus.DELIVERED, now)
         if ack.status is TransferStatus.TOO_LARGE:
             reason = "the message is larger than the peer accepts"
@@ -324,6 +335,7 @@ class ReliableSender:
         """
         self._rtt.restart()
         self.window.restart(now)
+        self.path.reset()
         for message in self._outbox.left:
             message.excused = message.attempts - 1
             message.stalled = 0
@@ -337,11 +349,13 @@ class ReliableSender:
 
     def handle_timeout(self, now: float) -> list[Finished]:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
+        self.path.handle_timeout(now)
         finished = self._give_up_waiting(now) if self.skips.has_failed(now) else []
         again: list[OutgoingMessage] = []
         while (message := self._deadlines.next_due(now)) is not None:
             if message.transfer is None:
                 self.window.handle_lost(message.in_flight, message.sent_at, now)
+                self.path.note_lost(message.in_flight, message.sent_at, now)
                 self._outbox.lane(message).note_in_flight(message, 0)
                 if message.tries >= self._options.max_tries:
                     finished.append(self._time_out(message, now))
@@ -379,6 +393,7 @@ class ReliableSender:
         self._retransmissions += 1
         message.attempts += 1
         self.window.handle_lost(message.in_flight, message.sent_at, now)
+        self.path.note_lost(message.in_flight, message.sent_at, now)
         self.window.handle_sent(message.in_flight, now)
         message.sent_at = now
         self._set_deadline(message, self._rtt.rto(message.tries), now)
@@ -403,7 +418,9 @@ class ReliableSender:
 
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
-        due = earliest(self._deadlines.earliest(), self.skips.next_timeout())
+        due = earliest(
+            self._deadlines.earliest(), self.skips.next_timeout(), self.path.next_timeout()
+        )
         if self.room.paused and self._outbox.for_readers.count:
             due = earliest(due, self.room.probe_at)
         waiting = self._next_small() is not None or self._next_large() is not None

@@ -7,6 +7,7 @@ from p2ptui.core.reliability.deadlines import Deadlines
 from p2ptui.core.reliability.fragments import OutgoingTransfer
 from p2ptui.core.reliability.outbox import Outbox
 from p2ptui.core.reliability.outgoing import OutgoingMessage
+from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.wire.frames import FragmentAck
 
@@ -28,7 +29,7 @@ class Transfers:
         window: What may be under way.
         rtt: The path's round-trip estimator.
         deadlines: When what is under way counts as lost.
-        datagram_bytes: Largest frame.
+        path: The largest datagram that passes, and who is told of what does.
         max_tries: Of one datagram.
     """
 
@@ -38,14 +39,14 @@ class Transfers:
         window: CongestionWindow,
         rtt: RttEstimator,
         deadlines: Deadlines,
-        datagram_bytes: int,
+        path: PathMtu,
         max_tries: int,
     ) -> None:
         self._outbox = outbox
         self._window = window
         self._rtt = rtt
         self._deadlines = deadlines
-        self._datagram_bytes = datagram_bytes
+        self._path = path
         self._max_stalls = _TRIES_FACTOR * max_tries
         self.retransmissions = 0
 
@@ -55,11 +56,26 @@ class Transfers:
         self._outbox.lane(message).large.begin(message)
 
     def _new_transfer(self, message: OutgoingMessage) -> OutgoingTransfer:
-        return OutgoingTransfer(message.sequence, message.data, self._datagram_bytes)
+        return OutgoingTransfer(message.sequence, message.data, self._path.size_bytes)
 
     def restart(self, message: OutgoingMessage) -> None:
         """Send a message from its first fragment on: what had arrived may be forgotten there."""
-        message.transfer = self._new_transfer(message)
+        if message.transfer is not None:
+            message.transfer = message.transfer.afresh()
+
+    def fit(self, message: OutgoingMessage, now: float) -> None:
+        """A message under way is too large, or its fragments are: it goes on in smaller ones."""
+        transfer = message.transfer
+        if transfer is None:
+            message.transfer = self._new_transfer(message)
+        else:
+            self._window.release(transfer.bytes_in_flight)
+            message.transfer = transfer.recut(
+                self._path.size_bytes, named=self._path.grows, deaf_until=now + self._rtt.rto()
+            )
+        # What was lost on the way says nothing of the new ones.
+        message.excused, message.stalled = message.attempts, 0
+        self._set_deadline(message, self._rtt.rto(), now)
 
     def transmit(self, message: OutgoingMessage, now: float) -> bytes:
         """The next fragment of an open transfer; it counts as sent."""
@@ -78,13 +94,16 @@ class Transfers:
         self, message: OutgoingMessage, transfer: OutgoingTransfer, ack: FragmentAck, now: float
     ) -> None:
         """The receiver reports which fragments have arrived."""
+        if not transfer.is_meant_by(ack, now):
+            return
         before = transfer.arrived
         news = transfer.handle_ack(ack)
         if transfer.arrived == before:
             return
         newest = float("-inf")
         clean = False
-        for _, sent_at, sent_once in news:
+        for index, sent_at, sent_once in news:
+            self._path.note_passed(transfer.size(index), sent_at)
             elapsed = now - sent_at
             if sent_once:
                 clean = True
@@ -148,3 +167,4 @@ class Transfers:
         self.retransmissions += len(lost)
         for index, sent_at in lost:
             self._window.handle_lost(transfer.size(index), sent_at, now)
+            self._path.note_lost(transfer.size(index), sent_at, now)

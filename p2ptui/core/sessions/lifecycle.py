@@ -114,6 +114,7 @@ class Lifecycle:
         numbered = Capability.RETRANSMIT in peer.capabilities
         channel = peer.channel
         channel.sender.numbering.bounded = Capability.SEQUENCE_SKIP in peer.capabilities
+        channel.sender.path.grows = Capability.PATH_PROBE in peer.capabilities
         if numbered and handshake.sequence_number is not None:
             channel.begin(handshake.sequence_number)
         elif was_numbered and not numbered:

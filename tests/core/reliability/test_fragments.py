@@ -1,5 +1,6 @@
 """Messages in fragments: assembled whole and once, whatever the network or a hostile peer does."""
 
+import dataclasses
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from p2ptui.core.reliability.fragments import OutgoingTransfer
 from p2ptui.core.reliability.reassembly import (
     ACK_DELAY_S,
     COMPLETED_REMEMBERED,
+    MAX_RECUTS,
     PARTIAL_MESSAGES_PER_PEER,
     Assembled,
     Reassembly,
@@ -444,3 +446,102 @@ def test_no_fragments_of_any_peers_exceed_a_budget_or_outlive_their_time(
         peer.handle_timeout(now + TIMEOUT_S)
         assert peer.next_timeout() is None
     assert budget.used_bytes == 0
+
+
+# A message that is cut smaller on its way.
+
+
+def cut(sequence: int, message: bytes, chunk: int, *, again: bool = True) -> list[Fragment]:
+    transfer = OutgoingTransfer(sequence, message, chunk + FRAGMENT_OVERHEAD)
+    if again:
+        transfer = transfer.recut(chunk + FRAGMENT_OVERHEAD, named=True, deaf_until=0.0)
+    frames = [decode_frame(transfer.frame(index)) for index in range(transfer.count)]
+    return [frame for frame in frames if isinstance(frame, Fragment)]
+
+
+@given(
+    st.integers(1, 20_000),
+    st.lists(st.integers(MIN_CHUNK_BYTES, 1500), min_size=2, max_size=5, unique=True),
+    st.randoms(),
+)
+def test_pieces_of_several_sizes_make_the_message_once(
+    total: int, chunks: list[int], rng: random.Random
+) -> None:
+    """Pieces of before may come late: they are refused, and what has arrived stays."""
+    receiver, message = reassembly(), rng.randbytes(total)
+    done: list[bytes] = []
+    late: list[Fragment] = []
+    for chunk in sorted(chunks, reverse=True):
+        fragments = cut(1, message, chunk)
+        rng.shuffle(fragments)
+        part = fragments[: rng.randrange(len(fragments))]
+        late += fragments[len(part) :]
+        for fragment in [*part, *rng.sample(late, min(3, len(late)))]:
+            if not done:
+                done += messages(feed(receiver, [fragment]))
+    if not done:
+        done += messages(feed(receiver, cut(1, message, min(chunks))))
+    assert done == [message]
+
+
+def test_what_has_arrived_in_large_pieces_is_not_asked_for_in_small_ones() -> None:
+    receiver, message = reassembly(), random.Random(1).randbytes(10 * 1000)
+    feed(receiver, cut(1, message, 1000, again=False)[:5])
+    small = cut(1, message, 400)
+
+    told = receive(receiver, small[24]).report
+
+    assert told is not None
+    assert (told.below, told.chunk_bytes) == (5000 // 400, 400)
+    assert receiver.partial_bytes == len(message)
+    assert messages(feed(receiver, small[12:])) == [message]
+
+
+def test_the_sender_leaves_out_what_the_receiver_says_it_has() -> None:
+    message = random.Random(1).randbytes(10 * 1000)
+    old = OutgoingTransfer(1, message, 1000 + FRAGMENT_OVERHEAD)
+    for _ in range(10):
+        old.take(0.0)
+    new = old.recut(400 + FRAGMENT_OVERHEAD, named=True, deaf_until=0.0)
+    assert (new.count, new.bytes_in_flight, new.largest) == (25, 0, 400 + FRAGMENT_OVERHEAD)
+
+    first = new.take(1.0)
+    new.handle_ack(report(12))
+
+    assert first == 0
+    assert [new.take(1.1) for _ in range(13)] == list(range(12, 25))
+    assert not new.has_more
+
+
+def test_nobody_makes_a_receiver_count_anew_without_end() -> None:
+    receiver, message = reassembly(), bytes(100_000)
+    chunks = range(1500, MIN_CHUNK_BYTES, -1)
+    refused = [
+        receiver.receive(Fragment(1, len(message), chunk, 0, message[:chunk], True), 0.0).refused
+        for chunk in chunks
+    ]
+    assert refused.count(False) == 1 + MAX_RECUTS
+    assert not any(refused[: 1 + MAX_RECUTS])
+
+
+def test_a_report_of_another_cut_is_not_taken_for_one_of_this() -> None:
+    """Piece 8 of the old cut has come, which says nothing of piece 8 of the new one."""
+    message = bytes(10 * 1000)
+    old = OutgoingTransfer(1, message, 1000 + FRAGMENT_OVERHEAD)
+    late = FragmentAck(1, TransferStatus.PROGRESS, 0, b"\0\1")
+    of_new = dataclasses.replace(late, chunk_bytes=400)
+    of_other = dataclasses.replace(late, chunk_bytes=500)
+    named = old.recut(400 + FRAGMENT_OVERHEAD, named=True, deaf_until=0.0)
+    unnamed = old.recut(400 + FRAGMENT_OVERHEAD, named=False, deaf_until=5.0)
+
+    assert [old.is_meant_by(ack, 9.0) for ack in (late, of_new)] == [True, False]
+    assert [named.is_meant_by(ack, 9.0) for ack in (late, of_new, of_other)] == [False, True, False]
+    assert [unnamed.is_meant_by(late, at) for at in (4.9, 5.0)] == [False, True]
+
+
+def test_pieces_of_another_size_are_refused_unless_they_say_that_it_is_cut_anew() -> None:
+    receiver, message = reassembly(), bytes(10_000)
+    feed(receiver, cut(1, message, 1000, again=False)[:2])
+    assert receive(receiver, cut(1, message, 400, again=False)[0]).refused
+    assert not receive(receiver, cut(1, message, 400)[0]).refused
+    assert receive(receiver, cut(1, message, 500)[0]).refused

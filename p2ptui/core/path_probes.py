@@ -1,0 +1,107 @@
+"""Probes of how large a datagram may be on the way to a peer, and the answers to those of others.
+
+Peers that announced `path_probe` get a binary frame, and answer with a short one: so each direction
+is known by itself. Other programs get a Ping with padding; they are probed only to find out whether
+a message that they did not acknowledge was too large for the path. Nobody is probed who has not
+proved its address.
+"""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import PathMtuChanged, PingResult
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.reliability.path_mtu import Probe
+from p2ptui.core.state import NodeState
+from p2ptui.errors import P2PError
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.frames import (
+    PathProbe,
+    PathProbeAnswer,
+    encode_path_probe,
+    encode_path_probe_answer,
+)
+from p2ptui.wire.message import Capability, MessageType, PingPayload
+
+
+class _PaddedPing(PingPayload):
+    padding: str = ""
+
+
+class PathProbes:
+    """Sends probes, answers them, and takes answers.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out, which says when a peer's turn is.
+        relay_frames: Knows who shares the first part of their way.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, relay_frames: RelayFrames) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._relay_frames = relay_frames
+        delivery.probe_path = self._send
+
+    def _send(self, peer: Peer, now: float) -> None:
+        """Send what is due to a peer, and tell what was found out."""
+        path = peer.channel.sender.path
+        if peer.proved:
+            probes = path.take(self._state.ids.nonce, now)
+            if probes and Capability.PATH_PROBE not in peer.capabilities:
+                self._ping(peer, probes, now)
+            else:
+                for probe in probes:
+                    key = bytes.fromhex(probe.key)
+                    data = encode_path_probe(key, probe.size_bytes, whole=probe.unfragmented)
+                    self._delivery.transmit_frame(peer, data)
+        if path.take_news():
+            self._state.emit(
+                PathMtuChanged(peer.node_id, peer.sends_to, path.size_bytes, path.limit_bytes)
+            )
+
+    def _ping(self, peer: Peer, probes: list[Probe], now: float) -> None:
+        """Send probes as Pings, whose answers may not say which one they answer."""
+        for probe in probes:
+            self._send_ping(peer, probe, now)
+        pings, keys = peer.pings, [probe.key for probe in probes]
+
+        def forget(_now: float) -> None:
+            pings.forget(keys)
+
+        self._state.timers.schedule(now + peer.channel.rtt.rto(), forget)
+
+    def _send_ping(self, peer: Peer, probe: Probe, now: float) -> None:
+        payload = _PaddedPing(probe.key)
+        _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
+        if probe.size_bytes > len(data):
+            payload.padding = " " * (probe.size_bytes - len(data))
+            _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
+        self._delivery.transmit(peer, data, MessageType.PING, now, budgeted=False)
+        path = peer.channel.sender.path
+
+        def end(outcome: PingResult | P2PError) -> None:
+            if isinstance(outcome, PingResult):
+                path.handle_answer(probe.key, now + outcome.rtt_s)
+                self._delivery.flush(peer, now + outcome.rtt_s)
+
+        # An answer that names none is taken for the large one's last of all.
+        last = probe.size_bytes == 0
+        ping = peer.pings.add(probe.key, now, self._state.counters.drop, last=last)
+        ping.on_end = end
+
+    def handle_refused(self, address: Address, size_bytes: int, now: float) -> None:
+        """The own system does not send datagrams of this size to `address`."""
+        peer = self._state.peers.at(address)
+        if peer is None:
+            return
+        for each, size in self._relay_frames.sharing(peer, size_bytes):
+            each.channel.sender.path.note_refused(size, now)
+            self._delivery.flush(each, now)
+
+    def handle(self, peer: Peer, frame: PathProbe | PathProbeAnswer, now: float) -> None:
+        """A probe came from a peer that has proved its address, or the answer to one."""
+        if isinstance(frame, PathProbe):
+            self._delivery.transmit_frame(peer, encode_path_probe_answer(frame.key))
+        else:
+            peer.channel.sender.path.handle_answer(frame.key.hex(), now)

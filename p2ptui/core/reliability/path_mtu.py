@@ -1,0 +1,389 @@
+"""What size of datagram a path carries: found by probes, upwards and downwards (RFC 8899).
+
+Data begins at the base size. While much waits to be sent, larger probes look for a larger size.
+When large datagrams are lost again and again, pairs of probes tell loss from a black hole: of each
+pair one is as large as what was lost, the other one small. Only if the small ones pass and the
+large ones never do, data shrinks, and further probes find out how far.
+
+Nothing here is believed but probes of one's own that came back, datagrams that were acknowledged,
+and what the own system refuses to send: neither a forged datagram nor a peer that says nothing can
+make a path smaller than the floor.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from p2ptui.core.reliability.rtt import RttEstimator
+
+FLOOR_BYTES: Final = 531
+"""Data is never cut to less: a packet of 576 bytes, which any IPv4 host takes (RFC 791), less the
+heads of IP and UDP (28), and of a relayed datagram (17)."""
+
+SMALL_BYTES: Final = 256
+"""What is no larger passes wherever anything does: its loss says nothing of sizes."""
+
+MAX_PROBES: Final = 3
+"""Probes of one size without an answer until it counts as too large (RFC 8899, section 5.1.2)."""
+
+RAISE_INTERVAL_S: Final = 600.0
+"""After a search no larger size is tried for so long (RFC 8899, section 5.1.1)."""
+
+SUSPICIOUS_LOSSES: Final = 2
+"""Large datagrams lost since one that large was last known to pass: then it is probed."""
+
+STRIKES: Final = 5
+"""Pairs of which the small probe passed and the large one did not, without any that passed. With
+10 % loss each way a good path fails so once in 4,000 doubts; RFC 8899, section 5.1.2, has 3, for
+probes 15 s apart."""
+
+MAX_BLANKS: Final = 6
+"""Pairs of which nothing came back; then it is no matter of size."""
+
+ANSWERS_REMEMBERED: Final = 16
+"""Probes whose late answers are still known."""
+
+CHECKED_BYTES: Final = 2048
+"""Where a datagram of this size passes, in pieces as a rule, any size does."""
+
+_ETHERNET_BYTES: Final = 1472
+"""A packet of 1,500 bytes over IPv4: what most paths carry."""
+
+_RUNGS: Final = (972, 1172, 1232, 1252, 1372, 1392, 1412, 1432, 1452, 1464, 1472, 4324, 8972)
+"""Sizes that paths have, tried upwards: packets of 1,000, 1,200, 1,280 (over IPv4 and less 20 for
+IPv6), 1,400 to 1,460 (tunnels), 1,480, 1,492 (PPPoE), 1,500, 4,352 and 9,000 bytes, less 28."""
+
+
+class Probe(NamedTuple):
+    """A datagram that is to be sent to see whether it passes."""
+
+    key: str
+    """What its answer will name: 16 hexadecimal digits that nobody can guess."""
+    size_bytes: int
+    unfragmented: bool
+    """Whether it must not be cut on its way: larger than any datagram of data so far."""
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Whether a size still passes."""
+
+    size: int
+    began: float
+    strikes: int = 0
+    blanks: int = 0
+
+
+@dataclass(slots=True)
+class _Search:
+    """The largest size that passes, between one that does and one that does not."""
+
+    low: int
+    high: int
+    upward: bool
+    failures: int = 0
+    """Of the probes of `candidate` in a row."""
+
+    def candidate(self, base: int) -> int | None:
+        """What is tried next; None when all is known."""
+        if self.upward:
+            rungs = [rung for rung in sorted({*_RUNGS, base}) if self.low < rung <= self.high]
+            if _ETHERNET_BYTES in rungs:
+                return _ETHERNET_BYTES
+            return rungs[len(rungs) // 2] if rungs else None
+        if self.low >= self.high or self.low >= _ETHERNET_BYTES:
+            return None
+        for usual in (base, _ETHERNET_BYTES):
+            if self.low < usual <= self.high:
+                return usual
+        return (self.low + self.high + 1) // 2
+
+
+@dataclass(slots=True)
+class _Round:
+    """Probes that left together."""
+
+    began: float
+    deadline: float
+    small_passed: bool = False
+
+
+class PathMtu:
+    """The size of datagrams on one path to a peer.
+
+    `take` says what is to be sent, `handle_answer` takes what comes back, `handle_timeout` what
+    does not. The sender of data tells what of it was lost and what passed.
+
+    Args:
+        base_bytes: Where it begins.
+        ceiling_bytes: Nothing larger is tried; never less than the base.
+        rtt: The path's round-trip estimator.
+    """
+
+    __slots__ = (
+        "_base",
+        "_ceiling",
+        "_checked_bytes",
+        "_doubt",
+        "_highest",
+        "_losses",
+        "_lost_bytes",
+        "_lost_since",
+        "_passed_at",
+        "_passed_bytes",
+        "_raise_at",
+        "_round",
+        "_rtt",
+        "_search",
+        "_sent",
+        "_told",
+        "_vanishing",
+        "_wanted",
+        "grows",
+        "limit_bytes",
+        "size_bytes",
+    )
+
+    def __init__(self, base_bytes: int, ceiling_bytes: int, rtt: RttEstimator) -> None:
+        self._base = base_bytes
+        self._highest = max(ceiling_bytes, base_bytes)
+        self._rtt = rtt
+        self.grows = False
+        """Whether the peer answers probes, and takes messages that are cut anew."""
+        self.reset()
+
+    def reset(self) -> None:
+        """The path is another one: it begins anew."""
+        self.size_bytes = self._base
+        """What data may take of a datagram now."""
+        self.limit_bytes: int | None = None
+        """The largest size that passed, once larger datagrams are known to vanish."""
+        self._told: tuple[int, int | None] = (self._base, None)
+        self._ceiling = self._highest
+        self._vanishing = 0
+        self._doubt: _Doubt | None = None
+        self._search: _Search | None = None
+        self._round: _Round | None = None
+        self._wanted: tuple[int, ...] = ()
+        self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._raise_at = float("-inf")
+        self._checked_bytes = 0
+        self._forget_losses()
+        self._passed_bytes, self._passed_at = 0, float("-inf")
+
+    def _forget_losses(self) -> None:
+        self._losses = 0
+        self._lost_bytes = 0
+        self._lost_since = float("-inf")
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is being found out."""
+        return self._doubt is None and self._search is None
+
+    def vanishes(self, size_bytes: int) -> bool:
+        """Whether datagrams of this size are known not to pass."""
+        return self.limit_bytes is not None and size_bytes > self.limit_bytes
+
+    def why(self, size_bytes: int, where: str) -> str:
+        """What is to be added to a reason, if a datagram of this size does not pass to there."""
+        if not self.vanishes(size_bytes):
+            return ""
+        return f": datagrams above {self.limit_bytes} bytes do not pass to {where}"
+
+    def has_passed(self, size_bytes: int) -> bool:
+        """Whether a datagram of this size has arrived."""
+        return size_bytes <= self._passed_bytes
+
+    def take_news(self) -> bool:
+        """Whether a search has ended with another result than the one asked for last."""
+        found = self.size_bytes, self.limit_bytes
+        if found == self._told or not self.is_settled:
+            return False
+        self._told = found
+        return True
+
+    # What becomes of data.
+
+    def note_lost(self, size_bytes: int, sent_at: float, now: float) -> None:
+        """A datagram that was sent at `sent_at` seems to be lost."""
+        if size_bytes <= SMALL_BYTES or self.vanishes(size_bytes):
+            return
+        if size_bytes <= self._passed_bytes and sent_at <= self._passed_at:
+            return  # one as large passed later
+        self._lost_since = min(self._lost_since, sent_at) if self._losses else sent_at
+        self._losses += 1
+        self._lost_bytes = max(self._lost_bytes, size_bytes)
+        searches_down = self._search is not None and not self._search.upward
+        if self._losses >= SUSPICIOUS_LOSSES and self._doubt is None and not searches_down:
+            self._search = None
+            self._doubt = _Doubt(self._lost_bytes, now)
+            self._want(self._lost_bytes)
+
+    def note_passed(self, size_bytes: int, sent_at: float) -> None:
+        """A datagram that was sent at `sent_at` or later has arrived."""
+        if size_bytes >= self._passed_bytes:
+            self._passed_bytes, self._passed_at = size_bytes, sent_at
+        if self._losses and size_bytes >= self._lost_bytes and sent_at >= self._lost_since:
+            self._forget_losses()
+        if self._vanishing and size_bytes >= self._vanishing:
+            self._vanishing, self.limit_bytes = 0, None
+        if self._round is not None and sent_at >= self._round.began:
+            self._round.small_passed = True
+        doubt = self._doubt
+        if doubt is not None and size_bytes >= doubt.size and sent_at >= doubt.began:
+            self._end_doubt()
+
+    def note_unconfirmed(self, size_bytes: int, now: float) -> None:
+        """A datagram left for somebody who will not say whether it has arrived."""
+        size = min(size_bytes, CHECKED_BYTES)
+        if self.is_settled and size > max(FLOOR_BYTES, self._passed_bytes, self._checked_bytes):
+            self._checked_bytes = size
+            self._doubt = _Doubt(size, now)
+            self._want(size)
+
+    def note_demand(self, now: float) -> None:
+        """Much waits to be sent: a larger size would pay."""
+        if self.grows and self.is_settled and now >= self._raise_at and not self._losses:
+            self._search = _Search(self.size_bytes, self._ceiling, upward=True)
+            self._go_on(now)
+
+    def note_refused(self, size_bytes: int, now: float) -> None:
+        """The own system does not send datagrams of this size: believed at once."""
+        self._ceiling = max(min(self._ceiling, size_bytes - 1), FLOOR_BYTES)
+        if self.size_bytes > self._ceiling:
+            self.size_bytes = self._ceiling
+        if self._doubt is not None and self._doubt.size > self._ceiling:
+            self._end_doubt()
+        search = self._search
+        if search is not None and search.high > self._ceiling:
+            search.high = self._ceiling
+            search.failures = 0
+            self._go_on(now)
+
+    # Probes.
+
+    def take(self, new_key: Callable[[], str], now: float) -> list[Probe]:
+        """The probes that are to leave now; each counts as sent.
+
+        Args:
+            new_key: Makes what an answer names.
+            now: The time, seconds.
+        """
+        wanted, self._wanted = self._wanted, ()
+        if not wanted:
+            return []
+        self._round = _Round(now, now + self._rtt.rto())
+        probes = []
+        for size in wanted:
+            probes.append(Probe(new_key(), size, self._is_unfragmented(size)))
+            self._sent[probes[-1].key] = size, now
+            if len(self._sent) > ANSWERS_REMEMBERED:
+                self._sent.popitem(last=False)
+        return probes
+
+    def _is_unfragmented(self, size: int) -> bool:
+        return self._search is not None and self._search.upward and size > self._base
+
+    def _want(self, size: int) -> None:
+        # The large one first: who answers without saying which one is taken at its least.
+        self._round = None
+        self._wanted = (size, 0) if self._doubt is not None else (size,)
+
+    def handle_answer(self, key: str, now: float) -> None:
+        """A probe has come back."""
+        found = self._sent.pop(key, None)
+        if found is None:
+            return
+        size, sent_at = found
+        self.note_passed(size, sent_at)
+        if size > self._ceiling:
+            return
+        search = self._search
+        if search is None:
+            if self.grows and size > self.size_bytes and not self._losses:
+                self.size_bytes = size  # its answer was slow
+            return
+        if size > search.low:
+            search.low = size
+            search.high = max(search.high, size)
+            search.failures = 0
+            self._take_up(size)
+            self._go_on(now)
+
+    def _take_up(self, size: int) -> None:
+        if size > self.size_bytes:
+            self.size_bytes = size if self.grows else min(size, self._base)
+        if self._vanishing:
+            self.limit_bytes = max(self.limit_bytes or 0, size)
+
+    def handle_timeout(self, now: float) -> None:
+        """Judge the probes whose time is over."""
+        if self._round is None or now < self._round.deadline:
+            return
+        small_passed = self._round.small_passed
+        self._round = None
+        if self._doubt is not None:
+            self._judge(self._doubt, small_passed, now)
+        elif self._search is not None:
+            self._miss(self._search, now)
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is to be called next, or None."""
+        return None if self._round is None else self._round.deadline
+
+    def _judge(self, doubt: _Doubt, small_passed: bool, now: float) -> None:
+        doubt.strikes += small_passed
+        doubt.blanks += not small_passed
+        if doubt.strikes >= STRIKES:
+            self._shrink(doubt.size, now)
+        elif doubt.blanks >= MAX_BLANKS:
+            self._end_doubt()
+        else:
+            self._want(doubt.size)
+
+    def _end_doubt(self) -> None:
+        self._doubt = None
+        self._round = None
+        self._wanted = ()
+        self._forget_losses()
+
+    def _shrink(self, vanishing: int, now: float) -> None:
+        """Datagrams of this size do not pass any more."""
+        self._end_doubt()
+        self._sent.clear()
+        self._passed_bytes, self._passed_at = 0, float("-inf")
+        self._raise_at = now + RAISE_INTERVAL_S
+        self._vanishing = vanishing
+        if self.size_bytes >= vanishing:
+            # What was good before larger sizes were found is most likely still so.
+            self.size_bytes = self._base if vanishing > self._base else FLOOR_BYTES
+        low = FLOOR_BYTES if vanishing > FLOOR_BYTES else SMALL_BYTES
+        self.limit_bytes = low
+        self._search = _Search(low, vanishing - 1, upward=False)
+        self._go_on(now)
+
+    def _miss(self, search: _Search, now: float) -> None:
+        """A probe of a search has not come back."""
+        search.failures += 1
+        candidate = search.candidate(self._base)
+        if search.failures >= MAX_PROBES and candidate is not None:
+            search.failures = 0
+            search.high = candidate - 1
+            if not search.upward and self.size_bytes > search.high:
+                self.size_bytes = max(search.low, FLOOR_BYTES)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        search = self._search
+        assert search is not None
+        candidate = search.candidate(self._base)
+        if candidate is not None:
+            self._want(candidate)
+            return
+        self._search = None
+        self._round = None
+        self._wanted = ()
+        self._raise_at = now + RAISE_INTERVAL_S
+        self._forget_losses()
