@@ -1,13 +1,23 @@
 """Addresses as text: written and read back, and what a peer may not make of them."""
 
+import copy
 import ipaddress
+import pickle
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.wire.address import format_address, parse_address, parse_ip_address, with_port
+from p2ptui.wire.address import (
+    AskedAddress,
+    format_address,
+    like,
+    own_host,
+    parse_address,
+    parse_ip_address,
+    with_port,
+)
 
 ips = st.ip_addresses().map(str)
 ports = st.integers(0, 65535)
@@ -132,3 +142,18 @@ def test_no_text_of_a_peer_raises(text: str) -> None:
     for attempt in (text, text + ":80", f"[{text}]:80", f"[::1%{text}]:80"):
         address = parse_ip_address(attempt)
         assert address is None or str(ipaddress.ip_address(address[0])) == address[0]
+
+
+@given(ips, ports, ips)
+def test_what_was_asked_makes_no_difference_to_tables(host: str, port: int, own: str) -> None:
+    plain, asked = (host, port), AskedAddress((host, port), own)
+    assert asked == plain
+    assert plain == asked
+    assert hash(asked) == hash(plain)
+    assert {plain: 1}[asked] == 1
+    assert format_address(asked) == format_address(plain)
+    assert (own_host(asked), own_host(plain)) == (own, None)
+    assert own_host(like(asked, host, 1)) == own
+    assert type(like(plain, host, 1)) is tuple
+    assert copy.copy(asked) == pickle.loads(pickle.dumps(asked)) == plain
+    assert own_host(copy.copy(asked)) == own
