@@ -107,6 +107,7 @@ class Endpoint:
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         """Direct paths to nodes that a server knows too."""
+        self.traversal.head_start.listed_address = self._routing.listed_address
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown

@@ -116,8 +116,10 @@ class Attempt:
     """Calls that wait for a direct path, where nothing relays."""
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
-    refusal: str = "the server does not relay"
+    refusal: str = "the server does not relay (--relay there)"
     """Why they cannot be answered by way of the server."""
+    holds_relay: bool = False
+    """Whether calls wait for a direct path although the server would relay."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
     timer: Timer | None = None

@@ -20,6 +20,9 @@ SHORTEST_ROUND_S: Final = 0.3
 SEARCHES_PER_SECOND: Final = 20
 """Searches that others may begin, all together."""
 
+SEARCHES_AT_ONCE: Final = 100
+"""Of these at once: a node that joins a LAN is asked by everybody there."""
+
 
 class OfferIntake:
     """Judges offers before anything is sent because of them.
@@ -120,7 +123,7 @@ class OfferIntake:
         if offer.answer:
             return attempt.remote is None and attempt.controlling
         if self._begun is None:
-            self._begun = TokenBucket(SEARCHES_PER_SECOND, now)
+            self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
         return attempt.may_begin_for_other(now) and self._begun.take(now)
 
 

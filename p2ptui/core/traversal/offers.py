@@ -14,6 +14,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered
 from p2ptui.core.traversal.check_round import lead_s
+from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.errors import LocalError
 from p2ptui.nat.behavior import NatType
 from p2ptui.wire.address import Address
@@ -51,7 +52,9 @@ class Offers:
         self._attempts: dict[str, Attempt] = {}
         self._by_ufrag: dict[str, Attempt] = {}
         self.hosts: tuple[Address, ...] = ()
-        """This node's own addresses, as others on its networks reach them."""
+        """This node's own addresses, as others on its networks reach them, the best first."""
+        self.own = OwnNetworks()
+        """The networks of this machine."""
         self.beside: tuple[Address, ...] = ()
         """Where the socket of the other IP version is, that stands beside the node's own."""
         self.facts = NatFacts()

@@ -36,7 +36,7 @@ def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float)
     def give_up(_: float) -> None:
         why = f": {attempt.reason}" if attempt.reason else ""
         words = f"no direct path to node {attempt.node_id} was found within {timeout_s:g} s{why}"
-        error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
+        error = PeerTimeoutError(f"{words}; {attempt.refusal}")
         end_call(state, attempt, token, error)
 
     state.timers.schedule(now + timeout_s, give_up)

@@ -23,6 +23,7 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
+from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
@@ -70,6 +71,8 @@ class Traversal:
         """Where checks and their answers arrive."""
         self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
         """What a server does not do for two nodes."""
+        self.head_start = HeadStart(state, handshake, self.offers, relay)
+        """Holds the relay back for those that seem to be on one LAN."""
         self.intake = OfferIntake(
             state, self.offers, self._stop, self._take_offer, self.flows.take_news
         )
@@ -111,9 +114,11 @@ class Traversal:
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         if self._is_enabled:
             self._search(attempt, now)
-        if relays:
-            return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
-        return begin_call(self._state, attempt, now, timeout_s)
+        if not relays:
+            return begin_call(self._state, attempt, now, timeout_s)
+        if self._is_enabled and self.head_start.is_due(server, node_id, now):
+            return self.head_start.begin(attempt, now, timeout_s)
+        return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
 
     @property
     def _is_enabled(self) -> bool:
@@ -247,6 +252,7 @@ class Traversal:
         if attempt.direct is not None:
             return
         self._close_sockets(attempt)
+        self.head_start.end(attempt, now)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
             reason = "the other node does not answer offers of a direct path"
@@ -309,7 +315,7 @@ class Traversal:
     def _rest(self, attempt: Attempt, reason: str, now: float, *, ends_calls: bool = True) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
-        if ends_calls:
+        if not self.head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
         self._paths.explain(attempt, reason)

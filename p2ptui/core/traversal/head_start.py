@@ -1,0 +1,78 @@
+"""The head start of a direct path over the relay, where two nodes seem to be on one LAN.
+
+A path inside a LAN takes no longer to find than a session through the server takes to begin. So
+nothing is relayed at first: where everybody of a LAN meets everybody, the server would carry
+thousands of datagrams, and open a relay for each pair, for nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.refusals import begin_call
+from p2ptui.errors import LocalError
+from p2ptui.wire.address import Address
+
+HEAD_START_S: Final = 0.5
+"""An offer, its answer and a check take two round trips to a server nearby, or one far away."""
+
+SHORTEST_HANDSHAKE_S: Final = 0.1
+
+
+class HeadStart:
+    """Holds the relay back, and lets it begin when the direct path is late.
+
+    Args:
+        state: The shared ground.
+        handshake: Connects to relayed nodes.
+        offers: Know the attempts, and this node's networks.
+        relay: Reaches nodes by way of servers.
+    """
+
+    def __init__(
+        self, state: NodeState, handshake: Handshake, offers: Offers, relay: RelayFrames
+    ) -> None:
+        self._state = state
+        self._handshake = handshake
+        self._offers = offers
+        self._relay = relay
+        self.listed_address: Callable[[str, float], Address | None] = lambda *_: None
+        """Tells where a server lists a node."""
+
+    def is_due(self, server: Peer, node_id: str, now: float) -> bool:
+        """Whether the node seems to be on this node's LAN: behind the same outside address, or in
+        a network that this machine is attached to."""
+        there, here = self.listed_address(node_id, now), server.public_address
+        if there is None:
+            return False
+        return (here is not None and there[0] == here[0]) or self._offers.own.is_near(there[0])
+
+    def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
+        """Let a call wait for the direct path first; its token."""
+        attempt.holds_relay = True
+        self._state.timers.schedule(now + HEAD_START_S, lambda at: self._expire(attempt, at))
+        return begin_call(self._state, attempt, now, timeout_s)
+
+    def _expire(self, attempt: Attempt, now: float) -> None:
+        if self._offers.get(attempt.node_id) is attempt and attempt.direct is None:
+            self.end(attempt, now)
+
+    def end(self, attempt: Attempt, now: float) -> bool:
+        """There is no direct path yet: whoever waits for it is relayed; whether anybody is."""
+        if not attempt.holds_relay or not attempt.server.is_authenticated:
+            return False
+        attempt.holds_relay = False
+        tokens, attempt.tokens = attempt.tokens, []
+        left_s = max(attempt.deadline - now, SHORTEST_HANDSHAKE_S)
+        address = self._relay.open(attempt.server, attempt.node_id)
+        for token in tokens:
+            try:
+                self._handshake.connect(address, now, left_s, token)
+            except LocalError as error:
+                self._state.finish(token, error)
+        return bool(tokens)
