@@ -30,7 +30,7 @@ from p2ptui.node.connector import Connector
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import keep_joined
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.networks import watch_networks
+from p2ptui.node.networks import own_networks, watch_networks
 from p2ptui.node.partings import Partings
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.traversal_support import TraversalSupport
@@ -48,6 +48,9 @@ CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
 
 RESOLVE_PARTNER_S: Final = 5.0
+
+MAX_FACED: Final = 8
+"""Servers of which the way there is looked up."""
 
 
 class Runtime:
@@ -180,10 +183,12 @@ class Runtime:
         """This machine's addresses, as others on its networks reach this node."""
         traversal = self.endpoint.traversal
         offers = traversal.offers
-        if offers.hosts and offers.hosts != hosts:
+        if offers.hosts and set(offers.hosts) != set(hosts):
             offers.facts = NatFacts()  # another network may have another NAT
             traversal.flows.forget()
-        offers.hosts = hosts
+        servers = [peer.address for peer in self.endpoint.peers if peer.is_joined_server]
+        offers.own = own_networks(self.socket.local_address, servers[:MAX_FACED])
+        offers.hosts = offers.own.in_order(hosts)
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address
@@ -368,6 +373,7 @@ class Runtime:
             return
         if isinstance(event, PeerStatusChanged):
             self._note_status(event)
+            self._note_server(event)
         self.tell(event)
 
     def tell(self, event: Event) -> None:
@@ -414,6 +420,13 @@ class Runtime:
         future: asyncio.Future[None] = self._loop.create_future()
         self._departures.setdefault(address, []).append(future)
         await future
+
+    def _note_server(self, event: PeerStatusChanged) -> None:
+        """The way to a server that was joined tells which of the own addresses is the best."""
+        if event.status is PeerStatus.AUTHENTICATED:
+            peer = self.endpoint.peers.at(event.address)
+            if peer is not None and peer.is_joined_server:
+                self.note_hosts(self.endpoint.traversal.offers.hosts)
 
     def _note_status(self, event: PeerStatusChanged) -> None:
         if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):

@@ -108,8 +108,8 @@ class Neighbours:
         self._networks = (*LOOPBACK, *networks)
         self._targets = hosts
         self._own_port = own_port
-        first, last = self._state.config.server.discovery_port_range
-        self._ports = dict.fromkeys(range(first, last + 1))
+        lowest, highest = self._state.config.server.discovery_port_range
+        self._ports = dict.fromkeys(range(lowest, highest + 1))
         if own_port not in self._ports:
             # Those in the range find each other. Others listen at the usual port, or were given
             # the same one as this node.

@@ -95,6 +95,11 @@ class Offers:
         self._by_ufrag[offer.ufrag] = attempt
         return attempt
 
+    def has_more(self, attempt: Attempt) -> bool:
+        """Whether there are own addresses that no round of the search told yet."""
+        told = self._state.config.ice.max_candidates * (attempt.offer.round + 1)
+        return len(self.own_addresses) > told
+
     def close(self, attempt: Attempt) -> None:
         """Forget an attempt."""
         if self._attempts.get(attempt.node_id) is attempt:
@@ -105,14 +110,24 @@ class Offers:
         ids = self._state.ids
         return TraversalOffer(ids.nonce()[:12], ids.nonce() + ids.nonce())
 
+    @property
+    def own_addresses(self) -> tuple[Address, ...]:
+        """All that can be told of where this node is, the best first."""
+        return (*self.beside, *self.hosts)
+
     def _described(
-        self, offer: TraversalOffer, server: Peer, predicted: tuple[Address, ...], sockets: int
+        self,
+        offer: TraversalOffer,
+        server: Peer,
+        predicted: tuple[Address, ...],
+        sockets: int,
+        number: int = 0,
     ) -> TraversalOffer:
         reflexive = [server.public_address] if server.public_address is not None else []
         limit = self._state.config.ice.max_candidates
         return msgspec.structs.replace(
             offer,
-            candidates=offered((*self.beside, *self.hosts)[:limit], reflexive, predicted),
+            candidates=offered(self.own_addresses, reflexive, predicted, limit, number),
             nat_type=self.facts.nat_type.value,
             allocation=self.facts.allocation.kind.value,
             sockets=sockets,
@@ -133,16 +148,19 @@ class Offers:
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         """Offer again, with what was learnt meanwhile."""
-        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
-        attempt.offer = msgspec.structs.replace(
-            described, answer=False, round=attempt.offer.round + 1
+        number = attempt.offer.round + 1
+        described = self._described(
+            attempt.offer, attempt.server, predicted, len(attempt.sockets), number
         )
+        attempt.offer = msgspec.structs.replace(described, answer=False, round=number)
         self.repeat(attempt, now)
 
     def answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         """Answer the other side's offer with one of the same round."""
         number = attempt.remote.round if attempt.remote is not None else 0
-        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        described = self._described(
+            attempt.offer, attempt.server, predicted, len(attempt.sockets), number
+        )
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
 

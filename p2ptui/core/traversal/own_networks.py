@@ -1,12 +1,15 @@
-"""The networks that this machine is attached to: which addresses are near, and how they are reached.
+"""The networks that this machine is attached to: which addresses are near, and how to reach them.
 
 What a machine is attached to is told from outside; nothing here looks.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
+
+from p2ptui.wire.address import Address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -37,19 +40,24 @@ class OwnNetworks:
     """Everything that this machine is attached to.
 
     Args:
-        attached: Its addresses and their networks; none while they are not known.
+        attached: Its addresses and their networks, the best first; none while they are not known.
     """
 
     def __init__(self, attached: tuple[Attached, ...] = ()) -> None:
         self.attached = attached
-        self._hosts = frozenset(one.host for one in attached)
+        self._places = {one.host: place for place, one in enumerate(attached)}
 
     def __len__(self) -> int:
         return len(self.attached)
 
+    def in_order(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
+        """This machine's addresses, the best first; those that are not known here, last."""
+        last = len(self.attached)
+        return tuple(sorted(addresses, key=lambda address: self._places.get(address[0], last)))
+
     def holds(self, host: str) -> bool:
         """Whether an address is this machine's own: what is sent there goes nowhere else."""
-        return host in self._hosts
+        return host in self._places
 
     def link_to(self, host: str) -> Link:
         """How a literal IP address is reached: by the narrowest network that holds it."""

@@ -169,6 +169,14 @@ class Traversal:
         """The other side's offer of a new round is here."""
         if attempt.direct is not None:
             return  # it was sent before that side knew
+        apart = check_round.no_common_version(
+            attempt, self.offers.own_addresses, self._state.socket_of_version
+        )
+        if apart is not None:
+            if not offer.answer:
+                self.offers.answer(attempt, (), now)
+            self._rest(attempt, apart, now)
+            return
         if offer.round and not attempt.controlling:
             # The side that leads has ended the round before.
             attempt.punching = None
@@ -207,6 +215,8 @@ class Traversal:
             now,
             flow_limit=self.flows.limit(attempt),
             pace=self.flows.pace,
+            own=self.offers.own,
+            own_addresses=self.offers.own_addresses,
         )
         for source, socket, nominated, spare_bytes in attempt.early.take():
             allowed = affordable_checks(attempt.offer, remote, spare_bytes)
@@ -267,7 +277,8 @@ class Traversal:
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
     def _why_relayed(self, attempt: Attempt) -> str:
-        return check_round.why_relayed(attempt, self.offers.facts, self._state.config)
+        offers = self.offers
+        return check_round.why_relayed(attempt, offers.facts, self._state.config, offers.own)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
@@ -282,7 +293,12 @@ class Traversal:
         way = self.standing.way(attempt.way(facts), attempt.observed)
         limited = self.flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
-            attempt, way, facts, self._state.config, limited=limited
+            attempt,
+            way,
+            facts,
+            self._state.config,
+            limited=limited,
+            has_more=self.offers.has_more(attempt),
         ):
             self._rest(attempt, self._why_relayed(attempt), now)
             return
