@@ -118,6 +118,8 @@ class Attempt:
     """When the other side began its latest searches."""
     refusal: str = "the server does not relay (--relay there)"
     """Why they cannot be answered by way of the server."""
+    guessed_blindly: bool = False
+    """Whether ports were guessed although nothing says that a NAT needs it."""
     holds_relay: bool = False
     """Whether calls wait for a direct path although the server would relay."""
     offered_at: float = -math.inf

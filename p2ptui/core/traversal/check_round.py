@@ -72,6 +72,35 @@ def shared_outside(attempt: Attempt) -> str | None:
     return here[0] if here is not None and there is not None and here[0] == there[0] else None
 
 
+def way_now(attempt: Attempt, own: NatFacts) -> Way:
+    """How the two can come together, as far as is known.
+
+    A server with one address cannot tell whether a NAT uses another port for every other address.
+    Where plain checks failed, and nothing speaks against it, many guesses are tried once: the port
+    towards one address stays the same, whatever the NAT does for others.
+    """
+    way = attempt.way(own)
+    return Way.BIRTHDAY if way in (Way.PLAIN, Way.UNKNOWN) and _is_blind(attempt, own) else way
+
+
+def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
+    remote = attempt.remote
+    if remote is None or not remote.round or not own.is_known or attempt.guessed_blindly:
+        return False
+    if attempt.observed is None or shared_outside(attempt) is not None:
+        return False
+    sides = {own.side, attempt.remote_facts.side}
+    # Whoever lets in more than exact addresses would have been met plainly.
+    return Side.UNKNOWN in sides and sides <= {Side.UNKNOWN, Side.PORT_FILTERED}
+
+
+def note_blind(attempt: Attempt, own: NatFacts) -> None:
+    """A round has failed: nothing is guessed a second time without a reason."""
+    if attempt.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
+        is_asked_for = attempt.remote_facts.side is Side.UNPREDICTABLE
+        attempt.guessed_blindly = attempt.guessed_blindly or not is_asked_for
+
+
 def switched_off(way: Way, side: Side, config: Config) -> str | None:
     """The option that keeps this side from what a way needs of it; None if there is none."""
     if way is Way.PREDICTED and side is Side.PREDICTABLE:
@@ -200,13 +229,24 @@ def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
     return bool(attempt.sockets) and is_predicted and now > attempt.prepared_at + limit_s
 
 
-def sockets_needed(way: Way, side: Side, config: Config) -> tuple[int, int]:
-    """Further sockets that a side needs for a round, and ports that it has to predict."""
+def sockets_needed(
+    way: Way, side: Side, config: Config, *, preserves: bool = False
+) -> tuple[int, int]:
+    """Further sockets that a side needs for a round, and ports that it has to predict.
+
+    Args:
+        way: What is tried.
+        side: This one.
+        config: Every option.
+        preserves: Whether the NAT keeps the port of a socket.
+    """
     options = prediction_options(config)
     if way is Way.PREDICTED and side is Side.PREDICTABLE and options.enable:
         count = min(options.max_predictions, MAX_PREDICTED)
         return count, count
     if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+        return config.ice.birthday_sockets, 0
+    if way is Way.BIRTHDAY and side is Side.UNKNOWN and not preserves:
         return config.ice.birthday_sockets, 0
     return 0, 0
 

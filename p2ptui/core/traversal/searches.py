@@ -29,6 +29,7 @@ from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
+from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
@@ -203,7 +204,7 @@ class Traversal:
         if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
-        way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
+        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Way.PLAIN
         way = self.standing.way(way, observed)
         attempt.rounds += 1
         attempt.punching = check_round.plan_round(
@@ -262,6 +263,7 @@ class Traversal:
         if attempt.direct is not None:
             return
         self._close_sockets(attempt)
+        check_round.note_blind(attempt, self.offers.facts)
         self.head_start.end(attempt, now)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
@@ -290,7 +292,7 @@ class Traversal:
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
             return
-        way = self.standing.way(attempt.way(facts), attempt.observed)
+        way = self.standing.way(check_round.way_now(attempt, facts), attempt.observed)
         limited = self.flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
             attempt,
@@ -302,7 +304,10 @@ class Traversal:
         ):
             self._rest(attempt, self._why_relayed(attempt), now)
             return
-        count, predict = check_round.sockets_needed(way, facts.side, self._state.config)
+        preserves = facts.allocation.kind is AllocationKind.PRESERVED
+        count, predict = check_round.sockets_needed(
+            way, facts.side, self._state.config, preserves=preserves
+        )
         if count:
             attempt.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
