@@ -101,6 +101,13 @@ def note_blind(attempt: Attempt, own: NatFacts) -> None:
         attempt.guessed_blindly = attempt.guessed_blindly or not is_asked_for
 
 
+def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
+    """Whether it matters what the two are behind: inside one network it does not."""
+    observed = attempt.observed
+    is_near = observed is not None and networks.is_near(observed[0])
+    return not is_near and shared_outside(attempt) is None
+
+
 def switched_off(way: Way, side: Side, config: Config) -> str | None:
     """The option that keeps this side from what a way needs of it; None if there is none."""
     if way is Way.PREDICTED and side is Side.PREDICTABLE:
@@ -203,7 +210,7 @@ def why_relayed(
     option = switched_off(way, own.side, config)
     ends = f"here {own.side.value}, there {there.value}"
     outside = shared_outside(attempt)
-    if outside is not None and way in (Way.PLAIN, Way.PREDICTED, Way.BIRTHDAY):
+    if outside is not None and way is not Way.RELAY:
         return (
             f"both are behind one NAT at {outside}, which passes nothing between two of its own"
             " (no hairpin); they are on different networks inside, and hairpin there, or IPv6,"

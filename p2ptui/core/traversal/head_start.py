@@ -18,8 +18,14 @@ from p2ptui.core.traversal.refusals import begin_call
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
 
-HEAD_START_S: Final = 0.5
-"""An offer, its answer and a check take two round trips to a server nearby, or one far away."""
+HEAD_START_S: Final = 1.0
+"""For the answer to an offer to come: two round trips to a server, and one repetition. Whoever
+answers is relayed as soon as a round of checks has found nothing."""
+
+LONGER_EACH_S: Final = 0.2
+LONGEST_HEAD_START_S: Final = 5.0
+"""Where many are sought at once the machines are busy, and so is the server: for each one that is
+sought already all get so much more time."""
 
 SHORTEST_HANDSHAKE_S: Final = 0.1
 
@@ -55,11 +61,15 @@ class HeadStart:
     def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
         """Let a call wait for the direct path first; its token."""
         attempt.holds_relay = True
-        self._state.timers.schedule(now + HEAD_START_S, lambda at: self._expire(attempt, at))
+        longer_s = LONGER_EACH_S * len(self._offers.asking)
+        pause_s = min(HEAD_START_S + longer_s, LONGEST_HEAD_START_S)
+        self._state.timers.schedule(now + pause_s, lambda at: self._expire(attempt, at))
         return begin_call(self._state, attempt, now, timeout_s)
 
     def _expire(self, attempt: Attempt, now: float) -> None:
-        if self._offers.get(attempt.node_id) is attempt and attempt.direct is None:
+        # A round that runs tells when it has ended.
+        is_open = attempt.direct is None and attempt.punching is None
+        if self._offers.get(attempt.node_id) is attempt and is_open:
             self.end(attempt, now)
 
     def end(self, attempt: Attempt, now: float) -> bool:

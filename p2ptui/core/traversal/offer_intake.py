@@ -73,7 +73,10 @@ class OfferIntake:
                 attempt.remote = offer
                 self._take_news(attempt, now)
             elif not offer.answer:
-                self._offers.send(attempt, now)  # the answer was lost, or the offer that crossed
+                # What answers may still be about to leave. What this side would have offered by
+                # itself in its place would turn the leading side around, and nobody would lead.
+                if attempt.controlling or attempt.offer.answer:
+                    self._offers.send(attempt, now)  # it was lost, or the offer that crossed
                 if attempt.punching is not None:
                     attempt.punching.extend(now)  # so that side has not begun yet
             return

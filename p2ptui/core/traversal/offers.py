@@ -37,6 +37,11 @@ that one opens first. At 10 % loss on each of these four ways a third of the ans
 ASKS_S: Final = 3.2
 """For so long, altogether."""
 
+ASK_SHARE_S: Final = 0.06
+LONGEST_SHARED_ASK_S: Final = 1.2
+"""With many offers unanswered the answers come one after the other: for each of them the pause is
+so much longer, up to the second of these."""
+
 
 class Offers:
     """The attempts there are, by node and by the name in their checks, and their offers.
@@ -51,6 +56,8 @@ class Offers:
         self._delivery = delivery
         self._attempts: dict[str, Attempt] = {}
         self._by_ufrag: dict[str, Attempt] = {}
+        self.asking: set[str] = set()
+        """Nodes whose answer is awaited."""
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them, the best first."""
         self.own = OwnNetworks()
@@ -104,6 +111,7 @@ class Offers:
         """Forget an attempt."""
         if self._attempts.get(attempt.node_id) is attempt:
             del self._attempts[attempt.node_id]
+            self.asking.discard(attempt.node_id)
         self._by_ufrag.pop(attempt.offer.ufrag, None)
 
     def _new_names(self) -> TraversalOffer:
@@ -191,9 +199,13 @@ class Offers:
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
         if is_answered or not is_current or attempt.direct is not None or now >= end:
+            if is_current:
+                self.asking.discard(attempt.node_id)
             return
+        self.asking.add(attempt.node_id)
         self.send(attempt, now)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
+        pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         self._state.timers.schedule(
             now + pause_s, lambda at: self._ask(attempt, offer, longer, end, at)
         )

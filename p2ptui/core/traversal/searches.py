@@ -274,7 +274,7 @@ class Traversal:
         else:
             # The other side leads; unless it was lost too, it offers the next round.
             self._paths.explain(attempt, self._why_relayed(attempt))
-            if not self.offers.facts.is_known:
+            if self._wants_facts(attempt):
                 self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
@@ -282,12 +282,16 @@ class Traversal:
         offers = self.offers
         return check_round.why_relayed(attempt, offers.facts, self._state.config, offers.own)
 
+    def _wants_facts(self, attempt: Attempt) -> bool:
+        offers = self.offers
+        return not offers.facts.is_known and check_round.depends_on_nats(attempt, offers.own)
+
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
         if attempt.direct is not None:
             return
         facts = self.offers.facts
-        if not facts.is_known and attempt.offer.round == 0 and not attempt.wanted:
+        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
