@@ -17,7 +17,10 @@ from p2ptui.wire.address import Address, is_wildcard
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_BRIDGE_NAMES: Final = ("docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman")
+_BRIDGE_NAMES: Final = (
+    *("docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman"),
+    *("bridge", "vmnet", "vboxnet", "vEthernet", "Hyper-V"),
+)
 _TUNNEL_NAMES: Final = ("tun", "tap", "wg", "utun", "ppp", "tailscale", "zt", "ipsec", "gre")
 
 _INTERFACES: Final = Path("/sys/class/net")
@@ -173,7 +176,7 @@ def _attachments() -> list[_Attachment]:
                     if scope_id:
                         host = f"{host}%{interface_name(scope_id)}"
                 ipaddress.ip_interface(f"{host}/{ip.network_prefix}")
-                found.append(_Attachment(host, ip.network_prefix, adapter.name))
+                found.append(_Attachment(host, ip.network_prefix, adapter.nice_name))
     except Exception:
         # ifaddr asks the system through ctypes: what fails there, and how, is not documented.
         return list(_LOOPBACK)

@@ -1,12 +1,16 @@
 """Many nodes of one LAN meet each other: directly, and at little cost to the server."""
 
 from collections import Counter
+from ipaddress import ip_network
+from itertools import combinations
 
 import pytest
 
 from p2ptui.core.events import ConnectResult
+from p2ptui.core.traversal.own_networks import Attached, Link, OwnNetworks
 from tests.core.lan import Lan
 from tests.core.meeting import Meeting
+from tests.simulation import World
 
 RELAYS = {"traffic_forwarding": {"allow_symmetric_nat_relay": True, "max_concurrent_relays": 50}}
 ONE_RELAY = {"traffic_forwarding": {"allow_symmetric_nat_relay": True, "max_concurrent_relays": 1}}
@@ -78,6 +82,33 @@ def test_a_lan_that_passes_nothing_between_its_hosts_is_relayed_soon() -> None:
 
     assert lan.world.now - began < 1.2
     assert lan.direct_pairs() == 0
+
+
+def test_where_the_server_is_on_the_lan_too_the_relay_is_held_back_all_the_same() -> None:
+    """Nobody is behind the other's outside address then: it is the network that they share."""
+    world = World(latency_s=0.0005)
+    server = world.host(("192.168.1.1", 8080), allow_symmetric_nat_relay=True)
+    nodes = [world.host((f"192.168.1.{number}", 8080)) for number in range(2, 12)]
+    for node in nodes:
+        offers = node.endpoint.traversal.offers
+        offers.hosts = (node.address,)
+        lan = ip_network("192.168.1.0/24")
+        offers.own = OwnNetworks((Attached(node.address[0], lan, Link.FACING),))
+        node.outcome(node.connect(server))
+    world.run_for(5)
+
+    asked = []
+    for one, other in combinations(nodes, 2):
+        peer = one.peer(server)
+        assert peer is not None
+        asked.append((one, one.endpoint.introduce(peer, other.id, world.now, 5)))
+    for node in nodes:
+        node.settle()
+    world.run_for(0.3)
+
+    assert all(isinstance(node.outcomes[token], ConnectResult) for node, token in asked)
+    assert server.endpoint.relays(1).open == 0
+    assert server.endpoint.counters.relayed == 0
 
 
 def test_the_relay_is_not_held_back_for_nodes_of_other_networks() -> None:
