@@ -42,13 +42,20 @@ class Outcome:
     """That came to the server or left it, from the first connect to the end."""
 
 
-def run(count: int, *, kind: Kind = Kind.PORT_RESTRICTED, watched_s: float = WATCHED_S) -> Outcome:
+def run(
+    count: int,
+    *,
+    kind: Kind = Kind.PORT_RESTRICTED,
+    watched_s: float = WATCHED_S,
+    until_direct: bool = False,
+) -> Outcome:
     """Let so many nodes meet.
 
     Args:
         count: Of the nodes.
         kind: Of the NAT that they are behind.
         watched_s: How long it is watched, seconds.
+        until_direct: Whether it ends as soon as all pairs are direct.
     """
     with Ground() as ground, ExitStack() as stack:
         nat = ground.laboratory.nat(kind)
@@ -69,6 +76,8 @@ def run(count: int, *, kind: Kind = Kind.PORT_RESTRICTED, watched_s: float = WAT
             direct = _direct(sides)
             if direct == count * (count - 1) // 2 and all_direct_s is None:
                 all_direct_s = time.monotonic() - began
+                if until_direct:
+                    break
             time.sleep(LOOK_S)
         errors = Counter(error for answer in answers for error in answer["errors"])
         return Outcome(

@@ -120,8 +120,8 @@ class Attempt:
     """Why they cannot be answered by way of the server."""
     guessed_blindly: bool = False
     """Whether ports were guessed although nothing says that a NAT needs it."""
-    holds_relay: bool = False
-    """Whether calls wait for a direct path although the server would relay."""
+    holds_relay_until: float | None = None
+    """So long calls wait for a direct path although the server would relay; None: they do not."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
     timer: Timer | None = None

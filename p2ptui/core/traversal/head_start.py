@@ -19,13 +19,13 @@ from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
 
 HEAD_START_S: Final = 1.0
-"""For the answer to an offer to come: two round trips to a server, and one repetition. Whoever
-answers is relayed as soon as a round of checks has found nothing."""
+"""An offer and its answer take two round trips to a server, and a round of checks that finds
+nothing takes 0.7 s."""
 
-LONGER_EACH_S: Final = 0.2
-LONGEST_HEAD_START_S: Final = 5.0
-"""Where many are sought at once the machines are busy, and so is the server: for each one that is
-sought already all get so much more time."""
+LONGER_EACH_S: Final = 0.3
+LONGEST_SHARE: Final = 0.5
+"""Where many are sought at once the machines are busy, and so is the server: each gets so much more
+time for each other one, up to this share of what the call has."""
 
 SHORTEST_HANDSHAKE_S: Final = 0.1
 
@@ -60,23 +60,29 @@ class HeadStart:
 
     def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
         """Let a call wait for the direct path first; its token."""
-        attempt.holds_relay = True
         longer_s = LONGER_EACH_S * len(self._offers.asking)
-        pause_s = min(HEAD_START_S + longer_s, LONGEST_HEAD_START_S)
+        pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
+        attempt.holds_relay_until = now + pause_s
         self._state.timers.schedule(now + pause_s, lambda at: self._expire(attempt, at))
         return begin_call(self._state, attempt, now, timeout_s)
 
     def _expire(self, attempt: Attempt, now: float) -> None:
-        # A round that runs tells when it has ended.
-        is_open = attempt.direct is None and attempt.punching is None
-        if self._offers.get(attempt.node_id) is attempt and is_open:
+        # The first round tells when it has ended; those that follow find less often.
+        is_first = attempt.punching is not None and attempt.offer.round == 0
+        if self._offers.get(attempt.node_id) is attempt and not is_first:
+            self.check(attempt, now)
+
+    def check(self, attempt: Attempt, now: float) -> None:
+        """No round runs: the relay begins if its time has come."""
+        until = attempt.holds_relay_until
+        if until is not None and now >= until and attempt.direct is None:
             self.end(attempt, now)
 
     def end(self, attempt: Attempt, now: float) -> bool:
         """There is no direct path yet: whoever waits for it is relayed; whether anybody is."""
-        if not attempt.holds_relay or not attempt.server.is_authenticated:
+        if attempt.holds_relay_until is None or not attempt.server.is_authenticated:
             return False
-        attempt.holds_relay = False
+        attempt.holds_relay_until = None
         tokens, attempt.tokens = attempt.tokens, []
         left_s = max(attempt.deadline - now, SHORTEST_HANDSHAKE_S)
         address = self._relay.open(attempt.server, attempt.node_id)

@@ -264,7 +264,7 @@ class Traversal:
             return
         self._close_sockets(attempt)
         check_round.note_blind(attempt, self.offers.facts)
-        self.head_start.end(attempt, now)
+        self.head_start.check(attempt, now)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
             reason = "the other node does not answer offers of a direct path"
