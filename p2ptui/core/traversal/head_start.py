@@ -60,7 +60,8 @@ class HeadStart:
 
     def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
         """Let a call wait for the direct path first; its token."""
-        longer_s = LONGER_EACH_S * len(self._offers.asking)
+        others = len(self._offers.asking - {attempt.node_id})
+        longer_s = LONGER_EACH_S * others
         pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
         attempt.holds_relay_until = now + pause_s
         self._state.timers.schedule(now + pause_s, lambda at: self._expire(attempt, at))
