@@ -129,6 +129,7 @@ class Endpoint:
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
         self._failover.on_moved = self.traversal.follow
+        self.traversal.head_start.listed_address = self._routing.listed_address
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown

@@ -6,20 +6,104 @@ Nothing here raises: a machine whose interfaces cannot be listed has its loopbac
 import ipaddress
 import socket
 import sys
-from typing import TypeAlias
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 
 import ifaddr
 
+from p2ptui.core.traversal.own_networks import Attached, Link
 from p2ptui.wire.address import Address, is_wildcard
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_LOOPBACK = (("127.0.0.1", 8), ("::1", 128))
+_BRIDGE_NAMES: Final = (
+    *("docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman"),
+    *("bridge", "vmnet", "vboxnet", "vEthernet", "Hyper-V"),
+)
+_TUNNEL_NAMES: Final = ("tun", "tap", "wg", "utun", "ppp", "tailscale", "zt", "ipsec", "gre")
+
+_INTERFACES: Final = Path("/sys/class/net")
+_IPV6_FLAGS: Final = Path("/proc/net/if_inet6")
+_UNSETTLED: Final = 0x08 | 0x40
+"""linux/if_addr.h: the address is another's, or it may still turn out to be."""
+_DEPRECATED: Final = 0x20
+
+
+class _Attachment(NamedTuple):
+    """An address, the length of its subnet's prefix in bits, and the name of its interface."""
+
+    host: str
+    prefix: int
+    name: str = "lo"
+
+
+_LOOPBACK = (_Attachment("127.0.0.1", 8), _Attachment("::1", 128))
 
 
 def local_addresses() -> list[str]:
     """Every address of this machine, loopback included; link-local IPv6 as `fe80::1%eth0`."""
-    return list(dict.fromkeys(host for host, _ in _attachments()))
+    return list(dict.fromkeys(one.host for one in _attachments()))
+
+
+def attached(facing: Collection[str] = ()) -> list[Attached]:
+    """The addresses at which other machines may reach this one, the best first.
+
+    Those of the interfaces that face the others come first, then other networks, then the bridges
+    of this machine's containers and virtual machines, then tunnels. Loopback and link-local
+    addresses are left out, and IPv6 addresses that the system does not use yet.
+
+    Args:
+        facing: Addresses of this machine from which others are reached.
+    """
+    flags = _ipv6_flags()
+    found = [
+        one
+        for one in _attachments()
+        if _is_shared(one.host) and not flags.get(one.host, 0) & _UNSETTLED
+    ]
+    names = {one.name for one in found if one.host in facing}
+
+    def link(one: _Attachment) -> Link:
+        return Link.FACING if one.name in names else _link_of(one.name)
+
+    def order(one: _Attachment) -> tuple[bool, bool, Link, bool]:
+        is_detour = link(one) >= Link.BRIDGE
+        is_old = bool(flags.get(one.host, 0) & _DEPRECATED)
+        return is_detour, is_old, link(one), one.host not in facing
+
+    return [
+        Attached(
+            one.host,
+            ipaddress.ip_network(f"{one.host}/{one.prefix}", strict=False),
+            link(one),
+        )
+        for one in sorted(found, key=order)
+    ]
+
+
+def _is_shared(host: str) -> bool:
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    return not (ip.is_loopback or ip.is_link_local)
+
+
+def _link_of(name: str) -> Link:
+    """What an interface is, as far as its name and the system tell."""
+    if name.startswith(_TUNNEL_NAMES) or (_INTERFACES / name / "tun_flags").exists():
+        return Link.TUNNEL
+    if name.startswith(_BRIDGE_NAMES) or (_INTERFACES / name / "bridge").is_dir():
+        return Link.BRIDGE
+    return Link.PHYSICAL
+
+
+def _ipv6_flags() -> dict[str, int]:
+    """The flags of each IPv6 address, where the system tells (Linux)."""
+    try:
+        lines = _IPV6_FLAGS.read_text("ascii").splitlines()
+        rows = [line.split() for line in lines]
+        return {str(ipaddress.IPv6Address(bytes.fromhex(row[0]))): int(row[4], 16) for row in rows}
+    except (OSError, ValueError, IndexError):
+        return {}
 
 
 def local_networks() -> list[Network]:
@@ -27,8 +111,8 @@ def local_networks() -> list[Network]:
     # A scope names the interface; a subnet has none.
     return list(
         dict.fromkeys(
-            ipaddress.ip_network(f"{host.partition('%')[0]}/{prefix}", strict=False)
-            for host, prefix in _attachments()
+            ipaddress.ip_network(f"{one.host.partition('%')[0]}/{one.prefix}", strict=False)
+            for one in _attachments()
         )
     )
 
@@ -79,9 +163,9 @@ def interface_name(index: int) -> str:
         return str(index)
 
 
-def _attachments() -> list[tuple[str, int]]:
-    """Each address with the length of its subnet's prefix in bits."""
-    found: list[tuple[str, int]] = []
+def _attachments() -> list[_Attachment]:
+    """Each address, with its subnet and its interface."""
+    found: list[_Attachment] = []
     try:
         for adapter in ifaddr.get_adapters():
             for ip in adapter.ips:
@@ -92,9 +176,9 @@ def _attachments() -> list[tuple[str, int]]:
                     if scope_id:
                         host = f"{host}%{interface_name(scope_id)}"
                 ipaddress.ip_interface(f"{host}/{ip.network_prefix}")
-                found.append((host, ip.network_prefix))
+                found.append(_Attachment(host, ip.network_prefix, adapter.nice_name))
     except Exception:
         # ifaddr asks the system through ctypes: what fails there, and how, is not documented.
         return list(_LOOPBACK)
-    known = {host for host, _ in found}
-    return found + [loopback for loopback in _LOOPBACK if loopback[0] not in known]
+    known = {one.host for one in found}
+    return found + [loopback for loopback in _LOOPBACK if loopback.host not in known]

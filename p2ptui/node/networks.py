@@ -2,11 +2,18 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from p2ptui.core.mesh.neighbours import Neighbours
-from p2ptui.io.interfaces import broadcast_addresses, local_addresses, local_networks
+from p2ptui.core.traversal.own_networks import OwnNetworks
+from p2ptui.io.interfaces import (
+    attached,
+    broadcast_addresses,
+    local_addresses,
+    local_networks,
+    source_host,
+)
 from p2ptui.wire.address import Address, ip_version, is_wildcard
 
 NETWORKS_REFRESH_S: Final = 30.0
@@ -14,6 +21,10 @@ NETWORKS_REFRESH_S: Final = 30.0
 
 _LOOPBACK: Final = ("127.0.0.1",)
 _LOOPBACK_V6: Final = ("::1",)
+
+_ANYWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
+"""Addresses of RFC 5737 and RFC 3849: it is looked up where packets to them would leave, nothing is
+sent."""
 
 
 async def watch_networks(
@@ -62,6 +73,19 @@ def look_around(host: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     if ":" in host:
         return networks, _LOOPBACK_V6
     return networks, (*_LOOPBACK, *broadcast_addresses())
+
+
+def own_networks(local: Address, others: Iterable[Address] = ()) -> OwnNetworks:
+    """The networks in which other machines may reach a socket, the best first.
+
+    Args:
+        local: Where it is bound.
+        others: Whom it talks to: the ways there are better than any other.
+    """
+    facing = [source_host(*address) for address in (*others, *_ANYWHERE)]
+    found = attached([host for host in facing if host is not None])
+    everywhere = is_wildcard(local[0])
+    return OwnNetworks(tuple(one for one in found if everywhere or one.host == local[0]))
 
 
 def own_addresses(local: Address) -> tuple[Address, ...]:

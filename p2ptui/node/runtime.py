@@ -15,6 +15,7 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
     CallFinished,
     Event,
+    PeerStatus,
     PeerStatusChanged,
     StunReplyDue,
 )
@@ -34,7 +35,7 @@ from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
 from p2ptui.node.joiner import Joining
 from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.networks import watch_networks
+from p2ptui.node.networks import own_networks, watch_networks
 from p2ptui.node.partings import Partings
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.traversal_support import TraversalSupport
@@ -52,6 +53,9 @@ CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
 
 RESOLVE_PARTNER_S: Final = 5.0
+
+MAX_FACED: Final = 8
+"""Servers of which the way there is looked up."""
 
 
 class Runtime:
@@ -217,7 +221,10 @@ class Runtime:
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
-        self.endpoint.traversal.offers.hosts = hosts
+        offers = self.endpoint.traversal.offers
+        servers = [peer.address for peer in self.endpoint.peers if peer.is_joined_server]
+        offers.own = own_networks(self.socket.local_address, servers[:MAX_FACED])
+        offers.hosts = offers.own.in_order(hosts)
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address
@@ -413,6 +420,7 @@ class Runtime:
             return
         if isinstance(event, PeerStatusChanged):
             self._departures.note(event)
+            self._note_server(event)
         self.tell(event)
 
     def tell(self, event: Event) -> None:
@@ -449,3 +457,10 @@ class Runtime:
         if not self.closing and self.failure is None:
             self.endpoint.handle_read(self.now)
             self._driver.flush()
+
+    def _note_server(self, event: PeerStatusChanged) -> None:
+        """The way to a server that was joined tells which of the own addresses is the best."""
+        if event.status is PeerStatus.AUTHENTICATED:
+            peer = self.endpoint.peers.at(event.address)
+            if peer is not None and peer.is_joined_server:
+                self.note_hosts(self.endpoint.traversal.offers.hosts)

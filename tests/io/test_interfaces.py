@@ -1,11 +1,13 @@
 import ipaddress
 import socket
+from pathlib import Path
 
 import ifaddr
 import pytest
 
+from p2ptui.core.traversal.own_networks import Link
 from p2ptui.io import interfaces
-from p2ptui.io.interfaces import broadcast_addresses, local_addresses, local_networks
+from p2ptui.io.interfaces import attached, broadcast_addresses, local_addresses, local_networks
 
 
 def adapters(*ips):
@@ -75,3 +77,87 @@ def test_a_machine_that_cannot_list_its_interfaces_has_its_loopback(monkeypatch,
 def test_an_address_that_makes_no_sense_is_a_failure_too(monkeypatch):
     monkeypatch.setattr(ifaddr, "get_adapters", adapters(("not an address", 24)))
     assert local_addresses() == ["127.0.0.1", "::1"]
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, **listed: list[tuple[object, int]]) -> None:
+    """The interfaces of a machine, in the order of the system; `_` stands for `-`."""
+    adapters = [
+        ifaddr.Adapter(name, name, [ifaddr.IP(ip, prefix, name) for ip, prefix in addresses])
+        for name, addresses in ((key.replace("_", "-"), ips) for key, ips in listed.items())
+    ]
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
+    monkeypatch.setattr(interfaces, "_ipv6_flags", dict)
+
+
+def test_what_faces_the_others_comes_first_and_bridges_and_tunnels_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(
+        monkeypatch,
+        lo=[("127.0.0.1", 8)],
+        tun0=[("10.8.0.2", 24)],
+        docker0=[("172.17.0.1", 16)],
+        br_0123456789ab=[("172.18.0.1", 16)],
+        wlan0=[("192.168.2.2", 24)],
+        eth0=[
+            ("192.168.1.2", 24),
+            (("2a01:1::2", 0, 0), 64),
+            (("fe80::1", 0, 3), 64),
+            ("192.168.1.3", 24),
+        ],
+        wg0=[("10.9.0.2", 24)],
+        veth1=[("172.19.0.1", 16)],
+    )
+
+    found = attached({"192.168.1.3", "2a01:1::2"})
+
+    assert [(one.host, one.link) for one in found] == [
+        ("2a01:1::2", Link.FACING),
+        ("192.168.1.3", Link.FACING),
+        ("192.168.1.2", Link.FACING),
+        ("192.168.2.2", Link.PHYSICAL),
+        ("172.17.0.1", Link.BRIDGE),
+        ("172.18.0.1", Link.BRIDGE),
+        ("172.19.0.1", Link.BRIDGE),
+        ("10.8.0.2", Link.TUNNEL),
+        ("10.9.0.2", Link.TUNNEL),
+    ]
+    assert str(found[0].network) == "2a01:1::/64"
+
+
+def test_a_bridge_or_a_tunnel_that_faces_the_others_comes_first_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine whose virtual machines are on the LAN, or all of whose traffic takes a VPN."""
+    for name in ("br_lan", "wg0"):
+        machine(monkeypatch, docker0=[("172.17.0.1", 16)], **{name: [("192.168.1.2", 24)]})
+
+        assert [one.host for one in attached({"192.168.1.2"})] == ["192.168.1.2", "172.17.0.1"]
+
+
+def test_old_ipv6_addresses_come_after_others_and_unsettled_ones_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    six = [((host, 0, 0), 64) for host in ("2a01::1", "2a01::2", "2a01::3", "2a01::4")]
+    machine(monkeypatch, eth0=[*six, ("192.168.1.2", 24)], docker0=[("172.17.0.1", 16)])
+    flags = {"2a01::1": 0x20, "2a01::2": 0x40, "2a01::3": 0x08, "2a01::4": 0x01}
+    monkeypatch.setattr(interfaces, "_ipv6_flags", lambda: flags)
+
+    hosts = [one.host for one in attached({"192.168.1.2"})]
+
+    # The one that is temporary (0x01) is in use, and as good as any.
+    assert hosts == ["192.168.1.2", "2a01::4", "2a01::1", "172.17.0.1"]
+
+
+def test_the_flags_of_ipv6_addresses_are_read_where_the_system_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table = tmp_path / "if_inet6"
+    monkeypatch.setattr(interfaces, "_IPV6_FLAGS", table)
+    assert interfaces._ipv6_flags() == {}
+
+    table.write_text("2a010000000000000000000000000001 02 40 00 20     eth0\n")
+    assert interfaces._ipv6_flags() == {"2a01::1": 0x20}
+
+    table.write_text("what is this\n")
+    assert interfaces._ipv6_flags() == {}

@@ -30,14 +30,14 @@ WAIT_S = 20.0
 
 _SERVER = """
 [server]
-address = "0.0.0.0:{port}"
+address = "{any}:{port}"
 enable_discovery = false
 [security]
 enable_rate_limiting = false
 [stun_server]
 enable = true
-address = "0.0.0.0:3478"
-alternate_address = "{other}"
+address = "{any}:3478"
+{other}
 [nat_detection]
 enable = false
 [traffic_forwarding]
@@ -107,9 +107,20 @@ class Side:
 
 
 class Ground:
-    """A laboratory with a server; everything is gone at the end."""
+    """A laboratory with a server; everything is gone at the end.
 
-    def __init__(self, laboratory: Laboratory | None = None) -> None:
+    Args:
+        laboratory: An open one; it stays.
+        addresses: Of the server, over IPv4: with one it cannot name every NAT.
+        ipv6: Whether it has IPv6 as well.
+    """
+
+    def __init__(
+        self, laboratory: Laboratory | None = None, *, addresses: int = 2, ipv6: bool = False
+    ) -> None:
+        self._addresses = addresses
+        self._ipv6 = ipv6
+        self.server6 = ""
         self.laboratory = laboratory or Laboratory()
         self._owns = laboratory is None
         self._directory = tempfile.TemporaryDirectory()
@@ -141,9 +152,11 @@ class Ground:
         self._directory.cleanup()
 
     def _start_server(self) -> None:
-        host = self.laboratory.server()
+        host = self.laboratory.public_host(addresses=self._addresses, ipv6=self._ipv6)
+        other = f'alternate_address = "{host.addresses[1]}"' if self._addresses > 1 else ""
         path = Path(self._directory.name, "server.toml")
-        path.write_text(_SERVER.format(port=NODE_PORT, other=host.addresses[1]))
+        anywhere = "[::]" if self._ipv6 else "0.0.0.0"
+        path.write_text(_SERVER.format(any=anywhere, port=NODE_PORT, other=other))
         with Path(self._directory.name, "server.log").open("w") as log:
             node = host.start(
                 ["p2ptui", "--no-ui", "-c", str(path)], stdout=log, stderr=subprocess.STDOUT
@@ -153,6 +166,8 @@ class Ground:
             if node.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(Path(self._directory.name, "server.log").read_text())
         self.server = f"{host.address}:{NODE_PORT}"
+        self.server6 = f"[{host.address6}]:{NODE_PORT}"
+        self.host = host
 
     def side(self, *kinds: Kind, ipv6: bool = False) -> Side:
         """A host behind NATs, the outermost first; behind none on the public network.
@@ -168,10 +183,11 @@ class Ground:
             nat = nat.nat(kind)
         return self.at(nat.host())
 
-    def at(self, host: Host) -> Side:
-        """Nodes in a host that is there."""
+    def at(self, host: Host, server: str | None = None) -> Side:
+        """Nodes in a host that is there; they join at `server`, without it by IPv4."""
         self._sides += 1
-        return Side(host, self.server, str(Path(self._directory.name, f"state{self._sides}")))
+        state = str(Path(self._directory.name, f"state{self._sides}"))
+        return Side(host, server or self.server, state)
 
 
 def meet(

@@ -24,6 +24,7 @@ from tests.bench.usual_guess import constant_step_guess
 
 JOIN_S = 5.0
 CONNECT_S = 8.0
+ALL_S = 20.0
 SEND_S = 60.0
 WINDOW = 16
 """Numbered messages under way at once."""
@@ -144,6 +145,22 @@ class Runner:
             "reason": connection.reason,
             "rounds": self.node._endpoint.traversal.offers.get(to).offer.round,
         }
+
+    async def connect_all(self, to: list[str]) -> dict[str, Any]:
+        """Connect to several nodes at once."""
+        calls = [self.node.connect(node_id, ALL_S) for node_id in to]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        errors = [f"{type(end).__name__}: {end}" for end in ends if isinstance(end, Exception)]
+        return {"connected": len(to) - len(errors), "errors": errors}
+
+    async def direct(self) -> dict[str, Any]:
+        """To whom there is a direct path, the server left out."""
+        nodes = [
+            peer.node_id
+            for peer in self.node.peers
+            if peer.path is Path.DIRECT and f"{peer.address[0]}:{peer.address[1]}" != self._server
+        ]
+        return {"nodes": nodes}
 
     async def _settle(self, to: str, until: float) -> None:
         while True:

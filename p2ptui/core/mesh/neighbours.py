@@ -50,6 +50,9 @@ CONNECTS_PER_SEARCH: Final = 32
 MAX_SHUNNED: Final = 256
 """Neighbours to which this node said goodbye, and that it must not connect to by itself."""
 
+USUAL_PORT: Final = 8080
+"""Where a node listens unless it is told otherwise."""
+
 SINGLE_TRY_S: Final = 0.4
 """Less than the pause between two tries of a handshake."""
 
@@ -73,6 +76,8 @@ class Neighbours:
         self._networks: tuple[Network, ...] = LOOPBACK
         self._targets: tuple[str, ...] = ()
         self._own_port = 0
+        self._ports: dict[int, None] = {}
+        """Where neighbours are looked for."""
         self._probes: list[Address] = []
         self._probed_up_to = 0
         self._probed: OrderedDict[Address, float] = OrderedDict()
@@ -103,6 +108,12 @@ class Neighbours:
         self._networks = (*LOOPBACK, *networks)
         self._targets = hosts
         self._own_port = own_port
+        lowest, highest = self._state.config.server.discovery_port_range
+        self._ports = dict.fromkeys(range(lowest, highest + 1))
+        if own_port not in self._ports:
+            # Those in the range find each other. Others listen at the usual port, or were given
+            # the same one as this node.
+            self._ports |= dict.fromkeys((USUAL_PORT, own_port))
         if searching and hosts:
             first = now + self._state.rng.uniform(0.0, FIRST_SEARCH_WITHIN_S)
             self._state.timers.schedule(first, self._search)
@@ -129,13 +140,11 @@ class Neighbours:
     def _search(self, now: float) -> None:
         if self._state.closing:
             return
-        server = self._state.config.server
-        first, last = server.discovery_port_range
         self._connects = 0
         if not self._probes:
             wanted = [
                 (host, port)
-                for port in range(first, last + 1)
+                for port in self._ports
                 for host in self._targets
                 if not (port == self._own_port and _is_loopback(host))
             ]
@@ -145,7 +154,7 @@ class Neighbours:
             self._probed_up_to = begin + len(self._probes)
             self._probes.reverse()
             self._probe(now)
-        interval = server.discovery_interval
+        interval = self._state.config.server.discovery_interval
         jitter = self._state.rng.uniform(1 - SEARCH_JITTER, 1 + SEARCH_JITTER)
         self._state.timers.schedule(now + interval * jitter, self._search)
 
@@ -231,10 +240,9 @@ class Neighbours:
     def _was_probed(self, address: Address, now: float) -> bool:
         if self._probed.get(address, float("-inf")) > now - ANSWER_WINDOW_S:
             return True
-        first, last = self._state.config.server.discovery_port_range
         return (
             self._broadcast_at > now - ANSWER_WINDOW_S
-            and first <= address[1] <= last
+            and address[1] in self._ports
             and self._is_near(address[0])
         )
 

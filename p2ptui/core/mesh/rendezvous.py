@@ -43,8 +43,11 @@ PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
 """Pings that open the own NAT for the other side; full traversal is a matter of its own."""
 
-INTRODUCTIONS_PER_SECOND: Final = 200
-"""Served by this node to all its peers together."""
+INTRODUCTIONS_PER_SECOND: Final = 2000
+"""Served by this node to all its peers together: a whole LAN may want to meet at once."""
+
+INTRODUCTIONS_OF_ONE: Final = 200
+"""Of these to one peer."""
 
 ASK_INTERVAL_S: Final = 0.5
 """An introduction is asked for this often, as a handshake is."""
@@ -113,6 +116,7 @@ class Rendezvous:
         self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
         self._waiting: dict[str, list[_Waiting]] = {}
         self._served: TokenBucket | None = None
+        self._shares: dict[Peer, TokenBucket] = {}
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
@@ -145,7 +149,11 @@ class Rendezvous:
             return
         if self._served is None:
             self._served = TokenBucket(INTRODUCTIONS_PER_SECOND, now)
-        if not self._served.take(now):
+        share = self._shares.get(peer)
+        if share is None:
+            share = self._shares[peer] = TokenBucket(INTRODUCTIONS_OF_ONE, now)
+        # One that asks too often takes nothing away from the others.
+        if not (share.take(now) and self._served.take(now)):
             self._state.counters.drop("introductions_limited")
             return
         target_id = canonical_id(payload.peer_id)
@@ -408,6 +416,7 @@ class Rendezvous:
                 del self._introduced[address]
 
     def _forget_server(self, server: Peer, now: float) -> None:
+        self._shares.pop(server, None)
         # Without its server an introduction lives on traffic alone.
         for introduction in self._introduced.values():
             if introduction.server_id == server.node_id:

@@ -18,6 +18,8 @@ class Route:
     """What the destination announced, as far as somebody told."""
     name: str = ""
     """How the destination is called, as far as somebody told: remote text."""
+    listed_at: str = ""
+    """The address at which a peer lists it: remote text."""
 
 
 class RouteTable:
@@ -54,6 +56,7 @@ class RouteTable:
         name: str = "",
         *,
         renames: bool = False,
+        listed_at: str = "",
     ) -> None:
         """Take news of a way; a longer one never replaces a shorter one that still holds.
 
@@ -65,6 +68,7 @@ class RouteTable:
             capabilities: What the destination is said to announce.
             name: How it is said to be called; empty where nobody told.
             renames: Whether this name goes before one that another peer told.
+            listed_at: The address at which it is listed; empty where nobody told.
         """
         known = self._routes.get(destination)
         if (
@@ -80,9 +84,12 @@ class RouteTable:
             is_sure = renames or known.next_hop == next_hop
             name = name if name and is_sure else known.name
         if known is not None:
+            listed_at = listed_at or known.listed_at
             self._remove(destination)
         expires = now + self._lifetime_s
-        self._routes[destination] = Route(next_hop, distance, expires, capabilities, name)
+        self._routes[destination] = Route(
+            next_hop, distance, expires, capabilities, name, listed_at
+        )
         self._behind.setdefault(next_hop, set()).add(destination)
         if len(self._routes) > self._limit:
             oldest, route = next(iter(self._routes.items()))

@@ -22,7 +22,7 @@ from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     Capability,
@@ -40,6 +40,9 @@ MAX_HOPS: Final = 32
 
 FLOOD_CANDIDATES: Final = 64
 """Peers looked at, most recent first, for some that route."""
+
+MAX_ADDRESS_TEXT: Final = 64
+"""Characters kept of an address in a list: one with a full IPv6 address and a port has 47."""
 
 NO_ROOM_TEXT: Final = "messages wait already for a node that has not shown that it is there"
 
@@ -110,7 +113,16 @@ class Routing:
                 known, name = bounded_capabilities(entry.capabilities), told_name(entry.name)
                 # A server that this node chose is believed before a peer that came by itself.
                 sure = peer.is_joined_server
-                self.table.learn(entry.id, peer.node_id, 2, now, known, name, renames=sure)
+                self.table.learn(
+                    entry.id,
+                    peer.node_id,
+                    2,
+                    now,
+                    known,
+                    name,
+                    renames=sure,
+                    listed_at=entry.addr[:MAX_ADDRESS_TEXT],
+                )
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
         """A peer tells who left: they are no longer reached through it."""
@@ -131,6 +143,11 @@ class Routing:
             return tuple(peer.capabilities)
         route = self.table.lookup(node_id, now)
         return (route.capabilities or None) if route is not None else None
+
+    def listed_address(self, node_id: str, now: float) -> Address | None:
+        """Where a peer lists a node; None if none does."""
+        route = self.table.peek(node_id, now)
+        return parse_ip_address(route.listed_at) if route is not None else None
 
     def is_deaf(self, node_id: str, now: float) -> bool:
         """Whether a node is known not to answer inside routed messages."""

@@ -33,6 +33,10 @@ PUMP_INTERVAL_S: Final = 0.005
 REFUSALS_PER_SECOND: Final = 2
 """A client that sends datagrams on although they are refused is told this often."""
 
+LASTING_REFUSALS_PER_SECOND: Final = 50
+"""Likewise where it may not be so in a moment: each may be about another node, and until it is told
+a client asks again and again."""
+
 
 class _Meter:
     """A rate with a burst of one second's worth; what is larger than a burst passes after one."""
@@ -67,6 +71,7 @@ class _Account:
     node_id: str
     meter: _Meter
     refusals: TokenBucket
+    lasting_refusals: TokenBucket
     datagrams: int = 0
     size_bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -152,9 +157,16 @@ class RelayControl:
         else:
             self._carry(account, client, parcel, now)
 
-    def may_tell(self, client: Peer, now: float) -> bool:
-        """Whether a client that asked for no answer is told of a refusal."""
-        return self._account(client, now).refusals.take(now)
+    def may_tell(self, client: Peer, now: float, *, lasting: bool = False) -> bool:
+        """Whether a client that asked for no answer is told of a refusal.
+
+        Args:
+            client: Whom.
+            now: The time, seconds.
+            lasting: Whether the same will be refused in a moment, too.
+        """
+        account = self._account(client, now)
+        return (account.lasting_refusals if lasting else account.refusals).take(now)
 
     def _account(self, client: Peer, now: float) -> _Account:
         node_id = client.node_id
@@ -165,7 +177,12 @@ class RelayControl:
         account = self._departed.pop(node_id, None)
         if account is None:
             meter = _Meter(self._options.max_relay_rate_per_client, now)
-            account = _Account(node_id, meter, TokenBucket(REFUSALS_PER_SECOND, now))
+            account = _Account(
+                node_id,
+                meter,
+                TokenBucket(REFUSALS_PER_SECOND, now),
+                TokenBucket(LASTING_REFUSALS_PER_SECOND, now),
+            )
         self._accounts[node_id] = account
         return account
 

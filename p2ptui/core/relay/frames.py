@@ -247,7 +247,9 @@ class RelayFrames:
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """Of a refusal the client is told, now and then."""
-        if refused is None or not self._control.may_tell(client, now):
+        if refused is None:
+            return
+        if not self._control.may_tell(client, now, lasting=refused.kind not in TRANSIENT):
             return
         response = RelayResponsePayload(
             False, refused.text, target_id=parcel.target_id, code=refused.kind.value

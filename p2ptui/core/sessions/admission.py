@@ -21,18 +21,25 @@ REFUSALS_PER_SECOND: Final = 200
 
 
 class TokenBucket:
-    """A rate with a burst of one second's worth."""
+    """A rate with a burst of one second's worth, or of another size.
 
-    __slots__ = ("_rate", "_tokens", "_updated")
+    Args:
+        rate: A second.
+        now: The time, seconds.
+        burst: At once; None: one second's worth.
+    """
 
-    def __init__(self, rate: float, now: float) -> None:
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, now: float, burst: float | None = None) -> None:
         self._rate = rate
-        self._tokens = rate
+        self._burst = rate if burst is None else burst
+        self._tokens = self._burst
         self._updated = now
 
     def take(self, now: float, amount: float = 1.0) -> bool:
         """Whether `amount` may pass now; if so it is used up."""
-        tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
+        tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
         self._updated = now
         if tokens < amount:
             self._tokens = tokens

@@ -313,6 +313,16 @@ class Handshake:
             peer.timer.cancel()
         peer.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
+    def _hand_over(self, attempt: _Attempt) -> None:
+        """Of two ways to a node that were tried at the same time the other one has won: whoever
+        waits for this one has what was asked for."""
+        node_id = relayed_node(attempt.peer.address)
+        winner = self._state.peers.authenticated(node_id) if node_id is not None else None
+        if winner is not None:
+            tokens, attempt.tokens = attempt.tokens, []
+            for token in tokens:
+                self._state.finish(token, self._result(winner))
+
     def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
 
@@ -335,6 +345,7 @@ class Handshake:
         try:
             response = decode_payload(message.payload, ReceivedHandshakeResponse)
             if not response.success:
+                self._hand_over(attempt)
                 self._fail(attempt, now, _refusal(address, response.error_message))
                 return
             received = response.node_info or ReceivedNodeInfo()

@@ -108,7 +108,9 @@ class Responder:
             self._state.counters.duplicates += 1
             return
         peer.last_received = now
-        if peer.may_receive(len(peer.handshake_response)):
+        # As with the first answer, one that this node asked itself is no victim. Its own requests
+        # may have used up all that it may be sent, and without this answer it never proves itself.
+        if peer.initiated or peer.may_receive(len(peer.handshake_response)):
             self._transmit_response(peer, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)

@@ -120,8 +120,12 @@ class Attempt:
     """When the other side began its latest searches."""
     unknown_at: set[Peer] = field(default_factory=set)
     """Servers that said that they do not know the node."""
-    refusal: str = "the server does not relay"
+    refusal: str = "the server does not relay (--relay there)"
     """Why they cannot be answered by way of the server."""
+    guessed_blindly: bool = False
+    """Whether ports were guessed although nothing says that a NAT needs it."""
+    holds_relay_until: float | None = None
+    """So long calls wait for a direct path although the server would relay; None: they do not."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
     timer: Timer | None = None

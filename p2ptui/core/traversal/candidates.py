@@ -1,10 +1,11 @@
 """What a node offers of itself for a direct path, and what it believes of another's offer."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
+from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.nat.punching import Kind
 from p2ptui.wire.address import Address, format_address, is_global_ipv6, parse_ip_address
 from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED, TraversalOffer
@@ -18,8 +19,10 @@ MAX_OTHERS: Final = (MAX_CANDIDATES - MAX_PREDICTED) // 2
 see: with the predicted ports they fit an offer."""
 
 MAX_CLAIMED: Final = 2
-"""Of a side's global IPv6 addresses at most this many are tried: nobody but itself vouches for
-them, so they might be a stranger's."""
+"""Of a side's global IPv6 addresses at most this many are tried in a round: nobody but itself
+vouches for them, so they might be a stranger's."""
+
+_ItemT = TypeVar("_ItemT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +34,47 @@ class Believed:
 
 
 def offered(
-    hosts: Iterable[Address], reflexive: Iterable[Address], predicted: Iterable[Address]
+    hosts: Iterable[Address],
+    reflexive: Iterable[Address],
+    predicted: Iterable[Address],
+    limit: int = MAX_OTHERS,
+    number: int = 0,
 ) -> list[tuple[str, str]]:
-    """The candidates of an offer, the best first (RFC 8445, section 5.1.1)."""
+    """The candidates of an offer, the best first (RFC 8445, section 5.1.1).
+
+    Args:
+        hosts: This node's own addresses, the best first.
+        reflexive: Where servers see it.
+        predicted: Where its further sockets will be seen.
+        limit: Own addresses, at most.
+        number: Of the round: where there are more, others are told in the next.
+    """
     seen = list(dict.fromkeys(reflexive))[:MAX_OTHERS]
     # Where the server sees this node is worth more than one more address of its own.
-    own = list(dict.fromkeys(hosts))[: MAX_OTHERS - len(seen)]
+    own = turn(list(dict.fromkeys(hosts)), min(limit, MAX_OTHERS - len(seen)), number)
     guessed = list(dict.fromkeys(predicted))[:MAX_PREDICTED]
     kinds = ((HOST, own), (REFLEXIVE, seen), (PREDICTED, guessed))
     return [(kind, format_address(a)) for kind, addresses in kinds for a in addresses]
 
 
-def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Believed]:
+def turn(items: Sequence[_ItemT], limit: int, number: int) -> list[_ItemT]:
+    """So many of the items as there is room for: the first ones in round 0, the next in round 1.
+
+    What a limit cuts off may be what works: where there are more it is the turn of each.
+    """
+    if len(items) <= limit:
+        return list(items)
+    begin = number * limit % len(items)
+    return [*items[begin:], *items[:begin]][:limit]
+
+
+def believed(
+    offer: TraversalOffer,
+    observed: Address,
+    limit: int,
+    own: OwnNetworks | None = None,
+    own_addresses: Iterable[Address] = (),
+) -> list[Believed]:
     """What of an offer is tried: a claim must not aim this node at somebody else.
 
     Outside addresses count only at the host where the server saw the other node; inside ones
@@ -53,8 +85,12 @@ def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Belie
     Args:
         offer: What the other side said.
         observed: Where the server sees it.
-        limit: Candidates, at most, without predicted ports.
+        limit: Candidates of a kind in one round, at most, without predicted ports.
+        own: The networks of this machine: what is in one of them is tried first, and what others
+            reach by a bridge or a tunnel only, last.
+        own_addresses: Of this node's sockets.
     """
+    own = own or OwnNetworks()
     hosts, claimed, reflexive, predicted = [], [], [observed], []
     for kind, text in offer.candidates:
         address = parse_ip_address(text)
@@ -68,13 +104,34 @@ def believed(offer: TraversalOffer, observed: Address, limit: int) -> list[Belie
             reflexive.append(address)
         elif kind == PREDICTED and address[0] == observed[0]:
             predicted.append(address)
+    hosts = _elsewhere(hosts, own, own_addresses)
+    claimed = _elsewhere(claimed, own, own_addresses)
+    number = offer.round
     return [
         # Predicted ports first: each new flow of this side may move its own NAT's next port.
         Believed(Kind.PREDICTED, tuple(dict.fromkeys(predicted))[:MAX_PREDICTED]),
-        Believed(Kind.HOST, tuple(dict.fromkeys(hosts))[:limit]),
-        Believed(Kind.CLAIMED, tuple(dict.fromkeys(claimed))[:MAX_CLAIMED]),
+        Believed(Kind.HOST, tuple(turn(hosts, limit, number))),
+        Believed(Kind.CLAIMED, tuple(turn(claimed, MAX_CLAIMED, number))),
         Believed(Kind.REFLEXIVE, tuple(dict.fromkeys(reflexive))[:limit]),
     ]
+
+
+def _elsewhere(
+    addresses: list[Address], own: OwnNetworks, own_addresses: Iterable[Address]
+) -> list[Address]:
+    """The addresses of another node, each once, in the order in which this machine reaches them.
+
+    Two machines have the same addresses at the bridges of their containers: what is sent there
+    never leaves. Only a node on this very machine has none but this machine's.
+    """
+    is_same_machine = all(own.holds(host) for host, _ in addresses)
+    mine = frozenset(own_addresses)
+    theirs = [
+        address
+        for address in dict.fromkeys(addresses)
+        if address not in mine and (is_same_machine or not own.holds(address[0]))
+    ]
+    return sorted(theirs, key=lambda address: own.link_to(address[0]))
 
 
 def claims_ipv6(offer: TraversalOffer) -> bool:

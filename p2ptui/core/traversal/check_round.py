@@ -1,12 +1,14 @@
 """One round of checks: what it may cost, and which pairs it tries in which order."""
 
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.traversal.candidates import PREDICTED, believed, claims_ipv6
+from p2ptui.core.traversal.candidates import HOST, PREDICTED, believed, claims_ipv6
+from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
@@ -19,7 +21,7 @@ from p2ptui.nat.punching import (
     Kind,
     Punching,
 )
-from p2ptui.wire.address import Address, ip_version
+from p2ptui.wire.address import Address, ip_version, parse_ip_address
 from p2ptui.wire.offer import MAX_PREDICTED, TraversalOffer
 
 PLAIN_S: Final = 0.7
@@ -70,6 +72,42 @@ def shared_outside(attempt: Attempt) -> str | None:
     return here[0] if here is not None and there is not None and here[0] == there[0] else None
 
 
+def way_now(attempt: Attempt, own: NatFacts) -> Way:
+    """How the two can come together, as far as is known.
+
+    A server with one address cannot tell whether a NAT uses another port for every other address.
+    Where plain checks failed, and nothing speaks against it, many guesses are tried once: the port
+    towards one address stays the same, whatever the NAT does for others.
+    """
+    way = attempt.way(own)
+    return Way.BIRTHDAY if way in (Way.PLAIN, Way.UNKNOWN) and _is_blind(attempt, own) else way
+
+
+def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
+    remote = attempt.remote
+    if remote is None or not remote.round or not own.is_known or attempt.guessed_blindly:
+        return False
+    if attempt.observed is None or shared_outside(attempt) is not None:
+        return False
+    sides = {own.side, attempt.remote_facts.side}
+    # Whoever lets in more than exact addresses would have been met plainly.
+    return Side.UNKNOWN in sides and sides <= {Side.UNKNOWN, Side.PORT_FILTERED}
+
+
+def note_blind(attempt: Attempt, own: NatFacts) -> None:
+    """A round has failed: nothing is guessed a second time without a reason."""
+    if attempt.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
+        is_asked_for = attempt.remote_facts.side is Side.UNPREDICTABLE
+        attempt.guessed_blindly = attempt.guessed_blindly or not is_asked_for
+
+
+def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
+    """Whether it matters what the two are behind: inside one network it does not."""
+    observed = attempt.observed
+    is_near = observed is not None and networks.is_near(observed[0])
+    return not is_near and shared_outside(attempt) is None
+
+
 def switched_off(way: Way, side: Side, config: Config) -> str | None:
     """The option that keeps this side from what a way needs of it; None if there is none."""
     if way is Way.PREDICTED and side is Side.PREDICTABLE:
@@ -80,7 +118,13 @@ def switched_off(way: Way, side: Side, config: Config) -> str | None:
 
 
 def is_exhausted(
-    attempt: Attempt, way: Way, own: NatFacts, config: Config, *, limited: bool
+    attempt: Attempt,
+    way: Way,
+    own: NatFacts,
+    config: Config,
+    *,
+    limited: bool,
+    has_more: bool = False,
 ) -> bool:
     """Whether another round would find no more than those before.
 
@@ -90,13 +134,14 @@ def is_exhausted(
         own: What is known of this side's.
         config: Every option.
         limited: Whether a NAT limits the flows of guesses.
+        has_more: Whether this node has addresses that the other one was not told yet.
     """
     done = attempt.offer.round
     rounds = MAX_LIMITED_ROUNDS if limited and way is Way.BIRTHDAY else MAX_ROUNDS
     if way is Way.RELAY or done >= rounds - 1:
         return True
     as_before = way is Way.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
-    return as_before and done >= 1
+    return as_before and done >= 1 and not has_more
 
 
 def _needs_only_what_is_off(attempt: Attempt, way: Way, own: NatFacts, config: Config) -> bool:
@@ -106,13 +151,66 @@ def _needs_only_what_is_off(attempt: Attempt, way: Way, own: NatFacts, config: C
     return attempt.remote_facts.side is not own.side
 
 
-def why_relayed(attempt: Attempt, own: NatFacts, config: Config) -> str:
+def no_common_version(
+    attempt: Attempt, own_addresses: Iterable[Address], sockets: Collection[int]
+) -> str | None:
+    """Why no path can be there, if the two have no IP version in common; None if they have.
+
+    Args:
+        attempt: With the other side's offer.
+        own_addresses: Of this node's sockets.
+        sockets: The IP versions that these reach.
+    """
+    remote, observed = attempt.remote, attempt.observed
+    if remote is None or observed is None:
+        return None
+    told = (parse_ip_address(text) for _, text in remote.candidates)
+    there = {ip_version(a[0]) for a in (observed, *told) if a is not None}
+    seen = attempt.server.public_address
+    known = (*own_addresses, *(() if seen is None else (seen,)))
+    here = {ip_version(host) for host, _ in known} & set(sockets)
+    if not here or here & there:
+        return None
+    (mine, *_), (theirs, *_) = here, there
+    return (
+        f"no IP version in common: here IPv{mine} only, there IPv{theirs} only;"
+        f" IPv{theirs} here or IPv{mine} there would help"
+    )
+
+
+def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
+    """The network of this machine's in which the other node is, too; None where none is known.
+
+    Many networks have the same addresses: this one counts if a server sees both behind one outside
+    address, or sees the other one in it.
+    """
+    observed = attempt.observed
+    if observed is None or attempt.remote is None:
+        return None
+    near = own.network_of(observed[0])
+    if near is not None or shared_outside(attempt) is None:
+        return near
+    told = (parse_ip_address(text) for kind, text in attempt.remote.candidates if kind == HOST)
+    hosts = (address[0] for address in told if address is not None)
+    found = (own.network_of(host) for host in hosts if not own.holds(host))
+    return next((network for network in found if network is not None), None)
+
+
+def why_relayed(
+    attempt: Attempt, own: NatFacts, config: Config, networks: OwnNetworks | None = None
+) -> str:
     """Why the two cannot come together, in one line; names the option that is the cause."""
+    shared = shared_network(attempt, networks or OwnNetworks())
+    if shared is not None:
+        return (
+            f"both are in the network {shared}, but no check came through: a firewall on one of the"
+            " two machines is in the way, or the network keeps its clients apart"
+        )
     way, there = attempt.way(own), attempt.remote_facts.side
     option = switched_off(way, own.side, config)
     ends = f"here {own.side.value}, there {there.value}"
     outside = shared_outside(attempt)
-    if outside is not None and way in (Way.PLAIN, Way.PREDICTED, Way.BIRTHDAY):
+    if outside is not None and way is not Way.RELAY:
         return (
             f"both are behind one NAT at {outside}, which passes nothing between two of its own"
             " (no hairpin); they are on different networks inside, and hairpin there, or IPv6,"
@@ -138,13 +236,24 @@ def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
     return bool(attempt.sockets) and is_predicted and now > attempt.prepared_at + limit_s
 
 
-def sockets_needed(way: Way, side: Side, config: Config) -> tuple[int, int]:
-    """Further sockets that a side needs for a round, and ports that it has to predict."""
+def sockets_needed(
+    way: Way, side: Side, config: Config, *, preserves: bool = False
+) -> tuple[int, int]:
+    """Further sockets that a side needs for a round, and ports that it has to predict.
+
+    Args:
+        way: What is tried.
+        side: This one.
+        config: Every option.
+        preserves: Whether the NAT keeps the port of a socket.
+    """
     options = prediction_options(config)
     if way is Way.PREDICTED and side is Side.PREDICTABLE and options.enable:
         count = min(options.max_predictions, MAX_PREDICTED)
         return count, count
     if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+        return config.ice.birthday_sockets, 0
+    if way is Way.BIRTHDAY and side is Side.UNKNOWN and not preserves:
         return config.ice.birthday_sockets, 0
     return 0, 0
 
@@ -173,6 +282,8 @@ def plan_round(
     *,
     flow_limit: float | None,
     pace: FlowPace,
+    own: OwnNetworks | None = None,
+    own_addresses: tuple[Address, ...] = (),
 ) -> Punching:
     """Make a round ready to run.
 
@@ -186,6 +297,8 @@ def plan_round(
         flow_limit: New flows a second that the guessing side's NAT lets pass; None: no limit is
             known.
         pace: Of this side's new flows.
+        own: The networks of this machine.
+        own_addresses: Of this node's sockets.
     """
     ice = state.config.ice
     if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
@@ -223,7 +336,7 @@ def plan_round(
         learnt=attempt.learnt,
         count=state.counters.drop,
     )
-    candidates = believed(remote, observed, ice.max_candidates)
+    candidates = believed(remote, observed, ice.max_candidates, own, own_addresses)
     if way not in METHODS and opens:
         # Whatever the other side will send to from outside is opened before it hears of it.
         candidates.sort(key=lambda candidate: candidate.kind is not Kind.REFLEXIVE)

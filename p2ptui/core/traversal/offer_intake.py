@@ -21,6 +21,9 @@ SHORTEST_ROUND_S: Final = 0.3
 SEARCHES_PER_SECOND: Final = 20
 """Searches that others may begin, all together."""
 
+SEARCHES_AT_ONCE: Final = 100
+"""Of these at once: a node that joins a LAN is asked by everybody there."""
+
 
 class OfferIntake:
     """Judges offers before anything is sent because of them.
@@ -71,7 +74,10 @@ class OfferIntake:
                 attempt.remote = offer
                 self._take_news(attempt, now)
             elif not offer.answer:
-                self._offers.send(attempt, now)  # the answer was lost, or the offer that crossed
+                # What answers may still be about to leave. What this side would have offered by
+                # itself in its place would turn the leading side around, and nobody would lead.
+                if attempt.controlling or attempt.offer.answer:
+                    self._offers.send(attempt, now)  # it was lost, or the offer that crossed
                 if attempt.punching is not None:
                     attempt.punching.extend(now)  # so that side has not begun yet
             return
@@ -120,7 +126,7 @@ class OfferIntake:
         if offer.answer:
             return attempt.remote is None and attempt.controlling
         if self._begun is None:
-            self._begun = TokenBucket(SEARCHES_PER_SECOND, now)
+            self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
         return attempt.may_begin_for_other(now) and self._begun.take(now)
 
 

@@ -14,6 +14,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered
 from p2ptui.core.traversal.check_round import lead_s
+from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.errors import LocalError
 from p2ptui.nat.behavior import NatType
 from p2ptui.wire.address import Address
@@ -36,6 +37,11 @@ that one opens first. At 10 % loss on each of these four ways a third of the ans
 ASKS_S: Final = 3.2
 """For so long, altogether."""
 
+ASK_SHARE_S: Final = 0.06
+LONGEST_SHARED_ASK_S: Final = 1.2
+"""With many offers unanswered the answers come one after the other: for each of them the pause is
+so much longer, up to the second of these."""
+
 
 class Offers:
     """The attempts there are, by node and by the name in their checks, and their offers.
@@ -50,8 +56,12 @@ class Offers:
         self._delivery = delivery
         self._attempts: dict[str, Attempt] = {}
         self._by_ufrag: dict[str, Attempt] = {}
+        self.asking: set[str] = set()
+        """Nodes whose answer is awaited."""
         self.hosts: tuple[Address, ...] = ()
-        """This node's own addresses, as others on its networks reach them."""
+        """This node's own addresses, as others on its networks reach them, the best first."""
+        self.own = OwnNetworks()
+        """The networks of this machine."""
         self.beside: tuple[Address, ...] = ()
         """Where the socket of the other IP version is, that stands beside the node's own."""
         self.facts = NatFacts()
@@ -92,24 +102,40 @@ class Offers:
         self._by_ufrag[offer.ufrag] = attempt
         return attempt
 
+    def has_more(self, attempt: Attempt) -> bool:
+        """Whether there are own addresses that no round of the search told yet."""
+        told = self._state.config.ice.max_candidates * (attempt.offer.round + 1)
+        return len(self.own_addresses) > told
+
     def close(self, attempt: Attempt) -> None:
         """Forget an attempt."""
         if self._attempts.get(attempt.node_id) is attempt:
             del self._attempts[attempt.node_id]
+            self.asking.discard(attempt.node_id)
         self._by_ufrag.pop(attempt.offer.ufrag, None)
 
     def _new_names(self) -> TraversalOffer:
         ids = self._state.ids
         return TraversalOffer(ids.nonce()[:12], ids.nonce() + ids.nonce())
 
+    @property
+    def own_addresses(self) -> tuple[Address, ...]:
+        """All that can be told of where this node is, the best first."""
+        return (*self.beside, *self.hosts)
+
     def _described(
-        self, offer: TraversalOffer, server: Peer, predicted: tuple[Address, ...], sockets: int
+        self,
+        offer: TraversalOffer,
+        server: Peer,
+        predicted: tuple[Address, ...],
+        sockets: int,
+        number: int = 0,
     ) -> TraversalOffer:
         reflexive = [server.public_address] if server.public_address is not None else []
         limit = self._state.config.ice.max_candidates
         return msgspec.structs.replace(
             offer,
-            candidates=offered((*self.beside, *self.hosts)[:limit], reflexive, predicted),
+            candidates=offered(self.own_addresses, reflexive, predicted, limit, number),
             nat_type=self.facts.nat_type.value,
             allocation=self.facts.allocation.kind.value,
             sockets=sockets,
@@ -130,16 +156,19 @@ class Offers:
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         """Offer again, with what was learnt meanwhile."""
-        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
-        attempt.offer = msgspec.structs.replace(
-            described, answer=False, round=attempt.offer.round + 1
+        number = attempt.offer.round + 1
+        described = self._described(
+            attempt.offer, attempt.server, predicted, len(attempt.sockets), number
         )
+        attempt.offer = msgspec.structs.replace(described, answer=False, round=number)
         self.repeat(attempt, now)
 
     def answer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         """Answer the other side's offer with one of the same round."""
         number = attempt.remote.round if attempt.remote is not None else 0
-        described = self._described(attempt.offer, attempt.server, predicted, len(attempt.sockets))
+        described = self._described(
+            attempt.offer, attempt.server, predicted, len(attempt.sockets), number
+        )
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
 
@@ -170,9 +199,13 @@ class Offers:
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
         if is_answered or not is_current or attempt.direct is not None or now >= end:
+            if is_current:
+                self.asking.discard(attempt.node_id)
             return
+        self.asking.add(attempt.node_id)
         self.send(attempt, now)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
+        pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         self._state.timers.schedule(
             now + pause_s, lambda at: self._ask(attempt, offer, longer, end, at)
         )

@@ -15,7 +15,8 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.errors import P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
+from p2ptui.errors import LocalError, P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
+from p2ptui.wire.address import Address
 
 _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
 """Refusals after which no direct path can be found either: the server brings no offer."""
@@ -36,7 +37,7 @@ def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float)
     def give_up(_: float) -> None:
         why = f": {attempt.reason}" if attempt.reason else ""
         words = f"no direct path to node {attempt.node_id} was found within {timeout_s:g} s{why}"
-        error = PeerTimeoutError(f"{words}; {attempt.refusal} (--relay there)")
+        error = PeerTimeoutError(f"{words}; {attempt.refusal}")
         end_call(state, attempt, token, error)
 
     state.timers.schedule(now + timeout_s, give_up)
@@ -103,9 +104,12 @@ class Refusals:
     ) -> None:
         """A server does not relay to a node with which there is no session yet."""
         attempt = self._offers.get(node_id)
-        if attempt is None or attempt.server is not server or attempt.direct is not None:
+        if attempt is None or attempt.server is not server:
             return
         words = f"the server does not relay to node {node_id}: {reason}"
+        if attempt.direct is not None:
+            self._go_direct(attempt, attempt.direct.address, words, now)
+            return
         if code in _HOPELESS:
             self._give_up(attempt, UnknownPeerError(words), now)
             return
@@ -119,6 +123,17 @@ class Refusals:
         )
         self._take_calls(attempt)
         self._end_relayed(attempt, words, now)
+
+    def _go_direct(self, attempt: Attempt, address: Address, reason: str, now: float) -> None:
+        """A path was found while the relayed session was still to come: it begins there."""
+        tokens = self._handshake.release(attempt.relayed_address)
+        self._end_relayed(attempt, reason, now)
+        timeout_s = self._state.config.security.auth_timeout
+        for token in tokens:
+            try:
+                self._handshake.connect(address, now, timeout_s, token)
+            except LocalError as error:
+                self._state.finish(token, error)
 
     def _give_up(self, attempt: Attempt, error: P2PError, now: float) -> None:
         self._take_calls(attempt)

@@ -23,12 +23,14 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
+from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
+from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.feasibility import Way
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
@@ -71,6 +73,8 @@ class Traversal:
         """Where checks and their answers arrive."""
         self.refusals = Refusals(state, lifecycle, handshake, self.offers, self._close, self._rest)
         """What a server does not do for two nodes."""
+        self.head_start = HeadStart(state, handshake, self.offers, relay)
+        """Holds the relay back for those that seem to be on one LAN."""
         self.intake = OfferIntake(
             state, self.offers, self._stop, self._take_offer, self.flows.take_news
         )
@@ -112,9 +116,11 @@ class Traversal:
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         if self._is_enabled:
             self._search(attempt, now)
-        if relays:
-            return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
-        return begin_call(self._state, attempt, now, timeout_s)
+        if not relays:
+            return begin_call(self._state, attempt, now, timeout_s)
+        if self._is_enabled and self.head_start.is_due(server, node_id, now):
+            return self.head_start.begin(attempt, now, timeout_s)
+        return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
 
     @property
     def _is_enabled(self) -> bool:
@@ -165,6 +171,14 @@ class Traversal:
         """The other side's offer of a new round is here."""
         if attempt.direct is not None:
             return  # it was sent before that side knew
+        apart = check_round.no_common_version(
+            attempt, self.offers.own_addresses, self._state.socket_of_version
+        )
+        if apart is not None:
+            if not offer.answer:
+                self.offers.answer(attempt, (), now)
+            self._rest(attempt, apart, now)
+            return
         if offer.round and not attempt.controlling:
             # The side that leads has ended the round before.
             attempt.punching = None
@@ -191,7 +205,7 @@ class Traversal:
         if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
-        way = attempt.way(self.offers.facts) if remote.round else Way.PLAIN
+        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Way.PLAIN
         way = self.standing.way(way, observed)
         attempt.rounds += 1
         attempt.punching = check_round.plan_round(
@@ -203,6 +217,8 @@ class Traversal:
             now,
             flow_limit=self.flows.limit(attempt),
             pace=self.flows.pace,
+            own=self.offers.own,
+            own_addresses=self.offers.own_addresses,
         )
         for source, socket, nominated, spare_bytes in attempt.early.take():
             allowed = affordable_checks(attempt.offer, remote, spare_bytes)
@@ -248,6 +264,8 @@ class Traversal:
         if attempt.direct is not None:
             return
         self._close_sockets(attempt)
+        check_round.note_blind(attempt, self.offers.facts)
+        self.head_start.check(attempt, now)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
             reason = "the other node does not answer offers of a direct path"
@@ -257,31 +275,44 @@ class Traversal:
         else:
             # The other side leads; unless it was lost too, it offers the next round.
             self._paths.explain(attempt, self._why_relayed(attempt))
-            if not self.offers.facts.is_known:
+            if self._wants_facts(attempt):
                 self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
 
     def _why_relayed(self, attempt: Attempt) -> str:
-        return check_round.why_relayed(attempt, self.offers.facts, self._state.config)
+        offers = self.offers
+        return check_round.why_relayed(attempt, offers.facts, self._state.config, offers.own)
+
+    def _wants_facts(self, attempt: Attempt) -> bool:
+        offers = self.offers
+        return not offers.facts.is_known and check_round.depends_on_nats(attempt, offers.own)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
         if attempt.direct is not None:
             return
         facts = self.offers.facts
-        if not facts.is_known and attempt.offer.round == 0 and not attempt.wanted:
+        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.wanted:
             attempt.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
             return
-        way = self.standing.way(attempt.way(facts), attempt.observed)
+        way = self.standing.way(check_round.way_now(attempt, facts), attempt.observed)
         limited = self.flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
-            attempt, way, facts, self._state.config, limited=limited
+            attempt,
+            way,
+            facts,
+            self._state.config,
+            limited=limited,
+            has_more=self.offers.has_more(attempt),
         ):
             self._rest(attempt, self._why_relayed(attempt), now)
             return
-        count, predict = check_round.sockets_needed(way, facts.side, self._state.config)
+        preserves = facts.allocation.kind is AllocationKind.PRESERVED
+        count, predict = check_round.sockets_needed(
+            way, facts.side, self._state.config, preserves=preserves
+        )
         if count:
             attempt.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
@@ -310,7 +341,7 @@ class Traversal:
     def _rest(self, attempt: Attempt, reason: str, now: float, *, ends_calls: bool = True) -> None:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
-        if ends_calls:
+        if not self.head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
         self._paths.explain(attempt, reason)

@@ -281,3 +281,28 @@ def test_a_search_leaves_alone_whom_somebody_said_goodbye_to(world: World) -> No
     assert not client.is_connected_to(server)
     client.endpoint.neighbours.welcome(server.id)
     world.run_until(lambda: client.is_connected_to(server), 120)
+
+
+@pytest.mark.parametrize(("port", "other_port"), [(8080, 8080), (9000, 9000), (9000, 8080)])
+def test_nodes_that_listen_outside_the_searched_range_meet(
+    world: World, port: int, other_port: int
+) -> None:
+    """Two machines with the defaults, but for the address: both listen at the usual port."""
+    one = start(world.host(("192.168.7.2", port)), BROADCAST, "127.0.0.1")
+    other = start(world.host(("192.168.7.3", other_port)), BROADCAST, "127.0.0.1")
+
+    world.run_for(5)
+
+    assert one.is_connected_to(other)
+    assert other.is_connected_to(one)
+    assert len(one.endpoint.peers) == len(other.endpoint.peers) == 1
+
+
+def test_an_answer_from_a_port_that_nobody_was_asked_at_is_no_answer(world: World) -> None:
+    stranger = world.puppet(("192.168.7.9", 9001))
+    node = start(world.host(("192.168.7.2", 8080)), BROADCAST)
+    world.run_for(1)
+    stranger.say("DiscoveryResponse", [], node)
+    world.run_for(1)
+
+    assert "HandshakeRequest" not in stranger.take_types()

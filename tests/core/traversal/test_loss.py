@@ -46,3 +46,21 @@ def test_a_path_in_use_outlives_loss() -> None:
 
     assert [change.path.value for change in meeting.paths(meeting.a)][-1:] == ["direct"]
     assert "relay" not in [change.path.value for change in meeting.paths(meeting.a)][2:]
+
+
+def test_an_offer_that_comes_twice_before_it_is_answered_turns_nobody_around() -> None:
+    """A busy machine reads the offer and its repetition in one go."""
+    meeting = Meeting("port-restricted-cone", "port-restricted-cone")
+    asker = meeting.b  # its id is the larger one: of two that asked at once it would not lead
+    server = asker.peer(meeting.server)
+    assert server is not None
+    asker.endpoint.introduce(server, meeting.a.id, meeting.world.now, 10)
+    attempt = meeting.attempt(asker)
+    assert attempt is not None
+    for _ in range(3):
+        asker.endpoint.traversal.offers.send(attempt, meeting.world.now)
+    asker.settle()
+
+    meeting.world.run_until(meeting.is_direct, 0.5)
+
+    assert attempt.controlling

@@ -1,0 +1,95 @@
+"""The head start of a direct path over the relay, where two nodes seem to be on one LAN.
+
+A path inside a LAN takes no longer to find than a session through the server takes to begin. So
+nothing is relayed at first: where everybody of a LAN meets everybody, the server would carry
+thousands of datagrams, and open a relay for each pair, for nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
+from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.refusals import begin_call
+from p2ptui.errors import LocalError
+from p2ptui.wire.address import Address
+
+HEAD_START_S: Final = 1.0
+"""An offer and its answer take two round trips to a server, and a round of checks that finds
+nothing takes 0.7 s."""
+
+LONGER_EACH_S: Final = 0.3
+LONGEST_SHARE: Final = 0.5
+"""Where many are sought at once the machines are busy, and so is the server: each gets so much more
+time for each other one, up to this share of what the call has."""
+
+SHORTEST_HANDSHAKE_S: Final = 0.1
+
+
+class HeadStart:
+    """Holds the relay back, and lets it begin when the direct path is late.
+
+    Args:
+        state: The shared ground.
+        handshake: Connects to relayed nodes.
+        offers: Know the attempts, and this node's networks.
+        relay: Reaches nodes by way of servers.
+    """
+
+    def __init__(
+        self, state: NodeState, handshake: Handshake, offers: Offers, relay: RelayFrames
+    ) -> None:
+        self._state = state
+        self._handshake = handshake
+        self._offers = offers
+        self._relay = relay
+        self.listed_address: Callable[[str, float], Address | None] = lambda *_: None
+        """Tells where a server lists a node."""
+
+    def is_due(self, server: Peer, node_id: str, now: float) -> bool:
+        """Whether the node seems to be on this node's LAN: behind the same outside address, or in
+        a network that this machine is attached to."""
+        there, here = self.listed_address(node_id, now), server.public_address
+        if there is None:
+            return False
+        return (here is not None and there[0] == here[0]) or self._offers.own.is_near(there[0])
+
+    def begin(self, attempt: Attempt, now: float, timeout_s: float) -> int:
+        """Let a call wait for the direct path first; its token."""
+        others = len(self._offers.asking - {attempt.node_id})
+        longer_s = LONGER_EACH_S * others
+        pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
+        attempt.holds_relay_until = now + pause_s
+        self._state.timers.schedule(now + pause_s, lambda at: self._expire(attempt, at))
+        return begin_call(self._state, attempt, now, timeout_s)
+
+    def _expire(self, attempt: Attempt, now: float) -> None:
+        # The first round tells when it has ended; those that follow find less often.
+        is_first = attempt.punching is not None and attempt.offer.round == 0
+        if self._offers.get(attempt.node_id) is attempt and not is_first:
+            self.check(attempt, now)
+
+    def check(self, attempt: Attempt, now: float) -> None:
+        """No round runs: the relay begins if its time has come."""
+        until = attempt.holds_relay_until
+        if until is not None and now >= until and attempt.direct is None:
+            self.end(attempt, now)
+
+    def end(self, attempt: Attempt, now: float) -> bool:
+        """There is no direct path yet: whoever waits for it is relayed; whether anybody is."""
+        if attempt.holds_relay_until is None or not attempt.server.is_authenticated:
+            return False
+        attempt.holds_relay_until = None
+        tokens, attempt.tokens = attempt.tokens, []
+        left_s = max(attempt.deadline - now, SHORTEST_HANDSHAKE_S)
+        address = self._relay.open(attempt.server, attempt.node_id)
+        for token in tokens:
+            try:
+                self._handshake.connect(address, now, left_s, token)
+            except LocalError as error:
+                self._state.finish(token, error)
+        return bool(tokens)

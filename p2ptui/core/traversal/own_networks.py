@@ -1,0 +1,82 @@
+"""The networks that this machine is attached to: which addresses are near, and how to reach them.
+
+What a machine is attached to is told from outside; nothing here looks.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from p2ptui.wire.address import Address
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Link(IntEnum):
+    """What is between this machine and a network; the order is that of preference."""
+
+    FACING = 0
+    """The interface by which the server, or the internet, is reached."""
+    PHYSICAL = 1
+    ELSEWHERE = 2
+    """No network of this machine's: whoever is there is reached through a router."""
+    BRIDGE = 3
+    """Containers and virtual machines of this machine: others have the same addresses."""
+    TUNNEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An address of this machine and the network that it is in."""
+
+    host: str
+    network: Network
+    link: Link = Link.PHYSICAL
+
+
+class OwnNetworks:
+    """Everything that this machine is attached to.
+
+    Args:
+        attached: Its addresses and their networks, the best first; none while they are not known.
+    """
+
+    def __init__(self, attached: tuple[Attached, ...] = ()) -> None:
+        self.attached = attached
+        self._places = {one.host: place for place, one in enumerate(attached)}
+
+    def __len__(self) -> int:
+        return len(self.attached)
+
+    def in_order(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
+        """This machine's addresses, the best first; those that are not known here, last."""
+        last = len(self.attached)
+        return tuple(sorted(addresses, key=lambda address: self._places.get(address[0], last)))
+
+    def holds(self, host: str) -> bool:
+        """Whether an address is this machine's own: what is sent there goes nowhere else."""
+        return host in self._places
+
+    def link_to(self, host: str) -> Link:
+        """How a literal IP address is reached: by the narrowest network that holds it."""
+        found = self._narrowest(host)
+        return Link.ELSEWHERE if found is None else found.link
+
+    def is_near(self, host: str) -> bool:
+        """Whether a literal IP address is in a network of this machine's that others share."""
+        return self.link_to(host) in (Link.FACING, Link.PHYSICAL)
+
+    def network_of(self, host: str) -> Network | None:
+        """The network in common with a literal IP address, if others share it."""
+        found = self._narrowest(host)
+        is_shared = found is not None and found.link in (Link.FACING, Link.PHYSICAL)
+        return found.network if found is not None and is_shared else None
+
+    def _narrowest(self, host: str) -> Attached | None:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+        holding = [
+            one for one in self.attached if one.network.version == ip.version and ip in one.network
+        ]
+        return max(holding, key=lambda one: (one.network.prefixlen, -one.link), default=None)
