@@ -11,7 +11,7 @@ from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Peer
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
 from p2ptui.core.sessions.handshake import Handshake
@@ -170,8 +170,15 @@ class Responder:
         self._transmit_response(peer, now)
         peer.keep_for_pings()
         if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
+            if peer.proved or peer.dialect is Dialect.SPEC:
+                self._delivery.acknowledge(peer, message, now)
+            else:
+                # The response says as much, and the list that follows says more.
+                self._delivery.owe_ack(peer, message, now)
         self._lifecycle.authenticate(peer, now)
+        if peer.acks_owed and not peer.untold:
+            self._delivery.pay_acks(peer, now)
+            self._delivery.challenge(peer, now)
         self._handshake.handle_crossing(peer)
 
     def _enter(self, arrival: Arrival, now: float) -> Peer:
