@@ -33,6 +33,7 @@ from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats, diagnoses_at_start
+from p2ptui.node.files import sender_words
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, is_file, read_file
@@ -261,7 +262,7 @@ def _log_status(event: PeerStatusChanged) -> None:
 
 
 def _log_file(event: FileReceived) -> None:
-    sender = f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
+    sender = sender_words(event)
     name = printable(event.name, 255)
     if event.path is None:
         why = printable(event.reason or "", 400)

@@ -12,6 +12,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
+from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
 from p2ptui.core.sessions.handshake import Handshake
@@ -62,8 +63,23 @@ class Responder:
         self._admission = admission
         self._shortest_response = shortest_response_bytes(state.identity)
 
-    def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> None:
-        """Somebody wants to be a peer."""
+    def handle_request(
+        self,
+        address: Address,
+        message: Envelope,
+        size: int,
+        now: float,
+        inherited: Channel | None = None,
+    ) -> None:
+        """Somebody wants to be a peer.
+
+        Args:
+            address: Where the request came from.
+            message: The request.
+            size: Its bytes.
+            now: The time, seconds.
+            inherited: What it had at its last address, where it was found silent.
+        """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshake_ids:
             self._repeat(peer, message, now)
@@ -81,14 +97,14 @@ class Responder:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is None or owner.address == address:
-            self._accept(arrival, now)
+            self._accept(arrival, now, inherited)
             return
         claim = Claim(
             owner,
             address,
             refuse=lambda at: self._refuse_known(arrival, at),
             # Much may have happened meanwhile: the request is looked at as if it came now.
-            grant=lambda at: self.handle_request(address, message, size, at),
+            grant=lambda at, channel: self.handle_request(address, message, size, at, channel),
         )
         self._takeover.begin(claim, now)
 
@@ -132,7 +148,7 @@ class Responder:
         reason = f"node id {arrival.info.id} already exists"
         self._refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
 
-    def _accept(self, arrival: Arrival, now: float) -> None:
+    def _accept(self, arrival: Arrival, now: float, inherited: Channel | None) -> None:
         """Make the newcomer a peer, or begin a new session with the peer at its address."""
         message = arrival.message
         known = self._state.peers.at(arrival.address)
@@ -146,7 +162,7 @@ class Responder:
             self._state.counters.drop("handshake_too_short")
             return
         if known is None:
-            peer = self._enter(arrival, now)
+            peer = self._enter(arrival, now, inherited)
         else:
             peer = known
             if peer.is_authenticated:
@@ -181,13 +197,12 @@ class Responder:
             self._delivery.challenge(peer, now)
         self._handshake.handle_crossing(peer)
 
-    def _enter(self, arrival: Arrival, now: float) -> Peer:
+    def _enter(self, arrival: Arrival, now: float, inherited: Channel | None) -> Peer:
         other = self._state.peers.at(arrival.address)
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
-        node_id = arrival.info.id
-        peer = self._lifecycle.open(arrival.address, now, initiated=False, node_id=node_id)
+        peer = self._lifecycle.open(arrival.address, now, initiated=False, inherited=inherited)
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = [] if other is None else other.handshake_ids

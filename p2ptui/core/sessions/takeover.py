@@ -11,7 +11,7 @@ from typing import Final
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -36,7 +36,7 @@ class Claim:
     """Where the newcomer is."""
     refuse: Callable[[float], None]
     """Called with the time if the owner is alive."""
-    grant: Callable[[float], None]
+    grant: Grant
     """Called with the time once the id is free."""
 
 
@@ -123,7 +123,7 @@ class Takeover:
             return
         owner = self._state.peers.with_id(node_id)
         if owner is None or owner.address == newest.address:
-            newest.grant(now)
+            newest.grant(now, None)
         elif dispute.is_second or owner.address != dispute.claim.address:
             newest.refuse(now)
         else:
@@ -151,7 +151,7 @@ class Takeover:
                 self._remember_settled(node_id, now)
             self._lifecycle.move(owner, now, reason, claim.grant)
             return
-        claim.grant(now)
+        claim.grant(now, None)
 
     def _remember_settled(self, node_id: str, now: float) -> None:
         self._settled_until[node_id] = now + COOLDOWN_S
