@@ -139,7 +139,8 @@ def test_what_waits_for_a_terminal_is_bounded_and_drawn_anew_when_it_takes_it() 
         assert not backlog.end(thread)  # it is held, and left behind
 
         while backlog.waiting:
-            os.read(terminal, 65536)
+            if select.select([terminal], [], [], 0.05)[0]:
+                os.read(terminal, 65536)
         backlog.catch_up()
         assert redrawn == [True]
         thread.join(PATIENCE_S)
