@@ -32,6 +32,8 @@ class Arrival:
     message: Envelope
     info: NodeInfo
     size_bytes: int
+    inherited: Channel | None = None
+    """What it had at its last address, where it was found silent."""
 
 
 class Responder:
@@ -87,7 +89,7 @@ class Responder:
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            arrival = Arrival(address, message, info, size)
+            arrival = Arrival(address, message, info, size, inherited)
             self._check_room(arrival, now)
         except MalformedError as error:
             self._refuse(address, message, size, f"malformed handshake: {error}", now)
@@ -97,7 +99,7 @@ class Responder:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is None or owner.address == address:
-            self._accept(arrival, now, inherited)
+            self._accept(arrival, now)
             return
         claim = Claim(
             owner,
@@ -148,7 +150,7 @@ class Responder:
         reason = f"node id {arrival.info.id} already exists"
         self._refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
 
-    def _accept(self, arrival: Arrival, now: float, inherited: Channel | None) -> None:
+    def _accept(self, arrival: Arrival, now: float) -> None:
         """Make the newcomer a peer, or begin a new session with the peer at its address."""
         message = arrival.message
         known = self._state.peers.at(arrival.address)
@@ -162,7 +164,7 @@ class Responder:
             self._state.counters.drop("handshake_too_short")
             return
         if known is None:
-            peer = self._enter(arrival, now, inherited)
+            peer = self._enter(arrival, now)
         else:
             peer = known
             if peer.is_authenticated:
@@ -197,12 +199,14 @@ class Responder:
             self._delivery.challenge(peer, now)
         self._handshake.handle_crossing(peer)
 
-    def _enter(self, arrival: Arrival, now: float, inherited: Channel | None) -> Peer:
+    def _enter(self, arrival: Arrival, now: float) -> Peer:
         other = self._state.peers.at(arrival.address)
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
-        peer = self._lifecycle.open(arrival.address, now, initiated=False, inherited=inherited)
+        peer = self._lifecycle.open(
+            arrival.address, now, initiated=False, inherited=arrival.inherited
+        )
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = [] if other is None else other.handshake_ids
