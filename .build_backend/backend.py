@@ -3,22 +3,23 @@
 It copies the modules to `build/lib*` and packs what it finds there, so what an older version of
 the checkout left behind would be installed with the new one: here each wheel begins without it.
 And it looks for `MANIFEST.in`, which says what a source distribution holds, beside this module.
+
+It writes into the checkout, too: where that is read-only, all is done in a copy of it.
 """
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
-    build_sdist,
     get_requires_for_build_editable,
-    get_requires_for_build_sdist,
-    get_requires_for_build_wheel,
     prepare_metadata_for_build_editable,
-    prepare_metadata_for_build_wheel,
 )
 from setuptools.command.egg_info import manifest_maker
 
@@ -38,11 +39,74 @@ _MANIFEST = Path(__file__).resolve().with_name("MANIFEST.in")
 manifest_maker.template = os.path.relpath(_MANIFEST, Path.cwd().resolve())
 
 
+_NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__pycache__")
+
+
 def build_wheel(wheel_directory: str, *arguments: Any, **options: Any) -> str:
     """As setuptools builds it, and of nothing but what is in the checkout now."""
-    forget_earlier_builds()
-    name: str = build_meta.build_wheel(wheel_directory, *arguments, **options)
-    return name
+    wheel_directory = str(Path(wheel_directory).resolve())
+    with where_one_can_write():
+        forget_earlier_builds()
+        name: str = build_meta.build_wheel(wheel_directory, *arguments, **options)
+        return name
+
+
+def build_sdist(sdist_directory: str, *arguments: Any) -> str:
+    """As setuptools builds it."""
+    sdist_directory = str(Path(sdist_directory).resolve())
+    with where_one_can_write():
+        name: str = build_meta.build_sdist(sdist_directory, *arguments)
+        return name
+
+
+def prepare_metadata_for_build_wheel(metadata_directory: str, *arguments: Any) -> str:
+    """As setuptools does it."""
+    metadata_directory = str(Path(metadata_directory).resolve())
+    with where_one_can_write():
+        name: str = build_meta.prepare_metadata_for_build_wheel(metadata_directory, *arguments)
+        return name
+
+
+def get_requires_for_build_wheel(*arguments: Any) -> list[str]:
+    """As setuptools finds it out."""
+    with where_one_can_write():
+        return list(build_meta.get_requires_for_build_wheel(*arguments))
+
+
+def get_requires_for_build_sdist(*arguments: Any) -> list[str]:
+    """As setuptools finds it out."""
+    with where_one_can_write():
+        return list(build_meta.get_requires_for_build_sdist(*arguments))
+
+
+@contextmanager
+def where_one_can_write() -> Iterator[None]:
+    """Stay in the checkout, or work in a copy of it if nothing can be written there."""
+    if is_writable():
+        yield
+        return
+    checkout = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="p2ptui-build-") as temporary:
+        copy = Path(temporary) / "p2ptui"
+        shutil.copytree(checkout, copy, ignore=_NOT_COPIED, copy_function=shutil.copyfile)
+        for folder, _, _ in os.walk(copy):
+            os.chmod(folder, 0o755)
+        os.chdir(copy)
+        try:
+            yield
+        finally:
+            os.chdir(checkout)
+
+
+def is_writable() -> bool:
+    """Whether a file can be made in the checkout, and in what an earlier build left there."""
+    left = [*Path().glob("*.egg-info"), Path("build")]
+    try:
+        for folder in [Path(), *(path for path in left if path.is_dir())]:
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def forget_earlier_builds() -> None:

@@ -34,6 +34,7 @@ from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.node import Node, Stats, diagnoses_at_start
+from p2ptui.node.files import sender_words
 from p2ptui.reloading import Reloading, survive_hangups
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
@@ -277,7 +278,7 @@ def _log_status(event: PeerStatusChanged) -> None:
 
 
 def _log_file(event: FileReceived) -> None:
-    sender = f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
+    sender = sender_words(event)
     name = printable(event.name, 255)
     if event.path is None:
         why = printable(event.reason or "", 400)

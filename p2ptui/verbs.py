@@ -8,7 +8,7 @@ import difflib
 import ipaddress
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -271,39 +271,44 @@ def _read_words(verb: Verb, rest: str) -> Command:
     if verb.name == "nat":
         servers = [*_take_option(verb, words, "--server"), *words]
         return Command(verb, servers=tuple(_read_server(verb, word) for word in servers))
+    _require_number(verb, words, counts)
+    command = Command(verb, count=COMMON_PING_COUNT if verb.name == "ping" else 1)
+    for given in counts:
+        command = replace(command, count=_read_count(verb, given))
+    stands_alone = len(words) == 1 and not counts
+    for parameter, word in zip(verb.parameters, words, strict=False):
+        command = replace(command, **_read_word(verb, parameter.kind, word, stands_alone))
+    return command
+
+
+def _require_number(verb: Verb, words: list[str], counts: list[str]) -> None:
     if len(counts) > 1 or (counts and len(words) > 1):
         raise UsageError(f"one count is enough; usage: {verb.usage}")
     required = sum(not parameter.optional for parameter in verb.parameters)
     if not required <= len(words) <= len(verb.parameters):
         raise UsageError(f"usage: {verb.usage}")
-    peer: str | None = None
-    text = ""
-    is_named = False
-    count = COMMON_PING_COUNT if verb.name == "ping" else 1
-    for given in counts:
-        count = _read_count(verb, given)
-    for parameter, word in zip(verb.parameters, words, strict=False):
-        if parameter.kind is Kind.COUNT:
-            count = _read_count(verb, word)
-        elif parameter.kind is Kind.PEER:
+
+
+def _read_word(verb: Verb, kind: Kind, word: str, stands_alone: bool) -> dict[str, Any]:
+    """What a word says of a command, by the names of its fields."""
+    match kind:
+        case Kind.COUNT:
+            return {"count": _read_count(verb, word)}
+        case Kind.PEER:
             # `ping 5` pings the selected peer five times: no peer is called 5.
             is_count = verb.name == "ping" and word.isdigit() and len(word) < 4
-            if is_count and len(words) == 1 and not counts:
-                count = _read_count(verb, word)
-            else:
-                is_named = True
-                peer = None if word == SELECTED else word
-        elif parameter.kind is Kind.ADDRESS and ":" not in word:
-            # `connect` takes whom a server knows, as others verbs take a peer.
-            is_named, text = True, word
-            peer = None if word == SELECTED else word
-        elif parameter.kind is Kind.LEVEL:
-            text = _read_level(word)
-        elif parameter.kind is Kind.VERB:
-            text = _read_verb(word)
-        else:
-            text = word
-    return Command(verb, peer, text, count, is_named=is_named)
+            if is_count and stands_alone:
+                return {"count": _read_count(verb, word)}
+            return {"is_named": True, "peer": None if word == SELECTED else word}
+        case Kind.ADDRESS if ":" not in word:
+            # `connect` takes whom a server knows, as other verbs take a peer.
+            return {"is_named": True, "text": word, "peer": None if word == SELECTED else word}
+        case Kind.LEVEL:
+            return {"text": _read_level(word)}
+        case Kind.VERB:
+            return {"text": _read_verb(word)}
+        case _:
+            return {"text": word}
 
 
 def _take_option(verb: Verb, words: list[str], option: str) -> list[str]:

@@ -53,6 +53,8 @@ class Server(DayHost):
         self.last_heard: dict[Address, float] = {}
         self.pings_since: Counter[Address] = Counter()
         """Pings sent to an address since something came from it."""
+        self.proved: set[Address] = set()
+        """Who has answered in the session that it has."""
         self.relayed: Counter[bytes] = Counter()
         """Bytes that left in RelayData, as they stand in the datagram."""
         self.excesses: list[str] = []
@@ -64,6 +66,9 @@ class Server(DayHost):
         self.last_heard[source] = self.world.now
         self.pings_since[source] = 0
         super().receive(data, source)
+        peer = self.endpoint.peers.at(source)
+        if peer is not None and peer.proved:
+            self.proved.add(source)
 
     def _transmit(self) -> None:
         now, peers = self.world.now, self.endpoint.peers
@@ -87,6 +92,7 @@ class Server(DayHost):
     def forget(self, address: Address) -> None:
         """A session is over: what comes next at this address must be proved anew."""
         del self.bytes_from[address], self.bytes_to[address]
+        self.proved.discard(address)
 
 
 class DayWorld(World):

@@ -46,10 +46,9 @@ def has_always_room(_peer: Peer, _size: int) -> bool:
         (Peer, "has_room", has_always_room, 0.5, "too much before a proof"),
         (Relay, "carry", is_always_relayed, 0.5, "told relayed and not left"),
         (greetings, "_NETWORK_KEY", "network", 0.1, "clients of version 0.2.0 gave up"),
-        (liveness, "UNANSWERED_SHARE", 1.2, 1.0, "dropped: "),
         (routing, "_source", believed_source, 0.5, "routed messages arrived"),
     ],
-    ids=["amplification", "relay", "network id", "one Ping", "source"],
+    ids=["amplification", "relay", "network id", "source"],
 )
 def test_the_day_notices(
     monkeypatch: pytest.MonkeyPatch,
@@ -62,3 +61,10 @@ def test_the_day_notices(
     monkeypatch.setattr(target, name, value)
     with pytest.raises(BrokenError, match=complaint):
         Day(3, CLIENTS, NODES).run(hours)
+
+
+def test_the_day_notices_who_is_dropped_after_few_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "UNANSWERED_SHARE", 1.2)
+    monkeypatch.setattr(liveness, "LAST_CHANCE_PINGS", 0.5)
+    with pytest.raises(BrokenError, match="dropped: "):
+        Day(3, CLIENTS, NODES).run(1)

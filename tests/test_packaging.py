@@ -97,3 +97,39 @@ def test_every_tracked_file_is_in_the_source_distribution(checkout):
         pytest.skip("not a git checkout")
     tracked = {line.split("/")[0] for line in ran.stdout.splitlines()}
     assert tracked - {".gitignore"} <= set(COPIED)
+
+
+READ_ONLY = """
+import sys
+sys.path.insert(0, ".build_backend")
+import backend
+backend.is_writable = lambda: False  # root may write everywhere
+print(getattr(backend, sys.argv[1])(*sys.argv[2:]))
+"""
+
+
+def test_a_wheel_is_built_of_a_checkout_that_is_read_only(checkout, tmp_path):
+    copy, into = tmp_path / "checkout", tmp_path / "wheel"
+    into.mkdir()
+    shutil.copytree(checkout, copy)
+    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*"))
+    for path in (*copy.rglob("*"), copy):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for hook in (
+        ["get_requires_for_build_wheel"],
+        ["prepare_metadata_for_build_wheel", str(into)],
+        ["build_wheel", str(into)],
+    ):  # each in a process of its own, as pip does it
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", READ_ONLY, *hook],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr[-2000:]
+    assert packed(into / ran.stdout.splitlines()[-1]) == package_files(ROOT)
+    assert names == sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*"))
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755)

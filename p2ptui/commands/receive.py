@@ -31,11 +31,11 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
 )
-from p2ptui.core.identity import short_id
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import handle_signals
 from p2ptui.node import Node
+from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable
 from p2ptui.wire.address import Address, format_address, is_wildcard, parse_address
@@ -225,7 +225,7 @@ class _Teller:
         if self._json:
             print_json(_report(event))
             return
-        sender = f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"
+        sender = sender_words(event)
         if event.path is None:
             name, why = printable(event.name, 255), printable(event.reason or "", 400)
             self._complain(f"file {name} from {sender} is not kept: {why}")

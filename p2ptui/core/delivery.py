@@ -295,6 +295,8 @@ class Delivery:
             self.transmit_frame(peer, peer.deferred.popleft().data)
         if peer.untold:
             self.on_room(peer, now)
+        if not peer.deferred and not peer.untold:
+            self.pay_acks(peer, now)
 
     def transmit_frame(self, peer: Peer, data: bytes, *, on_ping: bool = False) -> None:
         """Put a datagram on the wire that is no message of its own."""
@@ -310,11 +312,23 @@ class Delivery:
 
         Deployed clients ignore it: where bytes are scarce it is the first thing to leave out.
         """
-        key = message.id if message.speaks_reference else message.sequence_number
-        _, data = self.build(MessageType.ACK, NULL, now, ack_for=key)
+        data = self._build_ack(message, now)
         if not self.transmit(peer, data, MessageType.ACK, now, waits=False):
             peer.acks_owed.append(data)
             self.challenge(peer, now)
+
+    def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
+        """Acknowledge a message once what matters more has left."""
+        peer.acks_owed.append(self._build_ack(message, now))
+
+    def _build_ack(self, message: Envelope, now: float) -> bytes:
+        key = message.id if message.speaks_reference else message.sequence_number
+        return self.build(MessageType.ACK, NULL, now, ack_for=key)[1]
+
+    def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
+        """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""
+        while peer.acks_owed and peer.has_room(len(peer.acks_owed[0]) + leave_bytes):
+            self.transmit(peer, peer.acks_owed.popleft(), MessageType.ACK, now)
 
     def ping(self, peer: Peer, now: float) -> None:
         """Ask whether a peer is there, if it may be sent that."""
@@ -360,11 +374,12 @@ class Delivery:
         """Give an unproved peer the chance to prove itself.
 
         A deployed client may answer no Ping at all: until it has answered one, further Pings are
-        left to the heartbeats, and what it may be sent to what it asks for.
+        left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
+        may be sent is never a challenge.
         """
         if peer.proved or now - peer.last_ping_sent < _challenge_interval_s(peer):
             return
-        if peer.is_ours or not len(peer.pings):
+        if peer.is_ours or (not len(peer.pings) and peer.may_receive(2 * PING_BYTES)):
             self.ping(peer, now)
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
@@ -380,8 +395,7 @@ class Delivery:
         if peer.proved:
             return
         peer.proved = True
-        while peer.acks_owed:
-            self.transmit_frame(peer, peer.acks_owed.popleft())
+        self.pay_acks(peer, now)
         self.release(peer, now)
         self.flush(peer, now)
 

@@ -132,6 +132,7 @@ class Endpoint:
         self.traversal.head_start.listed_address = self._routing.listed_address
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
         self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
+        self._rendezvous.on_incapable = self.traversal.refusals.handle_incapable
         self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
         self._relay.on_refused = self._relay_frames.handle_refusal
         self._relay_frames.on_refused = self.traversal.refusals.handle_refused
@@ -242,6 +243,7 @@ class Endpoint:
             "routed_waiting": len(self._end_to_end),
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
+            "introduced_pairs": self._rendezvous.pairs,
             "lists": len(self._pager),
             "lists_paused": self._pager.paused,
             "queries": len(self._queries),

@@ -57,7 +57,8 @@ class SendResult:
 
     status: SendStatus
     attempts: int
-    """How often it was sent; in fragments: how often its progress stalled, plus 1."""
+    """How often it was sent; in fragments: how often its progress stalled, plus 1. What
+    is under way when the path to the peer changes is sent again at once, and that counts too."""
     rtt_s: float | None
     """Seconds from its transmission to its acknowledgement; None if sent more than once."""
     size_bytes: int

@@ -205,7 +205,7 @@ class Inbox:
             self._count(peer)
             entry, content, error = self._read(message)
             self._handle(peer, message, entry, content, error, now)
-        if peer.deferred or peer.untold:
+        if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
     def _count(self, peer: Peer) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -14,9 +15,15 @@ from p2ptui.io.file_names import harmless_name, numbered_name
 MAX_NUMBER: Final = 999
 """Files of one name: `notes (999).txt` is the last."""
 
+MAX_REMEMBERED: Final = 256
+"""Names of which is remembered how far their numbers go; the one not used for longest is forgotten,
+and searched for from the beginning."""
+
 PART_PREFIX: Final = ".p2ptui-"
 PART_SUFFIX: Final = ".part"
 """A file on its way has a name of this form; one that a crash left may be deleted."""
+
+_USED_UP: Final = f"{MAX_NUMBER} files have this name already"
 
 _NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -53,6 +60,10 @@ class FileStore:
         self.directory = directory
         self._files_left = self._max_files = max_files
         self._bytes_left = self._max_bytes = max_bytes
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+        """The last number that was given to a name."""
+        self._used_up: OrderedDict[str, int] = OrderedDict()
+        """Names of which no number was free, and when the directory had last changed by then."""
         try:
             # Whether files can be made there is known by making one.
             part, number = self._create()
@@ -75,17 +86,24 @@ class FileStore:
         """
         if not self._files_left:
             raise FileNotKeptError(f"the limit of {self._max_files} files is reached (max_files)")
+        name = harmless_name(name)
+        if self._is_used_up(name):
+            raise FileNotKeptError(_USED_UP)
         part: Path | None = None
         try:
             part, number = self._create()
             size = self._write(number, chunks)
-            path = self._claim(part, harmless_name(name))
+            path = self._claim(part, name)
         except (OSError, ValueError) as error:  # ValueError: a name that the system cannot write
             raise FileNotKeptError(_why(error)) from None
         finally:
             if part is not None:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
+            if name in self._used_up:
+                self._used_up[name] = self._changed_at()
+        if path is None:
+            raise FileNotKeptError(_USED_UP)
         self._files_left -= 1
         self._bytes_left -= size
         return path
@@ -109,14 +127,42 @@ class FileStore:
             os.fsync(file.fileno())
         return size
 
-    def _claim(self, part: Path, name: str) -> Path:
-        """Give a written file the first name of its kind that nothing has."""
-        for number in range(1, MAX_NUMBER + 1):
+    def _claim(self, part: Path, name: str) -> Path | None:
+        """Give a written file a name of its kind that nothing has; None if there is none.
+
+        The bare name is tried first, then the numbers from the last one that was given.
+        """
+        last = self._numbers.pop(name, 1)
+        for number in (1, *range(last + 1, MAX_NUMBER + 1), *range(2, last + 1)):
             path = self.directory / (name if number == 1 else numbered_name(name, number))
             with contextlib.suppress(FileExistsError):
                 _move_to_free_name(part, path)
+                _remember(self._numbers, name, number if number > 1 else last)
                 return path
-        raise FileNotKeptError(f"{MAX_NUMBER} files have this name already")
+        _remember(self._numbers, name, last)
+        _remember(self._used_up, name, 0)
+        return None
+
+    def _is_used_up(self, name: str) -> bool:
+        """Whether no number was free, and nothing in the directory has changed since."""
+        changed_at = self._used_up.get(name)
+        if changed_at is None or changed_at == self._changed_at():
+            return changed_at is not None
+        del self._used_up[name]
+        return False
+
+    def _changed_at(self) -> int:
+        try:
+            return self.directory.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+def _remember(numbers: OrderedDict[str, int], name: str, number: int) -> None:
+    numbers[name] = number
+    numbers.move_to_end(name)
+    if len(numbers) > MAX_REMEMBERED:
+        numbers.popitem(last=False)
 
 
 def _move_to_free_name(part: Path, path: Path) -> None:

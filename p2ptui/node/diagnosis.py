@@ -45,7 +45,7 @@ from p2ptui.node.nat_tests import (
     probe_mtu,
     sample_ports,
 )
-from p2ptui.node.presence import STUN_PORTS, find_node
+from p2ptui.node.presence import STUN_PORTS, is_node_at
 from p2ptui.node.stun_contact import FindRefusal, FirstContact
 from p2ptui.node.stun_servers import (
     MAX_SERVERS,
@@ -162,7 +162,7 @@ class Diagnosis:
             return False
         host = self._bind_host(ip_version(address[0]))
         try:
-            return await find_node(self._open_socket, host, address, self._rng)
+            return await is_node_at(self._open_socket, host, address, self._rng)
         except BindError:
             return False
 

@@ -17,10 +17,12 @@ from p2ptui.core.events import (
     PeerStatus,
     PeerStatusChanged,
 )
+from p2ptui.core.identity import short_id
 from p2ptui.errors import P2PError
 from p2ptui.io.file_store import FileNotKeptError, FileStore
 from p2ptui.node.runtime import Runtime
 from p2ptui.node.subscription import Subscription
+from p2ptui.text import printable
 from p2ptui.wire.files import (
     FILE,
     SHA256,
@@ -236,3 +238,8 @@ def is_meant(wanted: str, node_id: str, name: str) -> bool:
     """
     begins = len(wanted) >= LEAST_OF_AN_ID and node_id.startswith(wanted.lower())
     return not wanted or name == wanted or begins
+
+
+def sender_words(event: FileReceived) -> str:
+    """Who sent a file: a name and the beginning of an id."""
+    return f"{printable(event.sender, 64) or 'node'} ({short_id(event.node_id)})"

@@ -30,7 +30,7 @@ are not sent what they have no use for."""
 BATCH: Final = 16
 
 
-async def find_node(
+async def is_node_at(
     open_socket: Callable[[Address], Awaitable[DatagramSocket]],
     local_host: str,
     address: Address,

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from p2ptui.core.addresses import relay_address, shown_address
 from p2ptui.core.events import (
     Direction,
@@ -32,11 +34,21 @@ from p2ptui.tui.records import (
     inner_message,
 )
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_envelope
+from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
 from p2ptui.wire.message import ROUTED_KEY, MessageType
 
 _GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
 _CHATTER = frozenset({"Ack", "Ping", "Pong"})
+_RELAYED = frozenset(
+    {(Direction.OUT, MessageType.RELAY_REQUEST), (Direction.IN, MessageType.RELAY_DATA)}
+)
+
+
+class _RelayEnds(Struct):
+    """Of a payload with relayed bytes only whom it names: the bytes are a long list."""
+
+    target_peer_id: str = ""
+    from_peer_id: str = ""
 
 
 class Journal:
@@ -84,7 +96,7 @@ class Journal:
 
     def _message(self, event: MessageTraced) -> Record:
         direction = IN if event.direction is Direction.IN else OUT
-        routed = self._routed(event)
+        routed = self._routed(event) or self._relayed(event)
         if routed is not None:
             return routed
         level = "debug" if event.message_type in _CHATTER else "info"
@@ -134,6 +146,32 @@ class Journal:
             event.size_bytes,
             event.data[:MAX_KEPT_BYTES],
             " ".join(words),
+            self._who(node_id),
+            is_routed=True,
+        )
+
+    def _relayed(self, event: MessageTraced) -> Record | None:
+        """Bytes that a server relays, at their ends: whom they are for, or from."""
+        ends = (event.direction, event.message_type)
+        if ends not in _RELAYED:
+            return None
+        try:
+            named = decode_payload(decode_envelope(event.data).payload, _RelayEnds)
+        except MalformedError:
+            return None
+        node_id = canonical_id(named.target_peer_id or named.from_peer_id)
+        if node_id is None:
+            return None
+        server = self._who(event.node_id or "") or shown_address(event.address)
+        return self._add(
+            IN if event.direction is Direction.IN else OUT,
+            "info",
+            event.address,
+            node_id,
+            printable(event.message_type, 64),
+            event.size_bytes,
+            event.data[:MAX_KEPT_BYTES],
+            f"via {server}",
             self._who(node_id),
             is_routed=True,
         )

@@ -10,7 +10,7 @@ from p2ptui.node import Known, OtherNode, PeerView, way_words
 from p2ptui.text import printable
 from p2ptui.tui.columns import ago_text, glyph_of, path_of, trust_of
 from p2ptui.tui.series import sparkline
-from p2ptui.tui.trends import STEP_S, shortened
+from p2ptui.tui.trends import STEP_S, highest_of_each
 from p2ptui.wire.address import format_address
 
 _TRUST_MEANS = {
@@ -62,7 +62,7 @@ def node_text(
         words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
         _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
     if minutes_ms:
-        bars = shortened(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
+        bars = highest_of_each(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
         _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
         _fact(text, "", _words(minutes_ms))
     lines = list(shell)

@@ -1,5 +1,5 @@
 """How the terminal is read and written: pastes apart from keys, bytes that are no UTF-8 survived,
-and a terminal that has gone away ends the screen, and holds up nobody.
+and a terminal that has gone away ends the screen. One that takes nothing holds up nobody.
 """
 
 import contextlib
@@ -10,11 +10,12 @@ import sys
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, Final
+from typing import Any, Final, TextIO
 
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
+from textual.drivers._writer_thread import WriterThread
 from textual.message import Message
 
 from p2ptui.io.signals import EXIT_BY_SIGNAL
@@ -24,6 +25,15 @@ READ_BYTES: Final = 4096
 IDLE_S: Final = 0.1
 WAITING_S: Final = 0.01
 """How long a read may take while nothing is expected, and while a paste or an escape waits."""
+
+MAX_WAITING: Final = 200_000
+"""Characters on their way to the terminal: some ten full screens."""
+
+CATCH_UP_S: Final = 0.1
+"""A terminal that was behind is looked at this often."""
+
+STALLED_S: Final = 1.0
+"""At the end a terminal that takes nothing for so long is left as it is."""
 
 
 class GuardedParser(XTermParser):
@@ -72,38 +82,90 @@ class TerminalFile:
     """What Textual's thread writes to: once the terminal has gone, writing does nothing.
 
     A thread that died of the error would leave behind a queue that nobody empties, and the whole
-    process would wait for room in it for ever, deaf to signals too.
+    process would wait for room in it for ever, deaf to signals too. Python's own buffer is left
+    out: a thread that waits for a terminal would hold its lock, and the end of the process with it.
 
     Args:
         file: The terminal.
         lost: Called once, in the thread that writes.
     """
 
-    def __init__(self, file: IO[str], lost: Callable[[], None]) -> None:
+    def __init__(self, file: TextIO, lost: Callable[[], None]) -> None:
         self._file = file
         self._lost = lost
         self._is_lost = False
+        self.written = 0
+        """Characters that the terminal has taken, or that went nowhere."""
 
     def write(self, text: str) -> None:
-        """Write a text, as long as there is a terminal."""
-        self._attempt(lambda: self._file.write(text))
+        """Write a text, as long as there is a terminal; waits until the terminal takes it."""
+        data = memoryview(text.encode(self._file.encoding or "utf-8", "replace"))
+        try:
+            while data and not self._is_lost:
+                data = data[os.write(self._file.fileno(), data) :]
+        except (OSError, ValueError):  # a closed file is a ValueError
+            self._is_lost = True
+            self._lost()
+        self.written += len(text)
 
     def flush(self) -> None:
-        """Hand over what was written, as long as there is a terminal."""
-        self._attempt(self._file.flush)
+        """Nothing is held back."""
 
     def fileno(self) -> int:
         """The terminal's number."""
         return self._file.fileno()
 
-    def _attempt(self, act: Callable[[], object]) -> None:
-        if self._is_lost:
+
+class Backlog:
+    """What is on its way to the terminal: bounded, and never waited for.
+
+    A terminal may stall without closing: Ctrl+S, an SSH session that hangs, a window that is
+    dragged. Then nothing more is drawn, and all of it anew once the terminal takes something again.
+
+    Args:
+        file: The terminal.
+        redraw: Has the whole screen drawn.
+    """
+
+    def __init__(self, file: TerminalFile, redraw: Callable[[], None]) -> None:
+        self._file = file
+        self._redraw = redraw
+        self._queued = 0
+        self.is_behind = False
+        """Whether what is drawn is thrown away."""
+        self.is_leaving = False
+        """Whether the last words are written, which are few and not thrown away."""
+
+    @property
+    def waiting(self) -> int:
+        """Characters that the terminal has not taken."""
+        return self._queued - self._file.written
+
+    def put(self, text: str, thread: WriterThread) -> None:
+        """Hand a text to the thread that writes, or throw it away."""
+        if self.is_behind and not self.is_leaving:
             return
-        try:
-            act()
-        except (OSError, ValueError):  # a closed file is a ValueError
-            self._is_lost = True
-            self._lost()
+        if self.waiting > MAX_WAITING and not self.is_leaving:
+            self.is_behind = True
+            return
+        self._queued += len(text)
+        thread._queue.maxsize = 0  # the bound is the one above
+        thread.write(text)
+
+    def catch_up(self) -> None:
+        """Draw the whole screen if the terminal has taken all that was on its way."""
+        if self.is_behind and not self.waiting:
+            self.is_behind = False
+            self._redraw()
+
+    def end(self, thread: WriterThread) -> bool:
+        """Wait for the thread as long as the terminal takes anything; whether it took all."""
+        thread._queue.put(None)
+        written = -1
+        while thread.is_alive() and self._file.written != written:
+            written = self._file.written
+            thread.join(STALLED_S)
+        return not thread.is_alive()
 
 
 def guarded_driver(base: type[Driver]) -> type[Driver]:
@@ -122,9 +184,45 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
         def begin(driver: Any, *args: Any, **options: Any) -> None:
             base.__init__(driver, *args, **options)
             driver._file = TerminalFile(driver._file, lambda: _leave(driver))
+            driver._backlog = Backlog(driver._file, lambda: driver._app.refresh(layout=True))
 
-        members["__init__"] = begin
+        def stop(driver: Any) -> None:
+            driver._backlog.is_leaving = True
+            base.stop_application_mode(driver)
+
+        def start(driver: Any) -> None:
+            driver._backlog.is_leaving = False  # it may have been suspended
+            base.start_application_mode(driver)
+
+        members |= {
+            "__init__": begin,
+            "write": _write,
+            "start_application_mode": start,
+            "stop_application_mode": stop,
+            "close": _close,
+        }
     return type(f"Guarded{base.__name__}", (base,), members)
+
+
+def _write(driver: Any, text: str) -> None:
+    """Write a text without waiting for the terminal."""
+    backlog, was_behind = driver._backlog, driver._backlog.is_behind
+    backlog.put(text, driver._writer_thread)
+    if backlog.is_behind and not was_behind:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            driver._loop.call_soon_threadsafe(_watch, driver)
+
+
+def _watch(driver: Any) -> None:
+    driver._backlog.catch_up()
+    if driver._backlog.is_behind and not driver._backlog.is_leaving:
+        driver._loop.call_later(CATCH_UP_S, _watch, driver)
+
+
+def _close(driver: Any) -> None:
+    """End the thread that writes; one that a stalled terminal holds is left behind."""
+    if driver._writer_thread is not None and not driver._backlog.end(driver._writer_thread):
+        _write_nowhere()
 
 
 def _leave(driver: Any) -> None:

@@ -43,7 +43,7 @@ class Trends:
         return tuple(self._samples.get(key, ()))
 
 
-def shortened(values: Sequence[float], length: int) -> list[float]:
+def highest_of_each(values: Sequence[float], length: int) -> list[float]:
     """At most so many values, each the highest of as many that follow one another."""
     each = -(-len(values) // max(length, 1))
     return [max(values[at : at + each]) for at in range(0, len(values), each)] if values else []

@@ -6,7 +6,9 @@ to its transaction id, which then has 16 bytes instead of 12.
 
 import enum
 import struct
-from typing import Any, Final
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -222,49 +224,60 @@ def _key(transaction_id: bytes) -> bytes:
     return transaction_id
 
 
+_Attributes: TypeAlias = Iterator[tuple[int, bytes]]
+
+
 def _write_attributes(message: StunMessage) -> list[bytes]:
     # In this order, because the test vectors of RFC 5769 have it.
-    classic = message.classic
-    parts: list[bytes] = []
+    parts = (_who(message), _places(message), _wishes(message), _outcome(message))
+    return [write_attribute(kind, value) for kind, value in chain.from_iterable(parts)]
 
-    def add(kind: int, value: bytes) -> None:
-        parts.append(write_attribute(kind, value))
 
+def _who(message: StunMessage) -> _Attributes:
     if message.software is not None:
-        add(AttributeType.SOFTWARE, write_text(message.software))
-    for kind, value in message.others:
-        add(kind, value)
+        yield AttributeType.SOFTWARE, write_text(message.software)
+    yield from message.others
     if message.username is not None:
-        add(AttributeType.USERNAME, write_text(message.username, MAX_USERNAME_BYTES))
+        yield AttributeType.USERNAME, write_text(message.username, MAX_USERNAME_BYTES)
     if message.nonce is not None:
-        add(AttributeType.NONCE, write_text(message.nonce))
+        yield AttributeType.NONCE, write_text(message.nonce)
     if message.realm is not None:
-        add(AttributeType.REALM, write_text(message.realm))
+        yield AttributeType.REALM, write_text(message.realm)
+
+
+def _places(message: StunMessage) -> _Attributes:
+    classic = message.classic
     if message.xor_mapped is not None:
         value = xor_address(write_address(message.xor_mapped), _key(message.transaction_id))
-        add(AttributeType.XOR_MAPPED_ADDRESS, value)
+        yield AttributeType.XOR_MAPPED_ADDRESS, value
     if message.mapped is not None:
-        add(AttributeType.MAPPED_ADDRESS, write_address(message.mapped))
+        yield AttributeType.MAPPED_ADDRESS, write_address(message.mapped)
     if message.response_origin is not None:
         kind = AttributeType.SOURCE_ADDRESS if classic else AttributeType.RESPONSE_ORIGIN
-        add(kind, write_address(message.response_origin))
+        yield kind, write_address(message.response_origin)
     if message.other_address is not None:
         kind = AttributeType.CHANGED_ADDRESS if classic else AttributeType.OTHER_ADDRESS
-        add(kind, write_address(message.other_address))
+        yield kind, write_address(message.other_address)
+
+
+def _wishes(message: StunMessage) -> _Attributes:
     if message.change_request is not None:
-        add(AttributeType.CHANGE_REQUEST, write_change(message.change_request))
+        yield AttributeType.CHANGE_REQUEST, write_change(message.change_request)
     if message.response_port is not None:
-        add(AttributeType.RESPONSE_PORT, write_response_port(message.response_port))
+        yield AttributeType.RESPONSE_PORT, write_response_port(message.response_port)
+
+
+def _outcome(message: StunMessage) -> _Attributes:
+    classic = message.classic
     if message.error is not None:
-        add(AttributeType.ERROR_CODE, _aligned(write_error(message.error), classic))
+        yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), classic)
     if message.unknown:
         unknown = message.unknown
         # RFC 3489, section 11.2.10: an odd number of types is filled up by one of them.
         filler = unknown[:1] if classic and len(unknown) & 1 else ()
-        add(AttributeType.UNKNOWN_ATTRIBUTES, write_types(unknown + filler))
+        yield AttributeType.UNKNOWN_ATTRIBUTES, write_types(unknown + filler)
     if message.padding is not None:
-        add(AttributeType.PADDING, write_padding(message.padding))
-    return parts
+        yield AttributeType.PADDING, write_padding(message.padding)
 
 
 def _aligned(value: bytes, classic: bool) -> bytes:

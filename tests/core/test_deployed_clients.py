@@ -4,11 +4,18 @@ They answer no Ping, look only at the first datagram, acknowledge nothing, take 
 their own, and sit idle for minutes. Whatever they get stays within three times their own bytes.
 """
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from tests.simulation import Host, Puppet, World
+
+DATAGRAMS: Final = Path(__file__).parent.parent / "data" / "reference-datagrams.jsonl"
+
+ENTRY_BYTES: Final = 112
+"""What one entry of a list takes, with its comma, at most."""
 
 
 @pytest.fixture
@@ -253,3 +260,79 @@ def test_a_long_list_comes_in_parts_one_for_each_request(
     client.say(kind, None, server)
     world.run_for(1)
     assert of_kind(client.take(), kind.replace("Request", "Response"))  # and then from the start
+
+
+# The list that follows a handshake.
+
+
+def captured_handshake() -> str:
+    """A HandshakeRequest as it came from a deployed client."""
+    for line in DATAGRAMS.read_text().splitlines():
+        datagram = json.loads(line)
+        if datagram["case"] == "handshake" and datagram["to"] == "server":
+            return str(datagram["datagram"])
+    raise AssertionError("no handshake was captured")
+
+
+@pytest.mark.parametrize("others", [1, 2, 8, 30])
+@pytest.mark.parametrize("padding", [0, 40, 120, 400, 2000])
+def test_a_silent_client_is_listed_as_many_nodes_as_fit(
+    world: World, server: Host, others: int, padding: int
+) -> None:
+    fill(world, server, others)
+    heard_of_last = [peer.node_id for peer in server.endpoint.peers.recent()]
+    client = world.puppet()
+    client.answers_pings = False
+    client.send(captured_handshake() + " " * padding, server)
+    world.run_for(1)
+
+    got = client.take()
+    kinds = [message["message_type"] for message in got]
+    assert kinds[0] == "HandshakeResponse"
+    assert kinds[1 + (kinds[1] == "Ack")] == "DiscoveryResponse"
+    pages = of_kind(got, "DiscoveryResponse")
+    told = [entry["id"] for page in pages for entry in page]
+    assert told == heard_of_last[: len(told)]
+    assert len(told) >= 1
+    unspent = 3 * client.bytes_sent - client.bytes_received
+    if len(told) < min(others, 8):
+        # Neither the Ack nor a Ping has cost an entry, and two Pings may still follow.
+        assert "Ack" not in kinds
+        assert "Ping" not in kinds
+        assert 2 * 164 <= unspent < 2 * 168 + ENTRY_BYTES
+    elif "Ack" not in kinds:
+        assert unspent < 2 * 168 + 200
+    world.run_until(lambda: server.peer(client.address) is None, 70)
+    assert of_kind(client.take(), "Ping")
+    assert within_three_times(client)
+
+
+def test_the_ack_that_made_room_for_a_list_leaves_with_the_next_bytes(
+    world: World, server: Host
+) -> None:
+    fill(world, server, 1)
+    client = world.puppet()
+    client.answers_pings = False
+    request = captured_handshake()
+    client.send(request, server)
+    world.run_for(1)
+    assert "Ack" not in client.take_types()
+
+    got = client.ask("Ping", None, server)
+
+    assert [message["message_type"] for message in got] == ["Pong", "Ack"]
+    assert got[1]["ack_for"] == json.loads(request)["id"]
+    assert within_three_times(client)
+
+
+def test_a_client_that_answers_pings_has_the_whole_first_page_soon(
+    world: World, server: Host
+) -> None:
+    nodes = fill(world, server, 8)
+    client = world.puppet()
+    client.send(captured_handshake(), server)
+    world.run_for(3)
+
+    pages = of_kind(client.take(), "DiscoveryResponse")
+
+    assert {entry["id"] for page in pages for entry in page} == {node.id for node in nodes}

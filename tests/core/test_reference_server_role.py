@@ -97,7 +97,8 @@ def test_a_second_node_is_told_of_the_first_and_the_first_of_it(scene: Scene) ->
 
     got = scene.replay("handshake of a second node")
 
-    assert types(got["b"]) == ["HandshakeResponse", "Ack", "DiscoveryResponse"]
+    # There are not bytes enough for all three before it has answered a Ping.
+    assert types(got["b"]) == ["HandshakeResponse", "DiscoveryResponse", "Ack"]
     for name, other in (("b", "a"), ("a", "b")):
         entries = only(got[name], "DiscoveryResponse")["payload"]
         theirs = one("handshake of a second node", "DiscoveryResponse", name)["payload"]

@@ -212,3 +212,49 @@ def test_any_names_are_kept_side_by_side_in_the_folder(
     assert [path.read_bytes() for path in kept] == [str(n).encode() for n in range(len(sent))]
     assert names(directory) == {path.name for path in kept}
     assert names(around) == {"in"}
+
+
+@posix
+def test_a_name_of_which_many_files_are_costs_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+    link = os.link
+
+    def count(source: Any, target: Any, **options: Any) -> None:
+        nonlocal tried
+        tried += 1
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", count)
+    files = store(tmp_path, max_files=5000, max_bytes=10**6)
+    for _ in range(MAX_NUMBER):
+        files.keep("notes.txt", [b"x"])
+    assert tried <= 2 * MAX_NUMBER
+    with pytest.raises(FileNotKeptError):
+        files.keep("notes.txt", [b"x"])
+    tried = 0
+    for _ in range(2000):
+        with pytest.raises(FileNotKeptError, match="999 files have this name already"):
+            files.keep("notes.txt", [b"x"])
+    assert tried == 0
+
+    (tmp_path / "notes (5).txt").unlink()
+    (tmp_path / "notes (7).txt").unlink()
+    assert files.keep("notes.txt", [b"x"]).name == "notes (5).txt"
+    assert files.keep("notes.txt", [b"x"]).name == "notes (7).txt"
+    (tmp_path / "notes.txt").unlink()
+    assert files.keep("notes.txt", [b"x"]).name == "notes.txt"
+    with pytest.raises(FileNotKeptError):
+        files.keep("notes.txt", [b"x"])
+
+
+def test_names_that_are_remembered_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_store, "MAX_REMEMBERED", 2)
+    files = store(tmp_path)
+    for name in "abcabc":
+        files.keep(name, [b"x"])
+    assert names(tmp_path) == {"a", "b", "c", "a (2)", "b (2)", "c (2)"}
+    assert len(files._numbers) == 2

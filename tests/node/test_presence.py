@@ -6,7 +6,7 @@ import random
 import pytest
 
 from p2ptui.io.memory import MemorySocket
-from p2ptui.node.presence import PAUSE_S, SENDS, find_node
+from p2ptui.node.presence import PAUSE_S, SENDS, is_node_at
 from p2ptui.wire.address import Address
 from tests.town import Town
 from tests.virtual_loop import run_virtual
@@ -18,7 +18,7 @@ async def ask(town: Town, address: Address) -> bool:
     async def open_socket(at: Address) -> MemorySocket:
         return await MemorySocket.open(town.network, at)
 
-    return await find_node(open_socket, HERE, address, random.Random(1))
+    return await is_node_at(open_socket, HERE, address, random.Random(1))
 
 
 def test_a_node_answers():

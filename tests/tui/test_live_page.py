@@ -2,7 +2,7 @@
 
 import re
 
-from p2ptui.tui.trends import MAX_NODES, SAMPLES, STEP_S, Trends, shortened
+from p2ptui.tui.trends import MAX_NODES, SAMPLES, STEP_S, Trends, highest_of_each
 from tests.tui.stage import Stage, play
 
 
@@ -18,9 +18,9 @@ def test_samples_are_bounded_for_each_node_and_all_together():
 
 
 def test_many_values_are_shown_in_little_room_and_the_highest_is_seen():
-    assert shortened([1, 2, 9, 4, 5], 3) == [2, 9, 5]
-    assert shortened([], 3) == []
-    assert shortened([1, 2], 75) == [1, 2]
+    assert highest_of_each([1, 2, 9, 4, 5], 3) == [2, 9, 5]
+    assert highest_of_each([], 3) == []
+    assert highest_of_each([1, 2], 75) == [1, 2]
 
 
 def test_the_page_of_a_node_follows_the_traffic():

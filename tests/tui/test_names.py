@@ -425,3 +425,23 @@ def test_who_forwards_sees_from_whom_and_for_whom():
         assert routed_lines(stage, "out", "Data")[0][1].startswith('from bob  "psst"')
 
     play(story)
+
+
+def test_relayed_bytes_are_shown_with_the_node_at_the_other_end():
+    async def story(stage: Stage) -> None:
+        await stage.node("hub", "10.0.2.1", allow_symmetric_nat_relay=True)
+        bob = await stage.node("bob", "10.0.3.1")
+        await bob.connect(("10.0.2.1", 8080))
+        await stage.open(join=("10.0.2.1:8080",))
+        await stage.wait(3)
+        assert "relayed to bob by hub" in await stage.type("relay bob hi there")
+        hub = stage.app.roster.find("hub")
+        await bob.relay(hub.node_id, stage.alice.id, b"and back")
+        await stage.wait(1)
+        ((sent_to, sent),) = routed_lines(stage, "out", "RelayRequest")
+        ((came_from, came),) = routed_lines(stage, "in", "RelayData")
+        assert (sent_to, came_from) == ("bob", "bob")
+        assert sent.startswith("via hub ")
+        assert came.startswith("via hub ")
+
+    play(story)

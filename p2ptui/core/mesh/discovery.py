@@ -41,6 +41,10 @@ TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
 """The pace of an update: 3,200 messages a second."""
 
+FIRST_QUESTION_S: Final = 1.0
+"""From the list that a newcomer is sent to the Ping by which it may prove its address, if the list
+had to be cut."""
+
 MAX_UNTOLD: Final = 64
 """Nodes of which an unproved peer may still have to be told; it can ask for the others."""
 
@@ -203,7 +207,10 @@ class Discovery:
         is_reliable = Capability.RETRANSMIT in peer.capabilities
         if others and not peer.proved and not is_reliable:
             peer.untold |= dict.fromkeys(other.node_id for other in others)
-            self._tell_untold(peer, now)
+            self._tell_room(peer, now)
+            # A list that was cut takes all that the address may be sent but for two Pings, and
+            # these are for somebody who has had time to become ready for them.
+            self._state.timers.schedule(now + FIRST_QUESTION_S, lambda at: self._ask(peer, at))
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
@@ -212,13 +219,22 @@ class Discovery:
         if is_reliable:
             self._delivery.send_reliable(peer, kind, payload, now)
         else:
+            self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
 
     def _tell_untold(self, peer: Peer, now: float) -> None:
-        """Tell a peer of the nodes that it has not heard of, oldest news first.
+        """Tell a peer of the nodes that it has not heard of, and ask it for a proof if need be."""
+        self._tell_room(peer, now)
+        self._ask(peer, now)
 
-        One that has not proved its address hears of as many as it may be sent, and of the others
-        when it speaks or proves it.
+    def _ask(self, peer: Peer, now: float) -> None:
+        if peer.untold and peer.is_authenticated:
+            self._delivery.challenge(peer, now)
+
+    def _tell_room(self, peer: Peer, now: float) -> None:
+        """Tell a peer of as many nodes as it may be sent, the oldest news first.
+
+        One that has not proved its address hears of the others when it speaks or proves it.
         """
         kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
         budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
@@ -236,11 +252,12 @@ class Discovery:
             page = cutter.cut(room)
             if not known or page is None:
                 break
-            self._delivery.send(peer, kind, Raw(frame_list(page[0], 0, False)), now, waits=False)
+            joined, more = page
+            if not more:
+                self._delivery.pay_acks(peer, now, around + len(joined))
+            self._delivery.send(peer, kind, Raw(frame_list(joined, 0, False)), now, waits=False)
             for node_id in list(islice(peer.untold, cutter.count)):
                 del peer.untold[node_id]
-        if peer.untold:
-            self._delivery.challenge(peer, now)
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
@@ -324,6 +341,8 @@ class Discovery:
                 payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
                 kind = MessageType.DISCOVERY_UPDATE
             elif not peer.proved:
+                if not joined:
+                    continue  # the news is that it is here
                 self._note_untold(peer, joined)
                 payloads, kind = [None], MessageType.DISCOVERY_RESPONSE
             else:

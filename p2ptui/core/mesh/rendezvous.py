@@ -7,13 +7,14 @@ handshake over the way that the Pings have opened.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
+from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
@@ -38,6 +39,9 @@ from p2ptui.wire.offer import TraversalOffer
 
 INTRODUCTION_LIFETIME_S: Final = 120.0
 """An introduction holds this long without the server listing the node or traffic from it."""
+
+MAX_PAIRS: Final = 1024
+"""Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
 
 PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
@@ -73,6 +77,8 @@ class Introduction:
     capabilities: tuple[str, ...]
     name: str
     pings: Pings
+    punches: Repeats = field(default_factory=Repeats)
+    """How often Pings went out to open the way."""
     traversed: bool = False
     """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
     is answered without a session would hide that the session is gone."""
@@ -117,16 +123,25 @@ class Rendezvous:
         self._waiting: dict[str, list[_Waiting]] = {}
         self._served: TokenBucket | None = None
         self._shares: dict[Peer, TokenBucket] = {}
+        self._pairs: OrderedDict[tuple[str, str], Repeats] = OrderedDict()
+        """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
         """Called when an address has been introduced: something from it may wait for that."""
+        self.on_incapable: Callable[[Peer, str, float], None] = lambda *_: None
+        """Called when a server names a node that cannot search."""
         self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
 
     def __len__(self) -> int:
         return len(self._introduced)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of nodes of which one was named to the other, and cannot search."""
+        return len(self._pairs)
 
     @property
     def introductions(self) -> tuple[Introduction, ...]:
@@ -180,7 +195,18 @@ class Rendezvous:
                 about.peer_offer = payload.offer
             for doubtful in (target, peer):
                 self._delivery.challenge(doubtful, now)
-        self._introduce(target, peer, about, now)
+        if target.is_ours or self._may_tell(target, peer, now):
+            self._introduce(target, peer, about, now)
+
+    def _may_tell(self, target: Peer, asker: Peer, now: float) -> bool:
+        pair = (asker.node_id, target.node_id)
+        repeats = self._pairs.pop(pair, None) or Repeats()
+        self._pairs[pair] = repeats
+        if len(self._pairs) > MAX_PAIRS:
+            _, oldest = self._pairs.popitem(last=False)
+            if oldest.holds(now):
+                self._state.counters.drop("introduction_pairs_full")
+        return repeats.take(now)
 
     def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
         about.peer_addr = format_address(other.address)
@@ -282,9 +308,11 @@ class Rendezvous:
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
             introduction.traversed = True
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
-        elif self._state.peers.authenticated(node_id) is None:
+        elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
             self._punch(introduction, ports, PUNCH_PINGS, now)
+        if introduction.capabilities and not introduction.traversed:
+            self.on_incapable(server, node_id, now)
         self.on_named(address, now)
         self._serve_waiting(introduction, now)
 

@@ -363,7 +363,7 @@ class Handshake:
                 address,
                 message.id,
                 refuse=lambda at: self._handle_taken(attempt, owner, at),
-                grant=lambda at: self.handle_response(address, message, at),
+                grant=lambda at, _left: self.handle_response(address, message, at),
             )
             self._takeover.begin(claim, now)
             return

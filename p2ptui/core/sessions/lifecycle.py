@@ -25,6 +25,9 @@ from p2ptui.wire.message import (
 
 Listener: TypeAlias = Callable[[Peer, float], None]
 
+Grant: TypeAlias = Callable[[float, Channel | None], None]
+"""Lets a node in, at a time, with the channel that it had at its last address, if there is one."""
+
 MAX_DEPARTED: Final = 256
 """Peers gone of whose last session is remembered what it received; or as many as there may be, for
 all may lose this node at once and come back."""
@@ -47,23 +50,25 @@ class Lifecycle:
         """Called when an authenticated peer is no longer so."""
         # What a peer sent in its last session may still arrive after it has come back.
         self._departed: OrderedDict[Address, Channel] = OrderedDict()
-        # The channel of a peer that comes back at another address, while it is let in there.
-        self._inheritance: tuple[str, Channel] | None = None
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
 
-    def open(self, address: Address, now: float, *, initiated: bool, node_id: str = "") -> Peer:
+    def open(
+        self, address: Address, now: float, *, initiated: bool, inherited: Channel | None = None
+    ) -> Peer:
         """Enter a new peer into the table.
 
         Args:
             address: Where it is.
             now: The time, seconds.
             initiated: Whether this node asks for the session.
-            node_id: Who it is, if that is known already.
+            inherited: What it had at its last address, if it goes on here.
         """
+        if inherited is not None:
+            inherited.renew(now)
         peer = Peer(
             address=address,
-            channel=self._channel_for(address, node_id, now),
+            channel=inherited or self._channel_for(address),
             initiated=initiated,
             accepted=not initiated,
             created_at=now,
@@ -72,12 +77,7 @@ class Lifecycle:
         self._state.peers.add(peer)
         return peer
 
-    def _channel_for(self, address: Address, node_id: str, now: float) -> Channel:
-        if self._inheritance is not None and self._inheritance[0] == node_id:
-            _, channel = self._inheritance
-            self._inheritance = None
-            channel.renew(now)
-            return channel
+    def _channel_for(self, address: Address) -> Channel:
         channel = self._state.new_channel()
         departed = self._departed.pop(address, None)
         if departed is not None:
@@ -147,7 +147,7 @@ class Lifecycle:
             peer.channel.follow(ended)
         peer.acks = False
 
-    def move(self, peer: Peer, now: float, reason: str, grant: Callable[[float], None]) -> None:
+    def move(self, peer: Peer, now: float, reason: str, grant: Grant) -> None:
         """A peer was found silent, and comes back at another address: there it goes on.
 
         Args:
@@ -156,16 +156,15 @@ class Lifecycle:
             reason: Why it leaves where it was.
             grant: Lets it in at its new address.
         """
+        left = None
         if Capability.RETRANSMIT in peer.capabilities:
-            self._inheritance = (peer.node_id, peer.channel)
-            peer.channel = self._state.new_channel()
+            left, peer.channel = peer.channel, self._state.new_channel()
         self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
-        grant(now)
-        if self._inheritance is not None:
-            _, channel = self._inheritance
-            self._inheritance = None
-            self._fail_messages(channel, now, reason)
-            channel.reassembly.clear()
+        grant(now, left)
+        successor = self._state.peers.with_id(peer.node_id)
+        if left is not None and (successor is None or successor.channel is not left):
+            self._fail_messages(left, now, reason)
+            left.reassembly.clear()
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""

@@ -18,7 +18,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import GOES_ON_AT
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -77,7 +77,7 @@ class OtherWays:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
-        self._ways: dict[Address, tuple[Way, Callable[[float], None]]] = {}
+        self._ways: dict[Address, tuple[Way, Grant]] = {}
 
     def __len__(self) -> int:
         return len(self._ways)
@@ -97,12 +97,12 @@ class OtherWays:
         way, _ = self._ways.get(address, (None, None))
         return way if way is not None and way.request_id == message.id else None
 
-    def keep(self, way: Way, accept: Callable[[float], None], now: float) -> None:
+    def keep(self, way: Way, accept: Grant, now: float) -> None:
         """Remember a way that was answered, if there is room.
 
         Args:
             way: Which.
-            accept: Lets the asker in at the address of the way, with the time.
+            accept: Lets the asker in at the address of the way.
             now: The time, seconds.
         """
         of_owner = [one for one, _ in self._ways.values() if one.owner is way.owner]

@@ -5,13 +5,14 @@ answered with the same bytes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Peer
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
+from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
 from p2ptui.core.sessions.handshake import Handshake
@@ -32,6 +33,8 @@ class Arrival:
     message: Envelope
     info: NodeInfo
     size_bytes: int
+    inherited: Channel | None = None
+    """What it had at its last address, where it was found silent."""
 
 
 class Responder:
@@ -66,8 +69,23 @@ class Responder:
         self._ways = ways
         self._shortest_response = shortest_response_bytes(state.identity)
 
-    def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> None:
-        """Somebody wants to be a peer."""
+    def handle_request(
+        self,
+        address: Address,
+        message: Envelope,
+        size: int,
+        now: float,
+        inherited: Channel | None = None,
+    ) -> None:
+        """Somebody wants to be a peer.
+
+        Args:
+            address: Where the request came from.
+            message: The request.
+            size: Its bytes.
+            now: The time, seconds.
+            inherited: What it had at its last address, where it was found silent.
+        """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshake_ids:
             self._repeat(peer, message, now)
@@ -75,7 +93,7 @@ class Responder:
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            arrival = Arrival(address, message, info, size)
+            arrival = Arrival(address, message, info, size, inherited)
             self._check_room(arrival, now)
         except MalformedError as error:
             self._refuse(address, message, size, f"malformed handshake: {error}", now)
@@ -96,7 +114,7 @@ class Responder:
             address,
             message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
-            grant=lambda at: self.handle_request(address, message, size, at),
+            grant=lambda at, channel: self.handle_request(address, message, size, at, channel),
         )
         if owner.is_authenticated and received.continues in owner.handshake_said:
             self._takeover.grant_at_once(claim, now)
@@ -157,7 +175,11 @@ class Responder:
         if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
             self._state.counters.drop("refusal_unsent")
             return
-        self._ways.keep(way, lambda at: self._accept(arrival, at, way.told), now)
+        self._ways.keep(
+            way,
+            lambda at, left: self._accept(replace(arrival, inherited=left), at, way.told),
+            now,
+        )
         self._state.trace(Direction.OUT, arrival.address, "", MessageType.HANDSHAKE_RESPONSE, data)
         self._state.put_datagram(data, arrival.address)
 
@@ -213,8 +235,15 @@ class Responder:
             self._transmit_response(peer, now)
         peer.keep_for_pings()
         if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
+            if peer.proved or peer.dialect is Dialect.SPEC:
+                self._delivery.acknowledge(peer, message, now)
+            else:
+                # The response says as much, and the list that follows says more.
+                self._delivery.owe_ack(peer, message, now)
         self._lifecycle.authenticate(peer, now)
+        if peer.acks_owed and not peer.untold:
+            self._delivery.pay_acks(peer, now)
+            self._delivery.challenge(peer, now)
         self._handshake.handle_crossing(peer, now)
 
     def _enter(self, arrival: Arrival, now: float) -> Peer:
@@ -222,8 +251,9 @@ class Responder:
         if other is not None:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
-        node_id = arrival.info.id
-        peer = self._lifecycle.open(arrival.address, now, initiated=False, node_id=node_id)
+        peer = self._lifecycle.open(
+            arrival.address, now, initiated=False, inherited=arrival.inherited
+        )
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = [] if other is None else other.handshake_ids

@@ -11,7 +11,7 @@ from typing import Final
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -38,7 +38,7 @@ class Claim:
     """Of the handshake message that claims it."""
     refuse: Callable[[float], None]
     """Called with the time if the owner is alive."""
-    grant: Callable[[float], None]
+    grant: Grant
     """Called with the time once the id is free."""
 
 
@@ -134,7 +134,7 @@ class Takeover:
         owner = self._state.peers.with_id(node_id)
         is_same_attempt = owner is not None and newest.request_id in owner.handshake_ids[-1:]
         if owner is None or owner.address == newest.address or is_same_attempt:
-            newest.grant(now)
+            newest.grant(now, None)
         elif dispute.is_second or owner.address != dispute.claim.address:
             newest.refuse(now)
         else:
@@ -162,7 +162,7 @@ class Takeover:
                 self._remember_settled(node_id, now)
             self._lifecycle.move(owner, now, reason, claim.grant)
             return
-        claim.grant(now)
+        claim.grant(now, None)
 
     def _remember_settled(self, node_id: str, now: float) -> None:
         self._settled_until[node_id] = now + COOLDOWN_S

@@ -99,6 +99,17 @@ class Refusals:
         else:
             self._give_up(attempt, error, now)
 
+    def handle_incapable(self, server: Peer, node_id: str, now: float) -> None:
+        """A server names a node that is no program of this kind: it can answer no offer."""
+        attempt = self._offers.get(node_id)
+        if attempt is None or attempt.server is not server or attempt.direct is not None:
+            return
+        words = (
+            f"node {node_id} understands no relayed datagrams and finds no direct paths;"
+            " use routed messages"
+        )
+        self._give_up(attempt, UnknownPeerError(words), now)
+
     def handle_refused(
         self, server: Peer, node_id: str, now: float, reason: str, code: str
     ) -> None:

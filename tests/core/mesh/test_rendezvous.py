@@ -14,6 +14,7 @@ from p2ptui.core.events import (
     PingResult,
     SendStatus,
 )
+from p2ptui.core.mesh import rendezvous
 from p2ptui.core.mesh.rendezvous import INTRODUCTION_LIFETIME_S
 from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.message import OWN_CAPABILITIES
@@ -146,12 +147,92 @@ def test_introductions_are_served_at_a_limited_rate(world: World) -> None:
     server.ping(a)
     server.ping(b)
     world.run_for(1)
+    a.take()
     b.take()
     for _ in range(500):
         a.say("P2PConnect", {"peer_id": b.id}, server)
     world.run_for(0.5)
 
-    assert 200 <= len(b.take()) <= 210
+    assert 200 <= len(a.take()) <= 210
+    assert len(b.take()) == 1  # it can do no more about the second
+
+
+def test_a_node_that_cannot_search_is_told_a_few_times(world: World) -> None:
+    """Whoever asks for it asks again twice a second, for as long as a call waits."""
+    server, a, b = world.host(), world.puppet(), world.puppet()
+    b.answers_pings = False
+    a.join(server)
+    b.join(server)
+    b.bytes_sent += 2000  # it has been here for a while
+    server.peer(b).note_datagram(2000)
+    for _ in range(30):
+        a.say("P2PConnect", {"peer_id": b.id}, server)
+        world.run_for(0.5)
+    told = [kind for kind in b.take_types() if kind == "P2PConnect"]
+    assert 2 <= len(told) <= 3
+    assert a.take_types().count("P2PConnect") == 30
+    assert b.bytes_received <= 3 * b.bytes_sent
+
+    world.run_for(40)
+    b.say("Ping", None, server)
+    world.run_for(1)
+    b.take()
+    a.say("P2PConnect", {"peer_id": b.id}, server)
+    world.run_for(1)
+    assert b.take_types().count("P2PConnect") == 1  # another day, another call
+
+
+def test_pairs_that_were_introduced_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendezvous, "MAX_PAIRS", 2)
+    server, a = world.host(), world.puppet()
+    a.join(server)
+    others = [world.puppet() for _ in range(4)]
+    for other in others:
+        other.join(server)
+        a.say("P2PConnect", {"peer_id": other.id}, server)
+        world.run_for(0.1)
+
+    assert server.endpoint.sizes()["introduced_pairs"] == 2
+    assert server.endpoint.counters.drops["introduction_pairs_full"] == 2
+
+
+@pytest.mark.parametrize("relays", [True, False])
+@pytest.mark.parametrize("answers", [True, False])
+def test_to_connect_to_a_deployed_client_costs_it_little(relays: bool, answers: bool) -> None:
+    world = World()
+    server, node = world.host(allow_symmetric_nat_relay=relays), world.host()
+    client = world.puppet()
+    node.outcome(node.connect(server))
+    client.answers_pings = answers
+    client.join(server)
+    world.run_for(3)
+    client.take()
+    before = client.bytes_received
+    for _ in range(3):  # its user does not give up either
+        token = node.endpoint.introduce(node.peer(server), client.id, world.now, 10)
+        node.settle()
+        outcome = node.outcome(token, 12)
+        assert isinstance(outcome, UnknownPeerError)
+        assert "finds no direct paths; use routed messages" in str(outcome)
+        world.run_for(2)
+    world.run_for(10)
+
+    assert client.take_types().count("P2PConnect") <= 3
+    assert client.bytes_received - before <= 3 * 400 + 12 * 200
+
+
+def test_a_reference_server_that_repeats_itself_draws_few_pings(
+    world: World, server: Puppet, node: Host
+) -> None:
+    target = world.puppet()
+    target.answers_pings = False
+    for _ in range(20):
+        introduce(server, node, target)
+        world.run_for(0.4)
+
+    assert target.take_types().count("Ping") == 9
 
 
 # Introductions that count.

@@ -295,7 +295,7 @@ def test_a_new_session_fails_what_waited_in_the_old_one(server: Host, client: Pu
 def test_a_new_session_forgets_what_waited_for_a_proof_of_the_address(
     world: World, server: Host, client: Puppet
 ) -> None:
-    others = [world.puppet() for _ in range(5)]
+    others = [world.puppet() for _ in range(7)]
     for other in others:
         other.join(server)
     client.answers_pings = False

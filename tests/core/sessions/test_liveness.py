@@ -7,6 +7,7 @@ import pytest
 
 from p2ptui.core.events import Path, PeerStatus, PeerStatusChanged, PingResult, SendStatus
 from p2ptui.errors import PeerGoneError, PeerTimeoutError
+from p2ptui.wire.address import Address
 from tests.simulation import World
 
 
@@ -231,3 +232,63 @@ def test_whoever_asked_for_the_session_measures_it_at_once(world: World) -> None
     world.run_for(0.1)
 
     assert node.peer(server).channel.rtt.latest == pytest.approx(0.02)
+
+
+LOSS_OF_TWO = 1 - 0.98**2
+"""How likely a Ping or its answer is lost where 2 % of all datagrams are."""
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "timeout"), [(30, 60), (10, 25), (5, 18), (30, 31), (59, 60), (1, 4)]
+)
+@pytest.mark.parametrize("kind", ["deployed", "ours"])
+def test_a_peer_that_answered_is_not_lost_to_two_percent_of_loss(
+    world: World, heartbeat: float, timeout: float, kind: str
+) -> None:
+    """As many Pings go unanswered before it is dropped that it happens once in a million days."""
+    server = world.host(heartbeat_interval=heartbeat, connection_timeout=timeout)
+    if kind == "deployed":
+        peer = world.puppet()
+        peer.join(server)
+        world.run_until(lambda: server.peer(peer).proved, 2 * timeout)
+    else:
+        peer = world.host()
+        peer.outcome(peer.connect(server))
+    fewest = 100
+    for _ in range(12):  # wherever the silence begins between two heartbeats
+        world.run_for(timeout + 0.37 * heartbeat)
+        began = world.now
+        heard = server.peer(peer).last_received
+        pings: list[float] = []
+        send = world.network.send
+
+        def lose(data: bytes, source: Address, target: Address, now: float) -> None:
+            if target == peer.address:
+                pings.append(now)  # noqa: B023
+            elif source != peer.address:
+                send(data, source, target, now)  # noqa: B023
+
+        world.network.send = lose  # type: ignore[method-assign]
+        end = heard + timeout - 0.05
+        world.run_for(end - began)
+        world.network.send = send  # type: ignore[method-assign]
+        fewest = min(fewest, len(pings))
+        assert server.is_connected_to(peer)
+        assert pings[-1] <= heard + timeout * 0.98  # an answer still comes in time
+        server.ping(peer)
+        world.run_for(0.04)
+        assert server.peer(peer).last_received > end
+    heartbeats_a_day = 86_400 / heartbeat
+    assert heartbeats_a_day * LOSS_OF_TWO**fewest < 1e-6
+
+
+def test_a_peer_that_is_gone_is_still_dropped_in_time(world: World) -> None:
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(100)
+    heard = server.peer(node).last_received
+    world.remove(node)
+
+    world.run_until(lambda: server.peer(node.address) is None, 100)
+
+    assert 60 <= world.now - heard <= 60 + 33  # it may have answered one more heartbeat

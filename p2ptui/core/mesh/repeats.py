@@ -1,0 +1,36 @@
+"""What is done again because somebody asks again: a few times, and not at once.
+
+Whoever asks for a node asks again until something comes of it. A node that cannot search can do no
+more about the fourth introduction, or the tenth Ping, than about the first.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+INTRODUCTION_REPEATS: Final = 3
+REPEAT_INTERVAL_S: Final = 1.0
+REPEATS_HOLD_S: Final = 30.0
+"""So many in half a minute, and not more than one a second."""
+
+
+@dataclass(slots=True)
+class Repeats:
+    """How often something was done for somebody."""
+
+    began: float = float("-inf")
+    last: float = float("-inf")
+    count: int = 0
+
+    def take(self, now: float) -> bool:
+        """Whether it may be done once more; if so it counts."""
+        if not self.holds(now):
+            self.began, self.count = now, 0
+        elif self.count >= INTRODUCTION_REPEATS or now - self.last < REPEAT_INTERVAL_S:
+            return False
+        self.count += 1
+        self.last = now
+        return True
+
+    def holds(self, now: float) -> bool:
+        """Whether what was done counts still."""
+        return now - self.began < REPEATS_HOLD_S
