@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
-from p2ptui.nat.behavior import NatType
+from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.text import printable
 
 
@@ -207,6 +207,37 @@ _ADVICE: Final = {
 def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
     """What a person may do about it; `is_asked` as above."""
     return _ADVICE[nat_type] if is_asked else _ASK_ADVICE
+
+
+_MAPS: Final = {
+    Dependence.ENDPOINT_INDEPENDENT: "The NAT keeps one address for all. ",
+    Dependence.NONE: "There is no NAT. ",
+}
+
+
+def spared_words(
+    mapping: Dependence, spared: Sequence[str], meaning: str, advice: str
+) -> tuple[str, str]:
+    """Meaning and advice where what is let in was not tested, for the sake of servers in use.
+
+    Args:
+        mapping: How the NAT maps.
+        spared: The servers, `host:port` each.
+        meaning: What the type means otherwise.
+        advice: What to do otherwise.
+    """
+    name = printable(spared[0], 80)
+    how = (
+        f"To test what is let in: nat --filter-with {name}; a NAT may ban that server for a while"
+        " then. Or ask a STUN server that this node does not depend on."
+    )
+    if mapping not in _MAPS:
+        return meaning, advice
+    words = (
+        f"{_MAPS[mapping]}What it lets in was not tested: the test could have {name} banned, which"
+        " this node depends on."
+    )
+    return words, how
 
 
 _STUN_ADVICE: Final = (

@@ -13,7 +13,10 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
+from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
+from p2ptui.node.battery import Results
+from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass
@@ -58,6 +61,29 @@ def hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tu
         return ()
     words = "arrived" if hairpin else "did not arrive"
     return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
+
+
+def find_habits(ground: Ground, results: Results) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """What else the NAT does that a person must know of, and the evidence for it."""
+    findings, lines = [], []
+    if ground.control is not None and ground.control.new_flows.are_limited:
+        findings.append(Finding.LIMITS_NEW_FLOWS)
+        lines.append(f"{Finding.LIMITS_NEW_FLOWS}: {ground.control.new_flows.words}")
+    if results.banned:
+        names = " and ".join(map(format_address, results.banned))
+        findings.append(Finding.BANS_UNASKED_SENDERS)
+        lines.append(
+            f"{Finding.BANS_UNASKED_SENDERS}: {names} answered until a reply that nobody had asked"
+            " it for was to come from there, and nothing has come from there since"
+        )
+    elif results.fell_silent:
+        names = " and ".join(map(format_address, results.fell_silent))
+        lines.append(f"control: {names} stopped answering during the tests, and so did others")
+    if results.still_answer:
+        names = " and ".join(map(format_address, results.still_answer))
+        verb = "answers" if len(results.still_answer) == 1 else "answer"
+        lines.append(f"control: {names} still {verb} after the tests")
+    return tuple(findings), tuple(lines)
 
 
 def mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:

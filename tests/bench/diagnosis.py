@@ -31,7 +31,7 @@ from tests.natlab.namespaces import missing
 from tests.natlab.rules import Kind
 
 ROWS: Final[Sequence[tuple[Kind, ...]]] = (
-    *((kind,) for kind in Kind if kind is not Kind.FLOW_LIMITED),
+    *((kind,) for kind in Kind),
     (Kind.FULL_CONE, Kind.PORT_RESTRICTED),
     (Kind.RESTRICTED, Kind.FULL_CONE),
     (Kind.PORT_RESTRICTED, Kind.SYMMETRIC_STEP_1),
@@ -39,7 +39,15 @@ ROWS: Final[Sequence[tuple[Kind, ...]]] = (
 )
 """What stands between, the outermost first."""
 
-FIELDS: Final = ("nat_type", "mapping", "filtering", "allocation", "hairpin", "firewall")
+FIELDS: Final = (
+    "nat_type",
+    "mapping",
+    "filtering",
+    "allocation",
+    "hairpin",
+    "firewall",
+    "findings",
+)
 LOSS_PERCENT: Final = 10
 LIFETIMES_S: Final = (10, 30, 60)
 

@@ -36,7 +36,7 @@ KEYS = [
     *("port_allocation", "hairpin", "lifetime_s", "mtu", "alg", "firewall", "servers"),
     *("confidence", "evidence", "meaning", "advice", "duration_s"),
 ]
-SINGLE = [kind for kind in Kind if kind is not Kind.FLOW_LIMITED]
+SINGLE = list(Kind)
 CONES = [Kind.FULL_CONE, Kind.RESTRICTED, Kind.PORT_RESTRICTED]
 
 

@@ -1,0 +1,180 @@
+"""The test of what a NAT lets in: a question for replies from elsewhere, and what silence is worth.
+
+The flow is opened first, and beside each question a control question goes over it: so a new flow
+that is lost, or a server that falls silent, is not taken for a filter.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction, steady_schedule
+from p2ptui.nat.behavior import Change, FilterTest, Reply, is_silence_believed
+from p2ptui.node.control import ANSWER_S, Track
+from p2ptui.node.nat_tests import MORE_SENDS, SENDS, Ground
+from p2ptui.node.stun_servers import KnownServer
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.stun import Change as ChangeRequest
+from p2ptui.wire.stun import MessageClass
+
+
+async def probe_filter(ground: Ground, change: Change, may_ask: asyncio.Event) -> FilterTest:
+    """Ask the server for a reply from elsewhere (RFC 5780, section 4.4).
+
+    That the other place sends at all must be known from elsewhere: silence looks the same.
+
+    Args:
+        ground: The ground of all tests.
+        change: From where.
+        may_ask: Set once it may be asked; the flow is opened before.
+    """
+    other_host = change is Change.ADDRESS_AND_PORT
+    asked = f"asked {format_address(ground.server)}"
+    async with ground.fresh() as client:
+        if await ground.open_flow(client, ground.start_flow(client)) is None:
+            return FilterTest(change, Reply.UNTESTABLE, f"{asked}, but no new flow to it came up")
+        await may_ask.wait()
+        questions = _Questions(ground, client, other_host=other_host)
+        answer = await questions.ask()
+    if answer is None:
+        sends = questions.track.answered
+        return FilterTest(change, Reply.SILENCE, asked, sends, is_cut_off=questions.is_cut_off)
+    if answer.message.message_class is MessageClass.ERROR:
+        code = answer.message.error[0] if answer.message.error else "an error"
+        return FilterTest(change, Reply.UNTESTABLE, f"{asked}, which refused: {code}")
+    if _is_elsewhere(answer.source, ground.server, other_host=other_host):
+        detail = f"{asked}, came from {format_address(answer.source)}"
+        return FilterTest(change, Reply.CAME, detail, questions.sent)
+    return FilterTest(change, Reply.UNTESTABLE, f"{asked}, which ignored the question")
+
+
+def _is_elsewhere(source: Address, server: Address, *, other_host: bool) -> bool:
+    return source[1] != server[1] and (source[0] != server[0]) is other_host
+
+
+class _Questions:
+    """Rounds of two requests from one socket: a control question, and one for a reply from
+    elsewhere. Only the rounds count in which the former was answered."""
+
+    def __init__(self, ground: Ground, client: StunClient, *, other_host: bool) -> None:
+        self._ground = ground
+        self._client = client
+        self._change = ChangeRequest.BOTH if other_host else ChangeRequest.PORT
+        self._arrived = asyncio.Event()
+        self._asked: list[Transaction] = []
+        self._schedule = Schedule((0.0,), max(ANSWER_S, 2 * ground.rtt_s))
+        if ground.control is not None:
+            self.track = ground.control.beside(client, ground.server, ground.rtt_s)
+        else:
+            self.track = Track(client, ground.server, ground.rtt_s)
+
+    @property
+    def sent(self) -> int:
+        """Questions for a reply from elsewhere."""
+        return len(self._asked)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the server answers nothing on this flow any more."""
+        return self.track.silent_at_last >= max(self._ground.sends, SENDS)
+
+    async def ask(self) -> StunAnswer | None:
+        """What was answered first; None after so many questions that silence means something."""
+        ground = self._ground
+        pause_s = steady_schedule(ground.rtt_s, 2).sends_at_s[1]
+        while self.sent < ground.sends or (
+            self.sent < ground.sends + MORE_SENDS and not self._is_decided
+        ):
+            self.track.ask()
+            question = self._client.start(ground.server, self._schedule, change=self._change)
+            question.on_done = self._note
+            self._asked.append(question)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                continue
+            break
+        else:
+            for question in self._asked:
+                await question.wait()
+            await self.track.settle()
+        return self._answer
+
+    @property
+    def _is_decided(self) -> bool:
+        return self.is_cut_off or is_silence_believed(self._ground.loss, self.track.answered)
+
+    @property
+    def _answer(self) -> StunAnswer | None:
+        return next((one.answer for one in self._asked if one.answer is not None), None)
+
+    def _note(self) -> None:
+        if self._answer is not None:
+            self._arrived.set()
+
+
+def source_of(server: KnownServer, change: Change) -> Address | None:
+    """Who answers such a question of a server unasked, as far as the NAT can tell by the host."""
+    return server.address if change is Change.PORT else server.other
+
+
+def controlled(
+    tests: Sequence[tuple[KnownServer, FilterTest]],
+    heard: Collection[Address],
+    fell_silent: Collection[Address],
+) -> list[FilterTest]:
+    """Silence counts only from who can change, and if the other place was heard when asked.
+
+    Args:
+        tests: With whom each was.
+        heard: Who answered when asked directly.
+        fell_silent: Of those, who does not any more.
+    """
+    for server, test in tests:
+        server.has_changed |= test.reply is Reply.CAME
+    return [_controlled_one(server, test, heard, fell_silent) for server, test in tests]
+
+
+def _controlled_one(
+    server: KnownServer,
+    test: FilterTest,
+    heard: Collection[Address],
+    fell_silent: Collection[Address],
+) -> FilterTest:
+    if test.reply is not Reply.SILENCE or server.address is None:
+        return test
+    source = source_of(server, test.change)
+    if source in fell_silent:
+        detail = f"{test.detail}; {format_address(source)} is silent since" if source else ""
+        return replace(test, detail=detail, is_refused=True)
+    if test.is_cut_off:
+        detail = f"{test.detail}, which stopped answering there"
+        return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+    if not server.can_change:
+        detail = f"{server.text} was not seen to answer from elsewhere"
+        return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+    if test.change is Change.PORT:
+        places = server.other_ports
+    else:
+        places = {server.other} if server.other is not None else set()
+    if any(place in heard for place in places):
+        return test
+    detail = f"{server.text} names no other address"
+    if places:
+        names = " and ".join(format_address(place) for place in sorted(places))
+        detail = f"{names} did not answer when asked directly"
+    return replace(test, reply=Reply.UNTESTABLE, detail=detail)
+
+
+def banned(
+    tests: Sequence[tuple[KnownServer, FilterTest]], fell_silent: Collection[Address]
+) -> list[Address]:
+    """Who fell silent by a reply that nobody let in: one that came in was not refused."""
+    return [
+        source
+        for server, test in tests
+        if test.reply is not Reply.CAME
+        and (source := source_of(server, test.change)) is not None
+        and source in fell_silent
+    ]
