@@ -11,6 +11,9 @@ from typing import Final
 MAX_CHANCE: Final = 1e-5
 """A difference counts only if loss alone would bring it about less often than this."""
 
+SUSPICIOUS_CHANCE: Final = 0.05
+"""From here on it is worth a closer look."""
+
 
 @dataclass(frozen=True, slots=True)
 class FlowLosses:
@@ -42,6 +45,11 @@ class FlowLosses:
     def are_limited(self) -> bool:
         """Whether something limits new flows."""
         return self.chance <= MAX_CHANCE
+
+    @property
+    def may_be_limited(self) -> bool:
+        """Whether something may; more flows would tell."""
+        return self.chance <= SUSPICIOUS_CHANCE
 
     @property
     def words(self) -> str:

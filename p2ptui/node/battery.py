@@ -14,6 +14,7 @@ from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
 from p2ptui.node.nat_tests import (
     SENDS,
     Ground,
+    begin_more_flows,
     observe_mapping,
     probe_hairpin,
     probe_mtu,
@@ -25,6 +26,9 @@ from p2ptui.wire.address import Address
 SETTLED_S: Final = 0.35
 """So long the other tests have for themselves before anybody is asked for an unasked reply: whoever
 is banned for one answers nothing else either. Without loss they take one or two round trips."""
+
+CLOSER_LOOKS: Final = 2
+"""Bursts of new flows beside the first one, where that leaves it open whether they are limited."""
 
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 """Starts a task that ends with the diagnosis."""
@@ -120,6 +124,7 @@ class Battery:
         await asyncio.wait([seen, ports, mtu], timeout=SETTLED_S)
         if seen.done():
             asked |= {one.server for one in seen.result()}
+        await self._look_closer()
         by_peer = begin(ask_peer()) if ask_peer is not None else None
         unasked = [task for _, task in filters]
         sources = [at for at in self._sources() if at in asked]
@@ -148,6 +153,15 @@ class Battery:
         else:
             hairpin.cancel()
         return results
+
+    async def _look_closer(self) -> None:
+        """Begin more flows, if what was lost of the first ones could be a limit or chance."""
+        for _ in range(CLOSER_LOOKS):
+            losses = self._control.new_flows
+            if losses.are_limited or not losses.may_be_limited:
+                return
+            more = self._begin(begin_more_flows(self._ground))
+            await self._control.ask_beside_new_flows(more.done)
 
     def _sources(self) -> list[Address]:
         found = (source_of(server, change) for server, change in self._plan.questions)

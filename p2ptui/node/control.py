@@ -6,17 +6,26 @@ to servers that sent unasked.
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final
 
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction
 from p2ptui.nat.flow_losses import FlowLosses
 from p2ptui.wire.address import Address
+from p2ptui.wire.stun import Change as ChangeRequest
 
 PAUSE_S: Final = 0.1
 """Between two rounds: as between two transmissions of what is tested."""
 
 ANSWER_S: Final = 0.2
-"""An answer is awaited for so long at least, and for two round trips."""
+"""An answer is waited for so long at least, and for twice the slowest round trip so far."""
+
+LATE_S: Final = 2.0
+"""So long one that nobody waits for still counts: the way, or this machine, may have been busy."""
+
+SILENT_S: Final = 1.0
+"""Who is said to be silent has been so for so long at least, and for thrice the slowest round trip:
+a queue on the way holds answers up for longer than some questions take."""
 
 AT_FIRST: Final = 10
 AT_ONCE: Final = 5
@@ -24,25 +33,59 @@ AT_ONCE: Final = 5
 as many as there are flows that wait, so that the two can be compared."""
 
 
+class Pace:
+    """How long answers take on the way of one diagnosis."""
+
+    def __init__(self, rtt_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.slowest_s = rtt_s
+        """The slowest round trip so far, seconds."""
+
+    def note(self, transaction: Transaction) -> None:
+        """One was answered, or given up."""
+        if transaction.answer is not None:
+            self.slowest_s = max(self.slowest_s, transaction.answer.rtt_s)
+
+    def until(self, asked: Transaction) -> float:
+        """Until when an answer is worth waiting for, on the loop's clock."""
+        return asked.sent_at_s[0] + max(ANSWER_S, 2 * self.slowest_s)
+
+
 class Track:
     """Questions over one flow in the order in which they were asked, and which were answered."""
 
-    def __init__(self, client: StunClient, server: Address, rtt_s: float) -> None:
+    def __init__(self, client: StunClient, server: Address, pace: Pace) -> None:
         self._client = client
         self._server = server
-        self._schedule = Schedule((0.0,), max(ANSWER_S, 2 * rtt_s))
+        self._pace = pace
         self._asked: list[Transaction] = []
 
-    def ask(self) -> Transaction:
-        """Send one question, once."""
-        transaction = self._client.start(self._server, self._schedule)
-        self._asked.append(transaction)
+    def ask(self, change: ChangeRequest | None = None) -> Transaction:
+        """Send one question, once.
+
+        Args:
+            change: From where else the reply shall come; it is no control question then.
+        """
+        schedule = Schedule((0.0,), LATE_S)
+        transaction = self._client.start(self._server, schedule, change=change)
+        transaction.on_done = lambda: self._pace.note(transaction)
+        if change is None:
+            self._asked.append(transaction)
         return transaction
 
     async def settle(self) -> None:
-        """Wait for the answers that may still come."""
-        for transaction in self._asked:
-            await transaction.wait()
+        """Wait for the answer to the last question: none to an earlier one comes after it."""
+        if self._asked:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._pace.until(self._asked[-1])):
+                    await self._asked[-1].wait()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the first question after the last one that was answered; 0 without one."""
+        silent = self._asked[self.answered_until :]
+        now = asyncio.get_running_loop().time()
+        return now - silent[0].sent_at_s[0] if silent else 0.0
 
     @property
     def answered(self) -> int:
@@ -50,18 +93,24 @@ class Track:
         return sum(one.answer is not None for one in self._asked)
 
     @property
+    def asked(self) -> int:
+        """Questions."""
+        return len(self._asked)
+
+    @property
     def silent_at_last(self) -> int:
         """Questions in a row without an answer, up to the last one."""
-        return len(self._asked) - self._answered_until
+        return len(self._asked) - self.answered_until
 
     @property
     def compared(self) -> tuple[int, int]:
         """Questions up to the last one that was answered, and how many of them were lost."""
-        until = self._answered_until
+        until = self.answered_until
         return until, until - self.answered
 
     @property
-    def _answered_until(self) -> int:
+    def answered_until(self) -> int:
+        """Questions up to the last one that was answered."""
         answered = [at for at, one in enumerate(self._asked, 1) if one.answer is not None]
         return answered[-1] if answered else 0
 
@@ -78,7 +127,8 @@ class Control:
     def __init__(self, client: StunClient, server: Address, rtt_s: float) -> None:
         self._client = client
         self._server = server
-        self._rtt_s = rtt_s
+        self.pace = Pace(rtt_s)
+        """How long answers take."""
         self._tracks: dict[Address, Track] = {}
         self._beside_tests: list[Track] = []
         self._fresh: list[Transaction] = []
@@ -87,12 +137,12 @@ class Control:
     def track(self, server: Address) -> Track:
         """The questions to a server from the old socket."""
         if server not in self._tracks:
-            self._tracks[server] = Track(self._client, server, self._rtt_s)
+            self._tracks[server] = Track(self._client, server, self.pace)
         return self._tracks[server]
 
-    def beside(self, client: StunClient, server: Address, rtt_s: float) -> Track:
+    def beside(self, client: StunClient, server: Address) -> Track:
         """Questions over the flow of a test itself."""
-        track = Track(client, server, rtt_s)
+        track = Track(client, server, self.pace)
         self._beside_tests.append(track)
         return track
 
@@ -127,22 +177,22 @@ class Control:
         One that answers the next question costs a round trip; only silence takes longer.
         """
         tracks = {server: self.track(server) for server in servers}
-        for track in tracks.values():
-            track.ask()
-        for _ in range(questions):
-            await asyncio.sleep(min(PAUSE_S, self._rtt_s * 1.5 + 0.005))
-            open_tracks = [t for t in tracks.values() if 0 < t.silent_at_last < questions]
-            if not open_tracks:
-                break
-            for track in open_tracks:
-                track.ask()
-        silent = []
-        for server, track in tracks.items():
-            if track.silent_at_last:
-                await track.settle()
-            if track.silent_at_last >= questions:
-                silent.append(server)
+        since = {server: track.asked for server, track in tracks.items()}
+        waiting, silent = list(servers), []
+        while waiting:
+            asked = [tracks[server].ask() for server in waiting]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE_S):
+                    for transaction in asked:
+                        await transaction.wait()
+            waiting = [at for at in waiting if tracks[at].answered_until <= since[at]]
+            silent += [at for at in waiting if self._is_silent(tracks[at], questions)]
+            waiting = [at for at in waiting if at not in silent]
         return silent
+
+    def _is_silent(self, track: Track, questions: int) -> bool:
+        is_long = track.silent_s >= max(SILENT_S, 3 * self.pace.slowest_s)
+        return is_long and track.silent_at_last >= questions
 
     @property
     def new_flows(self) -> FlowLosses:

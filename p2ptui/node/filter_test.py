@@ -6,11 +6,12 @@ that is lost, or a server that falls silent, is not taken for a filter.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction, steady_schedule
+from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction, steady_schedule
 from p2ptui.nat.behavior import Change, FilterTest, Reply, is_silence_believed
-from p2ptui.node.control import ANSWER_S, Track
+from p2ptui.node.control import Pace, Track
 from p2ptui.node.nat_tests import MORE_SENDS, SENDS, Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, format_address
@@ -58,15 +59,15 @@ class _Questions:
 
     def __init__(self, ground: Ground, client: StunClient, *, other_host: bool) -> None:
         self._ground = ground
-        self._client = client
         self._change = ChangeRequest.BOTH if other_host else ChangeRequest.PORT
         self._arrived = asyncio.Event()
         self._asked: list[Transaction] = []
-        self._schedule = Schedule((0.0,), max(ANSWER_S, 2 * ground.rtt_s))
-        if ground.control is not None:
-            self.track = ground.control.beside(client, ground.server, ground.rtt_s)
+        control = ground.control
+        self._pace = control.pace if control is not None else Pace(ground.rtt_s)
+        if control is not None:
+            self.track = control.beside(client, ground.server)
         else:
-            self.track = Track(client, ground.server, ground.rtt_s)
+            self.track = Track(client, ground.server, self._pace)
 
     @property
     def sent(self) -> int:
@@ -86,7 +87,7 @@ class _Questions:
             self.sent < ground.sends + MORE_SENDS and not self._is_decided
         ):
             self.track.ask()
-            question = self._client.start(ground.server, self._schedule, change=self._change)
+            question = self.track.ask(self._change)
             question.on_done = self._note
             self._asked.append(question)
             try:
@@ -96,8 +97,9 @@ class _Questions:
                 continue
             break
         else:
-            for question in self._asked:
-                await question.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._pace.until(self._asked[-1])):
+                    await self._arrived.wait()
             await self.track.settle()
         return self._answer
 

@@ -110,7 +110,7 @@ class Ground:
         Where something limits new flows it is tried for longer.
         """
         answer = await self.answer(transaction)
-        if answer is None and self.is_limited:
+        if answer is None and self.may_be_limited:
             answer = await self.answer(self.start_flow(client, MORE_SENDS))
         return answer
 
@@ -118,6 +118,11 @@ class Ground:
     def is_limited(self) -> bool:
         """Whether new flows are lost where old ones pass."""
         return self.control is not None and self.control.new_flows.are_limited
+
+    @property
+    def may_be_limited(self) -> bool:
+        """Whether that may be so."""
+        return self.control is not None and self.control.new_flows.may_be_limited
 
     @property
     def loss(self) -> float:
@@ -162,7 +167,7 @@ async def sample_ports(ground: Ground) -> list[PortSample]:
         started = [ground.start_flow(client) for client in clients]
         answers = [await ground.answer(transaction) for transaction in started]
         is_late = [answer is None for answer in answers]
-        if any(is_late) and ground.is_limited:
+        if any(is_late) and ground.may_be_limited:
             again = {
                 at: ground.start_flow(clients[at], MORE_SENDS)
                 for at, late in enumerate(is_late)
@@ -177,6 +182,16 @@ async def sample_ports(ground: Ground) -> list[PortSample]:
                 in_order = answer.transmission == 0 and not late
                 samples.append(PortSample(client.local_address[1], mapped[1], in_order))
     return samples
+
+
+async def begin_more_flows(ground: Ground) -> None:
+    """Begin some more at once, as closer a look at how many new flows pass."""
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(ground.fresh()) for _ in range(ALLOCATION_PROBES)
+        ]
+        for transaction in [ground.start_flow(client, MORE_SENDS) for client in clients]:
+            await ground.answer(transaction)
 
 
 async def probe_hairpin(

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,7 @@ FIELDS: Final = (
     "findings",
 )
 LOSS_PERCENT: Final = 10
+STRAGGLERS_S: Final = 0.5
 LIFETIMES_S: Final = (10, 30, 60)
 
 
@@ -92,6 +94,8 @@ def _tally(kinds: Sequence[Kind], host: Host, runs: int, server: str) -> Tally:
     process = start_diagnoses(host, [server])
     for _ in range(runs):
         tally.add(_report(process), expected(*kinds))
+        # A reply that is still on its way would have its sender banned for the next one.
+        time.sleep(STRAGGLERS_S)
         # The next one is a machine's first: a pool of ports is small, and 200 mappings stay.
         nat = host.nat
         while nat is not None:
