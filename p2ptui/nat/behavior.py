@@ -102,7 +102,7 @@ class FilterTest:
     sends: int = 0
     """How often it was asked; for silence only as often as the way was seen to be open."""
     is_cut_off: bool = False
-    """Whether the server that was asked answered nothing at all any more on the same flow."""
+    """Whether also the control questions on the same flow went unanswered, but for a few."""
     is_refused: bool = False
     """Whether whoever replied is not heard any more: the reply was there, and was refused."""
 

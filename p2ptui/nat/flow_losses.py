@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-MAX_CHANCE: Final = 1e-5
+CHANCE_BELIEVED: Final = 1e-5
 """A difference counts only if loss alone would bring it about less often than this."""
 
 SUSPICIOUS_CHANCE: Final = 0.05
@@ -44,7 +44,7 @@ class FlowLosses:
     @property
     def are_limited(self) -> bool:
         """Whether something limits new flows."""
-        return self.chance <= MAX_CHANCE
+        return self.chance <= CHANCE_BELIEVED
 
     @property
     def may_be_limited(self) -> bool:

@@ -27,6 +27,10 @@ SETTLED_S: Final = 0.35
 """So long the other tests have for themselves before anybody is asked for an unasked reply: whoever
 is banned for one answers nothing else either. Without loss they take one or two round trips."""
 
+STEP_ASIDE_S: Final = 0.01
+"""The many flows whose ports are compared begin so much later than the few by which the mapping and
+the filter show, and so does each repetition: where few new flows pass, those few do."""
+
 CLOSER_LOOKS: Final = 2
 """Bursts of new flows beside the first one, where that leaves it open whether they are limited."""
 
@@ -109,12 +113,12 @@ class Battery:
             ask_peer: Has a peer of a joined server send unasked, if one may.
         """
         ground, begin = self._ground, self._begin
-        # Where few new flows pass, those pass that begin first.
         seen = begin(observe_mapping(ground, self._main, targets))
         filters = [
             (server, begin(probe_filter(beside(ground, server), change, self._may_ask)))
             for server, change in self._plan.questions
         ]
+        await asyncio.sleep(STEP_ASIDE_S)
         ports = begin(sample_ports(ground))
         hairpin = begin(probe_hairpin(ground, self._main, ground.mapped, self._may_hairpin))
         mtu = begin(probe_mtu(ground))

@@ -158,14 +158,7 @@ class Diagnosis:
         evidence = report.evidence
         if surplus:
             evidence = (*evidence, _surplus_line(surplus))
-        is_asked = report.udp is not None
-        meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
-        advice = advice_for(report.nat_type, is_asked=is_asked)
-        if report.spared:
-            meaning, advice = spared_words(report.mapping, report.spared, meaning, advice)
-        is_silent = all(server.answer is None and not server.is_refused for server in known)
-        if report.udp and report.mapped is None and is_silent:
-            meaning, advice = unanswered_words([s.text for s in known if s.is_node])
+        meaning, advice = _words(report, known)
         return replace(
             report,
             servers=tuple(server.report() for server in known),
@@ -323,6 +316,21 @@ class Diagnosis:
             return mapping
         lines = (f"{line} (the node's own socket)" for line in own.evidence)
         return replace(own, evidence=(*mapping.evidence, *lines))
+
+
+def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
+    """What it means that a report says this, and what to do, but for the findings."""
+    if report.meaning:
+        return report.meaning, report.advice
+    is_silent = all(server.answer is None and not server.is_refused for server in known)
+    if report.udp and report.mapped is None and is_silent:
+        return unanswered_words([server.text for server in known if server.is_node])
+    is_asked = report.udp is not None
+    meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
+    advice = advice_for(report.nat_type, is_asked=is_asked)
+    if not report.spared:
+        return meaning, advice
+    return spared_words(report.nat_type, report.mapping, report.spared, meaning, advice)
 
 
 def _has_firewall(is_translated: bool, filtering: Dependence, nat_type: NatType) -> bool | None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction, steady_schedule
 from p2ptui.nat.behavior import Change, FilterTest, Reply, is_silence_believed
@@ -17,6 +18,9 @@ from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import Change as ChangeRequest
 from p2ptui.wire.stun import MessageClass
+
+FEWEST_OPEN: Final = 5
+"""Control questions that must be answered beside; of seven at 10 % loss each way, usually six."""
 
 
 async def probe_filter(ground: Ground, change: Change, may_ask: asyncio.Event) -> FilterTest:
@@ -39,7 +43,7 @@ async def probe_filter(ground: Ground, change: Change, may_ask: asyncio.Event) -
         answer = await questions.ask()
     if answer is None:
         sends = questions.track.answered
-        return FilterTest(change, Reply.SILENCE, asked, sends, is_cut_off=questions.is_cut_off)
+        return FilterTest(change, Reply.SILENCE, asked, sends, is_cut_off=not questions.are_enough)
     if answer.message.message_class is MessageClass.ERROR:
         code = answer.message.error[0] if answer.message.error else "an error"
         return FilterTest(change, Reply.UNTESTABLE, f"{asked}, which refused: {code}")
@@ -75,9 +79,9 @@ class _Questions:
         return len(self._asked)
 
     @property
-    def is_cut_off(self) -> bool:
-        """Whether the server answers nothing on this flow any more."""
-        return self.track.silent_at_last >= max(self._ground.sends, SENDS)
+    def are_enough(self) -> bool:
+        """Whether the way was seen to be open often enough for silence to mean something."""
+        return self.track.answered >= min(self._ground.sends, FEWEST_OPEN)
 
     async def ask(self) -> StunAnswer | None:
         """What was answered first; None after so many questions that silence means something."""
@@ -105,7 +109,9 @@ class _Questions:
 
     @property
     def _is_decided(self) -> bool:
-        return self.is_cut_off or is_silence_believed(self._ground.loss, self.track.answered)
+        if self.track.silent_at_last >= max(self._ground.sends, SENDS):
+            return True
+        return self.are_enough and is_silence_believed(self._ground.loss, self.track.answered)
 
     @property
     def _answer(self) -> StunAnswer | None:
@@ -151,7 +157,7 @@ def _controlled_one(
         detail = f"{test.detail}; {format_address(source)} is silent since" if source else ""
         return replace(test, detail=detail, is_refused=True)
     if test.is_cut_off:
-        detail = f"{test.detail}, which stopped answering there"
+        detail = f"{test.detail}, which answered only {test.sends} control questions beside"
         return replace(test, reply=Reply.UNTESTABLE, detail=detail)
     if not server.can_change:
         detail = f"{server.text} was not seen to answer from elsewhere"

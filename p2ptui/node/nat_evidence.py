@@ -13,6 +13,7 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
+from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING
 from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
 from p2ptui.node.battery import Results
@@ -144,6 +145,12 @@ def unreached(
         lines.append(f"udp: no answer from {asked}")
     if is_passing:
         return NatReport(udp=True, evidence=tuple(lines))
+    if heard:
+        # Somebody is heard: that more is blocked would be a guess.
+        lines.append("udp: those who are connected are nearer than those who are silent")
+        return NatReport(
+            udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
+        )
     if not silent:
         reasons = {server.report().error for server in servers}
         why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
