@@ -243,7 +243,7 @@ def spared_words(
 
 NEARBY_MEANING: Final = (
     "UDP passes to the nodes that are connected, which are nearby. Nobody further away answered:"
-    " whether UDP passes to there is not known."
+    " from there on it may be blocked, or who was asked is down."
 )
 NEARBY_ADVICE: Final = (
     "Ask a second server: p2ptui nat --server HOST:PORT. If none answers, see whether the firewall"

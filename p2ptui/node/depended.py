@@ -67,7 +67,8 @@ def plan_filtering(
         everybody: All servers: one may be known by several addresses.
         depended: Whom the node depends on.
     """
-    spared = [s for s in able if depended.forbids(addresses_of(s, everybody))]
+    # In the order in which they were given: by that a person knows them.
+    spared = [s for s in everybody if s in able and depended.forbids(addresses_of(s, everybody))]
     chosen = [server for server in able if server not in spared][:FILTERING_SERVERS]
     if not able:
         chosen = [] if depended.forbids(addresses_of(fallback, everybody)) else [fallback]
