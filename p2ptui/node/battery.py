@@ -1,6 +1,7 @@
 """The tests of one diagnosis in their order: what can have somebody banned comes last."""
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -8,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import FilterTest, Reply, Seen, is_silence_believed
-from p2ptui.node.control import Control
+from p2ptui.node.control import PAUSE_S, Control
 from p2ptui.node.depended import Depended, FilterPlan
 from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
 from p2ptui.node.nat_tests import (
@@ -26,6 +27,9 @@ from p2ptui.wire.address import Address
 SETTLED_S: Final = 0.35
 """So long the other tests have for themselves before anybody is asked for an unasked reply: whoever
 is banned for one answers nothing else either. Without loss they take one or two round trips."""
+
+NEAR_S: Final = 0.1
+"""Up to this round trip they have the time also for the second one of the largest packet."""
 
 STEP_ASIDE_S: Final = 0.01
 """The many flows whose ports are compared begin so much later than the few by which the mapping and
@@ -59,6 +63,8 @@ class Results:
     """And who has."""
     witness_answers: bool | None = None
     """Whether others are still heard while some fell silent; None if there are none."""
+    is_hairpin_spared: bool = False
+    """Whether it was left out for the sake of this machine."""
 
     @property
     def banned(self) -> list[Address]:
@@ -125,18 +131,24 @@ class Battery:
         begin(self._control.ask_beside_new_flows(lambda: ports.done() and mtu.done()))
         if not self._depended.is_careful:
             self._may_hairpin.set()
-        await asyncio.wait([seen, ports, mtu], timeout=SETTLED_S)
+        await asyncio.wait([seen, ports], timeout=SETTLED_S)
+        if ground.rtt_s <= NEAR_S:
+            await asyncio.wait([mtu], timeout=2 * ground.rtt_s + STEP_ASIDE_S)
         if seen.done():
             asked |= {one.server for one in seen.result()}
         await self._look_closer()
         by_peer = begin(ask_peer()) if ask_peer is not None else None
         unasked = [task for _, task in filters]
-        sources = [at for at in self._sources() if at in asked]
+        if by_peer is not None:
+            unasked.append(by_peer)
+        sources = [at for at in [*self._sources(), ground.server] if at in asked]
+        sources = list(dict.fromkeys(sources))
+        since_s = asyncio.get_running_loop().time() + ground.rtt_s + PAUSE_S
         self._may_ask.set()
         begin(self._control.ask_on(sources, lambda: all(task.done() for task in unasked)))
         if unasked:
             await asyncio.wait(unasked)
-        silent = await self._silent(sources)
+        silent = await self._silent(sources, since_s) if unasked else []
         tests = [(server, task.result()) for server, task in filters]
         witness_answers = await self._hear_witness(asked) if silent else None
         results = Results(
@@ -148,7 +160,7 @@ class Battery:
             by_peer=await by_peer if by_peer is not None else None,
             asked=asked,
             fell_silent=silent,
-            still_answer=[at for at in sources if at not in silent],
+            still_answer=[at for at in sources if at not in silent] if unasked else [],
             witness_answers=witness_answers,
         )
         if self._may_hairpin.is_set() or _is_harmless(results):
@@ -156,6 +168,7 @@ class Battery:
             results.hairpin = await hairpin
         else:
             hairpin.cancel()
+            results.is_hairpin_spared = True
         return results
 
     async def _look_closer(self) -> None:
@@ -171,9 +184,9 @@ class Battery:
         found = (source_of(server, change) for server, change in self._plan.questions)
         return list(dict.fromkeys(at for at in found if at is not None))
 
-    async def _silent(self, servers: Sequence[Address]) -> list[Address]:
+    async def _silent(self, servers: Sequence[Address], since_s: float = math.inf) -> list[Address]:
         questions = max(self._ground.sends, SENDS)
-        silent = await self._control.silent(servers, questions)
+        silent = await self._control.silent(servers, questions, since_s)
         return silent if is_silence_believed(self._ground.loss, questions) else []
 
     async def _hear_witness(self, asked: Collection[Address]) -> bool | None:

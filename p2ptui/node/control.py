@@ -5,6 +5,7 @@ to servers that sent unasked.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
@@ -18,7 +19,10 @@ PAUSE_S: Final = 0.1
 """Between two rounds: as between two transmissions of what is tested."""
 
 ANSWER_S: Final = 0.2
-"""An answer is waited for so long at least, and for twice the slowest round trip so far."""
+"""An answer is waited for so long at least."""
+
+SLACK_S: Final = 0.15
+"""And for so much longer than the slowest round trip so far."""
 
 LATE_S: Final = 2.0
 """So long one that nobody waits for still counts: the way, or this machine, may have been busy."""
@@ -48,7 +52,7 @@ class Pace:
 
     def until(self, asked: Transaction) -> float:
         """Until when an answer is worth waiting for, on the loop's clock."""
-        return asked.sent_at_s[0] + max(ANSWER_S, 2 * self.slowest_s)
+        return asked.sent_at_s[0] + max(ANSWER_S, self.slowest_s + SLACK_S)
 
 
 class Track:
@@ -79,6 +83,11 @@ class Track:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(self._pace.until(self._asked[-1])):
                     await self._asked[-1].wait()
+
+    @property
+    def heard_s(self) -> float:
+        """When the last question was asked that was answered, on the loop's clock."""
+        return self._asked[self.answered_until - 1].sent_at_s[0] if self.answered else -math.inf
 
     @property
     def silent_s(self) -> float:
@@ -171,14 +180,22 @@ class Control:
                 self.track(server).ask()
             await asyncio.sleep(PAUSE_S)
 
-    async def silent(self, servers: Collection[Address], questions: int) -> list[Address]:
+    async def silent(
+        self, servers: Collection[Address], questions: int, since_s: float = math.inf
+    ) -> list[Address]:
         """Those of these that are silent now, after so many questions in a row.
 
         One that answers the next question costs a round trip; only silence takes longer.
+
+        Args:
+            servers: Whom to ask.
+            questions: How many.
+            since_s: Answers to questions from then on show it as well, on the loop's clock.
         """
         tracks = {server: self.track(server) for server in servers}
         since = {server: track.asked for server, track in tracks.items()}
-        waiting, silent = list(servers), []
+        waiting = [server for server, track in tracks.items() if track.heard_s < since_s]
+        silent: list[Address] = []
         while waiting:
             asked = [tracks[server].ask() for server in waiting]
             with suppress(TimeoutError):

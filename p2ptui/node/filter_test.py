@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction, steady_schedule
+from p2ptui.io.stun_client import StunAnswer, StunClient, Transaction
 from p2ptui.nat.behavior import Change, FilterTest, Reply, is_silence_believed
-from p2ptui.node.control import Pace, Track
+from p2ptui.node.control import PAUSE_S, Pace, Track
 from p2ptui.node.nat_tests import MORE_SENDS, SENDS, Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, format_address
@@ -85,31 +85,31 @@ class _Questions:
 
     async def ask(self) -> StunAnswer | None:
         """What was answered first; None after so many questions that silence means something."""
-        ground = self._ground
-        pause_s = steady_schedule(ground.rtt_s, 2).sends_at_s[1]
-        while self.sent < ground.sends or (
-            self.sent < ground.sends + MORE_SENDS and not self._is_decided
-        ):
+        await self._ask_rounds(self._ground.sends)
+        if self._answer is None and not self._is_decided:
+            await self._ask_rounds(MORE_SENDS)
+        return self._answer
+
+    async def _ask_rounds(self, rounds: int) -> None:
+        """Ask so often, and wait for the last answers; a reply from elsewhere ends it."""
+        for _ in range(rounds):
             self.track.ask()
             question = self.track.ask(self._change)
             question.on_done = self._note
             self._asked.append(question)
-            try:
-                async with asyncio.timeout(pause_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                continue
-            break
-        else:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._pace.until(self._asked[-1])):
+                async with asyncio.timeout(PAUSE_S):
                     await self._arrived.wait()
-            await self.track.settle()
-        return self._answer
+            if self._arrived.is_set():
+                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._pace.until(self._asked[-1])):
+                await self._arrived.wait()
 
     @property
     def _is_decided(self) -> bool:
-        if self.track.silent_at_last >= max(self._ground.sends, SENDS):
+        # The first one leaves before anything can have been done about it.
+        if self.track.silent_at_last >= max(self._ground.sends, SENDS) - 1:
             return True
         return self.are_enough and is_silence_believed(self._ground.loss, self.track.answered)
 

@@ -79,11 +79,16 @@ def find_habits(ground: Ground, results: Results) -> tuple[tuple[Finding, ...], 
         )
     elif results.fell_silent:
         names = " and ".join(map(format_address, results.fell_silent))
-        lines.append(f"control: {names} stopped answering during the tests, and so did others")
+        lines.append(f"control: {names} stopped answering during the tests")
     if results.still_answer:
         names = " and ".join(map(format_address, results.still_answer))
         verb = "answers" if len(results.still_answer) == 1 else "answer"
         lines.append(f"control: {names} still {verb} after the tests")
+    if results.is_hairpin_spared:
+        lines.append(
+            "hairpin: not tested: a NAT that bans unasked senders could ban this machine, and what"
+            " is let in was not tested before, or somebody was banned"
+        )
     return tuple(findings), tuple(lines)
 
 
