@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2ptui.io.interfaces import local_networks
 from p2ptui.nat.behavior import (
@@ -14,7 +14,7 @@ from p2ptui.nat.behavior import (
     nat_type_of,
 )
 from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING
-from p2ptui.nat.findings import Finding
+from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
 from p2ptui.node.battery import Results
 from p2ptui.node.nat_tests import Ground
@@ -169,6 +169,27 @@ def unreached(
         nat_type=NatType.BLOCKED,
         confidence=0.9 if len(hosts) > 1 else 0.6,
         evidence=tuple(lines),
+    )
+
+
+def still_banned(report: NatReport, line: str) -> NatReport:
+    """The same silence, where a NAT that bans was seen a short time ago.
+
+    Args:
+        report: What says that UDP is blocked.
+        line: The evidence for the ban.
+    """
+    findings = (Finding.BANS_UNASKED_SENDERS,)
+    meaning = "No server answered; UDP passed a short time ago."
+    return replace(
+        report,
+        udp=True,
+        nat_type=NatType.UNKNOWN,
+        confidence=0.0,
+        findings=findings,
+        evidence=(*report.evidence, line),
+        meaning=meaning_with(findings, meaning),
+        advice=advice_with(findings, "Ask again then, or ask another server."),
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -17,11 +18,12 @@ from p2ptui.errors import PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
+from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
+from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
 from p2ptui.node.depended import Depended
 from p2ptui.node.diagnosis import Diagnosis
-from p2ptui.node.nat_evidence import OwnSocket
+from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
 from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
 from p2ptui.wire.address import Address, format_address
@@ -34,6 +36,9 @@ PROBE_ANSWER_S: Final = 0.3
 
 MAX_WITNESSES: Final = 6
 """Addresses of connected nodes that are asked where they see a socket, where servers are few."""
+
+LONGEST_BAN_S: Final = 300.0
+"""So long the silence of all servers is explained by a ban that was seen; usual is a minute."""
 
 HEARD_GRACE_S: Final = 10.0
 """Who has sent something within a heartbeat and so long shows that UDP passes: a lost Ping, or two,
@@ -85,6 +90,8 @@ class NatService:
         self._clock = clock
         self._flush = flush
         self._rng = rng
+        self._banned_at = -math.inf
+        """When a diagnosis last had a server banned, on the endpoint's clock."""
 
     async def diagnose(
         self,
@@ -126,6 +133,7 @@ class NatService:
             raise PeerTimeoutError(
                 f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
             ) from None
+        report = self._explain_ban(report)
         if report.udp is not None:
             # Also where no server saw enough to name it: nothing is guessed, and the traversal
             # need not wait any longer.
@@ -135,6 +143,20 @@ class NatService:
             self._endpoint.traversal.facts_ready(facts, self._clock())
             self._flush()
         return report
+
+    def _explain_ban(self, report: NatReport) -> NatReport:
+        """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked."""
+        now = self._clock()
+        if Finding.BANS_UNASKED_SENDERS in report.findings:
+            self._banned_at = now
+        ago_s = now - self._banned_at
+        if report.nat_type is not NatType.BLOCKED or ago_s > LONGEST_BAN_S:
+            return report
+        line = (
+            f"{Finding.BANS_UNASKED_SENDERS}: a diagnosis had servers banned {ago_s:.0f} s ago;"
+            " they may be silent for that"
+        )
+        return still_banned(report, line)
 
     def joined_stun_servers(self) -> list[str]:
         """The servers that this node joined and that serve STUN, at each of their ports."""

@@ -316,6 +316,23 @@ def test_a_diagnosis_alone_tests_all_and_says_who_fell_silent() -> None:
     run_virtual(story())
 
 
+def test_a_second_one_does_not_call_blocked_what_the_first_had_banned() -> None:
+    async def story() -> None:
+        async with Street(BANNING) as street:
+            await street.serve()
+            client = await street.client()
+            await client.diagnose_nat([STUN])
+            again = await client.diagnose_nat([STUN])
+            assert (again.udp, again.nat_type) == (True, NatType.UNKNOWN)
+            assert again.findings == (Finding.BANS_UNASKED_SENDERS,)
+            assert "wait a minute" in again.advice
+            await asyncio.sleep(60)
+            third = await client.diagnose_nat([STUN])
+            assert third.nat_type is NatType.PORT_RESTRICTED_CONE
+
+    run_virtual(story())
+
+
 @pytest.mark.parametrize("filtering", list(Dependence)[1:4])
 def test_who_is_let_in_is_not_banned(filtering: Dependence) -> None:
     async def story() -> None:
@@ -366,6 +383,20 @@ def test_where_everybody_falls_silent_nobody_was_banned() -> None:
 
 
 # --- new flows
+
+
+@pytest.mark.parametrize("latency_s", [0.001, 0.05, 0.15, 0.18])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "blocked"])
+def test_a_report_takes_two_seconds_from_far_away_too(kind: str, latency_s: float) -> None:
+    async def story() -> NatReport:
+        async with Street(KINDS[kind], latency_s=latency_s) as street:
+            await street.serve()
+            client = await street.client()
+            return await client.diagnose_nat([STUN])
+
+    report = run_virtual(story())
+    assert report.filtering is KINDS[kind].filtering
+    assert report.duration_s < 2
 
 
 @pytest.mark.parametrize("seed", range(3))
