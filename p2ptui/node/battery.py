@@ -1,7 +1,6 @@
 """The tests of one diagnosis in their order: what can have somebody banned comes last."""
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -9,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import FilterTest, Reply, Seen, is_silence_believed
-from p2ptui.node.control import PAUSE_S, Control
+from p2ptui.node.control import Control
 from p2ptui.node.depended import Depended, FilterPlan
 from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
 from p2ptui.node.nat_tests import (
@@ -143,12 +142,11 @@ class Battery:
             unasked.append(by_peer)
         sources = [at for at in [*self._sources(), ground.server] if at in asked]
         sources = list(dict.fromkeys(sources))
-        since_s = asyncio.get_running_loop().time() + ground.rtt_s + PAUSE_S
         self._may_ask.set()
         begin(self._control.ask_on(sources, lambda: all(task.done() for task in unasked)))
         if unasked:
             await asyncio.wait(unasked)
-        silent = await self._silent(sources, since_s) if unasked else []
+        silent = await self._silent(sources) if unasked else []
         tests = [(server, task.result()) for server, task in filters]
         witness_answers = await self._hear_witness(asked) if silent else None
         results = Results(
@@ -184,9 +182,9 @@ class Battery:
         found = (source_of(server, change) for server, change in self._plan.questions)
         return list(dict.fromkeys(at for at in found if at is not None))
 
-    async def _silent(self, servers: Sequence[Address], since_s: float = math.inf) -> list[Address]:
+    async def _silent(self, servers: Sequence[Address]) -> list[Address]:
         questions = max(self._ground.sends, SENDS)
-        silent = await self._control.silent(servers, questions, since_s)
+        silent = await self._control.silent(servers, questions)
         return silent if is_silence_believed(self._ground.loss, questions) else []
 
     async def _hear_witness(self, asked: Collection[Address]) -> bool | None:

@@ -44,6 +44,8 @@ class Pace:
         self._loop = asyncio.get_running_loop()
         self.slowest_s = rtt_s
         """The slowest round trip so far, seconds."""
+        self.unasked_s = math.inf
+        """When somebody was last asked for what is unasked, on the loop's clock."""
 
     def note(self, transaction: Transaction) -> None:
         """One was answered, or given up."""
@@ -75,6 +77,8 @@ class Track:
         transaction.on_done = lambda: self._pace.note(transaction)
         if change is None:
             self._asked.append(transaction)
+        else:
+            self._pace.unasked_s = transaction.sent_at_s[0]
         return transaction
 
     async def settle(self) -> None:
@@ -180,21 +184,17 @@ class Control:
                 self.track(server).ask()
             await asyncio.sleep(PAUSE_S)
 
-    async def silent(
-        self, servers: Collection[Address], questions: int, since_s: float = math.inf
-    ) -> list[Address]:
+    async def silent(self, servers: Collection[Address], questions: int) -> list[Address]:
         """Those of these that are silent now, after so many questions in a row.
 
-        One that answers the next question costs a round trip; only silence takes longer.
-
-        Args:
-            servers: Whom to ask.
-            questions: How many.
-            since_s: Answers to questions from then on show it as well, on the loop's clock.
+        One that answers the next question costs a round trip, and one that has answered since
+        something unasked was last asked for costs nothing; only silence takes longer.
         """
         tracks = {server: self.track(server) for server in servers}
         since = {server: track.asked for server, track in tracks.items()}
-        waiting = [server for server, track in tracks.items() if track.heard_s < since_s]
+        waiting = [
+            server for server, track in tracks.items() if track.heard_s <= self.pace.unasked_s
+        ]
         silent: list[Address] = []
         while waiting:
             asked = [tracks[server].ask() for server in waiting]
