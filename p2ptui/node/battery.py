@@ -143,9 +143,10 @@ class Battery:
         sources = [at for at in [*self._sources(), ground.server] if at in asked]
         sources = list(dict.fromkeys(sources))
         self._may_ask.set()
-        begin(self._control.ask_on(sources, lambda: all(task.done() for task in unasked)))
+        watch = begin(self._control.ask_on(sources))
         if unasked:
             await asyncio.wait(unasked)
+        watch.cancel()
         silent = await self._silent(sources) if unasked else []
         tests = [(server, task.result()) for server, task in filters]
         witness_answers = await self._hear_witness(asked) if silent else None

@@ -177,9 +177,9 @@ class Control:
         await track.settle()
         self._while_fresh = track.compared
 
-    async def ask_on(self, servers: Collection[Address], is_over: Callable[[], bool]) -> None:
-        """Ask each of these once in each round, until that is over."""
-        while not is_over():
+    async def ask_on(self, servers: Collection[Address]) -> None:
+        """Ask each of these once in each round, until cancelled."""
+        while True:
             for server in servers:
                 self.track(server).ask()
             await asyncio.sleep(PAUSE_S)
