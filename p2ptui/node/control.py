@@ -216,16 +216,20 @@ class Control:
         """What was lost of new flows to the server, and of the old one at the same time.
 
         Of a flow that never came up one datagram counts as lost: a NAT may have no port for it.
+        None does where its answer may only have been late.
         """
         sent = lost = 0
         for transaction in self._fresh:
             if transaction.answer is not None:
                 sent += transaction.lost + 1
                 lost += transaction.lost
-            elif transaction.done.is_set() or len(transaction.sent_at_s) > 1:
+            elif transaction.done.is_set() and not self._may_be_late(transaction):
                 sent += 1
                 lost += 1
         return FlowLosses(sent, lost, *self._while_fresh)
+
+    def _may_be_late(self, transaction: Transaction) -> bool:
+        return transaction.schedule.give_up_s < 3 * self.pace.slowest_s
 
     @property
     def loss(self) -> float | None:
