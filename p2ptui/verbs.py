@@ -139,6 +139,8 @@ class Command:
     count: int = 1
     servers: tuple[str, ...] = ()
     """STUN servers, `host:port` each."""
+    filter_with: tuple[str, ...] = ()
+    """Those that may be lost by a test of what the NAT lets in, likewise."""
     is_named: bool = False
     """Whether a peer was named, if only by `.`; else it is the selected one by default."""
 
@@ -269,8 +271,13 @@ def _read_words(verb: Verb, rest: str) -> Command:
     # Options as the shell has them, before or after what they belong to.
     counts = _take_option(verb, words, "-n") if verb.name == "ping" else []
     if verb.name == "nat":
+        risked = _take_option(verb, words, "--filter-with")
         servers = [*_take_option(verb, words, "--server"), *words]
-        return Command(verb, servers=tuple(_read_server(verb, word) for word in servers))
+        return Command(
+            verb,
+            servers=tuple(_read_server(verb, word) for word in servers),
+            filter_with=tuple(_read_server(verb, word) for word in risked),
+        )
     _require_number(verb, words, counts)
     command = Command(verb, count=COMMON_PING_COUNT if verb.name == "ping" else 1)
     for given in counts:

@@ -254,7 +254,8 @@ async def tell(folder: Path) -> None:
             await camera.press("f1")
             camera.take("help")
             await camera.press("escape")
-            await camera.type(f"nat {' '.join(STUN.values())}")
+            # Nobody on the picture bans anybody.
+            await camera.type(f"nat {' '.join(STUN.values())} --filter-with {STUN[HARBOUR]}")
             await camera.press("f4", "z")
             await camera.resize(120, 54)
             camera.take("nat")

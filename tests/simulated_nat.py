@@ -24,6 +24,10 @@ BLOCK = range(50_176, 50_688)
 HASHED = range(40_000, 40_512)
 
 
+FLOW_BURST = 5
+"""As `limit rate` of nftables has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """What a NAT does; without translation (mapping "none") it is a firewall."""
@@ -38,6 +42,12 @@ class Behaviour:
     """A mapping without traffic, in either direction, lives this long."""
     blocks: bool = False
     """Whether nothing passes at all."""
+    bans_s: float = 0.0
+    """So long nothing is let in from a host that has sent unasked; 0: nobody is banned."""
+    bans_inside: bool = False
+    """Whether that befalls also a host inside that sends to the outside address."""
+    flows_per_s: float = 0.0
+    """So many datagrams that begin a flow pass, with a burst of `FLOW_BURST`; 0: all do."""
 
 
 def _symmetric(
@@ -61,6 +71,9 @@ KINDS = {
     "blocked": Behaviour(blocks=True),
 }
 """The kinds of the field, by what people call them."""
+
+LIMITING = Behaviour(flows_per_s=50)
+BANNING = Behaviour(bans_s=60)
 
 
 @dataclass(slots=True)
@@ -92,6 +105,10 @@ class Nat:
         self._by_flow: dict[tuple[Address, object], Address] = {}
         self._by_outside: dict[Address, _Mapping] = {}
         self._last_port = SEQUENCE_BEGINS - behaviour.step
+        self._banned: dict[str, float] = {}
+        self._answered: set[tuple[Address, Address]] = set()
+        self._tokens = float(FLOW_BURST)
+        self._tokens_at = 0.0
 
     def forget(self) -> None:
         """Lose all mappings, like a router that was restarted."""
@@ -104,7 +121,9 @@ class Nat:
 
     def outbound(self, source: Address, destination: Address, now: float) -> Address | None:
         """Where the far side sees a datagram come from; None: it does not pass."""
-        if self.behaviour.blocks:
+        if self.behaviour.blocks or self.is_banned(source[0], now):
+            return None
+        if not self._may_begin(source, destination, now):
             return None
         key = {
             Dependence.ADDRESS: destination[0],
@@ -123,16 +142,38 @@ class Nat:
 
     def inbound(self, source: Address, destination: Address, now: float) -> Address | None:
         """Whom a datagram to the outside reaches; None: nobody."""
-        if self.behaviour.blocks:
+        if self.behaviour.blocks or self.is_banned(source[0], now):
             return None
         mapping = self._alive(destination, now)
         if mapping is None:
             lets_all_in = not self.translates and self.behaviour.filtering is Dependence.NONE
-            return destination if lets_all_in else None
+            return destination if lets_all_in else self.ban(source[0], now)
         if not self._admits(mapping, source):
-            return None
+            return self.ban(source[0], now)
+        self._answered.add((mapping.inside, source))
         mapping.used_at = now
         return mapping.inside
+
+    def ban(self, host: str, now: float) -> None:
+        """It has sent unasked."""
+        if self.behaviour.bans_s:
+            self._banned[host] = now + self.behaviour.bans_s
+
+    def is_banned(self, host: str, now: float) -> bool:
+        """Whether nothing from it passes."""
+        return self._banned.get(host, now) > now
+
+    def _may_begin(self, source: Address, destination: Address, now: float) -> bool:
+        """Whether a datagram passes: until the first answer all of a flow begin it."""
+        rate = self.behaviour.flows_per_s
+        if not rate or (source, destination) in self._answered:
+            return True
+        grown = self._tokens + (now - self._tokens_at) * rate
+        self._tokens, self._tokens_at = min(grown, float(FLOW_BURST)), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
     def next_ports(self, count: int) -> list[int]:
         """What the next new flows are given, where the ports are in sequence."""
@@ -196,6 +237,8 @@ class Nats:
             if destination[0] in nat.inside:
                 break
             if destination[0] == nat.outside and not nat.behaviour.hairpin:
+                if nat.behaviour.bans_inside:
+                    nat.ban(source[0], now)
                 return None
             outside = nat.outbound(source, destination, now)
             if outside is None:

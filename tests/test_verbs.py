@@ -106,6 +106,9 @@ def test_nat_takes_any_number_of_servers():
     assert parse_command("nat a:1 b:2 [::1]:3").servers == ("a:1", "b:2", "[::1]:3")
     assert parse_command("nat --server a:1 --server b:2").servers == ("a:1", "b:2")
     assert parse_command("nat --server=a:1 b:2").servers == ("a:1", "b:2")
+    risky = parse_command("nat b:2 --filter-with a:1")
+    assert (risky.servers, risky.filter_with) == (("b:2",), ("a:1",))
+    assert parse_command("nat b:2").filter_with == ()
     assert "write HOST:PORT; usage: nat [SERVER...]" in complaint("nat stun.example")
     assert "port 0 is no port" in complaint("nat a:1 b:0")
 

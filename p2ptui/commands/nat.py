@@ -45,6 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="a STUN server to ask; may be given several times (default: those configured)",
     )
+    add(
+        "--filter-with",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a server to ask, and to test with what is let in though somebody depends on it: some"
+        " NATs then ban it for a minute",
+    )
     add("--join", metavar="HOST:PORT", help="a node whose STUN and whose peers are asked as well")
     add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
     add("--watch", action="store_true", help=f"again every {WATCH_S:g} s, until interrupted")
@@ -58,7 +66,8 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     config = command_config(options, environ)
     servers = [format_address(read_address(text, parser)) for text in options.server]
     join = read_address(options.join, parser) if options.join is not None else None
-    return lambda: _run(options, config, servers, join)
+    risked = [format_address(read_address(text, parser)) for text in options.filter_with]
+    return lambda: _run(options, config, [*servers, *risked], join)
 
 
 async def _run(
@@ -66,6 +75,8 @@ async def _run(
 ) -> int:
     async with AsyncExitStack() as stack:
         chosen: Sequence[str] | None = servers or None
+        # This node is here for the diagnosis alone: nobody is missed if the NAT bans him.
+        risked = list(servers)
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))
         else:
@@ -76,9 +87,10 @@ async def _run(
             serves = Capability.STUN in peer.capabilities
             # A joined server is asked in any case; the configured ones only in place of others.
             chosen = servers if servers or serves else None
+            risked.append(format_address(at))
         while True:
             try:
-                report = await _diagnose(node, options, chosen)
+                report = await _diagnose(node, options, chosen, risked)
             except P2PError as error:
                 if not options.watch:
                     raise
@@ -96,22 +108,26 @@ def _is_told(report: NatReport) -> bool:
 
 
 async def _diagnose(
-    node: Node, options: argparse.Namespace, servers: Sequence[str] | None
+    node: Node,
+    options: argparse.Namespace,
+    servers: Sequence[str] | None,
+    risked: Sequence[str],
 ) -> NatReport:
     if options.json or options.markdown or not sys.stderr.isatty():
-        return await node.diagnose_nat(servers, lifetime=options.lifetime)
+        return await node.diagnose_nat(servers, lifetime=options.lifetime, filter_with=risked)
     console = Console(stderr=True)
     with console.status("") as status:
         return await node.diagnose_nat(
             servers,
             lifetime=options.lifetime,
             on_progress=lambda text: status.update(Text(printable(text, 200))),
+            filter_with=risked,
         )
 
 
 def _command(options: argparse.Namespace) -> str:
     return nat_command(
-        options.server,
+        [*options.server, *options.filter_with],
         join=options.join,
         lifetime=options.lifetime,
         network_id=options.network_id,

@@ -109,6 +109,8 @@ class ProbeReport:
     """Whether there is a peer that can send one."""
     sent: int
     """How many it has sent."""
+    helper: Address | None = field(default=None, compare=False)
+    """Where the server sees that peer; None where it does not tell."""
 
 
 Outcome: TypeAlias = SendResult | PingResult | ConnectResult | NodeList | ProbeReport | P2PError

@@ -154,7 +154,8 @@ class FilterProbes:
             return
         del self._waiting[payload.tag]
         for token in waiting.tokens:
-            self._state.finish(token, ProbeReport(payload.has_helper, payload.sent))
+            helper = parse_ip_address(payload.helper or "")
+            self._state.finish(token, ProbeReport(payload.has_helper, payload.sent, helper))
 
     # The server, which arranges it.
 
@@ -175,7 +176,8 @@ class FilterProbes:
         elif armed.asker is not peer:
             self._state.counters.drop("probe_request_refused")
             return
-        report = NatProbeReportPayload(payload.tag, armed.helper is not None, armed.sent)
+        helper = format_address(armed.helper.address) if armed.helper is not None else None
+        report = NatProbeReportPayload(payload.tag, helper is not None, armed.sent, helper)
         self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
 
     def _arm(self, asker: Peer, tag: bytes, now: float) -> _Armed:

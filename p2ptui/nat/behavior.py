@@ -20,6 +20,9 @@ SURE: Final = 0.99
 LIKELY: Final = 0.9
 """One observation, which only an unusual network would bring about otherwise."""
 
+TWICE_LIKELY: Final = 0.95
+"""Two of those that are not quite independent."""
+
 MAX_FALSE_SILENCE: Final = 0.001
 """A silence counts as filtering only if loss alone would bring it about less often than this."""
 
@@ -97,7 +100,11 @@ class FilterTest:
     detail: str
     """Who was asked, or why it could not be tested; for the evidence."""
     sends: int = 0
-    """How often it was asked."""
+    """How often it was asked; for silence only as often as the way was seen to be open."""
+    is_cut_off: bool = False
+    """Whether also the control questions on the same flow went unanswered, but for a few."""
+    is_refused: bool = False
+    """Whether whoever replied is not heard any more: the reply was there, and was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +212,8 @@ def classify_filtering(
     evidence = []
     for test in tests:
         # Silence after few questions proves nothing on a lossy way.
-        if test.reply is Reply.SILENCE and not is_silence_believed(loss, test.sends):
+        is_silent = test.reply is Reply.SILENCE and not test.is_refused
+        if is_silent and not is_silence_believed(loss, test.sends):
             test = FilterTest(
                 test.change,
                 Reply.UNTESTABLE,
@@ -220,6 +228,8 @@ def classify_filtering(
             Reply.SILENCE: f"did not come in, asked {test.sends} times",
             Reply.UNTESTABLE: "could not be tested",
         }[test.reply]
+        if test.is_refused:
+            words = "was refused"
         evidence.append(f"filtering: a reply from {test.change.value} {words} ({test.detail})")
     other = _strongest(by_change, Change.ADDRESS_AND_PORT, Change.PEER)
     port = _strongest(by_change, Change.PORT)
@@ -239,14 +249,21 @@ def _filtering_of(
     if other is Reply.CAME:
         kind = Dependence.ENDPOINT_INDEPENDENT if is_translated else Dependence.NONE
         return kind, SURE
-    sends = min((t.sends for t in tests.values() if t.reply is Reply.SILENCE), default=0)
-    confidence = min(SURE, 1 - loss**sends) if sends else 0.0
+    silent = [test for test in tests.values() if test.reply is Reply.SILENCE]
+    confidence = min((_confidence(test, loss) for test in silent), default=0.0)
+    if sum(test.is_refused for test in silent) > 1:
+        confidence = max(confidence, TWICE_LIKELY)
     if port is Reply.SILENCE:
         # A filter that stops the same host's other port stops other hosts too.
         return Dependence.ADDRESS_AND_PORT, confidence
     if other is Reply.SILENCE and port is Reply.CAME:
         return Dependence.ADDRESS, confidence
     return Dependence.UNKNOWN, 0.0
+
+
+def _confidence(test: FilterTest, loss: float) -> float:
+    # Who stopped may have stopped for a reason of his own; hardly two at once.
+    return LIKELY if test.is_refused else min(SURE, 1 - loss**test.sends)
 
 
 def _strongest(tests: dict[Change, FilterTest], *changes: Change) -> Reply:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
-from p2ptui.nat.behavior import NatType
+from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.text import printable
 
 
@@ -208,6 +208,47 @@ def advice_for(nat_type: NatType, *, is_asked: bool = True) -> str:
     """What a person may do about it; `is_asked` as above."""
     return _ADVICE[nat_type] if is_asked else _ASK_ADVICE
 
+
+_MAPS: Final = {
+    Dependence.ENDPOINT_INDEPENDENT: "The NAT keeps one address for all.",
+    Dependence.NONE: "There is no NAT.",
+}
+
+
+def spared_words(
+    nat_type: NatType, mapping: Dependence, spared: Sequence[str], meaning: str, advice: str
+) -> tuple[str, str]:
+    """Meaning and advice where what is let in was not tested, for the sake of servers in use.
+
+    Args:
+        nat_type: What could be named all the same.
+        mapping: How the NAT maps.
+        spared: The servers, `host:port` each.
+        meaning: What the type means otherwise.
+        advice: What to do otherwise.
+    """
+    name = printable(spared[0], 80)
+    words = (
+        f"What is let in was not tested: the test could have {name} banned, which this node"
+        " depends on."
+    )
+    how = (
+        f"To test what is let in: nat --filter-with {name}; a NAT may ban that server for a while"
+        " then. Or ask a STUN server that this node does not depend on."
+    )
+    if nat_type is NatType.UNKNOWN:
+        return f"{_MAPS.get(mapping, meaning)} {words}", how
+    return f"{meaning} {words}", f"{advice} {how}"
+
+
+NEARBY_MEANING: Final = (
+    "UDP passes to the nodes that are connected, which are nearby. Nobody further away answered:"
+    " from there on it may be blocked, or who was asked is down."
+)
+NEARBY_ADVICE: Final = (
+    "Ask a second server: p2ptui nat --server HOST:PORT. If none answers, see whether the firewall"
+    " of this network lets UDP out."
+)
 
 _STUN_ADVICE: Final = (
     "Ask a STUN server, or a p2ptui node that runs with --STUN: p2ptui nat --server HOST:PORT."

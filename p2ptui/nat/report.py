@@ -6,6 +6,7 @@ from typing import Any
 
 from p2ptui.nat.allocation import PortAllocation
 from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.findings import Finding
 from p2ptui.wire.address import Address, format_address
 
 
@@ -45,6 +46,11 @@ class NatReport:
     """Whether something on the way rewrites addresses inside datagrams."""
     firewall: bool | None = None
     """Whether there is no NAT, and unasked datagrams are stopped all the same."""
+    findings: tuple[Finding, ...] = ()
+    """What else it does that a person must know of."""
+    spared: tuple[str, ...] = ()
+    """Servers, `host:port` each, that were not used to test what is let in: the node depends on
+    them, and some NATs ban a server for that."""
     servers: tuple[ServerReport, ...] = ()
     confidence: float = 0.0
     """In `nat_type`, from 0 to 1."""
@@ -54,7 +60,7 @@ class NatReport:
     duration_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The keys and values of `p2ptui nat --json`."""
+        """The keys and values of `p2ptui nat --json`; `findings` only where there are any."""
         return {
             "udp": self.udp,
             "local": _text(self.local),
@@ -79,7 +85,7 @@ class NatReport:
             "meaning": self.meaning,
             "advice": self.advice,
             "duration_s": round(self.duration_s, 3),
-        }
+        } | ({"findings": [finding.value for finding in self.findings]} if self.findings else {})
 
 
 def _text(address: Address | None) -> str | None:

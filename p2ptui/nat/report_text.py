@@ -38,10 +38,11 @@ def report_rows(report: NatReport) -> list[tuple[str, str]]:
     if report.udp:
         rows += [
             ("mapping", report.mapping.value),
-            ("filtering", report.filtering.value),
+            ("filtering", _filtering_words(report)),
             ("port allocation", allocation_words(report.port_allocation)),
             ("hairpin", _yes_or_no(report.hairpin)),
             ("firewall", _yes_or_no(report.firewall)),
+            *(("also", finding.value) for finding in report.findings),
             ("addresses rewritten", _yes_or_no(report.alg)),
             ("largest packet", f"{report.mtu} bytes" if report.mtu else "unknown"),
         ]
@@ -113,6 +114,13 @@ def report_markdown(report: NatReport, command: str) -> str:
     lines += [f"- {printable(line, 1000)}" for line in report.evidence]
     lines += ["", f"Made by {_code(command)} in {report.duration_s:.1f} s.", ""]
     return "\n".join(lines)
+
+
+def _filtering_words(report: NatReport) -> str:
+    if not report.spared:
+        return report.filtering.value
+    names = " and ".join(printable(name, 80) for name in report.spared)
+    return f"not tested: it could have {names} banned"
 
 
 def allocation_words(allocation: PortAllocation) -> str:

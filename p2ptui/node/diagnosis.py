@@ -2,9 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from p2ptui.errors import BindError, P2PError
@@ -13,22 +14,31 @@ from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import classify_allocation
 from p2ptui.nat.behavior import (
-    Change,
     Dependence,
     FilterTest,
     MappingVerdict,
     NatType,
-    Reply,
     Seen,
     classify_filtering,
     classify_mapping,
     nat_type_of,
 )
-from p2ptui.nat.feasibility import advice_for, meaning_of, unanswered_words
+from p2ptui.nat.feasibility import advice_for, meaning_of, spared_words, unanswered_words
+from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
+from p2ptui.node.battery import Battery, beside
+from p2ptui.node.depended import (
+    OPTION,
+    Depended,
+    addresses_of,
+    names_of,
+    plan_filtering,
+    spared_lines,
+)
 from p2ptui.node.nat_evidence import (
     OwnSocket,
     confidence_in,
+    find_habits,
     hairpin_line,
     mtu_line,
     tampering,
@@ -40,10 +50,6 @@ from p2ptui.node.nat_tests import (
     Ground,
     OpenSocket,
     observe_mapping,
-    probe_filter,
-    probe_hairpin,
-    probe_mtu,
-    sample_ports,
 )
 from p2ptui.node.presence import STUN_PORTS, is_node_at
 from p2ptui.node.stun_contact import FindRefusal, FirstContact
@@ -55,13 +61,19 @@ from p2ptui.node.stun_servers import (
     beyond_nat,
     read_servers,
 )
-from p2ptui.wire.address import Address, format_address, ip_version
+from p2ptui.wire.address import Address, ip_version
 
-FILTERING_SERVERS: Final = 2
-"""Servers that are asked for replies from elsewhere; one may be unable without saying so."""
+MAPPING_SERVERS: Final = 2
+"""Servers that are asked at all of their addresses where they see one socket."""
 
 OnProgress: TypeAlias = Callable[[str], None]
-ProbeByPeer: TypeAlias = Callable[[Ground], Coroutine[Any, Any, FilterTest]]
+ProbeByPeer: TypeAlias = Callable[[Ground, Depended], Coroutine[Any, Any, FilterTest]]
+FindDepended: TypeAlias = Callable[[], Awaitable[Depended]]
+
+
+async def nobody() -> Depended:
+    """What depends on nobody: a diagnosis without a node in use."""
+    return Depended()
 
 
 class Diagnosis:
@@ -77,6 +89,8 @@ class Diagnosis:
         probe_by_peer: Asks a peer of a server for a datagram from its own address.
         resolve: Looks a name up: all of its addresses.
         find_refusal: Asks whether a machine says itself that nothing listens at an address.
+        find_depended: Whom the node depends on, asked when it matters.
+        witnesses: Where else STUN is served, asked if the servers do not show the mapping.
     """
 
     def __init__(
@@ -91,6 +105,8 @@ class Diagnosis:
         probe_by_peer: ProbeByPeer | None = None,
         resolve: Resolve = resolve_all,
         find_refusal: FindRefusal | None = None,
+        find_depended: FindDepended = nobody,
+        witnesses: Sequence[Address] = (),
     ) -> None:
         self._open_socket = open_socket
         self._rng = rng
@@ -101,6 +117,8 @@ class Diagnosis:
         self._probe_by_peer = probe_by_peer
         self._resolve = resolve
         self._find_refusal = find_refusal
+        self._find_depended = find_depended
+        self._witnesses = witnesses
         self._own_hosts = {host.partition("%")[0] for host in local_addresses()}
         self._loop = asyncio.get_running_loop()
 
@@ -140,18 +158,13 @@ class Diagnosis:
         evidence = report.evidence
         if surplus:
             evidence = (*evidence, _surplus_line(surplus))
-        is_asked = report.udp is not None
-        meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
-        advice = advice_for(report.nat_type, is_asked=is_asked)
-        is_silent = all(server.answer is None and not server.is_refused for server in known)
-        if report.udp and report.mapped is None and is_silent:
-            meaning, advice = unanswered_words([s.text for s in known if s.is_node])
+        meaning, advice = _words(report, known)
         return replace(
             report,
             servers=tuple(server.report() for server in known),
             evidence=evidence,
-            meaning=meaning,
-            advice=advice,
+            meaning=meaning_with(report.findings, meaning),
+            advice=advice_with(report.findings, advice),
             duration_s=self._loop.time() - began,
         )
 
@@ -207,51 +220,65 @@ class Diagnosis:
         seen_v6 = beyond_nat(contact.of_version(6), self._own_hosts)
         report = replace(report, mapped_v6=seen_v6[0].mapped if seen_v6 else None)
         if lifetime:
-            self._on_progress("measuring how long a mapping lives")
-            seconds, evidence = await measure_lifetime(ground, self._on_progress)
-            report = replace(report, lifetime_s=seconds, evidence=(*report.evidence, evidence))
+            seconds, line = await self._measure_lifetime(ground, best, report, contact)
+            report = replace(report, lifetime_s=seconds, evidence=(*report.evidence, line))
         return report
+
+    async def _measure_lifetime(
+        self, ground: Ground, best: KnownServer, report: NatReport, contact: FirstContact
+    ) -> tuple[float | None, str]:
+        """By replies that are unasked once a mapping has died: from nobody that is in use."""
+        depended = await self._find_depended()
+        usable = [
+            best,
+            *beyond_nat(contact.of_version(ip_version(ground.server[0])), self._own_hosts),
+        ]
+        harmless = [s for s in usable if not depended.forbids(addresses_of(s, contact.servers))]
+        if not harmless:
+            return None, (
+                "lifetime: not measured: the replies to dead mappings could have"
+                f" {best.text} banned, which this node depends on; ask with {OPTION} {best.text}"
+            )
+        if Finding.BANS_UNASKED_SENDERS in report.findings:
+            return None, "lifetime: not measured: the NAT bans whoever replies to a dead mapping"
+        self._on_progress("measuring how long a mapping lives")
+        return await measure_lifetime(beside(ground, harmless[0]), self._on_progress)
 
     async def _test(self, ground: Ground, best: KnownServer, contact: FirstContact) -> NatReport:
         version = ip_version(ground.server[0])
         main = _client_of(best)
         beyond = beyond_nat(contact.of_version(version), self._own_hosts)
         able = sorted((s for s in beyond if s.can_change), key=_preference)
-        able = able[:FILTERING_SERVERS] or [best]
-        targets = [address for server in able for address in server.other_addresses]
+        depended = await self._find_depended()
+        plan = plan_filtering(able, best, contact.servers, depended)
+        first = dict.fromkeys([*(server for server, _ in plan.questions), *able[:MAPPING_SERVERS]])
+        targets = [address for server in first for address in server.other_addresses]
         targets += [s.address for s in beyond if s.address and _client_of(s) is not main]
+        asked = {s.address for s in beyond if s.address and _client_of(s) is main}
+        by_peer = self._probe_by_peer
         async with asyncio.TaskGroup() as group:
-            ports = group.create_task(sample_ports(ground))
-            seen = group.create_task(observe_mapping(ground, main, targets))
-            filters = [
-                (server, group.create_task(probe_filter(_beside(ground, server), change)))
-                for server in able
-                for change in (Change.ADDRESS_AND_PORT, Change.PORT)
-            ]
-            by_peer: asyncio.Task[FilterTest] | None = None
-            if self._probe_by_peer is not None:
-                by_peer = group.create_task(self._probe_by_peer(ground))
-            hairpin = group.create_task(probe_hairpin(ground, main, ground.mapped))
-            mtu = group.create_task(probe_mtu(ground))
+            battery = Battery(ground, main, plan, depended, group.create_task)
+            ask_peer = partial(by_peer, ground, depended) if by_peer is not None else None
+            results = await battery.run(list(dict.fromkeys(targets)), asked, ask_peer)
         local = address_towards(main.local_address, ground.server)
-        observations = _observed(contact.of_version(version), main, seen.result())
+        observations = _observed(contact.of_version(version), main, results.seen)
         mapping = classify_mapping(local, observations, self._own_hosts)
         if mapping.kind is Dependence.UNKNOWN and not mapping.varies:
             await contact.settle(version)
-            observations = _observed(contact.of_version(version), main, seen.result())
+            more = [at for at in self._witnesses if ip_version(at[0]) == version]
+            told = [*results.seen, *await observe_mapping(ground, main, more)]
+            observations = _observed(contact.of_version(version), main, told)
             mapping = classify_mapping(local, observations, self._own_hosts)
         mapping = self._with_own(mapping)
-        tests = _controlled(
-            [(server, task.result()) for server, task in filters],
-            {one.server for one in observations},
-        )
-        if by_peer is not None:
-            tests.append(by_peer.result())
         is_translated = mapping.kind is not Dependence.NONE
+        tests = results.filter_tests(observations)
         filtering = classify_filtering(is_translated, tests, ground.loss)
         nat_type = nat_type_of(mapping, filtering.kind)
-        allocation = classify_allocation(ports.result(), mapping.kind)
+        allocation = classify_allocation(results.ports, mapping.kind)
         alg, alg_line = tampering(contact.of_version(version))
+        is_tested = filtering.kind is not Dependence.UNKNOWN
+        spared = () if is_tested else plan.spared
+        findings, finding_lines = find_habits(ground, results)
         return NatReport(
             udp=True,
             local=local,
@@ -260,17 +287,21 @@ class Diagnosis:
             filtering=filtering.kind,
             nat_type=nat_type,
             port_allocation=allocation,
-            hairpin=hairpin.result() if is_translated else None,
-            mtu=mtu.result(),
+            hairpin=results.hairpin if is_translated else None,
+            mtu=results.mtu,
             alg=alg,
             firewall=_has_firewall(is_translated, filtering.kind, nat_type),
+            findings=findings,
+            spared=tuple(names_of(spared)),
             confidence=confidence_in(nat_type, mapping, filtering.confidence),
             evidence=(
                 *mapping.evidence,
-                *filtering.evidence,
+                *(() if spared and not tests else filtering.evidence),
+                *spared_lines(spared),
+                *finding_lines,
                 *allocation.evidence,
-                *hairpin_line(is_translated, hairpin.result(), ground.mapped),
-                *mtu_line(mtu.result(), ground.server),
+                *hairpin_line(is_translated, results.hairpin, ground.mapped),
+                *mtu_line(results.mtu, ground.server),
                 *alg_line,
             ),
         )
@@ -287,17 +318,26 @@ class Diagnosis:
         return replace(own, evidence=(*mapping.evidence, *lines))
 
 
+def _words(report: NatReport, known: Sequence[KnownServer]) -> tuple[str, str]:
+    """What it means that a report says this, and what to do, but for the findings."""
+    if report.meaning:
+        return report.meaning, report.advice
+    is_silent = all(server.answer is None and not server.is_refused for server in known)
+    if report.udp and report.mapped is None and is_silent:
+        return unanswered_words([server.text for server in known if server.is_node])
+    is_asked = report.udp is not None
+    meaning = meaning_of(report.nat_type, report.port_allocation, is_asked=is_asked)
+    advice = advice_for(report.nat_type, is_asked=is_asked)
+    if not report.spared:
+        return meaning, advice
+    return spared_words(report.nat_type, report.mapping, report.spared, meaning, advice)
+
+
 def _has_firewall(is_translated: bool, filtering: Dependence, nat_type: NatType) -> bool | None:
     """Whether something filters that does not translate; None where that could not be seen."""
     if is_translated:
         return None if nat_type is NatType.UNKNOWN else False
     return None if filtering is Dependence.UNKNOWN else filtering is not Dependence.NONE
-
-
-def _beside(ground: Ground, server: KnownServer) -> Ground:
-    """The same ground, with another server."""
-    assert server.address is not None
-    return replace(ground, server=server.address, rtt_s=server.rtt_s)
 
 
 def _preference(server: KnownServer) -> tuple[bool, float]:
@@ -316,36 +356,6 @@ def _observed(servers: Sequence[KnownServer], main: StunClient, more: Sequence[S
         for s in servers
         if s.address and s.mapped and _client_of(s) is main
     ] + list(more)
-
-
-def _controlled(
-    tests: Sequence[tuple[KnownServer, FilterTest]], heard: Collection[Address]
-) -> list[FilterTest]:
-    """Silence counts only from who can change, and if the other place was heard when asked."""
-    for server, test in tests:
-        server.has_changed |= test.reply is Reply.CAME
-    return [_controlled_one(server, test, heard) for server, test in tests]
-
-
-def _controlled_one(
-    server: KnownServer, test: FilterTest, heard: Collection[Address]
-) -> FilterTest:
-    if test.reply is not Reply.SILENCE or server.address is None:
-        return test
-    if not server.can_change:
-        detail = f"{server.text} was not seen to answer from elsewhere"
-        return replace(test, reply=Reply.UNTESTABLE, detail=detail)
-    if test.change is Change.PORT:
-        places = server.other_ports
-    else:
-        places = {server.other} if server.other is not None else set()
-    if any(place in heard for place in places):
-        return test
-    detail = f"{server.text} names no other address"
-    if places:
-        names = " and ".join(format_address(place) for place in sorted(places))
-        detail = f"{names} did not answer when asked directly"
-    return replace(test, reply=Reply.UNTESTABLE, detail=detail)
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

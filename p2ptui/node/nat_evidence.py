@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2ptui.io.interfaces import local_networks
 from p2ptui.nat.behavior import (
@@ -13,7 +13,11 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
+from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING
+from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
+from p2ptui.node.battery import Results
+from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass
@@ -58,6 +62,34 @@ def hairpin_line(translated: bool, hairpin: bool | None, outside: Address) -> tu
         return ()
     words = "arrived" if hairpin else "did not arrive"
     return (f"hairpin: what a second socket sent to {format_address(outside)} {words}",)
+
+
+def find_habits(ground: Ground, results: Results) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """What else the NAT does that a person must know of, and the evidence for it."""
+    findings, lines = [], []
+    if ground.control is not None and ground.control.new_flows.are_limited:
+        findings.append(Finding.LIMITS_NEW_FLOWS)
+        lines.append(f"{Finding.LIMITS_NEW_FLOWS}: {ground.control.new_flows.words}")
+    if results.banned:
+        names = " and ".join(map(format_address, results.banned))
+        findings.append(Finding.BANS_UNASKED_SENDERS)
+        lines.append(
+            f"{Finding.BANS_UNASKED_SENDERS}: {names} answered until a reply that nobody had asked"
+            " it for was to come from there, and nothing has come from there since"
+        )
+    elif results.fell_silent:
+        names = " and ".join(map(format_address, results.fell_silent))
+        lines.append(f"control: {names} stopped answering during the tests")
+    if results.still_answer:
+        names = " and ".join(map(format_address, results.still_answer))
+        verb = "answers" if len(results.still_answer) == 1 else "answer"
+        lines.append(f"control: {names} still {verb} after the tests")
+    if results.is_hairpin_spared:
+        lines.append(
+            "hairpin: not tested: a NAT that bans unasked senders could ban this machine, and what"
+            " is let in was not tested before, or somebody was banned"
+        )
+    return tuple(findings), tuple(lines)
 
 
 def mtu_line(mtu: int | None, server: Address) -> tuple[str, ...]:
@@ -118,6 +150,12 @@ def unreached(
         lines.append(f"udp: no answer from {asked}")
     if is_passing:
         return NatReport(udp=True, evidence=tuple(lines))
+    if heard:
+        # Somebody is heard: that more is blocked would be a guess.
+        lines.append("udp: those who are connected are nearer than those who are silent")
+        return NatReport(
+            udp=True, evidence=tuple(lines), meaning=NEARBY_MEANING, advice=NEARBY_ADVICE
+        )
     if not silent:
         reasons = {server.report().error for server in servers}
         why = tuple(f"udp: {reason}" for reason in sorted(filter(None, reasons)))
@@ -131,6 +169,27 @@ def unreached(
         nat_type=NatType.BLOCKED,
         confidence=0.9 if len(hosts) > 1 else 0.6,
         evidence=tuple(lines),
+    )
+
+
+def still_banned(report: NatReport, line: str) -> NatReport:
+    """The same silence, where a NAT that bans was seen a short time ago.
+
+    Args:
+        report: What says that UDP is blocked.
+        line: The evidence for the ban.
+    """
+    findings = (Finding.BANS_UNASKED_SENDERS,)
+    meaning = "No server answered; UDP passed a short time ago."
+    return replace(
+        report,
+        udp=True,
+        nat_type=NatType.UNKNOWN,
+        confidence=0.0,
+        findings=findings,
+        evidence=(*report.evidence, line),
+        meaning=meaning_with(findings, meaning),
+        advice=advice_with(findings, "Ask again then, or ask another server."),
     )
 
 

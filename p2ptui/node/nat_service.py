@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -17,11 +18,14 @@ from p2ptui.errors import PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
+from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
+from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
+from p2ptui.node.depended import Depended
 from p2ptui.node.diagnosis import Diagnosis
-from p2ptui.node.nat_evidence import OwnSocket
+from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
+from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
 
@@ -29,6 +33,16 @@ log = logging.getLogger("p2ptui.nat")
 
 PROBE_ANSWER_S: Final = 0.3
 """A server's answer to a question about probes; lost ones are asked for again."""
+
+MAX_WITNESSES: Final = 6
+"""Addresses of connected nodes that are asked where they see a socket, where servers are few."""
+
+LONGEST_BAN_S: Final = 300.0
+"""So long the silence of all servers is explained by a ban that was seen; usual is a minute."""
+
+HEARD_GRACE_S: Final = 10.0
+"""Who has sent something within a heartbeat and so long shows that UDP passes: a lost Ping, or two,
+are asked again meanwhile."""
 
 OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
@@ -76,6 +90,8 @@ class NatService:
         self._clock = clock
         self._flush = flush
         self._rng = rng
+        self._banned_at = -math.inf
+        """When a diagnosis last had a server banned, on the endpoint's clock."""
 
     def reload(self, config: Config) -> None:
         """Go by other options from now on."""
@@ -87,12 +103,14 @@ class NatService:
         *,
         lifetime: bool = False,
         on_progress: Callable[[str], None] | None = None,
+        filter_with: Sequence[str] = (),
     ) -> NatReport:
         """Run one diagnosis; see `Node.diagnose_nat`."""
         options = self._config.nat_detection
         others = options.stun_servers if servers is None else servers
         joined = self._joined_stun()
-        servers = [*joined, *others]
+        servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
+        depended = WhomToSpare(self._config, self._endpoint, filter_with)
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
@@ -108,6 +126,8 @@ class NatService:
             own=self._own_socket(),
             probe_by_peer=self._probe_by_peer if self._probe_servers() else None,
             find_refusal=find_refusal if self._open_socket is open_udp else None,
+            find_depended=depended.find,
+            witnesses=self._witnesses(),
         )
         limit_s = options.detection_timeout_ms / 1000
         try:
@@ -117,6 +137,7 @@ class NatService:
             raise PeerTimeoutError(
                 f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
             ) from None
+        report = self._explain_ban(report)
         if report.udp is not None:
             # Also where no server saw enough to name it: nothing is guessed, and the traversal
             # need not wait any longer.
@@ -129,9 +150,30 @@ class NatService:
             self._flush()
         return report
 
+    def _explain_ban(self, report: NatReport) -> NatReport:
+        """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked."""
+        now = self._clock()
+        if Finding.BANS_UNASKED_SENDERS in report.findings:
+            self._banned_at = now
+        ago_s = now - self._banned_at
+        if report.nat_type is not NatType.BLOCKED or ago_s > LONGEST_BAN_S:
+            return report
+        line = (
+            f"{Finding.BANS_UNASKED_SENDERS}: a diagnosis had servers banned {ago_s:.0f} s ago;"
+            " they may be silent for that"
+        )
+        return still_banned(report, line)
+
     def joined_stun_servers(self) -> list[str]:
         """The servers that this node joined and that serve STUN, at each of their ports."""
         return list(self._joined_stun())
+
+    def _is_joined(self, text: str) -> bool:
+        """Whether this is a joined server, which is asked anyway where it serves STUN."""
+        return any(
+            peer.is_joined_server and format_address(peer.address) == text
+            for peer in self._endpoint.peers
+        )
 
     def _joined_stun(self) -> dict[str, tuple[Address, ...]]:
         """Each such port, as text; and all ports of the same node."""
@@ -143,15 +185,33 @@ class NatService:
                 found |= {format_address(address): addresses for address in addresses}
         return found
 
+    def _witnesses(self) -> list[Address]:
+        """Where connected nodes serve STUN that this one did not join, the latest first."""
+        found: list[Address] = []
+        for peer in self._endpoint.peers.recent():
+            serves = (
+                peer.is_authenticated and peer.is_plain and Capability.STUN in peer.capabilities
+            )
+            if serves and not peer.is_joined_server:
+                found += [
+                    (peer.address[0], port) for port in (peer.address[1], *stun_ports(peer.info))
+                ]
+        return found[:MAX_WITNESSES]
+
     def _own_socket(self) -> OwnSocket:
         """Where the servers that were joined see the node's own socket."""
+        now = self._clock()
+        recent_s = self._config.server.heartbeat_interval + HEARD_GRACE_S
         servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
         heard = [
             peer.address
             for peer in self._endpoint.peers
-            if peer.is_authenticated and peer.is_plain and (peer.proved or peer.initiated)
+            if peer.is_authenticated
+            and peer.is_plain
+            and (peer.proved or peer.initiated)
+            and now - peer.last_received <= recent_s
         ]
         return OwnSocket(local, tuple(seen), tuple(heard))
 
@@ -178,7 +238,7 @@ class NatService:
             if peer.is_joined_server and Capability.NAT_PROBE in peer.capabilities
         ]
 
-    async def _probe_by_peer(self, ground: Ground) -> FilterTest:
+    async def _probe_by_peer(self, ground: Ground, depended: Depended) -> FilterTest:
         servers = self._probe_servers()
         if not servers:
             return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
@@ -196,4 +256,7 @@ class NatService:
             report: ProbeReport = await self._call(token)
             return report
 
-        return await probe_by_peer(ground, server.address, ask)
+        def refusal(helper: Address | None) -> str | None:
+            return why_spared(helper, server.address, depended)
+
+        return await probe_by_peer(ground, server.address, ask, refusal)

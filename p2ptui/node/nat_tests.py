@@ -12,17 +12,17 @@ from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction, steady_schedule
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.allocation import PortSample
-from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen, is_silence_believed
+from p2ptui.nat.behavior import Change, FilterTest, Reply, Seen
 from p2ptui.nat.plausible import is_plausible_mapped
+from p2ptui.node.control import Control
 from p2ptui.wire.address import Address, format_address, ip_version
-from p2ptui.wire.stun import Change as ChangeRequest
-from p2ptui.wire.stun import MessageClass, StunMessage
+from p2ptui.wire.stun import StunMessage
 
 SENDS: Final = 7
 """Transmissions of each request: at 10 % loss each way, silence is then chance once in 10^5."""
 
 MORE_SENDS: Final = 5
-"""Further transmissions where so much is lost that silence is not believed yet."""
+"""Further transmissions where so much is lost, or so few new flows pass, that it takes longer."""
 
 ALLOCATION_PROBES: Final = 10
 """Fresh flows, begun in one burst so that no other flow of ours comes in between. At 10 % loss
@@ -70,7 +70,9 @@ class Ground:
     sends: int = SENDS
     """Transmissions of a request that may stay unanswered."""
     transactions: list[Transaction] = field(default_factory=list)
-    """All that were answered: the share of losses is taken from them."""
+    """All that were answered: the share of losses is taken from them, without control questions."""
+    control: Control | None = None
+    """What is asked over old flows meanwhile."""
 
     @property
     def schedule(self) -> Schedule:
@@ -94,9 +96,40 @@ class Ground:
             self.transactions.append(transaction)
         return answer
 
+    def start_flow(self, client: StunClient, sends: int | None = None) -> Transaction:
+        """Send a plain request that begins a flow."""
+        schedule = steady_schedule(self.rtt_s, self.sends if sends is None else sends)
+        transaction = client.start(self.server, schedule)
+        if self.control is not None:
+            self.control.note_fresh(transaction)
+        return transaction
+
+    async def open_flow(self, client: StunClient, transaction: Transaction) -> StunAnswer | None:
+        """Wait until a flow is established: what follows meets an old one.
+
+        Where something limits new flows it is tried for longer.
+        """
+        answer = await self.answer(transaction)
+        if answer is None and self.may_be_limited:
+            answer = await self.answer(self.start_flow(client, MORE_SENDS))
+        return answer
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether new flows are lost where old ones pass."""
+        return self.control is not None and self.control.new_flows.are_limited
+
+    @property
+    def may_be_limited(self) -> bool:
+        """Whether that may be so."""
+        return self.control is not None and self.control.new_flows.may_be_limited
+
     @property
     def loss(self) -> float:
         """The share of round trips that were lost so far; a trace is assumed in any case."""
+        told = self.control.loss if self.control is not None else None
+        if told is not None:
+            return told
         lost = sum(transaction.lost for transaction in self.transactions)
         return (lost + 0.5) / (lost + len(self.transactions) + 1)
 
@@ -125,56 +158,45 @@ async def observe_mapping(
     return seen
 
 
-async def probe_filter(ground: Ground, change: Change) -> FilterTest:
-    """Ask the server for a reply from elsewhere (RFC 5780, section 4.4).
-
-    That the other place sends at all must be known from elsewhere: silence looks the same.
-    """
-    other_host = change is Change.ADDRESS_AND_PORT
-    request = ChangeRequest.BOTH if other_host else ChangeRequest.PORT
-    async with ground.fresh() as client:
-        transaction = client.start(ground.server, ground.schedule, change=request)
-        answer = await transaction.wait()
-        sends = len(transaction.sent_at_s)
-        if answer is None and not is_silence_believed(ground.loss, sends):
-            schedule = steady_schedule(ground.rtt_s, MORE_SENDS)
-            transaction = client.start(ground.server, schedule, change=request)
-            answer = await transaction.wait()
-            sends += len(transaction.sent_at_s)
-    asked = f"asked {format_address(ground.server)}"
-    if answer is None:
-        return FilterTest(change, Reply.SILENCE, asked, sends)
-    if answer.message.message_class is MessageClass.ERROR:
-        code = answer.message.error[0] if answer.message.error else "an error"
-        return FilterTest(change, Reply.UNTESTABLE, f"{asked}, which refused: {code}")
-    if _is_elsewhere(answer.source, ground.server, other_host=other_host):
-        detail = f"{asked}, came from {format_address(answer.source)}"
-        return FilterTest(change, Reply.CAME, detail, sends)
-    return FilterTest(change, Reply.UNTESTABLE, f"{asked}, which ignored the question")
-
-
-def _is_elsewhere(source: Address, server: Address, *, other_host: bool) -> bool:
-    return source[1] != server[1] and (source[0] != server[0]) is other_host
-
-
 async def sample_ports(ground: Ground) -> list[PortSample]:
     """Begin several flows at once, and see which outside ports they are given."""
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(ground.fresh()) for _ in range(ALLOCATION_PROBES)
         ]
-        started = [client.start(ground.server, ground.schedule) for client in clients]
+        started = [ground.start_flow(client) for client in clients]
+        answers = [await ground.answer(transaction) for transaction in started]
+        is_late = [answer is None for answer in answers]
+        if any(is_late) and ground.may_be_limited:
+            again = {
+                at: ground.start_flow(clients[at], MORE_SENDS)
+                for at, late in enumerate(is_late)
+                if late
+            }
+            for at, transaction in again.items():
+                answers[at] = await ground.answer(transaction)
         samples = []
-        for client, transaction in zip(clients, started, strict=True):
-            answer = await ground.answer(transaction)
+        for client, answer, late in zip(clients, answers, is_late, strict=True):
             mapped = mapped_address(answer)
             if answer is not None and mapped is not None:
-                local_port = client.local_address[1]
-                samples.append(PortSample(local_port, mapped[1], answer.transmission == 0))
+                in_order = answer.transmission == 0 and not late
+                samples.append(PortSample(client.local_address[1], mapped[1], in_order))
     return samples
 
 
-async def probe_hairpin(ground: Ground, target: StunClient, outside: Address) -> bool | None:
+async def begin_more_flows(ground: Ground) -> None:
+    """Begin some more at once, as closer a look at how many new flows pass."""
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(ground.fresh()) for _ in range(ALLOCATION_PROBES)
+        ]
+        for transaction in [ground.start_flow(client, MORE_SENDS) for client in clients]:
+            await ground.answer(transaction)
+
+
+async def probe_hairpin(
+    ground: Ground, target: StunClient, outside: Address, may_send: asyncio.Event
+) -> bool | None:
     """Send from a second socket to the outside address of the first (RFC 5780, section 4.4).
 
     Both send to each other, so that a filter that waits for the other side's datagram first
@@ -184,15 +206,17 @@ async def probe_hairpin(ground: Ground, target: StunClient, outside: Address) ->
         ground: The ground of all tests.
         target: The first socket.
         outside: Where servers see it.
+        may_send: Set once it may send there: to the NAT that is unasked.
 
     Returns:
         Whether either arrived; None if the second socket has no outside address.
     """
     arrived = asyncio.Event()
     async with ground.fresh() as client:
-        mapped = mapped_address(await ground.answer(client.start(ground.server, ground.schedule)))
+        mapped = mapped_address(await ground.open_flow(client, ground.start_flow(client)))
         if mapped is None:
             return None
+        await may_send.wait()
         known = {client.tag, target.tag}
 
         def note(message: StunMessage, _source: Address) -> None:
@@ -218,11 +242,14 @@ async def probe_hairpin(ground: Ground, target: StunClient, outside: Address) ->
 async def probe_mtu(ground: Ground) -> int | None:
     """The largest IP packet that reaches the server unfragmented, of a few common sizes.
 
-    Any answer counts, also an error: it shows that the request arrived.
+    Any answer counts, also an error: it shows that the request arrived. The flow is begun before,
+    so that only their size tells the requests apart.
     """
     headers = HEADER_BYTES[ip_version(ground.server[0])]
     schedule = steady_schedule(ground.rtt_s, MTU_SENDS)
     async with ground.fresh(unfragmented=True) as client:
+        if await ground.open_flow(client, ground.start_flow(client)) is None:
+            return None
         started = [
             client.start(ground.server, schedule, padding=size - headers - PADDING_OVERHEAD_BYTES)
             for size in MTU_SIZES
@@ -234,7 +261,10 @@ async def probe_mtu(ground: Ground) -> int | None:
 
 
 async def probe_by_peer(
-    ground: Ground, server: Address, ask: Callable[[bytes], Awaitable[ProbeReport]]
+    ground: Ground,
+    server: Address,
+    ask: Callable[[bytes], Awaitable[ProbeReport]],
+    refusal: Callable[[Address | None], str | None] = lambda _: None,
 ) -> FilterTest:
     """Have a peer of a joined server send to a socket that has never sent to it.
 
@@ -242,6 +272,7 @@ async def probe_by_peer(
         ground: The ground of all tests.
         server: The joined server's address.
         ask: Tells the server of a tag; what it says of the probes so far.
+        refusal: Why the peer at an address, None if the server did not say, must not send unasked.
     """
     arrived = asyncio.Event()
     sources: list[Address] = []
@@ -264,6 +295,9 @@ async def probe_by_peer(
                 return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}: {error}")
             if not report.has_helper:
                 return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}, which has no other peer")
+            # Nothing is sent before the socket has indicated to the server.
+            if (reason := refusal(report.helper)) is not None:
+                return FilterTest(Change.PEER, Reply.UNTESTABLE, f"{who}, {reason}")
             sent = max(sent, report.sent)
             client.indicate(server)
             try:

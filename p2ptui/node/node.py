@@ -358,17 +358,25 @@ class Node(RunningNode):
         *,
         lifetime: bool = False,
         on_progress: Callable[[str], None] | None = None,
+        filter_with: Sequence[str] = (),
     ) -> NatReport:
         """Find out what the NAT in front of this machine does (RFC 5780), in about two seconds.
+
+        Nobody whom this node depends on (a peer, a server that it joined or is to join) sends what
+        is unasked in the tests, since some NATs ban who does.
 
         Args:
             servers: STUN servers, `host:port` each, to ask beside the joined nodes that serve
                 STUN; without them those of `[nat_detection]`.
             lifetime: Also measure how long a mapping lives, which takes that long.
             on_progress: Told in words what is being done.
+            filter_with: Servers, `host:port` each, with which to test what is let in even if this
+                node depends on them: they may be banned for a while. They are asked in any case.
 
         Raises:
             LocalError: No server is known, or one is no address.
             PeerTimeoutError: It took longer than `detection_timeout_ms`.
         """
-        return await self._runtime.nat.diagnose(servers, lifetime=lifetime, on_progress=on_progress)
+        return await self._runtime.nat.diagnose(
+            servers, lifetime=lifetime, on_progress=on_progress, filter_with=filter_with
+        )

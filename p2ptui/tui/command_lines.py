@@ -104,7 +104,7 @@ class CommandLines:
         try:
             if name == "nat":
                 app.show_pane("nat")
-                said = await app.nat_run.answer(command.servers, tell_progress)
+                said = await app.nat_run.answer(command.servers, tell_progress, command.filter_with)
                 shell = app.nat.command
             elif on_node:
                 done = await app.executor.run(command, tell_progress)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from p2ptui.errors import P2PError
@@ -42,25 +43,36 @@ class NatRun:
             return False
         return bool(self._app.workers.cancel_group(self._app, NAT_GROUP))
 
-    async def answer(self, servers: Sequence[str], progress: Callable[[str], None]) -> str:
+    async def answer(
+        self,
+        servers: Sequence[str],
+        progress: Callable[[str], None],
+        filter_with: Sequence[str] = (),
+    ) -> str:
         """Run one; what came of it, in one line.
 
         Args:
             servers: STUN servers; none: those that the node knows.
             progress: Told how it goes.
+            filter_with: Servers that the NAT may ban for a test of what it lets in.
 
         Raises:
             P2PError: It did not work; the text says why.
         """
-        report = await self._run(servers, progress, asked_for=True)
+        report = await self._run(servers, progress, filter_with, asked_for=True)
         return f"{report.nat_type.value} ({confidence_words(report.confidence)}): {report.meaning}"
 
     async def _quietly(self) -> None:
         with contextlib.suppress(P2PError):
-            await self._run((), lambda _: None, asked_for=False)
+            await self._run((), lambda _: None, (), asked_for=False)
 
     async def _run(
-        self, servers: Sequence[str], progress: Callable[[str], None], *, asked_for: bool
+        self,
+        servers: Sequence[str],
+        progress: Callable[[str], None],
+        filter_with: Sequence[str],
+        *,
+        asked_for: bool,
     ) -> NatReport:
         pane = self._app.nat
         self._number += 1
@@ -78,7 +90,10 @@ class NatRun:
 
         pane.begin(servers)
         try:
-            report = await self._app.node.diagnose_nat(servers or None, on_progress=tell)
+            diagnose = self._app.node.diagnose_nat
+            if filter_with:
+                diagnose = partial(diagnose, filter_with=filter_with)
+            report = await diagnose(servers or None, on_progress=tell)
         except P2PError as error:
             if is_last():
                 pane.fail(str(error))

@@ -416,6 +416,8 @@ class NatProbeReportPayload(Struct):
     tag: Tag
     has_helper: bool
     sent: int = 0
+    helper: str | None = None
+    """Where that peer is: whoever depends on it does not want it to send unasked."""
 
 
 class NatProbePayload(Struct):

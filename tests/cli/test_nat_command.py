@@ -19,7 +19,7 @@ from p2ptui.cli import main
 from p2ptui.commands import nat, session
 from p2ptui.commands.nat import WATCH_S
 from p2ptui.errors import PeerTimeoutError
-from tests.simulated_nat import KINDS, Behaviour, Nat, Nats
+from tests.simulated_nat import BANNING, KINDS, LIMITING, Behaviour, Nat, Nats
 from tests.town import Town
 from tests.virtual_loop import run_virtual
 
@@ -162,6 +162,38 @@ def test_a_joined_node_without_stun_is_no_silent_server(street: Street) -> None:
     said = street.run("--join", PLAIN, "--server", STUN, "--json")
     assert [server["address"] for server in said.json["servers"]] == [STUN]
     assert said.json["nat_type"] == "port-restricted-cone"
+
+
+@pytest.mark.parametrize(
+    "option", [("--server", STUN), ("--filter-with", STUN), ("--join", SERVER)]
+)
+def test_a_server_that_is_lost_by_the_test_is_told(street: Street, option: tuple[str, str]) -> None:
+    """Nobody depends on it in a command's own node."""
+    street.behaviour = BANNING
+    said = street.run(*option, "--json")
+    assert (said.code, said.errors) == (0, "")
+    assert said.json["nat_type"] == "port-restricted-cone"
+    assert said.json["findings"] == ["bans unasked senders"]
+    assert "wait a minute" in said.json["advice"]
+    table = street.run(*option).output
+    assert re.search(r"^also +bans unasked senders *$", table, re.MULTILINE)
+
+
+def test_that_a_server_still_answers_is_told(street: Street) -> None:
+    said = street.run("--server", STUN, "--json")
+    assert any(STUN in line and "still answer" in line for line in said.json["evidence"])
+
+
+def test_a_limit_of_new_flows_is_told(street: Street) -> None:
+    street.behaviour = LIMITING
+    said = street.run("--server", STUN, "--markdown")
+    assert "| also | limits new flows |" in said.output
+    assert "many tries at once do not" in said.output
+
+
+def test_the_server_for_the_filter_is_part_of_the_command(street: Street) -> None:
+    said = street.run("--server", NOBODY, "--filter-with", STUN, "--markdown")
+    assert f"Made by `p2ptui nat --server {NOBODY} --server {STUN}` in " in said.output
 
 
 def test_blocked(street: Street) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from p2ptui.nat.behavior import (
     Reply,
     classify_filtering,
 )
+from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport, ServerReport
 from p2ptui.nat.report_text import (
     COMMAND_CHARACTERS,
@@ -131,6 +133,30 @@ def test_the_lines_for_people():
         "largest packet": "1500 bytes",
         "mapping lifetime": "30 s",
     }
+
+
+def test_findings_are_told_where_there_are_any():
+    found = replace(REPORT, findings=tuple(Finding))
+    assert [value for label, value in report_rows(found) if label == "also"] == [
+        "limits new flows",
+        "bans unasked senders",
+    ]
+    assert found.as_json()["findings"] == ["limits new flows", "bans unasked senders"]
+    assert "| also | limits new flows |" in report_markdown(found, "p2ptui nat")
+    assert "findings" not in REPORT.as_json()
+
+
+def test_the_words_of_findings_go_with_those_of_the_type():
+    assert meaning_with((), "It is so.") == "It is so."
+    for finding in Finding:
+        assert meaning_with((finding,), "It is so.").startswith("It is so. The NAT ")
+        assert finding.value in meaning_with((finding,), "It is so.")
+        assert advice_with((finding,), "Do that.").endswith(" Do that.")
+
+
+def test_what_was_not_tested_for_the_sake_of_a_server_is_no_unknown():
+    rows = dict(report_rows(replace(REPORT, spared=("s.example:1", "t.example:2"))))
+    assert rows["filtering"] == "not tested: it could have s.example:1 and t.example:2 banned"
 
 
 def test_where_udp_does_not_pass_the_rest_is_left_out():

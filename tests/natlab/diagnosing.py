@@ -66,6 +66,7 @@ class Findings:
     hairpin: bool | None = None
     firewall: bool | None = None
     udp: bool = True
+    findings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, report: dict[str, Any]) -> Self:
@@ -73,11 +74,16 @@ class Findings:
         ports = report["port_allocation"]
         return cls(
             allocation=(ports["kind"], ports["step"]),
-            **{key: report[key] for key in cls.__dataclass_fields__ if key != "allocation"},
+            findings=tuple(report.get("findings", ())),
+            **{
+                key: report[key]
+                for key in cls.__dataclass_fields__
+                if key not in ("allocation", "findings")
+            },
         )
 
 
-UNKNOWN = (None, "unknown", ("unknown", None))
+UNKNOWN = (None, "unknown", ("unknown", None), ())
 
 
 def judged(report: dict[str, Any], right: Findings) -> dict[str, str]:
@@ -110,6 +116,7 @@ def expected(*kinds: Kind) -> Findings:
         PORTS[ports],
         hairpin=all(b.hairpin for b in behaviours) if translated else None,
         firewall=nat_type == "firewall",
+        findings=tuple(finding for b in behaviours for finding in b.findings),
     )
 
 

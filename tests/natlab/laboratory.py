@@ -155,6 +155,8 @@ class Nat(Namespace):
         """Lose all mappings, like a router that was restarted."""
         if self.kind in (Kind.FULL_CONE, Kind.HAIRPIN, Kind.RESTRICTED):
             self.nft("flush map ip nat inside\nflush set ip nat seen\n")
+        if self.kind is Kind.BANNING:
+            self.nft("flush set ip nat banned\n")
         self.flush_conntrack()
 
     def _next_line(self) -> _Line:

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     SYMMETRIC_STEP_256 = "symmetric-step-256"
     ADDRESS_DEPENDENT = "address-dependent"
     FLOW_LIMITED = "flow-limited"
+    BANNING = "banning"
     BLOCKED = "blocked"
 
 
@@ -58,6 +59,8 @@ class Behaviour:
     """Whether two hosts inside reach each other through W."""
     udp: bool = True
     """Whether UDP passes at all."""
+    findings: tuple[str, ...] = ()
+    """What a person must know of beside."""
 
     @property
     def translates(self) -> bool:
@@ -80,12 +83,28 @@ KINDS: Mapping[Kind, Behaviour] = MappingProxyType(
         Kind.SYMMETRIC_STEP_1: Behaviour("APDM", "APDF", "step 1"),
         Kind.SYMMETRIC_STEP_256: Behaviour("APDM", "APDF", "step 256"),
         Kind.ADDRESS_DEPENDENT: Behaviour("ADM", "APDF", "hash"),
-        Kind.FLOW_LIMITED: Behaviour("EIM", "APDF", "preserved"),
+        Kind.FLOW_LIMITED: Behaviour("EIM", "APDF", "preserved", findings=("limits new flows",)),
+        Kind.BANNING: Behaviour("EIM", "APDF", "preserved", findings=("bans unasked senders",)),
         Kind.BLOCKED: Behaviour("EIM", "APDF", "preserved", udp=False),
     }
 )
 
 _CONES = {Kind.FULL_CONE, Kind.HAIRPIN, Kind.RESTRICTED}
+
+BAN_S = 60
+"""So long a banning NAT lets nothing in from whoever sent unasked."""
+
+_BANS = f"""
+  set banned {{ type ipv4_addr; flags dynamic,timeout; timeout {BAN_S}s; size 65536; }}
+  chain ban {{
+    type filter hook input priority -10;
+    iif "wan" udp dport 1024-65535 ct state new update @banned {{ ip saddr timeout {BAN_S}s }} drop
+  }}
+  chain banned_senders {{
+    type filter hook prerouting priority -300;
+    iif "wan" ip saddr @banned drop
+  }}
+"""
 
 # On the way in only: a packet that nobody inside has asked for leaves no trace.
 _UNSOLICITED = """
@@ -96,10 +115,16 @@ _UNSOLICITED = """
 """
 
 
-def ruleset(kind: Kind, outer: str, timeout_s: int = DEFAULT_TIMEOUT_S) -> str:
+def ruleset(
+    kind: Kind,
+    outer: str,
+    timeout_s: int = DEFAULT_TIMEOUT_S,
+    flows_per_second: int = FLOWS_PER_SECOND,
+) -> str:
     """The rules of a router of this kind, as `nft -f` reads them; "" for none.
 
-    `outer` is W; `timeout_s` holds for the cones' own memory of who may come in.
+    `outer` is W; `timeout_s` holds for the cones' own memory of who may come in, and
+    `flows_per_second` for a flow-limited NAT.
     """
     if kind is Kind.OPEN:
         return ""
@@ -108,11 +133,13 @@ def ruleset(kind: Kind, outer: str, timeout_s: int = DEFAULT_TIMEOUT_S) -> str:
     tables = [f"table ip nat {{{_post(kind, outer)}"]
     if kind is not Kind.FRAGILE:
         tables.append(_UNSOLICITED)
+    if kind is Kind.BANNING:
+        tables.append(_BANS)
     if kind in _CONES:
         tables.append(_cone(kind, outer, timeout_s))
     tables.append("}\n")
     if kind is Kind.FLOW_LIMITED:
-        limit = f"limit rate over {FLOWS_PER_SECOND}/second drop"
+        limit = f"limit rate over {flows_per_second}/second drop"
         # Not `ct state new`: that is every packet until the first answer.
         tables.append(_forward(f'iif "lan" ct status and confirmed != confirmed {limit}'))
     if kind is Kind.BLOCKED:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.natlab.diagnosing import (
     start_node,
 )
 from tests.natlab.laboratory import Host, Laboratory
-from tests.natlab.rules import Kind
+from tests.natlab.rules import Kind, ruleset
 from tests.patience import PATIENCE_S, SLOWER
 
 REPORT_S = 2.0 * SLOWER
@@ -36,7 +37,7 @@ KEYS = [
     *("port_allocation", "hairpin", "lifetime_s", "mtu", "alg", "firewall", "servers"),
     *("confidence", "evidence", "meaning", "advice", "duration_s"),
 ]
-SINGLE = [kind for kind in Kind if kind is not Kind.FLOW_LIMITED]
+SINGLE = list(Kind)
 CONES = [Kind.FULL_CONE, Kind.RESTRICTED, Kind.PORT_RESTRICTED]
 
 
@@ -48,6 +49,7 @@ class World:
         self.directory = directory
         host = laboratory.server()
         start_node(host, directory, other_host=host.addresses[1])
+        self.host = host
         self.server = address_of(host)
 
     def behind(self, *kinds: Kind, loss_percent: float = 0.0, timeout_s: int | None = None) -> Host:
@@ -139,6 +141,82 @@ def test_no_label_is_wrong_where_packets_are_lost(world: World, kind: Kind) -> N
     report = diagnose(world.behind(kind, loss_percent=10), world.server)
     assert report.udp
     assert wrong(report, kind) == [], report.evidence
+
+
+def joined(host: Host, server: Host, *arguments: str) -> dict[str, Any]:
+    """What a node in a host saw that has joined a server (tests/natlab/joined.py)."""
+    ran = host.run(
+        ["python", "-m", "tests.natlab.joined", f"{server.address}:{NODE_PORT}", *arguments],
+        cwd=Path(__file__).parents[2],
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    told: dict[str, Any] = json.loads(ran.stdout)
+    return told
+
+
+def test_a_joined_server_is_not_banned_by_the_diagnosis(world: World) -> None:
+    host = world.behind(Kind.BANNING)
+    told = joined(host, world.host)
+    assert (told["before"], told["after"]) == (True, True)
+    report = told["report"]
+    assert (report["filtering"], report["nat_type"]) == ("unknown", "unknown")
+    assert report["mapping"] == "endpoint-independent"
+    assert "findings" not in report
+    ask = f"--filter-with {world.host.address}:{NODE_PORT}"
+    assert any("not tested" in line and ask in line for line in report["evidence"])
+    # Also where it is named as one of the servers, by another port.
+    assert joined(host, world.host, world.server)["after"]
+
+
+def test_neither_is_the_node_itself(world: World) -> None:
+    """By a NAT that counts what comes from inside to its outside address as unasked."""
+    host = world.behind(Kind.BANNING)
+    assert host.nat is not None
+    rules = ruleset(Kind.BANNING, host.nat.outer).replace('iif "wan" ', 'iif != "lo" ')
+    host.nat.nft(f"flush ruleset\n{rules}")
+    told = joined(host, world.host)
+    assert (told["before"], told["after"]) == (True, True)
+    assert told["report"]["hairpin"] is None
+
+
+def test_a_server_that_was_named_for_it_is_banned_and_that_is_seen(world: World) -> None:
+    host = world.behind(Kind.BANNING)
+    told = joined(host, world.host, "--with", f"{world.host.address}:{NODE_PORT}")
+    assert (told["before"], told["after"]) == (True, False)
+    assert told["report"]["findings"] == ["bans unasked senders"]
+    assert told["report"]["nat_type"] == "port-restricted-cone"
+
+
+def test_a_server_in_use_lives_while_another_one_is_tested(world: World, lonely: Host) -> None:
+    host = world.behind(Kind.BANNING)
+    told = joined(host, lonely, world.server)
+    assert (told["before"], told["after"]) == (True, True)
+    assert told["report"]["findings"] == ["bans unasked senders"]
+    assert told["report"]["filtering"] == "address-and-port-dependent"
+
+
+@pytest.mark.parametrize("per_second", [5, 20])
+def test_a_slower_limit_of_new_flows_is_named_too(world: World, per_second: int) -> None:
+    host = world.behind(Kind.FLOW_LIMITED)
+    assert host.nat is not None
+    rules = ruleset(Kind.FLOW_LIMITED, host.nat.outer, flows_per_second=per_second)
+    host.nat.nft(f"flush ruleset\n{rules}")
+    report = diagnose(host, world.server)
+    assert report.findings == ("limits new flows",)
+    assert wrong(report, Kind.FLOW_LIMITED) == [], report.evidence
+    assert report.nat_type == "port-restricted-cone", report.evidence
+
+
+def test_new_flows_limited_by_their_state_are_seen(world: World) -> None:
+    """As most rules have it: until its first answer all of a flow is new."""
+    host = world.behind(Kind.PORT_RESTRICTED)
+    assert host.nat is not None
+    host.nat.nft(
+        "table inet pace {\n  chain forward {\n    type filter hook forward priority 0;\n"
+        "    ct state new limit rate over 50/second drop\n  }\n}\n"
+    )
+    report = diagnose(host, world.server)
+    assert found(report) == expected(Kind.FLOW_LIMITED), report.evidence
 
 
 @pytest.mark.parametrize("kind", [Kind.FIREWALL, Kind.SYMMETRIC_STEP_256])

@@ -18,14 +18,11 @@ from p2ptui.nat.report import NatReport
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
-from tests.simulated_nat import KINDS, Behaviour, Nat, Nats
-from tests.town import LATENCY_S, Town
+from tests.simulated_nat import KINDS, Behaviour, Nat
+from tests.street import CLIENT, NEIGHBOUR, OUTSIDE, STUN, Street
+from tests.town import LATENCY_S
 from tests.virtual_loop import run_virtual
 
-CLIENT, NEIGHBOUR = ("192.168.77.2", 8080), ("192.168.77.3", 8080)
-OUTSIDE = "198.51.100.1"
-OUTDOORS = "198.51.100.20", 8080
-STUN = "203.0.113.1:3478"
 SECOND_STUN = "203.0.113.101:3478"
 NOBODY = "203.0.113.250:3478"
 
@@ -38,35 +35,6 @@ NAT_TYPES = {
     "hairpin": NatType.FULL_CONE,
 }
 PASSING = [name for name, behaviour in KINDS.items() if not behaviour.blocks]
-
-
-class Street(Town):
-    """A client behind a NAT, and servers on the other side."""
-
-    def __init__(self, behaviour: Behaviour, seed: int = 0, **link: Any) -> None:
-        self.nats = Nats(Nat(OUTSIDE, {CLIENT[0], NEIGHBOUR[0], "192.168.77.4"}, behaviour, seed))
-        super().__init__(seed, translate=self.nats.translate, **link)
-
-    async def serve(self, first_host: str = "203.0.113.1", *, full: bool = True) -> Node:
-        """A STUN server; a full one has the next address too."""
-        beginning, _, last = first_host.rpartition(".")
-        alternate = f"{beginning}.{int(last) + 1}" if full else ""
-        options = {
-            "enable": True,
-            "address": f"{first_host}:3478",
-            "alternate_address": alternate,
-        }
-        return await self.start("server", (first_host, 8080), stun_server=options)
-
-    async def client(self, **options: Any) -> Node:
-        return await self.start("client", CLIENT, **options)
-
-    async def outdoors(self, behaviour: Behaviour) -> Node:
-        """A client that has a public address where nothing translates it."""
-        if behaviour.mapping is not Dependence.NONE:
-            return await self.client()
-        self.nats.add(Nat(OUTSIDE, {OUTDOORS[0]}, behaviour))
-        return await self.start("client", OUTDOORS)
 
 
 def diagnose(
@@ -513,7 +481,8 @@ def test_a_joined_node_is_known_to_change_ports() -> None:
             server = await street.serve(full=False)
             client = await street.client(nat_detection={"stun_servers": []})
             await client.connect(server.address)
-            report = await client.diagnose_nat()
+            named = [format_address(server.address)]
+            report = await client.diagnose_nat(filter_with=named)
             assert report.filtering is Dependence.ADDRESS_AND_PORT
 
     run_virtual(story())
@@ -712,7 +681,8 @@ def test_the_joined_nodes_that_serve_stun_are_asked() -> None:
             client = await street.client(nat_detection={"stun_servers": []})
             await client.connect(server.address)
             await client.connect(plain.address)
-            report = await client.diagnose_nat()
+            named = [format_address(server.address)]
+            report = await client.diagnose_nat(filter_with=named)
             host = server.address[0]
             asked = [format_address((host, port)) for port in (server.address[1], 3478, 3479)]
             assert [one.address for one in report.servers] == asked

@@ -226,6 +226,18 @@ def test_blocked_is_named_though_a_neighbour_is_joined() -> None:
     assert (report.udp, report.nat_type) == (False, NatType.BLOCKED)
 
 
+@pytest.mark.parametrize("heard", ["127.0.0.1", "192.168.77.9", "9.9.9.9"])
+@pytest.mark.parametrize("asked", ["9.9.9.8:3478", "127.0.0.1:3478"])
+def test_blocked_is_never_said_while_a_node_is_connected(heard: str, asked: str) -> None:
+    """However near it is: that more is blocked would be a guess."""
+    own = OwnSocket((CLIENT, 8080), (), ((heard, 8080),))
+    report = diagnose(asked, is_blocked=True, own=own)
+    assert (report.udp, report.nat_type) == (True, NatType.UNKNOWN)
+    assert any("1 node is connected" in line for line in report.evidence)
+    is_nearer = asked.startswith("9") and not heard.startswith("9")
+    assert ("Nobody further away answered" in report.meaning) is is_nearer
+
+
 def test_a_session_with_somebody_outside_shows_that_udp_passes() -> None:
     report = diagnose(format_address(DEAD), alive=(), own=own_seen((OUTSIDE, 8080)))
     assert (report.udp, report.nat_type) == (True, NatType.UNKNOWN)

@@ -157,6 +157,29 @@ def test_the_line_after_nat_is_typed_into_the_bar_as_well(size):
     play(story)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_joined_server_is_risked_only_if_it_is_named_for_it(size):
+    async def story(stage: Stage) -> None:
+        app = await open_behind(stage, "port-restricted-cone", size)
+        await stage.type("connect 203.0.113.1:8080")
+        await stage.type("nat")
+        report = app.nat.report
+        assert (report.nat_type, report.filtering) == (NatType.UNKNOWN, Dependence.UNKNOWN)
+        shown = await read_through(stage)
+        assert "not tested: it could have 203.0.113.1:8080 banned" in shown
+        assert words(report.advice) in shown
+        line = report.advice.partition(": ")[2].partition(";")[0]
+        assert line == "nat --filter-with 203.0.113.1:8080"
+        await stage.type(line)
+        assert app.nat.report.nat_type is NatType.PORT_RESTRICTED_CONE
+        # The key repeats what harms nobody.
+        await stage.pilot.press("f4", "r")
+        await stage.wait(3)
+        assert app.nat.report.nat_type is NatType.UNKNOWN
+
+    play(story)
+
+
 def test_the_command_joins_the_server_whose_peer_sent_the_probe():
     async def story(stage: Stage) -> None:
         app = await open_behind(stage, "port-restricted-cone", network_id="a net")

@@ -1,0 +1,211 @@
+"""The tests of one diagnosis in their order: what can have somebody banned comes last."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+from p2ptui.io.stun_client import StunClient
+from p2ptui.nat.allocation import PortSample
+from p2ptui.nat.behavior import FilterTest, Reply, Seen, is_silence_believed
+from p2ptui.node.control import Control
+from p2ptui.node.depended import Depended, FilterPlan
+from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
+from p2ptui.node.nat_tests import (
+    SENDS,
+    Ground,
+    begin_more_flows,
+    observe_mapping,
+    probe_hairpin,
+    probe_mtu,
+    sample_ports,
+)
+from p2ptui.node.stun_servers import KnownServer
+from p2ptui.wire.address import Address
+
+SETTLED_S: Final = 0.35
+"""So long the other tests have for themselves before anybody is asked for an unasked reply: whoever
+is banned for one answers nothing else either. Without loss they take one or two round trips."""
+
+NEAR_S: Final = 0.1
+"""Up to this round trip they have the time also for the second one of the largest packet."""
+
+STEP_ASIDE_S: Final = 0.01
+"""The many flows whose ports are compared begin so much later than the few by which the mapping and
+the filter show, and so does each repetition: where few new flows pass, those few do."""
+
+CLOSER_LOOKS: Final = 2
+"""Bursts of new flows beside the first one, where that leaves it open whether they are limited."""
+
+Begin: TypeAlias = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
+"""Starts a task that ends with the diagnosis."""
+AskPeer: TypeAlias = Callable[[], Coroutine[Any, Any, FilterTest]]
+"""Has a peer of a server send unasked."""
+
+
+@dataclass(slots=True)
+class Results:
+    """What the tests saw."""
+
+    seen: list[Seen]
+    ports: list[PortSample]
+    mtu: int | None
+    hairpin: bool | None
+    """None also where it was not tested."""
+    tests: list[tuple[KnownServer, FilterTest]]
+    by_peer: FilterTest | None
+    asked: set[Address]
+    """Who has answered the main socket."""
+    fell_silent: list[Address]
+    """Of those that replied unasked, who has not answered since."""
+    still_answer: list[Address]
+    """And who has."""
+    witness_answers: bool | None = None
+    """Whether others are still heard while some fell silent; None if there are none."""
+    is_hairpin_spared: bool = False
+    """Whether it was left out for the sake of this machine."""
+
+    @property
+    def banned(self) -> list[Address]:
+        """Who is not heard any more since replying unasked, while nothing else fell silent."""
+        if self.witness_answers is False:
+            return []
+        return list(dict.fromkeys(banned(self.tests, self.fell_silent)))
+
+    def filter_tests(self, observations: Collection[Seen]) -> list[FilterTest]:
+        """The tests of what is let in, as far as each counts."""
+        heard = {one.server for one in observations}
+        tests = controlled(self.tests, heard, self.banned)
+        return tests if self.by_peer is None else [*tests, self.by_peer]
+
+
+class Battery:
+    """Runs the tests.
+
+    Args:
+        ground: The ground of all tests.
+        main: The socket that has asked the servers first.
+        plan: Who may be asked for what is unasked.
+        depended: Whom the node depends on.
+        begin: Starts a task that ends with the diagnosis.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        main: StunClient,
+        plan: FilterPlan,
+        depended: Depended,
+        begin: Begin,
+    ) -> None:
+        self._ground = ground
+        self._main = main
+        self._plan = plan
+        self._depended = depended
+        self._begin = begin
+        self._may_ask = asyncio.Event()
+        self._may_hairpin = asyncio.Event()
+        self._control = ground.control = Control(main, ground.server, ground.rtt_s)
+
+    async def run(
+        self, targets: Sequence[Address], asked: set[Address], ask_peer: AskPeer | None
+    ) -> Results:
+        """Run all.
+
+        Args:
+            targets: Further addresses that tell where they see the main socket.
+            asked: Those that have told it.
+            ask_peer: Has a peer of a joined server send unasked, if one may.
+        """
+        ground, begin = self._ground, self._begin
+        seen = begin(observe_mapping(ground, self._main, targets))
+        filters = [
+            (server, begin(probe_filter(beside(ground, server), change, self._may_ask)))
+            for server, change in self._plan.questions
+        ]
+        await asyncio.sleep(STEP_ASIDE_S)
+        ports = begin(sample_ports(ground))
+        hairpin = begin(probe_hairpin(ground, self._main, ground.mapped, self._may_hairpin))
+        mtu = begin(probe_mtu(ground))
+        begin(self._control.ask_beside_new_flows(lambda: ports.done() and mtu.done()))
+        if not self._depended.is_careful:
+            self._may_hairpin.set()
+        await asyncio.wait([seen, ports], timeout=SETTLED_S)
+        if ground.rtt_s <= NEAR_S:
+            await asyncio.wait([mtu], timeout=2 * ground.rtt_s + STEP_ASIDE_S)
+        if seen.done():
+            asked |= {one.server for one in seen.result()}
+        await self._look_closer()
+        by_peer = begin(ask_peer()) if ask_peer is not None else None
+        unasked = [task for _, task in filters]
+        if by_peer is not None:
+            unasked.append(by_peer)
+        sources = [at for at in [*self._sources(), ground.server] if at in asked]
+        sources = list(dict.fromkeys(sources))
+        self._may_ask.set()
+        watch = begin(self._control.ask_on(sources))
+        if unasked:
+            await asyncio.wait(unasked)
+        watch.cancel()
+        silent = await self._silent(sources) if unasked else []
+        tests = [(server, task.result()) for server, task in filters]
+        witness_answers = await self._hear_witness(asked) if silent else None
+        results = Results(
+            seen=await seen,
+            ports=await ports,
+            mtu=await mtu,
+            hairpin=None,
+            tests=tests,
+            by_peer=await by_peer if by_peer is not None else None,
+            asked=asked,
+            fell_silent=silent,
+            still_answer=[at for at in sources if at not in silent] if unasked else [],
+            witness_answers=witness_answers,
+        )
+        if self._may_hairpin.is_set() or _is_harmless(results):
+            self._may_hairpin.set()
+            results.hairpin = await hairpin
+        else:
+            hairpin.cancel()
+            results.is_hairpin_spared = True
+        return results
+
+    async def _look_closer(self) -> None:
+        """Begin more flows, if what was lost of the first ones could be a limit or chance."""
+        for _ in range(CLOSER_LOOKS):
+            losses = self._control.new_flows
+            if losses.are_limited or not losses.may_be_limited:
+                return
+            more = self._begin(begin_more_flows(self._ground))
+            await self._control.ask_beside_new_flows(more.done)
+
+    def _sources(self) -> list[Address]:
+        found = (source_of(server, change) for server, change in self._plan.questions)
+        return list(dict.fromkeys(at for at in found if at is not None))
+
+    async def _silent(self, servers: Sequence[Address]) -> list[Address]:
+        questions = max(self._ground.sends, SENDS)
+        silent = await self._control.silent(servers, questions)
+        return silent if is_silence_believed(self._ground.loss, questions) else []
+
+    async def _hear_witness(self, asked: Collection[Address]) -> bool | None:
+        """Whether somebody who had no part in it is still heard."""
+        hosts = {host for host, _ in self._sources()}
+        witnesses = [at for at in asked if at[0] not in hosts]
+        if not witnesses:
+            return None
+        return len(await self._silent(witnesses)) < len(witnesses)
+
+
+def beside(ground: Ground, server: KnownServer) -> Ground:
+    """The same ground, with another server."""
+    assert server.address is not None
+    return replace(ground, server=server.address, rtt_s=server.rtt_s)
+
+
+def _is_harmless(results: Results) -> bool:
+    """Whether it was seen that this NAT bans nobody for what is unasked."""
+    tests = [test for _, test in results.tests]
+    if results.by_peer is not None and results.by_peer.reply is Reply.CAME:
+        return True
+    return not results.fell_silent and any(test.reply is not Reply.UNTESTABLE for test in tests)

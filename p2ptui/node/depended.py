@@ -1,0 +1,116 @@
+"""Whom a node depends on, and which tests of a diagnosis must therefore not be run with them.
+
+A NAT may ban whoever sends what nobody asked for. A test of what is let in has somebody do just
+that, so it is run only with servers that nobody would miss, or that a person named for it.
+"""
+
+import ipaddress
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.nat.behavior import Change
+from p2ptui.node.stun_servers import KnownServer
+
+OPTION: Final = "--filter-with"
+"""Names a server for it, in the shell and in the command bar."""
+
+FILTERING_SERVERS: Final = 2
+"""Servers that are asked for replies from elsewhere; one may be unable without saying so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depended:
+    """The hosts that a node would miss."""
+
+    hosts: frozenset[str] = frozenset()
+    """IP addresses of its peers, of those it looks for, and of those it is to join."""
+    named: frozenset[str] = frozenset()
+    """IP addresses that a person named for tests that may have them banned."""
+
+    @classmethod
+    def on(cls, hosts: Collection[str], named: Collection[str] = ()) -> "Depended":
+        """Made of addresses in any form."""
+        return cls(frozenset(map(plain_host, hosts)), frozenset(map(plain_host, named)))
+
+    @property
+    def is_careful(self) -> bool:
+        """Whether there is anybody to lose, and nobody has asked to risk it."""
+        return bool(self.hosts) and not self.named
+
+    def forbids(self, hosts: Collection[str]) -> bool:
+        """Whether somebody at these addresses, who are one, must not send unasked."""
+        plain = set(map(plain_host, hosts))
+        return bool(plain & self.hosts) and not plain & self.named
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """Who is asked for which reply from elsewhere."""
+
+    questions: tuple[tuple[KnownServer, Change], ...]
+    spared: tuple[KnownServer, ...] = ()
+    """Who could have been asked, but that the node depends on."""
+
+
+def plan_filtering(
+    able: Sequence[KnownServer],
+    fallback: KnownServer,
+    everybody: Collection[KnownServer],
+    depended: Depended,
+) -> FilterPlan:
+    """Choose the questions that harm nobody.
+
+    Args:
+        able: Servers that can reply from elsewhere, the best first.
+        fallback: Who is asked if there is none: it may be able without saying so.
+        everybody: All servers: one may be known by several addresses.
+        depended: Whom the node depends on.
+    """
+    # In the order in which they were given: by that a person knows them.
+    spared = [s for s in everybody if s in able and depended.forbids(addresses_of(s, everybody))]
+    chosen = [server for server in able if server not in spared][:FILTERING_SERVERS]
+    if not able:
+        chosen = [] if depended.forbids(addresses_of(fallback, everybody)) else [fallback]
+        spared = [] if chosen else [fallback]
+    return FilterPlan(
+        tuple(
+            (server, change)
+            for server in chosen
+            for change in (Change.ADDRESS_AND_PORT, Change.PORT)
+            if change is Change.PORT or server.other is not None or not depended.hosts
+        ),
+        tuple(spared),
+    )
+
+
+def addresses_of(server: KnownServer, everybody: Collection[KnownServer]) -> set[str]:
+    """The hosts that a server is known to have: it may itself be its own other address."""
+    same = [one for one in everybody if one.text == server.text] or [server]
+    found = {one.address[0] for one in same if one.address is not None}
+    return found | {one.other[0] for one in same if one.other is not None}
+
+
+def plain_host(host: str) -> str:
+    """An IP address in the one form in which it is compared."""
+    text = host.partition("%")[0]
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
+
+
+def names_of(spared: Sequence[KnownServer]) -> list[str]:
+    """One name of each of these hosts."""
+    return list({s.address[0]: s.text for s in reversed(spared) if s.address}.values())
+
+
+def spared_lines(spared: Sequence[KnownServer]) -> tuple[str, ...]:
+    """Why what is let in was not tested with them, and how it is."""
+    return tuple(
+        f"filtering: not tested with {name}: this node depends on it, and the test could have it"
+        f" banned for a while; ask with {OPTION} {name}"
+        for name in names_of(spared)
+    )

@@ -1,0 +1,99 @@
+"""Whom a node depends on right now: its peers, whom it looks for, and whom it is told to join."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from p2ptui.config import Config
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.errors import P2PError
+from p2ptui.io.resolve import resolve
+from p2ptui.node.depended import OPTION, Depended, plain_host
+from p2ptui.node.stun_servers import RESOLVE_S, is_literal
+from p2ptui.wire.address import Address, format_address, parse_address
+
+FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+class WhomToSpare:
+    """Finds out whom the tests of a diagnosis must not have banned.
+
+    Args:
+        config: Every option.
+        endpoint: The node's protocol.
+        named: Servers, `host:port` each, that a person named for such tests.
+    """
+
+    def __init__(self, config: Config, endpoint: Endpoint, named: Sequence[str]) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._named = named
+
+    async def find(self) -> Depended:
+        """Who they are at this moment; names are looked up for a second at most."""
+        wanted = [*self._config.server.join]
+        if self._config.stun_server.partner:
+            wanted.append(self._config.stun_server.partner)
+        told, named = await asyncio.gather(_hosts_of(wanted), _hosts_of(self._named))
+        return Depended.on([*self._in_use(), *told], named)
+
+    def _in_use(self) -> Iterator[str]:
+        endpoint = self._endpoint
+        wanted = {attempt.node_id for attempt in endpoint.traversal.offers.all()}
+        for attempt in endpoint.traversal.offers.all():
+            if attempt.observed is not None:
+                yield attempt.observed[0]
+        for peer in endpoint.peers:
+            wanted.add(peer.node_id)
+            for host, _ in (peer.address, peer.sends_to):
+                yield host.partition("#")[0]
+        for entry in endpoint.introductions:
+            if entry.node_id in wanted:
+                yield entry.address[0]
+
+
+async def _hosts_of(texts: Sequence[str]) -> list[str]:
+    """The IP addresses of servers; a name that is not found in time has none."""
+    addresses = [parse_address(text) for text in texts]
+    found = [host for host, _ in addresses if is_literal(host)]
+    names = [address for address in addresses if not is_literal(address[0])]
+    found += [host for name in await asyncio.gather(*map(_look_up, names)) for host in name]
+    return found
+
+
+async def _look_up(name: Address) -> list[str]:
+    found = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RESOLVE_S):
+            for family in FAMILIES:
+                with suppress(P2PError):
+                    found.append((await resolve(name, family=family))[0])
+    return found
+
+
+def why_spared(helper: Address | None, server: Address, depended: Depended) -> str | None:
+    """Why a server's peer must not send unasked, in words that follow the server's name.
+
+    Args:
+        helper: Where the server sees that peer; None if it does not say.
+        server: The server, which arranges it.
+        depended: Whom the node depends on.
+
+    Returns:
+        None where it may.
+    """
+    if not depended.hosts or plain_host(server[0]) in depended.named:
+        return None
+    ask = f"; ask with {OPTION} {format_address(server)}"
+    if helper is None:
+        return f"which does not say who would send: it could be a node in use{ask}"
+    # The server's own machine has other addresses for itself than others have for it.
+    near = not ipaddress.ip_address(plain_host(helper[0])).is_global
+    if near and ipaddress.ip_address(plain_host(server[0])).is_global:
+        return f"whose peer may share its address, and could have it banned{ask}"
+    if depended.forbids([helper[0]]):
+        return f"whose peer is a node in use, and could be banned{ask}"
+    return None
