@@ -87,7 +87,7 @@ async def _run(
             serves = Capability.STUN in peer.capabilities
             # A joined server is asked in any case; the configured ones only in place of others.
             chosen = servers if servers or serves else None
-            risked.append(format_address(at))
+            risked += map(format_address, at)
         while True:
             try:
                 report = await _diagnose(node, options, chosen, risked)

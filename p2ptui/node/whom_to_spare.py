@@ -2,20 +2,16 @@
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Final
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.errors import P2PError
-from p2ptui.io.resolve import resolve
+from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.depended import OPTION, Depended, plain_host
-from p2ptui.node.stun_servers import RESOLVE_S, is_literal
+from p2ptui.node.stun_servers import RESOLVE_S
 from p2ptui.wire.address import Address, format_address, parse_address
-
-FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 class WhomToSpare:
@@ -65,13 +61,10 @@ async def _hosts_of(texts: Sequence[str]) -> list[str]:
 
 
 async def _look_up(name: Address) -> list[str]:
-    found = []
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, P2PError):
         async with asyncio.timeout(RESOLVE_S):
-            for family in FAMILIES:
-                with suppress(P2PError):
-                    found.append((await resolve(name, family=family))[0])
-    return found
+            return [host for host, _ in await resolve_all(name)]
+    return []
 
 
 def why_spared(helper: Address | None, server: Address, depended: Depended) -> str | None:
