@@ -223,17 +223,8 @@ def _log_event(event: Event) -> None:
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", short_id(event.node_id), where)
-        case PathChanged():
-            where, who = shown_address(event.address), short_id(event.node_id)
-            if event.path is Path.DIRECT:
-                log.info("%s is reached directly at %s (%s)", who, where, event.method)
-            else:
-                why = event.reason or "a direct path is searched"
-                log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
-        case PathMtuChanged():
-            where, who = shown_address(event.address), short_id(event.node_id)
-            level = logging.INFO if event.limit_bytes is None else logging.WARNING
-            log.log(level, "%s at %s: %s", who, where, event.words)
+        case PathChanged() | PathMtuChanged():
+            _log_path(event)
         case ErrorReceived():
             where = address_words(event.address)
             log.warning("%s reports: %s", where, printable(event.text))
@@ -257,6 +248,18 @@ def _log_event(event: Event) -> None:
             log.warning("%d events were not logged: there were too many", event.count)
         case _:
             pass
+
+
+def _log_path(event: PathChanged | PathMtuChanged) -> None:
+    where, who = shown_address(event.address), short_id(event.node_id)
+    if isinstance(event, PathMtuChanged):
+        level = logging.INFO if event.limit_bytes is None else logging.WARNING
+        log.log(level, "%s at %s: %s", who, where, event.words)
+    elif event.path is Path.DIRECT:
+        log.info("%s is reached directly at %s (%s)", who, where, event.method)
+    else:
+        why = event.reason or "a direct path is searched"
+        log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
 
 
 def _log_status(event: PeerStatusChanged) -> None:

@@ -241,12 +241,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case RelayDataReceived():
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
-        case FileReceived(path=None):
-            words = f"file {event.name} is not kept: {event.reason}"
-            return "warn", None, event.node_id, words
         case FileReceived():
-            words = f"file {event.name} ({event.size_bytes} bytes) is kept as {event.path}"
-            return "info", None, event.node_id, words
+            return _tell_file(event)
         case StunServed():
             words = f"STUN request at {event.place}: {event.outcome}"
             return "info", event.source, "", words
@@ -254,3 +250,10 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return "warn", None, "", f"{event.count} events are missing: there were too many"
         case _:
             return None
+
+
+def _tell_file(event: FileReceived) -> tuple[str, None, str, str]:
+    if event.path is None:
+        return "warn", None, event.node_id, f"file {event.name} is not kept: {event.reason}"
+    words = f"file {event.name} ({event.size_bytes} bytes) is kept as {event.path}"
+    return "info", None, event.node_id, words

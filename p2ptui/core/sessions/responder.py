@@ -195,10 +195,7 @@ class Responder:
         known = self._state.peers.at(arrival.address)
         if known is not None and known.node_id not in ("", arrival.info.id):
             known = None  # it will be replaced
-        allowance: float = AMPLIFICATION_LIMIT * arrival.size_bytes
-        if known is not None:
-            # A peer that this node asked itself is no victim of what it is sent.
-            allowance = math.inf if known.initiated else max(allowance, known.allowance)
+        allowance = _allowance(arrival, known)
         if allowance < self._shortest_response:
             self._state.counters.drop("handshake_too_short")
             return
@@ -235,16 +232,19 @@ class Responder:
             self._transmit_response(peer, now)
         peer.keep_for_pings()
         if message.requires_ack:
-            if peer.proved or peer.dialect is Dialect.SPEC:
-                self._delivery.acknowledge(peer, message, now)
-            else:
-                # The response says as much, and the list that follows says more.
-                self._delivery.owe_ack(peer, message, now)
+            self._acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
         if peer.acks_owed and not peer.untold:
             self._delivery.pay_acks(peer, now)
             self._delivery.challenge(peer, now)
         self._handshake.handle_crossing(peer, now)
+
+    def _acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
+        if peer.proved or peer.dialect is Dialect.SPEC:
+            self._delivery.acknowledge(peer, message, now)
+        else:
+            # The response says as much, and the list that follows says more.
+            self._delivery.owe_ack(peer, message, now)
 
     def _enter(self, arrival: Arrival, now: float) -> Peer:
         other = self._state.peers.at(arrival.address)
@@ -295,3 +295,12 @@ class Responder:
             if len(data) <= limit:
                 break
         return message_id, data
+
+
+def _allowance(arrival: Arrival, known: Peer | None) -> float:
+    """Bytes that may be sent to where a request came from, to answer it."""
+    earned = AMPLIFICATION_LIMIT * arrival.size_bytes
+    if known is None:
+        return earned
+    # A peer that this node asked itself is no victim of what it is sent.
+    return math.inf if known.initiated else max(earned, known.allowance)

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from p2ptui.config import Config, prediction_options
+from p2ptui.config import Config, IceOptions, prediction_options
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.traversal.candidates import HOST, PREDICTED, believed, claims_ipv6
+from p2ptui.core.traversal.candidates import HOST, PREDICTED, Believed, believed, claims_ipv6
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
@@ -308,12 +308,7 @@ def plan_round(
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
     # are tried by all the guesses before, which are open still; so a round ends soon, but the last.
     repeats = max(remote.round - 1, 0) if ice.adapt_pace else 0
-    seconds = PLAIN_S + 4 * rtt_s
-    if way is Way.BIRTHDAY and flow_limit is not None:
-        # The guesses of the side that is led go on until the next offer is here.
-        seconds = LIMITED_ROUND_S * (1 if attempt.controlling else 2)
-    elif way is Way.BIRTHDAY:
-        seconds = ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)
+    seconds = _round_seconds(attempt, way, ice, repeats, flow_limit)
     first_pause_s = FIRST_PAUSE_S
     if ice.adapt_pace:
         first_pause_s = min(max(rtt_s, SHORTEST_FIRST_PAUSE_S), LONGEST_FIRST_PAUSE_S)
@@ -341,18 +336,11 @@ def plan_round(
         # Whatever the other side will send to from outside is opened before it hears of it.
         candidates.sort(key=lambda candidate: candidate.kind is not Kind.REFLEXIVE)
     if attempt.sockets:
-        # One address for each further socket: its NAT makes one new flow of each, in order.
-        predicted = next((c.remotes for c in candidates if c.kind is Kind.PREDICTED), ())
-        targets = predicted or (observed,) * len(attempt.sockets)
-        if predicted and attempt.controlling:
-            # Where both predict: the other side takes the ports in turn, this one waits with all
-            # of its sockets for one of the middle. In lockstep one flow of somebody else would
-            # part them for good; so it only is another socket of each that meets.
-            targets = (predicted[len(predicted) // 2],) * len(attempt.sockets)
         pause_s = opener_pause_s
         if way is Way.BIRTHDAY:
             first = remote.round <= 1 and ice.opener_ttl > 0
             pause_s = OPENED_SHARE * punching.budget.seconds if first else None
+        targets = _targets(attempt, observed, candidates)
         for number, target in zip(attempt.sockets, targets, strict=False):
             punching.add(Kind.PREDICTED, [target], now, socket=number, opener_pause_s=pause_s)
     known = [
@@ -373,17 +361,56 @@ def plan_round(
         if standing is not None:
             punching.add(kind, [address], now, socket=standing, claimed_checks=claimed_checks)
     if way is Way.BIRTHDAY and remote.sockets > 1:
-        options = prediction_options(state.config)
-        ports = random_ports(state.rng, options.port_range_min, options.port_range_max)
         is_quick = ice.adapt_pace and not repeats and flow_limit is None
-        guesses = Guesses(
-            observed[0],
-            ports,
-            ice.birthday_probes,
-            quick=ice.birthday_probes // 2 if is_quick else 0,
-            begin=now,
-            end=now + GUESSING_SHARE * punching.budget.seconds,
-            pace=pace,
-        )
-        punching.guess(guesses)
+        punching.guess(_guesses(observed, state, punching.budget, pace, now, is_quick=is_quick))
     return punching
+
+
+def _targets(
+    attempt: Attempt, observed: Address, candidates: list[Believed]
+) -> tuple[Address, ...]:
+    """One address for each further socket: its NAT makes one new flow of each, in order."""
+    predicted = next((c.remotes for c in candidates if c.kind is Kind.PREDICTED), ())
+    if not predicted:
+        return (observed,) * len(attempt.sockets)
+    if not attempt.controlling:
+        return tuple(predicted)
+    # Where both predict: the other side takes the ports in turn, this one waits with all of its
+    # sockets for one of the middle. In lockstep one flow of somebody else would part them for
+    # good; so it only is another socket of each that meets.
+    return (predicted[len(predicted) // 2],) * len(attempt.sockets)
+
+
+def _guesses(
+    observed: Address,
+    state: NodeState,
+    budget: Budget,
+    pace: FlowPace,
+    now: float,
+    *,
+    is_quick: bool,
+) -> Guesses:
+    """The ports that are guessed in a round, at random."""
+    options = prediction_options(state.config)
+    probes = state.config.ice.birthday_probes
+    return Guesses(
+        observed[0],
+        random_ports(state.rng, options.port_range_min, options.port_range_max),
+        probes,
+        quick=probes // 2 if is_quick else 0,
+        begin=now,
+        end=now + GUESSING_SHARE * budget.seconds,
+        pace=pace,
+    )
+
+
+def _round_seconds(
+    attempt: Attempt, way: Way, ice: IceOptions, repeats: int, flow_limit: float | None
+) -> float:
+    """How long a round may last, before the limit of the options."""
+    if way is not Way.BIRTHDAY:
+        return PLAIN_S + 4 * attempt.server_rtt_s
+    if flow_limit is None:
+        return ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)
+    # The guesses of the side that is led go on until the next offer is here.
+    return LIMITED_ROUND_S * (1 if attempt.controlling else 2)

@@ -70,16 +70,7 @@ class OfferIntake:
             return
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            if offer.answer and offer.round == known.round and offer.flows != known.flows:
-                attempt.remote = offer
-                self._take_news(attempt, now)
-            elif not offer.answer:
-                # What answers may still be about to leave. What this side would have offered by
-                # itself in its place would turn the leading side around, and nobody would lead.
-                if attempt.controlling or attempt.offer.answer:
-                    self._offers.send(attempt, now)  # it was lost, or the offer that crossed
-                if attempt.punching is not None:
-                    attempt.punching.extend(now)  # so that side has not begun yet
+            self._take_again(attempt, offer, known, now)
             return
         is_new = known is None or offer.ufrag != known.ufrag
         if known is None and attempt.controlling and offer.round and not offer.answer:
@@ -101,6 +92,21 @@ class OfferIntake:
         attempt.remote = offer
         attempt.offered_at = now
         self._take(attempt, offer, now)
+
+    def _take_again(
+        self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
+    ) -> None:
+        """An offer came that is here already, perhaps with news of the other side's NAT."""
+        if offer.answer and offer.round == known.round and offer.flows != known.flows:
+            attempt.remote = offer
+            self._take_news(attempt, now)
+        elif not offer.answer:
+            # What answers may still be about to leave. What this side would have offered by
+            # itself in its place would turn the leading side around, and nobody would lead.
+            if attempt.controlling or attempt.offer.answer:
+                self._offers.send(attempt, now)  # it was lost, or the offer that crossed
+            if attempt.punching is not None:
+                attempt.punching.extend(now)  # so that side has not begun yet
 
     def _attempt_for(
         self, server: Peer, node_id: str, now: float, *, asked: bool
