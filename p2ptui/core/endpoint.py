@@ -13,7 +13,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import encode_data
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
-from p2ptui.core.mesh.rendezvous import Introduction
+from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
@@ -172,7 +172,7 @@ class Endpoint(Parts):
         """
         if Capability.RELAY_FRAMES in server.capabilities:
             return self.traversal.connect(server, node_id, now, timeout_s)
-        return self._rendezvous.request(server, node_id, now, timeout_s)
+        return self._rendezvous.calls.request(server, node_id, now, timeout_s)
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
@@ -209,7 +209,7 @@ class Endpoint(Parts):
             server = self._routing.introducer_of(node_id, now)
             if server is None:
                 raise LocalError(f"cannot find node {node_id}: join a server that knows it")
-            return self._rendezvous.request(server, node_id, now, timeout_s, pings=True)
+            return self._rendezvous.calls.request(server, node_id, now, timeout_s, pings=True)
         return self.ping_routed(node_id, now, timeout_s)
 
     def ping_routed(self, node_id: str, now: float, timeout_s: float) -> int:
