@@ -8,14 +8,13 @@ from msgspec import Raw
 
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.peers import PING_BYTES, Held, OnLost, Peer
-from p2ptui.core.pings import OutstandingPing
+from p2ptui.core.outlet import Outlet, challenge_interval_s
+from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError
-from p2ptui.wire.address import own_host
-from p2ptui.wire.codec import encode_envelope, encode_payload
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
     NULL,
@@ -24,20 +23,12 @@ from p2ptui.wire.message import (
     ErrorCode,
     ErrorPayload,
     MessageType,
-    PingPayload,
     RetransmitPayload,
     SequenceSkipPayload,
 )
 
 MAX_DATAGRAM_BYTES: Final = 65_507
 """What UDP over IPv4 can carry."""
-
-CHALLENGE_INTERVAL_S: Final = 1.0
-"""An unproved peer to which something could not be sent is pinged this often, not more."""
-
-OUR_CHALLENGE_INTERVAL_S: Final = 0.25
-"""And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
-altogether is the same: three times its own bytes."""
 
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
@@ -46,11 +37,8 @@ MAX_DEFERRED: Final = 16
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 
-QUIET_S: Final = 2.5
-"""A peer that was sent nothing for this long is quiet."""
 
-
-class Delivery:
+class Delivery(Outlet):
     """Sends messages to peers.
 
     Args:
@@ -58,9 +46,7 @@ class Delivery:
     """
 
     def __init__(self, state: NodeState) -> None:
-        self._state = state
-        self.on_busy: Callable[[Peer, float], None] | None = None
-        """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        super().__init__(state)
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
@@ -68,27 +54,6 @@ class Delivery:
         """Called when a peer's turn is, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
-
-    def build(
-        self,
-        kind: str,
-        payload: Raw,
-        now: float,
-        *,
-        sequence_number: int | None = None,
-        requires_ack: bool = False,
-        ack_for: int | str | None = None,
-    ) -> tuple[str, bytes]:
-        """Make a message of this node.
-
-        Returns:
-            Its id and its bytes.
-        """
-        state = self._state
-        message_id = state.ids.uuid()
-        unix = state.unix(now)
-        envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
-        return message_id, encode_envelope(envelope)
 
     def send(
         self,
@@ -250,18 +215,8 @@ class Delivery:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
         if budgeted and not peer.has_room(len(data)):
             return waits and self._defer(peer, Held(data, on_lost), now)
-        peer.messages_out += 1
-        self._state.counters.messages_out += 1
-        self._note_sent(peer, now)
-        self.transmit_frame(peer, data, on_ping=kind == MessageType.PING)
-        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+        self._put(peer, data, kind, now)
         return True
-
-    def _note_sent(self, peer: Peer, now: float) -> None:
-        was_quiet = now - peer.last_sent > QUIET_S
-        peer.last_sent = now
-        if was_quiet and peer.path is not None and self.on_busy is not None:
-            self.on_busy(peer, now)
 
     def hasten(self, peer: Peer, now: float) -> None:
         """Send again at once what was under way: the way to the peer has changed."""
@@ -286,7 +241,7 @@ class Delivery:
         if now < end and peer.deferred:
             self.challenge(peer, now)
             self._state.timers.schedule(
-                now + _challenge_interval_s(peer), lambda at: self._insist(peer, end, at)
+                now + challenge_interval_s(peer), lambda at: self._insist(peer, end, at)
             )
 
     def release(self, peer: Peer, now: float) -> None:
@@ -297,11 +252,6 @@ class Delivery:
             self.on_room(peer, now)
         if not peer.deferred and not peer.untold:
             self.pay_acks(peer, now)
-
-    def transmit_frame(self, peer: Peer, data: bytes, *, on_ping: bool = False) -> None:
-        """Put a datagram on the wire that is no message of its own."""
-        peer.spend(len(data), on_ping=on_ping)
-        self._state.put_datagram(data, peer.sends_to)
 
     def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
         """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
@@ -329,58 +279,6 @@ class Delivery:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""
         while peer.acks_owed and peer.has_room(len(peer.acks_owed[0]) + leave_bytes):
             self.transmit(peer, peer.acks_owed.popleft(), MessageType.ACK, now)
-
-    def ping(self, peer: Peer, now: float) -> None:
-        """Ask whether a peer is there, if it may be sent that."""
-        if peer.proved:
-            self.send_ping(peer, now)
-        elif peer.may_receive(PING_BYTES):
-            # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
-            _, data = self.build(MessageType.PING, NULL, now)
-            self._transmit_ping(peer, self._state.ids.nonce(), data, now)
-
-    def send_ping(self, peer: Peer, now: float) -> OutstandingPing:
-        """Send a Ping whose Pong can be recognised, whatever an unproved peer may be sent."""
-        nonce, data = self.build_ping(now)
-        return self._transmit_ping(peer, nonce, data, now)
-
-    def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
-        is_missed = peer.last_received < peer.last_ping_sent
-        self.transmit(peer, data, MessageType.PING, now, budgeted=False)
-        if peer.may_receive(len(data)):
-            self._ping_elsewhere(peer, data, is_missed=is_missed)
-        peer.last_ping_sent = now
-        return peer.pings.add(nonce, now, self._state.counters.drop)
-
-    def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
-        """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
-        settles that."""
-        where = peer.sends_to
-        if peer.beside is not None and peer.beside == where:
-            peer.spend(len(data))
-            self._state.put_datagram(data, peer.beside)
-        elif is_missed and peer.initiated and own_host(where) is not None:
-            # The way out may be another one by now.
-            peer.spend(len(data))
-            self._state.put_datagram(data, (where[0], where[1]))
-
-    def build_ping(self, now: float) -> tuple[str, bytes]:
-        """Make a Ping: its nonce and its bytes."""
-        nonce = self._state.ids.nonce()
-        _, data = self.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
-        return nonce, data
-
-    def challenge(self, peer: Peer, now: float) -> None:
-        """Give an unproved peer the chance to prove itself.
-
-        A deployed client may answer no Ping at all: until it has answered one, further Pings are
-        left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
-        may be sent is never a challenge.
-        """
-        if peer.proved or now - peer.last_ping_sent < _challenge_interval_s(peer):
-            return
-        if peer.is_ours or (not len(peer.pings) and peer.may_receive(2 * PING_BYTES)):
-            self.ping(peer, now)
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
         """The peer has returned what only somebody at its address could know.
@@ -429,7 +327,7 @@ class Delivery:
         when = peer.channel.next_receive_timeout()
         if len(sender) and not _is_stranded(peer):
             self.challenge(peer, now)
-            again = now + _challenge_interval_s(peer)
+            again = now + challenge_interval_s(peer)
             when = again if when is None else min(when, again)
         self._plan(peer, when, now)
 
@@ -497,7 +395,3 @@ def _why(peer: Peer, size: int) -> str:
 
 def _is_stranded(peer: Peer) -> bool:
     return peer.stranded and peer.path is None
-
-
-def _challenge_interval_s(peer: Peer) -> float:
-    return OUR_CHALLENGE_INTERVAL_S if peer.is_ours else CHALLENGE_INTERVAL_S

@@ -6,53 +6,18 @@ else is what the user of this node asks for; such a call returns a token, and a
 CallFinished event with that token tells its end.
 """
 
-import random
 from collections.abc import Sequence
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
-from p2ptui.core.data import DataService, encode_data
-from p2ptui.core.delivery import Delivery
-from p2ptui.core.dispatch import Dispatch, Receivers
+from p2ptui.core.data import encode_data
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
-from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.inbox import Inbox
-from p2ptui.core.mesh.discovery import Discovery
-from p2ptui.core.mesh.endtoend import EndToEnd
-from p2ptui.core.mesh.naming import Naming
-from p2ptui.core.mesh.neighbours import Neighbours
-from p2ptui.core.mesh.pager import Pager
-from p2ptui.core.mesh.queries import Queries
-from p2ptui.core.mesh.rendezvous import Introduction, Rendezvous
-from p2ptui.core.mesh.routing import Routing
-from p2ptui.core.mesh.watching import Watching
-from p2ptui.core.moving import Moving
-from p2ptui.core.path_probes import PathProbes
+from p2ptui.core.mesh.introduction import Introduction
+from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
-from p2ptui.core.receive_windows import ReceiveWindows
-from p2ptui.core.relay.control import RelayControl
-from p2ptui.core.relay.failover import Failover
-from p2ptui.core.relay.frames import RelayFrames
-from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.values import RelayReport
-from p2ptui.core.services import Services
-from p2ptui.core.sessions.admission import Admission
-from p2ptui.core.sessions.handshake import Handshake
-from p2ptui.core.sessions.keepalive import Keepalives
-from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.liveness import Liveness
-from p2ptui.core.sessions.membership import Membership
-from p2ptui.core.sessions.other_ways import OtherWays
-from p2ptui.core.sessions.race import Races
-from p2ptui.core.sessions.responder import Responder
-from p2ptui.core.sessions.server_watch import ServerWatch
-from p2ptui.core.sessions.strangers import Strangers
-from p2ptui.core.sessions.takeover import Takeover
-from p2ptui.core.state import NodeState
-from p2ptui.core.stun import StunService
-from p2ptui.core.traversal.searches import Traversal
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
@@ -64,7 +29,7 @@ from p2ptui.wire.message import (
 )
 
 
-class Endpoint:
+class Endpoint(Parts):
     """A node without its socket and its clock.
 
     Args:
@@ -73,125 +38,6 @@ class Endpoint:
         rng: The only source of randomness.
         unix_offset: Unix time minus the clock that all `now` come from, seconds.
     """
-
-    def __init__(
-        self,
-        config: Config,
-        identity: NodeInfo,
-        rng: random.Random,
-        unix_offset: float = 0.0,
-    ) -> None:
-        self._state = state = NodeState(config, identity, rng, unix_offset)
-        self._delivery = delivery = Delivery(state)
-        self._lifecycle = lifecycle = Lifecycle(state, delivery)
-        self._admission = Admission(config.security)
-        self._takeover = takeover = Takeover(state, delivery, lifecycle)
-        self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
-        self._races = Races(state, delivery, handshake)
-        self._ways = OtherWays(state, delivery, lifecycle)
-        self._responder = Responder(
-            state, delivery, lifecycle, takeover, handshake, self._admission, self._ways
-        )
-        self._liveness = Liveness(state, delivery, lifecycle)
-        self._liveness.on_goodbye = self._ways.handle_goodbye
-        self._liveness.on_forgotten = self._handshake.reconnect
-        self._pager = Pager(state, delivery)
-        self._discovery = Discovery(state, delivery, lifecycle, self._pager)
-        self._queries = Queries(state, delivery)
-        self._membership = Membership(state, delivery, lifecycle)
-        self._membership.on_forgotten = self._handshake.reconnect
-        self._queries.on_list = self._membership.handle_list
-        self._routing = Routing(state, delivery, lifecycle)
-        self.naming = Naming(state, self._queries, self._routing, lifecycle)
-        """The names of nodes that are no peers."""
-        self.watching = Watching(state, delivery, self.naming, lifecycle)
-        """Keeps the lists of the joined servers fresh while somebody looks."""
-        self._watch = ServerWatch(state, delivery, lifecycle)
-        self._end_to_end = EndToEnd(state, delivery, self._routing, self._watch)
-        self._relay_control = RelayControl(state, delivery, lifecycle)
-        self._relay = Relay(state, delivery, lifecycle, self._relay_control)
-        self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
-        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
-        self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
-        self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
-        """Direct paths to nodes that a server knows too."""
-        self.keepalives = Keepalives(
-            state,
-            delivery,
-            lifecycle,
-            lambda: self.traversal.offers.hosts,
-            lambda: self.traversal.offers.facts.nat_type,
-        )
-        """Keeps the ways to servers open."""
-        self.moving = Moving(
-            state, delivery, handshake, self._liveness, self.traversal, self.keepalives
-        )
-        """What happens when the machine moved, or slept."""
-        self._liveness.on_pinged = self.keepalives.note_heartbeat
-        self._failover.on_moved = self.traversal.follow
-        self.traversal.head_start.listed_address = self._routing.listed_address
-        self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)
-        self._rendezvous.on_introduced = self.traversal.intake.handle_introduction
-        self._rendezvous.on_incapable = self.traversal.refusals.handle_incapable
-        self._rendezvous.on_unknown = self.traversal.refusals.handle_unknown
-        self._relay.on_refused = self._relay_frames.handle_refusal
-        self._relay_frames.on_refused = self.traversal.refusals.handle_refused
-        self._discovery.on_listed += [
-            self._routing.learn_listed,
-            self._rendezvous.refresh,
-            self.naming.handle_listed,
-        ]
-        self._discovery.on_unlisted += [self._routing.forget_unlisted, self._rendezvous.forget]
-        self.neighbours = Neighbours(state, delivery, self._handshake)
-        """Local discovery; `start` it once the networks are known."""
-        self.stun = StunService(state, delivery, lifecycle, self._admission)
-        """STUN on this socket and others; closed until it is opened."""
-        self.probes = FilterProbes(state, delivery)
-        """Probes by peers, for those who want to know what their NAT lets in."""
-        self.path_probes = PathProbes(state, delivery, self._relay_frames)
-        """Finds out how large a datagram to each peer may be."""
-        self._windows = ReceiveWindows(state, delivery, lifecycle)
-        data = DataService(state, delivery, self._routing, self._pager)
-        services = Services(
-            self._handshake,
-            self._liveness,
-            self._discovery,
-            self._queries,
-            self._rendezvous,
-            self._relay,
-            self.stun,
-            self.probes,
-            data,
-            self._windows,
-            self.path_probes,
-        )
-        self._strangers = strangers = Strangers(
-            state,
-            delivery,
-            self._handshake,
-            self.neighbours,
-            self._rendezvous,
-            self._admission,
-            self._races,
-            self._ways,
-        )
-        inbox = Inbox(state, delivery, services)
-        self._ways.on_message = inbox.receive
-        self._dispatch = Dispatch(
-            state,
-            self._admission,
-            Receivers(
-                self._responder,
-                strangers,
-                inbox,
-                self._relay_frames,
-                self.keepalives,
-                self._failover,
-                self.traversal.checks,
-                self.probes,
-                self.stun,
-            ),
-        )
 
     # Getters.
 
@@ -227,44 +73,6 @@ class Endpoint:
     def relays(self, limit: int) -> RelayReport:
         """What this node relays for others: at most `limit` relays and clients."""
         return self._relay_control.report(limit)
-
-    def sizes(self) -> dict[str, int]:
-        """How full everything is that grows with what others do; each has a limit."""
-        return {
-            "peers": len(self._state.peers),
-            "aliases": self._state.peers.aliases,
-            "timers": len(self._state.timers),
-            "tracked_strangers": len(self._admission),
-            "id_disputes": len(self._takeover),
-            "addresses_that_lost": len(self._races),
-            "other_ways": len(self._ways),
-            "routes": len(self._routing.table),
-            "routes_seen": self._routing.seen,
-            "routed_waiting": len(self._end_to_end),
-            "early_messages": len(self._strangers.early),
-            "introductions": len(self._rendezvous),
-            "introduced_pairs": self._rendezvous.pairs,
-            "lists": len(self._pager),
-            "lists_paused": self._pager.paused,
-            "queries": len(self._queries),
-            "servers_asked_for_names": len(self.naming),
-            "lists_kept_fresh": len(self.watching),
-            "membership_questions": len(self._membership),
-            "keepalives": len(self.keepalives),
-            "relays": len(self._relay_control),
-            "relay_clients": self._relay_control.accounts,
-            "relay_waiting_bytes": self._relay_control.waiting_bytes,
-            "relay_requests": len(self._relay),
-            "relayed_nodes": len(self._relay_frames),
-            "relayed_sessions": len(self._failover),
-            "servers_doubted": len(self._watch),
-            "traversals": len(self.traversal),
-            "filter_probes": len(self.probes),
-            "stun_in_work": len(self.stun),
-            "reader_bytes": self._state.readers.used_bytes,
-            "senders_waiting": self._state.readers.waiting,
-            "reassembly_bytes": self._state.reassembly_bytes,
-        }
 
     @property
     def readers(self) -> Readers:
@@ -364,7 +172,7 @@ class Endpoint:
         """
         if Capability.RELAY_FRAMES in server.capabilities:
             return self.traversal.connect(server, node_id, now, timeout_s)
-        return self._rendezvous.request(server, node_id, now, timeout_s)
+        return self._rendezvous.calls.request(server, node_id, now, timeout_s)
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
@@ -401,7 +209,7 @@ class Endpoint:
             server = self._routing.introducer_of(node_id, now)
             if server is None:
                 raise LocalError(f"cannot find node {node_id}: join a server that knows it")
-            return self._rendezvous.request(server, node_id, now, timeout_s, pings=True)
+            return self._rendezvous.calls.request(server, node_id, now, timeout_s, pings=True)
         return self.ping_routed(node_id, now, timeout_s)
 
     def ping_routed(self, node_id: str, now: float, timeout_s: float) -> int:

@@ -25,9 +25,7 @@ from p2ptui.io.driver import Driver
 from p2ptui.io.machine import Machine, StillMachine
 from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
 from p2ptui.io.resolve import resolve
-from p2ptui.io.stun_sockets import StunSockets, require_other_node
 from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.stun_server import Place
 from p2ptui.node.connector import Connector
 from p2ptui.node.departures import Departures
 from p2ptui.node.idle_store import IdleStore
@@ -37,6 +35,7 @@ from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import own_networks, watch_networks
 from p2ptui.node.partings import Partings
+from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.traversal_support import TraversalSupport
 from p2ptui.version import VERSION
@@ -51,8 +50,6 @@ CLOSE_FLUSH_S: Final = 0.5
 
 CLOSE_LOOKS: Final = 10
 """So often it looks meanwhile whether they have left."""
-
-RESOLVE_PARTNER_S: Final = 5.0
 
 MAX_FACED: Final = 8
 """Servers of which the way there is looked up."""
@@ -158,9 +155,9 @@ class Runtime:
             self._moves.pause,
             self.begin,
         )
-        self._stun_sockets: StunSockets | None = None
-        self._stun_partner: list[str] = []
-        """Kept connected to like a server that was joined."""
+        self._stun = StunServing(
+            self.endpoint, self.connector, sock.local_address, clock, self.flush
+        )
         self.failure: BaseException | None = None
         """What broke the machinery itself."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -199,7 +196,8 @@ class Runtime:
         runtime.begin(work, "networks")
         runtime._use_ip_versions()
         if config.stun_server.enable:
-            await runtime._serve_stun(open_socket)
+            await runtime._stun.open(config.stun_server, open_socket)
+            runtime.begin(runtime._stun.run(), "stun")
         runtime._keep_joined()
         return runtime
 
@@ -211,7 +209,7 @@ class Runtime:
         self._keep_joined()
 
     def _keep_joined(self) -> None:
-        servers = (*self._config.server.join, *self._stun_partner)
+        servers = (*self._config.server.join, *self._stun.partner)
         self._joining.keep(servers, self._config.security.auth_timeout)
 
     @property
@@ -239,35 +237,6 @@ class Runtime:
                 pause=self._moves.pause_until_changed,
             )
             self.begin(work, "IPv6")
-
-    async def _serve_stun(self, open_socket: OpenSocket) -> None:
-        options = self._config.stun_server
-        sockets = await StunSockets.open(options, open_socket, self.socket.local_address[0])
-        self._stun_sockets = sockets
-        partners: list[Address] = []
-        if options.partner:
-            try:
-                partners = await self.connector.resolve(
-                    parse_address(options.partner), RESOLVE_PARTNER_S
-                )
-                for partner in partners:
-                    require_other_node(partner, self.socket.local_address)
-                self._stun_partner = [options.partner]
-            except LocalError as error:
-                partners = []
-                log.warning(
-                    "the STUN partner %s is not used: %s; change partner in [stun_server]",
-                    options.partner,
-                    error,
-                )
-        places = {Place.OWN: self.socket.local_address, **sockets.places}
-        self.endpoint.stun.open(places, partners[0] if partners else None, *partners[1:])
-        log.info("STUN at %s", ", ".join(map(format_address, places.values())))
-        self.begin(sockets.run(self._receive_stun), "stun")
-
-    def _receive_stun(self, data: bytes, source: Address, place: Place) -> None:
-        self.endpoint.stun.receive(data, source, place, self.now)
-        self._driver.flush()
 
     def begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Own a task: `close` cancels it, and `failure` tells its exception."""
@@ -355,8 +324,7 @@ class Runtime:
         self._driver.close()
         self.socket.close()
         self._support.close()
-        if self._stun_sockets is not None:
-            self._stun_sockets.close()
+        self._stun.close()
 
     def _end_waiting(self, reason: str, error: BaseException) -> None:
         if not self._ended.done():
@@ -413,8 +381,7 @@ class Runtime:
                     future.set_result(event.outcome)
             return
         if isinstance(event, StunReplyDue):
-            if self._stun_sockets is not None:
-                self._stun_sockets.send(event.place, event.data, event.to)
+            self._stun.send(event)
             return
         if self._support.handle(event):
             return

@@ -7,13 +7,13 @@ handshake over the way that the Pings have opened.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
+from p2ptui.core.mesh.introduction import Introduction
+from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
@@ -22,7 +22,6 @@ from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
@@ -53,45 +52,8 @@ INTRODUCTIONS_PER_SECOND: Final = 2000
 INTRODUCTIONS_OF_ONE: Final = 200
 """Of these to one peer."""
 
-ASK_INTERVAL_S: Final = 0.5
-"""An introduction is asked for this often, as a handshake is."""
-
 MAX_NAME: Final = 128
 """Characters kept of an introduced node's name."""
-
-PING_AFTER_S: Final = 0.1
-"""From an introduction to the Ping that was waiting for it: the other side opens its NAT first."""
-
-MAX_WAITING: Final = 256
-"""Introductions that this node may be waiting for."""
-
-
-@dataclass(slots=True)
-class Introduction:
-    """A node at an address that a joined server named."""
-
-    node_id: str
-    address: Address
-    server_id: str
-    expires: float
-    capabilities: tuple[str, ...]
-    name: str
-    pings: Pings
-    punches: Repeats = field(default_factory=Repeats)
-    """How often Pings went out to open the way."""
-    traversed: bool = False
-    """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
-    is answered without a session would hide that the session is gone."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    token: int
-    timeout_s: float
-    deadline: float
-    pings: bool = False
-    """Whether only a Ping is wanted, and no session."""
-
 
 OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
 
@@ -117,10 +79,10 @@ class Rendezvous:
     ) -> None:
         self._state = state
         self._delivery = delivery
-        self._handshake = handshake
         self._routing = routing
         self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
-        self._waiting: dict[str, list[_Waiting]] = {}
+        self.calls = IntroductionCalls(state, delivery, handshake, self._ping)
+        """Those that wait for an introduction."""
         self._served: TokenBucket | None = None
         self._shares: dict[Peer, TokenBucket] = {}
         self._pairs: OrderedDict[tuple[str, str], Repeats] = OrderedDict()
@@ -219,51 +181,6 @@ class Rendezvous:
 
     # The client's part.
 
-    def request(
-        self, server: Peer, node_id: str, now: float, timeout_s: float, *, pings: bool = False
-    ) -> int:
-        """Ask a server for a node and connect to it; the token of the ConnectResult.
-
-        Args:
-            server: Whom to ask.
-            node_id: The node.
-            now: The time, seconds.
-            timeout_s: Seconds for all of it.
-            pings: Whether the node is only pinged, at its address; then of a PingResult.
-
-        Raises:
-            LocalError: Too many such requests wait.
-        """
-        if len(self._waiting) >= MAX_WAITING:
-            raise LocalError(f"{MAX_WAITING} introductions are awaited already; try again later")
-        token = self._state.new_token()
-        waiting = _Waiting(token, timeout_s, now + timeout_s, pings)
-        self._waiting.setdefault(node_id, []).append(waiting)
-        self._ask(server, node_id, waiting, now)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up(node_id, waiting, server)
-        )
-        return token
-
-    def _ask(self, server: Peer, node_id: str, waiting: _Waiting, now: float) -> None:
-        # Nobody acknowledges the request: it is repeated until something comes of it.
-        if waiting in self._waiting.get(node_id, ()) and server.is_authenticated:
-            payload = encode_payload(P2PConnectPayload(node_id))
-            self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
-            self._state.timers.schedule(
-                now + ASK_INTERVAL_S, lambda at: self._ask(server, node_id, waiting, at)
-            )
-
-    def _give_up(self, node_id: str, waiting: _Waiting, server: Peer) -> None:
-        if waiting not in self._waiting.get(node_id, ()):
-            return
-        self._waiting[node_id].remove(waiting)
-        if not self._waiting[node_id]:
-            del self._waiting[node_id]
-        where = format_address(server.address)
-        error = PeerTimeoutError(f"the server at {where} did not introduce node {node_id}")
-        self._state.finish(waiting.token, error)
-
     def handle_error(self, server: Peer, payload: ErrorPayload, now: float) -> None:
         """A server refuses; it may concern a node that this one asked for.
 
@@ -273,11 +190,7 @@ class Rendezvous:
             return  # it is about a message for a node, not about its address
         if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
             self.on_unknown(server, payload.target, now)
-        for node_id in list(self._waiting):
-            if node_id == payload.target or (payload.code is None and node_id in payload.error):
-                for waiting in self._waiting.pop(node_id):
-                    error = UnknownPeerError(f"the server does not know node {node_id}")
-                    self._state.finish(waiting.token, error)
+        self.calls.refuse(payload)
 
     def _handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
         address = parse_ip_address(payload.peer_addr or "")
@@ -314,7 +227,7 @@ class Rendezvous:
         if introduction.capabilities and not introduction.traversed:
             self.on_incapable(server, node_id, now)
         self.on_named(address, now)
-        self._serve_waiting(introduction, now)
+        self.calls.serve(introduction, now)
 
     def _new_pings(self) -> Pings:
         # Whatever the options say, all Pings that open the way can be answered.
@@ -327,36 +240,6 @@ class Rendezvous:
             idle = (a for a, known in self._introduced.items() if not known.pings.awaited)
             del self._introduced[next(idle)]  # the newest is idle, for nobody could ping it yet
             self._state.counters.drop("introductions_full")
-
-    def _serve_waiting(self, introduction: Introduction, now: float) -> None:
-        for waiting in self._waiting.pop(introduction.node_id, ()):
-            if waiting.pings:
-                start = min(now + PING_AFTER_S, waiting.deadline)
-                self._state.timers.schedule(start, partial(self._ping_for, introduction, waiting))
-            elif Capability.ROUTING not in introduction.capabilities:
-                error = LocalError(
-                    f"node {introduction.node_id} takes no handshake from a peer;"
-                    " it can be reached through the server"
-                )
-                self._state.finish(waiting.token, error)
-            else:
-                self._connect_for(introduction, waiting, now)
-
-    def _connect_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
-        try:
-            self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
-        except LocalError as error:
-            self._state.finish(waiting.token, error)
-
-    def _ping_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
-        try:
-            introduction.pings.require_room()
-        except LocalError as error:
-            self._state.finish(waiting.token, error)
-            return
-        ping = self._ping(introduction, now)
-        left_s = waiting.deadline - now
-        self._state.await_pong(ping, introduction.address, now, left_s, waiting.token)
 
     def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
         # Only the address that the server observed is probed, and few ports of it,

@@ -7,16 +7,14 @@ ahead that the receiver would no longer know whether it has come before.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from p2ptui.config import ReliabilityOptions
 from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.reliability.congestion import CongestionWindow
 from p2ptui.core.reliability.deadlines import Deadlines, earliest
-from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW, sequence_distance
 from p2ptui.core.reliability.fitting import Fitting
 from p2ptui.core.reliability.numbering import Numbering
-from p2ptui.core.reliability.outbox import Lane, Outbox
+from p2ptui.core.reliability.outbox import Outbox
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
@@ -24,11 +22,9 @@ from p2ptui.core.reliability.resend import ResendBuffer
 from p2ptui.core.reliability.rtt import RttEstimator, SecondAcks
 from p2ptui.core.reliability.skips import Skips
 from p2ptui.core.reliability.transfers import Transfers
+from p2ptui.core.reliability.turns import Turns
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.frames import FragmentAck, TransferStatus
-
-MAX_OVERTAKING: Final = 32
-"""Small messages that may leave before a fragment of a large one does."""
 
 
 class ReliableSender:
@@ -60,7 +56,7 @@ class ReliableSender:
         self.skips = Skips(self.numbering, rtt, options.max_tries)
         self.room = ReceiverRoom(rtt)
         self._outbox = Outbox()
-        self._overtaken = 0
+        self._turns = Turns(self._outbox, self.numbering, self.room)
         self._withdrawn: list[int] = []
         self._deadlines = Deadlines()
         self._second_acks = SecondAcks(rtt)
@@ -127,58 +123,18 @@ class ReliableSender:
             yield skip
         if self._is_probe_due(now):
             yield from self._probe(now)
-        window = self.window
+        window, turns = self.window, self._turns
         while window.has_room and window.next_send(now) <= now:
-            small, large = self._next_small(), self._next_large()
-            if small is not None and (large is None or self._overtaken < MAX_OVERTAKING):
-                self._overtaken += 1
+            small, large = turns.next_small(), turns.next_large()
+            if small is not None and (large is None or turns.may_overtake):
+                turns.overtaken += 1
                 self._outbox.lane(small).take_small()
                 yield self._transmit(small, now)
             elif large is not None:
-                self._overtaken = 0
+                turns.overtaken = 0
                 yield self._transmit_fragment(large, now)
             else:
                 return
-
-    def _lanes(self) -> tuple[Lane, ...]:
-        # They take turns, unless the readers at the other end have no room.
-        one, other = self._outbox.for_node, self._outbox.for_readers
-        if self.room.paused:
-            return (one,)
-        return (one, other) if self._overtaken % 2 else (other, one)
-
-    def _next_small(self) -> OutgoingMessage | None:
-        for lane in self._lanes():
-            small = lane.first_small()
-            if small is None or not self._has_receiver_room(small):
-                continue
-            if small.attempts or self._may_begin():
-                return small
-        return None
-
-    def _next_large(self) -> OutgoingMessage | None:
-        lanes = self._lanes()
-        for lane in lanes:
-            if (large := lane.large.under_way()) is not None:
-                return large
-        for lane in lanes:
-            large = lane.large.waiting()
-            if large is not None and self._may_begin() and self._has_receiver_room(large):
-                return large
-        return None
-
-    def _has_receiver_room(self, message: OutgoingMessage) -> bool:
-        under_way = self._outbox.for_readers.unacknowledged_bytes
-        return not message.for_reader or self.room.admits(message.size_bytes, under_way)
-
-    def _may_begin(self) -> bool:
-        # Further ahead the receiver could not tell what is new.
-        if self.numbering.is_exhausted:
-            return False
-        oldest = self._outbox.oldest
-        return oldest is None or (
-            sequence_distance(self.numbering.next, oldest.sequence) <= SEQUENCE_WINDOW
-        )
 
     @property
     def needs_skip(self) -> bool:
@@ -210,7 +166,7 @@ class ReliableSender:
     def _begin_paused(self, now: float) -> OutgoingMessage | None:
         lane = self._outbox.for_readers
         message = lane.first_small() or lane.large.waiting()
-        if message is None or not self._may_begin():
+        if message is None or not self._turns.may_begin():
             return None
         self._begin(message, now)
         message.attempts = message.excused = 1
@@ -423,7 +379,7 @@ class ReliableSender:
         )
         if self.room.paused and self._outbox.for_readers.count:
             due = earliest(due, self.room.probe_at)
-        waiting = self._next_small() is not None or self._next_large() is not None
+        waiting = self._turns.next_small() is not None or self._turns.next_large() is not None
         if waiting and self.window.has_room:
             return earliest(due, self.window.next_send(now))
         return due

@@ -11,6 +11,12 @@ from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.repetition import (
+    RETRY_INTERVAL_S,
+    RETRY_JITTER,
+    first_pause_s,
+    next_pause_s,
+)
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
@@ -23,21 +29,6 @@ from p2ptui.wire.message import (
     ReceivedHandshakeResponse,
     ReceivedNodeInfo,
 )
-
-RETRY_INTERVAL_S: Final = 0.5
-"""Between repetitions of a request. Not doubled: within `auth_timeout` that would leave five
-tries, and one handshake in 170 would fail at 20 % loss each way; two small datagrams a second
-burden nobody."""
-
-RETRY_JITTER: Final = 0.1
-
-RELAYED_RETRY_S: Final = 0.1
-RELAYED_ROUND_TRIPS: Final = 3
-RELAYED_GROWTH: Final = 1.5
-LONGEST_RELAYED_RETRY_S: Final = 0.25
-"""By way of a server it is known how far that is: the first repetition comes after so many round
-trips to it, and not before; each further one so much later, up to the last of these, since what
-takes four ways is lost more often."""
 
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
@@ -268,22 +259,12 @@ class Handshake:
     ) -> _Attempt:
         greeting = self._greet(peer, now, greeting)
         peer.forget_pair()
-        attempt = _Attempt(peer, greeting, deadline, pause_s=self._first_pause_s(peer))
+        attempt = _Attempt(peer, greeting, deadline, pause_s=first_pause_s(peer, self._state.peers))
         self._attempts[peer.address] = attempt
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
         return attempt
-
-    def _first_pause_s(self, peer: Peer) -> float:
-        if relayed_node(peer.address) is None:
-            return RETRY_INTERVAL_S
-        server = self._state.peers.at(visible_address(peer.home))
-        rtt_s = None if server is None else server.channel.rtt.srtt
-        if rtt_s is None:
-            return RETRY_INTERVAL_S
-        # On a way that is longer than that it would only double what is under way.
-        return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
 
     def _try(self, attempt: _Attempt, now: float) -> None:
         peer = attempt.peer
@@ -298,8 +279,7 @@ class Handshake:
         attempt.tries += 1
         attempt.sent_at = now
         pause = attempt.pause_s * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
-        longer = min(RELAYED_GROWTH * attempt.pause_s, LONGEST_RELAYED_RETRY_S)
-        attempt.pause_s = max(attempt.pause_s, longer)
+        attempt.pause_s = next_pause_s(attempt.pause_s)
         self._plan(attempt, now + pause)
 
     def _plan(self, attempt: _Attempt, when: float) -> None:

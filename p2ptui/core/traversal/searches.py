@@ -7,9 +7,7 @@ sockets at once. Meanwhile, and if nothing helps, the server relays.
 """
 
 from collections.abc import Callable
-from typing import Final
 
-from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NatFactsWanted, SocketsDone, SocketsWanted
 from p2ptui.core.peers import Peer
@@ -21,6 +19,7 @@ from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
+from p2ptui.core.traversal.company import SWITCHED_OFF, Company
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
@@ -36,8 +35,6 @@ from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability
 from p2ptui.wire.offer import TraversalOffer
-
-_SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
 
 
 class Traversal:
@@ -79,10 +76,18 @@ class Traversal:
             state, self.offers, self._stop, self._take_offer, self.flows.take_news
         )
         """Offers that servers bring."""
-        lifecycle.on_joined.append(self._attach)
-        lifecycle.on_left.append(self._detach)
-        lifecycle.on_removed.append(self._forget)
-        delivery.on_busy = self._hurry
+        self.company = Company(
+            state,
+            delivery,
+            lifecycle,
+            handshake,
+            relay,
+            self.offers,
+            self._paths,
+            self._search_again,
+            self._close,
+        )
+        """What follows when nodes and servers come and go."""
 
     def __len__(self) -> int:
         return len(self.offers)
@@ -128,7 +133,7 @@ class Traversal:
 
     def _require_enabled(self) -> None:
         if not self._is_enabled:
-            raise LocalError(_SWITCHED_OFF)
+            raise LocalError(SWITCHED_OFF)
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -386,25 +391,7 @@ class Traversal:
             self._state.emit(SocketsDone(attempt.sockets))
             attempt.sockets = ()
 
-    # Who comes and goes.
-
-    def _attach(self, peer: Peer, now: float) -> None:
-        if peer.is_joined_server:
-            self._reopen(peer, now)
-        attempt = self.offers.get(peer.node_id)
-        if attempt is not None:
-            # The session may have come from the other side: then no handshake answers the calls.
-            tokens, attempt.tokens = attempt.tokens, []
-            for token in tokens:
-                self._handshake.connect(peer.address, now, 1.0, token)
-            if attempt.direct is not None:
-                self._paths.attach(attempt, now)
-            else:
-                self._paths.explain(attempt, None if self._is_enabled else _SWITCHED_OFF)
-
-    def _detach(self, peer: Peer, _now: float) -> None:
-        # A new session begins where the last one did, so that both sides can fall back.
-        self._state.peers.leave_path(peer)
+    # What happens to the machine.
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> None:
         """This machine reaches some destinations by another way: what was known is of no use.
@@ -431,33 +418,4 @@ class Traversal:
     def wake(self, now: float) -> None:
         """The machine stood still: the paths in use are asked at once."""
         for attempt in self.offers.all():
-            self._paths.hurry(attempt, now)
-
-    def follow(self, peer: Peer, server: Peer, _now: float) -> None:
-        """A node is relayed by another server from now on: that one brings the offers, too."""
-        attempt = self.offers.get(peer.node_id)
-        if attempt is not None:
-            attempt.server = server
-
-    def _reopen(self, server: Peer, now: float) -> None:
-        """A server is back, or new: what it relayed, it relays again."""
-        for attempt in self.offers.all():
-            if attempt.server.address == server.address:
-                attempt.server = server
-                if Capability.RELAY in server.capabilities:
-                    self._relay.open(server, attempt.node_id)
-                if attempt.begins_again and self._is_enabled:
-                    attempt.begins_again = False
-                    self._plan(attempt, now, self._search_again)
-
-    def _forget(self, peer: Peer, _reason: str) -> None:
-        attempt = self.offers.get(peer.node_id or relayed_node(peer.address) or "")
-        if attempt is None or self._state.peers.with_id(attempt.node_id) is not None:
-            return
-        if not attempt.tokens:  # else calls still wait for a direct path
-            self._close(attempt)
-
-    def _hurry(self, peer: Peer, now: float) -> None:
-        attempt = self.offers.get(peer.node_id)
-        if attempt is not None:
             self._paths.hurry(attempt, now)

@@ -1,0 +1,133 @@
+"""One message to one peer, on the wire at once; and the Pings by which a peer is asked."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Raw
+
+from p2ptui.core.events import Direction
+from p2ptui.core.peers import PING_BYTES, Peer
+from p2ptui.core.pings import OutstandingPing
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import own_host
+from p2ptui.wire.codec import encode_envelope, encode_payload
+from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
+
+CHALLENGE_INTERVAL_S: Final = 1.0
+"""An unproved peer to which something could not be sent is pinged this often, not more."""
+
+OUR_CHALLENGE_INTERVAL_S: Final = 0.25
+"""And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
+altogether is the same: three times its own bytes."""
+
+QUIET_S: Final = 2.5
+"""A peer that was sent nothing for this long is quiet."""
+
+
+class Outlet:
+    """Makes messages, puts them on the wire, and asks peers whether they are there.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self.on_busy: Callable[[Peer, float], None] | None = None
+        """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+
+    def build(
+        self,
+        kind: str,
+        payload: Raw,
+        now: float,
+        *,
+        sequence_number: int | None = None,
+        requires_ack: bool = False,
+        ack_for: int | str | None = None,
+    ) -> tuple[str, bytes]:
+        """Make a message of this node.
+
+        Returns:
+            Its id and its bytes.
+        """
+        state = self._state
+        message_id = state.ids.uuid()
+        unix = state.unix(now)
+        envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
+        return message_id, encode_envelope(envelope)
+
+    def _put(self, peer: Peer, data: bytes, kind: str, now: float) -> None:
+        peer.messages_out += 1
+        self._state.counters.messages_out += 1
+        self._note_sent(peer, now)
+        self.transmit_frame(peer, data, on_ping=kind == MessageType.PING)
+        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+
+    def _note_sent(self, peer: Peer, now: float) -> None:
+        was_quiet = now - peer.last_sent > QUIET_S
+        peer.last_sent = now
+        if was_quiet and peer.path is not None and self.on_busy is not None:
+            self.on_busy(peer, now)
+
+    def transmit_frame(self, peer: Peer, data: bytes, *, on_ping: bool = False) -> None:
+        """Put a datagram on the wire that is no message of its own."""
+        peer.spend(len(data), on_ping=on_ping)
+        self._state.put_datagram(data, peer.sends_to)
+
+    def ping(self, peer: Peer, now: float) -> None:
+        """Ask whether a peer is there, if it may be sent that."""
+        if peer.proved:
+            self.send_ping(peer, now)
+        elif peer.may_receive(PING_BYTES):
+            # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
+            _, data = self.build(MessageType.PING, NULL, now)
+            self._transmit_ping(peer, self._state.ids.nonce(), data, now)
+
+    def send_ping(self, peer: Peer, now: float) -> OutstandingPing:
+        """Send a Ping whose Pong can be recognised, whatever an unproved peer may be sent."""
+        nonce, data = self.build_ping(now)
+        return self._transmit_ping(peer, nonce, data, now)
+
+    def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
+        is_missed = peer.last_received < peer.last_ping_sent
+        self._put(peer, data, MessageType.PING, now)
+        if peer.may_receive(len(data)):
+            self._ping_elsewhere(peer, data, is_missed=is_missed)
+        peer.last_ping_sent = now
+        return peer.pings.add(nonce, now, self._state.counters.drop)
+
+    def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
+        """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
+        settles that."""
+        where = peer.sends_to
+        if peer.beside is not None and peer.beside == where:
+            peer.spend(len(data))
+            self._state.put_datagram(data, peer.beside)
+        elif is_missed and peer.initiated and own_host(where) is not None:
+            # The way out may be another one by now.
+            peer.spend(len(data))
+            self._state.put_datagram(data, (where[0], where[1]))
+
+    def build_ping(self, now: float) -> tuple[str, bytes]:
+        """Make a Ping: its nonce and its bytes."""
+        nonce = self._state.ids.nonce()
+        _, data = self.build(MessageType.PING, encode_payload(PingPayload(nonce)), now)
+        return nonce, data
+
+    def challenge(self, peer: Peer, now: float) -> None:
+        """Give an unproved peer the chance to prove itself.
+
+        A deployed client may answer no Ping at all: until it has answered one, further Pings are
+        left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
+        may be sent is never a challenge.
+        """
+        if peer.proved or now - peer.last_ping_sent < challenge_interval_s(peer):
+            return
+        if peer.is_ours or (not len(peer.pings) and peer.may_receive(2 * PING_BYTES)):
+            self.ping(peer, now)
+
+
+def challenge_interval_s(peer: Peer) -> float:
+    """How long a peer that has not proved its address is not asked again; seconds."""
+    return OUR_CHALLENGE_INTERVAL_S if peer.is_ours else CHALLENGE_INTERVAL_S

@@ -1,0 +1,47 @@
+"""When a request for a handshake is repeated: by the clock, or by what is known of the way."""
+
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.peers import Peer, PeerTable
+
+RETRY_INTERVAL_S: Final = 0.5
+"""Between repetitions of a request. Not doubled: within `auth_timeout` that would leave five
+tries, and one handshake in 170 would fail at 20 % loss each way; two small datagrams a second
+burden nobody."""
+
+RETRY_JITTER: Final = 0.1
+
+RELAYED_RETRY_S: Final = 0.1
+RELAYED_ROUND_TRIPS: Final = 3
+RELAYED_GROWTH: Final = 1.5
+LONGEST_RELAYED_RETRY_S: Final = 0.25
+"""By way of a server it is known how far that is: the first repetition comes after so many round
+trips to it, and not before; each further one so much later, up to the last of these, since what
+takes four ways is lost more often."""
+
+
+def first_pause_s(peer: Peer, peers: PeerTable) -> float:
+    """From a request to its first repetition.
+
+    Args:
+        peer: Who is asked.
+        peers: All peers: the server by way of which it is asked is one of them.
+
+    Returns:
+        Seconds.
+    """
+    if relayed_node(peer.address) is None:
+        return RETRY_INTERVAL_S
+    server = peers.at(visible_address(peer.home))
+    rtt_s = None if server is None else server.channel.rtt.srtt
+    if rtt_s is None:
+        return RETRY_INTERVAL_S
+    # On a way that is longer than that it would only double what is under way.
+    return min(max(RELAYED_ROUND_TRIPS * rtt_s, RELAYED_RETRY_S), RETRY_INTERVAL_S)
+
+
+def next_pause_s(pause_s: float) -> float:
+    """From a repetition to the next; both in seconds."""
+    longer = min(RELAYED_GROWTH * pause_s, LONGEST_RELAYED_RETRY_S)
+    return max(pause_s, longer)
