@@ -109,7 +109,7 @@ class DatagramTooLongError(OSError):
     """
 
     def __init__(self, error: OSError, size_bytes: int) -> None:
-        super().__init__(error.errno, error.strerror)
+        super().__init__(*error.args)
         self.size_bytes = size_bytes
 
 

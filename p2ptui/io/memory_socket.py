@@ -166,9 +166,9 @@ class MemorySocket:
         for host in self._hosts:
             self._clockwork.close((host, self._local_address[1]))
 
-    def receive(self, data: bytes, source: Address, destination: Address) -> None:
-        """Queue one datagram that arrived; the network's side calls it."""
-        if is_wildcard(self._local_address[0]):
+    def receive(self, data: bytes, source: Address, destination: Address | None = None) -> None:
+        """Queue one datagram that arrived, for one of its addresses; the network calls it."""
+        if destination is not None and is_wildcard(self._local_address[0]):
             source = AskedAddress(source, destination[0])
         if len(self._inbox) >= INBOX_DATAGRAMS:
             self._dropped_in += 1

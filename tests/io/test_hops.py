@@ -11,8 +11,9 @@ import pytest
 
 from p2ptui.errors import BindError
 from p2ptui.io.bind import bind_udp, forbidden_fragments, limited_hops
+from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
-from p2ptui.io.udp import DatagramTooLongError, open_udp
+from p2ptui.io.udp import open_udp
 from tests.patience import PATIENCE_S
 from tests.virtual_loop import run_virtual
 

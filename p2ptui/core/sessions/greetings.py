@@ -18,7 +18,7 @@ from p2ptui.wire.message import (
     NodeInfo,
 )
 
-REQUEST_PAYLOAD_BYTES: Final = 384
+REQUEST_PAYLOAD_BYTES: Final = 416
 """A request is padded to this: the answer, its Ack and a first page fit three times the whole."""
 
 PLAIN_CAPABILITIES: Final = (
@@ -53,20 +53,26 @@ def request_payload(own: NodeInfo, continues: str = "") -> Raw:
 
 
 def response_payloads(
-    own: NodeInfo, dialect: Dialect, address: Address, reason: str | None
+    own: NodeInfo,
+    dialect: Dialect,
+    address: Address,
+    reason: str | None,
+    *,
+    extended: bool = True,
 ) -> Iterator[Raw]:
     """The payload of a HandshakeResponse: first as it should be, then as short as it can be.
 
     Args:
         own: Who this node is.
-        dialect: Of who asked. A peer of the reference's kind has no use for our extensions,
-            and often not the bytes to spare.
+        dialect: Of who asked.
         address: Where the request came from.
         reason: Why it is refused, or None.
+        extended: Whether who asked knows any of our extensions. Who does not has no use for their
+            names, nor has a peer of the reference's kind; and often not the bytes to spare.
     """
     named = {_NETWORK_KEY: own.network_id}
     own = replace(own, metadata=own.metadata | named)
-    if dialect is Dialect.REFERENCE:
+    if dialect is Dialect.REFERENCE or not extended:
         own = replace(own, capabilities=PLAIN_CAPABILITIES)
     # Of a relayed node only the server is seen, and that is no address of the node.
     is_seen = relayed_node(address) is None
@@ -86,6 +92,11 @@ def shortest_response_bytes(own: NodeInfo) -> int:
     """The length of a response in its short form, at most."""
     *_, shortest = response_payloads(own, Dialect.SPEC, ("", 0), None)
     return len(shortest) + RESPONSE_ENVELOPE_BYTES
+
+
+def is_extended(info: NodeInfo) -> bool:
+    """Whether a node announces any of our extensions."""
+    return not EXTENSIONS.isdisjoint(info.capabilities)
 
 
 def believed_capabilities(info: NodeInfo, dialect: Dialect) -> frozenset[str]:

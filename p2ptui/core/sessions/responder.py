@@ -14,7 +14,11 @@ from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.admission import Admission
-from p2ptui.core.sessions.greetings import response_payloads, shortest_response_bytes
+from p2ptui.core.sessions.greetings import (
+    is_extended,
+    response_payloads,
+    shortest_response_bytes,
+)
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import OtherWays, Told, Way
@@ -169,7 +173,7 @@ class Responder:
         limit = AMPLIFICATION_LIMIT * arrival.size_bytes
         if way is None:
             sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
-            told = self._tell(arrival.address, arrival.message, sequence, limit, now)
+            told = self._tell(arrival, sequence, limit, now)
             way = Way(owner, arrival.address, arrival.message.id, told)
         data = way.told.response
         if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
@@ -215,7 +219,7 @@ class Responder:
         is_told = told is not None
         if told is None:
             sequence = numbering.begin() if numbered else None
-            told = self._tell(peer.address, message, sequence, allowance, now)
+            told = self._tell(arrival, sequence, allowance, now)
         elif told.sequence is not None:
             numbering.begin_at(told.sequence)
         peer.handshake_response = told.response
@@ -264,10 +268,11 @@ class Responder:
         kind = MessageType.HANDSHAKE_RESPONSE
         self._delivery.transmit(peer, response, kind, now, budgeted=False)
 
-    def _tell(
-        self, address: Address, message: Envelope, sequence: int | None, limit: float, now: float
-    ) -> Told:
-        response_id, data = self._response(address, message, None, sequence, limit, now)
+    def _tell(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
+        extended = is_extended(arrival.info)
+        response_id, data = self._response(
+            arrival.address, arrival.message, None, sequence, limit, now, extended=extended
+        )
         return Told(response_id, sequence, data)
 
     def _response(
@@ -278,12 +283,14 @@ class Responder:
         sequence: int | None,
         limit: float,
         now: float,
+        *,
+        extended: bool = False,
     ) -> tuple[str, bytes]:
         """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
         own, dialect = self._state.identity, dialect_of(message)
         # The request's number comes back, as proof to who asked; the reference writes null.
         ack_for = None if message.speaks_reference else message.sequence_number
-        for payload in response_payloads(own, dialect, address, reason):
+        for payload in response_payloads(own, dialect, address, reason, extended=extended):
             message_id, data = self._delivery.build(
                 MessageType.HANDSHAKE_RESPONSE,
                 payload,

@@ -25,7 +25,7 @@ def test_a_request_is_padded_and_says_everything_in_both_forms() -> None:
     payload = request_payload(OWN)
     value = json.loads(bytes(payload))
 
-    assert len(payload) == 384
+    assert len(payload) == 416
     assert value["id"] == value["node_id"] == NODE_ID
     assert value["capabilities"] == list(OWN_CAPABILITIES)
     assert value["padding"].strip() == ""
