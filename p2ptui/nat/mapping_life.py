@@ -27,31 +27,57 @@ class MappingLife:
     """
 
     def __init__(self, interval_s: float | None = None) -> None:
-        self.interval_s = USUAL_S if interval_s is None else _bounded(interval_s)
-        """A way is left idle for at most this long."""
+        self.bound_s = USUAL_S if interval_s is None else _bounded(interval_s)
+        """A way may be left idle for this long, as far as is known."""
         self.is_seen = False
         """Whether it was seen that this suffices."""
+        self._is_doubted = False
+
+    @property
+    def interval_s(self) -> float:
+        """A way is left idle for at most this long."""
+        return _bounded(SHARE * self.bound_s) if self._is_doubted else self.bound_s
 
     def note_open(self, idle_s: float) -> bool:
         """Something came in by a way that had been idle for so long; whether that is news."""
-        if self.is_seen or idle_s < CLOSE_TO * self.interval_s:
+        if self.is_seen or idle_s < CLOSE_TO * self.bound_s:
             return False
         self.is_seen = True
+        self._is_doubted = False
         return True
 
     def note_closed(self, idle_s: float) -> bool:
         """Nothing came in by a way that had been idle for so long; whether that is news."""
-        interval_s = _bounded(SHARE * min(idle_s, self.interval_s))
-        if interval_s >= self.interval_s:
+        bound_s = _bounded(SHARE * min(idle_s, self.bound_s))
+        if bound_s >= self.bound_s or self._is_known(idle_s):
             return False
-        self.interval_s = interval_s
-        self.is_seen = False
+        self.bound_s = bound_s
+        self.is_seen = self._is_doubted = False
         return True
+
+    def note_new_port(self, idle_s: float) -> bool:
+        """A way that had been idle for so long has another outside port; whether that is news.
+
+        Its NAT has forgotten it, or was restarted: the second time it is believed, and until then
+        ways are left idle for less, or until it was seen that they may be.
+        """
+        if self._is_known(idle_s):
+            return False
+        if self._is_doubted:
+            return self.note_closed(idle_s)
+        self._is_doubted = True
+        self.is_seen = False
+        return False
+
+    def _is_known(self, idle_s: float) -> bool:
+        """Whether it is known that a way must not be idle for so long."""
+        return CLOSE_TO * idle_s > self.bound_s
 
     def note_measured(self, lifetime_s: float) -> None:
         """A mapping's lifetime was measured."""
-        self.interval_s = _bounded(SHARE * lifetime_s)
+        self.bound_s = _bounded(SHARE * lifetime_s)
         self.is_seen = True
+        self._is_doubted = False
 
 
 def _bounded(interval_s: float) -> float:

@@ -33,9 +33,10 @@ from p2ptui.wire.frames import (
 )
 from p2ptui.wire.message import Capability
 
-RETRY_S: Final = 0.5
-TRIES: Final = 3
-"""A keepalive that is not answered is sent again: the way may have changed, or it was lost."""
+RETRY_S: Final = 0.2
+"""A keepalive that is not answered so long after two round trips is sent again: it was lost, or the
+way has changed. A server that does not know an address says so to a Ping, and only then."""
+TRIES: Final = 2
 
 GRACE_S: Final = 0.4
 """A late answer may be later than asked for by so long, and by two round trips."""
@@ -79,12 +80,12 @@ class _Way:
     """After what time it is to be answered once more."""
     traffic: tuple[int, int] | None = None
     """Bytes in and out when its first answer came: what comes later disturbs the trial."""
+    sent_by_all: int = 0
+    """What had left for anybody by then: many NATs have one mapping for all, and it stays open."""
     trial_s: float = USUAL_S
     """How long the next trial leaves it idle."""
     misses: int = 0
     """Late answers in a row that stayed away."""
-    new_ports: int = 0
-    """Idle times in a row after which the server saw another outside port."""
 
     @property
     def last_left(self) -> float:
@@ -149,11 +150,8 @@ class Keepalives:
         self._seen_at[way.peer.address] = after
         if before is not None and before != after and before[0] == after[0]:
             life = self._life(way.peer)
-            # Sooner than that it was another cause; and once it may be a router that restarted.
-            if way.idle_before_s > life.interval_s / 2:
-                way.new_ports += 1
-            if way.new_ports == MISSES:
-                self._learn(way.peer, closed_s=way.idle_before_s)
+            if way.idle_before_s > life.interval_s / 2:  # sooner, it was another cause
+                self._note(way.peer, life, life.note_new_port(way.idle_before_s))
 
     def _pause(self, peer: Peer, _now: float) -> None:
         way = self._ways.get(peer.address)
@@ -170,7 +168,7 @@ class Keepalives:
         """The machine moved: that its mappings are others says nothing of their lifetime."""
         for way in self._ways.values():
             self._seek_rest(way)
-            way.misses = way.new_ports = 0
+            way.misses = 0
         self._seen_at.clear()
 
     # When it is time.
@@ -220,7 +218,7 @@ class Keepalives:
         return due
 
     def _is_undisturbed(self, way: _Way, life: MappingLife, now: float) -> bool:
-        way.trial_s = min(way.trial_s, life.interval_s)
+        way.trial_s = min(way.trial_s, life.bound_s)
         return _next_beat(way.peer) > now + way.trial_s + self._grace_s(way.peer)
 
     @staticmethod
@@ -271,7 +269,6 @@ class Keepalives:
         life = self._life(way.peer)
         if way.tries == TRIES:
             way.nonce = b""
-            # A server that does not know this address says so to a Ping, and only then.
             self._delivery.ping(way.peer, now)
             self._plan(way, now + life.interval_s)
             return
@@ -302,13 +299,12 @@ class Keepalives:
     def _handle_first(self, way: _Way, now: float) -> None:
         if way.traffic is not None:
             return
-        if way.idle_before_s > self._life(way.peer).interval_s / 2:
-            way.new_ports = 0
         if not way.later_s:
             way.nonce = b""
             self._plan(way, self._due(way, self._life(way.peer), now))
             return
         way.traffic = way.peer.bytes_in, way.peer.bytes_out
+        way.sent_by_all = self._state.counters.datagrams_out
         self._plan(way, way.sent_at + way.later_s + self._grace_s(way.peer))
 
     def _handle_late(self, way: _Way, size: int, now: float) -> None:
@@ -316,8 +312,9 @@ class Keepalives:
         is_clean = way.traffic == (peer.bytes_in - size, peer.bytes_out)
         way.nonce, way.traffic, way.misses = b"", None, 0
         if is_clean:
-            self._learn(peer, open_s=now - way.sent_at)
             way.trial_s /= TRIAL_SHARE
+        if is_clean and way.sent_by_all == self._state.counters.datagrams_out:
+            self._learn(peer, open_s=now - way.sent_at)
         self._plan(way, now + SETTLE_S)
 
     def _judge_silence(self, way: _Way, now: float) -> None:
@@ -327,11 +324,14 @@ class Keepalives:
         way.nonce, way.traffic = b"", None
         if not is_clean:
             self._shorten(way)
-        else:
-            way.misses += 1
-            if way.misses == MISSES:
-                self._learn(peer, closed_s=way.later_s)
-        self._plan(way, now)
+            self._plan(way, now)
+            return
+        way.misses += 1
+        if way.misses == MISSES:
+            self._learn(peer, closed_s=way.later_s)
+        # The way may be closed: it is opened at once, and if there is time, tried again.
+        is_tried = self._is_undisturbed(way, self._life(peer), now)
+        self._ask(way, way.trial_s if is_tried else 0.0, now)
 
     # What was learnt.
 
@@ -351,9 +351,13 @@ class Keepalives:
         is_news = life.note_closed(closed_s) if closed_s else life.note_open(open_s)
         if closed_s:
             for way in self._ways.values():  # what was counted was of longer times
-                way.misses = way.new_ports = 0
-        if is_news:
-            self._tell(peer.public_address, life)
+                way.misses = 0
+        self._note(peer, life, is_news)
+
+    def _note(self, peer: Peer, life: MappingLife, is_news: bool) -> None:
+        self._tell_shortest()
+        if is_news and peer.public_address is not None:
+            self.on_learnt(peer.public_address[0], life.bound_s)
 
     def note_measured(self, host: str, lifetime_s: float) -> None:
         """How long mappings live was measured.
@@ -364,12 +368,8 @@ class Keepalives:
         """
         life = self._lives.setdefault(host, MappingLife())
         life.note_measured(lifetime_s)
-        self._tell((host, 0), life)
-
-    def _tell(self, seen: Address | None, life: MappingLife) -> None:
         self._tell_shortest()
-        if seen is not None:
-            self.on_learnt(seen[0], life.interval_s)
+        self.on_learnt(host, life.bound_s)
 
     def _tell_shortest(self) -> None:
         used = [self._life_of(way) for way in self._ways.values()]
