@@ -65,6 +65,8 @@ def node_text(
         bars = highest_of_each(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
         _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
         _fact(text, "", _words(minutes_ms))
+    # Last, for its length.
+    _fact(text, "can", printable(", ".join(node.capabilities), 400) or "-")
     lines = list(shell)
     if lines:
         text.append("\nthe same from a shell\n", "dim")
@@ -87,7 +89,6 @@ def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
         yield "by way of", _hop_of(node)
         yield "hops", str(node.hops)
         yield "next", "connect to it by its id: a server that knows both introduces them"
-    yield "can", printable(", ".join(node.capabilities), 400) or "-"
     if node.messages_in or node.messages_out:
         yield "round trip", "-" if node.rtt_ms is None else f"{node.rtt_ms:.3f} ms"
         yield "messages", f"{node.messages_in} in, {node.messages_out} out"
@@ -108,7 +109,6 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "role", _role_of(peer)
     yield "version", printable(peer.version) or "-"
     yield "dialect", peer.dialect
-    yield "can", printable(", ".join(peer.capabilities), 400) or "-"
     yield "sees us at", public
     yield "round trip", rtt
     vanish = "" if peer.datagram_limit is None else f"; above {peer.datagram_limit} they vanish"

@@ -176,8 +176,7 @@ class Liveness:
         if suspicion is Suspicion.LEFT:
             self._probe(peer, SUSPICION_PROBES, reason, now, now)
             return
-        # Several Pings have drawn nothing but this: no more are needed to believe it.
-        left = 0 if peer.is_silent(now) else SUSPICION_PROBES
+        left = 0 if _is_restarted(peer, now) else SUSPICION_PROBES
         # What was forged once may be forged without end.
         due = max(now, peer.cleared_at + SUSPICION_PAUSE_S)
         due += self._state.rng.uniform(0.0, REJOIN_JITTER_S)
@@ -187,7 +186,8 @@ class Liveness:
         # An answer ends a suspicion, and the next one has all its time again.
         if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
             return
-        if left == 0 or (peer.suspicion is Suspicion.FORGOT and peer.is_silent(now)):
+        is_sure = peer.suspicion is Suspicion.FORGOT and _is_restarted(peer, now)
+        if left == 0 or is_sure:
             self._judge(peer, reason, now)
             return
         self._delivery.ping(peer, now)
@@ -202,3 +202,11 @@ class Liveness:
             self.on_forgotten(peer, now, reason)
         else:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+
+def _is_restarted(server: Peer, now: float) -> bool:
+    """Whether a server that says that it knows no session may be believed: Pings drew nothing else.
+
+    Any other peer may be about to begin a new session, and then answers none for a second.
+    """
+    return server.is_joined_server and server.is_silent(now)
