@@ -184,7 +184,7 @@ def check_rest(story: "Story") -> None:
         sizes, name = host.endpoint.sizes(), story.name(host)
         for what in EMPTY_AT_REST:
             require(sizes[what] == 0, f"{name} still holds {sizes[what]} {what}")
-        limit = MAX_TIMERS_OF_A_PEER * sizes["peers"] + 1
+        limit = MAX_TIMERS_OF_A_PEER * sizes["peers"] + sizes["keepalives"] + 1
         require(
             sizes["timers"] <= limit,
             f"{name} still has {sizes['timers']} timers for {sizes['peers']} peers",

@@ -13,9 +13,12 @@ from typing import Any
 
 from p2ptui import Config, Node
 from p2ptui.core.events import DataReceived
+from p2ptui.node import PeerView
 
 CONNECT_S = 20.0
 SEND_S = 90.0
+SETTLED_S = 3.0
+"""Longer than the probes of one size take."""
 
 
 def _node(address: str, **options: Any) -> Node:
@@ -37,6 +40,20 @@ async def serve(address: str) -> None:
                 print(len(event.payload), flush=True)
 
 
+async def settled(node: Node, node_id: str) -> PeerView:
+    """The peer, once nothing more is found out of the path to it."""
+    seen, since, began = node.peer(node_id), time.monotonic(), time.monotonic()
+    while (now := time.monotonic()) < since + SETTLED_S and now < began + SEND_S:
+        await asyncio.sleep(0.1)
+        before, seen = seen, node.peer(node_id)
+        if (before.datagram_bytes, before.datagram_limit) != (
+            seen.datagram_bytes,
+            seen.datagram_limit,
+        ):
+            since = now
+    return seen
+
+
 async def send(server: str, ceiling: int, lengths: list[int]) -> dict[str, Any]:
     """Send texts one after the other; what became of each, and of the path."""
     wildcard = "[::]:0" if server.startswith("[") else "0.0.0.0:0"
@@ -49,8 +66,7 @@ async def send(server: str, ceiling: int, lengths: list[int]) -> dict[str, Any]:
             result = await node.send(peer.node_id, text, timeout_s=SEND_S)
             said.append({"status": result.status.value, "reason": result.reason})
         took_s = time.monotonic() - began
-        await asyncio.sleep(0.5)  # the last probes come back
-        seen = node.peer(peer.node_id)
+        seen = await settled(node, peer.node_id)
         return {
             "said": said,
             "took_s": took_s,

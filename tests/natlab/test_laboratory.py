@@ -103,10 +103,23 @@ def test_maps_as_named(laboratory: Laboratory, kind: Kind) -> None:
     assert host.public_addresses == (public,)
 
 
-@pytest.mark.parametrize("kind", PASSING)
+@pytest.mark.parametrize("kind", [kind for kind in PASSING if kind is not Kind.BANNING])
 def test_filters_as_named(laboratory: Laboratory, kind: Kind) -> None:
     server, _, _, client = behind(laboratory, kind)
     assert filtering(client, server) == KINDS[kind].filtering
+
+
+def test_whoever_sends_unasked_is_banned_with_all_its_ports(laboratory: Laboratory) -> None:
+    server, _, _, client = behind(laboratory, Kind.BANNING)
+    mapped = seen_from(client, server.here)
+    server.other_port.sendto(b"unasked", mapped)
+    server.here.sendto(b"asked for, and banned", mapped)
+
+    server_elsewhere = server.other_address
+    seen_from(client, server_elsewhere)
+    server_elsewhere.sendto(b"asked for", mapped)
+
+    assert heard_until(client, b"asked for") == []
 
 
 @pytest.mark.parametrize("kind", PASSING)
