@@ -26,6 +26,12 @@ class CommandParser(argparse.ArgumentParser):
         # One line is enough: usage is asked for with -h.
         self.exit(EXIT_USAGE, f"{self.prog}: {printable(message, 1000)}; see {self.prog} -h\n")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # Before Python 3.13 argparse loses this value, and leaves an empty list in its place.
+        if action.option_strings and arg_strings == ["--"]:
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
+
 
 def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command.

@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from p2ptui import Config, Node
@@ -281,6 +281,7 @@ def read_back(line: str) -> tuple[str, argparse.Namespace, CommandParser]:
     return name, parser.parse_intermixed_args(arguments), parser
 
 
+@example("e3e70682-c209-4cac-629f-6fbed82c07cd", "0.0.0.1:1", False, "0", "--")
 @given(IDS, ADDRESSES, st.booleans(), PAYLOADS, NETWORKS)
 def test_a_shown_command_is_read_back_as_the_same(node_id, address, is_direct, text, network):
     node = OtherNode(node_id, "x", None, "y", 2, ())
