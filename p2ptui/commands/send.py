@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 _LEFT: Final = (SendStatus.DELIVERED, SendStatus.UNCONFIRMED)
 
-ECHO_PATIENCE_S: Final = 1.0
-"""How long an echo is waited for, beside half again as long as the message took."""
+ECHO_PATIENCE_S: Final = 2.0
+"""How long an echo is waited for, beside three times as long as the message took."""
 
 _EMPTY: Final = Envelope("0" * 36, MessageType.DATA, 10**10 - 1, NULL, 2**32 - 1, True, None)
 ENVELOPE_BYTES: Final = len(encode_envelope(_EMPTY)) - len(bytes(NULL))
@@ -96,7 +96,7 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
         if is_answered and result.status in _LEFT:
             receipt = await _wait_for_receipt(events, target, payload[SHA256], deadline.left_s)
         elif options.json and result.status in _LEFT and target.echoes:
-            patience_s = min(ECHO_PATIENCE_S + 1.5 * (loop.time() - began), deadline.left_s)
+            patience_s = min(ECHO_PATIENCE_S + 3 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
     if options.json:
         print_json(_report(options, result, echo) | (_report_receipt(receipt) if of_file else {}))

@@ -18,9 +18,10 @@ PAUSE_S: Final = 0.3
 PAUSES_S: Final = (PAUSE_S,) * 3
 """After each datagram that asks."""
 
-PATIENT_PAUSES_S: Final = (0.2,) * 15
+PATIENT_PAUSES_S: Final = (0.2,) * 10 + (0.5,) * 16
 """For somebody who waits for nothing else. A machine tells of few refused datagrams a second
-(RFC 1812, section 4.3.2.8; Linux of one, after the first six), and others are told of as well."""
+(RFC 1812, section 4.3.2.8; Linux of one, after the first six), and others are told of as well, the
+requests of the handshake among them."""
 
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
