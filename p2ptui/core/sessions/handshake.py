@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import ConnectResult, PeerStatus
+from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import (
@@ -20,7 +22,7 @@ from p2ptui.core.sessions.repetition import (
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Envelope,
@@ -65,6 +67,8 @@ class _Attempt:
     peer: Peer
     greeting: Greeting
     deadline: float
+    node_id: str = ""
+    """Who is there, if anything tells; empty where the answer will."""
     tokens: list[int] = field(default_factory=list)
     contestants: list[Contestant] = field(default_factory=list)
     is_kept: bool = False
@@ -86,20 +90,33 @@ class Handshake:
         delivery: The way out.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
+        crossings: Knows which addresses lead to one node.
     """
 
     def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, takeover: Takeover
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        takeover: Takeover,
+        crossings: Crossings,
     ) -> None:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._attempts: dict[Address, _Attempt] = {}
+        self._crossings = crossings
         lifecycle.on_removed.append(self._handle_removed)
+        lifecycle.on_joined.append(self._hand_over)
 
     def connect(
-        self, address: Address, now: float, timeout_s: float, token: int | None = None
+        self,
+        address: Address,
+        now: float,
+        timeout_s: float,
+        token: int | None = None,
+        node_id: str = "",
     ) -> int:
         """Begin (or join) a handshake with `address`.
 
@@ -108,6 +125,7 @@ class Handshake:
             now: The time, seconds.
             timeout_s: How long to try, seconds.
             token: Of the call that this is a part of; without it, of a new one.
+            node_id: Who is there, if authentic checks have told it.
 
         Returns:
             The token of the ConnectResult.
@@ -120,7 +138,7 @@ class Handshake:
         if result is not None:
             self._state.finish(token, result)
             return token
-        self._join(address, now, timeout_s).tokens.append(token)
+        self._join(address, now, timeout_s, node_id=node_id).tokens.append(token)
         return token
 
     def compete(
@@ -183,7 +201,12 @@ class Handshake:
         self._try(attempt, now)
 
     def _join(
-        self, address: Address, now: float, timeout_s: float, greeting: Greeting | None = None
+        self,
+        address: Address,
+        now: float,
+        timeout_s: float,
+        greeting: Greeting | None = None,
+        node_id: str = "",
     ) -> _Attempt:
         attempt = self._attempts.get(address)
         if attempt is None:
@@ -194,8 +217,10 @@ class Handshake:
                     f"cannot connect to {address_words(address)}: {limit} peers are the limit"
                     " (max_connections)"
                 )
-            peer = peer or self._lifecycle.open(address, now, initiated=True)
-            attempt = self._begin(peer, now + timeout_s, now, greeting)
+            node_id = node_id or relayed_node(address) or ""
+            channel = self._crossings.channel(node_id, address)
+            peer = peer or self._lifecycle.open(address, now, initiated=True, inherited=channel)
+            attempt = self._begin(peer, now + timeout_s, now, greeting, node_id)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         return attempt
 
@@ -255,12 +280,20 @@ class Handshake:
         return greeting
 
     def _begin(
-        self, peer: Peer, deadline: float, now: float, greeting: Greeting | None = None
+        self,
+        peer: Peer,
+        deadline: float,
+        now: float,
+        greeting: Greeting | None = None,
+        node_id: str = "",
     ) -> _Attempt:
         greeting = self._greet(peer, now, greeting)
         peer.forget_pair()
-        attempt = _Attempt(peer, greeting, deadline, pause_s=first_pause_s(peer, self._state.peers))
+        node_id = node_id or peer.node_id
+        pause_s = first_pause_s(peer, self._state.peers)
+        attempt = _Attempt(peer, greeting, deadline, node_id, pause_s=pause_s)
         self._attempts[peer.address] = attempt
+        self._crossings.begin(node_id, peer)
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
@@ -293,27 +326,50 @@ class Handshake:
             peer.timer.cancel()
         peer.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
-    def _hand_over(self, attempt: _Attempt) -> None:
-        """Of two ways to a node that were tried at the same time the other one has won: whoever
-        waits for this one has what was asked for."""
-        node_id = relayed_node(attempt.peer.address)
-        winner = self._state.peers.authenticated(node_id) if node_id is not None else None
-        if winner is not None:
-            tokens, attempt.tokens = attempt.tokens, []
-            for token in tokens:
-                self._state.finish(token, self._result(winner))
+    def _hand_over(self, winner: Peer, now: float) -> None:
+        """A session with a node has begun: what asked for it by other ways has what it wants."""
+        node_id, peers = winner.node_id, self._state.peers
+        is_way = self._crossings.leads_to(winner.address, node_id)
+        if not (is_way or winner.initiated):
+            return  # anybody can say to be that node
+        for loser in self._crossings.others(node_id, winner.address):
+            attempt = self._attempts[loser.address]
+            self._end_well(attempt, winner, now)
+            if self._crossings.leads_to(loser.address, node_id):
+                peers.add_alias(winner, loser.address, Standing.ANSWERED)
+
+    def _end_well(self, attempt: _Attempt, winner: Peer, now: float) -> None:
+        """End a handshake with a node with which there is a session, by another way."""
+        loser, result = attempt.peer, self._result(winner)
+        self._state.peers.set_initiated(winner)
+        winner.handshake_keys = (*winner.handshake_keys[-2:], *loser.handshake_keys[-2:])
+        winner.handshake_said = (*winner.handshake_said[-2:], *loser.handshake_said[-1:])
+        if loser.channel is winner.channel:
+            loser.channel = self._state.new_channel()  # what waits in it goes on
+        contestants, attempt.contestants = attempt.contestants, []
+        for contestant in contestants:
+            contestant.win(loser.address, result, now)
+        for token in self.release(loser.address):
+            self._state.finish(token, result)
+        self._fail(attempt, now, REACHED_AT + address_words(winner.address))
 
     def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
-        attempt = self._attempts.pop(peer.address, None)
+        attempt = self._forget(peer.address)
         if attempt is not None:
             error = HandshakeError(reason)
             for contestant in attempt.contestants:
                 contestant.lose(peer.address, error)
             for token in attempt.tokens:
                 self._state.finish(token, error)
+
+    def _forget(self, address: Address) -> _Attempt | None:
+        attempt = self._attempts.pop(address, None)
+        if attempt is not None:
+            self._crossings.end(attempt.node_id, address)
+        return attempt
 
     def handle_response(self, address: Address, message: Envelope, now: float) -> None:
         """The answer to a request of this node."""
@@ -325,8 +381,11 @@ class Handshake:
         try:
             response = decode_payload(message.payload, ReceivedHandshakeResponse)
             if not response.success:
-                self._hand_over(attempt)
-                self._fail(attempt, now, _refusal(address, response.error_message))
+                winner = self._state.peers.authenticated(attempt.node_id)
+                if winner is not None:
+                    self._end_well(attempt, winner, now)
+                else:
+                    self._fail(attempt, now, _refusal(address, response.error_message))
                 return
             received = response.node_info or ReceivedNodeInfo()
             info = accept_node_info(received, self._state.identity, relayed_node(address))
@@ -338,14 +397,7 @@ class Handshake:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
-            claim = Claim(
-                owner,
-                address,
-                message.id,
-                refuse=lambda at: self._handle_taken(attempt, owner, at),
-                grant=lambda at, _left: self.handle_response(address, message, at),
-            )
-            self._takeover.begin(claim, now)
+            self._claim(attempt, owner, message, now)
             return
         peer = attempt.peer
         dialect = dialect_of(message)
@@ -364,12 +416,28 @@ class Handshake:
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
+    def _claim(self, attempt: _Attempt, owner: Peer, message: Envelope, now: float) -> None:
+        """Who has answered says to be a node with which there is a session elsewhere."""
+        address = attempt.peer.address
+        if self._crossings.is_late(owner, address, now):
+            self._end_well(attempt, owner, now)
+            return
+        claim = Claim(
+            owner,
+            address,
+            message.id,
+            refuse=lambda at: self._handle_taken(attempt, owner, at),
+            grant=lambda at, _left: self.handle_response(address, message, at),
+        )
+        self._takeover.begin(claim, now)
+
     def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
-        if self._attempts.get(attempt.peer.address) is attempt:
-            where = format_address(visible_address(owner.address))
-            how = "by way of the server at" if relayed_node(owner.address) else "at"
-            reason = f"node {owner.node_id} is already connected, {how} {where}"
-            self._fail(attempt, now, reason)
+        if self._attempts.get(attempt.peer.address) is not attempt:
+            return
+        if owner.is_authenticated and self._state.peers.at(owner.address) is owner:
+            self._end_well(attempt, owner, now)
+            return
+        self.ask_anew(attempt.peer.address, now)
 
     def handle_crossing(self, peer: Peer, now: float) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
@@ -413,7 +481,7 @@ class Handshake:
         return True
 
     def _succeed(self, attempt: _Attempt, peer: Peer, now: float) -> None:
-        del self._attempts[peer.address]
+        self._forget(peer.address)
         result = self._result(peer)
         for contestant in attempt.contestants:
             contestant.win(peer.address, result, now)

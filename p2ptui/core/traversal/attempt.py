@@ -28,6 +28,9 @@ MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
 three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
 
+MAX_ANSWERS_AT: Final = 8
+"""Addresses at which the other side has answered; its handshake comes from one of them."""
+
 DEFAULT_RTT_S: Final = 0.05
 
 FIRST_REST_S: Final = 2.5
@@ -97,6 +100,8 @@ class Attempt:
     early: EarlyChecks = field(default_factory=EarlyChecks)
     """Checks that came before there was a round."""
     direct: DirectPath | None = None
+    answers_at: deque[Address] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS_AT))
+    """Where checks of this search were answered last, as the peer table knows addresses."""
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
     sockets: tuple[int, ...] = ()

@@ -117,7 +117,7 @@ class Traversal:
             self._state.counters.drop("searches_full")  # the relay needs none
             return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
         if attempt.direct is not None:
-            return self._handshake.connect(attempt.direct.address, now, timeout_s)
+            return self._handshake.connect(attempt.direct.address, now, timeout_s, node_id=node_id)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         if self._is_enabled:
             self._search(attempt, now)
@@ -134,6 +134,11 @@ class Traversal:
     def _require_enabled(self) -> None:
         if not self._is_enabled:
             raise LocalError(SWITCHED_OFF)
+
+    def has_path(self, address: Address, node_id: str) -> bool:
+        """Whether a node has answered checks at an address, in the present search."""
+        attempt = self.offers.get(node_id)
+        return attempt is not None and address in attempt.answers_at
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -261,7 +266,7 @@ class Traversal:
         for token in tokens:
             timeout_s = self._state.config.security.auth_timeout
             try:
-                self._handshake.connect(address, now, timeout_s, token)
+                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
             except LocalError as error:
                 self._state.finish(token, error)
 
