@@ -1,20 +1,19 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.asking import Asking, Contestant, Greeting, continued, refusal
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import (
-    RETRY_INTERVAL_S,
     RETRY_JITTER,
     first_pause_s,
     next_pause_s,
@@ -22,7 +21,7 @@ from p2ptui.core.sessions.repetition import (
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.wire.address import Address, parse_ip_address
+from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Envelope,
@@ -34,52 +33,6 @@ from p2ptui.wire.message import (
 
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """A request as it leaves; one that goes to several addresses is the same everywhere."""
-
-    message_id: str
-    sequence: int
-    data: bytes
-
-    def is_named_by(self, answer: Envelope) -> bool:
-        """Whether an answer belongs to it; the reference's names no request."""
-        return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
-
-
-class Contestant(Protocol):
-    """Who asks several addresses of a node, and takes the first that answers."""
-
-    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
-        """Whether the answer from an address is taken now; else it is asked for again later."""
-
-    def win(self, address: Address, result: ConnectResult, now: float) -> None:
-        """The handshake with an address is complete."""
-
-    def lose(self, address: Address, error: HandshakeError) -> None:
-        """The handshake with an address has ended without a session."""
-
-
-@dataclass(slots=True)
-class _Attempt:
-    peer: Peer
-    greeting: Greeting
-    deadline: float
-    node_id: str = ""
-    """Who is there, if anything tells; empty where the answer will."""
-    tokens: list[int] = field(default_factory=list)
-    contestants: list[Contestant] = field(default_factory=list)
-    is_kept: bool = False
-    """Whether it goes on though nobody waits for it: a session is asked for anew."""
-    is_paused: bool = False
-    """Whether it waits to be made anew, and takes no answer meanwhile."""
-    pause_s: float = RETRY_INTERVAL_S
-    """Until the next repetition."""
-    tries: int = 0
-    is_acked: bool = False
-    sent_at: float = 0.0
 
 
 class Handshake:
@@ -105,7 +58,7 @@ class Handshake:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._attempts: dict[Address, _Attempt] = {}
+        self._attempts: dict[Address, Asking] = {}
         self._crossings = crossings
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
@@ -194,7 +147,7 @@ class Handshake:
         attempt.is_paused = True
         self._schedule(attempt, when, self._make_anew)
 
-    def _make_anew(self, attempt: _Attempt, now: float) -> None:
+    def _make_anew(self, attempt: Asking, now: float) -> None:
         attempt.is_paused = False
         attempt.greeting = self._greet(attempt.peer, now)
         attempt.tries = 0
@@ -207,7 +160,7 @@ class Handshake:
         timeout_s: float,
         greeting: Greeting | None = None,
         node_id: str = "",
-    ) -> _Attempt:
+    ) -> Asking:
         attempt = self._attempts.get(address)
         if attempt is None:
             peer = self._state.peers.at(address)
@@ -267,7 +220,7 @@ class Handshake:
             sequence = numbering.begin()
             message_id, data = self._delivery.build(
                 MessageType.HANDSHAKE_REQUEST,
-                request_payload(self._state.identity, _continued(peer)),
+                request_payload(self._state.identity, continued(peer)),
                 now,
                 sequence_number=sequence,
                 requires_ack=True,
@@ -286,12 +239,12 @@ class Handshake:
         now: float,
         greeting: Greeting | None = None,
         node_id: str = "",
-    ) -> _Attempt:
+    ) -> Asking:
         greeting = self._greet(peer, now, greeting)
         peer.forget_pair()
         node_id = node_id or peer.node_id
         pause_s = first_pause_s(peer, self._state.peers)
-        attempt = _Attempt(peer, greeting, deadline, node_id, pause_s=pause_s)
+        attempt = Asking(peer, greeting, deadline, node_id, pause_s=pause_s)
         self._attempts[peer.address] = attempt
         self._crossings.begin(node_id, peer)
         if peer.status is not PeerStatus.HANDSHAKING:
@@ -299,7 +252,7 @@ class Handshake:
         self._try(attempt, now)
         return attempt
 
-    def _try(self, attempt: _Attempt, now: float) -> None:
+    def _try(self, attempt: Asking, now: float) -> None:
         peer = attempt.peer
         if now >= attempt.deadline:
             where = address_words(peer.address)
@@ -315,11 +268,11 @@ class Handshake:
         attempt.pause_s = next_pause_s(attempt.pause_s)
         self._plan(attempt, now + pause)
 
-    def _plan(self, attempt: _Attempt, when: float) -> None:
+    def _plan(self, attempt: Asking, when: float) -> None:
         self._schedule(attempt, min(when, attempt.deadline), self._try)
 
     def _schedule(
-        self, attempt: _Attempt, when: float, action: Callable[[_Attempt, float], None]
+        self, attempt: Asking, when: float, action: Callable[[Asking, float], None]
     ) -> None:
         peer = attempt.peer
         if peer.timer is not None:
@@ -328,17 +281,16 @@ class Handshake:
 
     def _hand_over(self, winner: Peer, now: float) -> None:
         """A session with a node has begun: what asked for it by other ways has what it wants."""
-        node_id, peers = winner.node_id, self._state.peers
-        is_way = self._crossings.leads_to(winner.address, node_id)
-        if not (is_way or winner.initiated):
+        node_id = winner.node_id
+        if not (winner.initiated or self._crossings.leads_to(winner.address, node_id)):
             return  # anybody can say to be that node
         for loser in self._crossings.others(node_id, winner.address):
             attempt = self._attempts[loser.address]
             self._end_well(attempt, winner, now)
             if self._crossings.leads_to(loser.address, node_id):
-                peers.add_alias(winner, loser.address, Standing.ANSWERED)
+                self._state.peers.add_alias(winner, loser.address, Standing.ANSWERED)
 
-    def _end_well(self, attempt: _Attempt, winner: Peer, now: float) -> None:
+    def _end_well(self, attempt: Asking, winner: Peer, now: float) -> None:
         """End a handshake with a node with which there is a session, by another way."""
         loser, result = attempt.peer, self._result(winner)
         self._state.peers.set_initiated(winner)
@@ -353,7 +305,7 @@ class Handshake:
             self._state.finish(token, result)
         self._fail(attempt, now, REACHED_AT + address_words(winner.address))
 
-    def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
+    def _fail(self, attempt: Asking, now: float, reason: str) -> None:
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
@@ -365,7 +317,7 @@ class Handshake:
             for token in attempt.tokens:
                 self._state.finish(token, error)
 
-    def _forget(self, address: Address) -> _Attempt | None:
+    def _forget(self, address: Address) -> Asking | None:
         attempt = self._attempts.pop(address, None)
         if attempt is not None:
             self._crossings.end(attempt.node_id, address)
@@ -385,7 +337,7 @@ class Handshake:
                 if winner is not None:
                     self._end_well(attempt, winner, now)
                 else:
-                    self._fail(attempt, now, _refusal(address, response.error_message))
+                    self._fail(attempt, now, refusal(address, response.error_message))
                 return
             received = response.node_info or ReceivedNodeInfo()
             info = accept_node_info(received, self._state.identity, relayed_node(address))
@@ -416,7 +368,7 @@ class Handshake:
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
-    def _claim(self, attempt: _Attempt, owner: Peer, message: Envelope, now: float) -> None:
+    def _claim(self, attempt: Asking, owner: Peer, message: Envelope, now: float) -> None:
         """Who has answered says to be a node with which there is a session elsewhere."""
         address = attempt.peer.address
         if self._crossings.is_late(owner, address, now):
@@ -431,13 +383,18 @@ class Handshake:
         )
         self._takeover.begin(claim, now)
 
-    def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
+    def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
         if self._attempts.get(attempt.peer.address) is not attempt:
             return
-        if owner.is_authenticated and self._state.peers.at(owner.address) is owner:
+        if self._state.peers.authenticated(owner.node_id) is not owner:
+            self.ask_anew(attempt.peer.address, now)  # what was in the way has ended
+        elif attempt.node_id == owner.node_id:
             self._end_well(attempt, owner, now)
-            return
-        self.ask_anew(attempt.peer.address, now)
+        else:  # who asks for an address wants whoever is there
+            how = "by way of the server at" if relayed_node(owner.address) else "at"
+            where = format_address(visible_address(owner.address))
+            reason = f"node {owner.node_id} is already connected, {how} {where}"
+            self._fail(attempt, now, reason)
 
     def handle_crossing(self, peer: Peer, now: float) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
@@ -477,10 +434,10 @@ class Handshake:
         attempt = self._attempts.get(address)
         if attempt is None or payload.code is not None:
             return False
-        self._fail(attempt, now, _refusal(address, payload.error))
+        self._fail(attempt, now, refusal(address, payload.error))
         return True
 
-    def _succeed(self, attempt: _Attempt, peer: Peer, now: float) -> None:
+    def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
         self._forget(peer.address)
         result = self._result(peer)
         for contestant in attempt.contestants:
@@ -491,12 +448,3 @@ class Handshake:
     @staticmethod
     def _result(peer: Peer) -> ConnectResult:
         return ConnectResult(peer.node_id, peer.address, peer.public_address)
-
-
-def _continued(peer: Peer) -> str:
-    """What names the session that goes on, to a peer that understands it."""
-    return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
-
-
-def _refusal(address: Address, words: str | None) -> str:
-    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"

@@ -91,6 +91,7 @@ class CheckExchange:
         if self._count(check.message.transaction_id) > MAX_COPIES:
             self._state.counters.drop("check_repeated")
             return True
+        attempt.is_checked = True
         answer = build_answer(check, source, attempt.offer)
         attempt.bytes_spent += len(answer)
         send_from(self._state, socket, answer, source)

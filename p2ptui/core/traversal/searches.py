@@ -16,7 +16,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal import check_round
-from p2ptui.core.traversal.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
+from p2ptui.core.traversal.attempt import LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.company import SWITCHED_OFF, Company
@@ -374,9 +374,7 @@ class Traversal:
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
-        # Both sides notice; the controlling one begins, the other only if that one does not.
-        pause_s = FIRST_REST_S if attempt.controlling else 3 * FIRST_REST_S
-        self._plan(attempt, now + pause_s, self._search_again)
+        self._plan(attempt, now + attempt.take_lost_rest_s(now), self._search_again)
 
     def _stop(self, attempt: Attempt) -> None:
         """End what is under way."""

@@ -1,0 +1,70 @@
+"""One handshake as the side that asks has it: the request, where it went, and who waits for the
+answer."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2ptui.core.addresses import address_words
+from p2ptui.core.events import ConnectResult
+from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
+from p2ptui.errors import HandshakeError
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A request as it leaves; one that goes to several addresses is the same everywhere."""
+
+    message_id: str
+    sequence: int
+    data: bytes
+
+    def is_named_by(self, answer: Envelope) -> bool:
+        """Whether an answer belongs to it; the reference's names no request."""
+        return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
+
+
+class Contestant(Protocol):
+    """Who asks several addresses of a node, and takes the first that answers."""
+
+    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
+        """Whether the answer from an address is taken now; else it is asked for again later."""
+
+    def win(self, address: Address, result: ConnectResult, now: float) -> None:
+        """The handshake with an address is complete."""
+
+    def lose(self, address: Address, error: HandshakeError) -> None:
+        """The handshake with an address has ended without a session."""
+
+
+@dataclass(slots=True)
+class Asking:
+    """A handshake that is under way."""
+
+    peer: Peer
+    greeting: Greeting
+    deadline: float
+    node_id: str = ""
+    """Who is there, if anything tells; empty where the answer will."""
+    tokens: list[int] = field(default_factory=list)
+    contestants: list[Contestant] = field(default_factory=list)
+    is_kept: bool = False
+    """Whether it goes on though nobody waits for it: a session is asked for anew."""
+    is_paused: bool = False
+    """Whether it waits to be made anew, and takes no answer meanwhile."""
+    pause_s: float = RETRY_INTERVAL_S
+    """Until the next repetition."""
+    tries: int = 0
+    is_acked: bool = False
+    sent_at: float = 0.0
+
+
+def continued(peer: Peer) -> str:
+    """What names the session that goes on, to a peer that understands it."""
+    return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
+
+
+def refusal(address: Address, words: str | None) -> str:
+    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"
