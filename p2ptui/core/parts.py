@@ -66,7 +66,7 @@ class Parts:
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
-        crossings = Crossings()
+        crossings = Crossings(identity.id)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self._races = Races(state, delivery, handshake)
         self._ways = OtherWays(state, delivery, lifecycle)

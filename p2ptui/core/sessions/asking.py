@@ -4,13 +4,16 @@ answer."""
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from p2ptui.core.addresses import address_words
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
+from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError
-from p2ptui.wire.address import Address
-from p2ptui.wire.message import Envelope
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Envelope, MessageType
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,53 @@ class Asking:
     sent_at: float = 0.0
 
 
-def continued(peer: Peer) -> str:
+def greet(
+    state: NodeState, delivery: Delivery, peer: Peer, now: float, greeting: Greeting | None = None
+) -> Greeting:
+    """What a peer is sent to ask it for a session, noted at the peer.
+
+    Args:
+        state: The shared ground.
+        delivery: Builds it.
+        peer: Who is asked.
+        now: The time, seconds.
+        greeting: What the node is sent at its other addresses; None for a new one.
+    """
+    numbering = peer.channel.sender.numbering
+    if greeting is None:
+        sequence = numbering.begin()
+        message_id, data = delivery.build(
+            MessageType.HANDSHAKE_REQUEST,
+            request_payload(state.identity, _continued(peer)),
+            now,
+            sequence_number=sequence,
+            requires_ack=True,
+        )
+        greeting = Greeting(message_id, sequence, data)
+    else:
+        numbering.begin_at(greeting.sequence)
+    peer.handshake_keys = (greeting.message_id, greeting.sequence)
+    peer.handshake_said = (greeting.message_id,)
+    return greeting
+
+
+def _continued(peer: Peer) -> str:
     """What names the session that goes on, to a peer that understands it."""
     return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
 
 
 def refusal(address: Address, words: str | None) -> str:
+    """What a call ends with where a handshake was refused."""
     return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"
+
+
+def taken(owner: Peer) -> str:
+    """Why a node that was asked is no peer at that address: it is one elsewhere."""
+    how = "by way of the server at" if relayed_node(owner.address) else "at"
+    where = format_address(visible_address(owner.address))
+    return f"node {owner.node_id} is already connected, {how} {where}"
+
+
+def result_of(peer: Peer) -> ConnectResult:
+    """What a call ends with where there is a session."""
+    return ConnectResult(peer.node_id, peer.address, peer.public_address)

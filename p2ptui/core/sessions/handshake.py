@@ -3,15 +3,22 @@
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
+from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.asking import Asking, Contestant, Greeting, continued, refusal
+from p2ptui.core.sessions.asking import (
+    Asking,
+    Contestant,
+    Greeting,
+    greet,
+    refusal,
+    result_of,
+    taken,
+)
 from p2ptui.core.sessions.crossings import Crossings
-from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import (
     RETRY_JITTER,
@@ -21,15 +28,15 @@ from p2ptui.core.sessions.repetition import (
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Envelope,
     ErrorPayload,
     MessageType,
-    ReceivedHandshakeResponse,
     ReceivedNodeInfo,
 )
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
@@ -149,7 +156,7 @@ class Handshake:
 
     def _make_anew(self, attempt: Asking, now: float) -> None:
         attempt.is_paused = False
-        attempt.greeting = self._greet(attempt.peer, now)
+        attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
         attempt.tries = 0
         self._try(attempt, now)
 
@@ -183,7 +190,7 @@ class Handshake:
         if peer is None or not peer.is_authenticated:
             return None
         self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
-        return self._result(peer)
+        return result_of(peer)
 
     def reconnect(self, peer: Peer, now: float, reason: str) -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
@@ -214,24 +221,6 @@ class Handshake:
         tokens, attempt.tokens = attempt.tokens, []
         return tokens
 
-    def _greet(self, peer: Peer, now: float, greeting: Greeting | None = None) -> Greeting:
-        numbering = peer.channel.sender.numbering
-        if greeting is None:
-            sequence = numbering.begin()
-            message_id, data = self._delivery.build(
-                MessageType.HANDSHAKE_REQUEST,
-                request_payload(self._state.identity, continued(peer)),
-                now,
-                sequence_number=sequence,
-                requires_ack=True,
-            )
-            greeting = Greeting(message_id, sequence, data)
-        else:
-            numbering.begin_at(greeting.sequence)
-        peer.handshake_keys = (greeting.message_id, greeting.sequence)
-        peer.handshake_said = (greeting.message_id,)
-        return greeting
-
     def _begin(
         self,
         peer: Peer,
@@ -240,7 +229,7 @@ class Handshake:
         greeting: Greeting | None = None,
         node_id: str = "",
     ) -> Asking:
-        greeting = self._greet(peer, now, greeting)
+        greeting = greet(self._state, self._delivery, peer, now, greeting)
         peer.forget_pair()
         node_id = node_id or peer.node_id
         pause_s = first_pause_s(peer, self._state.peers)
@@ -281,18 +270,16 @@ class Handshake:
 
     def _hand_over(self, winner: Peer, now: float) -> None:
         """A session with a node has begun: what asked for it by other ways has what it wants."""
-        node_id = winner.node_id
-        if not (winner.initiated or self._crossings.leads_to(winner.address, node_id)):
+        if not self._crossings.leads_to(winner.address, winner.node_id):
             return  # anybody can say to be that node
-        for loser in self._crossings.others(node_id, winner.address):
-            attempt = self._attempts[loser.address]
-            self._end_well(attempt, winner, now)
-            if self._crossings.leads_to(loser.address, node_id):
+        for loser in self._crossings.others(winner.node_id, winner.address):
+            self._end_well(self._attempts[loser.address], winner, now)
+            if self._crossings.leads_to(loser.address, winner.node_id):
                 self._state.peers.add_alias(winner, loser.address, Standing.ANSWERED)
 
     def _end_well(self, attempt: Asking, winner: Peer, now: float) -> None:
         """End a handshake with a node with which there is a session, by another way."""
-        loser, result = attempt.peer, self._result(winner)
+        loser, result = attempt.peer, result_of(winner)
         self._state.peers.set_initiated(winner)
         winner.handshake_keys = (*winner.handshake_keys[-2:], *loser.handshake_keys[-2:])
         winner.handshake_said = (*winner.handshake_said[-2:], *loser.handshake_said[-1:])
@@ -331,13 +318,9 @@ class Handshake:
             return
         where = address_words(address)
         try:
-            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+            response = decode_payload(message.payload, Response)
             if not response.success:
-                winner = self._state.peers.authenticated(attempt.node_id)
-                if winner is not None:
-                    self._end_well(attempt, winner, now)
-                else:
-                    self._fail(attempt, now, refusal(address, response.error_message))
+                self._handle_refusal(attempt, response, now)
                 return
             received = response.node_info or ReceivedNodeInfo()
             info = accept_node_info(received, self._state.identity, relayed_node(address))
@@ -381,20 +364,32 @@ class Handshake:
             refuse=lambda at: self._handle_taken(attempt, owner, at),
             grant=lambda at, _left: self.handle_response(address, message, at),
         )
-        self._takeover.begin(claim, now)
+        is_better = self._crossings.is_better(address, owner, now)
+        (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
         if self._attempts.get(attempt.peer.address) is not attempt:
             return
         if self._state.peers.authenticated(owner.node_id) is not owner:
             self.ask_anew(attempt.peer.address, now)  # what was in the way has ended
-        elif attempt.node_id == owner.node_id:
+        else:
+            self._settle(attempt, owner, now)
+
+    def _handle_refusal(self, attempt: Asking, response: Response, now: float) -> None:
+        info = response.node_info or ReceivedNodeInfo()
+        node_id = attempt.node_id or canonical_id(info.id or info.node_id)
+        owner = self._state.peers.authenticated(node_id or "")
+        if owner is not None:
+            self._settle(attempt, owner, now)
+        else:
+            self._fail(attempt, now, refusal(attempt.peer.address, response.error_message))
+
+    def _settle(self, attempt: Asking, owner: Peer, now: float) -> None:
+        """The node that was asked has a session with this one, elsewhere."""
+        if attempt.node_id == owner.node_id:
             self._end_well(attempt, owner, now)
         else:  # who asks for an address wants whoever is there
-            how = "by way of the server at" if relayed_node(owner.address) else "at"
-            where = format_address(visible_address(owner.address))
-            reason = f"node {owner.node_id} is already connected, {how} {where}"
-            self._fail(attempt, now, reason)
+            self._fail(attempt, now, taken(owner))
 
     def handle_crossing(self, peer: Peer, now: float) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
@@ -408,7 +403,7 @@ class Handshake:
             self._state.counters.drop("unsolicited_handshake_response")
             return
         try:
-            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+            response = decode_payload(message.payload, Response)
         except MalformedError:
             self._state.counters.drop("malformed")
             return
@@ -439,12 +434,8 @@ class Handshake:
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
         self._forget(peer.address)
-        result = self._result(peer)
+        result = result_of(peer)
         for contestant in attempt.contestants:
             contestant.win(peer.address, result, now)
         for token in attempt.tokens:
             self._state.finish(token, result)
-
-    @staticmethod
-    def _result(peer: Peer) -> ConnectResult:
-        return ConnectResult(peer.node_id, peer.address, peer.public_address)

@@ -136,9 +136,12 @@ class Traversal:
             raise LocalError(SWITCHED_OFF)
 
     def has_path(self, address: Address, node_id: str) -> bool:
-        """Whether a node has answered checks at an address, in the present search."""
+        """Whether an address is that of a node at the server of its search, or one where it has
+        answered checks of this search."""
         attempt = self.offers.get(node_id)
-        return attempt is not None and address in attempt.answers_at
+        if attempt is None:
+            return False
+        return address == attempt.relayed_address or address in attempt.answers_at
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.

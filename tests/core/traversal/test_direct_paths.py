@@ -183,3 +183,37 @@ def test_messages_are_back_by_relay_within_three_seconds_and_direct_within_ten(
     assert sorted(heard) == list(range(len(tokens)))
     sender = meeting.b if seed % 2 else meeting.a
     assert all(sender.outcomes[token].delivered for token in tokens)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["smaller asks", "larger asks"])
+def test_a_path_that_dies_as_soon_as_it_is_found_is_searched_again_soon(first: int) -> None:
+    meeting = Meeting()
+    asker = (meeting.a, meeting.b)[first]
+    server = asker.peer(meeting.server)
+    assert server is not None
+    other = meeting.other(asker)
+    asker.endpoint.introduce(server, other.id, meeting.world.now, 10)
+    meeting.world.run_until(meeting.is_direct, 1)
+    meeting.cut()
+    meeting.world.run_until(meeting.is_relayed, 4)
+
+    meeting.heal()
+
+    meeting.world.run_until(meeting.is_direct, 2)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["asker", "asked"])
+def test_who_has_lost_a_young_path_alone_searches_it_again_soon(first: int) -> None:
+    """The other side may have forgotten its search, and begins none."""
+    meeting = Meeting()
+    meeting.ask()
+    meeting.world.run_until(meeting.is_direct, 1)
+    loser = (meeting.a, meeting.b)[first]
+    forgetful = meeting.other(loser)
+    attempt = meeting.attempt(forgetful)
+    assert attempt is not None
+    forgetful.endpoint.traversal._close(attempt)
+    meeting.world.run_until(lambda: not meeting.goes_direct(loser), 9)
+
+    # 1.25 s of silence make it sure, 0.4 or 0.8 s are waited.
+    meeting.world.run_until(meeting.is_direct, 2.3)
