@@ -200,20 +200,3 @@ def test_a_path_that_dies_as_soon_as_it_is_found_is_searched_again_soon(first: i
     meeting.heal()
 
     meeting.world.run_until(meeting.is_direct, 2)
-
-
-@pytest.mark.parametrize("first", [0, 1], ids=["asker", "asked"])
-def test_who_has_lost_a_young_path_alone_searches_it_again_soon(first: int) -> None:
-    """The other side may have forgotten its search, and begins none."""
-    meeting = Meeting()
-    meeting.ask()
-    meeting.world.run_until(meeting.is_direct, 1)
-    loser = (meeting.a, meeting.b)[first]
-    forgetful = meeting.other(loser)
-    attempt = meeting.attempt(forgetful)
-    assert attempt is not None
-    forgetful.endpoint.traversal._close(attempt)
-    meeting.world.run_until(lambda: not meeting.goes_direct(loser), 9)
-
-    # 1.25 s of silence make it sure, 0.4 or 0.8 s are waited.
-    meeting.world.run_until(meeting.is_direct, 2.3)
