@@ -133,7 +133,7 @@ def _open_file(options: LoggingOptions) -> _FileHandler:
         path = path.expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         return _FileHandler(
-            path,
+            _no_pipe(path),
             maxBytes=options.max_log_file_size * _BYTES_PER_MB,
             backupCount=options.max_log_files - 1,
             encoding="utf-8",
@@ -141,6 +141,12 @@ def _open_file(options: LoggingOptions) -> _FileHandler:
     except (OSError, RuntimeError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise ConfigError(f"logging.log_file_path: cannot open {str(path)!r}: {reason}") from None
+
+
+def _no_pipe(path: Path) -> Path:
+    if path.is_fifo():
+        raise ValueError("it is a pipe, and whoever writes to one may wait for ever")
+    return path
 
 
 def _wants_colours(stream: TextIO) -> bool:

@@ -1,6 +1,7 @@
 """A configuration: where it comes from, what it accepts, and what it says when it does not."""
 
 import json
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from p2ptui.config import (
     config_warnings,
     render,
 )
-from p2ptui.config.load import load_config
+from p2ptui.config.load import load_config, read_file
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.config.option import Option
 from p2ptui.config.render import render_config, with_tables
@@ -505,6 +506,14 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, write: Write) -> No
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b"\nname = '\xe9'\n")
     assert complaint(lambda: from_file(latin)) == f"{latin}: line 2: not UTF-8 text"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
+def test_a_pipe_that_nobody_writes_to_stops_nobody(tmp_path):
+    pipe = tmp_path / "node.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        read_file(pipe)
 
 
 def test_a_mistake_on_the_command_line_says_so() -> None:

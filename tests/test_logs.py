@@ -284,6 +284,14 @@ def test_a_file_that_cannot_be_opened_is_named_and_nothing_changes(tmp_path: Pat
     assert "still here" in stream.getvalue()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
+def test_a_pipe_without_a_reader_stops_nobody(tmp_path: Path) -> None:
+    pipe = tmp_path / "log.txt"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        configure_logging(LoggingOptions(log_to_file=True, log_file_path=str(pipe)))
+
+
 def test_the_default_file_is_in_the_users_directory_for_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,13 +61,16 @@ class _Partial:
         """Count in smaller pieces from now on; what has arrived has."""
         old = self.chunk_bytes
         count = -(-self.total_bytes // chunk_bytes)
-        last = self.count - 1
         arrived = bytearray(count)
-        for index in range(count):
-            start = index * chunk_bytes
-            first, end = start // old, (min(start + chunk_bytes, self.total_bytes) - 1) // old
-            # A piece is smaller than one of before: it lies in one of those, or in two.
-            arrived[index] = self.arrived[first] & self.arrived[min(end, last)]
+        # Stretch by stretch, so that the work follows what has come, not what has been announced.
+        start = self.arrived.find(1)
+        while start >= 0:
+            end = self.arrived.find(0, start)
+            first = -(-start * old // chunk_bytes)
+            beyond = count if end < 0 else end * old // chunk_bytes
+            if beyond > first:
+                arrived[first:beyond] = b"\1" * (beyond - first)
+            start = -1 if end < 0 else self.arrived.find(1, end)
         self.arrived, self.chunk_bytes, self.count = arrived, chunk_bytes, count
         self.remaining = arrived.count(0)
         self.below = 0

@@ -154,6 +154,8 @@ class OtherWays:
         is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
         if not is_open or self._state.peers.at(owner.address) is not owner:
             return False
+        if self._state.peers.at(way.address) is not None:
+            return False  # somebody else has come there meanwhile
         reason = GOES_ON_AT + address_words(way.address)
         self._lifecycle.move(owner, now, reason, accept)
         peer = self._state.peers.at(way.address)

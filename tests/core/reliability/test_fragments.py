@@ -16,6 +16,7 @@ from p2ptui.core.reliability.reassembly import (
     Assembled,
     Reassembly,
     ReassemblyBudget,
+    _Partial,
 )
 from p2ptui.wire.frames import (
     FRAGMENT_OVERHEAD,
@@ -545,3 +546,46 @@ def test_pieces_of_another_size_are_refused_unless_they_say_that_it_is_cut_anew(
     assert receive(receiver, cut(1, message, 400, again=False)[0]).refused
     assert not receive(receiver, cut(1, message, 400)[0]).refused
     assert receive(receiver, cut(1, message, 500)[0]).refused
+
+
+@given(
+    total=st.integers(1, 6000),
+    chunk=st.integers(2, 400),
+    share=st.floats(0.05, 0.95),
+    new=st.integers(1, 400),
+    rng=st.randoms(use_true_random=False),
+)
+def test_a_smaller_piece_has_arrived_if_all_that_it_is_made_of_has(
+    total: int, chunk: int, share: float, new: int, rng: random.Random
+) -> None:
+    new = min(new, chunk - 1)
+    old = bytearray(rng.random() < share for _ in range(-(-total // chunk)))
+    partial = _Partial(total, chunk, len(old), 0.0, bytearray(), bytearray(old), old.count(0))
+
+    partial.recut(new)
+
+    for index, arrived in enumerate(partial.arrived):
+        first, last = index * new, min(index * new + new, total) - 1
+        assert arrived == all(old[first // chunk : last // chunk + 1])
+
+
+def test_counting_in_smaller_pieces_costs_what_has_come_and_not_what_is_to_come() -> None:
+    """One datagram asks for it; a message of a megabyte has 4,096 pieces."""
+
+    class Counted(bytearray):
+        looks = 0
+
+        def find(self, *args: int) -> int:  # type: ignore[override]
+            Counted.looks += 1
+            return super().find(*args)
+
+        def __getitem__(self, *args: object) -> int:  # type: ignore[override]
+            raise AssertionError("one by one")
+
+    arrived = Counted(4000)
+    arrived[7] = 1
+    partial = _Partial(1_048_576, 264, 4000, 0.0, bytearray(), arrived, 3999)
+
+    partial.recut(263)
+
+    assert Counted.looks == 3

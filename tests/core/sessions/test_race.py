@@ -544,6 +544,26 @@ def test_the_id_of_a_request_is_of_no_use_once_its_answer_was_acknowledged() -> 
     assert server.is_connected_to(client)
 
 
+def test_a_way_to_an_address_that_has_become_another_peer_s_takes_nobody_s_place() -> None:
+    """A request is repeated in the name of an address where somebody joins a moment later."""
+    world = slow_world()
+    attacker, victim, server = world.host(), world.host(), world.host()
+    wire = Wire(world)
+    attacker.connect(server)
+    world.run_for(0.25)
+    request = json.dumps(request_of(wire)).encode()
+    world.network.send(request, victim.address, server.address, world.now)
+    world.run_for(0.5)
+    victim.outcome(victim.connect(server))
+
+    attacker.endpoint.disconnect(attacker.peer(server), "", world.now)
+    attacker.settle()
+    world.run_for(3)
+
+    assert server.is_connected_to(victim)
+    assert server.peer(victim).node_id == victim.id
+
+
 def test_an_ack_of_an_answer_that_was_not_seen_takes_nothing() -> None:
     """The number of a first answer is known to nobody else; blind Acks name others."""
     world = slow_world()
