@@ -107,9 +107,9 @@ class DirectPaths:
             self._tell(attempt, peer)
             self._delivery.hasten(peer, now)
 
-    def _use(self, direct: DirectPath, peer: Peer) -> bool:
+    def _use(self, direct: DirectPath, peer: Peer, *, still_arrives: bool = False) -> bool:
         """Let a session take a path; whether it may have it."""
-        if self._state.peers.take_path(peer, direct.address):
+        if self._state.peers.take_path(peer, direct.address, still_arrives=still_arrives):
             return True
         # Another session lives at that address. Only one node can be there, so that one falls
         # silent; with every answer on the path it is asked for again.
@@ -222,7 +222,9 @@ class DirectPaths:
             return
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and self._can_fall_back(attempt):
-            self._state.peers.leave_path(peer)
+            # The path may be well, and what is sent again by the relay would make the other side
+            # doubt in turn, and so on.
+            self._state.peers.leave_path(peer, still_arrives=True)
         self.hurry(attempt, now)
 
     def _confirm(self, attempt: Attempt, now: float) -> None:
@@ -261,9 +263,14 @@ class DirectPaths:
             direct.confirmed_at = now
             direct.unanswered = 0
             peer = self._state.peers.authenticated(attempt.node_id)
-            if peer is not None and peer.sends_to != direct.address and self._use(direct, peer):
-                self._tell_if_relayed(attempt, peer)
+            if peer is not None and peer.sends_to != direct.address:
+                self._return(attempt, direct, peer)
             self._plan_consent(attempt, now)
+
+    def _return(self, attempt: Attempt, direct: DirectPath, peer: Peer) -> None:
+        # The relay brings what it was given.
+        if self._use(direct, peer, still_arrives=True):
+            self._tell_if_relayed(attempt, peer)
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
         attempt.direct = None
