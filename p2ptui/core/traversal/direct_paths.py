@@ -163,7 +163,7 @@ class DirectPaths:
         known = self._state.peers.with_id(attempt.node_id)
         return known or self._state.peers.at(attempt.relayed_address)
 
-    def _tell(self, attempt: Attempt, peer: Peer) -> None:
+    def _tell(self, attempt: Attempt, peer: Peer, *, ends_search: bool = False) -> None:
         direct = attempt.direct
         method = _method(attempt)
         peer.connection = Connection(
@@ -176,18 +176,28 @@ class DirectPaths:
         )
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
-        self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
+        self._state.emit(
+            PathChanged(attempt.node_id, path, address, method.value, attempt.reason, ends_search)
+        )
 
     def _tell_if_relayed(self, attempt: Attempt, peer: Peer) -> None:
         if peer.connection is None or peer.connection.method is Method.RELAY:
             self._tell(attempt, peer)
 
-    def explain(self, attempt: Attempt, reason: str | None = None) -> None:
-        """Note at the peer, if there is one, why it is relayed; or what was said of it before."""
+    def explain(
+        self, attempt: Attempt, reason: str | None = None, *, ends_search: bool = False
+    ) -> None:
+        """Note at the peer, if there is one, why it is relayed; or what was said of it before.
+
+        Args:
+            attempt: Which.
+            reason: Why, in one line.
+            ends_search: Whether that is what a search found.
+        """
         attempt.reason = reason or attempt.reason
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and attempt.direct is None:
-            self._tell(attempt, peer)
+            self._tell(attempt, peer, ends_search=ends_search)
 
     # Consent.
 
