@@ -1,9 +1,12 @@
 """Whatever changes the way of a peer's datagrams, nothing learnt of the last way is kept."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import p2ptui
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Standing
 from p2ptui.core.peers import Peer, PeerTable
@@ -85,6 +88,18 @@ def test_what_changes_nothing_forgets_nothing() -> None:
     table.add_alias(peer, at(3), Standing.ANSWERED)
     table.take_home(peer, peer.address)
     assert knows(peer)
+
+
+def test_one_place_alone_changes_a_way() -> None:
+    package = Path(p2ptui.__file__).parent
+    found = [
+        (path.name, line.strip())
+        for path in package.glob("core/**/*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"peer\._(path|home)\b.*[^=]=[^=]", line)
+        and not re.search(r"_route\(|def ", line)
+    ]
+    assert found == [("peers.py", "peer._path, peer._home = path, home")]
 
 
 # Whole nodes.
