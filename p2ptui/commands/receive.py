@@ -38,13 +38,10 @@ from p2ptui.node import Node
 from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
 from p2ptui.text import printable
-from p2ptui.wire.address import Address, format_address, is_wildcard, parse_address
+from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard, parse_address
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A name that means the same in every shell, and no address."""
-
-_ELSEWHERE: Final = {False: "192.0.2.1", True: "2001:db8::1"}
-"""Some address far away, by whether IPv6 is meant; nothing is sent there (RFC 5737, RFC 3849)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +161,7 @@ def _reachable(address: Address) -> Address:
     if not is_wildcard(host):
         return address
     is_ipv6 = ":" in host
-    found = source_host(_ELSEWHERE[is_ipv6], 9) or ("::1" if is_ipv6 else "127.0.0.1")
+    found = source_host(SOMEWHERE[6 if is_ipv6 else 4], 9) or ("::1" if is_ipv6 else "127.0.0.1")
     return found, port
 
 

@@ -1,5 +1,6 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -54,6 +55,7 @@ class Delivery(Outlet):
         """Called when a peer's turn is, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
+        state.peers.on_rerouted = self._handle_rerouted
 
     def send(
         self,
@@ -223,6 +225,10 @@ class Delivery(Outlet):
         if peer.is_authenticated:
             peer.channel.sender.expire(now)
             self._handle_channel_timeout(peer, now)
+
+    def _handle_rerouted(self, peer: Peer) -> None:
+        if peer.is_authenticated:
+            self._plan(peer, -math.inf, -math.inf)  # at once: what was under way goes again
 
     def _defer(self, peer: Peer, held: Held, now: float) -> bool:
         size = sum(len(other.data) for other in peer.deferred) + len(held.data)

@@ -257,6 +257,8 @@ class PathChanged:
     """How the path was won: plain, predicted, birthday or relay."""
     reason: str | None = None
     """Why it is relayed."""
+    ends_search: bool = False
+    """Whether a search for a direct path has ended here, with none for now."""
 
 
 @dataclass(frozen=True, slots=True)

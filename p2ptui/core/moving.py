@@ -4,6 +4,7 @@ What moved is known outside of the core (addresses, routes, clocks); here it is 
 destinations this node reaches by another way than before.
 """
 
+import math
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
@@ -59,6 +60,8 @@ class Moving:
         self._liveness = liveness
         self._traversal = traversal
         self._keepalives = keepalives
+        self._excused = (-math.inf, -math.inf)
+        """From when until when the silence of all was last excused."""
 
     def move(self, is_affected: Callable[[Address], bool], now: float) -> int:
         """This machine reaches some destinations by another way than before.
@@ -80,10 +83,19 @@ class Moving:
     def excuse(self, slept_s: float, now: float) -> None:
         """Nobody listened for so long, so that nobody's silence means anything.
 
+        One stall is noticed by several: by each timer that is late, and by who compares clocks.
+        Whatever of it was excused already is not excused again.
+
         Args:
             slept_s: Seconds.
             now: The time, seconds.
         """
+        began, (known_from, known_until) = now - slept_s, self._excused
+        common_s = min(now, known_until) - max(began, known_from)
+        if common_s >= 0:
+            slept_s -= common_s
+            began = min(began, known_from)
+        self._excused = began, now
         for peer in self._state.peers:
             peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
 

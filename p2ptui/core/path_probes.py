@@ -90,14 +90,19 @@ class PathProbes:
         ping = peer.pings.add(probe.key, now, self._state.counters.drop, last=last)
         ping.on_end = end
 
-    def handle_refused(self, address: Address, size_bytes: int, now: float) -> None:
-        """The own system does not send datagrams of this size to `address`."""
+    def handle_refused(self, address: Address, size_bytes: int, now: float) -> bool:
+        """The own system does not send datagrams of this size to `address`.
+
+        Returns:
+            Whether there is a session with it, which goes on in smaller datagrams.
+        """
         peer = self._state.peers.at(address)
         if peer is None:
-            return
+            return False
         for each, size in self._relay_frames.sharing(peer, size_bytes):
             each.channel.sender.path.note_refused(size, now)
             self._delivery.flush(each, now)
+        return peer.is_authenticated
 
     def handle(self, peer: Peer, frame: PathProbe | PathProbeAnswer, now: float) -> None:
         """A probe came from a peer that has proved its address, or the answer to one."""

@@ -1,5 +1,6 @@
 """The peer table: every node that this one talks to, by id and by address, most recent last."""
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -20,7 +21,7 @@ from p2ptui.core.peer import (
 )
 from p2ptui.core.relayed import Relayed
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import NodeInfo, PeerInfo
+from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
 # Whoever uses the table uses what is in it: both are found here.
 __all__ = [
@@ -53,6 +54,8 @@ class PeerTable:
         self._initiated: dict[Address, Peer] = {}
         self.relayed: Relayed[Peer] = Relayed()
         """Where relayed peers are by way of other servers than the one in their address."""
+        self.on_rerouted: Callable[[Peer], None] = lambda _: None
+        """Called with each peer whose datagrams go another way from now on."""
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
         self._statuses: Counter[PeerStatus] = Counter()
 
@@ -97,25 +100,36 @@ class PeerTable:
     def remove_aliases(self, peer: Peer) -> None:
         """The peer sends from its own address only, and its datagrams go there."""
         self._aliases.clear(peer)
-        peer._path = None
+        self._route(peer, None, peer._home)
 
-    def take_path(self, peer: Peer, address: Address) -> bool:
+    def take_path(self, peer: Peer, address: Address, *, still_arrives: bool = False) -> bool:
         """Send a peer's datagrams to `address`, and count what comes from there as its own.
+
+        Args:
+            peer: Whose.
+            address: Where to.
+            still_arrives: Whether the last way works, too: then what is under way is not sent again
+                at once.
 
         Returns:
             False, and nothing is changed, if that is the own address of another peer.
         """
         if address == peer.address:
-            peer._path = None
+            self._route(peer, None, peer._home)
             return True
         if not self.add_alias(peer, address, Standing.CHOSEN):
             return False
-        peer._path = address
+        self._route(peer, address, peer._home, still_arrives=still_arrives)
         return True
 
-    def leave_path(self, peer: Peer) -> None:
-        """Send a peer's datagrams to its own address; what comes by the path is still its own."""
-        peer._path = None
+    def leave_path(self, peer: Peer, *, still_arrives: bool = False) -> None:
+        """Send a peer's datagrams to its own address; what comes by the path is still its own.
+
+        Args:
+            peer: Whose.
+            still_arrives: As for `take_path`.
+        """
+        self._route(peer, None, peer._home, still_arrives=still_arrives)
 
     def add_relay(self, peer: Peer, address: Address) -> bool:
         """A relayed peer is at `address` by way of another server, too; whether that is so."""
@@ -125,11 +139,30 @@ class PeerTable:
 
     def take_home(self, peer: Peer, address: Address) -> None:
         """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
-        peer._home = None if address == peer.address else address
+        self._route(peer, peer._path, None if address == peer.address else address)
 
     def _require_alias(self, peer: Peer) -> None:
         if peer.path is not None and peer.path not in self._aliases.of(peer):
-            peer._path = None
+            self._route(peer, None, peer._home)
+
+    def _route(
+        self,
+        peer: Peer,
+        path: Address | None,
+        home: Address | None,
+        *,
+        still_arrives: bool = False,
+    ) -> None:
+        """The one place that changes where datagrams go.
+
+        No change of the way is without consequences: what was learnt of the last one (datagram
+        size, round trip, congestion window) does not hold for the next (RFC 9000, section 9.4).
+        """
+        before = peer.sends_to
+        peer._path, peer._home = path, home
+        if peer.sends_to != before:
+            peer.channel.sender.leave_path(still_arrives=still_arrives)
+            self.on_rerouted(peer)
 
     def with_id(self, node_id: str) -> Peer | None:
         """The peer with this id, if its handshake has told it."""
@@ -148,6 +181,22 @@ class PeerTable:
     def initiated(self) -> Iterable[Peer]:
         """Those that this node asked for a session."""
         return self._initiated.values()
+
+    @property
+    def joined_servers(self) -> list[Peer]:
+        """The servers that this node has joined, in the order in which it first asked them."""
+        return [peer for peer in self._initiated.values() if peer.is_joined_server]
+
+    def best_servers(self, now: float) -> list[Peer]:
+        """The joined servers, the one of most use first; whoever needs one takes it from here.
+
+        One that is silent comes last, one that relays before one that does not, and then the
+        quickest. A server whose round trip was never measured is not taken for a quick one.
+
+        Args:
+            now: The time, seconds.
+        """
+        return sorted(self.joined_servers, key=lambda server: _usefulness(server, now))
 
     @property
     def statuses(self) -> Mapping[PeerStatus, int]:
@@ -217,6 +266,12 @@ class PeerTable:
         self.remove_aliases(peer)
         self.relayed.clear(peer)
         self._forget_id(peer)
+
+
+def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
+    rtt_s = server.channel.rtt.srtt
+    relays = Capability.RELAY in server.capabilities
+    return server.is_silent(now), not relays, math.inf if rtt_s is None else rtt_s
 
 
 def peer_info(peer: Peer, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:

@@ -120,13 +120,24 @@ class SendFailures:
         self._counts: Counter[str] = Counter()
         self._kept: deque[tuple[Address, OSError]] = deque(maxlen=SEND_FAILURES)
 
-    def record(self, address: Address, error: OSError, size_bytes: int = 0) -> None:
-        """Blame `address`, and nobody else, for `error`: a datagram of this size failed."""
+    def record(
+        self,
+        address: Address,
+        error: OSError,
+        size_bytes: int = 0,
+        *,
+        unfragmented: bool = False,
+    ) -> None:
+        """Blame `address`, and nobody else, for `error`: a datagram of this size failed.
+
+        With `unfragmented` it was a question: that it is too long is the answer, and no error.
+        """
         number = error.errno or 0
         if number == errno.EMSGSIZE:
             error = DatagramTooLongError(error, size_bytes)
-        # Windows has a second name for each of them, WSAEMSGSIZE and so on.
-        self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
+        if not (unfragmented and isinstance(error, DatagramTooLongError)):
+            # Windows has a second name for each of them, WSAEMSGSIZE and so on.
+            self._counts[errno.errorcode.get(number, str(number)).removeprefix("WSA")] += 1
         # Its traceback would keep the datagram and the frames of the send alive.
         self._kept.append((address, error.with_traceback(None)))
 

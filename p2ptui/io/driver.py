@@ -108,11 +108,12 @@ class Driver:
         too_long = False
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
-            advice = send_advice(error, address, self._socket.local_address)
-            self._endpoint.fail_datagram(address, str(advice), now)
             if isinstance(error, DatagramTooLongError):
                 too_long = True
-                self._endpoint.path_probes.handle_refused(address, error.size_bytes, now)
+                if self._endpoint.path_probes.handle_refused(address, error.size_bytes, now):
+                    continue  # it says how large a datagram may be, and nothing of the peer
+            advice = send_advice(error, address, self._socket.local_address)
+            self._endpoint.fail_datagram(address, str(advice), now)
         return too_long
 
     def _arm(self, now: float) -> None:

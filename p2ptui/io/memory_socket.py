@@ -120,7 +120,7 @@ class MemorySocket:
             return
         if len(data) > MAX_PAYLOAD_BYTES:
             too_long = OSError(errno.EMSGSIZE, "message too long")
-            self._failures.record(address, too_long, len(data))
+            self._failures.record(address, too_long, len(data), unfragmented=unfragmented)
             return
         self._datagrams_out += 1
         self._bytes_out += len(data)

@@ -155,7 +155,7 @@ class UdpSocket:
                 if unfragmented:
                     options.enter_context(forbidden_fragments(self._sock))
                 # It cannot wait: by then the socket is as usual again.
-                if not self._transmit(data, address):
+                if not self._transmit(data, address, unfragmented=unfragmented):
                     self._dropped_out += 1
             return
         if self._backlog:
@@ -214,7 +214,9 @@ class UdpSocket:
                 # An ICMP refusal (10054 on Windows) ends this read, never the reading.
                 self._receive_errors += 1
 
-    def _transmit(self, data: bytes, address: Address, *, again: bool = True) -> bool:
+    def _transmit(
+        self, data: bytes, address: Address, *, unfragmented: bool = False, again: bool = True
+    ) -> bool:
         """True when the datagram is dealt with, False when the kernel has no room for it."""
         try:
             if self._pktinfo is None:
@@ -227,8 +229,8 @@ class UdpSocket:
             if again and isinstance(error, ConnectionError):
                 # What an earlier datagram met, told to this one: ask again, blame nobody.
                 self._receive_errors += 1
-                return self._transmit(data, address, again=False)
-            self._failures.record(address, error, len(data))
+                return self._transmit(data, address, unfragmented=unfragmented, again=False)
+            self._failures.record(address, error, len(data), unfragmented=unfragmented)
             if "%" in address[0]:
                 # An interface that went and came back has a new index.
                 sockaddr_of.cache_clear()

@@ -14,7 +14,6 @@ from p2ptui.io.advice import Advice, barrier, refusal_words
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import Capability
 
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
@@ -167,8 +166,7 @@ class Connector:
             LocalError: No server is joined.
             P2PError: The last server's introduction led nowhere.
         """
-        servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
-        servers.sort(key=lambda server: _usefulness(server, self._clock()))
+        servers = self._endpoint.peers.best_servers(self._clock())
         if not servers:
             raise LocalError(f"cannot find node {node_id}: join a server first")
         deadline = self._clock() + timeout_s
@@ -229,10 +227,3 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
         assert error is not None
         raise error
     return list(single)
-
-
-def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
-    """The lower, the earlier it is asked: it answers, it relays, it is near."""
-    rtt_s = server.channel.rtt.srtt
-    relays = Capability.RELAY in server.capabilities
-    return server.is_silent(now), not relays, float("inf") if rtt_s is None else rtt_s

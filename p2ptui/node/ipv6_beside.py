@@ -7,23 +7,26 @@ and the paths that were chosen; nobody is served there.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.node.networks import NETWORKS_REFRESH_S
-from p2ptui.wire.address import Address, format_address, ip_version, is_global_ipv6, is_wildcard
+from p2ptui.wire.address import (
+    SOMEWHERE,
+    Address,
+    format_address,
+    ip_version,
+    is_global_ipv6,
+    is_wildcard,
+)
 
 log = logging.getLogger("p2ptui.nat")
-
-_SOMEWHERE: Final = "2001:db8::1"
-"""An address of RFC 3849: it is looked up where packets to it would leave, nothing is sent."""
 
 
 def global_ipv6() -> str | None:
     """The address from which this machine reaches the IPv6 internet, or None."""
-    host = source_host(_SOMEWHERE, 9)
+    host = source_host(SOMEWHERE[6], 9)
     return host if host is not None and is_global_ipv6(host) else None
 
 

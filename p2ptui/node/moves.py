@@ -12,6 +12,7 @@ from typing import Final
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.machine import Machine, Way
+from p2ptui.wire.address import SOMEWHERE
 
 log = logging.getLogger("p2ptui.moves")
 
@@ -29,9 +30,6 @@ SLEPT_S: Final = 2.0
 
 MAX_DESTINATIONS: Final = 256
 """Peers whose way is looked up; of more, the most recent ones'."""
-
-SOMEWHERE: Final = ("192.0.2.1", "2001:db8::1")
-"""Addresses of RFC 5737 and RFC 3849, for the default routes: nothing is sent there."""
 
 
 class Moves:
@@ -132,7 +130,7 @@ class Moves:
     # Ways.
 
     def _hosts(self) -> list[str]:
-        found = dict.fromkeys(SOMEWHERE)
+        found = dict.fromkeys(SOMEWHERE.values())  # for the default routes
         for address in self._endpoint.moving.destinations(MAX_DESTINATIONS):
             found[address[0]] = None
         return list(found)

@@ -171,15 +171,14 @@ class NatService:
     def _is_joined(self, text: str) -> bool:
         """Whether this is a joined server, which is asked anyway where it serves STUN."""
         return any(
-            peer.is_joined_server and format_address(peer.address) == text
-            for peer in self._endpoint.peers
+            format_address(peer.address) == text for peer in self._endpoint.peers.joined_servers
         )
 
     def _joined_stun(self) -> dict[str, tuple[Address, ...]]:
         """Each such port, as text; and all ports of the same node."""
         found: dict[str, tuple[Address, ...]] = {}
-        for peer in self._endpoint.peers:
-            if peer.is_joined_server and Capability.STUN in peer.capabilities:
+        for peer in self._endpoint.peers.joined_servers:
+            if Capability.STUN in peer.capabilities:
                 ports = (peer.address[1], *stun_ports(peer.info))
                 addresses = tuple((peer.address[0], port) for port in ports)
                 found |= {format_address(address): addresses for address in addresses}
@@ -202,7 +201,7 @@ class NatService:
         """Where the servers that were joined see the node's own socket."""
         now = self._clock()
         recent_s = self._config.server.heartbeat_interval + HEARD_GRACE_S
-        servers = [peer for peer in self._endpoint.peers if peer.is_joined_server]
+        servers = self._endpoint.peers.best_servers(now)
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
         heard = [
@@ -231,11 +230,11 @@ class NatService:
         return None if ip.is_unspecified or ip.is_loopback else self._local[0]
 
     def _probe_servers(self) -> list[Peer]:
-        """The joined servers whose peers can be asked for probes, the latest first."""
+        """The joined servers whose peers can be asked for probes, the best first."""
         return [
-            peer
-            for peer in self._endpoint.peers.recent()
-            if peer.is_joined_server and Capability.NAT_PROBE in peer.capabilities
+            server
+            for server in self._endpoint.peers.best_servers(self._clock())
+            if Capability.NAT_PROBE in server.capabilities
         ]
 
     async def _probe_by_peer(self, ground: Ground, depended: Depended) -> FilterTest:

@@ -14,17 +14,13 @@ from p2ptui.io.interfaces import (
     local_networks,
     source_host,
 )
-from p2ptui.wire.address import Address, ip_version, is_wildcard
+from p2ptui.wire.address import SOMEWHERE, Address, ip_version, is_wildcard
 
 NETWORKS_REFRESH_S: Final = 30.0
 """A machine's networks are looked up this often: cables and radios come and go."""
 
 _LOOPBACK: Final = ("127.0.0.1",)
 _LOOPBACK_V6: Final = ("::1",)
-
-_ANYWHERE: Final = (("192.0.2.1", 9), ("2001:db8::1", 9))
-"""Addresses of RFC 5737 and RFC 3849: it is looked up where packets to them would leave, nothing is
-sent."""
 
 
 async def watch_networks(
@@ -82,7 +78,8 @@ def own_networks(local: Address, others: Iterable[Address] = ()) -> OwnNetworks:
         local: Where it is bound.
         others: Whom it talks to: the ways there are better than any other.
     """
-    facing = [source_host(*address) for address in (*others, *_ANYWHERE)]
+    anywhere = [(host, 9) for host in SOMEWHERE.values()]
+    facing = [source_host(*address) for address in (*others, *anywhere)]
     found = attached([host for host in facing if host is not None])
     everywhere = is_wildcard(local[0])
     return OwnNetworks(tuple(one for one in found if everywhere or one.host == local[0]))

@@ -144,7 +144,12 @@ class Node(RunningNode):
             async with asyncio.timeout(seconds):
                 while self.peer(node_id).path is not Path.DIRECT:
                     event = await anext(events)
-                    if isinstance(event, PathChanged) and event.node_id == node_id:
+                    # A change of the relay is a change of path, too, and no outcome.
+                    if (
+                        isinstance(event, PathChanged)
+                        and event.node_id == node_id
+                        and event.ends_search
+                    ):
                         break
         except TimeoutError:
             raise PeerTimeoutError(

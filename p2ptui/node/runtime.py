@@ -220,7 +220,7 @@ class Runtime:
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""
         offers = self.endpoint.traversal.offers
-        servers = [peer.address for peer in self.endpoint.peers if peer.is_joined_server]
+        servers = [peer.address for peer in self.endpoint.peers.best_servers(self.now)]
         offers.own = own_networks(self.socket.local_address, servers[:MAX_FACED])
         offers.hosts = offers.own.in_order(hosts)
 

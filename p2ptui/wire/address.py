@@ -67,6 +67,19 @@ def is_wildcard(host: str) -> bool:
     return ipaddress.ip_address(host.partition("%")[0]).is_unspecified
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a literal IP address never leaves its machine, whatever its scope.
+
+    Raises:
+        ValueError: It is no literal.
+    """
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+SOMEWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
+"""For each version of IP an address far away, of nobody (RFC 5737, RFC 3849): it is looked up by
+which way packets to it would leave, and nothing is sent there."""
+
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("2001::/32", "2002::/16")))
 """Teredo and 6to4: an IPv4 address inside says where packets really go."""

@@ -207,3 +207,44 @@ def test_after_a_long_sleep_the_handshake_begins_at_once() -> None:
     assert world.now - began <= 2 * LATENCY_S + 0.01
     statuses = [event.status for event in node.told(PeerStatusChanged)]
     assert PeerStatus.DISCONNECTED not in statuses
+
+
+STALL = 5.0
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [("late", 5.0, 0.0), ("wake", 5.0, 0.0)],
+        [("wake", 5.0, 0.0), ("late", 5.0, 0.0)],
+        [("late", 5.0, 0.0), ("wake", 5.2, 0.2)],
+        [("late", 3.0, 0.0), ("wake", 5.0, 0.0)],
+        [("late", 5.0, 0.0), ("late", 3.0, 0.0), ("wake", 4.5, 0.0)],
+    ],
+)
+def test_a_stall_that_several_notice_is_excused_once(told: list[tuple[str, float, float]]) -> None:
+    world, server, node = pair()
+    peer = node.peer(server)
+    assert peer is not None
+    world.network.set_link(server.address[0], node.address[0], loss=1.0)
+    world.run_for(30)
+    before, at = peer.last_received, world.now
+    for how, stall_s, later_s in told:
+        if how == "late":
+            node.endpoint.moving.excuse(stall_s, at + later_s)
+        else:
+            node.endpoint.moving.wake(stall_s, everywhere, at + later_s)
+    assert peer.last_received - before == pytest.approx(max(s for _, s, _ in told))
+
+
+def test_two_stalls_are_excused_each() -> None:
+    world, server, node = pair()
+    peer = node.peer(server)
+    assert peer is not None
+    world.network.set_link(server.address[0], node.address[0], loss=1.0)
+    world.run_for(30)
+    before = peer.last_received
+    node.endpoint.moving.excuse(STALL, world.now)
+    world.run_for(STALL + 1)
+    node.endpoint.moving.excuse(STALL, world.now)
+    assert peer.last_received - before == pytest.approx(2 * STALL)

@@ -6,6 +6,8 @@ import pytest
 
 from p2ptui.io.driver import BATCH, Driver
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.wire.frames import Unfragmented
+from tests.simulation import World
 from tests.virtual_loop import run_virtual
 
 HERE = ("10.0.0.1", 80)
@@ -240,5 +242,75 @@ def test_the_pump_ends_with_the_socket_and_the_timer_with_the_driver():
             await asyncio.wait_for(bench.running, 1)
             await asyncio.sleep(5)
             assert bench.endpoint.timeouts == []
+
+    run_virtual(story())
+
+
+class Sessions:
+    """With whom there is a session, and what was refused on the way there."""
+
+    def __init__(self, *addresses) -> None:
+        self.addresses = addresses
+        self.refused: list[tuple[object, int]] = []
+
+    def handle_refused(self, address, size_bytes, now):
+        self.refused.append((address, size_bytes))
+        return address in self.addresses
+
+
+@pytest.mark.parametrize("kind", [Unfragmented, bytes])
+def test_a_datagram_that_is_too_long_says_nothing_of_a_peer_with_a_session(kind):
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.path_probes = Sessions(THERE)
+            bench.endpoint.outgoing.append((kind(65_508), THERE))
+            bench.driver.flush()
+            assert bench.endpoint.path_probes.refused == [(THERE, 65_508)]
+            assert bench.endpoint.failed == []
+
+    run_virtual(story())
+
+
+def test_a_datagram_that_is_too_long_ends_what_has_not_become_a_session():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.path_probes = Sessions()
+            bench.endpoint.outgoing.append((bytes(65_508), THERE))
+            bench.driver.flush()
+            assert [address for address, _ in bench.endpoint.failed] == [THERE]
+
+    run_virtual(story())
+
+
+def test_a_probe_that_is_too_long_is_no_send_error():
+    async def story():
+        async with Bench() as bench:
+            bench.endpoint.path_probes = Sessions(THERE)
+            bench.endpoint.outgoing.append((Unfragmented(bytes(65_508)), THERE))
+            bench.driver.flush()
+            assert bench.socket.counters().send_errors == {}
+            bench.endpoint.outgoing.append((bytes(65_508), THERE))
+            bench.driver.flush()
+            assert bench.socket.counters().send_errors == {"EMSGSIZE": 1}
+
+    run_virtual(story())
+
+
+def test_a_refused_probe_makes_no_node_doubt_its_server():
+    async def story():
+        world = World()
+        server, node = world.host(), world.host()
+        node.outcome(node.connect(server))
+        world.run_for(3)
+        socket = await MemorySocket.open(MemoryNetwork(), HERE)
+        driver = Driver(node.endpoint, socket, lambda _: None, lambda: world.now)
+        node.endpoint._state.put_datagram(Unfragmented(bytes(65_508)), server.address)
+        before = node.peer(server).messages_out
+        driver.flush()
+        driver.close()
+        socket.close()
+        assert node.endpoint.sizes()["servers_doubted"] == 0
+        assert node.peer(server).messages_out == before
+        assert socket.counters().send_errors == {}
 
     run_virtual(story())

@@ -8,7 +8,7 @@ import pytest
 
 from p2ptui import Node
 from p2ptui.core.connection import Method
-from p2ptui.core.events import DatagramDue, Path, SocketsDone, SocketsWanted
+from p2ptui.core.events import DatagramDue, Path, PathChanged, SocketsDone, SocketsWanted
 from p2ptui.errors import BindError, P2PError
 from p2ptui.nat.behavior import NatType
 from p2ptui.node import traversal_support
@@ -316,5 +316,37 @@ def test_ports_are_sampled_at_the_address_of_a_name_that_answers(
             support = scene.a._runtime._support
             monkeypatch.setattr(support._nat, "joined_stun_servers", list)
             assert await support._sampling_server() == ("198.51.100.8", 3478)
+
+    run_virtual(story())
+
+
+def test_a_change_of_the_relay_is_no_outcome_of_a_search() -> None:
+    async def story() -> None:
+        async with Scene("port-restricted-cone", "restricted-cone") as scene:
+            a, b = scene.a, scene.b
+            scene.town.partition(a, b)
+            assert (await scene.meet(20)).path is Path.RELAY
+            scene.town.network.heal(a.address[0], b.address[0])
+
+            punching = asyncio.ensure_future(a.punch(b.id, 15))
+            await asyncio.sleep(0.001)
+            change = PathChanged(b.id, Path.RELAY, SECOND, Method.RELAY.value, "another server")
+            a._endpoint._state.emit(change)
+            a._runtime.flush()
+            assert (await punching).path is Path.DIRECT
+
+    run_virtual(story())
+
+
+def test_a_search_that_finds_nothing_ends_with_that() -> None:
+    async def story() -> None:
+        async with Scene("port-restricted-cone", "restricted-cone") as scene:
+            scene.town.partition(scene.a, scene.b)
+            peer = await scene.meet(20)
+            assert peer.path is Path.RELAY
+            began = asyncio.get_running_loop().time()
+            peer = await scene.a.punch(scene.b.id, 60)
+            assert peer.path is Path.RELAY
+            assert asyncio.get_running_loop().time() - began < 30
 
     run_virtual(story())

@@ -19,7 +19,7 @@ from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.wire.address import Address, parse_ip_address
+from p2ptui.wire.address import Address, is_loopback, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
     DiscoveryRequestPayload,
@@ -146,7 +146,7 @@ class Neighbours:
                 (host, port)
                 for port in self._ports
                 for host in self._targets
-                if not (port == self._own_port and _is_loopback(host))
+                if not (port == self._own_port and is_loopback(host))
             ]
             # More than fit one search come in turn: each begins where the last one ended.
             begin = self._probed_up_to % max(len(wanted), 1)
@@ -170,7 +170,7 @@ class Neighbours:
         self._state.timers.schedule(now + PROBE_SPACING_S, self._probe)
 
     def _remember(self, probe_id: str, address: Address, now: float) -> None:
-        if not _is_loopback(address[0]):
+        if not is_loopback(address[0]):
             self._broadcast_at = now
         self._probed[address] = now
         self._probed.move_to_end(address)
@@ -252,10 +252,6 @@ class Neighbours:
         except ValueError:
             return False
         return any(ip in network for network in self._networks if network.version == ip.version)
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
 
 
 def _names_itself(entry: PeerInfo, address: Address) -> bool:

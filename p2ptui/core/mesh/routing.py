@@ -155,11 +155,15 @@ class Routing:
         return capabilities is not None and Capability.ROUTING not in capabilities
 
     def introducer_of(self, node_id: str, now: float) -> Peer | None:
-        """The joined server to ask for a node's address: the one on the way to it, or any."""
-        servers = [peer for peer in self._state.peers if peer.is_joined_server]
+        """The joined server to ask for a node's address: the one on the way to it, or the best.
+
+        One that is silent is asked only if all are.
+        """
+        servers = self._state.peers.best_servers(now)
         route = self.table.lookup(node_id, now)
         on_the_way = [peer for peer in servers if route and peer.node_id == route.next_hop]
-        return next(iter(on_the_way + servers), None)
+        candidates = on_the_way + servers
+        return min(candidates, key=lambda server: server.is_silent(now), default=None)
 
     def has_unnamed(self, peer: Peer, now: float) -> bool:
         """Whether nodes are known to be behind a peer whose names nobody has told."""
@@ -322,8 +326,8 @@ class Routing:
     def _has_other(self, silent: Peer, now: float) -> bool:
         """Whether there is a server beside one that has fallen silent."""
         return any(
-            peer.is_joined_server and peer is not silent and not peer.is_silent(now)
-            for peer in self._state.peers.initiated
+            peer is not silent and not peer.is_silent(now)
+            for peer in self._state.peers.joined_servers
         )
 
     def next_hops(

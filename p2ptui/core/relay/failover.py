@@ -149,18 +149,17 @@ class Failover:
                 if self._state.peers.at(address) is None:
                     self._frames.close(address)
 
-    def _is_current(self, session: RelayedSession) -> bool:
-        return self._checks.sessions.get(session.peer) is session and not self._state.closing
-
     def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
         """The server of a relayed node is gone; whether the session waits for another way."""
         session = self._checks.sessions.get(peer)
         if session is None or self._state.closing or (server.parted and not self._checks.servers):
             return False
-        session.lost = reason
+        patience = self._state.timers.schedule(
+            now + PATIENCE_S, lambda at: self._judge_lost(session, at)
+        )
+        session.lose(reason, patience)
         self._strand(session)
         self._begin_trouble(session, now)
-        self._state.timers.schedule(now + PATIENCE_S, lambda at: self._judge_lost(session, at))
         return True
 
     def _judge_lost(self, session: RelayedSession, now: float) -> None:
@@ -169,7 +168,7 @@ class Failover:
             return
         if peer.path is not None:
             # It needs no server now; the next one that is joined is asked for it.
-            session.lost = None
+            session.find()
             return
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
@@ -197,7 +196,8 @@ class Failover:
     def _recover(self, session: RelayedSession, way: Way, now: float, *, was_silent: bool) -> None:
         """The way in use works, perhaps again."""
         trouble, was_lost = session.trouble, session.lost is not None
-        session.lost, session.recovered_at = None, now
+        session.recovered_at = now
+        session.find()
         if trouble is not None and now >= session.surveyed_at + SURVEY_AGAIN_S:
             best = session.best(trouble.began)
             if best is not None and best is not way and session.is_quicker(best, way):
@@ -321,7 +321,7 @@ class Failover:
         if left is not None:
             self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon
         session.note_switch(now)
-        session.lost = None
+        session.find()
         session.announced = ""
         self._end_trouble(session)
         self.on_moved(peer, way.server, now)

@@ -97,6 +97,23 @@ class RelayedSession:
     """The nonce of this side's announcement of a change that the other side has not answered."""
     lost: str | None = None
     """Why the server in use is gone; the session ends with this if none brings it in time."""
+    patience: Timer | None = None
+    """The end of that time: of this loss, and of no earlier one."""
+
+    def lose(self, reason: str, patience: Timer) -> None:
+        """The server in use is gone.
+
+        Args:
+            reason: Why, in one line.
+            patience: Judges the session unless it is found before.
+        """
+        self.find()
+        self.lost, self.patience = reason, patience
+
+    def find(self) -> None:
+        """A server brings the session, or it needs none."""
+        self.lost = None
+        self.stop(("patience",))
 
     def best(self, since: float) -> Way | None:
         """Of the ways that answered since a time the quickest."""
@@ -125,7 +142,7 @@ class RelayedSession:
             self.hold_s = min(2 * self.hold_s, LONGEST_HOLD_S)
         self.switched_at = now
 
-    def stop(self, timers: Iterable[str] = ("timer", "tick", "quiet")) -> None:
+    def stop(self, timers: Iterable[str] = ("timer", "tick", "quiet", "patience")) -> None:
         """Nothing happens by itself any more."""
         for name in timers:
             timer: Timer | None = getattr(self, name)

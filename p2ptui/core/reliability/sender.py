@@ -66,6 +66,7 @@ class ReliableSender:
         )
         self._fitting = Fitting(self._outbox, self.window, self._transfers, self.room, self.path)
         self._retransmissions = 0
+        self._has_left_path = self._has_lost_path = False
 
     def __len__(self) -> int:
         return len(self._outbox)
@@ -115,6 +116,7 @@ class ReliableSender:
 
     def fit(self, now: float) -> None:
         """Follow the path's size; to be called before `take_withdrawn` and `to_send`."""
+        self._settle_path(now)
         self._withdrawn += self._fitting.fit(now)
 
     def to_send(self, now: float) -> Iterator[bytes]:
@@ -284,14 +286,34 @@ class ReliableSender:
                 self._settle_window(message, delivered=False)
                 self._transfers.restart(message)
 
-    def expire(self, now: float) -> None:
-        """Count everything that is under way as overdue: the way that it went is gone.
+    def leave_path(self, *, still_arrives: bool) -> None:
+        """Datagrams go another way from now on.
 
-        What was learnt of that way is not held against the new one (RFC 9000, section 9.4).
+        What was learnt of the last one is not held against the new one (RFC 9000, section 9.4).
+
+        Args:
+            still_arrives: Whether what is under way may be received yet; else it counts as overdue,
+                as by `expire`, at the next chance.
         """
+        self.path.reset()
+        self._has_left_path = True
+        self._has_lost_path |= not still_arrives
+
+    def _settle_path(self, now: float) -> None:
+        if self._has_lost_path:
+            self.expire(now)
+        elif self._has_left_path:
+            self._begin_path(now)
+
+    def _begin_path(self, now: float) -> None:
+        self._has_left_path = self._has_lost_path = False
         self._rtt.restart()
         self.window.restart(now)
         self.path.reset()
+
+    def expire(self, now: float) -> None:
+        """Count everything that is under way as overdue: the way that it went is gone."""
+        self._begin_path(now)
         for message in self._outbox.left:
             message.excused = message.attempts - 1
             message.stalled = 0
@@ -305,6 +327,7 @@ class ReliableSender:
 
     def handle_timeout(self, now: float) -> list[Finished]:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
+        self._settle_path(now)
         self.path.handle_timeout(now)
         finished = self._give_up_waiting(now) if self.skips.has_failed(now) else []
         again: list[OutgoingMessage] = []

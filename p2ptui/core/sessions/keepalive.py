@@ -8,7 +8,6 @@ longer than it is left idle anyway: a NAT that takes offence at what comes unask
 that for the trial. Whether anybody is still there is not judged here, but by heartbeats.
 """
 
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.mapping_life import SHORTEST_S, USUAL_S, MappingLife
-from p2ptui.wire.address import Address, parse_ip_address
+from p2ptui.wire.address import Address, is_loopback, parse_ip_address
 from p2ptui.wire.frames import (
     KEEPALIVE_NONCE_BYTES,
     Keepalive,
@@ -134,7 +133,7 @@ class Keepalives:
     # Who comes and goes.
 
     def _begin(self, peer: Peer, now: float) -> None:
-        if not peer.initiated or not peer.is_plain or _is_loopback(peer.address[0]):
+        if not peer.initiated or not peer.is_plain or is_loopback(peer.address[0]):
             return
         way = self._ways.setdefault(peer.address, _Way(peer))
         way.peer = peer
@@ -422,7 +421,3 @@ def _next_beat(peer: Peer) -> float:
     """When the session's timer is due: most often with a heartbeat."""
     timer = peer.timer
     return math.inf if timer is None or timer.action is None else timer.when
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

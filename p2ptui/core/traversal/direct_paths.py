@@ -107,9 +107,9 @@ class DirectPaths:
             self._tell(attempt, peer)
             self._delivery.hasten(peer, now)
 
-    def _use(self, direct: DirectPath, peer: Peer) -> bool:
+    def _use(self, direct: DirectPath, peer: Peer, *, still_arrives: bool = False) -> bool:
         """Let a session take a path; whether it may have it."""
-        if self._state.peers.take_path(peer, direct.address):
+        if self._state.peers.take_path(peer, direct.address, still_arrives=still_arrives):
             return True
         # Another session lives at that address. Only one node can be there, so that one falls
         # silent; with every answer on the path it is asked for again.
@@ -163,7 +163,7 @@ class DirectPaths:
         known = self._state.peers.with_id(attempt.node_id)
         return known or self._state.peers.at(attempt.relayed_address)
 
-    def _tell(self, attempt: Attempt, peer: Peer) -> None:
+    def _tell(self, attempt: Attempt, peer: Peer, *, ends_search: bool = False) -> None:
         direct = attempt.direct
         method = _method(attempt)
         peer.connection = Connection(
@@ -176,18 +176,28 @@ class DirectPaths:
         )
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
-        self._state.emit(PathChanged(attempt.node_id, path, address, method.value, attempt.reason))
+        self._state.emit(
+            PathChanged(attempt.node_id, path, address, method.value, attempt.reason, ends_search)
+        )
 
     def _tell_if_relayed(self, attempt: Attempt, peer: Peer) -> None:
         if peer.connection is None or peer.connection.method is Method.RELAY:
             self._tell(attempt, peer)
 
-    def explain(self, attempt: Attempt, reason: str | None = None) -> None:
-        """Note at the peer, if there is one, why it is relayed; or what was said of it before."""
+    def explain(
+        self, attempt: Attempt, reason: str | None = None, *, ends_search: bool = False
+    ) -> None:
+        """Note at the peer, if there is one, why it is relayed; or what was said of it before.
+
+        Args:
+            attempt: Which.
+            reason: Why, in one line.
+            ends_search: Whether that is what a search found.
+        """
         attempt.reason = reason or attempt.reason
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and attempt.direct is None:
-            self._tell(attempt, peer)
+            self._tell(attempt, peer, ends_search=ends_search)
 
     # Consent.
 
@@ -222,7 +232,9 @@ class DirectPaths:
             return
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and self._can_fall_back(attempt):
-            self._state.peers.leave_path(peer)
+            # The path may be well, and what is sent again by the relay would make the other side
+            # doubt in turn, and so on.
+            self._state.peers.leave_path(peer, still_arrives=True)
         self.hurry(attempt, now)
 
     def _confirm(self, attempt: Attempt, now: float) -> None:
@@ -261,9 +273,14 @@ class DirectPaths:
             direct.confirmed_at = now
             direct.unanswered = 0
             peer = self._state.peers.authenticated(attempt.node_id)
-            if peer is not None and peer.sends_to != direct.address and self._use(direct, peer):
-                self._tell_if_relayed(attempt, peer)
+            if peer is not None and peer.sends_to != direct.address:
+                self._return(attempt, direct, peer)
             self._plan_consent(attempt, now)
+
+    def _return(self, attempt: Attempt, direct: DirectPath, peer: Peer) -> None:
+        # The relay brings what it was given.
+        if self._use(direct, peer, still_arrives=True):
+            self._tell_if_relayed(attempt, peer)
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
         attempt.direct = None

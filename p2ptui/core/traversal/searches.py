@@ -287,7 +287,7 @@ class Traversal:
             self._prepare(attempt, now)
         else:
             # The other side leads; unless it was lost too, it offers the next round.
-            self._paths.explain(attempt, self._why_relayed(attempt))
+            self._paths.explain(attempt, self._why_relayed(attempt), ends_search=True)
             if self._wants_facts(attempt):
                 self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
@@ -357,7 +357,7 @@ class Traversal:
         if not self.head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
-        self._paths.explain(attempt, reason)
+        self._paths.explain(attempt, reason, ends_search=True)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
     def _search(self, attempt: Attempt, now: float) -> None:

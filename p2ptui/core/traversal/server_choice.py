@@ -21,15 +21,18 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
     """
     if _is_of_use(attempt.server, now) and attempt.server not in attempt.unknown_at:
         return True
-    servers = [peer for peer in state.peers.initiated if peer.is_ours and _is_of_use(peer, now)]
+    servers = [
+        server
+        for server in state.peers.best_servers(now)
+        if server.is_ours and not server.is_silent(now)
+    ]
     fresh = [server for server in servers if server not in attempt.unknown_at]
     if servers and not fresh:
         attempt.unknown_at.clear()  # it may have joined one of them meanwhile
         fresh = servers
-    best = min(fresh, key=lambda server: server.channel.rtt.srtt or 0.0, default=None)
-    if best is None:
+    if not fresh:
         return False
-    attempt.server = best
+    attempt.server = fresh[0]
     return True
 
 

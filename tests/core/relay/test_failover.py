@@ -16,6 +16,7 @@ from p2ptui.core.events import (
     SendResult,
 )
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay.failover import PATIENCE_S
 from p2ptui.wire.message import Capability
 from tests.core.meeting import Meeting
 from tests.core.relaying import ask, node, relaying, seen
@@ -572,3 +573,31 @@ def test_nothing_is_left_of_it() -> None:
         assert sizes["relayed_sessions"] == sizes["relayed_nodes"] == sizes["servers_doubted"] == 0
         assert host.endpoint._state.detours == {}
         assert len(host.endpoint.peers.relayed) == 0
+
+
+def test_the_patience_of_an_earlier_loss_does_not_end_a_later_one() -> None:
+    pair = Pair(servers=1)
+    (server,) = pair.servers
+    world = pair.world
+
+    def lose() -> float:
+        for host in (pair.a, pair.b):
+            peer = server.endpoint.peers.with_id(host.id)
+            assert peer is not None
+            server.endpoint.disconnect(peer, "restart", world.now)
+        server.settle()
+        return world.now
+
+    def is_alive() -> bool:
+        return pair.a.endpoint.peers.authenticated(pair.b.id) is not None
+
+    first = lose()
+    world.run_for(1)
+    for host in (pair.a, pair.b):
+        host.outcome(host.connect(server))
+    world.run_for(7)
+    assert is_alive()
+    second = lose()
+    assert second < first + PATIENCE_S
+    world.run_until(lambda: not is_alive(), 60)
+    assert world.now - second == pytest.approx(PATIENCE_S, abs=0.1)
