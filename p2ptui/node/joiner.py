@@ -58,14 +58,16 @@ class Joining:
         self._pause = pause_until_moved
         self._begin = begin
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._timeout_s = 0.0
 
     def keep(self, servers: Iterable[str], timeout_s: float) -> None:
         """Keep these joined, and no others; who is connected stays so.
 
         Args:
             servers: `host:port` each.
-            timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+            timeout_s: How long each attempt may take from now on (`auth_timeout`), seconds.
         """
+        self._timeout_s = timeout_s
         wanted = dict.fromkeys(servers)
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
@@ -77,7 +79,7 @@ class Joining:
                     self._wait_until_left,
                     self._now,
                     self._rng,
-                    timeout_s,
+                    lambda: self._timeout_s,
                     self._partings,
                     self._pause,
                 )
@@ -90,7 +92,7 @@ async def keep_joined(
     wait_until_left: Callable[[Address], Awaitable[None]],
     now: Callable[[], float],
     rng: random.Random,
-    timeout_s: float,
+    timeout_s: float | Callable[[], float],
     partings: Partings | None = None,
     pause_until_moved: Callable[[float], Awaitable[bool]] | None = None,
 ) -> None:
@@ -104,7 +106,8 @@ async def keep_joined(
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
-        timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+        timeout_s: How long one attempt may take (`auth_timeout`), seconds; or what tells it, before
+            each: the option may change meanwhile.
         partings: Knows of such goodbyes.
         pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
             there is no reason to wait any longer; whether that was so.
@@ -115,7 +118,8 @@ async def keep_joined(
     partings.note_joined(where)
     while True:
         try:
-            result = await connect(server, timeout_s)
+            limit_s = timeout_s() if callable(timeout_s) else timeout_s
+            result = await connect(server, limit_s)
         except P2PError as error:
             was_stable = False
             log.warning("cannot join %s: %s", format_address(server), error)
