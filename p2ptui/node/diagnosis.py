@@ -297,7 +297,7 @@ class Diagnosis:
             evidence=(
                 *mapping.evidence,
                 *(() if spared and not tests else filtering.evidence),
-                *spared_lines(spared),
+                *spared_lines(spared, depended.unfound),
                 *finding_lines,
                 *allocation.evidence,
                 *hairpin_line(is_translated, results.hairpin, ground.mapped),
