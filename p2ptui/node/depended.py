@@ -47,6 +47,12 @@ class Depended:
         """Whether there is anybody to lose, and nobody has asked to risk it."""
         return bool(self) and not self.named
 
+    def why(self, hosts: Collection[str]) -> str:
+        """Why somebody at these addresses is spared."""
+        if self.unfound and not set(map(plain_host, hosts)) & self.hosts:
+            return f"it may be {' or '.join(self.unfound)}, whose address was not found"
+        return "this node depends on it"
+
     def forbids(self, hosts: Collection[str]) -> bool:
         """Whether somebody at these addresses, who are one, must not send unasked."""
         plain = set(map(plain_host, hosts))
@@ -116,13 +122,14 @@ def names_of(spared: Sequence[KnownServer]) -> list[str]:
     return list({s.address[0]: s.text for s in reversed(spared) if s.address}.values())
 
 
-def spared_lines(spared: Sequence[KnownServer], unfound: Collection[str] = ()) -> tuple[str, ...]:
+def spared_lines(
+    spared: Sequence[KnownServer], depended: Depended | None = None
+) -> tuple[str, ...]:
     """Why what is let in was not tested with them, and how it is."""
-    why = "this node depends on it"
-    if unfound:
-        why = f"it may be {' or '.join(unfound)}, whose address was not found"
+    everybody = depended or Depended()
+    hosts = {s.text: s.address[0] for s in spared if s.address}
     return tuple(
-        f"filtering: not tested with {name}: {why}, and the test could have it"
-        f" banned for a while; ask with {OPTION} {name}"
+        f"filtering: not tested with {name}: {everybody.why([hosts[name]])}, and the test could"
+        f" have it banned for a while; ask with {OPTION} {name}"
         for name in names_of(spared)
     )

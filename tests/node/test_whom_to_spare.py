@@ -73,8 +73,10 @@ def test_where_a_name_is_not_found_in_time_everybody_is_spared(
     plan = plan_filtering([one, third], one, [one, third], depended)
     assert plan.questions == ()
     assert plan.spared == (one, third)
-    lines = spared_lines(plan.spared, depended.unfound)
+    lines = spared_lines(plan.spared, depended)
     assert all(f"it may be {NAME}, whose address was not found" in line for line in lines)
+    both = Depended.on([ONE[0]], unfound=[NAME])
+    assert "this node depends on it" in spared_lines([one], both)[0]
     reason = why_spared(("8.8.8.8", 8080), ("9.9.9.9", 8080), depended)
     assert reason is not None
     assert reason.startswith(f"whose peer may be {NAME}, whose address was not found")
