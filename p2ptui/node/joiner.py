@@ -59,6 +59,8 @@ class Joining:
         self._begin = begin
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timeout_s = 0.0
+        self.found_at: dict[Address, Address] = {}
+        """Where each server was when it was last joined, by what it was told as."""
 
     def keep(self, servers: Iterable[str], timeout_s: float) -> None:
         """Keep these joined, and no others; who is connected stays so.
@@ -71,11 +73,12 @@ class Joining:
         wanted = dict.fromkeys(servers)
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
+            self.found_at.pop(parse_address(text), None)
         for text in wanted:
             if text not in self._tasks:
                 work = keep_joined(
                     parse_address(text),
-                    self._connect,
+                    self._join,
                     self._wait_until_left,
                     self._now,
                     self._rng,
@@ -84,6 +87,11 @@ class Joining:
                     self._pause,
                 )
                 self._tasks[text] = self._begin(work, f"join {text}")
+
+    async def _join(self, server: Address, timeout_s: float) -> ConnectResult:
+        result = await self._connect(server, timeout_s)
+        self.found_at[server] = result.address
+        return result
 
 
 async def keep_joined(

@@ -2,7 +2,7 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -22,12 +22,20 @@ class WhomToSpare:
         config: Every option.
         endpoint: The node's protocol.
         named: Servers, `host:port` each, that a person named for such tests.
+        found_at: Where servers are that are kept joined, by what they were told as.
     """
 
-    def __init__(self, config: Config, endpoint: Endpoint, named: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        named: Sequence[str],
+        found_at: Mapping[Address, Address] | None = None,
+    ) -> None:
         self._config = config
         self._endpoint = endpoint
         self._named = named
+        self._found_at = found_at or {}
         self._looked_up: tuple[_Found, _Found] | None = None
 
     async def find(self) -> Depended:
@@ -39,7 +47,12 @@ class WhomToSpare:
         if self._looked_up is None:
             self._looked_up = await self._look_up()
         told, named = self._looked_up
-        return Depended.on([*self._in_use(), *told.hosts], named.hosts, told.unfound)
+        # Who is connected is spared by the address in use, whatever its name.
+        in_use = {peer.address for peer in self._endpoint.peers if peer.is_authenticated}
+        unfound = [name for name in told.unfound if self._found_at.get(name) not in in_use]
+        return Depended.on(
+            [*self._in_use(), *told.hosts], named.hosts, dict.fromkeys(host for host, _ in unfound)
+        )
 
     async def _look_up(self) -> "tuple[_Found, _Found]":
         wanted = [*self._config.server.join]
@@ -66,7 +79,7 @@ class _Found(NamedTuple):
     """Where servers are, and the names of those that were not found in time."""
 
     hosts: list[str]
-    unfound: list[str]
+    unfound: list[Address]
 
 
 async def _hosts_of(texts: Sequence[str]) -> _Found:
@@ -76,7 +89,7 @@ async def _hosts_of(texts: Sequence[str]) -> _Found:
     names = [address for address in addresses if not is_literal(address[0])]
     looked_up = await asyncio.gather(*map(_look_up, names))
     found += [host for hosts in looked_up for host in hosts]
-    unfound = [name[0] for name, hosts in zip(names, looked_up, strict=True) if not hosts]
+    unfound = [name for name, hosts in zip(names, looked_up, strict=True) if not hosts]
     return _Found(found, unfound)
 
 

@@ -82,6 +82,21 @@ def test_where_a_name_is_not_found_in_time_everybody_is_spared(
     assert reason.startswith(f"whose peer may be {NAME}, whose address was not found")
 
 
+def test_a_name_that_is_connected_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch, 5.0, [])
+    at = ("203.0.113.1", 8080)
+    peer = SimpleNamespace(address=at, sends_to=at, node_id="n", is_authenticated=True)
+
+    async def story() -> tuple[Depended, Depended]:
+        spare = finder()
+        spare._found_at = {(NAME, 8080): at}
+        before = await spare.find()
+        spare._endpoint.peers.append(peer)
+        return before, await spare.find()
+
+    assert run_virtual(story()) == (Depended.on([], unfound=[NAME]), Depended.on([at[0]]))
+
+
 def test_who_is_named_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     Names(monkeypatch, 5.0, [])
     depended = found(named=[f"{ONE[0]}:3478"])
