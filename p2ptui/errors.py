@@ -30,6 +30,10 @@ class UnknownPeerError(LocalError):
     """The peer that was named is not known here, or the name fits several."""
 
 
+class NotKnownThereError(UnknownPeerError):
+    """The server that was asked knows no such node; another one may."""
+
+
 class MessageTooLargeError(LocalError):
     """The message does not fit the limit; names the limit and the size, both in bytes."""
 
@@ -48,6 +52,10 @@ class HandshakeError(RemoteError):
 
 class PeerTimeoutError(RemoteError):
     """No answer within the time given."""
+
+
+class NotIntroducedError(PeerTimeoutError):
+    """A server brought no node, and did not say why."""
 
 
 class PeerGoneError(RemoteError):

@@ -75,7 +75,7 @@ async def _run(
 ) -> int:
     async with AsyncExitStack() as stack:
         chosen: Sequence[str] | None = servers or None
-        # This node is here for the diagnosis alone: nobody is missed if the NAT bans him.
+        # This node is here for the diagnosis alone: if the NAT bans somebody, nobody is missed.
         risked = list(servers)
         if join is None:
             node = await stack.enter_async_context(Node(config.with_options(address="0.0.0.0:0")))

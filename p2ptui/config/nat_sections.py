@@ -19,7 +19,7 @@ from p2ptui.config.option import (
 )
 from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT, Address, format_address, parse_address
-from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED
+from p2ptui.wire.offer import MAX_OWN, MAX_PREDICTED
 
 
 def _check_optional_ip(text: str) -> None:
@@ -242,7 +242,7 @@ class IceOptions(Section, frozen=True, kw_only=True):
     max_candidates: Annotated[
         int,
         About(
-            f"Addresses of a kind told or tried, at most; an offer holds {MAX_CANDIDATES}.",
+            f"Addresses told (at most {MAX_OWN}) or tried in a round; the next has the next ones.",
             "candidates",
             1,
             1000,

@@ -52,7 +52,7 @@ class Delivery(Outlet):
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
         self.probe_path: Callable[[Peer, float], None] = lambda *_: None
-        """Called when a peer's turn is, to find out what its path carries."""
+        """Called when it is a peer's turn, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
         state.peers.on_rerouted = self._handle_rerouted

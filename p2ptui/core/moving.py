@@ -20,7 +20,7 @@ from p2ptui.wire.address import Address
 
 MAX_FOLLOWED: Final = 32
 """Peers that came by themselves and are asked for by a node that moved; servers always are. A
-server with thousands of clients waits for them: most are behind a NAT that lets it not in."""
+server with thousands of clients waits for them: most are behind a NAT that does not let it in."""
 
 RECENT: Final = 4 * MAX_FOLLOWED
 """They are looked for among so many."""

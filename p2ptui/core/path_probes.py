@@ -33,7 +33,7 @@ class PathProbes:
 
     Args:
         state: The shared ground.
-        delivery: The way out, which says when a peer's turn is.
+        delivery: The way out, which says when it is a peer's turn.
         relay_frames: Knows who shares the first part of their way.
     """
 

@@ -79,11 +79,16 @@ class NodeState:
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
         """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
         or one that stands beside it."""
-        self.longest_idle_s = math.inf
-        """How long the ways through this node's NAT may be idle, as far as that is known."""
+        self.find_longest_idle_s: Callable[[], float] = lambda: math.inf
+        """Set by who knows it; see `longest_idle_s`."""
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
+
+    @property
+    def longest_idle_s(self) -> float:
+        """How long the ways through this node's NAT may be idle, as far as that is known."""
+        return self.find_longest_idle_s()
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""

@@ -4,7 +4,7 @@ import errno
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from p2ptui.wire.address import Address
 
@@ -46,6 +46,10 @@ class SocketCounters:
             dropped_out=self.dropped_out + other.dropped_out,
             backlog=self.backlog + other.backlog,
         )
+
+
+NOTHING: Final = SocketCounters(0, 0, 0, 0, 0, {}, 0, 0, 0)
+"""What no socket at all did."""
 
 
 class DatagramSocket(Protocol):

@@ -122,21 +122,31 @@ class MemorySocket:
             too_long = OSError(errno.EMSGSIZE, "message too long")
             self._failures.record(address, too_long, len(data), unfragmented=unfragmented)
             return
+        source = self._source_for(address)
+        if source is None:
+            unreachable = OSError(errno.ENETUNREACH, "network is unreachable")
+            self._failures.record(address, unreachable)
+            return
         self._datagrams_out += 1
         self._bytes_out += len(data)
         self._clockwork.send(
             data,
-            self._source_for(address),
+            source,
             address,
             expires=ttl is not None,
             unfragmented=unfragmented,
         )
 
-    def _source_for(self, address: Address) -> Address:
+    def _source_for(self, address: Address) -> Address | None:
+        """Where it leaves from; None where this machine has no address for it, as a kernel."""
         (host, port), own = self._local_address, own_host(address)
+        if not is_wildcard(host) or self._hosts == (host,):
+            return host, port
+        if own is not None and own in self._hosts:
+            return own, port
         version = ip_version(address[0])
-        chosen = next((each for each in self._hosts if ip_version(each) == version), host)
-        return own if own is not None and own in self._hosts else chosen, port
+        chosen = next((each for each in self._hosts if ip_version(each) == version), None)
+        return None if chosen is None else (chosen, port)
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
         """Take the oldest failure that was not asked for."""

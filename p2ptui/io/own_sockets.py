@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from p2ptui.errors import BindError
-from p2ptui.io.datagrams import DatagramSocket, SocketCounters
+from p2ptui.io.datagrams import NOTHING, DatagramSocket, SocketCounters
 from p2ptui.io.interfaces import broadcast_addresses, local_addresses
 from p2ptui.io.kernel_choice import KernelChoice
 from p2ptui.wire.address import LIMITED_BROADCAST, Address, AskedAddress, ip_version, own_host
@@ -241,7 +241,7 @@ class SocketPerAddress:
 
     def counters(self) -> SocketCounters:
         """What happened so far, at all of them."""
-        return functools.reduce(operator.add, self._all_counters())
+        return functools.reduce(operator.add, self._all_counters(), NOTHING)
 
     def _all_counters(self) -> Iterator[SocketCounters]:
         if self._past is not None:

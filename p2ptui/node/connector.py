@@ -9,7 +9,14 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.race import STAGGER_S
-from p2ptui.errors import HandshakeError, LocalError, P2PError, PeerTimeoutError
+from p2ptui.errors import (
+    HandshakeError,
+    LocalError,
+    NotIntroducedError,
+    NotKnownThereError,
+    P2PError,
+    PeerGoneError,
+)
 from p2ptui.io.advice import Advice, barrier, refusal_words
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
@@ -164,13 +171,14 @@ class Connector:
 
         Raises:
             LocalError: No server is joined.
-            P2PError: The last server's introduction led nowhere.
+            P2PError: No server's introduction led anywhere; the most telling of their reasons.
         """
         servers = self._endpoint.peers.best_servers(self._clock())
         if not servers:
             raise LocalError(f"cannot find node {node_id}: join a server first")
         deadline = self._clock() + timeout_s
-        while True:
+        errors: list[P2PError] = []
+        while servers:
             # A silent server must not use up the time of the next one.
             left = deadline - self._clock()
             share = left if len(servers) == 1 else min(left / len(servers), LONGEST_SHARE_S)
@@ -178,9 +186,10 @@ class Connector:
                 return await self._ask_server(
                     servers.pop(0), node_id, max(share, SHORTEST_ATTEMPT_S)
                 )
-            except P2PError:
-                if not servers:
-                    raise
+            except P2PError as error:
+                errors.append(error)
+        # Of equals the first: the servers were asked in the order of their use.
+        raise max(errors, key=_how_telling)
 
     async def _ask_server(self, server: Peer, node_id: str, timeout_s: float) -> ConnectResult:
         try:
@@ -189,7 +198,7 @@ class Connector:
                 token = self._endpoint.introduce(server, node_id, self._clock(), timeout_s)
                 result: ConnectResult = await self._call(token)
         except TimeoutError:
-            raise PeerTimeoutError(f"node {node_id} did not answer in time") from None
+            raise NotIntroducedError(f"node {node_id} did not answer in time") from None
         return result
 
     async def resolve(self, address: Address, timeout_s: float) -> list[Address]:
@@ -227,3 +236,12 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
         assert error is not None
         raise error
     return list(single)
+
+
+def _how_telling(error: P2PError) -> int:
+    """What a server's failure says of the node, against that of another server."""
+    if isinstance(error, NotKnownThereError | PeerGoneError):
+        return 0  # another one may know it
+    if isinstance(error, NotIntroducedError):
+        return 1
+    return 2  # it knows the node, and this is what came of it

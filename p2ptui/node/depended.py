@@ -27,21 +27,36 @@ class Depended:
     """IP addresses of its peers, of those it looks for, and of those it is to join."""
     named: frozenset[str] = frozenset()
     """IP addresses that a person named for tests that may have them banned."""
+    unfound: tuple[str, ...] = ()
+    """Names of servers that it is to join, whose addresses were not found: they may be any."""
 
     @classmethod
-    def on(cls, hosts: Collection[str], named: Collection[str] = ()) -> "Depended":
+    def on(
+        cls, hosts: Collection[str], named: Collection[str] = (), unfound: Collection[str] = ()
+    ) -> "Depended":
         """Made of addresses in any form."""
-        return cls(frozenset(map(plain_host, hosts)), frozenset(map(plain_host, named)))
+        plain_hosts, plain_named = (frozenset(map(plain_host, each)) for each in (hosts, named))
+        return cls(plain_hosts, plain_named, tuple(unfound))
+
+    def __bool__(self) -> bool:
+        """Whether there is anybody to lose."""
+        return bool(self.hosts or self.unfound)
 
     @property
     def is_careful(self) -> bool:
         """Whether there is anybody to lose, and nobody has asked to risk it."""
-        return bool(self.hosts) and not self.named
+        return bool(self) and not self.named
+
+    def why(self, hosts: Collection[str]) -> str:
+        """Why somebody at these addresses is spared."""
+        if self.unfound and not set(map(plain_host, hosts)) & self.hosts:
+            return f"it may be {' or '.join(self.unfound)}, whose address was not found"
+        return "this node depends on it"
 
     def forbids(self, hosts: Collection[str]) -> bool:
         """Whether somebody at these addresses, who are one, must not send unasked."""
         plain = set(map(plain_host, hosts))
-        return bool(plain & self.hosts) and not plain & self.named
+        return bool(plain & self.hosts or self.unfound) and not plain & self.named
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +93,7 @@ def plan_filtering(
             (server, change)
             for server in chosen
             for change in (Change.ADDRESS_AND_PORT, Change.PORT)
-            if change is Change.PORT or server.other is not None or not depended.hosts
+            if change is Change.PORT or server.other is not None or not depended
         ),
         tuple(spared),
     )
@@ -107,10 +122,14 @@ def names_of(spared: Sequence[KnownServer]) -> list[str]:
     return list({s.address[0]: s.text for s in reversed(spared) if s.address}.values())
 
 
-def spared_lines(spared: Sequence[KnownServer]) -> tuple[str, ...]:
+def spared_lines(
+    spared: Sequence[KnownServer], depended: Depended | None = None
+) -> tuple[str, ...]:
     """Why what is let in was not tested with them, and how it is."""
+    everybody = depended or Depended()
+    hosts = {s.text: s.address[0] for s in spared if s.address}
     return tuple(
-        f"filtering: not tested with {name}: this node depends on it, and the test could have it"
-        f" banned for a while; ask with {OPTION} {name}"
+        f"filtering: not tested with {name}: {everybody.why([hosts[name]])}, and the test could"
+        f" have it banned for a while; ask with {OPTION} {name}"
         for name in names_of(spared)
     )

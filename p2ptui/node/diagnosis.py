@@ -237,7 +237,8 @@ class Diagnosis:
         if not harmless:
             return None, (
                 "lifetime: not measured: the replies to dead mappings could have"
-                f" {best.text} banned, which this node depends on; ask with {OPTION} {best.text}"
+                f" {best.text} banned, and {depended.why(addresses_of(best, contact.servers))};"
+                f" ask with {OPTION} {best.text}"
             )
         if Finding.BANS_UNASKED_SENDERS in report.findings:
             return None, "lifetime: not measured: the NAT bans whoever replies to a dead mapping"
@@ -297,7 +298,7 @@ class Diagnosis:
             evidence=(
                 *mapping.evidence,
                 *(() if spared and not tests else filtering.evidence),
-                *spared_lines(spared),
+                *spared_lines(spared, depended),
                 *finding_lines,
                 *allocation.evidence,
                 *hairpin_line(is_translated, results.hairpin, ground.mapped),

@@ -58,30 +58,40 @@ class Joining:
         self._pause = pause_until_moved
         self._begin = begin
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._timeout_s = 0.0
+        self.found_at: dict[Address, Address] = {}
+        """Where each server was when it was last joined, by what it was told as."""
 
     def keep(self, servers: Iterable[str], timeout_s: float) -> None:
         """Keep these joined, and no others; who is connected stays so.
 
         Args:
             servers: `host:port` each.
-            timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+            timeout_s: How long each attempt may take from now on (`auth_timeout`), seconds.
         """
+        self._timeout_s = timeout_s
         wanted = dict.fromkeys(servers)
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
+            self.found_at.pop(parse_address(text), None)
         for text in wanted:
             if text not in self._tasks:
                 work = keep_joined(
                     parse_address(text),
-                    self._connect,
+                    self._join,
                     self._wait_until_left,
                     self._now,
                     self._rng,
-                    timeout_s,
+                    lambda: self._timeout_s,
                     self._partings,
                     self._pause,
                 )
                 self._tasks[text] = self._begin(work, f"join {text}")
+
+    async def _join(self, server: Address, timeout_s: float) -> ConnectResult:
+        result = await self._connect(server, timeout_s)
+        self.found_at[server] = result.address
+        return result
 
 
 async def keep_joined(
@@ -90,7 +100,7 @@ async def keep_joined(
     wait_until_left: Callable[[Address], Awaitable[None]],
     now: Callable[[], float],
     rng: random.Random,
-    timeout_s: float,
+    timeout_s: float | Callable[[], float],
     partings: Partings | None = None,
     pause_until_moved: Callable[[float], Awaitable[bool]] | None = None,
 ) -> None:
@@ -104,7 +114,8 @@ async def keep_joined(
         wait_until_left: Returns when the peer at an address is gone.
         now: The time, seconds.
         rng: For the jitter.
-        timeout_s: How long one attempt may take (`auth_timeout`), seconds.
+        timeout_s: How long one attempt may take (`auth_timeout`), seconds; or what tells it, before
+            each: the option may change meanwhile.
         partings: Knows of such goodbyes.
         pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
             there is no reason to wait any longer; whether that was so.
@@ -115,7 +126,8 @@ async def keep_joined(
     partings.note_joined(where)
     while True:
         try:
-            result = await connect(server, timeout_s)
+            limit_s = timeout_s() if callable(timeout_s) else timeout_s
+            result = await connect(server, limit_s)
         except P2PError as error:
             was_stable = False
             log.warning("cannot join %s: %s", format_address(server), error)

@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
@@ -92,6 +92,8 @@ class NatService:
         self._rng = rng
         self._banned_at = -math.inf
         """When a diagnosis last had a server banned, on the endpoint's clock."""
+        self.found_at: Mapping[Address, Address] = {}
+        """Where servers are that are kept joined, by what they were told as."""
 
     def reload(self, config: Config) -> None:
         """Go by other options from now on."""
@@ -110,7 +112,7 @@ class NatService:
         others = options.stun_servers if servers is None else servers
         joined = self._joined_stun()
         servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
-        depended = WhomToSpare(self._config, self._endpoint, filter_with)
+        depended = WhomToSpare(self._config, self._endpoint, filter_with, self.found_at)
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)

@@ -155,6 +155,7 @@ class Runtime:
             self._moves.pause,
             self.begin,
         )
+        self.nat.found_at = self._joining.found_at
         self._stun = StunServing(
             self.endpoint, self.connector, sock.local_address, clock, self.flush
         )

@@ -2,8 +2,9 @@
 
 import asyncio
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
@@ -21,20 +22,43 @@ class WhomToSpare:
         config: Every option.
         endpoint: The node's protocol.
         named: Servers, `host:port` each, that a person named for such tests.
+        found_at: Where servers are that are kept joined, by what they were told as.
     """
 
-    def __init__(self, config: Config, endpoint: Endpoint, named: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        named: Sequence[str],
+        found_at: Mapping[Address, Address] | None = None,
+    ) -> None:
         self._config = config
         self._endpoint = endpoint
         self._named = named
+        self._found_at = found_at or {}
+        self._looked_up: tuple[_Found, _Found] | None = None
 
     async def find(self) -> Depended:
-        """Who they are at this moment; names are looked up for a second at most."""
+        """Who they are at this moment; names are looked up once, for a second at most.
+
+        Where one of a server that is to be joined is not found in that time, nobody can be told
+        from it, and everybody is spared.
+        """
+        if self._looked_up is None:
+            self._looked_up = await self._look_up()
+        told, named = self._looked_up
+        # Who is connected is spared by the address in use, whatever its name.
+        in_use = {peer.address for peer in self._endpoint.peers if peer.is_authenticated}
+        unfound = [name for name in told.unfound if self._found_at.get(name) not in in_use]
+        return Depended.on(
+            [*self._in_use(), *told.hosts], named.hosts, dict.fromkeys(host for host, _ in unfound)
+        )
+
+    async def _look_up(self) -> "tuple[_Found, _Found]":
         wanted = [*self._config.server.join]
         if self._config.stun_server.partner:
             wanted.append(self._config.stun_server.partner)
-        told, named = await asyncio.gather(_hosts_of(wanted), _hosts_of(self._named))
-        return Depended.on([*self._in_use(), *told], named)
+        return await asyncio.gather(_hosts_of(wanted), _hosts_of(self._named))
 
     def _in_use(self) -> Iterator[str]:
         endpoint = self._endpoint
@@ -51,13 +75,22 @@ class WhomToSpare:
                 yield entry.address[0]
 
 
-async def _hosts_of(texts: Sequence[str]) -> list[str]:
-    """The IP addresses of servers; a name that is not found in time has none."""
+class _Found(NamedTuple):
+    """Where servers are, and the names of those that were not found in time."""
+
+    hosts: list[str]
+    unfound: list[Address]
+
+
+async def _hosts_of(texts: Sequence[str]) -> _Found:
+    """The IP addresses of servers."""
     addresses = [parse_address(text) for text in texts]
     found = [host for host, _ in addresses if is_literal(host)]
     names = [address for address in addresses if not is_literal(address[0])]
-    found += [host for name in await asyncio.gather(*map(_look_up, names)) for host in name]
-    return found
+    looked_up = await asyncio.gather(*map(_look_up, names))
+    found += [host for hosts in looked_up for host in hosts]
+    unfound = [name for name, hosts in zip(names, looked_up, strict=True) if not hosts]
+    return _Found(found, unfound)
 
 
 async def _look_up(name: Address) -> list[str]:
@@ -78,7 +111,7 @@ def why_spared(helper: Address | None, server: Address, depended: Depended) -> s
     Returns:
         None where it may.
     """
-    if not depended.hosts or plain_host(server[0]) in depended.named:
+    if not depended or plain_host(server[0]) in depended.named:
         return None
     ask = f"; ask with {OPTION} {format_address(server)}"
     if helper is None:
@@ -87,6 +120,9 @@ def why_spared(helper: Address | None, server: Address, depended: Depended) -> s
     near = not ipaddress.ip_address(plain_host(helper[0])).is_global
     if near and ipaddress.ip_address(plain_host(server[0])).is_global:
         return f"whose peer may share its address, and could have it banned{ask}"
+    if depended.unfound:
+        names = " or ".join(depended.unfound)
+        return f"whose peer may be {names}, whose address was not found, and could be banned{ask}"
     if depended.forbids([helper[0]]):
         return f"whose peer is a node in use, and could be banned{ask}"
     return None

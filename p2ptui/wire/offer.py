@@ -10,6 +10,9 @@ MAX_CANDIDATES: Final = 96
 MAX_PREDICTED: Final = 64
 """Of a side's predicted ports at most this many are told, and tried."""
 
+MAX_OWN: Final = (MAX_CANDIDATES - MAX_PREDICTED) // 2 - 1
+"""Own addresses that one offer tells; beside them is room for where the server sees the node."""
+
 
 class TraversalOffer(Struct, omit_defaults=True):
     """What one side tells the other, by way of a server, to find a direct path (RFC 8445, 5.4)."""

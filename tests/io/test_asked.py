@@ -413,3 +413,17 @@ def test_who_was_heard_on_both_versions_is_answered_by_a_socket_of_one(
         four.close()
 
     run(story)
+
+
+def test_without_any_address_nothing_was_counted(run: Run) -> None:
+    async def story() -> None:
+        async def open_one(_: Address) -> DatagramSocket:
+            raise AssertionError("there is no address to bind")
+
+        sock = SocketPerAddress(("0.0.0.0", 5000), open_one, list)
+        counters = sock.counters()
+        assert (counters.datagrams_in, counters.datagrams_out) == (0, 0)
+        assert not counters.send_errors
+        sock.close()
+
+    run(story)

@@ -9,6 +9,7 @@ from p2ptui.errors import BindError
 from p2ptui.io import memory
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.io.udp import INBOX_DATAGRAMS
+from p2ptui.wire.address import own_host
 from tests.virtual_loop import START_S, run_virtual
 
 ALICE = ("10.0.0.1", 4000)
@@ -347,3 +348,38 @@ def test_a_network_may_go_on_in_another_loop():
 
     assert run_virtual(story(1)) == [(b"to myself", (ALICE[0], 1))]
     assert run_virtual(story(2)) == [(b"to myself", (ALICE[0], 2))]
+
+
+def test_a_machine_without_addresses_sends_nothing_and_says_so() -> None:
+    async def story() -> None:
+        network = MemoryNetwork()
+        there = await MemorySocket.open(network, ("10.0.0.9", 6000))
+        here = await MemorySocket.open(network, ("0.0.0.0", 5000), hosts=["10.0.0.1"])
+        here.set_hosts([])
+        here.send(b"x", there.local_address)
+        await asyncio.sleep(1)
+
+        assert there.drain(9) == []
+        assert here.counters().datagrams_out == 0
+        address, error = here.next_send_failure()
+        assert (address, error.errno) == (there.local_address, errno.ENETUNREACH)
+        here.set_hosts(["10.0.0.2"])
+        here.send(b"y", there.local_address)
+        await asyncio.sleep(1)
+        assert there.drain(9) == [(b"y", ("10.0.0.2", 5000))]
+
+    run_virtual(story())
+
+
+def test_what_was_sent_to_all_is_answered_from_an_own_address() -> None:
+    async def story() -> None:
+        network = MemoryNetwork(broadcast_hosts=["10.0.0.255"])
+        there = await MemorySocket.open(network, ("10.0.0.9", 6000))
+        here = await MemorySocket.open(network, ("0.0.0.0", 5000), hosts=["10.0.0.1"])
+        for host in ("10.0.0.255", "255.255.255.255"):
+            there.send(b"x", (host, 5000))
+            await asyncio.sleep(1)
+            ((_, source),) = here.drain(9)
+            assert own_host(source) == "10.0.0.1"
+
+    run_virtual(story())

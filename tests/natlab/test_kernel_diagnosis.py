@@ -135,7 +135,15 @@ def test_of_two_in_a_row_the_stricter_one_shows(world: World, kinds: Sequence[Ki
 
 
 @pytest.mark.parametrize(
-    "kind", [Kind.FULL_CONE, Kind.RESTRICTED, Kind.SYMMETRIC_STEP_1, Kind.ADDRESS_DEPENDENT]
+    "kind",
+    [
+        Kind.FULL_CONE,
+        Kind.RESTRICTED,
+        Kind.SYMMETRIC_STEP_1,
+        Kind.ADDRESS_DEPENDENT,
+        Kind.FLOW_LIMITED,
+        Kind.BANNING,
+    ],
 )
 def test_no_label_is_wrong_where_packets_are_lost(world: World, kind: Kind) -> None:
     report = diagnose(world.behind(kind, loss_percent=10), world.server)

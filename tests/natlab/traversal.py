@@ -158,7 +158,7 @@ class Ground:
         anywhere = "[::]" if self._ipv6 else "0.0.0.0"
         path.write_text(_SERVER.format(any=anywhere, port=NODE_PORT, other=other))
         with Path(self._directory.name, "server.log").open("w") as log:
-            node = host.start(
+            self.node = node = host.start(
                 ["p2ptui", "--no-ui", "-c", str(path)], stdout=log, stderr=subprocess.STDOUT
             )
         until = time.monotonic() + PATIENCE_S

@@ -222,6 +222,7 @@ class Runner:
         known = [peer for peer in self.node.peers if peer.node_id == to]
         peer = known[0] if known else None
         return {
+            "servers": sum(peer.is_joined_server for peer in self.node._endpoint.peers),
             "received": len(self._received),
             "distinct_streamed": len({number for number in self._received if number >= STREAMED}),
             "delivered": self._delivered,
@@ -229,6 +230,7 @@ class Runner:
             "streaming": self._stream is not None and not self._stream.done(),
             "paths": self._paths,
             "path": peer.path.value if peer else None,
+            "by": f"{peer.address[0]}:{peer.address[1]}" if peer else None,
             "method": peer.connection.method.value if peer else None,
             "checks": peer.connection.checks if peer else 0,
             "reason": peer.connection.reason if peer else None,

@@ -8,7 +8,8 @@ import pytest
 
 from p2ptui.core.events import ConnectResult, PeerStatus
 from p2ptui.errors import HandshakeError
-from p2ptui.node.joiner import keep_joined
+from p2ptui.node.joiner import Joining, keep_joined
+from p2ptui.node.partings import Partings
 from p2ptui.wire.address import format_address
 from tests.town import Town
 from tests.virtual_loop import run_virtual
@@ -216,5 +217,38 @@ def test_a_goodbye_to_one_server_concerns_no_other_and_a_plain_peer_is_not_kept(
             await town.start("heir", address)
             await until(lambda: connected(client, "heir"))
             assert [peer.name for peer in client.peers] == ["heir"]
+
+    run_virtual(story())
+
+
+def test_a_new_time_limit_counts_for_servers_that_are_kept_joined() -> None:
+    async def story() -> None:
+        loop, limits = asyncio.get_running_loop(), []
+
+        async def connect(_address, timeout_s):
+            limits.append(timeout_s)
+            raise HandshakeError("refused")
+
+        async def pause(_seconds):
+            await asyncio.sleep(1)
+            return True
+
+        async def never(_address):
+            raise AssertionError("nothing was joined")
+
+        tasks = []
+
+        def begin(work, _name):
+            tasks.append(loop.create_task(work))
+            return tasks[-1]
+
+        joining = Joining(connect, never, loop.time, random.Random(1), Partings(), pause, begin)
+        joining.keep(["192.0.2.1:8080"], 10.0)
+        await asyncio.sleep(1.5)
+        joining.keep(["192.0.2.1:8080"], 2.0)
+        await asyncio.sleep(2)
+        assert limits == [10.0, 10.0, 2.0, 2.0]
+        assert len(tasks) == 1
+        joining.keep([], 2.0)
 
     run_virtual(story())

@@ -11,7 +11,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, PeerTimeoutError, UnknownPeerError
+from p2ptui.errors import LocalError, NotIntroducedError, NotKnownThereError
 from p2ptui.wire.address import format_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, ErrorPayload, MessageType, P2PConnectPayload
@@ -100,7 +100,7 @@ class IntroductionCalls:
         if not self._waiting[node_id]:
             del self._waiting[node_id]
         where = format_address(server.address)
-        error = PeerTimeoutError(f"the server at {where} did not introduce node {node_id}")
+        error = NotIntroducedError(f"the server at {where} did not introduce node {node_id}")
         self._state.finish(waiting.token, error)
 
     def refuse(self, payload: ErrorPayload) -> None:
@@ -108,7 +108,7 @@ class IntroductionCalls:
         for node_id in list(self._waiting):
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 for waiting in self._waiting.pop(node_id):
-                    error = UnknownPeerError(f"the server does not know node {node_id}")
+                    error = NotKnownThereError(f"the server does not know node {node_id}")
                     self._state.finish(waiting.token, error)
 
     def serve(self, introduction: Introduction, now: float) -> None:

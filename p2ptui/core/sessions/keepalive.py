@@ -123,6 +123,7 @@ class Keepalives:
         """Called with an outside host; what was learnt there before, seconds."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
         """Called with an outside host and for how long a way may be idle there, seconds."""
+        state.find_longest_idle_s = self._shortest_s
         lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(self._pause)
         lifecycle.on_removed.append(self._forget)
@@ -335,14 +336,15 @@ class Keepalives:
     # What was learnt.
 
     def _life(self, peer: Peer) -> MappingLife:
-        seen = peer.public_address
-        network = "" if seen is None else seen[0]
+        return self._life_in(_network_of(peer))
+
+    def _life_in(self, network: str) -> MappingLife:
         life = self._lives.get(network)
         if life is None:
             life = self._lives[network] = MappingLife(self.recall(network) if network else None)
             if len(self._lives) > MAX_NETWORKS:
                 self._lives.popitem(last=False)
-            self._tell_shortest()
+        self._lives.move_to_end(network)  # what is in use is not forgotten for what is not
         return life
 
     def _learn(self, peer: Peer, *, open_s: float = 0.0, closed_s: float = 0.0) -> None:
@@ -354,7 +356,6 @@ class Keepalives:
         self._note(peer, life, is_news)
 
     def _note(self, peer: Peer, life: MappingLife, is_news: bool) -> None:
-        self._tell_shortest()
         if is_news and peer.public_address is not None:
             self.on_learnt(peer.public_address[0], life.bound_s)
 
@@ -365,19 +366,14 @@ class Keepalives:
             host: The outside address of the network.
             lifetime_s: Seconds.
         """
-        life = self._lives.setdefault(host, MappingLife())
+        life = self._life_in(host)
         life.note_measured(lifetime_s)
-        self._tell_shortest()
         self.on_learnt(host, life.bound_s)
 
-    def _tell_shortest(self) -> None:
-        used = [self._life_of(way) for way in self._ways.values()]
-        intervals = [life.interval_s for life in used if life is not None]
-        self._state.longest_idle_s = min(intervals, default=math.inf)
-
-    def _life_of(self, way: _Way) -> MappingLife | None:
-        seen = way.peer.public_address
-        return self._lives.get("" if seen is None else seen[0])
+    def _shortest_s(self) -> float:
+        """Of the networks that ways lead through now: a way may be idle for so long in all."""
+        networks = {_network_of(way.peer) for way in self._ways.values()}
+        return min((self._life_in(network).interval_s for network in networks), default=math.inf)
 
     # The server's part.
 
@@ -421,3 +417,8 @@ def _next_beat(peer: Peer) -> float:
     """When the session's timer is due: most often with a heartbeat."""
     timer = peer.timer
     return math.inf if timer is None or timer.action is None else timer.when
+
+
+def _network_of(peer: Peer) -> str:
+    """The outside address of the network that the way to a server leads through; "": unknown."""
+    return "" if peer.public_address is None else peer.public_address[0]

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeVar
@@ -22,7 +22,7 @@ from p2ptui.wire.offer import TraversalOffer
 
 MAX_LIMITED_ROUNDS: Final = 12
 """So many where a NAT limits new flows: short ones, each with fresh sockets, which meet all that
-was opened in the ones before."""
+was opened in the ones before. And where there are more addresses than a few rounds have."""
 
 MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
@@ -118,6 +118,10 @@ class Attempt:
     claimed_in: tuple[str, int] | None = None
     """The latest offer, by name and round, for which addresses that nobody vouches for were sent
     checks."""
+    claimed_since: dict[Address, int] = field(default_factory=dict)
+    """What the other side told that may be tried, and in which round of the search first."""
+    tried: dict[Address, int] = field(default_factory=dict)
+    """What was tried of that, and in which round first."""
     prepared_at: float = 0.0
     """When they, and what was predicted of them, were ready."""
     wanted: set[str] = field(default_factory=set)
@@ -168,6 +172,25 @@ class Attempt:
         """Let an action happen at the time `when` instead of what was planned before."""
         self.stop_timer()
         self.timer = timers.schedule(when, lambda at: action(self, at))
+
+    def note_round(self, number: int, claimed: Iterable[Address], tried: Iterable[Address]) -> None:
+        """A round was made ready, of what the other side told."""
+        for known, addresses in ((self.claimed_since, claimed), (self.tried, tried)):
+            for address in addresses:
+                known.setdefault(address, number)
+
+    @property
+    def leaves_untried(self) -> bool:
+        """Whether the other side told what was not tried, or may have more to tell."""
+        # A round with new ones may be followed by one with others.
+        latest = max(self.claimed_since.values(), default=0)
+        has_news = self.remote is not None and latest == self.remote.round > 0
+        return has_news or bool(self.claimed_since.keys() - self.tried.keys())
+
+    def forget_rounds(self) -> None:
+        """A search begins anew."""
+        self.claimed_since.clear()
+        self.tried.clear()
 
     def stop_timer(self) -> None:
         """Nothing happens by itself any more."""

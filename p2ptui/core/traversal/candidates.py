@@ -1,20 +1,26 @@
 """What a node offers of itself for a direct path, and what it believes of another's offer."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.nat.punching import Kind
-from p2ptui.wire.address import Address, format_address, is_global_ipv6, parse_ip_address
-from p2ptui.wire.offer import MAX_CANDIDATES, MAX_PREDICTED, TraversalOffer
+from p2ptui.wire.address import (
+    Address,
+    format_address,
+    ip_version,
+    is_global_ipv6,
+    parse_ip_address,
+)
+from p2ptui.wire.offer import MAX_OWN, MAX_PREDICTED, TraversalOffer
 
 HOST: Final = "host"
 REFLEXIVE: Final = "srflx"
 PREDICTED: Final = "predicted"
 
-MAX_OTHERS: Final = (MAX_CANDIDATES - MAX_PREDICTED) // 2
+MAX_OTHERS: Final = MAX_OWN + 1
 """Of a side's other addresses at most this many are told, of its own and of those that servers
 see: with the predicted ports they fit an offer."""
 
@@ -33,6 +39,11 @@ class Believed:
     remotes: tuple[Address, ...]
 
 
+def told_at_once(limit: int) -> int:
+    """How many own addresses an offer tells, where `limit` (`ice.max_candidates`) is configured."""
+    return min(limit, MAX_OWN)
+
+
 def offered(
     hosts: Iterable[Address],
     reflexive: Iterable[Address],
@@ -49,9 +60,8 @@ def offered(
         limit: Own addresses, at most.
         number: Of the round: where there are more, others are told in the next.
     """
-    seen = list(dict.fromkeys(reflexive))[:MAX_OTHERS]
-    # Where the server sees this node is worth more than one more address of its own.
-    own = turn(list(dict.fromkeys(hosts)), min(limit, MAX_OTHERS - len(seen)), number)
+    own = turn(list(dict.fromkeys(hosts)), told_at_once(limit), number)
+    seen = list(dict.fromkeys(reflexive))[: MAX_OTHERS - len(own)]
     guessed = list(dict.fromkeys(predicted))[:MAX_PREDICTED]
     kinds = ((HOST, own), (REFLEXIVE, seen), (PREDICTED, guessed))
     return [(kind, format_address(a)) for kind, addresses in kinds for a in addresses]
@@ -74,6 +84,9 @@ def believed(
     limit: int,
     own: OwnNetworks | None = None,
     own_addresses: Iterable[Address] = (),
+    *,
+    versions: Collection[int] = (4, 6),
+    tried: Collection[Address] = (),
 ) -> list[Believed]:
     """What of an offer is tried: a claim must not aim this node at somebody else.
 
@@ -89,12 +102,40 @@ def believed(
         own: The networks of this machine: what is in one of them is tried first, and what others
             reach by a bridge or a tunnel only, last.
         own_addresses: Of this node's sockets.
+        versions: IP versions that they reach.
+        tried: What earlier rounds of the search tried: what they did not is tried before that.
     """
+    claims = claims_of(offer, observed, own, own_addresses, versions)
+
+    def chosen(kind: Kind, limit: int) -> Believed:
+        new = [address for address in claims[kind] if address not in tried]
+        if not new or not tried:
+            return Believed(kind, tuple(turn(claims[kind], limit, offer.round)))
+        old = [address for address in claims[kind] if address in tried]
+        return Believed(kind, tuple([*new, *old][:limit]))
+
+    return [
+        # Predicted ports first: each new flow of this side may move its own NAT's next port.
+        Believed(Kind.PREDICTED, claims[Kind.PREDICTED][:MAX_PREDICTED]),
+        chosen(Kind.HOST, limit),
+        chosen(Kind.CLAIMED, MAX_CLAIMED),
+        chosen(Kind.REFLEXIVE, limit),
+    ]
+
+
+def claims_of(
+    offer: TraversalOffer,
+    observed: Address,
+    own: OwnNetworks | None = None,
+    own_addresses: Iterable[Address] = (),
+    versions: Collection[int] = (4, 6),
+) -> dict[Kind, tuple[Address, ...]]:
+    """All of an offer that may be tried, over the rounds, the best first; see `believed`."""
     own = own or OwnNetworks()
     hosts, claimed, reflexive, predicted = [], [], [observed], []
     for kind, text in offer.candidates:
         address = parse_ip_address(text)
-        if address is None:
+        if address is None or ip_version(address[0]) not in versions:
             continue
         if kind == HOST and (address[0] == observed[0] or _is_inside(address[0])):
             hosts.append(address)
@@ -104,16 +145,12 @@ def believed(
             reflexive.append(address)
         elif kind == PREDICTED and address[0] == observed[0]:
             predicted.append(address)
-    hosts = _elsewhere(hosts, own, own_addresses)
-    claimed = _elsewhere(claimed, own, own_addresses)
-    number = offer.round
-    return [
-        # Predicted ports first: each new flow of this side may move its own NAT's next port.
-        Believed(Kind.PREDICTED, tuple(dict.fromkeys(predicted))[:MAX_PREDICTED]),
-        Believed(Kind.HOST, tuple(turn(hosts, limit, number))),
-        Believed(Kind.CLAIMED, tuple(turn(claimed, MAX_CLAIMED, number))),
-        Believed(Kind.REFLEXIVE, tuple(dict.fromkeys(reflexive))[:limit]),
-    ]
+    return {
+        Kind.PREDICTED: tuple(dict.fromkeys(predicted)),
+        Kind.HOST: tuple(_elsewhere(hosts, own, own_addresses)),
+        Kind.CLAIMED: tuple(_elsewhere(claimed, own, own_addresses)),
+        Kind.REFLEXIVE: tuple(dict.fromkeys(reflexive)),
+    }
 
 
 def _elsewhere(

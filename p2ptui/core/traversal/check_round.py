@@ -7,7 +7,14 @@ from p2ptui.config import Config, IceOptions, prediction_options
 from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, MAX_ROUNDS, Attempt, NatFacts
-from p2ptui.core.traversal.candidates import HOST, PREDICTED, Believed, believed, claims_ipv6
+from p2ptui.core.traversal.candidates import (
+    HOST,
+    PREDICTED,
+    Believed,
+    believed,
+    claims_ipv6,
+    claims_of,
+)
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
@@ -134,13 +141,13 @@ def is_exhausted(
         own: What is known of this side's.
         config: Every option.
         limited: Whether a NAT limits the flows of guesses.
-        has_more: Whether this node has addresses that the other one was not told yet.
+        has_more: Whether there are addresses that were not told, or tried, yet.
     """
     done = attempt.offer.round
-    rounds = MAX_LIMITED_ROUNDS if limited and way is Way.BIRTHDAY else MAX_ROUNDS
-    if way is Way.RELAY or done >= rounds - 1:
-        return True
     as_before = way is Way.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
+    is_long = has_more if as_before else limited and way is Way.BIRTHDAY
+    if way is Way.RELAY or done >= (MAX_LIMITED_ROUNDS if is_long else MAX_ROUNDS) - 1:
+        return True
     return as_before and done >= 1 and not has_more
 
 
@@ -331,7 +338,7 @@ def plan_round(
         learnt=attempt.learnt,
         count=state.counters.drop,
     )
-    candidates = believed(remote, observed, ice.max_candidates, own, own_addresses)
+    candidates = _chosen(attempt, remote, observed, state, own, own_addresses)
     if way not in METHODS and opens:
         # Whatever the other side will send to from outside is opened before it hears of it.
         candidates.sort(key=lambda candidate: candidate.kind is not Kind.REFLEXIVE)
@@ -364,6 +371,28 @@ def plan_round(
         is_quick = ice.adapt_pace and not repeats and flow_limit is None
         punching.guess(_guesses(observed, state, punching.budget, pace, now, is_quick=is_quick))
     return punching
+
+
+def _chosen(
+    attempt: Attempt,
+    remote: TraversalOffer,
+    observed: Address,
+    state: NodeState,
+    own: OwnNetworks | None,
+    own_addresses: tuple[Address, ...],
+) -> list[Believed]:
+    """What of an offer this round tries: before all else what no round before it did."""
+    versions = state.socket_of_version
+    before = {address for address, number in attempt.tried.items() if number < remote.round}
+    limit = state.config.ice.max_candidates
+    chosen = believed(remote, observed, limit, own, own_addresses, versions=versions, tried=before)
+    claims = claims_of(remote, observed, own, own_addresses, versions)
+    attempt.note_round(
+        remote.round,
+        (a for kind in claims if kind is not Kind.PREDICTED for a in claims[kind]),
+        (address for one in chosen if one.kind is not Kind.PREDICTED for address in one.remotes),
+    )
+    return chosen
 
 
 def _targets(

@@ -83,6 +83,7 @@ class OfferIntake:
             return
         if is_new:
             attempt.learnt.clear()
+            attempt.forget_rounds()
         if is_new and known is not None:
             self._stop(attempt)  # the other node began a new search
             attempt.is_checked = False

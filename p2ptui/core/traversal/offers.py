@@ -12,7 +12,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
-from p2ptui.core.traversal.candidates import offered
+from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.check_round import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.errors import LocalError
@@ -106,9 +106,13 @@ class Offers:
         return attempt
 
     def has_more(self, attempt: Attempt) -> bool:
-        """Whether there are own addresses that no round of the search told yet."""
-        told = self._state.config.ice.max_candidates * (attempt.offer.round + 1)
-        return len(self.own_addresses) > told
+        """Whether a round can have addresses, of either side, that none of the search had yet.
+
+        What the other side tries of this one's is only known of its own kind: it tries them all,
+        or begins a search itself.
+        """
+        told = told_at_once(self._state.config.ice.max_candidates) * (attempt.offer.round + 1)
+        return len(set(self.own_addresses)) > told or attempt.leaves_untried
 
     def close(self, attempt: Attempt) -> None:
         """Forget an attempt."""

@@ -15,7 +15,14 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.errors import LocalError, P2PError, PeerTimeoutError, RemoteError, UnknownPeerError
+from p2ptui.errors import (
+    LocalError,
+    NotKnownThereError,
+    P2PError,
+    PeerTimeoutError,
+    RemoteError,
+    UnknownPeerError,
+)
 from p2ptui.wire.address import Address
 
 _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
@@ -90,7 +97,7 @@ class Refusals:
         attempt = self._offers.get(node_id)
         if attempt is None or attempt.server is not server or attempt.direct is not None:
             return
-        error = UnknownPeerError(f"the server does not know node {node_id}")
+        error = NotKnownThereError(f"the server does not know node {node_id}")
         if self._state.peers.authenticated(node_id) is not None:
             # It is talked to all the same; perhaps it is about to join the server again, or
             # another one knows it.
