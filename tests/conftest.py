@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -29,3 +30,10 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for purpose in ("CONFIG", "STATE", "DATA", "CACHE"):
             patch.setenv(f"XDG_{purpose}_HOME", str(home / purpose.lower()))
         yield
+
+
+@pytest.fixture(autouse=True)
+def a_state_of_its_own(a_home_of_their_own: None) -> Iterator[None]:  # noqa: ARG001
+    """What nodes remember of networks is of no other test's concern."""
+    yield
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)

@@ -35,17 +35,11 @@ def raised(*errors: P2PError | None) -> P2PError:
 
     async def story() -> P2PError:
         clock = asyncio.get_running_loop().time
-        servers = [
-            SimpleNamespace(
-                is_joined_server=True,
-                is_silent=lambda _now: False,
-                capabilities=(),
-                channel=SimpleNamespace(rtt=SimpleNamespace(srtt=0.01 * number)),
-                number=number,
-            )
-            for number in range(len(errors))
-        ]
-        endpoint: Any = SimpleNamespace(peers=servers, introduce=lambda server, *_: server.number)
+        servers = [SimpleNamespace(number=number) for number in range(len(errors))]
+        endpoint: Any = SimpleNamespace(
+            peers=SimpleNamespace(best_servers=lambda _now: servers),
+            introduce=lambda server, *_: server.number,
+        )
 
         async def call(number: int) -> None:
             error = errors[number]
