@@ -104,7 +104,8 @@ class Dispatch:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
         if message.message_type == MessageType.HANDSHAKE_REQUEST:
-            if peer is not None and relayed_node(address) is not None:
+            is_relayed = peer is not None and relayed_node(peer.address) is not None
+            if peer is not None and is_relayed and relayed_node(address) is not None:
                 # By way of whichever server, it is the same node.
                 to.failover.note_restart(peer, address, now)
                 address = peer.address

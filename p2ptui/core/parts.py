@@ -26,6 +26,7 @@ from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -65,11 +66,19 @@ class Parts:
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
-        self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
+        crossings = Crossings(identity.id)
+        self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self._races = Races(state, delivery, handshake)
         self._ways = OtherWays(state, delivery, lifecycle)
         self._responder = Responder(
-            state, delivery, lifecycle, takeover, handshake, self._admission, self._ways
+            state,
+            delivery,
+            lifecycle,
+            takeover,
+            handshake,
+            self._admission,
+            self._ways,
+            crossings,
         )
         self._liveness = Liveness(state, delivery, lifecycle)
         self._liveness.on_goodbye = self._ways.handle_goodbye
@@ -93,6 +102,7 @@ class Parts:
         self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
         self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
+        crossings.has_path = self.traversal.has_path
         """Direct paths to nodes that a server knows too."""
         self.keepalives = Keepalives(
             state,

@@ -90,6 +90,8 @@ class Peer:
     """Ids of the handshake messages of this session that went to it."""
     handshake_heard: str = ""
     """Id of the handshake message that came from it: a goodbye that names it is genuine."""
+    joined_at: float = float("-inf")
+    """When its latest handshake was complete; seconds."""
     undecided_until: float = float("-inf")
     """Until then its request may come from another of its addresses as well; seconds."""
     public_address: Address | None = None

@@ -180,7 +180,8 @@ class RelayFrames:
         if not in_use and response.code not in _TRANSIENT_CODES:
             self.on_refused(server, node_id, now, reason, response.code or "")
             return
-        if peer is not None and peer.is_authenticated and response.code != Refusal.RATE.value:
+        is_known = peer is not None and peer.is_authenticated and peer.home == address
+        if peer is not None and is_known and response.code != Refusal.RATE.value:
             self.on_refused_in_use(server, peer, now)
         is_new = now - way.refused_at > BURST_S
         way.refused_at = now

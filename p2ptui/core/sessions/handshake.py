@@ -1,18 +1,26 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import ConnectResult, PeerStatus
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import Dialect, Peer
-from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
+from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.asking import (
+    Asking,
+    Contestant,
+    Greeting,
+    greet,
+    refusal,
+    result_of,
+    taken,
+)
+from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import (
-    RETRY_INTERVAL_S,
     RETRY_JITTER,
     first_pause_s,
     next_pause_s,
@@ -20,62 +28,18 @@ from p2ptui.core.sessions.repetition import (
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Envelope,
     ErrorPayload,
     MessageType,
-    ReceivedHandshakeResponse,
     ReceivedNodeInfo,
 )
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """A request as it leaves; one that goes to several addresses is the same everywhere."""
-
-    message_id: str
-    sequence: int
-    data: bytes
-
-    def is_named_by(self, answer: Envelope) -> bool:
-        """Whether an answer belongs to it; the reference's names no request."""
-        return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
-
-
-class Contestant(Protocol):
-    """Who asks several addresses of a node, and takes the first that answers."""
-
-    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
-        """Whether the answer from an address is taken now; else it is asked for again later."""
-
-    def win(self, address: Address, result: ConnectResult, now: float) -> None:
-        """The handshake with an address is complete."""
-
-    def lose(self, address: Address, error: HandshakeError) -> None:
-        """The handshake with an address has ended without a session."""
-
-
-@dataclass(slots=True)
-class _Attempt:
-    peer: Peer
-    greeting: Greeting
-    deadline: float
-    tokens: list[int] = field(default_factory=list)
-    contestants: list[Contestant] = field(default_factory=list)
-    is_kept: bool = False
-    """Whether it goes on though nobody waits for it: a session is asked for anew."""
-    is_paused: bool = False
-    """Whether it waits to be made anew, and takes no answer meanwhile."""
-    pause_s: float = RETRY_INTERVAL_S
-    """Until the next repetition."""
-    tries: int = 0
-    is_acked: bool = False
-    sent_at: float = 0.0
 
 
 class Handshake:
@@ -86,20 +50,33 @@ class Handshake:
         delivery: The way out.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
+        crossings: Knows which addresses lead to one node.
     """
 
     def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, takeover: Takeover
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        takeover: Takeover,
+        crossings: Crossings,
     ) -> None:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._attempts: dict[Address, _Attempt] = {}
+        self._attempts: dict[Address, Asking] = {}
+        self._crossings = crossings
         lifecycle.on_removed.append(self._handle_removed)
+        lifecycle.on_joined.append(self._hand_over)
 
     def connect(
-        self, address: Address, now: float, timeout_s: float, token: int | None = None
+        self,
+        address: Address,
+        now: float,
+        timeout_s: float,
+        token: int | None = None,
+        node_id: str = "",
     ) -> int:
         """Begin (or join) a handshake with `address`.
 
@@ -108,6 +85,7 @@ class Handshake:
             now: The time, seconds.
             timeout_s: How long to try, seconds.
             token: Of the call that this is a part of; without it, of a new one.
+            node_id: Who is there, if authentic checks have told it.
 
         Returns:
             The token of the ConnectResult.
@@ -120,7 +98,7 @@ class Handshake:
         if result is not None:
             self._state.finish(token, result)
             return token
-        self._join(address, now, timeout_s).tokens.append(token)
+        self._join(address, now, timeout_s, node_id=node_id).tokens.append(token)
         return token
 
     def compete(
@@ -176,15 +154,20 @@ class Handshake:
         attempt.is_paused = True
         self._schedule(attempt, when, self._make_anew)
 
-    def _make_anew(self, attempt: _Attempt, now: float) -> None:
+    def _make_anew(self, attempt: Asking, now: float) -> None:
         attempt.is_paused = False
-        attempt.greeting = self._greet(attempt.peer, now)
+        attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
         attempt.tries = 0
         self._try(attempt, now)
 
     def _join(
-        self, address: Address, now: float, timeout_s: float, greeting: Greeting | None = None
-    ) -> _Attempt:
+        self,
+        address: Address,
+        now: float,
+        timeout_s: float,
+        greeting: Greeting | None = None,
+        node_id: str = "",
+    ) -> Asking:
         attempt = self._attempts.get(address)
         if attempt is None:
             peer = self._state.peers.at(address)
@@ -194,8 +177,10 @@ class Handshake:
                     f"cannot connect to {address_words(address)}: {limit} peers are the limit"
                     " (max_connections)"
                 )
-            peer = peer or self._lifecycle.open(address, now, initiated=True)
-            attempt = self._begin(peer, now + timeout_s, now, greeting)
+            node_id = node_id or relayed_node(address) or ""
+            channel = self._crossings.channel(node_id, address)
+            peer = peer or self._lifecycle.open(address, now, initiated=True, inherited=channel)
+            attempt = self._begin(peer, now + timeout_s, now, greeting, node_id)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         return attempt
 
@@ -205,7 +190,7 @@ class Handshake:
         if peer is None or not peer.is_authenticated:
             return None
         self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
-        return self._result(peer)
+        return result_of(peer)
 
     def reconnect(self, peer: Peer, now: float, reason: str) -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
@@ -236,37 +221,27 @@ class Handshake:
         tokens, attempt.tokens = attempt.tokens, []
         return tokens
 
-    def _greet(self, peer: Peer, now: float, greeting: Greeting | None = None) -> Greeting:
-        numbering = peer.channel.sender.numbering
-        if greeting is None:
-            sequence = numbering.begin()
-            message_id, data = self._delivery.build(
-                MessageType.HANDSHAKE_REQUEST,
-                request_payload(self._state.identity, _continued(peer)),
-                now,
-                sequence_number=sequence,
-                requires_ack=True,
-            )
-            greeting = Greeting(message_id, sequence, data)
-        else:
-            numbering.begin_at(greeting.sequence)
-        peer.handshake_keys = (greeting.message_id, greeting.sequence)
-        peer.handshake_said = (greeting.message_id,)
-        return greeting
-
     def _begin(
-        self, peer: Peer, deadline: float, now: float, greeting: Greeting | None = None
-    ) -> _Attempt:
-        greeting = self._greet(peer, now, greeting)
+        self,
+        peer: Peer,
+        deadline: float,
+        now: float,
+        greeting: Greeting | None = None,
+        node_id: str = "",
+    ) -> Asking:
+        greeting = greet(self._state, self._delivery, peer, now, greeting)
         peer.forget_pair()
-        attempt = _Attempt(peer, greeting, deadline, pause_s=first_pause_s(peer, self._state.peers))
+        node_id = node_id or peer.node_id
+        pause_s = first_pause_s(peer, self._state.peers)
+        attempt = Asking(peer, greeting, deadline, node_id, pause_s=pause_s)
         self._attempts[peer.address] = attempt
+        self._crossings.begin(node_id, peer)
         if peer.status is not PeerStatus.HANDSHAKING:
             self._lifecycle.set_status(peer, PeerStatus.HANDSHAKING)
         self._try(attempt, now)
         return attempt
 
-    def _try(self, attempt: _Attempt, now: float) -> None:
+    def _try(self, attempt: Asking, now: float) -> None:
         peer = attempt.peer
         if now >= attempt.deadline:
             where = address_words(peer.address)
@@ -282,38 +257,58 @@ class Handshake:
         attempt.pause_s = next_pause_s(attempt.pause_s)
         self._plan(attempt, now + pause)
 
-    def _plan(self, attempt: _Attempt, when: float) -> None:
+    def _plan(self, attempt: Asking, when: float) -> None:
         self._schedule(attempt, min(when, attempt.deadline), self._try)
 
     def _schedule(
-        self, attempt: _Attempt, when: float, action: Callable[[_Attempt, float], None]
+        self, attempt: Asking, when: float, action: Callable[[Asking, float], None]
     ) -> None:
         peer = attempt.peer
         if peer.timer is not None:
             peer.timer.cancel()
         peer.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
 
-    def _hand_over(self, attempt: _Attempt) -> None:
-        """Of two ways to a node that were tried at the same time the other one has won: whoever
-        waits for this one has what was asked for."""
-        node_id = relayed_node(attempt.peer.address)
-        winner = self._state.peers.authenticated(node_id) if node_id is not None else None
-        if winner is not None:
-            tokens, attempt.tokens = attempt.tokens, []
-            for token in tokens:
-                self._state.finish(token, self._result(winner))
+    def _hand_over(self, winner: Peer, now: float) -> None:
+        """A session with a node has begun: what asked for it by other ways has what it wants."""
+        if not self._crossings.leads_to(winner.address, winner.node_id):
+            return  # anybody can say to be that node
+        for loser in self._crossings.others(winner.node_id, winner.address):
+            self._end_well(self._attempts[loser.address], winner, now)
+            if self._crossings.leads_to(loser.address, winner.node_id):
+                self._state.peers.add_alias(winner, loser.address, Standing.ANSWERED)
 
-    def _fail(self, attempt: _Attempt, now: float, reason: str) -> None:
+    def _end_well(self, attempt: Asking, winner: Peer, now: float) -> None:
+        """End a handshake with a node with which there is a session, by another way."""
+        loser, result = attempt.peer, result_of(winner)
+        self._state.peers.set_initiated(winner)
+        winner.handshake_keys = (*winner.handshake_keys[-2:], *loser.handshake_keys[-2:])
+        winner.handshake_said = (*winner.handshake_said[-2:], *loser.handshake_said[-1:])
+        if loser.channel is winner.channel:
+            loser.channel = self._state.new_channel()  # what waits in it goes on
+        contestants, attempt.contestants = attempt.contestants, []
+        for contestant in contestants:
+            contestant.win(loser.address, result, now)
+        for token in self.release(loser.address):
+            self._state.finish(token, result)
+        self._fail(attempt, now, REACHED_AT + address_words(winner.address))
+
+    def _fail(self, attempt: Asking, now: float, reason: str) -> None:
         self._lifecycle.remove(attempt.peer, PeerStatus.FAILED, now, reason)
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
-        attempt = self._attempts.pop(peer.address, None)
+        attempt = self._forget(peer.address)
         if attempt is not None:
             error = HandshakeError(reason)
             for contestant in attempt.contestants:
                 contestant.lose(peer.address, error)
             for token in attempt.tokens:
                 self._state.finish(token, error)
+
+    def _forget(self, address: Address) -> Asking | None:
+        attempt = self._attempts.pop(address, None)
+        if attempt is not None:
+            self._crossings.end(attempt.node_id, address)
+        return attempt
 
     def handle_response(self, address: Address, message: Envelope, now: float) -> None:
         """The answer to a request of this node."""
@@ -323,10 +318,9 @@ class Handshake:
             return
         where = address_words(address)
         try:
-            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+            response = decode_payload(message.payload, Response)
             if not response.success:
-                self._hand_over(attempt)
-                self._fail(attempt, now, _refusal(address, response.error_message))
+                self._handle_refusal(attempt, response, now)
                 return
             received = response.node_info or ReceivedNodeInfo()
             info = accept_node_info(received, self._state.identity, relayed_node(address))
@@ -338,14 +332,7 @@ class Handshake:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
-            claim = Claim(
-                owner,
-                address,
-                message.id,
-                refuse=lambda at: self._handle_taken(attempt, owner, at),
-                grant=lambda at, _left: self.handle_response(address, message, at),
-            )
-            self._takeover.begin(claim, now)
+            self._claim(attempt, owner, message, now)
             return
         peer = attempt.peer
         dialect = dialect_of(message)
@@ -364,12 +351,45 @@ class Handshake:
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
-    def _handle_taken(self, attempt: _Attempt, owner: Peer, now: float) -> None:
-        if self._attempts.get(attempt.peer.address) is attempt:
-            where = format_address(visible_address(owner.address))
-            how = "by way of the server at" if relayed_node(owner.address) else "at"
-            reason = f"node {owner.node_id} is already connected, {how} {where}"
-            self._fail(attempt, now, reason)
+    def _claim(self, attempt: Asking, owner: Peer, message: Envelope, now: float) -> None:
+        """Who has answered says to be a node with which there is a session elsewhere."""
+        address = attempt.peer.address
+        if self._crossings.is_late(owner, address, now):
+            self._end_well(attempt, owner, now)
+            return
+        claim = Claim(
+            owner,
+            address,
+            message.id,
+            refuse=lambda at: self._handle_taken(attempt, owner, at),
+            grant=lambda at, _left: self.handle_response(address, message, at),
+        )
+        is_better = self._crossings.is_better(address, owner, now)
+        (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
+
+    def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
+        if self._attempts.get(attempt.peer.address) is not attempt:
+            return
+        if self._state.peers.authenticated(owner.node_id) is not owner:
+            self.ask_anew(attempt.peer.address, now)  # what was in the way has ended
+        else:
+            self._settle(attempt, owner, now)
+
+    def _handle_refusal(self, attempt: Asking, response: Response, now: float) -> None:
+        info = response.node_info or ReceivedNodeInfo()
+        node_id = attempt.node_id or canonical_id(info.id or info.node_id)
+        owner = self._state.peers.authenticated(node_id or "")
+        if owner is not None:
+            self._settle(attempt, owner, now)
+        else:
+            self._fail(attempt, now, refusal(attempt.peer.address, response.error_message))
+
+    def _settle(self, attempt: Asking, owner: Peer, now: float) -> None:
+        """The node that was asked has a session with this one, elsewhere."""
+        if attempt.node_id == owner.node_id:
+            self._end_well(attempt, owner, now)
+        else:  # who asks for an address wants whoever is there
+            self._fail(attempt, now, taken(owner))
 
     def handle_crossing(self, peer: Peer, now: float) -> None:
         """The node at this address asked too, and was accepted: what was asked for is there."""
@@ -383,7 +403,7 @@ class Handshake:
             self._state.counters.drop("unsolicited_handshake_response")
             return
         try:
-            response = decode_payload(message.payload, ReceivedHandshakeResponse)
+            response = decode_payload(message.payload, Response)
         except MalformedError:
             self._state.counters.drop("malformed")
             return
@@ -409,26 +429,13 @@ class Handshake:
         attempt = self._attempts.get(address)
         if attempt is None or payload.code is not None:
             return False
-        self._fail(attempt, now, _refusal(address, payload.error))
+        self._fail(attempt, now, refusal(address, payload.error))
         return True
 
-    def _succeed(self, attempt: _Attempt, peer: Peer, now: float) -> None:
-        del self._attempts[peer.address]
-        result = self._result(peer)
+    def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
+        self._forget(peer.address)
+        result = result_of(peer)
         for contestant in attempt.contestants:
             contestant.win(peer.address, result, now)
         for token in attempt.tokens:
             self._state.finish(token, result)
-
-    @staticmethod
-    def _result(peer: Peer) -> ConnectResult:
-        return ConnectResult(peer.node_id, peer.address, peer.public_address)
-
-
-def _continued(peer: Peer) -> str:
-    """What names the session that goes on, to a peer that understands it."""
-    return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
-
-
-def _refusal(address: Address, words: str | None) -> str:
-    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"

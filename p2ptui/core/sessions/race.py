@@ -15,7 +15,8 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, Direction
 from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
-from p2ptui.core.sessions.handshake import Greeting, Handshake
+from p2ptui.core.sessions.asking import Greeting
+from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import HandshakeError, LocalError, P2PError

@@ -8,12 +8,14 @@ import math
 from dataclasses import dataclass, replace
 
 from p2ptui.core.addresses import relayed_node
+from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import (
     is_extended,
     response_payloads,
@@ -52,6 +54,7 @@ class Responder:
         handshake: The other side, with which requests may cross.
         admission: What strangers may cost.
         ways: Requests that came from several addresses.
+        crossings: Requests that crossed by several ways.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Responder:
         handshake: Handshake,
         admission: Admission,
         ways: OtherWays,
+        crossings: Crossings,
     ) -> None:
         self._state = state
         self._delivery = delivery
@@ -71,6 +75,7 @@ class Responder:
         self._handshake = handshake
         self._admission = admission
         self._ways = ways
+        self._crossings = crossings
         self._shortest_response = shortest_response_bytes(state.identity)
 
     def handle_request(
@@ -92,7 +97,7 @@ class Responder:
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshake_ids:
-            self._repeat(peer, message, now)
+            self._repeat(peer, address, message, now)
             return
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
@@ -107,6 +112,11 @@ class Responder:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is None or owner.address == address:
+            self._accept(arrival, now)
+            return
+        is_late = self._crossings.is_late(owner, address, now)
+        if is_late and self._state.peers.add_alias(owner, address, Standing.ANSWERED):
+            # One session by two ways: no claim, and no news either.
             self._accept(arrival, now)
             return
         if peer is None and self._ways.is_same_attempt(owner, message, now):
@@ -125,7 +135,7 @@ class Responder:
         else:
             self._takeover.begin(claim, now)
 
-    def _repeat(self, peer: Peer, message: Envelope, now: float) -> None:
+    def _repeat(self, peer: Peer, address: Address, message: Envelope, now: float) -> None:
         if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
             self._state.counters.duplicates += 1
             return
@@ -133,7 +143,7 @@ class Responder:
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
         if peer.initiated or peer.may_receive(len(peer.handshake_response)):
-            self._transmit_response(peer, now)
+            self._transmit_response(peer, address, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
@@ -207,7 +217,7 @@ class Responder:
             peer = self._enter(arrival, now)
         else:
             peer = known
-            if peer.is_authenticated:
+            if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
                 self._lifecycle.restart(peer, now, "it began a new session")
         peer.accepted = True
         peer.take_pair(arrival.address)
@@ -233,7 +243,7 @@ class Responder:
             peer.spend(len(told.response))
         else:
             self._ways.open(peer, now)
-            self._transmit_response(peer, now)
+            self._transmit_response(peer, arrival.address, now)
         peer.keep_for_pings()
         if message.requires_ack:
             self._acknowledge(peer, message, now)
@@ -256,16 +266,26 @@ class Responder:
             reason = f"replaced by node {arrival.info.id} at the same address"
             self._lifecycle.remove(other, PeerStatus.DISCONNECTED, now, reason)
         peer = self._lifecycle.open(
-            arrival.address, now, initiated=False, inherited=arrival.inherited
+            arrival.address,
+            now,
+            initiated=False,
+            inherited=arrival.inherited
+            or self._crossings.channel(arrival.info.id, arrival.address),
         )
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = [] if other is None else other.handshake_ids
         return peer
 
-    def _transmit_response(self, peer: Peer, now: float) -> None:
+    def _transmit_response(self, peer: Peer, address: Address, now: float) -> None:
+        """Answer where the request came from, which need not be where the session goes."""
         response = peer.handshake_response
         kind = MessageType.HANDSHAKE_RESPONSE
+        if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
+            self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
+            peer.spend(len(response))
+            self._state.put_datagram(response, address)
+            return
         self._delivery.transmit(peer, response, kind, now, budgeted=False)
 
     def _tell(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:

@@ -28,11 +28,19 @@ MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
 three with what was learnt of the NATs (97.6 % of the successes of libp2p come at the first)."""
 
+MAX_ANSWERS_AT: Final = 8
+"""Addresses at which the other side has answered; its handshake comes from one of them."""
+
 DEFAULT_RTT_S: Final = 0.05
 
 FIRST_REST_S: Final = 2.5
 LONGEST_REST_S: Final = 60.0
 RETURN_REST_S: Final = 5.0
+SHORTEST_REST_S: Final = 0.4
+"""Of a path that died as soon as it was found the other side may not know at all: it is searched
+again soon, and each time later."""
+YOUNG_S: Final = 10.0
+"""A path is as young as that."""
 """Pauses between two searches while the relay is used: a minute, as others have it, but short
 where there was a direct path before, and growing from short where no answer came."""
 
@@ -97,6 +105,10 @@ class Attempt:
     early: EarlyChecks = field(default_factory=EarlyChecks)
     """Checks that came before there was a round."""
     direct: DirectPath | None = None
+    is_checked: bool = False
+    """Whether a check of the other side came in this search: it has this side's offer."""
+    answers_at: deque[Address] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS_AT))
+    """Where checks of this search were answered last, as the peer table knows addresses."""
     last_good: Address | None = None
     """The remote address of the latest path from a socket that still stands."""
     sockets: tuple[int, ...] = ()
@@ -136,6 +148,8 @@ class Attempt:
     """Searches in a row that found nothing; the pause before the next grows with it."""
     method: Method = Method.PLAIN
     """Of the round that runs, or that won."""
+    young_losses: int = 0
+    """Paths in a row that died young."""
     won_after_s: float | None = None
     reason: str | None = None
     """Why there is no direct path."""
@@ -187,6 +201,19 @@ class Attempt:
         pause_s = min(FIRST_REST_S * 2.0**self.failures, longest)
         self.failures = min(self.failures + 1, 8)
         return pause_s
+
+    def take_lost_rest_s(self, now: float) -> float:
+        """How long to rest after a path has died, seconds.
+
+        Both sides notice; the controlling one begins, the other only if that one does not.
+        """
+        is_young = self.won_after_s is not None and now < self.began + self.won_after_s + YOUNG_S
+        if not is_young:
+            self.young_losses = 0
+            return FIRST_REST_S if self.controlling else 3 * FIRST_REST_S
+        pause_s = min(SHORTEST_REST_S * 2.0**self.young_losses, FIRST_REST_S)
+        self.young_losses = min(self.young_losses + 1, 8)
+        return pause_s if self.controlling else 2 * pause_s
 
     def way(self, own: NatFacts) -> Way:
         """How the two can come together."""

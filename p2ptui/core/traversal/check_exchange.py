@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.core.addresses import socket_address
 from p2ptui.core.peers import AMPLIFICATION_LIMIT
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
@@ -90,6 +91,7 @@ class CheckExchange:
         if self._count(check.message.transaction_id) > MAX_COPIES:
             self._state.counters.drop("check_repeated")
             return True
+        attempt.is_checked = True
         answer = build_answer(check, source, attempt.offer)
         attempt.bytes_spent += len(answer)
         send_from(self._state, socket, answer, source)
@@ -137,6 +139,9 @@ class CheckExchange:
         if pair is not None:
             # The other side may send from there before this one hears that the pair was chosen.
             self._paths.expect_from(attempt, source, socket, proved=True)
+            answers_at = socket_address(socket, source)
+            if answers_at not in attempt.answers_at:
+                attempt.answers_at.append(answers_at)
         if pair is not None and attempt.direct is not None:
             self._paths.handle_confirmed(attempt, pair, now)
         elif pair is not None:

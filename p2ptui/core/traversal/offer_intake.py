@@ -85,6 +85,8 @@ class OfferIntake:
             attempt.learnt.clear()
         if is_new and known is not None:
             self._stop(attempt)  # the other node began a new search
+            attempt.is_checked = False
+            attempt.answers_at.clear()
         if not offer.answer:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None

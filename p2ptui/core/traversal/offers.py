@@ -37,6 +37,9 @@ that one opens first. At 10 % loss on each of these four ways a third of the ans
 ASKS_S: Final = 3.2
 """For so long, altogether."""
 
+ANSWERS: Final = 2
+"""An answer to which no check comes is repeated so many times."""
+
 ASK_SHARE_S: Final = 0.06
 LONGEST_SHARED_ASK_S: Final = 1.2
 """With many offers unanswered the answers come one after the other: for each of them the pause is
@@ -150,6 +153,8 @@ class Offers:
         attempt.controlling = True
         attempt.remote = None
         attempt.claimed_in = None  # this side's own search: its checks are nobody else's doing
+        attempt.is_checked = False
+        attempt.answers_at.clear()
         attempt.early.clear()
         attempt.began = now
         self.repeat(attempt, now)
@@ -186,8 +191,23 @@ class Offers:
         def answer(now: float) -> None:
             if attempt.remote is remote and self._attempts.get(attempt.node_id) is attempt:
                 self.answer(attempt, predicted, now)
+                self._repeat_answer(attempt, ANSWERS, now)
 
         self._state.timers.schedule(when, answer)
+
+    def _repeat_answer(self, attempt: Attempt, left: int, now: float) -> None:
+        """Send an answer again if no check shows that it has come: the other side's offer, which
+        asks for it again, may be lost as well."""
+        offer = attempt.offer
+
+        def again(now: float) -> None:
+            is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
+            if is_current and not attempt.is_checked:
+                self.send(attempt, now)
+                self._repeat_answer(attempt, left - 1, now)
+
+        if left:
+            self._state.timers.schedule(now + LONGEST_ASK_S, again)
 
     def repeat(self, attempt: Attempt, now: float) -> None:
         """Send an offer, again and again until the other side's of that round is here."""
@@ -196,9 +216,12 @@ class Offers:
     def _ask(
         self, attempt: Attempt, offer: TraversalOffer, pause_s: float, end: float, now: float
     ) -> None:
+        # Who has found a path by the other side's offer still has to tell its own, which was lost
+        # if no check comes.
+        is_known = attempt.direct is None or attempt.is_checked
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
-        if is_answered or not is_current or attempt.direct is not None or now >= end:
+        if (is_answered and is_known) or not is_current or now >= end:
             if is_current:
                 self.asking.discard(attempt.node_id)
             return

@@ -142,7 +142,7 @@ class Refusals:
         timeout_s = self._state.config.security.auth_timeout
         for token in tokens:
             try:
-                self._handshake.connect(address, now, timeout_s, token)
+                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
             except LocalError as error:
                 self._state.finish(token, error)
 

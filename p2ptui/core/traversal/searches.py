@@ -16,7 +16,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal import check_round
-from p2ptui.core.traversal.attempt import FIRST_REST_S, LONGEST_REST_S, Attempt, NatFacts
+from p2ptui.core.traversal.attempt import LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.company import SWITCHED_OFF, Company
@@ -117,7 +117,7 @@ class Traversal:
             self._state.counters.drop("searches_full")  # the relay needs none
             return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
         if attempt.direct is not None:
-            return self._handshake.connect(attempt.direct.address, now, timeout_s)
+            return self._handshake.connect(attempt.direct.address, now, timeout_s, node_id=node_id)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         if self._is_enabled:
             self._search(attempt, now)
@@ -134,6 +134,14 @@ class Traversal:
     def _require_enabled(self) -> None:
         if not self._is_enabled:
             raise LocalError(SWITCHED_OFF)
+
+    def has_path(self, address: Address, node_id: str) -> bool:
+        """Whether an address is that of a node at the server of its search, or one where it has
+        answered checks of this search."""
+        attempt = self.offers.get(node_id)
+        if attempt is None:
+            return False
+        return address == attempt.relayed_address or address in attempt.answers_at
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -261,7 +269,7 @@ class Traversal:
         for token in tokens:
             timeout_s = self._state.config.security.auth_timeout
             try:
-                self._handshake.connect(address, now, timeout_s, token)
+                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
             except LocalError as error:
                 self._state.finish(token, error)
 
@@ -369,9 +377,7 @@ class Traversal:
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
-        # Both sides notice; the controlling one begins, the other only if that one does not.
-        pause_s = FIRST_REST_S if attempt.controlling else 3 * FIRST_REST_S
-        self._plan(attempt, now + pause_s, self._search_again)
+        self._plan(attempt, now + attempt.take_lost_rest_s(now), self._search_again)
 
     def _stop(self, attempt: Attempt) -> None:
         """End what is under way."""

@@ -183,3 +183,20 @@ def test_messages_are_back_by_relay_within_three_seconds_and_direct_within_ten(
     assert sorted(heard) == list(range(len(tokens)))
     sender = meeting.b if seed % 2 else meeting.a
     assert all(sender.outcomes[token].delivered for token in tokens)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["smaller asks", "larger asks"])
+def test_a_path_that_dies_as_soon_as_it_is_found_is_searched_again_soon(first: int) -> None:
+    meeting = Meeting()
+    asker = (meeting.a, meeting.b)[first]
+    server = asker.peer(meeting.server)
+    assert server is not None
+    other = meeting.other(asker)
+    asker.endpoint.introduce(server, other.id, meeting.world.now, 10)
+    meeting.world.run_until(meeting.is_direct, 1)
+    meeting.cut()
+    meeting.world.run_until(meeting.is_relayed, 4)
+
+    meeting.heal()
+
+    meeting.world.run_until(meeting.is_direct, 2)

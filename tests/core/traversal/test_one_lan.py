@@ -63,12 +63,15 @@ def test_with_loss_all_pairs_meet_within_seconds() -> None:
     lan.world.run_until(lambda: lan.direct_pairs() == 190, 5)
 
 
-def test_with_loss_requests_may_cross_by_relay_and_directly() -> None:
-    lan = Lan(20, server=RELAYS, loss=0.1)
+@pytest.mark.parametrize("seed", range(8))
+def test_with_loss_requests_may_cross_by_relay_and_directly(seed: int) -> None:
+    lan = Lan(20, server=RELAYS, loss=0.1, seed=seed)
 
-    lan.connect_all()
-    lan.connect_all(turned=True)
+    asked = lan.connect_all() + lan.connect_all(turned=True)
     lan.world.run_until(lambda: lan.direct_pairs() == 190, 5)
+
+    outcomes = [node.outcome(token, within=5) for node, token in asked]
+    assert all(isinstance(outcome, ConnectResult) for outcome in outcomes)
 
 
 def test_a_lan_that_passes_nothing_between_its_hosts_is_relayed_soon() -> None:

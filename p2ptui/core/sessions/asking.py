@@ -1,0 +1,116 @@
+"""One handshake as the side that asks has it: the request, where it went, and who waits for the
+answer."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from p2ptui.core.addresses import address_words, relayed_node, visible_address
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ConnectResult
+from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
+from p2ptui.core.state import NodeState
+from p2ptui.errors import HandshakeError
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.message import Envelope, MessageType
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A request as it leaves; one that goes to several addresses is the same everywhere."""
+
+    message_id: str
+    sequence: int
+    data: bytes
+
+    def is_named_by(self, answer: Envelope) -> bool:
+        """Whether an answer belongs to it; the reference's names no request."""
+        return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
+
+
+class Contestant(Protocol):
+    """Who asks several addresses of a node, and takes the first that answers."""
+
+    def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
+        """Whether the answer from an address is taken now; else it is asked for again later."""
+
+    def win(self, address: Address, result: ConnectResult, now: float) -> None:
+        """The handshake with an address is complete."""
+
+    def lose(self, address: Address, error: HandshakeError) -> None:
+        """The handshake with an address has ended without a session."""
+
+
+@dataclass(slots=True)
+class Asking:
+    """A handshake that is under way."""
+
+    peer: Peer
+    greeting: Greeting
+    deadline: float
+    node_id: str = ""
+    """Who is there, if anything tells; empty where the answer will."""
+    tokens: list[int] = field(default_factory=list)
+    contestants: list[Contestant] = field(default_factory=list)
+    is_kept: bool = False
+    """Whether it goes on though nobody waits for it: a session is asked for anew."""
+    is_paused: bool = False
+    """Whether it waits to be made anew, and takes no answer meanwhile."""
+    pause_s: float = RETRY_INTERVAL_S
+    """Until the next repetition."""
+    tries: int = 0
+    is_acked: bool = False
+    sent_at: float = 0.0
+
+
+def greet(
+    state: NodeState, delivery: Delivery, peer: Peer, now: float, greeting: Greeting | None = None
+) -> Greeting:
+    """What a peer is sent to ask it for a session, noted at the peer.
+
+    Args:
+        state: The shared ground.
+        delivery: Builds it.
+        peer: Who is asked.
+        now: The time, seconds.
+        greeting: What the node is sent at its other addresses; None for a new one.
+    """
+    numbering = peer.channel.sender.numbering
+    if greeting is None:
+        sequence = numbering.begin()
+        message_id, data = delivery.build(
+            MessageType.HANDSHAKE_REQUEST,
+            request_payload(state.identity, _continued(peer)),
+            now,
+            sequence_number=sequence,
+            requires_ack=True,
+        )
+        greeting = Greeting(message_id, sequence, data)
+    else:
+        numbering.begin_at(greeting.sequence)
+    peer.handshake_keys = (greeting.message_id, greeting.sequence)
+    peer.handshake_said = (greeting.message_id,)
+    return greeting
+
+
+def _continued(peer: Peer) -> str:
+    """What names the session that goes on, to a peer that understands it."""
+    return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
+
+
+def refusal(address: Address, words: str | None) -> str:
+    """What a call ends with where a handshake was refused."""
+    return f"{address_words(address)} refused the handshake: {words or 'no reason given'}"
+
+
+def taken(owner: Peer) -> str:
+    """Why a node that was asked is no peer at that address: it is one elsewhere."""
+    how = "by way of the server at" if relayed_node(owner.address) else "at"
+    where = format_address(visible_address(owner.address))
+    return f"node {owner.node_id} is already connected, {how} {where}"
+
+
+def result_of(peer: Peer) -> ConnectResult:
+    """What a call ends with where there is a session."""
+    return ConnectResult(peer.node_id, peer.address, peer.public_address)
