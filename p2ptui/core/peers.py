@@ -105,7 +105,7 @@ class PeerTable:
         Returns:
             False, and nothing is changed, if that is the own address of another peer.
         """
-        if address == peer.address:
+        if address == peer.home:
             peer._path = None
             return True
         if not self.add_alias(peer, address, Standing.CHOSEN):
@@ -128,7 +128,8 @@ class PeerTable:
         peer._home = None if address == peer.address else address
 
     def _require_alias(self, peer: Peer) -> None:
-        if peer.path is not None and peer.path not in self._aliases.of(peer):
+        known = (*self._aliases.of(peer), peer.address)
+        if peer.path is not None and peer.path not in known:
             peer._path = None
 
     def with_id(self, node_id: str) -> Peer | None:

@@ -22,6 +22,7 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
     if _is_of_use(attempt.server, now) and attempt.server not in attempt.unknown_at:
         return True
     servers = [peer for peer in state.peers.initiated if peer.is_ours and _is_of_use(peer, now)]
+    servers = [server for server in servers if server.node_id != attempt.node_id]
     fresh = [server for server in servers if server not in attempt.unknown_at]
     if servers and not fresh:
         attempt.unknown_at.clear()  # it may have joined one of them meanwhile
