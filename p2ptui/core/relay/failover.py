@@ -177,17 +177,7 @@ class Failover:
             # It needs no server now; the next one that is joined is asked for it.
             session.lost = None
             return
-        if peer.is_plain:
-            self._return(session, now)
-            return
         self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
-
-    def _return(self, session: RelayedSession, now: float) -> None:
-        """Nothing relays any more: what is left is the address where the session began."""
-        session.lost = None
-        self._state.peers.take_home(session.peer, session.peer.address)
-        self._end_trouble(session)
-        self._delivery.hasten(session.peer, now)
 
     def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
         if use and way.address != session.peer.home:
@@ -309,7 +299,8 @@ class Failover:
         """Whether the node's own address has answered, or a server brings it there instead."""
         peer = session.peer
         if peer.last_received > trouble.began:
-            self._end_trouble(session)
+            if self._end_trouble(session):
+                self._delivery.hasten(peer, now)
             return True
         best = session.best(trouble.began) if trouble.rounds >= SILENT_ROUNDS else None
         if best is None:
@@ -343,9 +334,13 @@ class Failover:
         refused = way is not None and now < way.refused_at + REFUSED_S
         return refused or server.pings.unanswered >= DECIDING_ROUNDS
 
-    @staticmethod
-    def _strand(session: RelayedSession) -> None:
-        session.peer.stranded = session.peer.path is None
+    def _strand(self, session: RelayedSession) -> None:
+        peer = session.peer
+        peer.stranded = peer.path is None
+        if peer.stranded and peer.is_plain:
+            # Where the session began is a way as well: from now on that is asked, too.
+            session.lost = None
+            self._state.peers.take_home(peer, peer.address)
 
     def _end_trouble(self, session: RelayedSession) -> bool:
         """All is well; whether the session had been stranded."""

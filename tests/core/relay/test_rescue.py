@@ -1,10 +1,13 @@
 """Sessions that began without a server go on by way of one when their own way dies."""
 
+import json
+import uuid
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import ConnectResult, Path, PathChanged, PeerStatus, PeerStatusChanged
+from p2ptui.wire.frames import RELAYED, encode_relay
 from p2ptui.wire.message import Capability
 from tests.core.lan import Lan
 from tests.core.relay.test_failover import Flow
@@ -228,3 +231,68 @@ def test_nothing_is_left_of_it() -> None:
         assert sizes["relayed_sessions"] == sizes["relayed_nodes"] == sizes["servers_doubted"] == 0
         assert host.endpoint._state.detours == {}
         assert len(host.endpoint.peers.relayed) == 0
+
+
+# Whom to believe.
+
+
+def test_nobody_else_moves_a_session() -> None:
+    """Neither a server that answers what it is asked, nor who forges errors in a peer's name."""
+    two = Two()
+    liar = two.world.puppet()
+    peer = seen(two.a, two.b)
+    for handshake in ("guessed", two.a.id, peer.handshake_heard):
+        for answer in (False, True):
+            check = {"nonce": "n", "handshake": handshake, "answer": answer, "use": True}
+            inside = json.dumps(liar.spec_message("RelayCheck", check)).encode()
+            frame = encode_relay(RELAYED, uuid.UUID(two.b.id).bytes, inside)
+            two.a.endpoint.receive_datagram(frame, two.lan.server.address, two.world.now)
+            two.a.settle()
+    error = {"error": "who are you?", "code": "unauthenticated"}
+    for _ in range(50):
+        data = json.dumps(liar.spec_message("Error", error)).encode()
+        two.a.endpoint.receive_datagram(data, two.b.address, two.world.now)
+        two.a.settle()
+        two.world.run_for(0.1)
+
+    assert two.is_direct()
+    assert two.a.endpoint.sizes()["relayed_sessions"] == 0
+    assert two.a.endpoint.counters.drops["relay_check_refused"] == 6
+    flow = two.flow()
+    flow.run(1)
+    flow.settle(1)
+    flow.assert_each_once()
+
+
+def test_a_node_that_began_anew_is_answered_where_it_asks() -> None:
+    """The session had gone on by the server, of which its new process need know nothing."""
+    two = Two()
+    flow = two.flow()
+    two.cut()
+    flow.run(4)
+    assert two.is_relayed()
+    two.world.remove(two.a)
+    two.heal()
+    heir = two.world.host(two.a.address, two.a.id)
+    heir.endpoint._state.rng.seed("another process")
+
+    assert isinstance(heir.outcome(heir.connect(two.b.address)), ConnectResult)
+    assert "@" not in seen(heir, two.b).sends_to[0]
+    assert "@" not in seen(two.b, heir).sends_to[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_server_fails_too_and_the_lan_is_back(seed: int) -> None:
+    two = Two(seed=seed)
+    flow = two.flow(back=bool(seed % 2))
+    flow.run(1)
+    two.cut()
+    flow.run(4)
+    assert two.is_relayed()
+    two.world.remove(two.lan.server)
+    two.heal()
+    flow.run(2)
+    flow.settle(90)
+
+    assert two.is_direct()
+    assert ends(two.a)[1:] == ends(two.b)[1:] == []  # that of the server
