@@ -33,7 +33,7 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
-def a_state_of_its_own(a_home_of_their_own: None) -> Iterator[None]:  # noqa: ARG001
+def a_state_of_its_own(a_home_of_their_own: None) -> Iterator[None]:
     """What nodes remember of networks is of no other test's concern."""
     yield
     shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)

@@ -114,7 +114,7 @@ class PeerTable:
         Returns:
             False, and nothing is changed, if that is the own address of another peer.
         """
-        if address == peer.address:
+        if address == peer.home:
             self._route(peer, None, peer._home)
             return True
         if not self.add_alias(peer, address, Standing.CHOSEN):
@@ -142,7 +142,8 @@ class PeerTable:
         self._route(peer, peer._path, None if address == peer.address else address)
 
     def _require_alias(self, peer: Peer) -> None:
-        if peer.path is not None and peer.path not in self._aliases.of(peer):
+        known = (*self._aliases.of(peer), peer.address)
+        if peer.path is not None and peer.path not in known:
             self._route(peer, None, peer._home)
 
     def _route(

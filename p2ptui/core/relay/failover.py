@@ -8,6 +8,9 @@ direct path is. The end that moves says so, and the other follows, so that both 
 
 While no server brings an answer, nothing is sent and no try is counted, for a while: the server is
 being restarted, or the other end has not joined it again yet.
+
+A session that began without a server is helped in the same way: when its own address falls silent,
+and only a server brings an answer, it goes on by way of that one. See `rescue`.
 """
 
 from collections.abc import Callable
@@ -20,6 +23,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.rescue import SILENT_ROUNDS, goes_plainly, note_relayed
 from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
 from p2ptui.core.relay.way_checks import WayChecks
 from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
@@ -98,6 +102,8 @@ class Failover:
         self.note_received = self._surveys.note_received
         self.on_moved: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called with a node and the server that relays to it from now on."""
+        self.on_rescued: Callable[[Peer, Peer, float], None] = lambda *_: None
+        """Called likewise when this end has left the node's own address, which fell silent."""
         delivery.on_overdue = self._handle_overdue
         watch.on_silent = self._handle_silent
         frames.on_refused_in_use = self._handle_refusal
@@ -143,7 +149,7 @@ class Failover:
 
     def _handle_removed(self, peer: Peer, _reason: str) -> None:
         node_id = peer.node_id or relayed_node(peer.address)
-        if not peer.is_plain and node_id:
+        if node_id and (not peer.is_plain or peer in self._checks.sessions):
             for server in self._checks.servers.values():
                 address = relay_address(server.address, node_id)
                 if self._state.peers.at(address) is None:
@@ -184,6 +190,10 @@ class Failover:
         if nonce == session.announced:
             session.announced = ""
         peer, trouble = session.peer, session.trouble
+        if goes_plainly(peer):
+            if trouble is not None:
+                self._judge_address(session, trouble, now)
+            return
         was_silent = trouble is not None and peer.last_received <= trouble.began
         peer.last_received = now
         if way.address == peer.home:
@@ -212,8 +222,8 @@ class Failover:
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
         """Messages to a peer were not acknowledged in time."""
-        session = self._checks.sessions.get(peer)
-        if session is None or peer.path is not None or session.trouble is not None:
+        session = self._troubled(peer)
+        if session is None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
         if now - peer.last_received >= max(OVERDUE_S, 2 * rtt_s):
@@ -221,9 +231,18 @@ class Failover:
 
     def check_beat(self, peer: Peer, now: float) -> None:
         """A heartbeat of a peer is due."""
+        if peer.is_silent(now):
+            session = self._troubled(peer)
+            if session is not None:
+                self._begin_trouble(session, now)
+
+    def _troubled(self, peer: Peer) -> RelayedSession | None:
+        """The session that may need another way, unless its direct path is watched elsewhere."""
         session = self._checks.sessions.get(peer)
-        if session is not None and peer.path is None and peer.is_silent(now):
-            self._begin_trouble(session, now)
+        if session is None and self._checks.servers:
+            return self._checks.adopt(peer)
+        is_watched = peer.path is not None and not goes_plainly(peer)
+        return None if is_watched else session
 
     def _handle_silent(self, server: Peer, now: float) -> None:
         for session in list(self._checks.sessions.values()):
@@ -252,27 +271,55 @@ class Failover:
         trouble = session.trouble
         if trouble is None or not self._checks.is_current(session):
             return
-        if trouble.rounds >= DECIDING_ROUNDS:
-            best = session.best(trouble.began)
-            if best is not None:
-                self._leave(session, best, now)
-                return
-            if self._is_hopeless(session, now):
-                self._strand(session)
-            elif session.peer.stranded:  # the server answers again, and does not refuse
-                session.peer.stranded = False
-                self._delivery.hasten(session.peer, now)
+        is_plain = goes_plainly(session.peer)
+        if (self._judge_address if is_plain else self._judge_server)(session, trouble, now):
+            return
         is_wanted = len(session.peer.channel.sender) or session.lost is not None
         if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
             self._end_trouble(session)
             return
         self._ask_all(session, trouble, now)
 
+    def _judge_server(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
+        """The server in use has had its time; whether the session has left it."""
+        if trouble.rounds < DECIDING_ROUNDS:
+            return False
+        best = session.best(trouble.began)
+        if best is not None:
+            self._leave(session, best, now)
+            return True
+        if self._is_hopeless(session, now):
+            self._strand(session)
+        elif session.peer.stranded:  # the server answers again, and does not refuse
+            session.peer.stranded = False
+            self._delivery.hasten(session.peer, now)
+        return False
+
+    def _judge_address(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
+        """Whether the node's own address has answered, or a server brings it there instead."""
+        peer = session.peer
+        if peer.last_received > trouble.began:
+            if self._end_trouble(session):
+                self._delivery.hasten(peer, now)
+            return True
+        best = session.best(trouble.began) if trouble.rounds >= SILENT_ROUNDS else None
+        if best is None:
+            return False
+        self._end_trouble(session)
+        self._checks.adopt(peer, session)
+        words = f"nothing comes from {format_address(visible_address(peer.sends_to))} any more"
+        self._switch(session, best, words, now)
+        if peer.home == best.address:
+            self.on_rescued(peer, best.server, now)
+        return True
+
     def _ask_all(self, session: RelayedSession, trouble: Trouble, now: float) -> None:
         trouble.rounds += 1
         for way in self._checks.ways(session):
             self._checks.check(session, way, now)
             self._watch.doubt(way.server, now)
+        if goes_plainly(session.peer):
+            self._delivery.ping(session.peer, now)
         growth = ROUND_GROWTH ** min(max(trouble.rounds - EVEN_ROUNDS, 0), 16)
         pause_s = min(SHORTEST_ROUND_S * growth, LONGEST_ROUND_S)
         session.timer = self._state.timers.schedule(now + pause_s, partial(self._round, session))
@@ -287,16 +334,20 @@ class Failover:
         refused = way is not None and now < way.refused_at + REFUSED_S
         return refused or server.pings.unanswered >= DECIDING_ROUNDS
 
-    @staticmethod
-    def _strand(session: RelayedSession) -> None:
-        session.peer.stranded = session.peer.path is None
+    def _strand(self, session: RelayedSession) -> None:
+        peer = session.peer
+        peer.stranded = peer.path is None
+        if peer.stranded and peer.is_plain:
+            # Where the session began is a way as well: from now on that is asked, too.
+            session.lost = None
+            self._state.peers.take_home(peer, peer.address)
 
-    @staticmethod
-    def _end_trouble(session: RelayedSession) -> bool:
+    def _end_trouble(self, session: RelayedSession) -> bool:
         """All is well; whether the session had been stranded."""
         session.trouble = None
         session.stop(("timer",))
         was_stranded, session.peer.stranded = session.peer.stranded, False
+        self._checks.release(session)
         return was_stranded
 
     # Changes.
@@ -317,6 +368,9 @@ class Failover:
         if not self._checks.admit(session, way):
             return
         left = self._checks.server_in_use(peer)
+        if goes_plainly(peer):
+            self._state.peers.leave_path(peer)
+            note_relayed(peer, reason)
         self._state.peers.take_home(peer, way.address)
         if left is not None:
             self._watch.doubt(left, now)  # if it is restarted, it is to be of use again soon

@@ -12,6 +12,7 @@ from p2ptui.core.addresses import relay_address, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.relay.rescue import goes_plainly, may_be_rescued
 from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -39,7 +40,8 @@ class WayChecks:
         self.servers: dict[Address, Peer] = {}
         """Joined servers that relay, by address."""
         self.sessions: dict[Peer, RelayedSession] = {}
-        """Relayed sessions whose other end understands checks."""
+        """Sessions whose other end understands checks: relayed ones, and those that began at the
+        node's own address while that is silent, or once a server has brought the node."""
         self.on_question: Callable[[RelayedSession, Way, bool, float], None] = lambda *_: None
         """Called when a question was answered, with whether the way is to be used from now on."""
         self.on_answer: Callable[[RelayedSession, Way, str, float], None] = lambda *_: None
@@ -48,6 +50,24 @@ class WayChecks:
     def is_current(self, session: RelayedSession) -> bool:
         """Whether there is this session still."""
         return self.sessions.get(session.peer) is session and not self._state.closing
+
+    def adopt(self, peer: Peer, session: RelayedSession | None = None) -> RelayedSession | None:
+        """The session with a node at its own address, if it may go on by way of a server.
+
+        Args:
+            peer: The node.
+            session: What is known of it already.
+        """
+        known = self.sessions.get(peer)
+        if known is None and may_be_rescued(peer) and self.servers.get(peer.address) is not peer:
+            known = self.sessions[peer] = session or RelayedSession(peer)
+        return known
+
+    def release(self, session: RelayedSession) -> None:
+        """Forget a session that has never gone by way of a server, and needs none."""
+        peer = session.peer
+        if goes_plainly(peer) and not self._state.peers.relayed.of(peer):
+            self.sessions.pop(peer, None)
 
     def server_in_use(self, peer: Peer) -> Peer | None:
         """The server by way of which a node is reached, unless it is gone."""
@@ -97,14 +117,15 @@ class WayChecks:
             now: The time, seconds.
         """
         peer = self._state.peers.authenticated(relayed_node(address) or "")
-        session = self.sessions.get(peer) if peer is not None else None
         server = self.servers.get(visible_address(address))
         try:
             check = decode_payload(message.payload, RelayCheckPayload)
         except MalformedError:
             self._state.counters.drop("malformed")
             return
-        if session is None or server is None or check.handshake not in session.peer.handshake_said:
+        is_genuine = peer is not None and check.handshake in peer.handshake_said
+        session = self.adopt(peer) if peer is not None and is_genuine else None
+        if session is None or server is None:
             self._state.counters.drop("relay_check_refused")
             return
         way = self.way(session, server)

@@ -138,6 +138,9 @@ class Lifecycle:
         before; other programs would take it twice.
         """
         self._end_session(peer, reason, now)
+        if peer.is_plain:
+            # Where it is asked, or has asked, is its own address; no server answers for that.
+            self._state.peers.take_home(peer, peer.address)
         if Capability.RETRANSMIT in peer.capabilities:
             peer.channel.renew(now)
         else:

@@ -155,6 +155,8 @@ class Attempt:
     young_losses: int = 0
     """Paths in a row that died young."""
     won_after_s: float | None = None
+    began_direct: bool = False
+    """Whether the session began at the node's own address, which fell silent."""
     reason: str | None = None
     """Why there is no direct path."""
 
@@ -216,7 +218,8 @@ class Attempt:
 
     def take_rest_s(self) -> float:
         """How long to rest after a search that found nothing, seconds."""
-        had_path, unheard = self.won_after_s is not None, self.remote is None
+        had_path = self.won_after_s is not None or self.began_direct
+        unheard = self.remote is None
         if not had_path and not unheard:
             return LONGEST_REST_S
         # What was not answered may have been lost.

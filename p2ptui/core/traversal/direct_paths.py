@@ -166,14 +166,16 @@ class DirectPaths:
     def _tell(self, attempt: Attempt, peer: Peer, *, ends_search: bool = False) -> None:
         direct = attempt.direct
         method = _method(attempt)
-        peer.connection = Connection(
-            method,
-            attempt.won_after_s,
-            attempt.rounds,
-            attempt.checks,
-            attempt.bytes_spent,
-            attempt.reason,
-        )
+        # One that was asked by its address may be a server, and is so however it is reached.
+        if not (peer.is_joined_server and relayed_node(peer.home)):
+            peer.connection = Connection(
+                method,
+                attempt.won_after_s,
+                attempt.rounds,
+                attempt.checks,
+                attempt.bytes_spent,
+                attempt.reason,
+            )
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(

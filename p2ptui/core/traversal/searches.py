@@ -157,6 +157,26 @@ class Traversal:
             attempt.failures = 0
             self._search(attempt, now)
 
+    def regain(self, peer: Peer, server: Peer, now: float) -> None:
+        """A node's own address fell silent, and a server relays to it: search a direct path.
+
+        Args:
+            peer: The node.
+            server: Which relays.
+            now: The time, seconds.
+        """
+        if not self._is_enabled:
+            return
+        try:
+            attempt = self.offers.open(server, peer.node_id, now, controlling=True)
+        except LocalError:
+            self._state.counters.drop("searches_full")
+            return
+        attempt.began_direct = True
+        if attempt.direct is None:  # else it is watched, and searched again once it is given up
+            attempt.failures = 0
+            self._search(attempt, now)
+
     def facts_ready(self, facts: NatFacts, now: float) -> None:
         """The diagnosis of this node's NAT is done."""
         self.offers.facts = facts

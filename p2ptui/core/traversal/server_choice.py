@@ -24,7 +24,7 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
     servers = [
         server
         for server in state.peers.best_servers(now)
-        if server.is_ours and not server.is_silent(now)
+        if server.is_ours and not server.is_silent(now) and server.node_id != attempt.node_id
     ]
     fresh = [server for server in servers if server not in attempt.unknown_at]
     if servers and not fresh:

@@ -1,0 +1,41 @@
+"""Sessions that began at a node's own address, with no server between: which may go on by relay.
+
+Two nodes of one LAN that found each other, or one that asked for the other's address, need no
+server. If the network between them fails, a server that both have joined for other reasons brings
+one to the other all the same. The question whether it does names a handshake message of the
+session, which no server has seen: so nobody else can move the session. What sets it off is silence
+only, to this node's own messages and Pings; nothing that arrives does.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node
+from p2ptui.core.connection import Connection, Method
+from p2ptui.core.peers import Peer
+from p2ptui.wire.message import Capability
+
+SILENT_ROUNDS: Final = 4
+"""An address has so many Pings to answer, over a second, before it is left: at 10 % loss each way
+one in eight hundred stays silent by chance, and the way by a server is longer."""
+
+
+def goes_plainly(peer: Peer) -> bool:
+    """Whether no server is between: neither its address nor its home names one."""
+    return relayed_node(peer.home) is None
+
+
+def may_be_rescued(peer: Peer) -> bool:
+    """Whether a server may bring a session on that began without one."""
+    is_known = peer.is_authenticated and peer.proved and not peer.parted
+    return is_known and peer.is_plain and Capability.RELAY_CHECK in peer.capabilities
+
+
+def note_relayed(peer: Peer, reason: str) -> None:
+    """Explain at a peer why it is relayed from now on.
+
+    One that was asked by its address may be a server, and is so by whatever way it is reached.
+    """
+    if not peer.is_joined_server:
+        known = peer.connection or Connection(Method.RELAY)
+        peer.connection = replace(known, method=Method.RELAY, reason=reason)
