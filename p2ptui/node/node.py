@@ -217,7 +217,8 @@ class Node(RunningNode):
         node_id = node_id_of(peer)
         if node_id is None:
             found = await self._finder.find(peer, timeout_s)
-            node_id = found.node_id if isinstance(found, OtherNode) else None
+            is_behind = isinstance(found, OtherNode) or found.resumes
+            node_id = found.node_id if is_behind else None
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
             token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
         else:
