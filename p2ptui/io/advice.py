@@ -71,10 +71,6 @@ _SEND: Final = {
         "there is no way to that host", "check the address, and that it is switched on"
     ),
     errno.EPERM: Advice("a firewall of this machine forbids it", "allow UDP to that address"),
-    errno.EADDRNOTAVAIL: Advice(
-        "this machine no longer has the address that the node is bound to",
-        "restart it, with --address 0.0.0.0:PORT for all addresses",
-    ),
     errno.EMSGSIZE: Advice(
         "the datagram is larger than the network takes", "lower server.datagram_budget"
     ),
@@ -105,6 +101,8 @@ def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
     if blocked is not None:
         return blocked
     number = error.errno or 0
+    if number == errno.EADDRNOTAVAIL:
+        return _no_source(destination, local)
     special = _SPECIAL.get(number)
     if special is not None:
         return special(destination)
@@ -154,6 +152,25 @@ def _quoted(address: Address) -> str:
 def _no_network(destination: Address) -> Advice:
     version = ip_version(destination[0])
     return Advice(f"this machine has no IPv{version} network that leads there", _NETWORK_DOWN)
+
+
+def _no_source(destination: Address, local: Address) -> Advice:
+    """The system finds no address of its own to send from: which one is missing."""
+    version = ip_version(destination[0])
+    own = local_addresses()
+    others = [host for host in own if not ipaddress.ip_address(host.partition("%")[0]).is_loopback]
+    if all(ip_version(host) != version for host in others):
+        said = f"this machine has no IPv{version} address"
+    elif is_wildcard(local[0]) or local[0] in own:
+        said = f"no IPv{version} address of this machine leads there"
+    else:
+        return Advice(
+            "this machine no longer has the address that the node is bound to",
+            "restart it, with --address 0.0.0.0:PORT for all addresses",
+        )
+    if version == 6:
+        return Advice(said, "use an IPv4 address of that host")
+    return Advice(said, _NETWORK_DOWN)
 
 
 def _denied(destination: Address) -> Advice:
