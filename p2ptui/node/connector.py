@@ -13,6 +13,7 @@ from p2ptui.errors import HandshakeError, LocalError, P2PError, PeerTimeoutError
 from p2ptui.io.advice import Advice, barrier, refusal_words
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
 
@@ -215,7 +216,8 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
             found = await resolve_all(address)
     except TimeoutError:
         raise LocalError(
-            f"cannot resolve host {address[0]!r} within {told_s or timeout_s:g} s;"
+            f"cannot resolve host {address[0]!r} within"
+            f" {seconds_words(told_s or timeout_s)};"
             " check the network, or use an IP address"
         ) from None
     single: dict[Address, None] = {}

@@ -22,6 +22,7 @@ from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 
 
@@ -148,7 +149,7 @@ class Node(RunningNode):
                         break
         except TimeoutError:
             raise PeerTimeoutError(
-                f"no direct path to node {node_id} was found within {seconds:g} s"
+                f"no direct path to node {node_id} was found within {seconds_words(seconds)}"
             ) from None
         finally:
             self.unsubscribe(events)
@@ -272,7 +273,7 @@ class Node(RunningNode):
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
-            reason = f"no acknowledgement within {timeout_s:g} s"
+            reason = f"no acknowledgement within {seconds_words(timeout_s)}"
             timer = self._runtime.later(
                 timeout_s, lambda now: self._endpoint.cancel(target, token, reason, now)
             )
