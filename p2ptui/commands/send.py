@@ -117,7 +117,8 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
 
 def _require_kept(name: str, receipt: Receipt | None, timeout_s: float) -> None:
     if receipt is None:
-        raise P2PError(f"{name} did not say within {seconds_words(timeout_s)} whether it kept the file")
+        within = seconds_words(timeout_s)
+        raise P2PError(f"{name} did not say within {within} whether it kept the file")
     if not receipt.kept:
         raise P2PError(f"{name} did not keep the file: {receipt.reason}")
 

@@ -66,7 +66,8 @@ def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
         fitting = [other for other in others if other.address == address]
     else:
         assert isinstance(ref, str)
-        return find_named(ref, _each_once([*_identified(endpoint), *others]))
+        known: list[Peer | OtherNode] = [*_identified(endpoint), *others]
+        return find_named(ref, _each_once(known))
     if not fitting and found is not None:
         return found  # a session is under way
     if not fitting:
