@@ -63,3 +63,8 @@ def _escaped(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def seconds_words(seconds: float) -> str:
+    """A time for people, `9.97335` as `10 s`: two digits, more only of whole seconds."""
+    return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"

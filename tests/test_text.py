@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2ptui.text import printable
+from p2ptui.text import printable, seconds_words
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,20 @@ def test_an_escape_is_never_cut_in_two() -> None:
     assert printable("a\x1bbc", 7) == "a\\x1bbc"
     assert printable("a\x1bbc", 6) == "a\\x1b…"
     assert printable("a\x1bbc", 5) == "a…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (9.97335, "10 s"),
+        (9.94, "9.9 s"),
+        (0.25, "0.25 s"),
+        (0.2, "0.2 s"),
+        (10, "10 s"),
+        (125, "125 s"),
+        (29.98, "30 s"),
+        (1e6, "1000000 s"),
+    ],
+)
+def test_seconds_have_two_digits(seconds, words):
+    assert seconds_words(seconds) == words

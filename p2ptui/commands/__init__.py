@@ -42,7 +42,7 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
         environ: The environment, for the configuration.
 
     Returns:
-        The exit code.
+        The exit code; after SIGTERM or SIGHUP that of the signal.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -54,12 +54,13 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
     import logging
 
     from p2ptui.io.loop import run
+    from p2ptui.io.signals import run_until_signalled
 
     # A command answers in its own words; what the node would log is of no interest.
     silence = logging.NullHandler()
     logging.getLogger("p2ptui").addHandler(silence)
     try:
-        return run(work())
+        return run(run_until_signalled(work()))
     finally:
         logging.getLogger("p2ptui").removeHandler(silence)
 

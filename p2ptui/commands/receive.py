@@ -33,7 +33,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
-from p2ptui.io.signals import handle_signals
+from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
 from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
@@ -112,14 +112,19 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
             stopped.append(number)
             node.unsubscribe(events)
 
-        handle_signals(stop, "SIGTERM")
+        handle_signals(stop, *wanted_signals("SIGTERM", "SIGHUP"))
         await _say_how(node, config, servers, to_stderr=options.json)
         with ProgressLine(lambda: _progress(node, teller)) as line:
             teller = _Teller(options, servers, line)
             done = await teller.tell_all(events)
         if node.has_failed:
             await node.wait_failed()
-    return EXIT_INTERRUPTED if stopped and not done else 0
+    return 0 if done or not stopped else _exit_code(stopped[0])
+
+
+def _exit_code(number: signal.Signals) -> int:
+    """To be asked to end is how it ends; a terminal that went away is told apart."""
+    return EXIT_INTERRUPTED if number == signal.SIGTERM else EXIT_BY_SIGNAL + number
 
 
 async def _say_how(

@@ -25,7 +25,7 @@ from p2ptui.core.data import encode_data
 from p2ptui.core.events import DataReceived, SendResult, SendStatus
 from p2ptui.errors import LocalError, MessageTooLargeError, P2PError
 from p2ptui.node.subscription import Subscription
-from p2ptui.text import printable
+from p2ptui.text import printable, seconds_words
 from p2ptui.wire.codec import encode_envelope, encode_exactly
 from p2ptui.wire.exact import read_json
 from p2ptui.wire.files import SHA256, Receipt, file_payload, is_file, read_receipt
@@ -117,7 +117,8 @@ async def _run(options: argparse.Namespace, config: Config, way: Way, payload: A
 
 def _require_kept(name: str, receipt: Receipt | None, timeout_s: float) -> None:
     if receipt is None:
-        raise P2PError(f"{name} did not say within {timeout_s:g} s whether it kept the file")
+        within = seconds_words(timeout_s)
+        raise P2PError(f"{name} did not say within {within} whether it kept the file")
     if not receipt.kept:
         raise P2PError(f"{name} did not keep the file: {receipt.reason}")
 

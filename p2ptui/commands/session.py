@@ -15,11 +15,12 @@ from p2ptui.config.load import load_config
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import NodeList, Path, PingResult, SendResult
 from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, UnknownPeerError
+from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
+from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
     format_address,
@@ -68,6 +69,8 @@ class Target:
     """Why there is no session with it."""
     capabilities: tuple[str, ...] = ()
     """What it announces."""
+    met: PeerView | None = None
+    """What was known of it when there was a session first."""
 
     @property
     def path(self) -> Path:
@@ -93,17 +96,43 @@ class Target:
 
     @property
     def _view(self) -> PeerView:
-        return self.node.peer(self.node_id)
+        """As it is now, or where it is gone, as it was met: what became of it, others tell."""
+        try:
+            return self.node.peer(self.node_id)
+        except UnknownPeerError:
+            if self.met is None:
+                raise
+            return self.met
 
     async def ping(self, timeout_s: float) -> PingResult:
-        """Measure one round trip."""
-        return await self.node.ping(self.node_id, timeout_s)
+        """Measure one round trip.
+
+        Raises:
+            P2PError: It failed; of a peer that is gone, that it is.
+        """
+        try:
+            return await self.node.ping(self.node_id, timeout_s)
+        except (UnknownPeerError, LocalError) as error:
+            raise self._gone(error) from None
 
     async def send(self, payload: Any, timeout_s: float) -> SendResult:
-        """Send one message."""
-        if self.is_peer:
+        """Send one message.
+
+        Raises:
+            P2PError: It failed; of a peer that is gone, that it is.
+        """
+        if not self.is_peer:
+            return await self.node.send_routed(self.node_id, payload, timeout_s=timeout_s)
+        try:
             return await self.node.send(self.node_id, payload, timeout_s=timeout_s)
-        return await self.node.send_routed(self.node_id, payload, timeout_s=timeout_s)
+        except UnknownPeerError as error:
+            raise self._gone(error) from None
+
+    def _gone(self, error: P2PError) -> P2PError:
+        """Of a peer that was met and is gone, what happened: it is not that it is unknown."""
+        if self.met is None or any(peer.node_id == self.node_id for peer in self.node.peers):
+            return error
+        return PeerGoneError(f"{printable(self.name, 64)} has left meanwhile; try again")
 
 
 class Deadline:
@@ -268,6 +297,7 @@ async def reach(
             is_peer=True,
             began=began,
             capabilities=to.capabilities,
+            met=to,
         )
 
     peer = await connect(node, first, deadline)

@@ -29,6 +29,7 @@ from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
 from p2ptui.errors import P2PError, PeerTimeoutError
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -200,7 +201,8 @@ class NodeState:
             The token of a PingResult or a PeerTimeoutError.
         """
         token = self.new_token() if token is None else token
-        error = PeerTimeoutError(f"no answer from {address_words(address)} within {timeout_s:g} s")
+        words = f"no answer from {address_words(address)} within {seconds_words(timeout_s)}"
+        error = PeerTimeoutError(words)
         timer = self.timers.schedule(now + timeout_s, lambda _: ping.end(error))
 
         def end(outcome: PingResult | P2PError) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from p2ptui.io.interfaces import local_addresses
+from p2ptui.io.refusal import PORT, Kind, Refusal
 from p2ptui.wire.address import LIMITED_BROADCAST, Address, format_address, ip_version, is_wildcard
 
 
@@ -25,6 +26,7 @@ class Advice(NamedTuple):
         return f"{self.said}; {self.do}" if self.do else self.said
 
 
+_CHECK_HOST: Final = "check the address, and that it is switched on"
 _NETWORK_DOWN: Final = "check the network connection of this machine"
 _TOO_MANY_FILES: Final = Advice(
     "too many files and sockets are open",
@@ -66,15 +68,9 @@ _BIND: Final = {
 
 _SEND: Final = {
     errno.ENETDOWN: Advice("this machine is not connected there", _NETWORK_DOWN),
-    errno.EHOSTDOWN: Advice("that host is down", "check the address, and that it is switched on"),
-    errno.EHOSTUNREACH: Advice(
-        "there is no way to that host", "check the address, and that it is switched on"
-    ),
+    errno.EHOSTDOWN: Advice("that host is down", _CHECK_HOST),
+    errno.EHOSTUNREACH: Advice("there is no way to that host", _CHECK_HOST),
     errno.EPERM: Advice("a firewall of this machine forbids it", "allow UDP to that address"),
-    errno.EADDRNOTAVAIL: Advice(
-        "this machine no longer has the address that the node is bound to",
-        "restart it, with --address 0.0.0.0:PORT for all addresses",
-    ),
     errno.EMSGSIZE: Advice(
         "the datagram is larger than the network takes", "lower server.datagram_budget"
     ),
@@ -105,6 +101,8 @@ def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
     if blocked is not None:
         return blocked
     number = error.errno or 0
+    if number == errno.EADDRNOTAVAIL:
+        return _no_source(destination, local)
     special = _SPECIAL.get(number)
     if special is not None:
         return special(destination)
@@ -156,6 +154,25 @@ def _no_network(destination: Address) -> Advice:
     return Advice(f"this machine has no IPv{version} network that leads there", _NETWORK_DOWN)
 
 
+def _no_source(destination: Address, local: Address) -> Advice:
+    """The system finds no address of its own to send from: which one is missing."""
+    version = ip_version(destination[0])
+    own = local_addresses()
+    others = [host for host in own if not ipaddress.ip_address(host.partition("%")[0]).is_loopback]
+    if all(ip_version(host) != version for host in others):
+        said = f"this machine has no IPv{version} address"
+    elif is_wildcard(local[0]) or local[0] in own:
+        said = f"no IPv{version} address of this machine leads there"
+    else:
+        return Advice(
+            "this machine no longer has the address that the node is bound to",
+            "restart it, with --address 0.0.0.0:PORT for all addresses",
+        )
+    if version == 6:
+        return Advice(said, "use an IPv4 address of that host")
+    return Advice(said, _NETWORK_DOWN)
+
+
 def _denied(destination: Address) -> Advice:
     # On Linux this is said of broadcast addresses, and of routes that are marked as prohibited.
     if destination[0] == LIMITED_BROADCAST or destination[0].endswith(".255"):
@@ -188,17 +205,32 @@ _SPECIAL: Final[dict[int, Callable[[Address], Advice]]] = {
 
 
 def refusal_words(address: Address, by: str) -> str:
-    """One line: an address is refused.
+    """One line: an address is refused, or not reached.
 
     Args:
         address: Which.
-        by: The IP address of who says so: the machine itself, or one on the way.
+        by: The IP address of who says so, best as a `Refusal`: the machine itself, or one on the
+            way.
     """
     where = format_address(address)
+    kind = by.kind if isinstance(by, Refusal) else PORT
+    if not kind.is_port:
+        hint = _CHECK_HOST if kind.is_passing else "allow UDP to that address there"
+        return f"{where} is not reachable: {refusal_reason(by, kind)}; {hint}"
     if by == address[0]:
         advice = _SEND[errno.ECONNREFUSED]
         return f"{where} refused: {advice}"
     return f"{where} was refused by {by} on the way; a firewall there does not let UDP pass"
+
+
+def refusal_reason(by: str, kind: Kind) -> str:
+    """Who says that no datagram gets there, and in which words of ICMP."""
+    if not kind.is_passing:
+        return f"a firewall at {by} refuses ({kind.words})"
+    if by in local_addresses():
+        # This machine says so to itself when nobody there answers to the address (ARP).
+        return f"nobody on the network of this machine answers to it ({kind.words})"
+    return f"a router at {by} says so ({kind.words})"
 
 
 def program_advice(error: OSError) -> str:

@@ -1,15 +1,15 @@
-"""Whether a machine says itself that nothing listens at a UDP port (ICMP port unreachable).
+"""Whether a machine, or one on the way to it, says that UDP does not get there (ICMP).
 
 An unconnected socket is not told of it; so a connected one of its own asks. A firewall on the way
-may send the same message: only Linux says who sent it.
+may say of a port what the machine itself would: only Linux tells who said it, and what exactly.
 """
 
 import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.wire.address import Address
@@ -23,10 +23,67 @@ PATIENT_PAUSES_S: Final = (0.2,) * 10 + (0.5,) * 16
 (RFC 1812, section 4.3.2.8; Linux of one, after the first six), and others are told of as well, the
 requests of the handshake among them."""
 
+ENOUGH: Final = 3
+"""Datagrams from the first on that met what may pass: then nothing else is waited for."""
+
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
-_ERROR_BYTES: Final = 16
-"""Of `struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
+_ERROR: Final = struct.Struct("=IBBBxII")
+"""`struct sock_extended_err` (linux/errqueue.h); the sender's socket address follows."""
+_BY_ICMP: Final = (2, 3)
+"""Its origins, of IPv4 and IPv6."""
+MAX_REPORTS: Final = 64
+"""Of refused datagrams that are read in one go: many more than were sent."""
+
+
+class Kind(NamedTuple):
+    """What is said of a datagram that did not arrive."""
+
+    words: str
+    is_port: bool = False
+    """Nothing listens there."""
+    is_passing: bool = False
+    """It may be otherwise in a moment: of routes, and of machines that are switched on."""
+
+
+PORT: Final = Kind("port unreachable", is_port=True)
+PROHIBITED: Final = Kind("administratively prohibited")
+HOST: Final = Kind("host unreachable", is_passing=True)
+NET: Final = Kind("network unreachable", is_passing=True)
+
+_UNREACHABLE: Final = {
+    socket.AF_INET: (
+        3,
+        {
+            0: NET,
+            1: HOST,
+            3: PORT,
+            6: NET,
+            7: HOST,
+            11: NET,
+            12: HOST,
+            **dict.fromkeys((9, 10, 13), PROHIBITED),
+        },
+    ),
+    socket.AF_INET6: (
+        1,
+        {0: NET, 3: HOST, 4: PORT, **dict.fromkeys((1, 5, 6), PROHIBITED)},
+    ),
+}
+"""By family the type of the message, and what its codes mean (RFC 1122, section 3.2.2.1, and
+RFC 1812, section 5.2.7.1; RFC 4443, section 3.1)."""
+
+
+class Refusal(str):
+    """The IP address of who refuses, and what it says."""
+
+    kind: Kind
+
+    def __new__(cls, by: str, kind: Kind = PORT) -> Self:
+        """Note who it is."""
+        refusal = super().__new__(cls, by)
+        refusal.kind = kind
+        return refusal
 
 
 async def find_refusal(
@@ -35,7 +92,9 @@ async def find_refusal(
     *,
     pauses_s: Sequence[float] = PAUSES_S,
 ) -> str | None:
-    """Who says that an address is not served: the host itself, or a firewall on the way.
+    """Who says that an address is not reached: the host itself, or one on the way.
+
+    What may pass is told when nothing that is for good has come within a few datagrams more.
 
     Args:
         address: A literal IP address and a port.
@@ -43,11 +102,12 @@ async def find_refusal(
         pauses_s: How long the answer to each datagram is awaited, seconds.
 
     Returns:
-        The IP address of the sender; the host asked where the system does not tell it; None if
-        nobody says so.
+        A `Refusal`: the IP address of the sender; the host asked where the system does not tell
+        it, or it is that one itself. None if nobody says so.
     """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    loop = asyncio.get_running_loop()
+    passing: Refusal | None = None
+    more = ENOUGH
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
@@ -56,19 +116,41 @@ async def find_refusal(
                 sock.setsockopt(level, option, 1)
             sock.connect(sockaddr_of(address, family))
             for pause_s in pauses_s:
-                if is_over():
+                if is_over() or more == 0:
                     break
-                try:
-                    # An empty datagram answers nothing, and asks nothing of whoever is there.
-                    sock.send(b"")
-                    async with asyncio.timeout(pause_s):
-                        await loop.sock_recv(sock, 1)
-                except TimeoutError:
-                    continue
-                except ConnectionRefusedError:
-                    return _sender(sock, family) or address[0]
+                refusal = await _ask(sock, address[0], pause_s)
+                if refusal is not None and not refusal.kind.is_passing:
+                    return refusal
+                if refusal is not None:
+                    passing = refusal
+                    await asyncio.sleep(pause_s)
+                if passing is not None:
+                    more -= 1
     except (OSError, NotImplementedError):
         pass
+    return passing
+
+
+async def _ask(sock: socket.socket, host: str, pause_s: float) -> Refusal | None:
+    """Send one datagram; who said until when that it, or one before it, did not arrive.
+
+    Raises:
+        OSError: The system did not send it.
+    """
+    try:
+        # An empty datagram answers nothing, and asks nothing of whoever is there.
+        sock.send(b"")
+        async with asyncio.timeout(pause_s):
+            await asyncio.get_running_loop().sock_recv(sock, 1)
+    except TimeoutError:
+        return None
+    except OSError as error:
+        refusals = list(_reported(sock, host))
+        if refusals:
+            return min(refusals, key=lambda refusal: refusal.kind.is_passing)
+        if not isinstance(error, ConnectionRefusedError):
+            raise
+        return Refusal(host)
     return None
 
 
@@ -78,22 +160,33 @@ def _option(family: int) -> tuple[int, int]:
     return socket.IPPROTO_IP, _IP_RECVERR
 
 
-def _sender(sock: socket.socket, family: int) -> str | None:
+def _reported(sock: socket.socket, host: str) -> Iterator[Refusal]:
+    """What the system has noted of datagrams that did not arrive."""
     if sys.platform != "linux":
-        return None
-    try:
-        _, ancillary, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE)
-    except OSError:
-        return None
-    return next((host for item in ancillary if (host := _host_in(item, family))), None)
+        return
+    for _ in range(MAX_REPORTS):
+        try:
+            _, ancillary, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+        except OSError:
+            return
+        for item in ancillary:
+            refusal = _refusal_in(item, sock.family, host)
+            if refusal is not None:
+                yield refusal
 
 
-def _host_in(item: tuple[int, int, Any], family: int) -> str | None:
+def _refusal_in(item: tuple[int, int, Any], family: int, host: str) -> Refusal | None:
     level, option, data = item
-    if (level, option) != _option(family):
+    if (level, option) != _option(family) or len(data) < _ERROR.size + 2:
         return None
-    at = data[_ERROR_BYTES:]
-    if len(at) < 2 or struct.unpack_from("=H", at)[0] != family:
+    _, origin, kind, code, _, _ = _ERROR.unpack_from(data)
+    wanted, meanings = _UNREACHABLE[socket.AddressFamily(family)]
+    at = data[_ERROR.size :]
+    if origin not in _BY_ICMP or kind != wanted or code not in meanings:
         return None
+    if struct.unpack_from("=H", at)[0] != family:
+        return Refusal(host, meanings[code])
     raw = at[8:24] if family == socket.AF_INET6 else at[4:8]
-    return socket.inet_ntop(family, raw)
+    by = socket.inet_ntop(family, raw)
+    # Where an address needs its interface, who is asked is known by both.
+    return Refusal(host if by == host.partition("%")[0] else by, meanings[code])

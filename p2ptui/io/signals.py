@@ -1,9 +1,11 @@
 """Signals that ask a whole program to end, told to it in its own event loop."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Callable
-from typing import Final
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 EXIT_BY_SIGNAL: Final = 128
 """The exit code that shells expect of a program that a signal ended: this plus its number."""
@@ -27,3 +29,45 @@ def handle_signals(act: Callable[[signal.Signals], None], *names: str) -> None:
             signal.signal(
                 number, lambda n, _frame: loop.call_soon_threadsafe(act, signal.Signals(n))
             )
+
+
+def wanted_signals(*names: str) -> list[str]:
+    """Those of these signals that the program was not started to ignore, as `nohup` does."""
+    return [
+        name
+        for name in names
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN
+    ]
+
+
+async def run_until_signalled(work: Coroutine[Any, Any, int]) -> int:
+    """Do some work; SIGTERM or SIGHUP cancels it, so that it ends as politely as after Ctrl+C.
+
+    A second signal ends the program at once.
+
+    Args:
+        work: What to do. It may handle these signals itself.
+
+    Returns:
+        The exit code: that of the work, or that of the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return await work  # signals are told to the main thread only
+    task = asyncio.current_task()
+    assert task is not None
+    came: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        if came:
+            os._exit(EXIT_BY_SIGNAL + number)
+        came.append(number)
+        task.cancel()
+
+    handle_signals(end, *wanted_signals("SIGTERM", "SIGHUP"))
+    try:
+        return await work
+    except (asyncio.CancelledError, OSError):
+        # With its terminal gone, the last words of the work cannot be written either.
+        if not came:
+            raise
+        return EXIT_BY_SIGNAL + came[0]

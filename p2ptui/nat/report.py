@@ -20,6 +20,8 @@ class ServerReport:
     ok: bool = False
     error: str | None = None
     """Why it was of no use."""
+    at: Address | None = None
+    """Of a name, which of its addresses this is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,10 @@ class NatReport:
     duration_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The keys and values of `p2ptui nat --json`; `findings` only where there are any."""
+        """The keys and values of `p2ptui nat --json`; `findings` only where there are any.
+
+        A server that was named has `at`, the one of its addresses that was asked.
+        """
         return {
             "udp": self.udp,
             "local": _text(self.local),
@@ -94,4 +99,5 @@ def _text(address: Address | None) -> str | None:
 
 def _server_json(server: ServerReport) -> Mapping[str, Any]:
     rtt_ms = None if server.rtt_ms is None else round(server.rtt_ms, 3)
-    return {"address": server.address, "rtt_ms": rtt_ms, "ok": server.ok, "error": server.error}
+    said = {"address": server.address, "rtt_ms": rtt_ms, "ok": server.ok, "error": server.error}
+    return said if server.at is None else said | {"at": format_address(server.at)}

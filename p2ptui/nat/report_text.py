@@ -60,7 +60,8 @@ def server_rows(report: NatReport) -> list[tuple[str, str]]:
         said = server.error or "no answer"
         if server.ok and server.rtt_ms is not None:
             said = f"{server.rtt_ms:.1f} ms"
-        rows.append((printable(server.address, 80), printable(said, 200)))
+        at = "" if server.at is None else f" ({format_address(server.at)})"
+        rows.append((printable(server.address, 80) + at, printable(said, 200)))
     return rows
 
 

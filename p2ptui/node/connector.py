@@ -18,8 +18,10 @@ from p2ptui.errors import (
     PeerGoneError,
 )
 from p2ptui.io.advice import Advice, barrier, refusal_words
+from p2ptui.io.refusal import Refusal
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, format_address
 
 SHORTEST_ATTEMPT_S: Final = 0.1
@@ -27,6 +29,9 @@ SHORTEST_ATTEMPT_S: Final = 0.1
 
 HEED_AFTER_S: Final = 0.1
 """Whoever answers sooner is not asked whether it refuses."""
+
+LAST_WORD_S: Final = 0.05
+"""So long before the time is over it is said why nothing came."""
 
 FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
 """As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
@@ -116,7 +121,7 @@ class Connector:
         token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
         over = asyncio.Event()
         if heed_refusals and self._find_refusal is not None:
-            self._begin(self._heed(reached, over), "refusals")
+            self._begin(self._heed(reached, over, self._clock() + timeout_s), "refusals")
         try:
             result: ConnectResult = await self._call(token)
         except HandshakeError as error:
@@ -140,11 +145,13 @@ class Connector:
             f"cannot connect to {', '.join(names)}: {advice}" for names, advice in reasons.values()
         )
 
-    async def _heed(self, addresses: Sequence[Address], over: asyncio.Event) -> None:
+    async def _heed(
+        self, addresses: Sequence[Address], over: asyncio.Event, deadline: float
+    ) -> None:
         """Ask, until it is over, whether the machines at these addresses refuse."""
         for address in addresses:
             answered = asyncio.Event()
-            self._begin(self._heed_one(address, answered, over), "a refusal")
+            self._begin(self._heed_one(address, answered, over, deadline), "a refusal")
             # The next one is asked when the handshake with it begins.
             with suppress(TimeoutError):
                 async with asyncio.timeout(STAGGER_S):
@@ -153,11 +160,16 @@ class Connector:
                 return
 
     async def _heed_one(
-        self, address: Address, answered: asyncio.Event, over: asyncio.Event
+        self, address: Address, answered: asyncio.Event, over: asyncio.Event, deadline: float
     ) -> None:
         assert self._find_refusal is not None
         await asyncio.sleep(HEED_AFTER_S)
         refused_by = None if over.is_set() else await self._find_refusal(address, over.is_set)
+        if isinstance(refused_by, Refusal) and refused_by.kind.is_passing:
+            # A route may come back, and a machine be switched on: it only says what was missing.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(deadline - LAST_WORD_S - self._clock()):
+                    await over.wait()
         if refused_by is not None and not over.is_set():
             words = refusal_words(address, refused_by)
             self._endpoint.refuse(address, words, self._clock())
@@ -222,7 +234,8 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
             found = await resolve_all(address)
     except TimeoutError:
         raise LocalError(
-            f"cannot resolve host {address[0]!r} within {told_s or timeout_s:g} s;"
+            f"cannot resolve host {address[0]!r} within"
+            f" {seconds_words(told_s or timeout_s)};"
             " check the network, or use an IP address"
         ) from None
     single: dict[Address, None] = {}

@@ -34,6 +34,7 @@ class SeveralFitError(UnknownPeerError):
 
 
 _Named = TypeVar("_Named", bound=Peer | NodeInfo | OtherNode)
+_Known = TypeVar("_Known", bound=Peer | OtherNode)
 
 
 def node_id_of(peer: PeerRef) -> str | None:
@@ -55,7 +56,7 @@ def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
         UnknownPeerError: None fits, or several do.
     """
     found = _find_exact(endpoint, ref)
-    if found is not None and found.is_authenticated:
+    if found is not None and _has_session(found):
         return found
     others = list(find_others(endpoint, now))
     node_id = node_id_of(ref) or (found.node_id if found is not None else None)
@@ -66,7 +67,7 @@ def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
     else:
         assert isinstance(ref, str)
         known: list[Peer | OtherNode] = [*_identified(endpoint), *others]
-        return find_named(ref, known)
+        return find_named(ref, _each_once(known))
     if not fitting and found is not None:
         return found  # a session is under way
     if not fitting:
@@ -90,7 +91,7 @@ def find_peer(endpoint: Endpoint, ref: PeerRef, now: float | None = None) -> Pee
         return with_session(find_node(endpoint, ref, now))
     found = _find_exact(endpoint, ref)
     if found is None and isinstance(ref, str) and is_name(ref):
-        found = find_named(ref, _identified(endpoint))
+        found = find_named(ref, _each_once(_identified(endpoint)))
     if found is None:
         raise UnknownPeerError(f"no peer {_words(ref)}; connect to it first")
     return found
@@ -119,7 +120,10 @@ def _find_exact(endpoint: Endpoint, ref: PeerRef) -> Peer | None:
     """The peer with this id, or at this address."""
     node_id = node_id_of(ref)
     if node_id is not None:
-        return endpoint.peers.with_id(node_id)
+        found = endpoint.peers.with_id(node_id)
+        if found is None or _has_session(found):
+            return found
+        return _each_once(peer for peer in _identified(endpoint) if peer.node_id == node_id)[0]
     if isinstance(ref, PeerView):
         return endpoint.peers.at(ref.address)
     address = _address_in(ref)
@@ -140,6 +144,33 @@ def _address_in(ref: PeerRef) -> Address | None:
 def _identified(endpoint: Endpoint) -> list[Peer]:
     """The peers that have told who they are."""
     return [peer for peer in endpoint.peers if peer.info is not None]
+
+
+def _has_session(peer: Peer) -> bool:
+    """Whether messages to it may be handed over: they go at once, or once it has resumed."""
+    return peer.is_authenticated or peer.resumes
+
+
+def _each_once(known: Iterable[_Known]) -> list[_Known]:
+    """Each node once, although it is known in several ways: the way that is the most use.
+
+    Asked for a session anew it is a peer, and still a node that a server introduced; and while it
+    moves to another address there may be two peers with its id.
+    """
+    best: dict[str, _Known] = {}
+    for node in known:
+        before = best.get(node.node_id)
+        if before is None or _use(node) > _use(before):
+            best[node.node_id] = node
+    return list(best.values())
+
+
+def _use(node: Peer | OtherNode) -> int:
+    if isinstance(node, OtherNode):
+        return 1
+    if node.is_authenticated:
+        return 3
+    return 2 if node.resumes else 0
 
 
 def find_named(text: str, candidates: Iterable[_Named]) -> _Named:

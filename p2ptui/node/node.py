@@ -22,6 +22,7 @@ from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 
 
@@ -153,7 +154,7 @@ class Node(RunningNode):
                         break
         except TimeoutError:
             raise PeerTimeoutError(
-                f"no direct path to node {node_id} was found within {seconds:g} s"
+                f"no direct path to node {node_id} was found within {seconds_words(seconds)}"
             ) from None
         finally:
             self.unsubscribe(events)
@@ -222,7 +223,8 @@ class Node(RunningNode):
         node_id = node_id_of(peer)
         if node_id is None:
             found = await self._finder.find(peer, timeout_s)
-            node_id = found.node_id if isinstance(found, OtherNode) else None
+            is_behind = isinstance(found, OtherNode) or found.resumes
+            node_id = found.node_id if is_behind else None
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
             token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
         else:
@@ -276,7 +278,7 @@ class Node(RunningNode):
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
-            reason = f"no acknowledgement within {timeout_s:g} s"
+            reason = f"no acknowledgement within {seconds_words(timeout_s)}"
             timer = self._runtime.later(
                 timeout_s, lambda now: self._endpoint.cancel(target, token, reason, now)
             )

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import BindError
+from p2ptui.io.advice import refusal_reason
+from p2ptui.io.refusal import Refusal
 from p2ptui.io.resolve import is_literal
 from p2ptui.io.stun_client import AGAIN, CONTACT, Schedule, StunClient
 from p2ptui.node.stun_servers import (
@@ -278,7 +280,9 @@ class FirstContact:
         refused_by = await find_refusal(server.address)
         if refused_by is None:
             return
-        if refused_by == server.address[0]:
+        if isinstance(refused_by, Refusal) and not refused_by.kind.is_port:
+            server.error = f"no answer: {refusal_reason(refused_by, refused_by.kind)}"
+        elif refused_by == server.address[0]:
             server.is_refused = True
             server.error = "refused: no STUN server is running there"
             self._changed.set()

@@ -13,7 +13,7 @@ from p2ptui.nat.behavior import near_among
 from p2ptui.nat.plausible import is_plausible_other
 from p2ptui.nat.report import ServerReport
 from p2ptui.node.nat_tests import mapped_address
-from p2ptui.wire.address import Address, parse_address
+from p2ptui.wire.address import Address, format_address, parse_address
 from p2ptui.wire.stun import MessageClass
 
 MAX_SERVERS: Final = 16
@@ -135,11 +135,14 @@ class KnownServer:
 
     def report(self) -> ServerReport:
         """What it was good for."""
+        is_named = self.address is not None and format_address(self.address) != self.text
+        at = self.address if is_named else None
         if self.mapped is not None:
-            return ServerReport(self.text, self.rtt_s * 1000, ok=True)
+            return ServerReport(self.text, self.rtt_s * 1000, ok=True, at=at)
         contact = self.contact
         failure = contact.transaction.error if contact is not None else None
-        return ServerReport(self.text, error=self.refusal or self.error or failure or "no answer")
+        error = self.refusal or self.error or failure or "no answer"
+        return ServerReport(self.text, error=error, at=at)
 
 
 def beyond_nat(servers: Collection[KnownServer], own_hosts: Collection[str]) -> list[KnownServer]:

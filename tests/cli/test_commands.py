@@ -63,6 +63,8 @@ class World:
         self.without_server = False
         self.reference = False
         self.inboxes: dict[str, Subscription] = {}
+        self.leaving: tuple[str, float] | None = None
+        """Who says goodbye, and so many seconds after the beginning."""
 
     def received(self, name: str) -> list[Any]:
         return [event.payload for event in taken(self.inboxes[name], DataReceived)]
@@ -78,10 +80,13 @@ class World:
                     town.network.partition(a.partition(":")[0], b.partition(":")[0])
                 clock = asyncio.get_running_loop().time
                 began = clock()
+                leaving = asyncio.ensure_future(self._leave())
                 try:
                     return await work
                 finally:
                     times.append(clock() - began)
+                    leaving.cancel()
+                    await asyncio.gather(leaving, return_exceptions=True)
 
         self._monkeypatch.setattr(
             "p2ptui.io.loop.run", lambda work, **_: run_virtual(program(work))
@@ -97,7 +102,8 @@ class World:
             "bob": {"name": "bob", "node_id": BOB_ID} | self.bob_options,
         }
         nodes = [await town.start(**each) for each in options.values()]
-        for name, node in zip(options, nodes, strict=True):
+        self._nodes = dict(zip(options, nodes, strict=True))
+        for name, node in self._nodes.items():
             self.inboxes[name] = node.events()
         for client in nodes[1:]:
             await client.connect(nodes[0].address)
@@ -106,6 +112,12 @@ class World:
             town.at_end(client.close)
         if self.without_server:
             town.crash(nodes[0])
+
+    async def _leave(self) -> None:
+        if self.leaving is not None:
+            name, after_s = self.leaving
+            await asyncio.sleep(after_s)
+            await self._nodes[name].close()
 
     @staticmethod
     def _node_in(town: Town):
@@ -124,6 +136,33 @@ class World:
 @pytest.fixture
 def world(monkeypatch, capsys):
     return World(monkeypatch, capsys)
+
+
+# --- who leaves meanwhile
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["people", "json"])
+def test_who_says_goodbye_while_a_file_is_sent_is_not_unknown(world, tmp_path, options):
+    file = tmp_path / "large"
+    file.write_bytes(bytes(700_000))
+    world.leaving = ("bob", 0.06)
+    said = world.run("send", BOB, "--file", str(file), *options)
+    assert said.code == 1
+    assert said.errors == "p2ptui: not delivered to bob: it said goodbye: shutting down\n"
+    assert world.received("bob") == []
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["people", "json"])
+def test_who_says_goodbye_while_it_is_pinged_is_told_with_what_was_measured(world, options):
+    world.leaving = ("bob", 1.5)
+    said = world.run("ping", BOB, "-n", "4", "--timeout", "2", *options)
+    assert "connect to it first" not in said.output + said.errors
+    assert said.code == 0
+    if options:
+        assert (said.json["sent"], said.json["received"]) == (4, 2)
+    else:
+        assert "3: bob has left meanwhile; try again" in said.lines
+        assert "4 sent, 2 answered, 50% lost" in said.lines
 
 
 # --- by which way

@@ -285,6 +285,30 @@ def test_an_interrupted_ping_as_json_is_still_json(server):
         assert json.loads(output)["sent"] >= 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_ping_as_politely_and_the_exit_code_names_it(server, number):
+    with start("ping", server.address, "-n", "1000", "--interval", "0.02") as process:
+        for _ in range(4):
+            process.stdout.readline()
+        code, output, errors = interrupted(process, number)
+    assert (code, errors) == (128 + number, "")
+    assert re.search(r"^\d+ sent, \d+ answered", output, re.MULTILINE)
+
+
+def test_a_signal_that_the_program_was_started_to_ignore_does_not_end_it(server):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("ping", server.address, "-n", "1000", "--interval", "0.02")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        for _ in range(10):
+            assert process.stdout.readline()
+        assert interrupted(process)[0] == 130
+
+
 def test_an_interrupted_connection_attempt_says_nothing():
     with start("ping", "127.0.0.1:9", "--timeout", "60", stdin=subprocess.PIPE) as process:
         wait_until_running(process)

@@ -260,6 +260,15 @@ def test_it_ends_cleanly_when_it_is_asked_to(tmp_path, number):
         assert bob.output.count("\n") == 2
 
 
+def test_it_ends_cleanly_when_its_terminal_is_gone(tmp_path):
+    (tmp_path / "node").mkdir()
+    with headless(tmp_path / "node", "--name", "server") as server:
+        with receiving(tmp_path, *HERE, "--join", server.address) as bob:
+            assert bob.stop(signal.SIGHUP) == 128 + signal.SIGHUP
+            assert bob.errors == ""
+        server.wait_for(r"(?i)bob.*(goodbye|left|closed|shut|disconnect)")
+
+
 def test_a_folder_or_a_server_that_is_none_is_one_line(tmp_path):
     result = run("receive", "--into", str(tmp_path / "nowhere"), *HERE)
     assert (result.returncode, result.stdout) == (1, "")

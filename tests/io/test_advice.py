@@ -146,3 +146,41 @@ def test_words_of_sockets_come_from_the_one_table() -> None:
                     readers.add(name)
     # The resolver has words of its own; the others are about files.
     assert readers <= {"advice.py", "resolve.py", "load.py", "logs.py", "send.py", "file_store.py"}
+
+
+@pytest.mark.parametrize(
+    ("own", "local", "destination", "words"),
+    [
+        (
+            ["127.0.0.1", "::1", "192.0.2.7"],
+            ("::", 8080),
+            ("2001:db8::1", 80),
+            "this machine has no IPv6 address; use an IPv4 address of that host",
+        ),
+        (
+            ["127.0.0.1", "::1", "192.0.2.7", "fe80::7%eth0"],
+            ("::", 8080),
+            ("2001:db8::1", 80),
+            "no IPv6 address of this machine leads there; use an IPv4 address of that host",
+        ),
+        (
+            ["127.0.0.1", "::1"],
+            ("0.0.0.0", 8080),
+            ("192.0.2.1", 80),
+            "this machine has no IPv4 address; check the network connection of this machine",
+        ),
+        (
+            ["127.0.0.1", "::1", "192.0.2.7"],
+            ("192.0.2.8", 8080),
+            ("192.0.2.1", 80),
+            "this machine no longer has the address that the node is bound to;"
+            " restart it, with --address 0.0.0.0:PORT for all addresses",
+        ),
+    ],
+)
+def test_of_an_address_to_send_from_it_is_said_which_is_missing(
+    own, local, destination, words, monkeypatch
+) -> None:
+    monkeypatch.setattr(advice, "local_addresses", lambda: own)
+    error = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+    assert str(send_advice(error, destination, local)) == words

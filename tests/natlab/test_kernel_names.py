@@ -411,3 +411,45 @@ def test_a_broadcast_address_is_told(site: Site, client: Host):
     broadcast = client.address.rpartition(".")[0] + ".255"
     ran = site.run(client, "ping", f"{broadcast}:8080", "--timeout", "1")
     assert "Permission denied" not in ran.line
+
+
+# What is said of the way there.
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("icmp type host-unreachable", "host unreachable"),
+        ("icmp type net-unreachable", "network unreachable"),
+        ("icmp type admin-prohibited", "administratively prohibited"),
+        ("icmp type host-prohibited", "administratively prohibited"),
+        ("icmpv6 type no-route", "network unreachable"),
+        ("icmpv6 type addr-unreachable", "host unreachable"),
+        ("icmpv6 type admin-prohibited", "administratively prohibited"),
+    ],
+)
+def test_what_is_said_on_the_way_is_named(site: Site, client: Host, said: str, words: str):
+    host = site.laboratory.public_host(ipv6=True)
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0;"
+        f" udp dport 8080 reject with {said}; }}\n }}\n"
+    )
+    at = f"[{host.address6}]:8080" if "v6" in said else f"{host.address}:8080"
+    ran = ping(site, client, at, "--timeout", "4")
+    assert f"{at} is not reachable: " in ran.line
+    assert f"({words})" in ran.line
+    assert (ran.took_s > 4) is ("unreachable" in words)
+
+
+def test_an_address_that_nobody_has_is_called_so(site: Site, client: Host):
+    nobody = client.address.rpartition(".")[0] + ".199"
+    ran = ping(site, client, f"{nobody}:8080", "--timeout", "6")
+    assert f"{nobody}:8080 is not reachable: nobody on the network of this machine" in ran.line
+
+
+def test_where_ipv6_is_switched_off_that_is_said(site: Site, server: Host):
+    host = site.laboratory.public_host(ipv6=True)
+    assert host.run(["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]).returncode == 0
+    ran = ping(site, host, f"[{server.address6}]:8080")
+    assert "this machine has no IPv6 address; use an IPv4 address of that host" in ran.line
+    assert ran.took_s < AT_ONCE_S

@@ -9,8 +9,9 @@ import pytest
 from p2ptui.core.events import SendStatus
 from p2ptui.core.sessions.race import STAGGER_S
 from p2ptui.errors import HandshakeError, LocalError, P2PError
+from p2ptui.io.refusal import HOST, PROHIBITED, Refusal
 from p2ptui.node import Node
-from p2ptui.node.connector import HEED_AFTER_S, Connector
+from p2ptui.node.connector import HEED_AFTER_S, LAST_WORD_S, Connector
 from tests.town import LATENCY_S, Town
 from tests.virtual_loop import VirtualLoop
 
@@ -239,6 +240,58 @@ def test_a_refusal_by_a_firewall_names_it():
             client = await town.start("client")
             with pytest.raises(HandshakeError, match=r"refused by 10\.0\.0\.254 on the way"):
                 await connector(client, by_router).connect((DEAD, 1), 10, heed_refusals=True)
+
+    run_with_names(story(), {})
+
+
+@pytest.mark.parametrize(
+    ("refusal", "after_s", "words"),
+    [
+        (
+            Refusal("10.0.0.254", PROHIBITED),
+            HEED_AFTER_S,
+            "a firewall at 10.0.0.254 refuses (administratively prohibited);"
+            " allow UDP to that address there",
+        ),
+        (
+            Refusal("10.0.0.254", HOST),
+            10 - LAST_WORD_S,
+            "a router at 10.0.0.254 says so (host unreachable);"
+            " check the address, and that it is switched on",
+        ),
+    ],
+)
+def test_what_may_pass_is_only_named_when_the_time_is_over(refusal, after_s, words):
+    async def by_router(_address, _is_over):
+        return refusal
+
+    async def story():
+        async with Town() as town:
+            client = await town.start("client")
+            began = now()
+            with pytest.raises(HandshakeError) as caught:
+                await connector(client, by_router).connect((DEAD, 1), 10, heed_refusals=True)
+            assert now() - began == pytest.approx(after_s)
+            assert str(caught.value) == f"{DEAD}:1 is not reachable: {words}"
+
+    run_with_names(story(), {})
+
+
+def test_a_host_that_comes_back_in_time_is_reached():
+    async def by_router(_address, _is_over):
+        return Refusal("10.0.0.254", HOST)
+
+    async def story():
+        async with Town() as town:
+            client = await town.start("client")
+            once = connector(client, by_router)
+            trying = asyncio.ensure_future(once.connect(("10.0.0.3", 8080), 10, heed_refusals=True))
+            await asyncio.sleep(3)
+            server = await town.start("server")
+            assert server.address == ("10.0.0.3", 8080)
+            assert (await trying).node_id == server.id
+            await asyncio.sleep(10)
+            assert [peer.name for peer in client.peers] == ["server"]
 
     run_with_names(story(), {})
 

@@ -2,12 +2,15 @@
 
 import pytest
 
+from p2ptui.core.events import PeerStatus
 from p2ptui.core.identity import own_node_info
+from p2ptui.core.peers import Peer
 from p2ptui.errors import UnknownPeerError
 from p2ptui.node.lookup import find_named, find_node, find_peer, node_id_of
+from p2ptui.node.others import find_others
 from p2ptui.node.view import view
 from p2ptui.wire.message import NodeInfo
-from tests.simulation import World
+from tests.simulation import Host, World
 
 IDS = [f"{start}-0000-4000-8000-000000000000" for start in ("aaaa0001", "aaaa0002", "beef0003")]
 
@@ -141,3 +144,41 @@ def test_a_view_of_a_peer_without_an_id_yet_means_its_address():
 def test_an_unknown_peer_is_named(reference):
     with pytest.raises(UnknownPeerError):
         find_peer(World().host().endpoint, reference)
+
+
+def introduced_and_met() -> tuple[World, Host, Host]:
+    """Two clients of a server, with a session of their own: each was introduced to the other."""
+    world = World()
+    server, client, bob = (world.host(name=name) for name in ("server", "client", "bob"))
+    client.outcome(client.connect(server))
+    bob.outcome(bob.connect(server))
+    world.run_for(1)
+    client.outcome(client.endpoint.introduce(client.peer(server), bob.id, world.now, 5))
+    world.run_for(1)
+    assert client.peer(bob).is_authenticated
+    return world, client, bob
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_node_whose_session_is_asked_for_anew_is_one_node(resumes):
+    world, client, bob = introduced_and_met()
+    peers, peer = client.endpoint.peers, client.peer(bob)
+    peers.set_status(peer, PeerStatus.HANDSHAKING)
+    peer.resumes = resumes
+    assert bob.id in [other.node_id for other in find_others(client.endpoint, world.now)]
+    for ref in ("bob", bob.id, bob.id[:8]):
+        found = find_node(client.endpoint, ref, world.now)
+        assert found.node_id == bob.id
+        assert (found is peer) is resumes
+
+
+def test_of_two_peers_with_one_id_the_one_with_a_session_is_meant():
+    world, client, bob = introduced_and_met()
+    peers, peer = client.endpoint.peers, client.peer(bob)
+    anew = Peer(("10.9.9.9", 9), peer.channel, initiated=True, created_at=world.now)
+    assert peer.info is not None
+    peers.add(anew)
+    peers.identify(anew, peer.info)
+    for ref in ("bob", bob.id, bob.id[:8]):
+        assert find_node(client.endpoint, ref, world.now) is peer
+        assert find_peer(client.endpoint, ref) is peer

@@ -154,6 +154,15 @@ def test_a_name_that_is_slower_than_the_first_answer_still_serves_as_a_witness()
     assert report.mapping.value == "endpoint-independent"
 
 
+def test_of_a_name_with_a_dead_and_a_live_address_it_is_said_which_is_which() -> None:
+    names = {"stun.example": (0.0, f"{DEAD[0]} {ONE[0]}")}
+    servers = diagnose("stun.example:3478", names=names).as_json()["servers"]
+    ok = {server["at"]: server["ok"] for server in servers}
+    assert ok == {f"{DEAD[0]}:3478": False, f"{ONE[0]}:3478": True}
+    assert {server["address"] for server in servers} == {"stun.example:3478"}
+    assert "at" not in diagnose(format_address(ONE)).as_json()["servers"][0]
+
+
 # --- silence
 
 

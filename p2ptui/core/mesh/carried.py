@@ -15,6 +15,7 @@ from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError
+from p2ptui.text import seconds_words
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, ErrorPayload, MessageType
 
@@ -159,7 +160,7 @@ class CarriedMessages:
             self._finish(carried, SendStatus.FAILED, 1, refusal.error[:REFUSAL_LENGTH])
 
     def _handle_timeout(self, carried: _Carried, now: float) -> None:
-        reason = f"no acknowledgement within {carried.timeout_s:g} s"
+        reason = f"no acknowledgement within {seconds_words(carried.timeout_s)}"
         for hop_token, peer in list(carried.hops.items()):
             self._cancel(peer, hop_token, reason, now)
         self._finish(carried, SendStatus.TIMED_OUT, 1, reason)
