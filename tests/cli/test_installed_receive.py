@@ -266,7 +266,7 @@ def test_it_ends_cleanly_when_its_terminal_is_gone(tmp_path):
         with receiving(tmp_path, *HERE, "--join", server.address) as bob:
             assert bob.stop(signal.SIGHUP) == 128 + signal.SIGHUP
             assert bob.errors == ""
-        server.wait_for(r"(?i)bob.*(goodbye|left|closed|shut|disconnect)")
+        server.wait_for(r"disconnected: .* it said goodbye")
 
 
 def test_a_folder_or_a_server_that_is_none_is_one_line(tmp_path):
