@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,10 @@ from tests import virtual_time
 # A busy machine is no bug: what takes too long is the concern of the whole run.
 settings.register_profile("p2ptui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("p2ptui")
+
+# Programs that are tested get this as this process has it, and one under nohup would ignore it.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before the modules that keep a clock under a name of their own are loaded.
 virtual_time.install()

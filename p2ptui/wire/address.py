@@ -165,8 +165,7 @@ def single_host(address: Address) -> Address:
         address: A literal IP in any of its spellings, and a port.
 
     Raises:
-        ValueError: It stands for several hosts, or for all, or for another one on each interface;
-            the message says what would be right.
+        ValueError: It stands for several hosts, or for all; the message says what would be right.
     """
     host, port = address
     ip = ipaddress.ip_address(host)
@@ -181,13 +180,6 @@ def single_host(address: Address) -> Address:
         )
     if ip.is_multicast or address[0] == LIMITED_BROADCAST:
         raise ValueError(f"{format_address(address)} is a group; connect to a single node")
-    if isinstance(ip, ipaddress.IPv6Address) and ip.is_link_local and ip.scope_id is None:
-        # Each interface has such a network; and answers come with theirs.
-        with_interface = format_address((f"{ip}%eth0", port))
-        raise ValueError(
-            f"{format_address(address)} is a link-local address, which needs the interface"
-            f" behind it: write {with_interface}, with the name of yours"
-        )
     return address
 
 

@@ -393,3 +393,6 @@ def _ask_again_soon(namespace: Namespace, device: str) -> None:
     for version in ("ipv4", "ipv6"):
         namespace.sysctl(f"{version}/neigh/{device}/retrans_time_ms", 20)
         namespace.sysctl(f"{version}/neigh/{device}/mcast_solicit", 100)
+    # Many programs are refused there in a row, and a machine tells each sender once a second.
+    namespace.sysctl("ipv4/icmp_ratelimit", 0)
+    namespace.sysctl("ipv6/icmp/ratelimit", 0)

@@ -82,7 +82,6 @@ def test_an_address_is_written_as_answers_from_there_are(spelling, canonical):
         ("239.1.1.1:80", "is a group"),
         ("[ff02::1]:80", "is a group"),
         ("255.255.255.255:80", "is a group"),
-        ("[fe80::1]:80", r"needs the interface behind it: write \[fe80::1%eth0\]:80"),
     ],
 )
 def test_an_address_of_many_hosts(address, says):
