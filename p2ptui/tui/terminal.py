@@ -191,8 +191,20 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
             base.stop_application_mode(driver)
 
         def start(driver: Any) -> None:
+            if _is_started(driver):
+                # SIGCONT without a stop before it, which a terminal that goes away sends as well:
+                # a second pair of threads would never end. Not within a signal's handler.
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    driver._loop.call_soon_threadsafe(restart, driver)
+                return
             driver._backlog.is_leaving = False  # it may have been suspended
             base.start_application_mode(driver)
+
+        def restart(driver: Any) -> None:
+            if _is_started(driver) and not driver._backlog.is_leaving:
+                stop(driver)
+                driver._writer_thread._queue.put(None)
+                start(driver)
 
         members |= {
             "__init__": begin,
@@ -202,6 +214,10 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
             "close": _close,
         }
     return type(f"Guarded{base.__name__}", (base,), members)
+
+
+def _is_started(driver: Any) -> bool:
+    return driver._key_thread is not None and driver._key_thread.is_alive()
 
 
 def _write(driver: Any, text: str) -> None:

@@ -115,6 +115,21 @@ async def test_a_signal_restores_the_terminal(
     assert can_bind(address)
 
 
+async def test_a_screen_that_is_told_to_go_on_though_it_never_stopped_is_one_screen(
+    terminal: Terminal,
+) -> None:
+    """The system sends SIGCONT also with the SIGHUP of a terminal that goes."""
+    screen = terminal.open("alice")
+    await screen.address()
+    for _ in range(3):
+        drawn = len(screen.raw)
+        os.kill(screen.pid, signal.SIGCONT)
+        await until(lambda drawn=drawn: b"\x1b[?1049h" in screen.raw[drawn:], "it is drawn anew")
+    screen.type("quit")
+    assert await screen.exit_code() == 0
+    await screen.is_restored()
+
+
 async def test_a_node_whose_terminal_is_closed_says_goodbye_and_is_gone(
     terminal: Terminal,
 ) -> None:
