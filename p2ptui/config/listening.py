@@ -7,11 +7,9 @@ one machine, and nobody finds them at a port that is known beforehand.
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
-from p2ptui.wire.address import format_address, parse_address
-
-_Ip: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+from p2ptui.wire.address import IpAddress, format_address, parse_address, unmapped
 
 _LOOPBACK6: Final = ipaddress.IPv6Address("::1")
 
@@ -33,13 +31,11 @@ def listen_address_for(servers: Iterable[str], default: str) -> str:
     return default
 
 
-def _literal(host: str) -> _Ip | None:
+def _literal(host: str) -> IpAddress | None:
     """The IP address that a host is; None for a name, `localhost` excepted."""
     if host.lower().rstrip(".") == "localhost":
         return ipaddress.IPv4Address("127.0.0.1")
     try:
-        ip = ipaddress.ip_address(host)
+        return unmapped(ipaddress.ip_address(host))
     except ValueError:
         return None
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return mapped or ip

@@ -11,7 +11,16 @@ from typing import Final, NamedTuple
 
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.refusal import PORT, Kind, Refusal
-from p2ptui.wire.address import LIMITED_BROADCAST, Address, format_address, ip_version, is_wildcard
+from p2ptui.wire.address import (
+    LIMITED_BROADCAST,
+    Address,
+    bare_ip,
+    format_address,
+    ip_version,
+    is_loopback,
+    is_wildcard,
+    unmapped,
+)
 
 
 class Advice(NamedTuple):
@@ -122,12 +131,11 @@ def barrier(destination: Address, local: Address) -> Advice | None:
         local: Where the socket is bound.
     """
     try:
-        here = ipaddress.ip_address(local[0].partition("%")[0])
-        there = ipaddress.ip_address(destination[0].partition("%")[0])
+        here = bare_ip(local[0])
+        there = bare_ip(destination[0])
     except ValueError:
         return None  # no literal: whoever sends says so
-    mapped = there.ipv4_mapped if isinstance(there, ipaddress.IPv6Address) else None
-    there = mapped or there
+    there = unmapped(there)
     both = f"--address '{format_address(('::', local[1]))}'"
     is_for_all = isinstance(here, ipaddress.IPv6Address) and here.is_unspecified
     if here.version != there.version and not is_for_all:
@@ -158,7 +166,7 @@ def _no_source(destination: Address, local: Address) -> Advice:
     """The system finds no address of its own to send from: which one is missing."""
     version = ip_version(destination[0])
     own = local_addresses()
-    others = [host for host in own if not ipaddress.ip_address(host.partition("%")[0]).is_loopback]
+    others = [host for host in own if not is_loopback(host)]
     if all(ip_version(host) != version for host in others):
         said = f"this machine has no IPv{version} address"
     elif is_wildcard(local[0]) or local[0] in own:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 import ifaddr
 
 from p2ptui.core.traversal.own_networks import Attached, Link
-from p2ptui.wire.address import Address, is_wildcard
+from p2ptui.wire.address import Address, bare_ip, is_wildcard
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -83,7 +83,7 @@ def attached(facing: Collection[str] = ()) -> list[Attached]:
 
 
 def _is_shared(host: str) -> bool:
-    ip = ipaddress.ip_address(host.partition("%")[0])
+    ip = bare_ip(host)
     return not (ip.is_loopback or ip.is_link_local)
 
 

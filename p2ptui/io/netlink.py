@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-NETLINK_ROUTE: Final = 0
+_ROUTING: Final = 0
+"""NETLINK_ROUTE, which Python does not name: the family of these sockets."""
 _GROUPS: Final = 0x1 | 0x10 | 0x100 | 0x40 | 0x400
 """RTMGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE."""
 
@@ -52,7 +53,7 @@ def open_changes() -> socket.socket:
         OSError: There is none.
     """
     link = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _ROUTING
     )
     try:
         link.bind((0, _GROUPS))
@@ -94,7 +95,7 @@ def find_route(host: str, source: str | None = None) -> Route | None:
     if source is not None:
         body += _attribute(_SOURCE, socket.inet_pton(family, source.partition("%")[0]))
     size = _HEADER.size + len(body)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as link:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTING) as link:
         link.settimeout(0.5)
         link.send(_HEADER.pack(size, _RTM_GETROUTE, _REQUEST, 1, 0) + body)
         for kind, answer in _messages(link.recv(READ_BYTES)):

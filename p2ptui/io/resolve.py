@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from p2ptui.core.sessions.race import MAX_RACE_ADDRESSES
 from p2ptui.errors import LocalError
 from p2ptui.io.interfaces import interface_name
-from p2ptui.wire.address import MAX_PORT, Address
+from p2ptui.wire.address import MAX_PORT, Address, unmapped
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """What the socket module takes and gives: IPv6 has a flow label and a scope."""
@@ -171,8 +171,7 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
         raise OSError(errno.EINVAL, f"{host!r} is not an IP address") from None
     if not 0 < port <= MAX_PORT:
         raise OSError(errno.EINVAL, f"{port} is not a port to send to")
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    ip = unmapped(ip)
     if family == socket.AF_INET6:
         if isinstance(ip, ipaddress.IPv4Address):
             return f"::ffff:{ip}", port, 0, 0

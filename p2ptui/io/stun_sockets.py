@@ -12,7 +12,7 @@ from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.nat.stun_server import Place
-from p2ptui.wire.address import Address, format_address, is_wildcard
+from p2ptui.wire.address import Address, bare_ip, format_address, is_wildcard
 
 log = logging.getLogger("p2ptui.stun")
 
@@ -132,7 +132,7 @@ def _single_host(host: str, alternate: str) -> str:
         return host
     other = ipaddress.ip_address(alternate)
     for text in local_addresses():
-        ip = ipaddress.ip_address(text.partition("%")[0])
+        ip = bare_ip(text)
         if (
             ip.version == other.version
             and ip != other

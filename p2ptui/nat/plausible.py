@@ -3,12 +3,7 @@
 A server may be broken, or mean harm: what it says is sent to by the tests of a diagnosis.
 """
 
-import ipaddress
-from typing import TypeAlias
-
-from p2ptui.wire.address import LIMITED_BROADCAST, Address
-
-_IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+from p2ptui.wire.address import LIMITED_BROADCAST, Address, IpAddress, bare_ip
 
 
 def is_plausible_mapped(address: Address, server: Address) -> bool:
@@ -39,8 +34,8 @@ def is_plausible_other(address: Address, server: Address) -> bool:
     return not ip.is_private or server_ip.is_private
 
 
-def _ip(host: str) -> _IP | None:
+def _ip(host: str) -> IpAddress | None:
     try:
-        return ipaddress.ip_address(host.partition("%")[0])
+        return bare_ip(host)
     except ValueError:
         return None

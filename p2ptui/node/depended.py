@@ -4,13 +4,13 @@ A NAT may ban whoever sends what nobody asked for. A test of what is let in has 
 that, so it is run only with servers that nobody would miss, or that a person named for it.
 """
 
-import ipaddress
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.nat.behavior import Change
 from p2ptui.node.stun_servers import KnownServer
+from p2ptui.wire.address import bare_ip, unmapped
 
 OPTION: Final = "--filter-with"
 """Names a server for it, in the shell and in the command bar."""
@@ -108,13 +108,10 @@ def addresses_of(server: KnownServer, everybody: Collection[KnownServer]) -> set
 
 def plain_host(host: str) -> str:
     """An IP address in the one form in which it is compared."""
-    text = host.partition("%")[0]
     try:
-        ip = ipaddress.ip_address(text)
+        return str(unmapped(bare_ip(host)))
     except ValueError:
-        return text
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return str(mapped or ip)
+        return host.partition("%")[0]
 
 
 def names_of(spared: Sequence[KnownServer]) -> list[str]:

@@ -19,7 +19,7 @@ from p2ptui.nat.report import NatReport
 from p2ptui.node.battery import Results
 from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.stun import MessageClass
 
 
@@ -199,7 +199,7 @@ def _node_lines(servers: list[KnownServer]) -> list[str]:
 
 def _reach(host: str) -> int:
     """How far away an address is: on this machine, in networks of one's own, or anywhere."""
-    ip = ipaddress.ip_address(host.partition("%")[0])
+    ip = bare_ip(host)
     if ip.is_loopback:
         return 0
     return 2 if ip.is_global else 1
@@ -212,6 +212,6 @@ def _is_from_outside(seen: Seen, own_hosts: Collection[str]) -> bool:
     """
     if seen.mapped[0] not in own_hosts:
         return True
-    server = ipaddress.ip_address(seen.server[0].partition("%")[0])
+    server = bare_ip(seen.server[0])
     is_neighbour = any(server in network for network in local_networks())
     return ipaddress.ip_address(seen.mapped[0]).is_global and not is_neighbour

@@ -26,7 +26,7 @@ from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
 from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.message import Capability
 
 log = logging.getLogger("p2ptui.nat")
@@ -228,7 +228,7 @@ class NatService:
 
         A node that listens on this machine alone may still want to know what is around it.
         """
-        ip = ipaddress.ip_address(self._local[0].partition("%")[0])
+        ip = bare_ip(self._local[0])
         return None if ip.is_unspecified or ip.is_loopback else self._local[0]
 
     def _probe_servers(self) -> list[Peer]:

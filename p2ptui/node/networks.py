@@ -1,7 +1,6 @@
 """This machine's own networks, looked up from time to time, for the search for neighbours."""
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from p2ptui.io.interfaces import (
     local_networks,
     source_host,
 )
-from p2ptui.wire.address import SOMEWHERE, Address, ip_version, is_wildcard
+from p2ptui.wire.address import SOMEWHERE, Address, bare_ip, ip_version, is_wildcard
 
 NETWORKS_REFRESH_S: Final = 30.0
 """A machine's networks are looked up this often: cables and radios come and go."""
@@ -96,7 +95,7 @@ def own_addresses(local: Address) -> tuple[Address, ...]:
         return (local,)
     usable = []
     for text in local_addresses():
-        own = ipaddress.ip_address(text.partition("%")[0])
+        own = bare_ip(text)
         # Link-local addresses mean something only together with the other machine's interface.
         if (
             not own.is_loopback

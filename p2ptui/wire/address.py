@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 Address: TypeAlias = tuple[str, int]
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 """A host (an IP address in text, or a name where one may be resolved) and a UDP port."""
 
 
@@ -58,13 +59,27 @@ def ip_version(host: str) -> int:
     return 6 if ":" in host else 4
 
 
+def bare_ip(host: str) -> IpAddress:
+    """A literal IP address without its scope: `fe80::1%eth0` is fe80::1.
+
+    Raises:
+        ValueError: It is no literal.
+    """
+    return ipaddress.ip_address(host.partition("%")[0])
+
+
+def unmapped(ip: IpAddress) -> IpAddress:
+    """An IPv4-mapped address as the IPv4 address that it stands for (RFC 4291, section 2.5.5.2)."""
+    return ip if ip.version == 4 else ip.ipv4_mapped or ip
+
+
 def is_wildcard(host: str) -> bool:
     """Whether a literal IP address stands for every address of a machine: `0.0.0.0`, `::`.
 
     Raises:
         ValueError: It is no literal.
     """
-    return ipaddress.ip_address(host.partition("%")[0]).is_unspecified
+    return bare_ip(host).is_unspecified
 
 
 def is_loopback(host: str) -> bool:
@@ -73,7 +88,7 @@ def is_loopback(host: str) -> bool:
     Raises:
         ValueError: It is no literal.
     """
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return bare_ip(host).is_loopback
 
 
 SOMEWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
@@ -153,8 +168,7 @@ def parse_ip_address(text: str) -> Address | None:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return None
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    bare = str(mapped or ip).partition("%")[0]
+    bare = str(unmapped(ip)).partition("%")[0]
     return (bare, port) if port else None
 
 
@@ -168,9 +182,7 @@ def single_host(address: Address) -> Address:
         ValueError: It stands for several hosts, or for all; the message says what would be right.
     """
     host, port = address
-    ip = ipaddress.ip_address(host)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    ip = unmapped(ipaddress.ip_address(host))
     address = str(ip), port
     if ip.is_unspecified:
         loopback = format_address(("127.0.0.1" if ip.version == 4 else "::1", port))

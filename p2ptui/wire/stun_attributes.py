@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, unmapped
 
 HEADER_BYTES: Final = 20
 """Type, length, magic cookie and transaction id (RFC 8489, section 5)."""
@@ -133,7 +133,7 @@ def write_address(address: Address) -> bytes:
 @lru_cache(PACKED_HOSTS)
 def _packed(host: str) -> tuple[int, bytes]:
     ip = ipaddress.ip_address(host)
-    bare = getattr(ip, "ipv4_mapped", None) or ip
+    bare = unmapped(ip)
     return _IPV4 if bare.version == 4 else _IPV6, bare.packed
 
 
@@ -230,7 +230,7 @@ def _read_address(value: bytes, _key: bytes) -> Address:
         return f"{value[4]}.{value[5]}.{value[6]}.{value[7]}", port
     ip = ipaddress.IPv6Address(value[4:])
     # As a datagram's source has it: the two must compare.
-    return str(ip.ipv4_mapped or ip), port
+    return str(unmapped(ip)), port
 
 
 def _read_xor_address(value: bytes, key: bytes) -> Address:

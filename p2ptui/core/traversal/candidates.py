@@ -9,6 +9,7 @@ from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.nat.punching import Kind
 from p2ptui.wire.address import (
     Address,
+    bare_ip,
     format_address,
     ip_version,
     is_global_ipv6,
@@ -187,5 +188,5 @@ _INSIDE: Final = tuple(
 
 
 def _is_inside(host: str) -> bool:
-    ip = ipaddress.ip_address(host.partition("%")[0])
+    ip = bare_ip(host)
     return any(ip in network for network in _INSIDE)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, bare_ip
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -75,7 +75,7 @@ class OwnNetworks:
         return found.network if found is not None and is_shared else None
 
     def _narrowest(self, host: str) -> Attached | None:
-        ip = ipaddress.ip_address(host.partition("%")[0])
+        ip = bare_ip(host)
         holding = [
             one for one in self.attached if one.network.version == ip.version and ip in one.network
         ]
