@@ -55,6 +55,15 @@ class _Dispute:
     """Whether it is about such a claim."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Settled:
+    """A dispute that ended a short time ago."""
+
+    owner_answered: bool
+    """Otherwise it was silent, and had not proved its address: who came in its place is left alone
+    until it has."""
+
+
 class Takeover:
     """Settles who owns a node id.
 
@@ -69,10 +78,10 @@ class Takeover:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._disputes: dict[str, _Dispute] = {}
-        self._settled_until: dict[str, float] = {}
+        self._settled: dict[str, _Settled] = {}
 
     def __len__(self) -> int:
-        return len(self._disputes) + len(self._settled_until)
+        return len(self._disputes) + len(self._settled)
 
     def begin(self, claim: Claim, now: float) -> None:
         """Ask the owner whether it is there, unless it proved so a short time ago."""
@@ -80,7 +89,8 @@ class Takeover:
         if node_id in self._disputes:
             self._queue(self._disputes[node_id], claim, now)
             return
-        if self._settled_until.get(node_id, 0.0) > now:
+        settled = self._settled.get(node_id)
+        if settled is not None and (settled.owner_answered or not claim.owner.proved):
             claim.refuse(now)
             return
         if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
@@ -152,22 +162,25 @@ class Takeover:
         del self._disputes[node_id]
         if self._state.peers.with_id(node_id) is owner:
             if owner.last_received > dispute.began:
-                self._remember_settled(node_id, now)
+                self._remember_settled(node_id, now, owner_answered=True)
                 claim.refuse(now)
                 return
             where = address_words(claim.address)
             reason = f"silent, and its id came from {where}"
             if not owner.proved:
                 # Forged handshakes under one id must not make two victims of Pings in turn.
-                self._remember_settled(node_id, now)
+                self._remember_settled(node_id, now, owner_answered=False)
             self._lifecycle.move(owner, now, reason, claim.grant)
             return
         claim.grant(now, None)
 
-    def _remember_settled(self, node_id: str, now: float) -> None:
-        self._settled_until[node_id] = now + COOLDOWN_S
+    def _remember_settled(self, node_id: str, now: float, *, owner_answered: bool) -> None:
+        settled = self._settled[node_id] = _Settled(owner_answered)
         # Never more entries than peers: only ids of peers get here, each for ten seconds.
-        self._state.timers.schedule(now + COOLDOWN_S, lambda _: self._forget_settled(node_id))
+        self._state.timers.schedule(
+            now + COOLDOWN_S, lambda _: self._forget_settled(node_id, settled)
+        )
 
-    def _forget_settled(self, node_id: str) -> None:
-        self._settled_until.pop(node_id, None)
+    def _forget_settled(self, node_id: str, settled: _Settled) -> None:
+        if self._settled.get(node_id) is settled:
+            del self._settled[node_id]

@@ -307,3 +307,38 @@ def test_newcomers_that_come_after_each_other_are_asked_once_each(
 
     for victim in victims:
         assert victim.bytes_received <= 3 * victim.bytes_sent
+
+
+def test_an_owner_that_dies_soon_after_its_handshake_does_not_cost_the_next_one_ten_seconds(
+    world: World, server: Host
+) -> None:
+    """A node that restarts at yet another address each time, once before it could prove itself."""
+    first, second, third = (world.puppet(node_id=NODE_ID) for _ in range(3))
+    first.answers_pings = False
+    first.send(first.handshake_request(), server)
+    world.run_for(1)
+    second.send(second.handshake_request(), server)
+    assert answer_within(second, 2.0)["payload"]["success"] is True
+    server.outcome(server.ping(second))
+    world.run_for(1)
+    assert server.peer(second).proved
+    second.answers_pings = False
+
+    third.send(third.handshake_request(), server)
+
+    assert answer_within(third, 2.0)["payload"]["success"] is True
+    assert server.is_connected_to(third)
+
+
+def test_an_owner_that_has_not_proved_itself_after_such_a_one_is_not_asked(
+    world: World, server: Host
+) -> None:
+    victims = [world.puppet(node_id=NODE_ID) for _ in range(6)]
+    for victim in victims:
+        victim.answers_pings = False
+        victim.send(victim.handshake_request(), server)
+        world.run_for(1.3)
+
+    for victim in victims[1:]:
+        assert victim.bytes_received <= 3 * victim.bytes_sent
+    assert server.is_connected_to(victims[1])
