@@ -33,7 +33,7 @@ from p2ptui.io.datagrams import (
     SocketCounters,
 )
 from p2ptui.io.own_sockets import SocketPerAddress
-from p2ptui.io.pktinfo import HAS_PKTINFO, PktinfoStream, ask_for_pktinfo
+from p2ptui.io.pktinfo import HAS_PKTINFO, HeardAddress, PktinfoStream, ask_for_pktinfo
 from p2ptui.io.resolve import address_of, sockaddr_of
 from p2ptui.wire.address import Address
 
@@ -81,6 +81,7 @@ class UdpSocket:
         self._errors = errors
         self._reads_directly = _reads_directly(self._loop)
         self._pktinfo = stream if isinstance(stream, PktinfoStream) else None
+        self._choice = self._pktinfo.choice if self._pktinfo is not None else None
         self._recvfrom = sock.recvfrom
         self._sendto = sock.sendto if self._reads_directly else self._send_through_transport
         self._local_address = address_of(sock.getsockname())
@@ -219,8 +220,10 @@ class UdpSocket:
     ) -> bool:
         """True when the datagram is dealt with, False when the kernel has no room for it."""
         try:
-            if self._pktinfo is None:
+            if self._choice is None:
                 self._sendto(data, sockaddr_of(address, self._family))
+            elif address.__class__ is HeardAddress and address.certain is self._choice.period:
+                self._sendto(data, address.sockaddr)
             else:
                 self._pktinfo.send(data, address)
         except OSError as error:

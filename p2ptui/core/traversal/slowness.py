@@ -11,7 +11,7 @@ from typing import Final
 HALF_LIFE_S: Final = 4.0
 """What was seen counts half after so long."""
 
-MAX_SLOWNESS_S: Final = 3.0
+LONGEST_SLOWNESS_S: Final = 3.0
 """More is believed of nothing: a machine that stood still for an hour is not slow."""
 
 TURNS: Final = 2
@@ -28,7 +28,7 @@ class Slowness:
     def note(self, delay_s: float, now: float) -> None:
         """A delay was seen, in seconds."""
         if delay_s > self.delay_s(now):
-            self._seen_s, self._seen_at = min(delay_s, MAX_SLOWNESS_S), now
+            self._seen_s, self._seen_at = min(delay_s, LONGEST_SLOWNESS_S), now
 
     def delay_s(self, now: float) -> float:
         """What to expect, seconds."""
