@@ -27,9 +27,7 @@ class SlowWorld(World):
             if due is not None and due <= self.now:
                 self._want_turn(node)
         timeouts = (
-            node.endpoint.next_timeout()
-            for node in self._nodes.values()
-            if node not in self._turns
+            node.endpoint.next_timeout() for node in self._nodes.values() if node not in self._turns
         )
         times = [self.network.next_delivery(), *self._turns.values(), *timeouts]
         due = min((time for time in times if time is not None), default=end)

@@ -25,8 +25,8 @@ HAS_PKTINFO: Final = sys.platform == "linux"
 """Whether the system tells where a datagram went, and lets each be sent from an address."""
 
 MAX_SOURCES: Final = 10_240
-"""Senders whose address is kept, with what they asked. As many again are kept that were heard before
-them; those of them that are not heard again meanwhile are forgotten."""
+"""Senders whose address is kept, with what they asked. As many again are kept that were heard
+before them; those of them that are not heard again meanwhile are forgotten."""
 
 _IP_PKTINFO: Final = 8
 """Linux's number; Python has no name for it."""
@@ -179,13 +179,12 @@ class PktinfoStream:
         Raises:
             OSError: As `socket.sendto`, and as `sockaddr_of`.
         """
-        is_heard = isinstance(address, HeardAddress) and address.reader is self
-        if is_heard:
+        if isinstance(address, HeardAddress) and address.reader is self:
             sockaddr, own = address.sockaddr, address.own_host
         else:
             sockaddr, own = sockaddr_of(address, self._family), own_host(address) or ""
         if own and self._choice.is_certain(address[0], own):
-            if is_heard:
+            if isinstance(address, HeardAddress) and address.reader is self:
                 address.certain = self._choice.period
         elif own:
             try:

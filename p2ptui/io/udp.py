@@ -161,6 +161,21 @@ class UdpSocket:
             return
         if self._backlog:
             self._flush()
+        elif (
+            address.__class__ is HeardAddress
+            and self._choice is not None
+            and address.certain is self._choice.period
+        ):
+            # What usually is sent on all addresses, without a detour; what fails is sent again
+            # below, and judged there.
+            try:
+                self._sendto(data, address.sockaddr)
+            except OSError as error:
+                self._receive_errors += isinstance(error, ConnectionError)
+            else:
+                self._datagrams_out += 1
+                self._bytes_out += len(data)
+                return
         if not self._backlog and self._transmit(data, address):
             return
         if len(self._backlog) >= BACKLOG_DATAGRAMS:
@@ -220,10 +235,8 @@ class UdpSocket:
     ) -> bool:
         """True when the datagram is dealt with, False when the kernel has no room for it."""
         try:
-            if self._choice is None:
+            if self._pktinfo is None:
                 self._sendto(data, sockaddr_of(address, self._family))
-            elif address.__class__ is HeardAddress and address.certain is self._choice.period:
-                self._sendto(data, address.sockaddr)
             else:
                 self._pktinfo.send(data, address)
         except OSError as error:

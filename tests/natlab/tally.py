@@ -1,7 +1,7 @@
-"""What comes to a host and leaves it, by what it is: `with Tally(host) as tally: ... tally.counts()`.
+"""What comes to a host and leaves it, by what it is: `with Tally(host) as tally: tally.counts()`.
 
-A packet socket in the host's namespace sees what the kernel puts on the line, so that nothing in the
-program that is watched has to be asked.
+A packet socket in the host's namespace sees what the kernel puts on the line, so that nothing in
+the program that is watched has to be asked.
 """
 
 import json

@@ -34,7 +34,8 @@ class Slowness:
         """What to expect, seconds."""
         if not self._seen_s:
             return 0.0
-        return self._seen_s * 0.5 ** (max(now - self._seen_at, 0.0) / HALF_LIFE_S)
+        faded: float = 0.5 ** (max(now - self._seen_at, 0.0) / HALF_LIFE_S)
+        return self._seen_s * faded
 
     def answer_s(self, now: float) -> float:
         """What an answer of another node may take because of it, seconds."""
