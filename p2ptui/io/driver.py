@@ -34,9 +34,9 @@ class Driver:
         on_event: Called, in order, with each event of the endpoint; must not block or raise.
         clock: Seconds that only go forward.
         wall: Unix time, seconds.
-        on_failure: Called with what the endpoint's timer raised, after which nothing is
-            timed any more. Without it the event loop reports it. What a datagram raised,
-            `run` raises.
+        on_failure: Called with what the endpoint's timer raised, or a datagram that was read for
+            it, after which nothing is timed any more. Without it the event loop reports it. What
+            another datagram raised, `run` raises.
         on_late: Called with a delay and the time, seconds, before what is due is done so late
             that the process must have stood still.
     """
@@ -79,15 +79,20 @@ class Driver:
         began = self._clock()
         now = began
         while True:
-            batch = self._socket.drain(BATCH)
-            if not batch:
+            taken = self._take_batch(now)
+            if not taken:
                 return
-            for data, address in batch:
-                self._endpoint.receive_datagram(data, address, now)
             self.flush()
             now = self._clock()
-            if len(batch) < BATCH or now - began > BUSY_S:
+            if taken < BATCH or now - began > BUSY_S:
                 return
+
+    def _take_batch(self, now: float) -> int:
+        """Hand over what has arrived, one batch at most; how many datagrams it was."""
+        batch = self._socket.drain(BATCH)
+        for data, address in batch:
+            self._endpoint.receive_datagram(data, address, now)
+        return len(batch)
 
     def flush(self) -> None:
         """Send what the endpoint has to send, tell its events, and set the timer."""
@@ -135,6 +140,9 @@ class Driver:
             if self._on_late is not None and now - self._fires_at >= LATE_S:
                 self._on_late(now - self._fires_at, now)
             self._endpoint.set_unix_offset(self._wall() - now)
+            # Where the process had to wait for its turn, what a timer waited for may have come
+            # meanwhile: it must not be asked for again, or given up, because it was not read yet.
+            self._take_batch(now)
             self._endpoint.handle_timeout(now)
             self.flush()
         except Exception as error:

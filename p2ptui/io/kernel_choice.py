@@ -31,6 +31,9 @@ class KernelChoice:
         self._loop = asyncio.get_running_loop()
         self.known: dict[str, str | int] = {}
         """The choice, empty where there is no way; or how often the host was asked for."""
+        self.period = object()
+        """Another one as soon as what is known is forgotten: whoever notes it beside an answer of
+        `is_certain` need not ask again while it is the same."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -72,3 +75,4 @@ class KernelChoice:
             self._timer.cancel()
             self._timer = None
         self.known.clear()
+        self.period = object()

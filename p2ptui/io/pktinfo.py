@@ -24,8 +24,9 @@ from p2ptui.wire.address import Address, AskedAddress, own_host
 HAS_PKTINFO: Final = sys.platform == "linux"
 """Whether the system tells where a datagram went, and lets each be sent from an address."""
 
-MAX_SOURCES: Final = 4096
-"""Senders whose address is kept, with what they asked; then all of them are forgotten."""
+MAX_SOURCES: Final = 10_240
+"""Senders whose address is kept, with what they asked. As many again are kept that were heard
+before them; those of them that are not heard again meanwhile are forgotten."""
 
 _IP_PKTINFO: Final = 8
 """Linux's number; Python has no name for it."""
@@ -58,11 +59,14 @@ def ask_for_pktinfo(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
 
 
-class _HeardAddress(AskedAddress):
+class HeardAddress(AskedAddress):
     """One from which a socket has read, also in the form that a socket of that family takes."""
 
     sockaddr: Any
-    family: int
+    reader: "PktinfoStream"
+    """Whose socket takes that form."""
+    certain: object = None
+    """The period for which the system is known to choose `own_host` by itself."""
 
 
 class PktinfoStream:
@@ -87,8 +91,8 @@ class PktinfoStream:
         self._sendto = sock.sendto
         self._inbox = inbox
         self._choice = KernelChoice()
-        self._known = self._choice.known
         self._sources: dict[Any, tuple[bytes, Address]] = {}
+        self._earlier: dict[Any, tuple[bytes, Address]] = {}
         self.receive_errors = 0
         """Met while nobody was reading."""
         self._is_reading = False
@@ -137,7 +141,7 @@ class PktinfoStream:
             How many errors of earlier datagrams were met.
         """
         recvmsg, known_as, errors = self._recvmsg, self._sources.get, 0
-        size, room, learn = MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES, self._learn
+        size, room, append = MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES, received.append
         for _ in range(budget):
             try:
                 data, ancillary, _, sockaddr = recvmsg(size, room)
@@ -149,16 +153,25 @@ class PktinfoStream:
             # Few have written from one address to several of ours, and those are told apart here.
             known = known_as(sockaddr)
             if known is None or not ancillary or known[0] != ancillary[0][2]:
-                known = learn(sockaddr, ancillary)
-            received.append((data, known[1]))
+                known = self._learn(sockaddr, ancillary)
+                known_as = self._sources.get
+            append((data, known[1]))
         return errors
 
     def _learn(self, sockaddr: Any, ancillary: _Ancillary) -> tuple[bytes, Address]:
         if len(self._sources) >= MAX_SOURCES:
-            self._sources.clear()
+            self._earlier, self._sources = self._sources, {}
         first = ancillary[0][2] if ancillary else b""
-        known = self._sources[sockaddr] = first, _source(sockaddr, self._family, ancillary)
+        known = self._earlier.get(sockaddr)
+        if known is None or not ancillary or known[0] != first:
+            known = first, _source(sockaddr, self, ancillary)
+        self._sources[sockaddr] = known
         return known
+
+    @property
+    def choice(self) -> KernelChoice:
+        """From where the system would send."""
+        return self._choice
 
     def send(self, data: bytes, address: Address) -> None:
         """Send from the address that was asked, if it is not the one that the system chooses.
@@ -166,14 +179,14 @@ class PktinfoStream:
         Raises:
             OSError: As `socket.sendto`, and as `sockaddr_of`.
         """
-        if isinstance(address, _HeardAddress) and address.family is self._family:
+        if isinstance(address, HeardAddress) and address.reader is self:
             sockaddr, own = address.sockaddr, address.own_host
-            if self._known.get(address[0]) == own:
-                self._sendto(data, sockaddr)
-                return
         else:
             sockaddr, own = sockaddr_of(address, self._family), own_host(address) or ""
-        if own and not self._choice.is_certain(address[0], own):
+        if own and self._choice.is_certain(address[0], own):
+            if isinstance(address, HeardAddress) and address.reader is self:
+                address.certain = self._choice.period
+        elif own:
             try:
                 self._sendmsg([data], _named_source(own), 0, sockaddr)
             except OSError as error:
@@ -191,19 +204,20 @@ class PktinfoStream:
         self._is_closed = True
         self._choice.forget()
         self._sources.clear()
+        self._earlier.clear()
         self._sock.close()
         self._inbox.put_nowait((None, None))
 
 
-def _source(sockaddr: Any, family: int, ancillary: _Ancillary) -> Address:
+def _source(sockaddr: Any, reader: PktinfoStream, ancillary: _Ancillary) -> Address:
     address = address_of(sockaddr)
     own = _asked_host(ancillary)
     if own is None:
         return address
     if "%" in address[0]:
         return AskedAddress(address, own)  # its interface may come back with another number
-    heard = _HeardAddress(address, own)
-    heard.sockaddr, heard.family = sockaddr, family
+    heard = HeardAddress(address, own)
+    heard.sockaddr, heard.reader = sockaddr, reader
     return heard
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from tests.natlab.laboratory import Host
 from tests.natlab.namespaces import missing
 from tests.natlab.rules import Kind
+from tests.natlab.tally import Tally
 from tests.natlab.traversal import Ground, Side, join
 
 WATCHED_S: Final = 30.0
@@ -40,6 +41,8 @@ class Outcome:
     errors: dict[str, int]
     server_packets: int
     """That came to the server or left it, from the first connect to the end."""
+    by_kind: dict[str, int]
+    """The same, by what they are; the commonest first."""
 
 
 def run(
@@ -66,6 +69,7 @@ def run(
         stack.callback(_stop, sides)
         ids = [side.node_id for side in sides]
         time.sleep(2.0)  # until the server's lists have told who is there
+        tally = stack.enter_context(Tally(ground.host))
         before, began = packets(ground.host), time.monotonic()
         for number, side in enumerate(sides):
             side.begin("connect_all", to=ids[number + 1 :])
@@ -88,6 +92,7 @@ def run(
             connected=sum(answer["connected"] for answer in answers),
             errors=dict(errors),
             server_packets=packets(ground.host) - before,
+            by_kind=dict(tally.counts().most_common()),
         )
 
 
@@ -132,6 +137,8 @@ def main() -> None:
     when = "never" if outcome.all_direct_s is None else f"after {outcome.all_direct_s:.1f} s"
     print(f"{outcome.direct} of {outcome.pairs} pairs direct; all of them {when}")
     print(f"{outcome.server_packets:,} packets through the server in {options.seconds:g} s")
+    for kind, number in outcome.by_kind.items():
+        print(f"    {number:,} {kind}")
     print(f"{outcome.connected} of {outcome.pairs} calls ended well")
     for error, number in outcome.errors.items():
         print(f"{number} x {error}")

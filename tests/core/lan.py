@@ -6,12 +6,14 @@ lan.world.run_for(30)
 lan.direct_pairs(), lan.through_server()
 """
 
+import random
 from itertools import combinations
 from typing import Any, Final
 
 from tests.core.meeting import OUTSIDE_A, SERVER, facts_of
 from tests.simulated_nat import KINDS, Nat, Nats
 from tests.simulation import Host, World
+from tests.slow_world import SlowWorld
 
 OUTSIDE: Final = OUTSIDE_A
 LAN_LATENCY_S: Final = 0.0005
@@ -27,6 +29,8 @@ class Lan:
         seed: Of all that is random.
         options: Of the nodes.
         server: Options of the server.
+        turn_s: How long each program waits for its turn once it has something to do, at least and
+            at most, from the time on when all have joined.
         link: Options of the network's links.
     """
 
@@ -38,10 +42,11 @@ class Lan:
         seed: int = 0,
         options: dict[str, Any] | None = None,
         server: dict[str, Any] | None = None,
+        turn_s: tuple[float, float] | None = None,
         **link: Any,
     ) -> None:
         link.setdefault("latency_s", LAN_LATENCY_S)
-        self.world = world = World(seed, **link)
+        self.world = world = World(seed, **link) if turn_s is None else SlowWorld(seed, **link)
         server_options: dict[str, Any] = {
             "allow_symmetric_nat_relay": True,
             "enable_rate_limiting": False,
@@ -57,6 +62,9 @@ class Lan:
         for node in self.nodes:
             node.outcome(node.connect(self.server))
         world.run_for(5)
+        if isinstance(world, SlowWorld) and turn_s is not None:
+            rng = random.Random(seed)
+            world.turn_s = lambda: rng.uniform(*turn_s)
 
     def _node(self, address: tuple[str, int], nat: str, options: dict[str, Any]) -> Host:
         node = self.world.host(address, **options)

@@ -427,3 +427,67 @@ def test_without_any_address_nothing_was_counted(run: Run) -> None:
         sock.close()
 
     run(story)
+
+
+class TenThousand:
+    """A socket's `recvmsg`: so many senders in turn, who all ask one address."""
+
+    family = socket.AF_INET
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._next = 0
+
+    def recvmsg(self, _size: int, _room: int) -> Any:
+        number, self._next = self._next, (self._next + 1) % self._count
+        told = pktinfo._PKTINFO4.pack(1, socket.inet_aton(FIRST), socket.inet_aton(FIRST))
+        ancillary = [(socket.IPPROTO_IP, pktinfo._IP_PKTINFO, told)]
+        return b"x", ancillary, 0, (f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 80)
+
+    def fileno(self) -> int:
+        return self._pair[0].fileno()
+
+    def close(self) -> None:
+        for sock in self._pair:
+            sock.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_pair":
+            self._pair = socket.socketpair(type=socket.SOCK_DGRAM)
+            return self._pair
+        return None
+
+
+def read_in_turn(senders: int, rounds: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """How often it was put together what a sender asked, and how much of it is kept."""
+    made = []
+    source = pktinfo._source
+    monkeypatch.setattr(pktinfo, "_source", lambda *known: made.append(known) or source(*known))
+    kept = 0
+
+    async def story() -> None:
+        nonlocal kept
+        stream = pktinfo.PktinfoStream(TenThousand(senders), asyncio.Queue())  # type: ignore[arg-type]
+        for _ in range(rounds):
+            received: list[tuple[bytes, Address]] = []
+            stream.read(received, senders)
+            assert {own_host(address) for _, address in received} == {FIRST}
+        kept = len(stream._sources) + len(stream._earlier)
+        stream.close()
+
+    asyncio.run(story())
+    return len(made), kept
+
+
+def test_what_ten_thousand_peers_ask_is_put_together_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, _ = read_in_turn(10_000, 3, monkeypatch)
+
+    assert made == 10_000
+
+
+def test_senders_without_end_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, kept = read_in_turn(5 * pktinfo.MAX_SOURCES, 1, monkeypatch)
+
+    assert kept <= 2 * pktinfo.MAX_SOURCES

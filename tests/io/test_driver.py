@@ -137,6 +137,43 @@ def test_a_busy_socket_lets_the_rest_of_the_loop_run(monkeypatch):
     run_virtual(story())
 
 
+def test_what_came_by_the_time_of_a_timer_is_read_first():
+    """A process that had to wait for its turn finds its timers due, and the answers unread."""
+
+    async def story():
+        async with Bench() as bench:
+            told: list[tuple[str, float]] = []
+            bench.endpoint.handle_timeout = lambda now: told.append(("timeout", now))
+            receive = bench.endpoint.receive_datagram
+
+            def receive_datagram(data, address, now):
+                told.append((data.decode(), now))
+                receive(data, address, now)
+
+            bench.endpoint.receive_datagram = receive_datagram
+            # Both are there when the loop has its turn again.
+            bench.socket.receive(b"answer", THERE)
+            bench.driver._handle_timer()
+            assert await bench.answers() == [b"echo answer"]
+            assert [name for name, _ in told] == ["answer", "timeout"]
+
+    run_virtual(story())
+
+
+def test_a_flood_does_not_keep_a_timer_from_its_turn():
+    async def story():
+        async with Bench() as bench:
+            for number in range(2 * BATCH):
+                bench.socket.receive(b"%d" % number, THERE)
+            bench.driver._handle_timer()
+            assert bench.endpoint.timeouts
+            assert len(bench.endpoint.received) <= BATCH
+            await asyncio.sleep(1)
+            assert len(bench.endpoint.received) == 2 * BATCH
+
+    run_virtual(story())
+
+
 def test_one_timer_fires_when_the_endpoint_wants():
     async def story():
         async with Bench() as bench:

@@ -144,6 +144,12 @@ class Attempt:
     """So long calls wait for a direct path although the server would relay; None: they do not."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
+    sent_at: float = -math.inf
+    """When this side's offer left last."""
+    is_served: bool = False
+    """Whether the server has named the node in return."""
+    asks_until: float = 0.0
+    """So long it is sent again and again."""
     timer: Timer | None = None
     rounds: int = 0
     checks: int = 0

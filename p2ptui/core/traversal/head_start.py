@@ -27,6 +27,9 @@ LONGEST_SHARE: Final = 0.5
 """Where many are sought at once the machines are busy, and so is the server: each gets so much more
 time for each other one, up to this share of what the call has."""
 
+SLOW_ANSWERS: Final = 3
+"""And where all takes long, it is the time of so many answers."""
+
 SHORTEST_HANDSHAKE_S: Final = 0.1
 
 
@@ -64,8 +67,27 @@ class HeadStart:
         longer_s = LONGER_EACH_S * others
         pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
         attempt.holds_relay_until = now + pause_s
-        self._state.timers.schedule(now + pause_s, lambda at: self._expire(attempt, at))
+        self._plan(attempt, now, now + LONGEST_SHARE * timeout_s)
         return begin_call(self._state, attempt, now, timeout_s)
+
+    def _plan(self, attempt: Attempt, began: float, latest: float) -> None:
+        until = attempt.holds_relay_until
+
+        def expire(now: float) -> None:
+            if until is None or attempt.holds_relay_until != until:
+                return
+            self._offers.slowness.note(now - until, now)
+            # Where everybody is late the server is, too, and would only have more to do.
+            slow_s = SLOW_ANSWERS * self._offers.slowness.answer_s(now)
+            longer = min(began + HEAD_START_S + slow_s, latest)
+            if longer > now and attempt.remote is None:
+                attempt.holds_relay_until = longer
+                self._plan(attempt, began, latest)
+            else:
+                self._expire(attempt, now)
+
+        if until is not None:
+            self._state.timers.schedule(until, expire)
 
     def _expire(self, attempt: Attempt, now: float) -> None:
         # The first round tells when it has ended; those that follow find less often.

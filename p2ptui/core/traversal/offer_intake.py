@@ -67,6 +67,7 @@ class OfferIntake:
             return
         attempt.observed = observed
         if offer is None:
+            self._offers.handle_introduced(attempt, server, now)
             return
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
@@ -107,7 +108,7 @@ class OfferIntake:
             # What answers may still be about to leave. What this side would have offered by
             # itself in its place would turn the leading side around, and nobody would lead.
             if attempt.controlling or attempt.offer.answer:
-                self._offers.send(attempt, now)  # it was lost, or the offer that crossed
+                self._offers.answer_again(attempt, now)  # or the offer that crossed was lost
             if attempt.punching is not None:
                 attempt.punching.extend(now)  # so that side has not begun yet
 

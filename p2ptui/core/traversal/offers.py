@@ -15,6 +15,7 @@ from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.check_round import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
+from p2ptui.core.traversal.slowness import Slowness
 from p2ptui.errors import LocalError
 from p2ptui.nat.behavior import NatType
 from p2ptui.wire.address import Address
@@ -35,7 +36,17 @@ a round trip to the server, one from there to the other node, which may be furth
 that one opens first. At 10 % loss on each of these four ways a third of the answers stays away."""
 
 ASKS_S: Final = 3.2
-"""For so long, altogether."""
+MIN_ASKS: Final = 4
+"""For so long, altogether; and so often, where all takes long."""
+
+LONGEST_SLOW_ASK_S: Final = 4.0
+"""The longest pause, where all takes long."""
+
+USUAL_VARIATION: Final = 2
+"""A server that answers later than after so many round trips is busy."""
+
+SAME_ASK_S: Final = SHORTEST_ASK_S / 2
+"""An offer that comes again so soon after its answer left had not seen that yet."""
 
 ANSWERS: Final = 2
 """An answer to which no check comes is repeated so many times."""
@@ -61,6 +72,8 @@ class Offers:
         self._by_ufrag: dict[str, Attempt] = {}
         self.asking: set[str] = set()
         """Nodes whose answer is awaited."""
+        self.slowness = Slowness()
+        """How late this machine and the servers are."""
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them, the best first."""
         self.own = OwnNetworks()
@@ -203,39 +216,71 @@ class Offers:
         """Send an answer again if no check shows that it has come: the other side's offer, which
         asks for it again, may be lost as well."""
         offer = attempt.offer
+        when = now + max(LONGEST_ASK_S, self.slowness.answer_s(now))
 
         def again(now: float) -> None:
+            self._note_late(when, now)
             is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
             if is_current and not attempt.is_checked:
                 self.send(attempt, now)
                 self._repeat_answer(attempt, left - 1, now)
 
         if left:
-            self._state.timers.schedule(now + LONGEST_ASK_S, again)
+            self._state.timers.schedule(when, again)
+
+    def answer_again(self, attempt: Attempt, now: float) -> None:
+        """The other side asks again for what it was sent: it, or the answer, was lost, or late."""
+        if now - attempt.sent_at >= max(SAME_ASK_S, self.slowness.delay_s(now)):
+            self.send(attempt, now)
+
+    def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
+        """A server has named a node in return for an offer, which takes a round trip at least."""
+        if attempt.is_served:
+            return
+        attempt.is_served = True
+        rtt = server.channel.rtt
+        usual_s = rtt.srtt if rtt.minimum is None else rtt.minimum
+        # Of several offers the last one counts: those before may have been lost.
+        took_s = now - attempt.sent_at
+        if usual_s is not None and took_s > USUAL_VARIATION * usual_s:
+            self.slowness.note(took_s - usual_s, now)
+
+    def _note_late(self, when: float, now: float) -> None:
+        self.slowness.note(now - when, now)
 
     def repeat(self, attempt: Attempt, now: float) -> None:
         """Send an offer, again and again until the other side's of that round is here."""
-        self._ask(attempt, attempt.offer, self._first_pause_s(attempt), now + ASKS_S, now)
+        attempt.is_served = False
+        self._ask(attempt, attempt.offer, self._first_pause_s(attempt), 0, now)
 
     def _ask(
-        self, attempt: Attempt, offer: TraversalOffer, pause_s: float, end: float, now: float
+        self, attempt: Attempt, offer: TraversalOffer, pause_s: float, tries: int, now: float
     ) -> None:
         # Who has found a path by the other side's offer still has to tell its own, which was lost
         # if no check comes.
         is_known = attempt.direct is None or attempt.is_checked
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
-        if (is_answered and is_known) or not is_current or now >= end:
+        is_over = tries >= MIN_ASKS and now >= attempt.asks_until
+        if (is_answered and is_known) or not is_current or is_over:
             if is_current:
                 self.asking.discard(attempt.node_id)
             return
         self.asking.add(attempt.node_id)
+        if tries == 0:
+            attempt.asks_until = now + ASKS_S
         self.send(attempt, now)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
-        self._state.timers.schedule(
-            now + pause_s, lambda at: self._ask(attempt, offer, longer, end, at)
-        )
+        # Each time longer: nobody knows how slow the other node is.
+        slow_s = self.slowness.answer_s(now) * ASK_GROWTH**tries
+        when = now + max(pause_s, min(slow_s, LONGEST_SLOW_ASK_S))
+
+        def again(now: float) -> None:
+            self._note_late(when, now)
+            self._ask(attempt, offer, longer, tries + 1, now)
+
+        self._state.timers.schedule(when, again)
 
     def _first_pause_s(self, attempt: Attempt) -> float:
         rtt_s = attempt.server.channel.rtt.srtt
@@ -249,6 +294,7 @@ class Offers:
         """Send this side's offer once."""
         if not attempt.server.is_authenticated:
             return
+        attempt.sent_at = now
         payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
         if self.facts.nat_type is not NatType.UNKNOWN:
             payload.nat_type = self.facts.nat_type.value
