@@ -5,15 +5,18 @@ lines at the same moments. `tests/tui/conftest.py` installs it for the tests of 
 pictures and the tests in a terminal run Textual as it is.
 """
 
+import asyncio
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from textual._compositor import Compositor, visible_screen_stack
 from textual._context import active_app
 from textual.cache import FIFOCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
-from textual.geometry import Region
 from textual.strip import Strip
 
 _parsed: dict[frozenset[tuple[str, str]], dict[Any, list[RuleSet]]] = {}
@@ -37,7 +40,7 @@ def install() -> None:
         return
     _parse_css_once()
     _make_caches_of_strips_when_used()
-    _cut_nothing_for_nobody()
+    _draw_for_nobody_only_what_changed()
     # Identity, without a call of Python for each of 500 rules whenever a widget is dressed.
     RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]
     # A hundred apps ago is as much garbage as two apps ago.
@@ -84,9 +87,12 @@ def _make_caches_of_strips_when_used() -> None:
     Strip.is_thrifty = True  # type: ignore[attr-defined]
 
 
-def _cut_nothing_for_nobody() -> None:
-    """An app without a terminal has its widgets draw themselves, and throws the drawing away:
-    it need not be cut into what is above and what is below before. Who looks calls `render_strips`.
+def _draw_for_nobody_only_what_changed() -> None:
+    """An app without a terminal draws, and throws the drawing away.
+
+    So each widget that has something new draws itself, and no more: neither the others in the
+    rectangle around all that is new, nor are the lines cut into what is above and what is below.
+    Who looks calls `render_strips`, which draws all.
     """
     render_update = Compositor.render_update
 
@@ -96,12 +102,41 @@ def _cut_nothing_for_nobody() -> None:
         if full or simplify or not active_app.get().is_headless:
             return render_update(self, full, screen_stack, simplify)
         visible_screen_stack.set([] if screen_stack is None else screen_stack)
-        if self._dirty_regions:
-            screen = self.size.region
-            crop = Region.from_union(list(self._dirty_regions)).intersection(screen)
+        if self._dirty_regions and _is_drawn(self):
+            changed = self._dirty_regions.copy()
             self._dirty_regions.clear()
-            for _ in self._get_renders(crop):
-                pass
+            for widget, (region, clip) in self.visible_widgets.items():
+                shown = region.intersection(clip)
+                if any(shown.overlaps(part) for part in changed):
+                    widget.render_lines(shown.translate(-region.offset))
         return None
 
     Compositor.render_update = draw_only  # type: ignore[method-assign]
+
+
+SELDOM_S = 5.0
+
+_seldom = False
+_drawn_at: WeakKeyDictionary[Compositor, float] = WeakKeyDictionary()
+
+
+@contextmanager
+def seldom_drawn() -> Iterator[None]:
+    """For a time at which nobody looks: a frame every five seconds, not four a second.
+
+    What is new meanwhile is drawn with the next frame.
+    """
+    global _seldom
+    _seldom = True
+    try:
+        yield
+    finally:
+        _seldom = False
+
+
+def _is_drawn(compositor: Compositor) -> bool:
+    now = asyncio.get_running_loop().time()
+    if _seldom and now < _drawn_at.get(compositor, 0.0) + SELDOM_S:
+        return False
+    _drawn_at[compositor] = now
+    return True
