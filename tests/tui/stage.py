@@ -15,7 +15,7 @@ from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.settings import Settings
-from tests.tui.thrift import seldom_drawn
+from tests.tui.thrift import draw_rest, seldom_drawn
 from tests.virtual_loop import VirtualLoop, run_virtual
 from tests.virtual_time import unix_time
 
@@ -95,6 +95,8 @@ class Stage:
                 await asyncio.sleep(seconds - 2 * WATCHED_S)
             await asyncio.sleep(WATCHED_S)
         await self.pilot.pause()
+        if self.app.is_running:
+            draw_rest(self.app.screen)
 
     async def type(self, line: str) -> str:
         """Type a command and send it off; what the screen answers."""

@@ -17,6 +17,7 @@ from textual._context import active_app
 from textual.cache import FIFOCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
+from textual.screen import Screen
 from textual.strip import Strip
 
 _parsed: dict[frozenset[tuple[str, str]], dict[Any, list[RuleSet]]] = {}
@@ -102,41 +103,57 @@ def _draw_for_nobody_only_what_changed() -> None:
         if full or simplify or not active_app.get().is_headless:
             return render_update(self, full, screen_stack, simplify)
         visible_screen_stack.set([] if screen_stack is None else screen_stack)
-        if self._dirty_regions and _is_drawn(self):
-            changed = self._dirty_regions.copy()
-            self._dirty_regions.clear()
-            for widget, (region, clip) in self.visible_widgets.items():
-                shown = region.intersection(clip)
-                if any(shown.overlaps(part) for part in changed):
-                    widget.render_lines(shown.translate(-region.offset))
+        if self._dirty_regions and _is_due(self):
+            _draw(self)
         return None
 
     Compositor.render_update = draw_only  # type: ignore[method-assign]
 
 
-SELDOM_S = 5.0
+def _draw(compositor: Compositor) -> None:
+    changed = compositor._dirty_regions.copy()
+    compositor._dirty_regions.clear()
+    for widget, (region, clip) in compositor.visible_widgets.items():
+        shown = region.intersection(clip)
+        if any(shown.overlaps(part) for part in changed):
+            widget.render_lines(shown.translate(-region.offset))
 
-_seldom = False
+
+FRAME_S = 1 / 60
+"""What changes again within a frame is drawn with the next, as no terminal shows it sooner."""
+
+SELDOM_S = 5.0
+"""How far apart frames are while nobody looks."""
+
+_apart_s = FRAME_S
 _drawn_at: WeakKeyDictionary[Compositor, float] = WeakKeyDictionary()
 
 
 @contextmanager
 def seldom_drawn() -> Iterator[None]:
-    """For a time at which nobody looks: a frame every five seconds, not four a second.
-
-    What is new meanwhile is drawn with the next frame.
-    """
-    global _seldom
-    _seldom = True
+    """For a time at which nobody looks: what is new is drawn every five seconds."""
+    global _apart_s
+    _apart_s = SELDOM_S
     try:
         yield
     finally:
-        _seldom = False
+        _apart_s = FRAME_S
 
 
-def _is_drawn(compositor: Compositor) -> bool:
+def draw_rest(screen: Screen[Any]) -> None:
+    """Have all drawn that still waits for its frame: somebody looks.
+
+    Args:
+        screen: The one on top.
+    """
+    if screen._compositor._dirty_regions:
+        visible_screen_stack.set(screen.app._background_screens)
+        _draw(screen._compositor)
+
+
+def _is_due(compositor: Compositor) -> bool:
     now = asyncio.get_running_loop().time()
-    if _seldom and now < _drawn_at.get(compositor, 0.0) + SELDOM_S:
+    if now < _drawn_at.get(compositor, 0.0) + _apart_s:
         return False
     _drawn_at[compositor] = now
     return True
