@@ -124,7 +124,8 @@ class P2PApp(FeedApp):
 
     def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
         """Show a page above all others."""
-        return super().push_screen(self._sized(screen), *args, **options)
+        shown = self._sized(screen) if isinstance(screen, Screen) else screen
+        return super().push_screen(shown, *args, **options)
 
     def _sized(self, screen: Screen[Any]) -> Screen[Any]:
         # Textual tells a screen how wide it is once it is laid out, and lays it out again for that.
