@@ -6,7 +6,7 @@ Messages go up, calls go down: widgets post what the user wants, the app tells t
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from typing import Any
 
 from rich.text import Text
 from textual import events, work
@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.driver import Driver
 from textual.filter import ANSIToTruecolor, LineFilter
+from textual.screen import Screen
 from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, Tabs
@@ -102,7 +103,7 @@ class P2PApp(FeedApp):
         self._lines = CommandLines(self)
         self._keyboard = Keyboard(self)
         self.footer = Footer()
-        self._readable = lru_cache(1)(ReadableColours)
+        self._readable: LineFilter = ReadableColours(ANSIToTruecolor(self.ansi_theme))
         self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
@@ -116,6 +117,22 @@ class P2PApp(FeedApp):
                 yield pane
         yield self.bar
         yield self.footer
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The panes' own."""
+        return self._sized(super().get_default_screen())
+
+    def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
+        """Show a page above all others."""
+        shown = self._sized(screen) if isinstance(screen, Screen) else screen
+        return super().push_screen(shown, *args, **options)
+
+    def _sized(self, screen: Screen[Any]) -> Screen[Any]:
+        # Textual tells a screen how wide it is once it is laid out, and lays it out again for that.
+        breakpoints = (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS)
+        for size, known in zip(self.size, breakpoints, strict=True):
+            screen.add_class(*[name for least, name in known if size >= least][-1:])
+        return screen
 
     def on_mount(self) -> None:
         """Begin to look at the node."""
@@ -145,16 +162,29 @@ class P2PApp(FeedApp):
 
     def _remember_theme(self, theme: Theme) -> None:
         self._settings.remember("theme", theme.name)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Dress everything in the theme as it is now.
+
+        Args:
+            animate: Whether changes take their time.
+        """
+        self.get_css_variables()  # which keeps those of the theme, for what follows
         self._take_colours()
+        super().refresh_css(animate)
 
     def _take_colours(self) -> None:
         if not self.native_ansi_color:
-            self.ansi_theme_dark = self.ansi_theme_light = terminal_theme(self.theme_variables)
+            colours = terminal_theme(self.theme_variables)
+            # Set as usual, each has Textual read all styles anew: 50 ms, and nothing differs.
+            self.set_reactive(P2PApp.ansi_theme_dark, colours)
+            self.set_reactive(P2PApp.ansi_theme_light, colours)
+            self._readable = ReadableColours(ANSIToTruecolor(colours))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What is done to each line that is drawn: in every theme it can be read."""
         filters = super().get_line_filters()
-        return [self._readable(f) if isinstance(f, ANSIToTruecolor) else f for f in filters]
+        return [self._readable if isinstance(f, ANSIToTruecolor) else f for f in filters]
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:

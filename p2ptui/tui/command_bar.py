@@ -8,6 +8,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input, Static
 
 from p2ptui.tui.completion import Words, completions
@@ -45,6 +47,10 @@ class CommandInput(Input):
         ),
         Binding("escape", "leave", "Cancel, empty, leave", show=False, id="bar.leave"),
     ]
+
+    # Textual lays out the whole screen whenever it changes, here with every key that is typed. The
+    # line has one place and one height, however much stands in it.
+    virtual_size = Reactive(Size(0, 0))
 
     def __init__(
         self,

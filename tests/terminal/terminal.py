@@ -26,7 +26,7 @@ from tests.patience import PATIENCE_S
 ROOT = Path(__file__).resolve().parent.parent.parent
 TMUX = shutil.which("tmux")
 
-POLL_S = 0.05
+POLL_S = 0.1
 
 _numbers = itertools.count()
 

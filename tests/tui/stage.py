@@ -15,10 +15,14 @@ from p2ptui.node import Node
 from p2ptui.tui.app import P2PApp
 from p2ptui.tui.history import History
 from p2ptui.tui.settings import Settings
+from tests.tui.thrift import draw_rest, seldom_drawn
 from tests.virtual_loop import VirtualLoop, run_virtual
 from tests.virtual_time import unix_time
 
 ALICE = ("10.0.0.1", 8080)
+
+WATCHED_S = 1.5
+"""At the beginning and at the end of a wait, every frame is drawn."""
 
 
 class Stage:
@@ -82,9 +86,17 @@ class Stage:
         return self.app
 
     async def wait(self, seconds: float = 0.5) -> None:
-        """Let everything be shown."""
-        await asyncio.sleep(seconds)
+        """Let everything be shown; in the middle of a long wait, only now and then."""
+        if seconds <= 2 * WATCHED_S:
+            await asyncio.sleep(seconds)
+        else:
+            await asyncio.sleep(WATCHED_S)
+            with seldom_drawn():
+                await asyncio.sleep(seconds - 2 * WATCHED_S)
+            await asyncio.sleep(WATCHED_S)
         await self.pilot.pause()
+        if self.app.is_running:
+            draw_rest(self.app.screen)
 
     async def type(self, line: str) -> str:
         """Type a command and send it off; what the screen answers."""

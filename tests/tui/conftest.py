@@ -1,0 +1,3 @@
+from tests.tui import thrift
+
+thrift.install()
