@@ -49,6 +49,9 @@ SEARCHES_S: Final = 6.0
 """The other side may begin so many searches in so long: each costs this one checks and sockets."""
 
 
+NOT_RELAYING: Final = "the server does not relay (--relay there)"
+
+
 @dataclass(frozen=True, slots=True)
 class NatFacts:
     """What a side knows of its own NAT."""
@@ -136,7 +139,7 @@ class Attempt:
     """When the other side began its latest searches."""
     unknown_at: set[Peer] = field(default_factory=set)
     """Servers that said that they do not know the node."""
-    refusal: str = "the server does not relay (--relay there)"
+    refusal: str = NOT_RELAYING
     """Why they cannot be answered by way of the server."""
     guessed_blindly: bool = False
     """Whether ports were guessed although nothing says that a NAT needs it."""
@@ -169,6 +172,17 @@ class Attempt:
     def relayed_address(self) -> Address:
         """Where the node is by way of the server, as the peer table knows it."""
         return relay_address(self.server.address, self.node_id)
+
+    def use(self, server: Peer) -> None:
+        """Another server brings the offers from now on, or the same one anew.
+
+        What another one has said counts no more: it may see nodes elsewhere, and refuse other
+        things.
+        """
+        if server.address != self.server.address:
+            self.observed = None
+            self.refusal = NOT_RELAYING
+        self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
         """Let an action happen at the time `when` instead of what was planned before."""
