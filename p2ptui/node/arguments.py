@@ -5,7 +5,7 @@ from typing import Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
-from p2ptui.text import printable
+from p2ptui.text import printable, seconds_words
 from p2ptui.wire.address import Address, format_address, parse_address
 from p2ptui.wire.address import single_host as address_of_one
 
@@ -22,7 +22,7 @@ def read_seconds(value: float) -> float:
     """
     if not (math.isfinite(value) and 0 < value <= LONGEST_TIMEOUT_S):
         raise LocalError(
-            f"timeout_s = {value!r}: must be above 0 and at most {LONGEST_TIMEOUT_S:g}"
+            f"timeout_s = {value!r}: must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
         )
     return value
 

@@ -26,6 +26,7 @@ from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
 from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.message import Capability
 
@@ -137,7 +138,7 @@ class NatService:
                 report = await diagnosis.run(servers, joined=joined, lifetime=lifetime)
         except TimeoutError:
             raise PeerTimeoutError(
-                f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
+                f"the diagnosis took longer than {seconds_words(limit_s)} (detection_timeout_ms)"
             ) from None
         report = self._explain_ban(report)
         if report.udp is not None:
