@@ -250,6 +250,22 @@ NEARBY_ADVICE: Final = (
     " of this network lets UDP out."
 )
 
+_DOUBTFUL_ADVICE: Final = (
+    "Ask another server: p2ptui nat --server HOST:PORT. If that one is silent as well, check the"
+    " firewall of this machine and of the network: UDP must be allowed out."
+)
+
+
+def doubtful_words(server: str) -> tuple[str, str]:
+    """Meaning and advice where one server was asked, and is silent.
+
+    Args:
+        server: Which, `host:port`.
+    """
+    name = printable(server, 80)
+    return f"{name} did not answer: UDP is blocked here, or that server is down.", _DOUBTFUL_ADVICE
+
+
 _STUN_ADVICE: Final = (
     "Ask a STUN server, or a p2ptui node that runs with --STUN: p2ptui nat --server HOST:PORT."
 )

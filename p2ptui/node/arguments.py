@@ -6,7 +6,7 @@ from typing import Final
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
 from p2ptui.text import printable, seconds_words
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, parse_address, require_interface
 from p2ptui.wire.address import single_host as address_of_one
 
 MAX_HOPS: Final = 255
@@ -69,6 +69,7 @@ def read_address(target: str | Address) -> Address:
     """
     try:
         address = parse_address(target) if isinstance(target, str) else target
+        require_interface(address)
     except ValueError as error:
         raise LocalError(printable(str(error))) from None
     if not 0 < address[1] <= 65535:

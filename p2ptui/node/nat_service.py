@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.identity import stun_ports
@@ -144,9 +145,8 @@ class NatService:
         if report.udp is not None:
             # Also where no server saw enough to name it: nothing is guessed, and the traversal
             # need not wait any longer.
-            facts = NatFacts(
-                report.nat_type, report.mapping, report.port_allocation, diagnosed=True
-            )
+            nat_type = NatType.UNKNOWN if report.is_doubtful else report.nat_type
+            facts = NatFacts(nat_type, report.mapping, report.port_allocation, diagnosed=True)
             self._endpoint.traversal.facts_ready(facts, self._clock())
             if report.lifetime_s is not None and report.mapped:
                 self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
@@ -207,14 +207,14 @@ class NatService:
         servers = self._endpoint.peers.best_servers(now)
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
-        heard = [
-            peer.address
+        # Of a relayed one the server is heard, of one at a further socket the node itself.
+        heard = dict.fromkeys(
+            visible_address(peer.sends_to)
             for peer in self._endpoint.peers
             if peer.is_authenticated
-            and peer.is_plain
             and (peer.proved or peer.initiated)
             and now - peer.last_received <= recent_s
-        ]
+        )
         return OwnSocket(local, tuple(seen), tuple(heard))
 
     async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:

@@ -183,6 +183,40 @@ def test_where_all_are_dead_each_is_named_in_one_line_when_the_time_is_over() ->
     assert len(client.endpoint.peers) == 0
 
 
+def test_where_they_failed_for_different_reasons_each_is_told_with_its_address() -> None:
+    world = World()
+    client, stranger = world.host(), world.host(("10.0.0.102", 8080), network_id="elsewhere")
+    dead, unreachable = ("10.0.0.100", 8080), ("10.0.0.101", 8080)
+    token = client.connect_any(dead, unreachable, stranger.address, timeout_s=3.0)
+    world.run_for(0.3)
+
+    client.endpoint.fail_datagram(unreachable, "no way there; check the address", world.now)
+
+    assert str(client.outcome(token)) == (
+        "no answer from 10.0.0.100:8080 (is a node running there?);"
+        " cannot send to 10.0.0.101:8080: no way there (check the address);"
+        " 10.0.0.102:8080 refused the handshake: network mismatch: expected 'elsewhere',"
+        " got 'p2p_default'"
+    )
+
+
+def test_an_address_is_named_also_where_its_reason_names_another_one() -> None:
+    """Two addresses of a node with which there is a session at a third one."""
+    world = World()
+    client, server = world.host(), world.host()
+    wire = Wire(world)
+    client.outcome(client.connect(server))
+    other = ("10.0.0.150", 8080)
+    wire.route = lambda source, to, message: (
+        ((client.address[0], 9), server.address) if to == other else (source, to)
+    )
+
+    error = str(client.outcome(client.connect_any(other, ("10.0.0.151", 8080), timeout_s=2.0)))
+
+    assert "10.0.0.150:8080" in error
+    assert "10.0.0.151:8080" in error
+
+
 def test_time_that_is_over_ends_it_though_not_all_were_asked() -> None:
     world = World()
     client = world.host()
