@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal, resolve_all
@@ -68,8 +69,8 @@ class WhomToSpare:
                 yield attempt.observed[0]
         for peer in endpoint.peers:
             wanted.add(peer.node_id)
-            for host, _ in (peer.address, peer.sends_to):
-                yield host.partition("#")[0]
+            # Of one that is relayed the server, which is depended on as well.
+            yield from (visible_address(at)[0] for at in (peer.address, peer.sends_to))
         for entry in endpoint.introductions:
             if entry.node_id in wanted:
                 yield entry.address[0]

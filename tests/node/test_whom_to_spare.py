@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import relay_address, socket_address
 from p2ptui.errors import LocalError
 from p2ptui.node import whom_to_spare
 from p2ptui.node.depended import Depended, plan_filtering, spared_lines
@@ -104,3 +105,13 @@ def test_who_is_named_is_asked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 
     plan = plan_filtering([one, third], one, [one, third], depended)
     assert {asked for asked, _ in plan.questions} == {one}
+
+
+def test_of_a_relayed_peer_the_server_is_depended_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch, 0.0, [ONE[0]])
+    spare = finder()
+    relayed = relay_address(THREE, "01234567-89ab-cdef-0123-456789abcdef")
+    direct = socket_address(4, ("203.0.113.77", 5000))
+    spare._endpoint.peers.append(SimpleNamespace(address=relayed, sends_to=direct, node_id="n"))
+
+    assert set(spare._in_use()) == {THREE[0], "203.0.113.77"}
