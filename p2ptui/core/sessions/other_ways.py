@@ -7,7 +7,8 @@ acknowledges the answer that came by another, or says goodbye to the first. An a
 nothing may never acknowledge: there any message by another way will do.
 
 The id of a request is unguessable (a random UUID), and is of use until the first answer is
-acknowledged; whoever has not seen it has nothing from all this.
+acknowledged; whoever has not seen it has nothing from all this. A copy that comes later is refused
+at once, and begins no dispute about the id.
 """
 
 from collections.abc import Callable
@@ -91,6 +92,15 @@ class OtherWays:
     def is_same_attempt(owner: Peer, message: Envelope, now: float) -> bool:
         """Whether a request from elsewhere is one that an owner of its id has made."""
         return now < owner.undecided_until and message.id in owner.handshake_ids[-1:]
+
+    @staticmethod
+    def is_late_copy(owner: Peer, message: Envelope) -> bool:
+        """Whether a request from elsewhere is one whose answer its owner has taken already.
+
+        It was long on its way, or somebody repeats what he has seen. It claims nothing: the owner
+        is not even asked, and its id stays free to move at once.
+        """
+        return owner.acks and message.id in owner.handshake_ids
 
     def at(self, address: Address, message: Envelope) -> Way | None:
         """The way that a repeated request came before."""

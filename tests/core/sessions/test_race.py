@@ -556,6 +556,49 @@ def test_a_move_to_two_new_addresses_of_a_client_that_fell_silent(ways: TwoWays)
     assert ways.server.endpoint.counters.handshakes_refused == 0
 
 
+@pytest.mark.parametrize("late_s", [0.3, 3.0, 8.0, 60.0])
+def test_a_late_copy_of_a_raced_request_is_no_dispute_about_the_id(late_s: float) -> None:
+    """The datagram of the loser was seconds on its way, and another way at that."""
+    two = TwoWays(latency_s=0.02)
+    assert two.connect().address == two.server.address
+    two.world.run_for(late_s)
+    request = next(data for data in two.wire.bytes if b'"HandshakeRequest"' in data)
+    before = len(two.wire.of("Ping", two.server.address))
+
+    two.world.network.send(request, two.client.address, two.server2, two.world.now)
+    two.world.run_for(0.25)
+
+    counters, sizes = two.server.endpoint.counters, two.server.endpoint.sizes()
+    assert counters.drops["late_handshake"] == 1
+    assert sizes["id_disputes"] == 0
+    assert len(two.wire.of("Ping", two.server.address)) - before <= 1, "a heartbeat, and no more"
+    assert two.server.is_connected_to(two.client)
+    assert two.client.is_connected_to(two.server)
+
+
+def test_after_a_late_copy_the_client_can_move_as_before(ways: TwoWays) -> None:
+    ways.connect()
+    ways.world.run_for(3)
+    request = next(data for data in ways.wire.bytes if b'"HandshakeRequest"' in data)
+    ways.world.network.send(request, ways.client.address, ways.server2, ways.world.now)
+    ways.world.run_for(1)
+
+    moved = ways.world.host(node_id=ways.client.id)
+    ways.world.remove(ways.client)
+    began = ways.world.now
+    outcome = moved.outcome(moved.connect(ways.server))
+
+    assert isinstance(outcome, ConnectResult)
+    assert ways.world.now - began < 2.5, "nobody counts as having proved itself a moment ago"
+
+    ways.world.run_for(3)
+    ways.world.network.send(request, ("10.200.0.3", 7), ways.server.address, ways.world.now)
+    ways.world.run_for(0.3)
+    assert ways.server.endpoint.sizes()["id_disputes"] == 0, "nor do copies of before the move"
+    assert ways.server.endpoint.counters.drops["late_handshake"] == 2
+    assert ways.server.is_connected_to(moved)
+
+
 # What somebody else can do with all this.
 
 
