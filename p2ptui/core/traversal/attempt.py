@@ -15,7 +15,7 @@ from p2ptui.core.traversal.early_checks import EarlyChecks
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.allowances import Allowances
 from p2ptui.nat.behavior import Dependence, NatType
-from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
+from p2ptui.nat.feasibility import Side, Technique, planned_way, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
@@ -255,7 +255,7 @@ class Attempt:
         self.young_losses = min(self.young_losses + 1, 8)
         return pause_s if self.controlling else 2 * pause_s
 
-    def way(self, own: NatFacts) -> Way:
+    def way(self, own: NatFacts) -> Technique:
         """How the two can come together."""
         there = self.remote_facts.side
         if self.remote is None or self.remote.round == 0:

@@ -31,7 +31,7 @@ from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
 from p2ptui.nat.allocation import AllocationKind
-from p2ptui.nat.feasibility import Way
+from p2ptui.nat.feasibility import Technique
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability
@@ -242,7 +242,7 @@ class Traversal:
         if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
-        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Way.PLAIN
+        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Technique.PLAIN
         way = self.standing.way(way, observed)
         attempt.rounds += 1
         attempt.punching = check_round.plan_round(
