@@ -32,7 +32,7 @@ from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
-from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.server_watch import ServerWatch
@@ -69,7 +69,7 @@ class Parts:
         crossings = Crossings(identity.id)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self._races = Races(state, delivery, handshake)
-        self._ways = OtherWays(state, delivery, lifecycle)
+        self._ways = AlternatePaths(state, delivery, lifecycle)
         self._responder = Responder(
             state,
             delivery,

@@ -53,7 +53,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class AlternatePath:
     """An address from which a request came that had been accepted at another one."""
 
     owner: Peer
@@ -63,7 +63,7 @@ class Way:
     told: Told
 
 
-class OtherWays:
+class AlternatePaths:
     """Knows of such addresses, for a short time and not of many.
 
     Args:
@@ -78,7 +78,7 @@ class OtherWays:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
-        self._ways: dict[Address, tuple[Way, Grant]] = {}
+        self._ways: dict[Address, tuple[AlternatePath, Grant]] = {}
 
     def __len__(self) -> int:
         return len(self._ways)
@@ -102,12 +102,12 @@ class OtherWays:
         """
         return owner.acks and message.id in owner.handshake_ids
 
-    def at(self, address: Address, message: Envelope) -> Way | None:
+    def at(self, address: Address, message: Envelope) -> AlternatePath | None:
         """The way that a repeated request came before."""
         way, _ = self._ways.get(address, (None, None))
         return way if way is not None and way.request_id == message.id else None
 
-    def keep(self, way: Way, accept: Grant, now: float) -> None:
+    def keep(self, way: AlternatePath, accept: Grant, now: float) -> None:
         """Remember a way that was answered, if there is room.
 
         Args:
@@ -125,7 +125,7 @@ class OtherWays:
         if not is_known:
             self._state.timers.schedule(now + UNDECIDED_S, lambda _: self._forget(way))
 
-    def _forget(self, way: Way) -> None:
+    def _forget(self, way: AlternatePath) -> None:
         if self._ways.get(way.address, (None,))[0] is way:
             del self._ways[way.address]
 
@@ -158,7 +158,7 @@ class OtherWays:
                 return True
         return False
 
-    def _take(self, way: Way, now: float, *, is_proved: bool) -> bool:
+    def _take(self, way: AlternatePath, now: float, *, is_proved: bool) -> bool:
         _, accept = self._ways.pop(way.address)
         owner = way.owner
         is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
@@ -175,3 +175,8 @@ class OtherWays:
             peer.acks = True
             self._delivery.prove(peer, now)
         return True
+
+
+Way = AlternatePath
+OtherWays = AlternatePaths
+"""The names that they had before."""

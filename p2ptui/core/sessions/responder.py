@@ -25,7 +25,7 @@ from p2ptui.core.sessions.greetings import (
 )
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.other_ways import OtherWays, Told, Way
+from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -69,7 +69,7 @@ class Responder:
         takeover: Takeover,
         handshake: Handshake,
         admission: Admission,
-        ways: OtherWays,
+        ways: AlternatePaths,
         crossings: Crossings,
     ) -> None:
         self._state = state
@@ -201,7 +201,7 @@ class Responder:
         if way is None:
             sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
             told = self._tell(arrival, sequence, limit, now)
-            way = Way(owner, arrival.address, arrival.message.id, told)
+            way = AlternatePath(owner, arrival.address, arrival.message.id, told)
         data = way.told.response
         if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
             self._state.counters.drop("refusal_unsent")
