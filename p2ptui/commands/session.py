@@ -43,13 +43,17 @@ SHORTEST_WAIT_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class TargetSpec:
     """How the arguments say that the target is reached."""
 
     first: Address
     """The server's address, or the target's own; its host may be a name."""
     wanted: str | None = None
     """Whom to ask the server for."""
+
+
+Way = TargetSpec
+"""The name that it had before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +215,16 @@ def read_address(text: str, parser: CommandParser) -> Address:
         parser.error(str(error))
 
 
-def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
+def read_way(options: argparse.Namespace, parser: CommandParser) -> TargetSpec:
     """Read target and server, or leave with the exit code of wrong usage."""
     text: str = options.target
     if options.join is not None:
         if not text:
             parser.error("the target is empty; give a node id, the beginning of one, or a name")
-        return Way(read_address(options.join, parser), text)
+        return TargetSpec(read_address(options.join, parser), text)
     if ":" not in text and with_port(text) is None:
         parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
-    return Way(read_address(text, parser))
+    return TargetSpec(read_address(text, parser))
 
 
 async def look_up(address: Address, deadline: Deadline) -> list[Address]:
@@ -261,15 +265,17 @@ async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) 
 
 
 @contextlib.asynccontextmanager
-async def open_target(config: Config, way: Way, deadline: Deadline) -> AsyncIterator[Target]:
+async def open_target(
+    config: Config, spec: TargetSpec, deadline: Deadline
+) -> AsyncIterator[Target]:
     """Run a node, and connect it to the target.
 
     Raises:
         P2PError: The target cannot be found or reached in time.
     """
-    first = await look_up(way.first, deadline)
+    first = await look_up(spec.first, deadline)
     async with open_node(config, first) as node:
-        yield await reach(node, first, way.wanted, deadline)
+        yield await reach(node, first, spec.wanted, deadline)
 
 
 async def reach(
