@@ -18,7 +18,7 @@ from p2ptui.nat.behavior import (
 from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING, doubtful_words
 from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
-from p2ptui.node.battery import Results
+from p2ptui.node.behavior_tests import Results
 from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, bare_ip, format_address

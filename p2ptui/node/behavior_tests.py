@@ -79,8 +79,8 @@ class Results:
         return tests if self.by_peer is None else [*tests, self.by_peer]
 
 
-class Battery:
-    """Runs the tests.
+class BehaviorTests:
+    """Runs the tests (behaviour discovery, RFC 5780).
 
     Args:
         ground: The ground of all tests.
