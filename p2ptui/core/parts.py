@@ -117,7 +117,7 @@ class Parts:
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
-        self._failover.on_moved = self.traversal.company.follow
+        self._failover.on_moved = self.traversal.session_follower.follow
         self._failover.on_rescued = self.traversal.regain
         self.traversal.head_start.listed_address = self._routing.listed_address
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)

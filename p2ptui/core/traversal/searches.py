@@ -19,7 +19,6 @@ from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
-from p2ptui.core.traversal.company import SWITCHED_OFF, Company
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
@@ -28,6 +27,7 @@ from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
+from p2ptui.core.traversal.session_follower import SWITCHED_OFF, SessionFollower
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
 from p2ptui.nat.allocation import AllocationKind
@@ -79,7 +79,7 @@ class Traversal:
             state, self.offers, self._stop, self._take_offer, self.flows.take_news, check
         )
         """Offers that servers bring."""
-        self.company = Company(
+        self.session_follower = SessionFollower(
             state,
             delivery,
             lifecycle,

@@ -19,7 +19,7 @@ SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
 """Why a node is relayed, or its search refused."""
 
 
-class Company:
+class SessionFollower:
     """Tells searches and paths of sessions that begin and end.
 
     Args:
