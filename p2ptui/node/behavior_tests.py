@@ -9,7 +9,7 @@ from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import FilterTest, Reply, Seen, is_silence_believed
 from p2ptui.node.control import Control
-from p2ptui.node.depended import Depended, FilterPlan
+from p2ptui.node.depended import Dependencies, FilterPlan
 from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
 from p2ptui.node.nat_tests import (
     SENDS,
@@ -95,7 +95,7 @@ class BehaviorTests:
         ground: Ground,
         main: StunClient,
         plan: FilterPlan,
-        depended: Depended,
+        depended: Dependencies,
         begin: Begin,
     ) -> None:
         self._ground = ground

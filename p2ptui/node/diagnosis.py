@@ -29,7 +29,7 @@ from p2ptui.nat.report import NatReport
 from p2ptui.node.behavior_tests import BehaviorTests, beside
 from p2ptui.node.depended import (
     OPTION,
-    Depended,
+    Dependencies,
     addresses_of,
     names_of,
     plan_filtering,
@@ -67,13 +67,13 @@ MAPPING_SERVERS: Final = 2
 """Servers that are asked at all of their addresses where they see one socket."""
 
 OnProgress: TypeAlias = Callable[[str], None]
-ProbeByPeer: TypeAlias = Callable[[Ground, Depended], Coroutine[Any, Any, FilterTest]]
-FindDepended: TypeAlias = Callable[[], Awaitable[Depended]]
+ProbeByPeer: TypeAlias = Callable[[Ground, Dependencies], Coroutine[Any, Any, FilterTest]]
+FindDepended: TypeAlias = Callable[[], Awaitable[Dependencies]]
 
 
-async def nobody() -> Depended:
+async def nobody() -> Dependencies:
     """What depends on nobody: a diagnosis without a node in use."""
-    return Depended()
+    return Dependencies()
 
 
 class Diagnosis:

@@ -22,7 +22,7 @@ from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
 from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
-from p2ptui.node.depended import Depended
+from p2ptui.node.depended import Dependencies
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
@@ -240,7 +240,7 @@ class NatService:
             if Capability.NAT_PROBE in server.capabilities
         ]
 
-    async def _probe_by_peer(self, ground: Ground, depended: Depended) -> FilterTest:
+    async def _probe_by_peer(self, ground: Ground, depended: Dependencies) -> FilterTest:
         servers = self._probe_servers()
         if not servers:
             return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
