@@ -26,7 +26,7 @@ from p2ptui.node.depended import Dependencies
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
-from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
+from p2ptui.node.whom_to_spare import DependencyFinder, why_spared
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.message import Capability
@@ -114,7 +114,7 @@ class NatService:
         others = options.stun_servers if servers is None else servers
         joined = self._joined_stun()
         servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
-        depended = WhomToSpare(self._config, self._endpoint, filter_with, self.found_at)
+        depended = DependencyFinder(self._config, self._endpoint, filter_with, self.found_at)
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)

@@ -16,7 +16,7 @@ from p2ptui.node.stun_servers import RESOLVE_S
 from p2ptui.wire.address import Address, format_address, parse_address
 
 
-class WhomToSpare:
+class DependencyFinder:
     """Finds out whom the tests of a diagnosis must not have banned.
 
     Args:
@@ -74,6 +74,10 @@ class WhomToSpare:
         for entry in endpoint.introductions:
             if entry.node_id in wanted:
                 yield entry.address[0]
+
+
+WhomToSpare = DependencyFinder
+"""The name that it had before."""
 
 
 class _Found(NamedTuple):

@@ -11,7 +11,7 @@ from p2ptui.core.addresses import relay_address, socket_address
 from p2ptui.errors import LocalError
 from p2ptui.node import whom_to_spare
 from p2ptui.node.depended import Dependencies, plan_filtering, spared_lines
-from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
+from p2ptui.node.whom_to_spare import DependencyFinder, why_spared
 from p2ptui.wire.address import Address
 from tests.node.test_depended import ONE, THREE, TWO, server
 from tests.virtual_loop import run_virtual
@@ -36,14 +36,14 @@ class Names:
         return [(host, address[1]) for host in self._found]
 
 
-def finder(named: list[str] | None = None) -> WhomToSpare:
+def finder(named: list[str] | None = None) -> DependencyFinder:
     endpoint: Any = SimpleNamespace(
         peers=[],
         introductions=[],
         traversal=SimpleNamespace(offers=SimpleNamespace(all=list)),
     )
     config = Config().with_options(server={"join": (f"{NAME}:8080",)})
-    return WhomToSpare(config, endpoint, named or [])
+    return DependencyFinder(config, endpoint, named or [])
 
 
 def found(*, calls: int = 1, named: list[str] | None = None) -> Dependencies:
