@@ -15,7 +15,7 @@ from p2ptui.core.events import ProbeReport
 from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.errors import PeerTimeoutError
+from p2ptui.errors import BindError, PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
@@ -26,9 +26,10 @@ from p2ptui.node.depended import Dependencies
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
+from p2ptui.node.presence import is_node_at
 from p2ptui.node.whom_to_spare import DependencyFinder, why_spared
 from p2ptui.text import seconds_words
-from p2ptui.wire.address import Address, bare_ip, format_address
+from p2ptui.wire.address import Address, bare_ip, format_address, ip_version
 from p2ptui.wire.message import Capability
 
 log = logging.getLogger("p2ptui.nat")
@@ -222,6 +223,16 @@ class NatService:
         if self._open_socket is open_udp:
             return await open_udp(address, broadcast=False, unfragmented=unfragmented)
         return await self._open_socket(address)
+
+    async def is_node(self, address: Address) -> bool:
+        """Whether a node answers small datagrams at an address, which need not answer others."""
+        host = self.probe_host
+        if host is None or ip_version(host) != ip_version(address[0]):
+            host = "::" if ip_version(address[0]) == 6 else "0.0.0.0"
+        try:
+            return await is_node_at(self.open_probe, host, address, self._rng)
+        except BindError:
+            return False
 
     @property
     def probe_host(self) -> str | None:
