@@ -192,12 +192,13 @@ def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
     """The network of this machine's in which the other node is, too; None where none is known.
 
     Many networks have the same addresses: this one counts if a server sees both behind one outside
-    address, or sees the other one in it.
+    address, or both inside.
     """
-    observed = attempt.observed
+    observed, here = attempt.observed, attempt.server.public_address
     if observed is None or attempt.remote is None:
         return None
-    near = own.network_of(observed[0])
+    is_inside = here is None or own.network_of(here[0]) is not None
+    near = own.network_of(observed[0]) if is_inside else None
     if near is not None or shared_outside(attempt) is None:
         return near
     told = (parse_ip_address(text) for kind, text in attempt.remote.candidates if kind == HOST)

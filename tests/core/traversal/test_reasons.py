@@ -1,9 +1,16 @@
 """Why a node is relayed: said as long as it is true, and withdrawn as soon as it is not."""
 
+from typing import Any
+
+import pytest
+
+from p2ptui.config import Config
+from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import NOT_RELAYING
 from p2ptui.core.traversal.own_networks import Attached, Link, OwnNetworks
 from p2ptui.core.traversal.reasons import ELSEWHERE, UNANSWERED_NOW
 from tests.core.lan import OUTSIDE, Lan
+from tests.core.traversal.test_findings import CONE, Known
 from tests.core.traversal.test_own_networks import attached, machine
 from tests.simulated_nat import KINDS, Nat, Nats
 from tests.simulation import Host
@@ -128,3 +135,19 @@ def test_what_another_server_said_of_a_node_is_not_taken_for_what_this_one_says(
 
     assert attempt.observed is None
     assert attempt.refusal == NOT_RELAYING
+
+
+@pytest.mark.parametrize(
+    ("here", "is_shared"), [("203.0.113.5", False), ("192.168.1.2", True), ("192.168.50.2", True)]
+)
+def test_a_network_with_the_same_addresses_elsewhere_is_not_the_same_one(
+    here: str, is_shared: bool
+) -> None:
+    """The server stands in the other one's home, and sees this node from outside."""
+    attempt: Any = Known(CONE)
+    attempt.server.public_address = (here, 5000)
+    attempt.observed = ("192.168.1.7", 8080)
+
+    reason = check_round.why_relayed(attempt, CONE, Config(), machine("192.168.1.2"))
+
+    assert (SHARED in reason) is is_shared
