@@ -84,6 +84,7 @@ class Offers:
 
     @own.setter
     def own(self, own: OwnNetworks) -> None:
+        """They were looked up anew."""
         self._own = own
         self.on_networks_changed()
 
