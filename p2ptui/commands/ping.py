@@ -19,6 +19,7 @@ from p2ptui.commands.session import (
     open_target,
     print_json,
     read_way,
+    require_reach,
 )
 from p2ptui.config import Config
 from p2ptui.core.events import Path
@@ -102,6 +103,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     """Check what was asked; what comes back pings, and prints."""
     config = command_config(options, environ)
     spec = read_way(options, parser)
+    require_reach(spec.first, parser)
     return lambda: _run(options, config, spec)
 
 

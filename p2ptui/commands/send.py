@@ -19,6 +19,7 @@ from p2ptui.commands.session import (
     open_target,
     print_json,
     read_way,
+    require_reach,
 )
 from p2ptui.config import Config
 from p2ptui.core.data import encode_data
@@ -73,6 +74,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
         parser.error("give either a text, - or --file F")
     config = command_config(options, environ)
     spec = read_way(options, parser)
+    require_reach(spec.first, parser)
     limit = config.server.max_message_size
     # Read outside of the event loop, where Ctrl-C ends a read of standard input at once.
     payload = _read_payload(options, parser, limit)

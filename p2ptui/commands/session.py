@@ -18,16 +18,18 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
-from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
 from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
+    NoInterfaceError,
     format_address,
     ip_version,
     is_wildcard,
     parse_address,
     parse_ip_address,
+    require_interface,
+    single_host,
     with_port,
 )
 from p2ptui.wire.message import Capability, NodeInfo
@@ -198,7 +200,21 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
 
 
 def read_address(text: str, parser: CommandParser) -> Address:
-    """Read `HOST:PORT`, or leave with the exit code of wrong usage."""
+    """Read `HOST:PORT` to reach it, or leave with the exit code of wrong usage."""
+    address = _read_any_address(text, parser)
+    require_reach(address, parser)
+    return address
+
+
+def require_reach(address: Address, parser: CommandParser) -> None:
+    """Leave with the exit code of wrong usage where an address lacks its interface."""
+    try:
+        require_interface(address)
+    except NoInterfaceError as error:
+        parser.error(str(error))
+
+
+def _read_any_address(text: str, parser: CommandParser) -> Address:
     try:
         address = parse_address(text)
     except ValueError as error:
@@ -211,7 +227,7 @@ def read_address(text: str, parser: CommandParser) -> Address:
         return address  # a name, looked up later
     try:
         return single_host(address)
-    except LocalError as error:
+    except ValueError as error:
         parser.error(str(error))
 
 
@@ -221,10 +237,10 @@ def read_way(options: argparse.Namespace, parser: CommandParser) -> TargetSpec:
     if options.join is not None:
         if not text:
             parser.error("the target is empty; give a node id, the beginning of one, or a name")
-        return TargetSpec(read_address(options.join, parser), text)
+        return TargetSpec(_read_any_address(options.join, parser), text)
     if ":" not in text and with_port(text) is None:
         parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
-    return TargetSpec(read_address(text, parser))
+    return TargetSpec(_read_any_address(text, parser))
 
 
 async def look_up(address: Address, deadline: Deadline) -> list[Address]:

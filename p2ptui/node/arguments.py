@@ -84,9 +84,10 @@ def single_host(address: Address) -> Address:
         address: A literal IP in any of its spellings, and a port.
 
     Raises:
-        LocalError: It stands for several hosts, or for all.
+        LocalError: It stands for several hosts, or for all, or its interface is missing.
     """
     try:
+        require_interface(address)
         return address_of_one(address)
     except ValueError as error:
         raise LocalError(str(error)) from None

@@ -224,10 +224,8 @@ def single_host(address: Address) -> Address:
         address: A literal IP in any of its spellings, and a port.
 
     Raises:
-        ValueError: It stands for several hosts, or for all, or its interface is missing; the
-            message says what would be right.
+        ValueError: It stands for several hosts, or for all; the message says what would be right.
     """
-    require_interface(address)
     host, port = address
     ip = unmapped(ipaddress.ip_address(host))
     address = str(ip), port
