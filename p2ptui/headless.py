@@ -33,6 +33,7 @@ from p2ptui.errors import P2PError
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
+from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.node.files import sender_words
 from p2ptui.reloading import Reloading, survive_hangups
@@ -144,7 +145,7 @@ async def _log_nat(node: Node, config: Config) -> None:
         except P2PError as error:
             log.warning("the NAT is not known: %s", error)
         else:
-            log.info("NAT: %s; %s", report.nat_type.value, report.meaning)
+            log.info("NAT: %s; %s", type_words(report), report.meaning)
     await asyncio.get_running_loop().create_future()
 
 

@@ -6,9 +6,12 @@ character makes two names look alike. Letters of every script and emoji stay as 
 """
 
 import unicodedata
+from typing import Final
 
 _SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ELLIPSIS = "…"
+
+SHORTEST_TOLD_S: Final = 0.001
 
 # Letters and marks by category, but drawn as nothing (Default_Ignorable_Code_Point):
 # grapheme joiner, Hangul and Khmer fillers, and the selectors in plane 14, which carry
@@ -66,5 +69,10 @@ def _escaped(character: str) -> str:
 
 
 def seconds_words(seconds: float) -> str:
-    """A time for people, `9.97335` as `10 s`: two digits, more only of whole seconds."""
+    """A time for people, `9.97335` as `10 s`: two digits, more only of whole seconds.
+
+    What is too short to be of use as a number is told as such, and none has an exponent.
+    """
+    if 0 < seconds < SHORTEST_TOLD_S:
+        return "less than 1 ms"
     return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"

@@ -13,7 +13,14 @@ from enum import Enum
 from typing import Any, Final
 
 from p2ptui.errors import LocalError
-from p2ptui.wire.address import format_address, parse_address, single_host, with_port
+from p2ptui.wire.address import (
+    NoInterfaceError,
+    format_address,
+    parse_address,
+    parse_target,
+    single_host,
+    with_port,
+)
 from p2ptui.wire.exact import AmbiguousJsonError, read_json
 
 COMMON_PING_COUNT: Final = 4
@@ -347,7 +354,9 @@ def _read_count(verb: Verb, word: str) -> int:
 
 def _read_server(verb: Verb, word: str) -> str:
     try:
-        address = parse_address(word)
+        address = parse_target(word)
+    except NoInterfaceError as error:
+        raise UsageError(f"{error}; usage: {verb.usage}") from None
     except ValueError as error:
         raise UsageError(f"{error}; usage: {verb.usage}, HOST:PORT each") from None
     if address[1] == 0:

@@ -2,11 +2,13 @@
 
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import p2ptui
 from p2ptui.text import printable, seconds_words
 
 
@@ -96,7 +98,24 @@ def test_an_escape_is_never_cut_in_two() -> None:
         (125, "125 s"),
         (29.98, "30 s"),
         (1e6, "1000000 s"),
+        (0.1 + 0.2, "0.3 s"),
+        (0.00123, "0.0012 s"),
+        (0.001, "0.001 s"),
+        (1e-05, "less than 1 ms"),
+        (0, "0 s"),
     ],
 )
 def test_seconds_have_two_digits(seconds, words):
     assert seconds_words(seconds) == words
+
+
+def test_no_text_formats_seconds_by_itself():
+    """`:g` writes `1e-05 s` and `1e+07 s`: `seconds_words` is the one place that knows better."""
+    package = Path(p2ptui.__file__).parent
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in package.rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if ":g}" in line
+    ]
+    assert not found

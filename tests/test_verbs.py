@@ -119,6 +119,7 @@ def test_nat_takes_any_number_of_servers():
         ("0.0.0.0:5", "on this machine 127.0.0.1:5; usage: nat"),
         ("[::]:5", "on this machine [::1]:5; usage: nat"),
         ("224.0.0.1:5", "224.0.0.1:5 is a group"),
+        ("[fe80::1]:5", "needs its interface: write [fe80::1%eth0]:5"),
         ("255.255.255.255:5", "is a group"),
         ("[ff02::1]:5", "is a group"),
         ("[::ffff:224.0.0.1]:5", "224.0.0.1:5 is a group"),

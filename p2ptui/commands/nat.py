@@ -27,7 +27,7 @@ from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
 from p2ptui.nat.report_text import nat_command, report_markdown, report_rows, server_rows
 from p2ptui.node import Node
-from p2ptui.text import printable
+from p2ptui.text import printable, seconds_words
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability
 
@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--join", metavar="HOST:PORT", help="a node whose STUN and whose peers are asked as well")
     add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
-    add("--watch", action="store_true", help=f"again every {WATCH_S:g} s, until interrupted")
+    add(
+        "--watch",
+        action="store_true",
+        help=f"again every {seconds_words(WATCH_S)}, until interrupted",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object a report")
     form.add_argument("--markdown", action="store_true", help="print Markdown, for an issue")

@@ -12,13 +12,14 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     Deadline,
     Target,
-    Way,
+    TargetSpec,
     add_target_arguments,
     command_config,
     milliseconds,
     open_target,
     print_json,
     read_way,
+    require_reach,
 )
 from p2ptui.config import Config
 from p2ptui.core.events import Path
@@ -101,12 +102,13 @@ class Samples:
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
     """Check what was asked; what comes back pings, and prints."""
     config = command_config(options, environ)
-    way = read_way(options, parser)
-    return lambda: _run(options, config, way)
+    spec = read_way(options, parser)
+    require_reach(spec.first, parser)
+    return lambda: _run(options, config, spec)
 
 
-async def _run(options: argparse.Namespace, config: Config, way: Way) -> int:
-    async with open_target(config, way, Deadline(options.timeout)) as target:
+async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec) -> int:
+    async with open_target(config, spec, Deadline(options.timeout)) as target:
         if not options.json:
             name = printable(target.name, 64)
             print(f"PING {name} ({target.node_id}), {target.path.value}", flush=True)

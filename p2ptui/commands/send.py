@@ -12,13 +12,14 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     Deadline,
     Target,
-    Way,
+    TargetSpec,
     add_target_arguments,
     command_config,
     milliseconds,
     open_target,
     print_json,
     read_way,
+    require_reach,
 )
 from p2ptui.config import Config
 from p2ptui.core.data import encode_data
@@ -72,19 +73,20 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     if bool(options.text) == (options.file is not None):
         parser.error("give either a text, - or --file F")
     config = command_config(options, environ)
-    way = read_way(options, parser)
+    spec = read_way(options, parser)
+    require_reach(spec.first, parser)
     limit = config.server.max_message_size
     # Read outside of the event loop, where Ctrl-C ends a read of standard input at once.
     payload = _read_payload(options, parser, limit)
     size = len(encode_data(payload)) + ENVELOPE_BYTES
     if size > limit:
         raise _too_large(f"{size}", limit)
-    return lambda: _run(options, config, way, payload)
+    return lambda: _run(options, config, spec, payload)
 
 
-async def _run(options: argparse.Namespace, config: Config, way: Way, payload: Any) -> int:
+async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, payload: Any) -> int:
     deadline = Deadline(options.timeout)
-    async with open_target(config, way, deadline) as target:
+    async with open_target(config, spec, deadline) as target:
         loop = asyncio.get_running_loop()
         events = target.node.events()
         began = loop.time()

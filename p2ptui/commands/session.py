@@ -18,16 +18,18 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
-from p2ptui.node.arguments import single_host
 from p2ptui.node.lookup import find_named
 from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
+    NoInterfaceError,
     format_address,
     ip_version,
     is_wildcard,
     parse_address,
     parse_ip_address,
+    require_interface,
+    single_host,
     with_port,
 )
 from p2ptui.wire.message import Capability, NodeInfo
@@ -43,13 +45,17 @@ SHORTEST_WAIT_S: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class TargetSpec:
     """How the arguments say that the target is reached."""
 
     first: Address
     """The server's address, or the target's own; its host may be a name."""
     wanted: str | None = None
     """Whom to ask the server for."""
+
+
+Way = TargetSpec
+"""The name that it had before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +200,21 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
 
 
 def read_address(text: str, parser: CommandParser) -> Address:
-    """Read `HOST:PORT`, or leave with the exit code of wrong usage."""
+    """Read `HOST:PORT` to reach it, or leave with the exit code of wrong usage."""
+    address = _read_any_address(text, parser)
+    require_reach(address, parser)
+    return address
+
+
+def require_reach(address: Address, parser: CommandParser) -> None:
+    """Leave with the exit code of wrong usage where an address lacks its interface."""
+    try:
+        require_interface(address)
+    except NoInterfaceError as error:
+        parser.error(str(error))
+
+
+def _read_any_address(text: str, parser: CommandParser) -> Address:
     try:
         address = parse_address(text)
     except ValueError as error:
@@ -207,20 +227,20 @@ def read_address(text: str, parser: CommandParser) -> Address:
         return address  # a name, looked up later
     try:
         return single_host(address)
-    except LocalError as error:
+    except ValueError as error:
         parser.error(str(error))
 
 
-def read_way(options: argparse.Namespace, parser: CommandParser) -> Way:
+def read_way(options: argparse.Namespace, parser: CommandParser) -> TargetSpec:
     """Read target and server, or leave with the exit code of wrong usage."""
     text: str = options.target
     if options.join is not None:
         if not text:
             parser.error("the target is empty; give a node id, the beginning of one, or a name")
-        return Way(read_address(options.join, parser), text)
+        return TargetSpec(_read_any_address(options.join, parser), text)
     if ":" not in text and with_port(text) is None:
         parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
-    return Way(read_address(text, parser))
+    return TargetSpec(_read_any_address(text, parser))
 
 
 async def look_up(address: Address, deadline: Deadline) -> list[Address]:
@@ -261,15 +281,17 @@ async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) 
 
 
 @contextlib.asynccontextmanager
-async def open_target(config: Config, way: Way, deadline: Deadline) -> AsyncIterator[Target]:
+async def open_target(
+    config: Config, spec: TargetSpec, deadline: Deadline
+) -> AsyncIterator[Target]:
     """Run a node, and connect it to the target.
 
     Raises:
         P2PError: The target cannot be found or reached in time.
     """
-    first = await look_up(way.first, deadline)
+    first = await look_up(spec.first, deadline)
     async with open_node(config, first) as node:
-        yield await reach(node, first, way.wanted, deadline)
+        yield await reach(node, first, spec.wanted, deadline)
 
 
 async def reach(

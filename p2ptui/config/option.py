@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from p2ptui.errors import ConfigError
-from p2ptui.wire.address import parse_address
+from p2ptui.wire.address import NoInterfaceError, parse_address, parse_target
 
 # Bounds are generous: they refuse nonsense, and what would exhaust a machine.
 COUNT = 1_000_000
@@ -46,7 +46,7 @@ class Form:
 
 
 def _check_remote_address(text: str) -> None:
-    if parse_address(text)[1] == 0:
+    if parse_target(text)[1] == 0:
         raise ValueError
 
 
@@ -137,6 +137,8 @@ class Option:
         try:
             accepted = msgspec.convert(value, self.type)
             self._require_bounds(accepted)
+        except NoInterfaceError as error:
+            raise ConfigError(f"{complaint} = {_shortened(value)}: {error}") from None
         except ValueError:
             unit = f" ({self.about.unit})" if self.about.unit else ""
             raise ConfigError(

@@ -32,7 +32,7 @@ from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
-from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.server_watch import ServerWatch
@@ -69,7 +69,7 @@ class Parts:
         crossings = Crossings(identity.id)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self._races = Races(state, delivery, handshake)
-        self._ways = OtherWays(state, delivery, lifecycle)
+        self._ways = AlternatePaths(state, delivery, lifecycle)
         self._responder = Responder(
             state,
             delivery,
@@ -117,7 +117,7 @@ class Parts:
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
-        self._failover.on_moved = self.traversal.company.follow
+        self._failover.on_moved = self.traversal.session_follower.follow
         self._failover.on_rescued = self.traversal.regain
         self.traversal.head_start.listed_address = self._routing.listed_address
         self._rendezvous = Rendezvous(state, delivery, lifecycle, self._handshake, self._routing)

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.refusal import PORT, Kind, Refusal
 from p2ptui.wire.address import (
@@ -34,6 +35,10 @@ class Advice(NamedTuple):
     def __str__(self) -> str:
         return f"{self.said}; {self.do}" if self.do else self.said
 
+
+NEEDED_BYTES: Final = 720
+"""What is never cut: the two messages of a handshake have so many bytes at most, for a node with a
+name of usual length. Larger datagrams have the size that `datagram_budget` says."""
 
 _CHECK_HOST: Final = "check the address, and that it is switched on"
 _NETWORK_DOWN: Final = "check the network connection of this machine"
@@ -115,6 +120,11 @@ def send_advice(error: OSError, destination: Address, local: Address) -> Advice:
     special = _SPECIAL.get(number)
     if special is not None:
         return special(destination)
+    if isinstance(error, DatagramTooLongError) and 0 < error.size_bytes <= NEEDED_BYTES:
+        return Advice(
+            f"the network takes no datagram of {error.size_bytes} bytes",
+            f"nodes need {NEEDED_BYTES}: check the MTU of this machine's interfaces",
+        )
     known = _SEND.get(number)
     # What is raised here and not by the system is in words already.
     return known or Advice(error.strerror or str(error), "")

@@ -2,9 +2,9 @@
 
 import errno
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from p2ptui.wire.address import Address
 
@@ -50,6 +50,48 @@ class SocketCounters:
 
 NOTHING: Final = SocketCounters(0, 0, 0, 0, 0, {}, 0, 0, 0)
 """What no socket at all did."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a socket counts by itself; the rest it is asked for."""
+
+    datagrams_in: int = 0
+    datagrams_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    dropped_out: int = 0
+
+    def note_received(self, received: Sequence[tuple[bytes, Any]]) -> None:
+        """Datagrams were taken, with their sources."""
+        self.datagrams_in += len(received)
+        self.bytes_in += sum([len(data) for data, _ in received])
+
+    def note_sent(self, data: bytes) -> None:
+        """A datagram left."""
+        self.datagrams_out += 1
+        self.bytes_out += len(data)
+
+    def counters(
+        self,
+        failures: "SendFailures",
+        *,
+        receive_errors: int = 0,
+        dropped_in: int = 0,
+        backlog: int = 0,
+    ) -> SocketCounters:
+        """All of it; the arguments are as in `SocketCounters`."""
+        return SocketCounters(
+            datagrams_in=self.datagrams_in,
+            datagrams_out=self.datagrams_out,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            receive_errors=receive_errors,
+            send_errors=failures.counts(),
+            dropped_in=dropped_in,
+            dropped_out=self.dropped_out,
+            backlog=backlog,
+        )
 
 
 class DatagramSocket(Protocol):

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from p2ptui.io.datagrams import SendFailures, SocketCounters, Traffic
 from p2ptui.io.resolve import sockaddr_of
-from p2ptui.io.udp import INBOX_DATAGRAMS, SendFailures, SocketCounters
+from p2ptui.io.udp import INBOX_DATAGRAMS
 from p2ptui.wire.address import Address, AskedAddress, ip_version, is_wildcard, own_host
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class MemorySocket:
         self._readable = asyncio.Event()
         self._closed = False
         self._failures = SendFailures()
-        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
-        self._dropped_in = self._dropped_out = 0
+        self._traffic = Traffic()
+        self._dropped_in = 0
 
     @classmethod
     async def open(
@@ -97,8 +98,7 @@ class MemorySocket:
         received = [self._inbox.popleft() for _ in range(min(budget, len(self._inbox)))]
         if not self._inbox and not self._closed:
             self._readable.clear()
-        self._datagrams_in += len(received)
-        self._bytes_in += sum(len(data) for data, _ in received)
+        self._traffic.note_received(received)
         return received
 
     def send(
@@ -111,7 +111,7 @@ class MemorySocket:
     ) -> None:
         """Send one datagram, with a limit of hops no further than through the own NAT."""
         if self._closed:
-            self._dropped_out += 1
+            self._traffic.dropped_out += 1
             return
         try:
             sockaddr_of(address, self._family)
@@ -127,8 +127,7 @@ class MemorySocket:
             unreachable = OSError(errno.ENETUNREACH, "network is unreachable")
             self._failures.record(address, unreachable)
             return
-        self._datagrams_out += 1
-        self._bytes_out += len(data)
+        self._traffic.note_sent(data)
         self._clockwork.send(
             data,
             source,
@@ -154,17 +153,7 @@ class MemorySocket:
 
     def counters(self) -> SocketCounters:
         """What happened so far."""
-        return SocketCounters(
-            datagrams_in=self._datagrams_in,
-            datagrams_out=self._datagrams_out,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
-            receive_errors=0,
-            send_errors=self._failures.counts(),
-            dropped_in=self._dropped_in,
-            dropped_out=self._dropped_out,
-            backlog=0,
-        )
+        return self._traffic.counters(self._failures, dropped_in=self._dropped_in)
 
     def close(self) -> None:
         """Detach from the network and wake whoever waits."""

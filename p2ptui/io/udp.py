@@ -31,6 +31,7 @@ from p2ptui.io.datagrams import (
     DatagramSocket,
     SendFailures,
     SocketCounters,
+    Traffic,
 )
 from p2ptui.io.own_sockets import SocketPerAddress
 from p2ptui.io.pktinfo import HAS_PKTINFO, HeardAddress, PktinfoStream, ask_for_pktinfo
@@ -91,8 +92,8 @@ class UdpSocket:
         self._backlog: deque[tuple[bytes, Address]] = deque()
         self._retry: asyncio.TimerHandle | None = None
         self._failures = SendFailures()
-        self._datagrams_in = self._datagrams_out = self._bytes_in = self._bytes_out = 0
-        self._receive_errors = self._dropped_out = 0
+        self._traffic = Traffic()
+        self._receive_errors = 0
 
     @property
     def local_address(self) -> Address:
@@ -131,8 +132,7 @@ class UdpSocket:
             received.append(item)
         if self._reads_directly and not self._closed:
             self._read(received, budget - len(received))
-        self._datagrams_in += len(received)
-        self._bytes_in += sum([len(data) for data, _ in received])
+        self._traffic.note_received(received)
         if self._family == socket.AF_INET6 and self._pktinfo is None:
             return [(data, address_of(sockaddr)) for data, sockaddr in received]
         return received
@@ -147,7 +147,7 @@ class UdpSocket:
     ) -> None:
         """Send one datagram to a literal IP address; see `DatagramSocket.send`."""
         if self._closed:
-            self._dropped_out += 1
+            self._traffic.dropped_out += 1
             return
         if ttl is not None or unfragmented:
             with ExitStack() as options:
@@ -157,7 +157,7 @@ class UdpSocket:
                     options.enter_context(forbidden_fragments(self._sock))
                 # It cannot wait: by then the socket is as usual again.
                 if not self._transmit(data, address, unfragmented=unfragmented):
-                    self._dropped_out += 1
+                    self._traffic.dropped_out += 1
             return
         if self._backlog:
             self._flush()
@@ -179,7 +179,7 @@ class UdpSocket:
         if not self._backlog and self._transmit(data, address):
             return
         if len(self._backlog) >= BACKLOG_DATAGRAMS:
-            self._dropped_out += 1
+            self._traffic.dropped_out += 1
             return
         self._backlog.append((data, address))
         self._retry_soon()
@@ -190,16 +190,11 @@ class UdpSocket:
 
     def counters(self) -> SocketCounters:
         """What happened so far."""
-        return SocketCounters(
-            datagrams_in=self._datagrams_in,
-            datagrams_out=self._datagrams_out,
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
+        return self._traffic.counters(
+            self._failures,
             receive_errors=self._receive_errors
             + (self._errors.count if self._pktinfo is None else self._pktinfo.receive_errors),
-            send_errors=self._failures.counts(),
             dropped_in=self._inbox.dropped,
-            dropped_out=self._dropped_out,
             backlog=len(self._backlog),
         )
 
@@ -207,7 +202,7 @@ class UdpSocket:
         """Send what still can be sent, release the address and wake whoever waits."""
         if self._backlog and not self._closed:
             self._flush()
-        self._dropped_out += len(self._backlog)
+        self._traffic.dropped_out += len(self._backlog)
         self._backlog.clear()
         if self._retry is not None:
             self._retry.cancel()
@@ -251,8 +246,7 @@ class UdpSocket:
                 # An interface that went and came back has a new index.
                 sockaddr_of.cache_clear()
         else:
-            self._datagrams_out += 1
-            self._bytes_out += len(data)
+            self._traffic.note_sent(data)
         return True
 
     def _send_through_transport(self, data: bytes, sockaddr: Any) -> int:

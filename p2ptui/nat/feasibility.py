@@ -14,8 +14,8 @@ from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.text import printable
 
 
-class Way(Enum):
-    """How two nodes can come together."""
+class Technique(Enum):
+    """How two nodes can come together: a technique of NAT traversal (RFC 5128)."""
 
     PLAIN = "plain"
     """Each sends to the address where a server saw the other."""
@@ -26,6 +26,10 @@ class Way(Enum):
     RELAY = "relay"
     """Only by way of a server."""
     UNKNOWN = "unknown"
+
+
+Way = Technique
+"""The name that it had before."""
 
 
 class Side(Enum):
@@ -53,11 +57,11 @@ _SIDES: Final = {
 }
 
 _STRICT: Final = {
-    frozenset({Side.PORT_FILTERED, Side.PREDICTABLE}): Way.PREDICTED,
-    frozenset({Side.PORT_FILTERED, Side.UNPREDICTABLE}): Way.BIRTHDAY,
-    frozenset({Side.PREDICTABLE}): Way.PREDICTED,
-    frozenset({Side.PREDICTABLE, Side.UNPREDICTABLE}): Way.RELAY,
-    frozenset({Side.UNPREDICTABLE}): Way.RELAY,
+    frozenset({Side.PORT_FILTERED, Side.PREDICTABLE}): Technique.PREDICTED,
+    frozenset({Side.PORT_FILTERED, Side.UNPREDICTABLE}): Technique.BIRTHDAY,
+    frozenset({Side.PREDICTABLE}): Technique.PREDICTED,
+    frozenset({Side.PREDICTABLE, Side.UNPREDICTABLE}): Technique.RELAY,
+    frozenset({Side.UNPREDICTABLE}): Technique.RELAY,
 }
 
 
@@ -75,23 +79,23 @@ def strictest(side: Side) -> Side:
     return Side.PORT_FILTERED if side is Side.UNKNOWN else side
 
 
-def planned_way(one: Side, other: Side) -> Way:
+def planned_way(one: Side, other: Side) -> Technique:
     """What two sides try; unlike in `way_between`, something is tried where much is unknown."""
     return way_between(strictest(one), strictest(other))
 
 
-def way_between(one: Side, other: Side) -> Way:
+def way_between(one: Side, other: Side) -> Technique:
     """How two sides can come together."""
     pair = frozenset({one, other})
     if Side.BLOCKED in pair:
-        return Way.RELAY
+        return Technique.RELAY
     if Side.LOOSE in pair:
-        return Way.PLAIN
+        return Technique.PLAIN
     if Side.UNKNOWN in pair:
-        return Way.UNKNOWN
+        return Technique.UNKNOWN
     if Side.ADDRESS_FILTERED in pair:
-        return Way.PLAIN
-    return _STRICT.get(pair, Way.PLAIN)
+        return Technique.PLAIN
+    return _STRICT.get(pair, Technique.PLAIN)
 
 
 def relay_reason(own: Side, other: Side) -> str:
@@ -101,11 +105,11 @@ def relay_reason(own: Side, other: Side) -> str:
         where = "here" if own is Side.BLOCKED else "at the other side"
         return f"UDP is blocked {where}; allow it in the firewall there"
     ends = f"here {own.value}, there {other.value}"
-    if way is Way.RELAY:
+    if way is Technique.RELAY:
         return (
             f"{ends}: neither port can be guessed; a UDP port forwarded on either router would help"
         )
-    if way is Way.UNKNOWN:
+    if way is Technique.UNKNOWN:
         return f"{ends}: no check came through; p2ptui nat at both sides shows what is in the way"
     return (
         f"{ends}: a direct path should work ({way.value}), but no check came through;"
@@ -138,10 +142,10 @@ _PEERS: Final = (
 )
 
 _WAYS: Final = (
-    (Way.PLAIN, "Direct works with"),
-    (Way.PREDICTED, "Needs port prediction with"),
-    (Way.BIRTHDAY, "Needs many tries with"),
-    (Way.RELAY, "Needs a relay with"),
+    (Technique.PLAIN, "Direct works with"),
+    (Technique.PREDICTED, "Needs port prediction with"),
+    (Technique.BIRTHDAY, "Needs many tries with"),
+    (Technique.RELAY, "Needs a relay with"),
 )
 
 
@@ -249,6 +253,22 @@ NEARBY_ADVICE: Final = (
     "Ask a second server: p2ptui nat --server HOST:PORT. If none answers, see whether the firewall"
     " of this network lets UDP out."
 )
+
+_DOUBTFUL_ADVICE: Final = (
+    "Ask another server: p2ptui nat --server HOST:PORT. If that one is silent as well, check the"
+    " firewall of this machine and of the network: UDP must be allowed out."
+)
+
+
+def doubtful_words(server: str) -> tuple[str, str]:
+    """Meaning and advice where one server was asked, and is silent.
+
+    Args:
+        server: Which, `host:port`.
+    """
+    name = printable(server, 80)
+    return f"{name} did not answer: UDP is blocked here, or that server is down.", _DOUBTFUL_ADVICE
+
 
 _STUN_ADVICE: Final = (
     "Ask a STUN server, or a p2ptui node that runs with --STUN: p2ptui nat --server HOST:PORT."

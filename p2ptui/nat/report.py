@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2ptui.nat.allocation import PortAllocation
-from p2ptui.nat.behavior import Dependence, NatType
+from p2ptui.nat.behavior import LIKELY, Dependence, NatType
 from p2ptui.nat.findings import Finding
 from p2ptui.wire.address import Address, format_address
 
@@ -60,6 +60,12 @@ class NatReport:
     meaning: str = ""
     advice: str = ""
     duration_s: float = 0.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether "blocked" is only the worse one of two guesses: one host was asked, and is
+        silent."""
+        return self.udp is False and self.confidence < LIKELY
 
     def as_json(self) -> dict[str, Any]:
         """The keys and values of `p2ptui nat --json`; `findings` only where there are any.

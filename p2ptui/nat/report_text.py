@@ -15,6 +15,10 @@ from p2ptui.wire.address import format_address, parse_ip_address
 
 COMMAND_CHARACTERS: Final = 2000
 
+NO_ANSWER: Final = "no answer"
+DOUBT: Final = "blocked here, or the only server that was asked is down"
+
+_UDP: Final = {True: "passes", False: "blocked", None: "not tested"}
 _NOT_MEASURED = "not measured"
 _PEER_PROBE: Final = re.compile(
     re.escape(f"filtering: a reply from {Change.PEER.value} ")
@@ -25,8 +29,8 @@ _PEER_PROBE: Final = re.compile(
 def report_rows(report: NatReport) -> list[tuple[str, str]]:
     """Label and value of each line, in the order in which a person wants them."""
     rows = [
-        ("NAT type", f"{report.nat_type.value} ({confidence_words(report.confidence)})"),
-        ("UDP", {True: "passes", False: "blocked", None: "not tested"}[report.udp]),
+        ("NAT type", verdict_words(report)),
+        ("UDP", DOUBT if report.is_doubtful else _UDP[report.udp]),
     ]
     for label, address in (
         ("local address", report.local),
@@ -132,6 +136,18 @@ def allocation_words(allocation: PortAllocation) -> str:
     if allocation.kind is not AllocationKind.PRESERVED and allocation.parity_preserved:
         words += ", parity kept"
     return words
+
+
+def type_words(report: NatReport) -> str:
+    """The type; where one server alone was asked and is silent, just that."""
+    return NO_ANSWER if report.is_doubtful else str(report.nat_type.value)
+
+
+def verdict_words(report: NatReport) -> str:
+    """The type, and how sure it is."""
+    if report.is_doubtful:
+        return NO_ANSWER
+    return f"{report.nat_type.value} ({confidence_words(report.confidence)})"
 
 
 def confidence_words(confidence: float) -> str:

@@ -5,8 +5,8 @@ from typing import Final
 
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
-from p2ptui.text import printable
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.text import printable, seconds_words
+from p2ptui.wire.address import Address, format_address, parse_address, require_interface
 from p2ptui.wire.address import single_host as address_of_one
 
 MAX_HOPS: Final = 255
@@ -22,7 +22,7 @@ def read_seconds(value: float) -> float:
     """
     if not (math.isfinite(value) and 0 < value <= LONGEST_TIMEOUT_S):
         raise LocalError(
-            f"timeout_s = {value!r}: must be above 0 and at most {LONGEST_TIMEOUT_S:g}"
+            f"timeout_s = {value!r}: must be above 0 and at most {seconds_words(LONGEST_TIMEOUT_S)}"
         )
     return value
 
@@ -69,6 +69,7 @@ def read_address(target: str | Address) -> Address:
     """
     try:
         address = parse_address(target) if isinstance(target, str) else target
+        require_interface(address)
     except ValueError as error:
         raise LocalError(printable(str(error))) from None
     if not 0 < address[1] <= 65535:
@@ -83,9 +84,10 @@ def single_host(address: Address) -> Address:
         address: A literal IP in any of its spellings, and a port.
 
     Raises:
-        LocalError: It stands for several hosts, or for all.
+        LocalError: It stands for several hosts, or for all, or its interface is missing.
     """
     try:
+        require_interface(address)
         return address_of_one(address)
     except ValueError as error:
         raise LocalError(str(error)) from None

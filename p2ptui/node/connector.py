@@ -17,10 +17,11 @@ from p2ptui.errors import (
     P2PError,
     PeerGoneError,
 )
-from p2ptui.io.advice import Advice, barrier, refusal_words
+from p2ptui.io.advice import NEEDED_BYTES, Advice, barrier, refusal_words
 from p2ptui.io.refusal import Refusal
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
+from p2ptui.node.presence import PAUSE_S, SENDS
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, format_address
 
@@ -33,6 +34,11 @@ HEED_AFTER_S: Final = 0.1
 LAST_WORD_S: Final = 0.05
 """So long before the time is over it is said why nothing came."""
 
+LOOK_S: Final = SENDS * PAUSE_S + 2 * LAST_WORD_S
+"""So long before the time is over it is looked whether small datagrams are answered."""
+
+IsNode: TypeAlias = Callable[[Address], Awaitable[bool]]
+"""Whether a node answers small datagrams at an address."""
 FindRefusal: TypeAlias = Callable[[Address, Callable[[], bool]], Awaitable[str | None]]
 """As `p2ptui.io.refusal.find_refusal`; with what tells whether nobody waits for it any more."""
 LONGEST_SHARE_S: Final = 2.5
@@ -52,6 +58,8 @@ class Connector:
         begin: Starts a task that the node owns.
         find_refusal: Asks whether a machine says itself that nothing listens at an address; None
             where nobody can.
+        is_node: Looks whether a node answers small datagrams at an address, where one that is
+            asked once stays silent; None: nobody looks.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Connector:
         flush: Callable[[], None],
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         find_refusal: FindRefusal | None = None,
+        is_node: IsNode | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._call = call
@@ -73,6 +82,7 @@ class Connector:
         self._flush = flush
         self._begin = begin
         self._find_refusal = find_refusal
+        self._is_node = is_node
 
     async def connect(
         self, address: Address, timeout_s: float, *, heed_refusals: bool = False
@@ -118,10 +128,15 @@ class Connector:
         reached = [one for one in addresses if barrier(one, self._local) is None]
         if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
-        token = self._endpoint.connect_any(reached, self._clock(), timeout_s)
+        now = self._clock()
+        token = self._endpoint.connect_any(reached, now, timeout_s)
         over = asyncio.Event()
         if heed_refusals and self._find_refusal is not None:
-            self._begin(self._heed(reached, over, self._clock() + timeout_s), "refusals")
+            self._begin(self._heed(reached, over, now + timeout_s), "refusals")
+        if heed_refusals and self._is_node is not None:
+            for address in reached:
+                work = self._explain_silence(address, self._is_node, over, now + timeout_s)
+                self._begin(work, "a look at who is silent")
         try:
             result: ConnectResult = await self._call(token)
         except HandshakeError as error:
@@ -167,14 +182,33 @@ class Connector:
         refused_by = None if over.is_set() else await self._find_refusal(address, over.is_set)
         if isinstance(refused_by, Refusal) and refused_by.kind.is_passing:
             # A route may come back, and a machine be switched on: it only says what was missing.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(deadline - LAST_WORD_S - self._clock()):
-                    await over.wait()
+            await self._wait_until(deadline - LAST_WORD_S, over)
         if refused_by is not None and not over.is_set():
             words = refusal_words(address, refused_by)
             self._endpoint.refuse(address, words, self._clock())
             self._flush()
             answered.set()
+
+    async def _wait_until(self, when: float, over: asyncio.Event) -> bool:
+        """Wait until a time, or until it is over; whether it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(when - self._clock()):
+                await over.wait()
+        return over.is_set()
+
+    async def _explain_silence(
+        self, address: Address, is_node: IsNode, over: asyncio.Event, deadline: float
+    ) -> None:
+        """Who answers a Ping but no handshake may be behind a path that carries only small ones."""
+        if await self._wait_until(deadline - LOOK_S, over) or not await is_node(address):
+            return
+        if not await self._wait_until(deadline - LAST_WORD_S, over):
+            words = (
+                f"no answer to the handshake from {format_address(address)}, where a node answers"
+                f" small datagrams; does the path carry datagrams of {NEEDED_BYTES} bytes?"
+            )
+            self._endpoint.refuse(address, words, self._clock())
+            self._flush()
 
     async def connect_by_id(self, node_id: str, timeout_s: float) -> ConnectResult:
         """Have the joined servers introduce a node, and shake hands with it.

@@ -20,7 +20,7 @@ FILTERING_SERVERS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Depended:
+class Dependencies:
     """The hosts that a node would miss."""
 
     hosts: frozenset[str] = frozenset()
@@ -33,7 +33,7 @@ class Depended:
     @classmethod
     def on(
         cls, hosts: Collection[str], named: Collection[str] = (), unfound: Collection[str] = ()
-    ) -> "Depended":
+    ) -> "Dependencies":
         """Made of addresses in any form."""
         plain_hosts, plain_named = (frozenset(map(plain_host, each)) for each in (hosts, named))
         return cls(plain_hosts, plain_named, tuple(unfound))
@@ -59,6 +59,10 @@ class Depended:
         return bool(plain & self.hosts or self.unfound) and not plain & self.named
 
 
+Depended = Dependencies
+"""The name that it had before."""
+
+
 @dataclass(frozen=True, slots=True)
 class FilterPlan:
     """Who is asked for which reply from elsewhere."""
@@ -72,7 +76,7 @@ def plan_filtering(
     able: Sequence[KnownServer],
     fallback: KnownServer,
     everybody: Collection[KnownServer],
-    depended: Depended,
+    depended: Dependencies,
 ) -> FilterPlan:
     """Choose the questions that harm nobody.
 
@@ -120,10 +124,10 @@ def names_of(spared: Sequence[KnownServer]) -> list[str]:
 
 
 def spared_lines(
-    spared: Sequence[KnownServer], depended: Depended | None = None
+    spared: Sequence[KnownServer], depended: Dependencies | None = None
 ) -> tuple[str, ...]:
     """Why what is let in was not tested with them, and how it is."""
-    everybody = depended or Depended()
+    everybody = depended or Dependencies()
     hosts = {s.text: s.address[0] for s in spared if s.address}
     return tuple(
         f"filtering: not tested with {name}: {everybody.why([hosts[name]])}, and the test could"

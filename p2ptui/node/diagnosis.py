@@ -26,10 +26,10 @@ from p2ptui.nat.behavior import (
 from p2ptui.nat.feasibility import advice_for, meaning_of, spared_words, unanswered_words
 from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
-from p2ptui.node.battery import Battery, beside
+from p2ptui.node.behavior_tests import BehaviorTests, beside
 from p2ptui.node.depended import (
     OPTION,
-    Depended,
+    Dependencies,
     addresses_of,
     names_of,
     plan_filtering,
@@ -67,13 +67,13 @@ MAPPING_SERVERS: Final = 2
 """Servers that are asked at all of their addresses where they see one socket."""
 
 OnProgress: TypeAlias = Callable[[str], None]
-ProbeByPeer: TypeAlias = Callable[[Ground, Depended], Coroutine[Any, Any, FilterTest]]
-FindDepended: TypeAlias = Callable[[], Awaitable[Depended]]
+ProbeByPeer: TypeAlias = Callable[[Ground, Dependencies], Coroutine[Any, Any, FilterTest]]
+FindDepended: TypeAlias = Callable[[], Awaitable[Dependencies]]
 
 
-async def nobody() -> Depended:
+async def nobody() -> Dependencies:
     """What depends on nobody: a diagnosis without a node in use."""
-    return Depended()
+    return Dependencies()
 
 
 class Diagnosis:
@@ -258,9 +258,9 @@ class Diagnosis:
         asked = {s.address for s in beyond if s.address and _client_of(s) is main}
         by_peer = self._probe_by_peer
         async with asyncio.TaskGroup() as group:
-            battery = Battery(ground, main, plan, depended, group.create_task)
+            behavior = BehaviorTests(ground, main, plan, depended, group.create_task)
             ask_peer = partial(by_peer, ground, depended) if by_peer is not None else None
-            results = await battery.run(list(dict.fromkeys(targets)), asked, ask_peer)
+            results = await behavior.run(list(dict.fromkeys(targets)), asked, ask_peer)
         local = address_towards(main.local_address, ground.server)
         observations = _observed(contact.of_version(version), main, results.seen)
         mapping = classify_mapping(local, observations, self._own_hosts)

@@ -3,9 +3,11 @@
 import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 from p2ptui.io.interfaces import local_networks
 from p2ptui.nat.behavior import (
+    LIKELY,
     Dependence,
     MappingVerdict,
     NatType,
@@ -13,14 +15,17 @@ from p2ptui.nat.behavior import (
     classify_mapping,
     nat_type_of,
 )
-from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING
+from p2ptui.nat.feasibility import NEARBY_ADVICE, NEARBY_MEANING, doubtful_words
 from p2ptui.nat.findings import Finding, advice_with, meaning_with
 from p2ptui.nat.report import NatReport
-from p2ptui.node.battery import Results
+from p2ptui.node.behavior_tests import Results
 from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
 from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.stun import MessageClass
+
+DOUBTFUL: Final = 0.6
+"""One host is silent: that UDP is blocked is only one of two ways to explain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +167,19 @@ def unreached(
         return NatReport(udp=None, evidence=why)
     lines += [f"udp: {s.text}: {s.error}" for s in silent if s.error is not None]
     hosts = {server.address[0] for server in silent if server.address is not None}
-    if len(hosts) == 1:
-        lines.append("udp: it was one host only, which may itself be down; ask a second one")
+    if len(hosts) > 1 or any(server.is_stopped for server in silent):
+        return NatReport(
+            udp=False, nat_type=NatType.BLOCKED, confidence=LIKELY, evidence=tuple(lines)
+        )
+    lines.append("udp: it was one host only, which may itself be down; ask a second one")
+    meaning, advice = doubtful_words(silent[0].text)
     return NatReport(
         udp=False,
         nat_type=NatType.BLOCKED,
-        confidence=0.9 if len(hosts) > 1 else 0.6,
+        confidence=DOUBTFUL,
         evidence=tuple(lines),
+        meaning=meaning,
+        advice=advice,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from p2ptui.io.stun_client import Schedule, StunClient
 from p2ptui.node.nat_tests import Ground, mapped_address
+from p2ptui.text import seconds_words
 from p2ptui.wire.stun import StunMessage
 
 SHORTEST_S: Final = 4.0
@@ -132,7 +133,7 @@ async def _answers(ground: Ground) -> bool:
 
 def _verdict(alive_s: float | None, dead_s: float | None) -> tuple[float | None, str]:
     if dead_s is not None and alive_s is None:
-        return None, f"lifetime: mappings live for less than {SHORTEST_S:g} s"
+        return None, f"lifetime: mappings live for less than {seconds_words(SHORTEST_S)}"
     if alive_s is None:
         return None, "lifetime: no mapping could be watched; the server did not answer"
     if dead_s is None:

@@ -9,24 +9,27 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.errors import PeerTimeoutError
+from p2ptui.errors import BindError, PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
 from p2ptui.nat.findings import Finding
 from p2ptui.nat.report import NatReport
-from p2ptui.node.depended import Depended
+from p2ptui.node.depended import Dependencies
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket, still_banned
 from p2ptui.node.nat_tests import Ground, probe_by_peer
-from p2ptui.node.whom_to_spare import WhomToSpare, why_spared
-from p2ptui.wire.address import Address, bare_ip, format_address
+from p2ptui.node.presence import is_node_at
+from p2ptui.node.whom_to_spare import DependencyFinder, why_spared
+from p2ptui.text import seconds_words
+from p2ptui.wire.address import Address, bare_ip, format_address, ip_version
 from p2ptui.wire.message import Capability
 
 log = logging.getLogger("p2ptui.nat")
@@ -112,7 +115,7 @@ class NatService:
         others = options.stun_servers if servers is None else servers
         joined = self._joined_stun()
         servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
-        depended = WhomToSpare(self._config, self._endpoint, filter_with, self.found_at)
+        depended = DependencyFinder(self._config, self._endpoint, filter_with, self.found_at)
 
         def note(text: str) -> None:
             log.log(logging.INFO if options.verbose_logging else logging.DEBUG, "%s", text)
@@ -137,15 +140,14 @@ class NatService:
                 report = await diagnosis.run(servers, joined=joined, lifetime=lifetime)
         except TimeoutError:
             raise PeerTimeoutError(
-                f"the diagnosis took longer than {limit_s:g} s (detection_timeout_ms)"
+                f"the diagnosis took longer than {seconds_words(limit_s)} (detection_timeout_ms)"
             ) from None
         report = self._explain_ban(report)
         if report.udp is not None:
             # Also where no server saw enough to name it: nothing is guessed, and the traversal
             # need not wait any longer.
-            facts = NatFacts(
-                report.nat_type, report.mapping, report.port_allocation, diagnosed=True
-            )
+            nat_type = NatType.UNKNOWN if report.is_doubtful else report.nat_type
+            facts = NatFacts(nat_type, report.mapping, report.port_allocation, diagnosed=True)
             self._endpoint.traversal.facts_ready(facts, self._clock())
             if report.lifetime_s is not None and report.mapped:
                 self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
@@ -206,14 +208,14 @@ class NatService:
         servers = self._endpoint.peers.best_servers(now)
         local = address_towards(self._local, servers[0].address) if servers else self._local
         seen = [Seen(p.address, p.public_address) for p in servers if p.public_address is not None]
-        heard = [
-            peer.address
+        # Of a relayed one the server is heard, of one at a further socket the node itself.
+        heard = dict.fromkeys(
+            visible_address(peer.sends_to)
             for peer in self._endpoint.peers
             if peer.is_authenticated
-            and peer.is_plain
             and (peer.proved or peer.initiated)
             and now - peer.last_received <= recent_s
-        ]
+        )
         return OwnSocket(local, tuple(seen), tuple(heard))
 
     async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
@@ -221,6 +223,16 @@ class NatService:
         if self._open_socket is open_udp:
             return await open_udp(address, broadcast=False, unfragmented=unfragmented)
         return await self._open_socket(address)
+
+    async def is_node(self, address: Address) -> bool:
+        """Whether a node answers small datagrams at an address, which need not answer others."""
+        host = self.probe_host
+        if host is None or ip_version(host) != ip_version(address[0]):
+            host = "::" if ip_version(address[0]) == 6 else "0.0.0.0"
+        try:
+            return await is_node_at(self.open_probe, host, address, self._rng)
+        except BindError:
+            return False
 
     @property
     def probe_host(self) -> str | None:
@@ -239,7 +251,7 @@ class NatService:
             if Capability.NAT_PROBE in server.capabilities
         ]
 
-    async def _probe_by_peer(self, ground: Ground, depended: Depended) -> FilterTest:
+    async def _probe_by_peer(self, ground: Ground, depended: Dependencies) -> FilterTest:
         servers = self._probe_servers()
         if not servers:
             return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")

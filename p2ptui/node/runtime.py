@@ -119,6 +119,7 @@ class Runtime:
             self.flush,
             self.begin,
             partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if open_socket is open_udp else None,
+            self._is_node,
         )
         self.nat = NatService(
             config,
@@ -217,6 +218,9 @@ class Runtime:
     def now(self) -> float:
         """The time on the endpoint's clock, seconds."""
         return self._clock()
+
+    async def _is_node(self, address: Address) -> bool:
+        return await self.nat.is_node(address)
 
     def note_hosts(self, hosts: tuple[Address, ...]) -> None:
         """This machine's addresses, as others on its networks reach this node."""

@@ -287,6 +287,7 @@ class FirstContact:
             server.error = "refused: no STUN server is running there"
             self._changed.set()
         else:
+            server.is_stopped = True
             server.error = f"no answer: {refused_by} does not let it pass"
 
     def _raise_if_no_socket(self) -> None:

@@ -13,7 +13,7 @@ from p2ptui.nat.behavior import near_among
 from p2ptui.nat.plausible import is_plausible_other
 from p2ptui.nat.report import ServerReport
 from p2ptui.node.nat_tests import mapped_address
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address, parse_target
 from p2ptui.wire.stun import MessageClass
 
 MAX_SERVERS: Final = 16
@@ -52,6 +52,8 @@ class KnownServer:
     """Whether it was seen to reply from elsewhere."""
     is_refused: bool = False
     """Whether its own machine said that nothing listens there."""
+    is_stopped: bool = False
+    """Whether a machine on the way said that it does not let it pass."""
     is_node: bool = False
     """Whether a node lives there that serves no STUN."""
 
@@ -165,7 +167,7 @@ def read_servers(servers: Sequence[str]) -> tuple[list[tuple[str, Address]], lis
     if not texts:
         raise LocalError("no STUN server to ask: give one with --server HOST:PORT")
     try:
-        addresses = [(text, parse_address(text)) for text in texts[:MAX_SERVERS]]
+        addresses = [(text, parse_target(text)) for text in texts[:MAX_SERVERS]]
     except ValueError as error:
         raise LocalError(str(error)) from None
     return addresses, texts[MAX_SERVERS:]

@@ -7,15 +7,16 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from p2ptui.config import Config
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal, resolve_all
-from p2ptui.node.depended import OPTION, Depended, plain_host
+from p2ptui.node.depended import OPTION, Dependencies, plain_host
 from p2ptui.node.stun_servers import RESOLVE_S
 from p2ptui.wire.address import Address, format_address, parse_address
 
 
-class WhomToSpare:
+class DependencyFinder:
     """Finds out whom the tests of a diagnosis must not have banned.
 
     Args:
@@ -38,7 +39,7 @@ class WhomToSpare:
         self._found_at = found_at or {}
         self._looked_up: tuple[_Found, _Found] | None = None
 
-    async def find(self) -> Depended:
+    async def find(self) -> Dependencies:
         """Who they are at this moment; names are looked up once, for a second at most.
 
         Where one of a server that is to be joined is not found in that time, nobody can be told
@@ -50,7 +51,7 @@ class WhomToSpare:
         # Who is connected is spared by the address in use, whatever its name.
         in_use = {peer.address for peer in self._endpoint.peers if peer.is_authenticated}
         unfound = [name for name in told.unfound if self._found_at.get(name) not in in_use]
-        return Depended.on(
+        return Dependencies.on(
             [*self._in_use(), *told.hosts], named.hosts, dict.fromkeys(host for host, _ in unfound)
         )
 
@@ -68,11 +69,15 @@ class WhomToSpare:
                 yield attempt.observed[0]
         for peer in endpoint.peers:
             wanted.add(peer.node_id)
-            for host, _ in (peer.address, peer.sends_to):
-                yield host.partition("#")[0]
+            # Of one that is relayed the server, which is depended on as well.
+            yield from (visible_address(at)[0] for at in (peer.address, peer.sends_to))
         for entry in endpoint.introductions:
             if entry.node_id in wanted:
                 yield entry.address[0]
+
+
+WhomToSpare = DependencyFinder
+"""The name that it had before."""
 
 
 class _Found(NamedTuple):
@@ -100,7 +105,7 @@ async def _look_up(name: Address) -> list[str]:
     return []
 
 
-def why_spared(helper: Address | None, server: Address, depended: Depended) -> str | None:
+def why_spared(helper: Address | None, server: Address, depended: Dependencies) -> str | None:
     """Why a server's peer must not send unasked, in words that follow the server's name.
 
     Args:

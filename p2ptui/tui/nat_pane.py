@@ -23,6 +23,7 @@ from p2ptui.nat.report_text import (
     report_markdown,
     report_rows,
     server_rows,
+    type_words,
 )
 from p2ptui.node import Node, PeerView
 from p2ptui.text import printable
@@ -151,7 +152,7 @@ class NatPane(FactPane):
         """What stands above the pane."""
         if self.running:
             return "diagnosing"
-        return self.report.nat_type.value if self.report is not None else ""
+        return type_words(self.report) if self.report is not None else ""
 
     def copied_text(self) -> str:
         """The report as Markdown; without one, what is shown."""
@@ -215,10 +216,12 @@ def report_text(report: NatReport, command: str, width: int) -> Text:
         command: The shell command that makes the same.
         width: Cells of a line.
     """
-    verdict = f"{report.nat_type.value}: {confidence_words(report.confidence)}"
-    if report.confidence > 0:
-        verdict += f" ({report.confidence:.0%})"
-    style = f"bold {_VERDICT_STYLES[report.nat_type]}"
+    verdict = type_words(report)
+    if not report.is_doubtful:
+        verdict += f": {confidence_words(report.confidence)}"
+        if report.confidence > 0:
+            verdict += f" ({report.confidence:.0%})"
+    style = f"bold {_VERDICT_STYLES[NatType.UNKNOWN if report.is_doubtful else report.nat_type]}"
     parts = [_wrapped(verdict, width, style)]
     parts += [
         _wrapped(words, width, look)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
-from p2ptui.nat.report_text import confidence_words
+from p2ptui.nat.report_text import verdict_words
 
 if TYPE_CHECKING:
     from p2ptui.tui.app import P2PApp
@@ -60,7 +60,7 @@ class NatRun:
             P2PError: It did not work; the text says why.
         """
         report = await self._run(servers, progress, filter_with, asked_for=True)
-        return f"{report.nat_type.value} ({confidence_words(report.confidence)}): {report.meaning}"
+        return f"{verdict_words(report)}: {report.meaning}"
 
     async def _quietly(self) -> None:
         with contextlib.suppress(P2PError):

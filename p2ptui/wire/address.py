@@ -172,6 +172,51 @@ def parse_ip_address(text: str) -> Address | None:
     return (bare, port) if port else None
 
 
+class NoInterfaceError(ValueError):
+    """A link-local address stands without the interface at which it means something."""
+
+
+def parse_target(text: str) -> Address:
+    """Read where a person wants to reach somebody: `host:port` or `[v6]:port`.
+
+    Args:
+        text: What the person wrote.
+
+    Raises:
+        NoInterfaceError: A link-local IPv6 address has no zone.
+        ValueError: The text is no address; the message says what would be right.
+    """
+    address = parse_address(text)
+    require_interface(address)
+    return address
+
+
+def require_interface(address: Address) -> None:
+    """Refuse an address that does not tell where to send (RFC 4007, section 6).
+
+    Each interface has a link of its own, and `fe80::1` may be somebody else on each.
+
+    Args:
+        address: A host, which may be a name, and a port.
+
+    Raises:
+        NoInterfaceError: It is a link-local IPv6 address without a zone.
+    """
+    host, port = address
+    if ":" not in host or "%" in host:
+        return
+    try:
+        ip = ipaddress.IPv6Address(host)
+    except ValueError:
+        return  # a name that cannot be: whoever looks it up says so
+    if ip.is_link_local:
+        right = format_address((f"{ip}%eth0", port))
+        raise NoInterfaceError(
+            f"{format_address(address)} is a link-local address, which needs its interface: write"
+            f" {right} if it is eth0"
+        )
+
+
 def single_host(address: Address) -> Address:
     """An address of one host, written as answers from there are: peers are known by it.
 

@@ -223,6 +223,7 @@ def test_wrong_arguments(refused, arguments, says):
     ("arguments", "says"),
     [
         (["-a", "here"], "server.address = 'here': must be HOST:PORT"),
+        (["--join", "[fe80::1]:8080"], "needs its interface: write [fe80::1%eth0]:8080"),
         (["-a", ""], "server.address = ''"),
         (["-a", "::1:80"], "server.address = '::1:80'"),
         (["-a", "127.0.0.1:99999"], "server.address"),
@@ -295,6 +296,7 @@ def test_a_mistake_in_the_environment(refused, monkeypatch):
         (["ping", "alice"], "'alice' is not HOST:PORT"),
         (["ping", ":"], "write HOST:PORT"),
         (["ping", "127.0.0.1:0"], "port 0 is no port to connect to"),
+        (["ping", "[fe80::1]:8080"], "needs its interface: write [fe80::1%eth0]:8080"),
         (["ping", "127.0.0.1:65536"], "the port must be 0 to 65535"),
         (["ping", "127.0.0.1:" + "9" * 20], "is not an address"),
         (["ping", "::1:80"], "write IPv6 as [::1]:80"),
@@ -339,6 +341,7 @@ def test_a_mistake_in_the_environment(refused, monkeypatch):
         (["peers"], "the following arguments are required: HOST:PORT"),
         (["peers", "alice"], "'alice' is not an address"),
         (["peers", "127.0.0.1:0"], "port 0 is no port"),
+        (["peers", "[FE80:0::1]:8080"], "needs its interface: write [fe80::1%eth0]:8080"),
         (["peers", "127.0.0.1:1", "--join", "127.0.0.1:2"], "unrecognized arguments"),
     ],
     ids=brief,

@@ -9,6 +9,7 @@ import pytest
 from p2ptui.io import advice
 from p2ptui.io.advice import barrier, bind_advice, program_advice, refusal_words, send_advice
 from p2ptui.io.bind import bind_error
+from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.resolve import sockaddr_of
 
 HERE = ("0.0.0.0", 8080)
@@ -184,3 +185,16 @@ def test_of_an_address_to_send_from_it_is_said_which_is_missing(
     monkeypatch.setattr(advice, "local_addresses", lambda: own)
     error = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
     assert str(send_advice(error, destination, local)) == words
+
+
+def test_a_handshake_that_is_too_long_is_not_blamed_on_an_option() -> None:
+    too_long = OSError(errno.EMSGSIZE, "Message too long")
+
+    small = send_advice(DatagramTooLongError(too_long, 605), ("192.0.2.1", 9000), ("0.0.0.0", 1))
+    large = send_advice(DatagramTooLongError(too_long, 9000), ("192.0.2.1", 9000), ("0.0.0.0", 1))
+
+    assert str(small) == (
+        "the network takes no datagram of 605 bytes; nodes need 720: check the MTU of this"
+        " machine's interfaces"
+    )
+    assert "datagram_budget" in str(large)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
-from p2ptui.nat.feasibility import Side, Way, advice_for, meaning_of, side_of, way_between
+from p2ptui.nat.feasibility import Side, Technique, advice_for, meaning_of, side_of, way_between
 
 SEQUENTIAL = PortAllocation(AllocationKind.SEQUENTIAL, step=2)
 RANDOM = PortAllocation(AllocationKind.RANDOM)
@@ -20,7 +20,12 @@ COLUMNS = (
     Side.PREDICTABLE,
     Side.UNPREDICTABLE,
 )
-PLAIN, PREDICTED, BIRTHDAY, RELAY = Way.PLAIN, Way.PREDICTED, Way.BIRTHDAY, Way.RELAY
+PLAIN, PREDICTED, BIRTHDAY, RELAY = (
+    Technique.PLAIN,
+    Technique.PREDICTED,
+    Technique.BIRTHDAY,
+    Technique.RELAY,
+)
 
 MEASURED = {
     Side.LOOSE: (PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
@@ -50,7 +55,7 @@ def test_where_udp_is_blocked_only_a_relay_helps(side):
 def test_what_is_unknown_is_not_guessed():
     assert way_between(Side.UNKNOWN, Side.LOOSE) is PLAIN
     for side in {*Side} - {Side.LOOSE, Side.BLOCKED}:
-        assert way_between(Side.UNKNOWN, side) is Way.UNKNOWN
+        assert way_between(Side.UNKNOWN, side) is Technique.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from p2ptui.io.stun_client import Schedule, StunAnswer, Transaction
 from p2ptui.nat.behavior import Change
-from p2ptui.node.depended import Depended, plain_host, plan_filtering, spared_lines
+from p2ptui.node.depended import Dependencies, plain_host, plan_filtering, spared_lines
 from p2ptui.node.stun_servers import Contact, KnownServer
 from p2ptui.node.whom_to_spare import why_spared
 from p2ptui.wire.address import Address
@@ -37,7 +37,7 @@ BOTH = [Change.ADDRESS_AND_PORT, Change.PORT]
 
 def test_where_nobody_is_depended_on_everybody_is_asked() -> None:
     one = server(ONE, TWO)
-    plan = plan_filtering([one], one, [one], Depended())
+    plan = plan_filtering([one], one, [one], Dependencies())
     assert [change for _, change in plan.questions] == BOTH
     assert plan.spared == ()
 
@@ -45,7 +45,7 @@ def test_where_nobody_is_depended_on_everybody_is_asked() -> None:
 @pytest.mark.parametrize("used", ["203.0.113.1", "203.0.113.2", "::ffff:203.0.113.1"])
 def test_a_server_is_spared_by_each_of_its_addresses(used: str) -> None:
     one, third = server(ONE, TWO), server(THREE, ("203.0.113.4", 3479))
-    plan = plan_filtering([one, third], one, [one, third], Depended.on([used]))
+    plan = plan_filtering([one, third], one, [one, third], Dependencies.on([used]))
     assert {asked for asked, _ in plan.questions} == {third}
     assert plan.spared == (one,)
     assert "ask with --filter-with 203.0.113.1:3478" in spared_lines(plan.spared)[0]
@@ -54,23 +54,23 @@ def test_a_server_is_spared_by_each_of_its_addresses(used: str) -> None:
 def test_a_name_is_all_its_addresses() -> None:
     by_v4 = server(ONE, TWO, "stun.example:3478")
     by_v6 = server(("2001:db8::1", 3478), ("2001:db8::2", 3479), "stun.example:3478")
-    plan = plan_filtering([by_v6], by_v6, [by_v4, by_v6], Depended.on(["203.0.113.1"]))
+    plan = plan_filtering([by_v6], by_v6, [by_v4, by_v6], Dependencies.on(["203.0.113.1"]))
     assert plan.questions == ()
 
 
 def test_who_would_reply_must_be_known_where_somebody_is_depended_on() -> None:
     one = server(ONE)
-    plan = plan_filtering([], one, [one], Depended.on(["9.9.9.9"]))
+    plan = plan_filtering([], one, [one], Dependencies.on(["9.9.9.9"]))
     assert plan.questions == ((one, Change.PORT),)
-    plan = plan_filtering([], one, [one], Depended.on(["203.0.113.1"]))
+    plan = plan_filtering([], one, [one], Dependencies.on(["203.0.113.1"]))
     assert (plan.questions, plan.spared) == ((), (one,))
 
 
 def test_who_is_named_is_asked() -> None:
     one = server(ONE, TWO)
-    plan = plan_filtering([one], one, [one], Depended.on(["203.0.113.1"], ["203.0.113.1"]))
+    plan = plan_filtering([one], one, [one], Dependencies.on(["203.0.113.1"], ["203.0.113.1"]))
     assert [change for _, change in plan.questions] == BOTH
-    plan = plan_filtering([one], one, [one], Depended.on(["203.0.113.1"], ["9.9.9.9"]))
+    plan = plan_filtering([one], one, [one], Dependencies.on(["203.0.113.1"], ["9.9.9.9"]))
     assert plan.questions == ()
 
 
@@ -102,7 +102,7 @@ SERVER, HELPER = ("9.9.9.9", 8080), ("8.8.8.8", 8080)
 def test_a_helper_sends_unless_somebody_would_miss_it(
     helper: Address | None, hosts: list[str], named: list[str], is_spared: bool
 ) -> None:
-    reason = why_spared(helper, SERVER, Depended.on(hosts, named))
+    reason = why_spared(helper, SERVER, Dependencies.on(hosts, named))
     assert (reason is not None) is is_spared
     if reason is not None:
         assert reason.endswith("; ask with --filter-with 9.9.9.9:8080")

@@ -10,14 +10,19 @@ import msgspec
 import pytest
 
 from p2ptui import Node
+from p2ptui.config import Config
+from p2ptui.core.addresses import visible_address
 from p2ptui.errors import BindError, LocalError, PeerTimeoutError
 from p2ptui.io.memory import MemorySocket
+from p2ptui.io.udp import open_udp
 from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.report import NatReport
 from p2ptui.node.diagnosis import Diagnosis
+from p2ptui.node.nat_service import NatService
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
+from tests.core.traversal.test_findings import unrelayed
 from tests.simulated_nat import KINDS, Behaviour, Nat
 from tests.street import CLIENT, NEIGHBOUR, OUTSIDE, STUN, Street
 from tests.town import LATENCY_S
@@ -176,6 +181,40 @@ def test_one_silent_server_may_itself_be_down() -> None:
     assert one.nat_type is NatType.BLOCKED
     assert one.confidence < two.confidence
     assert "which may itself be down" in one.evidence[-1]
+
+
+def test_a_search_for_a_path_is_not_given_up_because_one_server_is_silent() -> None:
+    async def story() -> None:
+        async with Street(KINDS["open"]) as street:
+            client = await street.client()
+            report = await client.diagnose_nat([NOBODY])
+            assert report.is_doubtful
+            runtime = client._runtime
+            assert runtime is not None
+            facts = runtime.endpoint.traversal.offers.facts
+            assert (facts.nat_type, facts.is_known) == (NatType.UNKNOWN, True)
+
+    run_virtual(story())
+
+
+def test_a_peer_at_a_further_socket_is_evidence_that_udp_passes() -> None:
+    meeting = unrelayed()
+    node = meeting.b
+    service = NatService(
+        Config(),
+        node.endpoint,
+        node.address,
+        open_udp,
+        lambda _: asyncio.sleep(0),
+        lambda: meeting.world.now,
+        lambda: None,
+        random.Random(1),
+    )
+    peer = meeting.peer(node)
+    assert peer is not None
+    heard = service._own_socket().heard
+
+    assert visible_address(peer.address) in heard
 
 
 def test_a_dead_server_beside_a_live_one_costs_no_time() -> None:

@@ -339,3 +339,26 @@ def test_a_stun_partner_is_known_by_any_address_of_its_name():
             assert node._endpoint.stun._is_partner(node._endpoint.peers.at(partner.address))
 
     run_with_names(story(), {"partner.example": [DEAD, "10.0.0.2"]})
+
+
+def test_a_path_that_carries_only_small_datagrams_is_told_from_a_dead_node():
+    async def story():
+        def narrow(data, source, to, _now):
+            return (source, to) if len(data) <= 548 else None
+
+        async with Town(translate=narrow) as town:
+            server, client = await town.start("server"), await town.start("client")
+            began = now()
+            with pytest.raises(HandshakeError) as caught:
+                await client.connect_any([server.address], 4, heed_refusals=True)
+            assert now() - began == pytest.approx(4, abs=2 * LAST_WORD_S)
+            assert str(caught.value) == (
+                f"no answer to the handshake from {server.address[0]}:8080, where a node answers"
+                " small datagrams; does the path carry datagrams of 720 bytes?"
+            )
+            with pytest.raises(HandshakeError, match=f"no answer from {DEAD}:8080; is a node"):
+                await client.connect_any([(DEAD, 8080)], 4, heed_refusals=True)
+            with pytest.raises(HandshakeError, match=r"no answer from .*; is a node"):
+                await client.connect_any([server.address], 4)  # it goes on, and is not asked
+
+    run_with_names(story(), {})

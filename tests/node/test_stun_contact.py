@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from p2ptui.core.events import ProbeReport
+from p2ptui.errors import LocalError
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.behavior import NatType, Reply, Seen
 from p2ptui.nat.report import NatReport
+from p2ptui.nat.report_text import report_markdown, report_rows
 from p2ptui.node import nat_evidence
 from p2ptui.node.diagnosis import Diagnosis
 from p2ptui.node.nat_evidence import OwnSocket
@@ -354,3 +356,38 @@ def test_the_first_of_several_addresses_to_answer() -> None:
     assert found == ONE
     assert took_s == pytest.approx(0.25, abs=0.1)
     assert nobody is None
+
+
+# --- one server that is silent
+
+
+def test_one_silent_server_is_told_as_what_it_is() -> None:
+    """It may be frozen as well: nothing shows that UDP is blocked."""
+    report = diagnose(format_address(DEAD), alive=())
+
+    assert report.meaning == (
+        f"{format_address(DEAD)} did not answer: UDP is blocked here, or that server is down."
+    )
+    assert report.advice.startswith("Ask another server: p2ptui nat --server HOST:PORT.")
+    rows = dict(report_rows(report))
+    assert rows["NAT type"] == "no answer"
+    assert rows["UDP"] == "blocked here, or the only server that was asked is down"
+    assert "blocked (" not in report_markdown(report, "p2ptui nat")
+
+
+def test_two_silent_servers_are_told_as_blocked() -> None:
+    report = diagnose(format_address(ONE), format_address(TWO), is_blocked=True)
+
+    assert dict(report_rows(report))["NAT type"] == "blocked (likely)"
+    assert report.meaning.startswith("UDP does not pass")
+
+
+def test_a_firewall_that_says_so_needs_no_second_server() -> None:
+    report = diagnose(format_address(DEAD), alive=(), find_refusal=by_a_firewall)
+
+    assert dict(report_rows(report))["NAT type"] == "blocked (likely)"
+
+
+def test_a_stun_server_on_a_link_needs_its_interface() -> None:
+    with pytest.raises(LocalError, match="needs its interface"):
+        diagnose("[fe80::1]:3478")

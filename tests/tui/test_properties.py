@@ -566,6 +566,7 @@ def test_property_10_mistakes_say_what_would_be_right():
             ("connect", "usage: connect ADDR"),
             ("connect nonsense", "no node is called"),
             ("connect 1.2.3.4:notaport", "usage: connect HOST:PORT"),
+            ("connect [fe80::1]:80", "needs its interface"),
             ("ping", "nobody is selected"),
             ("ping nobody", "no node is called"),
             ("ping 1 2 3", "usage: ping"),

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from p2ptui.wire.address import (
     AskedAddress,
+    NoInterfaceError,
     format_address,
     like,
     own_host,
     parse_address,
     parse_ip_address,
+    parse_target,
     with_port,
 )
 
@@ -157,3 +159,17 @@ def test_what_was_asked_makes_no_difference_to_tables(host: str, port: int, own:
     assert type(like(plain, host, 1)) is tuple
     assert copy.copy(asked) == pickle.loads(pickle.dumps(asked)) == plain
     assert own_host(copy.copy(asked)) == own
+
+
+@pytest.mark.parametrize("host", ["fe80::1", "febf:ffff::1", "FE80:0:0::1"])
+def test_a_link_local_target_needs_its_interface(host: str) -> None:
+    """RFC 4007, section 6: on each interface somebody else may have it."""
+    with pytest.raises(NoInterfaceError, match=r"needs its interface: write \[fe[^]]*%eth0\]:80 "):
+        parse_target(f"[{host}]:80")
+    assert parse_target(f"[{host}%eth0]:80") == (f"{host}%eth0", 80)
+    assert parse_address(f"[{host}]:80") == (host, 80), "what a peer wrote is read as before"
+
+
+@pytest.mark.parametrize("text", ["169.254.1.1:80", "[fd00::1]:80", "node.example:80", "[::1]:80"])
+def test_other_targets_need_none(text: str) -> None:
+    assert parse_target(text) == parse_address(text)

@@ -16,6 +16,7 @@ from p2ptui.core.relay.values import Parcel, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerGoneError, PeerTimeoutError
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import format_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
@@ -120,7 +121,7 @@ class Relay:
             if entry.token == token:
                 waiting.remove(entry)
                 where = format_address(server.address)
-                error = f"the server at {where} did not answer within {timeout_s:g} s"
+                error = f"the server at {where} did not answer within {seconds_words(timeout_s)}"
                 self._state.finish(token, PeerTimeoutError(error))
                 return
 

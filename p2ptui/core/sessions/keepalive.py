@@ -64,8 +64,8 @@ LONGEST_LATE_S: Final = 120.0
 
 
 @dataclass(slots=True, eq=False)
-class _Way:
-    """The way to one server."""
+class _Binding:
+    """The NAT binding towards one server (RFC 8489, section 5, has the word), which is kept."""
 
     peer: Peer
     timer: Timer | None = None
@@ -115,7 +115,7 @@ class Keepalives:
         self._own_addresses = own_addresses
         self._nat_type = nat_type
         self._listens_at = parse_ip_address(state.identity.listen_addr)
-        self._ways: dict[Address, _Way] = {}
+        self._bindings: dict[Address, _Binding] = {}
         self._late: dict[Peer, dict[bytes, Timer]] = {}
         self._lives: OrderedDict[str, MappingLife] = OrderedDict()
         self._seen_at: dict[Address, Address] = {}
@@ -129,46 +129,46 @@ class Keepalives:
         lifecycle.on_removed.append(self._forget)
 
     def __len__(self) -> int:
-        return len(self._ways) + sum(map(len, self._late.values()))
+        return len(self._bindings) + sum(map(len, self._late.values()))
 
     # Who comes and goes.
 
     def _begin(self, peer: Peer, now: float) -> None:
         if not peer.initiated or not peer.is_plain or is_loopback(peer.address[0]):
             return
-        way = self._ways.setdefault(peer.address, _Way(peer))
-        way.peer = peer
-        self._notice_new_mapping(way)
-        self._seek_rest(way)
-        self._plan(way, now + SETTLE_S)
+        binding = self._bindings.setdefault(peer.address, _Binding(peer))
+        binding.peer = peer
+        self._notice_new_mapping(binding)
+        self._seek_rest(binding)
+        self._plan(binding, now + SETTLE_S)
 
-    def _notice_new_mapping(self, way: _Way) -> None:
+    def _notice_new_mapping(self, binding: _Binding) -> None:
         """A session goes on at another port of the same NAT: it had forgotten the one before."""
-        before, after = self._seen_at.get(way.peer.address), way.peer.public_address
+        before, after = self._seen_at.get(binding.peer.address), binding.peer.public_address
         if after is None:
             return
-        self._seen_at[way.peer.address] = after
+        self._seen_at[binding.peer.address] = after
         if before is not None and before != after and before[0] == after[0]:
-            life = self._life(way.peer)
-            if way.idle_before_s > life.interval_s / 2:  # sooner, it was another cause
-                self._note(way.peer, life, life.note_new_port(way.idle_before_s))
+            life = self._life(binding.peer)
+            if binding.idle_before_s > life.interval_s / 2:  # sooner, it was another cause
+                self._note(binding.peer, life, life.note_new_port(binding.idle_before_s))
 
     def _pause(self, peer: Peer, _now: float) -> None:
-        way = self._ways.get(peer.address)
-        if way is not None and way.timer is not None:
-            way.timer.cancel()
+        binding = self._bindings.get(peer.address)
+        if binding is not None and binding.timer is not None:
+            binding.timer.cancel()
         for late in self._late.pop(peer, {}).values():
             late.cancel()
 
     def _forget(self, peer: Peer, _reason: str) -> None:
-        self._ways.pop(peer.address, None)
+        self._bindings.pop(peer.address, None)
         self._seen_at.pop(peer.address, None)
 
     def forget_idle(self) -> None:
         """The machine moved: that its mappings are others says nothing of their lifetime."""
-        for way in self._ways.values():
-            self._seek_rest(way)
-            way.misses = 0
+        for binding in self._bindings.values():
+            self._seek_rest(binding)
+            binding.misses = 0
         self._seen_at.clear()
 
     # When it is time.
@@ -185,98 +185,98 @@ class Keepalives:
         own = (*self._own_addresses(), self._listens_at)
         return seen is None or seen not in own or self._nat_type() is NatType.FIREWALL
 
-    def _plan(self, way: _Way, when: float) -> None:
-        if way.timer is not None:
-            way.timer.cancel()
-        way.timer = self._state.timers.schedule(when, lambda now: self._act(way, now))
+    def _plan(self, binding: _Binding, when: float) -> None:
+        if binding.timer is not None:
+            binding.timer.cancel()
+        binding.timer = self._state.timers.schedule(when, lambda now: self._act(binding, now))
 
-    def _act(self, way: _Way, now: float) -> None:
-        peer = way.peer
+    def _act(self, binding: _Binding, now: float) -> None:
+        peer = binding.peer
         if not peer.is_authenticated:
             return
         life = self._life(peer)
         if not self._needs(peer):
-            self._plan(way, now + life.interval_s)
-        elif way.nonce and way.traffic is None:
-            self._repeat(way, now)
-        elif way.nonce:
-            self._judge_silence(way, now)
+            self._plan(binding, now + life.interval_s)
+        elif binding.nonce and binding.traffic is None:
+            self._repeat(binding, now)
+        elif binding.nonce:
+            self._judge_silence(binding, now)
         elif Capability.KEEPALIVE not in peer.capabilities:
-            self._keep_plainly(way, life, now)
-        elif not life.is_seen and self._is_undisturbed(way, life, now):
-            self._ask(way, way.trial_s, now)
-        elif now >= way.last_left + life.interval_s:
-            self._ask(way, 0.0, now)
+            self._keep_plainly(binding, life, now)
+        elif not life.is_seen and self._is_undisturbed(binding, life, now):
+            self._ask(binding, binding.trial_s, now)
+        elif now >= binding.last_left + life.interval_s:
+            self._ask(binding, 0.0, now)
         else:
-            self._plan(way, self._due(way, life, now))
+            self._plan(binding, self._due(binding, life, now))
 
-    def _due(self, way: _Way, life: MappingLife, now: float) -> float:
-        due = way.last_left + life.interval_s
-        behind_beat = _next_beat(way.peer) + SETTLE_S
+    def _due(self, binding: _Binding, life: MappingLife, now: float) -> float:
+        due = binding.last_left + life.interval_s
+        behind_beat = _next_beat(binding.peer) + SETTLE_S
         if not life.is_seen and behind_beat > now:
             due = min(due, behind_beat)  # there a trial has room
         return due
 
-    def _is_undisturbed(self, way: _Way, life: MappingLife, now: float) -> bool:
-        way.trial_s = min(way.trial_s, life.bound_s)
-        return _next_beat(way.peer) > now + way.trial_s + self._grace_s(way.peer)
+    def _is_undisturbed(self, binding: _Binding, life: MappingLife, now: float) -> bool:
+        binding.trial_s = min(binding.trial_s, life.bound_s)
+        return _next_beat(binding.peer) > now + binding.trial_s + self._grace_s(binding.peer)
 
     @staticmethod
     def _grace_s(peer: Peer) -> float:
         return GRACE_S + 2 * (peer.channel.rtt.srtt or 0.0)
 
-    def _keep_plainly(self, way: _Way, life: MappingLife, now: float) -> None:
+    def _keep_plainly(self, binding: _Binding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
-        due = way.last_left + life.interval_s
+        due = binding.last_left + life.interval_s
         if now >= due:
-            way.idle_before_s = now - way.last_left
-            self._delivery.ping(way.peer, now)
+            binding.idle_before_s = now - binding.last_left
+            self._delivery.ping(binding.peer, now)
             due = now + life.interval_s  # whether it left or not
-        self._plan(way, due)
+        self._plan(binding, due)
 
     def note_heartbeat(self, peer: Peer, now: float) -> None:
         """A server pings this node: a trial is disturbed, and begins anew behind it."""
-        way = self._ways.get(peer.address)
-        if way is None:
+        binding = self._bindings.get(peer.address)
+        if binding is None:
             self._begin(peer, now)  # it may have become a server of this node meanwhile
-        elif way.traffic is not None and not self._life(peer).is_seen:
-            self._shorten(way)
-            self._plan(way, now + SETTLE_S)
+        elif binding.traffic is not None and not self._life(peer).is_seen:
+            self._shorten(binding)
+            self._plan(binding, now + SETTLE_S)
 
     @staticmethod
-    def _shorten(way: _Way) -> None:
+    def _shorten(binding: _Binding) -> None:
         """A trial was disturbed: the next one is shorter, so that there is a pause for it."""
-        way.nonce, way.traffic = b"", None
-        way.trial_s = max(TRIAL_SHARE * way.trial_s, SHORTEST_S)
+        binding.nonce, binding.traffic = b"", None
+        binding.trial_s = max(TRIAL_SHARE * binding.trial_s, SHORTEST_S)
 
     @staticmethod
-    def _seek_rest(way: _Way) -> None:
+    def _seek_rest(binding: _Binding) -> None:
         """Nothing is asked any more."""
-        way.nonce, way.traffic = b"", None
-        way.idle_before_s = 0.0
+        binding.nonce, binding.traffic = b"", None
+        binding.idle_before_s = 0.0
 
     # The exchange.
 
-    def _ask(self, way: _Way, later_s: float, now: float) -> None:
-        way.nonce = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES).to_bytes(
+    def _ask(self, binding: _Binding, later_s: float, now: float) -> None:
+        binding.nonce = self._state.rng.getrandbits(8 * KEEPALIVE_NONCE_BYTES).to_bytes(
             KEEPALIVE_NONCE_BYTES, "big"
         )
-        way.later_s, way.traffic, way.tries = later_s, None, 0
-        way.idle_before_s = now - way.last_left
-        self._repeat(way, now)
+        binding.later_s, binding.traffic, binding.tries = later_s, None, 0
+        binding.idle_before_s = now - binding.last_left
+        self._repeat(binding, now)
 
-    def _repeat(self, way: _Way, now: float) -> None:
-        life = self._life(way.peer)
-        if way.tries == TRIES:
-            way.nonce = b""
-            self._delivery.ping(way.peer, now)
-            self._plan(way, now + life.interval_s)
+    def _repeat(self, binding: _Binding, now: float) -> None:
+        life = self._life(binding.peer)
+        if binding.tries == TRIES:
+            binding.nonce = b""
+            self._delivery.ping(binding.peer, now)
+            self._plan(binding, now + life.interval_s)
             return
-        way.tries += 1
-        way.sent_at = now
-        frame = encode_keepalive(Keepalive(way.nonce, way.later_s))
-        self._delivery.transmit_frame(way.peer, frame)
-        self._plan(way, now + RETRY_S + 2 * (way.peer.channel.rtt.srtt or 0.0))
+        binding.tries += 1
+        binding.sent_at = now
+        frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
+        self._delivery.transmit_frame(binding.peer, frame)
+        self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a keepalive, or the answer to one."""
@@ -288,50 +288,50 @@ class Keepalives:
         if isinstance(frame, Keepalive):
             self._answer(peer, frame, now)
             return
-        way = self._ways.get(peer.address)
-        if way is None or not way.nonce or frame.nonce != way.nonce:
+        binding = self._bindings.get(peer.address)
+        if binding is None or not binding.nonce or frame.nonce != binding.nonce:
             self._state.counters.drop("keepalive_unasked")
         elif not frame.is_late:
-            self._handle_first(way, now)
-        elif way.traffic is not None and way.later_s:
-            self._handle_late(way, len(data), now)
+            self._handle_first(binding, now)
+        elif binding.traffic is not None and binding.later_s:
+            self._handle_late(binding, len(data), now)
 
-    def _handle_first(self, way: _Way, now: float) -> None:
-        if way.traffic is not None:
+    def _handle_first(self, binding: _Binding, now: float) -> None:
+        if binding.traffic is not None:
             return
-        if not way.later_s:
-            way.nonce = b""
-            self._plan(way, self._due(way, self._life(way.peer), now))
+        if not binding.later_s:
+            binding.nonce = b""
+            self._plan(binding, self._due(binding, self._life(binding.peer), now))
             return
-        way.traffic = way.peer.bytes_in, way.peer.bytes_out
-        way.sent_by_all = self._state.counters.datagrams_out
-        self._plan(way, way.sent_at + way.later_s + self._grace_s(way.peer))
+        binding.traffic = binding.peer.bytes_in, binding.peer.bytes_out
+        binding.sent_by_all = self._state.counters.datagrams_out
+        self._plan(binding, binding.sent_at + binding.later_s + self._grace_s(binding.peer))
 
-    def _handle_late(self, way: _Way, size: int, now: float) -> None:
-        peer = way.peer
-        is_clean = way.traffic == (peer.bytes_in - size, peer.bytes_out)
-        way.nonce, way.traffic, way.misses = b"", None, 0
+    def _handle_late(self, binding: _Binding, size: int, now: float) -> None:
+        peer = binding.peer
+        is_clean = binding.traffic == (peer.bytes_in - size, peer.bytes_out)
+        binding.nonce, binding.traffic, binding.misses = b"", None, 0
         if is_clean:
-            way.trial_s /= TRIAL_SHARE
-        if is_clean and way.sent_by_all == self._state.counters.datagrams_out:
-            self._learn(peer, open_s=now - way.sent_at)
-        self._plan(way, now + SETTLE_S)
+            binding.trial_s /= TRIAL_SHARE
+        if is_clean and binding.sent_by_all == self._state.counters.datagrams_out:
+            self._learn(peer, open_s=now - binding.sent_at)
+        self._plan(binding, now + SETTLE_S)
 
-    def _judge_silence(self, way: _Way, now: float) -> None:
+    def _judge_silence(self, binding: _Binding, now: float) -> None:
         """The second answer stayed away."""
-        peer = way.peer
-        is_clean = way.traffic == (peer.bytes_in, peer.bytes_out)
-        way.nonce, way.traffic = b"", None
+        peer = binding.peer
+        is_clean = binding.traffic == (peer.bytes_in, peer.bytes_out)
+        binding.nonce, binding.traffic = b"", None
         if not is_clean:
-            self._shorten(way)
-            self._plan(way, now)
+            self._shorten(binding)
+            self._plan(binding, now)
             return
-        way.misses += 1
-        if way.misses == MISSES:
-            self._learn(peer, closed_s=way.later_s)
+        binding.misses += 1
+        if binding.misses == MISSES:
+            self._learn(peer, closed_s=binding.later_s)
         # The way may be closed: it is opened at once, and if there is time, tried again.
-        is_tried = self._is_undisturbed(way, self._life(peer), now)
-        self._ask(way, way.trial_s if is_tried else 0.0, now)
+        is_tried = self._is_undisturbed(binding, self._life(peer), now)
+        self._ask(binding, binding.trial_s if is_tried else 0.0, now)
 
     # What was learnt.
 
@@ -351,8 +351,8 @@ class Keepalives:
         life = self._life(peer)
         is_news = life.note_closed(closed_s) if closed_s else life.note_open(open_s)
         if closed_s:
-            for way in self._ways.values():  # what was counted was of longer times
-                way.misses = 0
+            for binding in self._bindings.values():  # what was counted was of longer times
+                binding.misses = 0
         self._note(peer, life, is_news)
 
     def _note(self, peer: Peer, life: MappingLife, is_news: bool) -> None:
@@ -372,7 +372,7 @@ class Keepalives:
 
     def _shortest_s(self) -> float:
         """Of the networks that ways lead through now: a way may be idle for so long in all."""
-        networks = {_network_of(way.peer) for way in self._ways.values()}
+        networks = {_network_of(binding.peer) for binding in self._bindings.values()}
         return min((self._life_in(network).interval_s for network in networks), default=math.inf)
 
     # The server's part.

@@ -10,6 +10,7 @@ from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
+from p2ptui.text import seconds_words
 from p2ptui.wire.message import NULL, Envelope, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
@@ -96,7 +97,7 @@ class Liveness:
             return
         timeout = self._state.config.server.connection_timeout
         if now >= peer.last_received + timeout:  # as planned, to the last digit
-            reason = f"nothing heard for {timeout:g} s"
+            reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
         last_chance = self._last_chance(peer)

@@ -7,7 +7,8 @@ acknowledges the answer that came by another, or says goodbye to the first. An a
 nothing may never acknowledge: there any message by another way will do.
 
 The id of a request is unguessable (a random UUID), and is of use until the first answer is
-acknowledged; whoever has not seen it has nothing from all this.
+acknowledged; whoever has not seen it has nothing from all this. A copy that comes later is refused
+at once, and begins no dispute about the id.
 """
 
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class AlternatePath:
     """An address from which a request came that had been accepted at another one."""
 
     owner: Peer
@@ -62,7 +63,7 @@ class Way:
     told: Told
 
 
-class OtherWays:
+class AlternatePaths:
     """Knows of such addresses, for a short time and not of many.
 
     Args:
@@ -77,7 +78,7 @@ class OtherWays:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
-        self._ways: dict[Address, tuple[Way, Grant]] = {}
+        self._ways: dict[Address, tuple[AlternatePath, Grant]] = {}
 
     def __len__(self) -> int:
         return len(self._ways)
@@ -92,12 +93,21 @@ class OtherWays:
         """Whether a request from elsewhere is one that an owner of its id has made."""
         return now < owner.undecided_until and message.id in owner.handshake_ids[-1:]
 
-    def at(self, address: Address, message: Envelope) -> Way | None:
+    @staticmethod
+    def is_late_copy(owner: Peer, message: Envelope) -> bool:
+        """Whether a request from elsewhere is one whose answer its owner has taken already.
+
+        It was long on its way, or somebody repeats what he has seen. It claims nothing: the owner
+        is not even asked, and its id stays free to move at once.
+        """
+        return owner.acks and message.id in owner.handshake_ids
+
+    def at(self, address: Address, message: Envelope) -> AlternatePath | None:
         """The way that a repeated request came before."""
         way, _ = self._ways.get(address, (None, None))
         return way if way is not None and way.request_id == message.id else None
 
-    def keep(self, way: Way, accept: Grant, now: float) -> None:
+    def keep(self, way: AlternatePath, accept: Grant, now: float) -> None:
         """Remember a way that was answered, if there is room.
 
         Args:
@@ -115,7 +125,7 @@ class OtherWays:
         if not is_known:
             self._state.timers.schedule(now + UNDECIDED_S, lambda _: self._forget(way))
 
-    def _forget(self, way: Way) -> None:
+    def _forget(self, way: AlternatePath) -> None:
         if self._ways.get(way.address, (None,))[0] is way:
             del self._ways[way.address]
 
@@ -148,7 +158,7 @@ class OtherWays:
                 return True
         return False
 
-    def _take(self, way: Way, now: float, *, is_proved: bool) -> bool:
+    def _take(self, way: AlternatePath, now: float, *, is_proved: bool) -> bool:
         _, accept = self._ways.pop(way.address)
         owner = way.owner
         is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
@@ -165,3 +175,8 @@ class OtherWays:
             peer.acks = True
             self._delivery.prove(peer, now)
         return True
+
+
+Way = AlternatePath
+OtherWays = AlternatePaths
+"""The names that they had before."""

@@ -287,8 +287,22 @@ class Race:
                 self.races.note_loser(address, self.greeting, winner, now)
 
     def _summary(self) -> str:
-        """Why no address led to a session, in one line: each reason, and once what to do."""
-        ordered = [self.errors[at] for at in (*self.asked, *self.errors) if at in self.errors]
-        parts = [str(error).partition("; ") for error in dict.fromkeys(ordered)]
-        hints = dict.fromkeys(hint for _, _, hint in parts if hint)
-        return "; ".join((", ".join(reason for reason, _, _ in parts), *hints))
+        """Why no address led to a session, in one line."""
+        ordered = dict.fromkeys(at for at in (*self.asked, *self.errors) if at in self.errors)
+        return _in_one_line([_reason_at(at, self.errors[at]) for at in ordered])
+
+
+def _reason_at(address: Address, error: P2PError) -> str:
+    """Why an address led to no session; it is named in any case."""
+    reason, where = str(error), address_words(address)
+    return reason if where in reason else f"{where}: {reason}"
+
+
+def _in_one_line(reasons: Sequence[str]) -> str:
+    """What happened at each address, and what to do: once where that is the same for all."""
+    parts = [reason.partition("; ") for reason in reasons]
+    hints = {hint for _, _, hint in parts}
+    if len(hints) == 1:
+        same = hints.pop()
+        return "; ".join(filter(None, (", ".join(reason for reason, _, _ in parts), same)))
+    return "; ".join(f"{reason} ({hint})" if hint else reason for reason, _, hint in parts)

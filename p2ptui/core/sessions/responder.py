@@ -7,6 +7,8 @@ answered with the same bytes.
 import math
 from dataclasses import dataclass, replace
 
+from msgspec import UnsetType
+
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
@@ -23,7 +25,7 @@ from p2ptui.core.sessions.greetings import (
 )
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.other_ways import OtherWays, Told, Way
+from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -41,6 +43,8 @@ class Arrival:
     size_bytes: int
     inherited: Channel | None = None
     """What it had at its last address, where it was found silent."""
+    former_ids: tuple[str, ...] = ()
+    """Of the requests that it made from there: copies may come late."""
 
 
 class Responder:
@@ -65,7 +69,7 @@ class Responder:
         takeover: Takeover,
         handshake: Handshake,
         admission: Admission,
-        ways: OtherWays,
+        ways: AlternatePaths,
         crossings: Crossings,
     ) -> None:
         self._state = state
@@ -85,6 +89,7 @@ class Responder:
         size: int,
         now: float,
         inherited: Channel | None = None,
+        former_ids: tuple[str, ...] = (),
     ) -> None:
         """Somebody wants to be a peer.
 
@@ -94,6 +99,7 @@ class Responder:
             size: Its bytes.
             now: The time, seconds.
             inherited: What it had at its last address, where it was found silent.
+            former_ids: Of the requests that it made from there.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshake_ids:
@@ -102,7 +108,7 @@ class Responder:
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            arrival = Arrival(address, message, info, size, inherited)
+            arrival = Arrival(address, message, info, size, inherited, former_ids)
             self._check_room(arrival, now)
         except MalformedError as error:
             self._refuse(address, message, size, f"malformed handshake: {error}", now)
@@ -122,15 +128,26 @@ class Responder:
         if peer is None and self._ways.is_same_attempt(owner, message, now):
             self._answer_other_way(owner, arrival, now)
             return
+        self._claim(owner, arrival, received.continues, now)
+
+    def _claim(self, owner: Peer, arrival: Arrival, continues: str | UnsetType, now: float) -> None:
+        """A newcomer brings the id of a peer at another address."""
+        if self._ways.is_late_copy(owner, arrival.message):
+            self._state.counters.drop("late_handshake")
+            self._refuse_known(arrival, now)
+            return
+        address, message, size = arrival.address, arrival.message, arrival.size_bytes
         # Much may have happened meanwhile: the request is looked at as if it came now.
         claim = Claim(
             owner,
             address,
             message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
-            grant=lambda at, channel: self.handle_request(address, message, size, at, channel),
+            grant=lambda at, channel: self.handle_request(
+                address, message, size, at, channel, tuple(owner.handshake_ids)
+            ),
         )
-        if owner.is_authenticated and received.continues in owner.handshake_said:
+        if owner.is_authenticated and continues in owner.handshake_said:
             self._takeover.grant_at_once(claim, now)
         else:
             self._takeover.begin(claim, now)
@@ -184,7 +201,7 @@ class Responder:
         if way is None:
             sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
             told = self._tell(arrival, sequence, limit, now)
-            way = Way(owner, arrival.address, arrival.message.id, told)
+            way = AlternatePath(owner, arrival.address, arrival.message.id, told)
         data = way.told.response
         if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
             self._state.counters.drop("refusal_unsent")
@@ -274,7 +291,7 @@ class Responder:
         )
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
-        peer.handshake_ids = [] if other is None else other.handshake_ids
+        peer.handshake_ids = list(arrival.former_ids if other is None else other.handshake_ids)
         return peer
 
     def _transmit_response(self, peer: Peer, address: Address, now: float) -> None:

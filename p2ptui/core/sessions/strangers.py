@@ -10,7 +10,7 @@ from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.early import EarlyMessages
 from p2ptui.core.sessions.handshake import Handshake
-from p2ptui.core.sessions.other_ways import OtherWays
+from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -65,7 +65,7 @@ class Strangers:
         rendezvous: Rendezvous,
         admission: Admission,
         races: Races,
-        ways: OtherWays,
+        ways: AlternatePaths,
     ) -> None:
         self._state = state
         self._delivery = delivery

@@ -15,7 +15,7 @@ from p2ptui.core.traversal.early_checks import EarlyChecks
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.allowances import Allowances
 from p2ptui.nat.behavior import Dependence, NatType
-from p2ptui.nat.feasibility import Side, Way, planned_way, side_of, way_between
+from p2ptui.nat.feasibility import Side, Technique, planned_way, side_of, way_between
 from p2ptui.nat.punching import Pair, Punching
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
@@ -47,6 +47,9 @@ where there was a direct path before, and growing from short where no answer cam
 SEARCHES: Final = 3
 SEARCHES_S: Final = 6.0
 """The other side may begin so many searches in so long: each costs this one checks and sockets."""
+
+
+NOT_RELAYING: Final = "the server does not relay (--relay there)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class Attempt:
     """When the other side began its latest searches."""
     unknown_at: set[Peer] = field(default_factory=set)
     """Servers that said that they do not know the node."""
-    refusal: str = "the server does not relay (--relay there)"
+    refusal: str = NOT_RELAYING
     """Why they cannot be answered by way of the server."""
     guessed_blindly: bool = False
     """Whether ports were guessed although nothing says that a NAT needs it."""
@@ -175,6 +178,17 @@ class Attempt:
     def relayed_address(self) -> Address:
         """Where the node is by way of the server, as the peer table knows it."""
         return relay_address(self.server.address, self.node_id)
+
+    def use(self, server: Peer) -> None:
+        """Another server brings the offers from now on, or the same one anew.
+
+        What another one has said counts no more: it may see nodes elsewhere, and refuse other
+        things.
+        """
+        if server.address != self.server.address:
+            self.observed = None
+            self.refusal = NOT_RELAYING
+        self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
         """Let an action happen at the time `when` instead of what was planned before."""
@@ -247,7 +261,7 @@ class Attempt:
         self.young_losses = min(self.young_losses + 1, 8)
         return pause_s if self.controlling else 2 * pause_s
 
-    def way(self, own: NatFacts) -> Way:
+    def way(self, own: NatFacts) -> Technique:
         """How the two can come together."""
         there = self.remote_facts.side
         if self.remote is None or self.remote.round == 0:

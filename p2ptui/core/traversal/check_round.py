@@ -16,7 +16,7 @@ from p2ptui.core.traversal.candidates import (
     claims_of,
 )
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
-from p2ptui.nat.feasibility import Side, Way, relay_reason, way_between
+from p2ptui.nat.feasibility import Side, Technique, relay_reason, way_between
 from p2ptui.nat.flow_pace import FlowPace
 from p2ptui.nat.guessing import Guesses, random_ports
 from p2ptui.nat.punching import (
@@ -35,7 +35,7 @@ PLAIN_S: Final = 0.7
 """A round of plain checks, plus four round trips to the server: 97.6 % of those that succeed at
 all do so at the first try (measured for libp2p's DCUtR)."""
 
-METHODS: Final = {Way.PREDICTED: Method.PREDICTED, Way.BIRTHDAY: Method.BIRTHDAY}
+METHODS: Final = {Technique.PREDICTED: Method.PREDICTED, Technique.BIRTHDAY: Method.BIRTHDAY}
 """How a path was won that a round for this way found."""
 
 OPENER_MARGIN_S: Final = 0.02
@@ -79,7 +79,7 @@ def shared_outside(attempt: Attempt) -> str | None:
     return here[0] if here is not None and there is not None and here[0] == there[0] else None
 
 
-def way_now(attempt: Attempt, own: NatFacts) -> Way:
+def way_now(attempt: Attempt, own: NatFacts) -> Technique:
     """How the two can come together, as far as is known.
 
     A server with one address cannot tell whether a NAT uses another port for every other address.
@@ -87,7 +87,8 @@ def way_now(attempt: Attempt, own: NatFacts) -> Way:
     towards one address stays the same, whatever the NAT does for others.
     """
     way = attempt.way(own)
-    return Way.BIRTHDAY if way in (Way.PLAIN, Way.UNKNOWN) and _is_blind(attempt, own) else way
+    is_open = way in (Technique.PLAIN, Technique.UNKNOWN)
+    return Technique.BIRTHDAY if is_open and _is_blind(attempt, own) else way
 
 
 def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
@@ -115,18 +116,18 @@ def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
     return not is_near and shared_outside(attempt) is None
 
 
-def switched_off(way: Way, side: Side, config: Config) -> str | None:
+def switched_off(way: Technique, side: Side, config: Config) -> str | None:
     """The option that keeps this side from what a way needs of it; None if there is none."""
-    if way is Way.PREDICTED and side is Side.PREDICTABLE:
+    if way is Technique.PREDICTED and side is Side.PREDICTABLE:
         return None if prediction_options(config).enable else "port_prediction.enable"
-    if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+    if way is Technique.BIRTHDAY and side is Side.UNPREDICTABLE:
         return None if config.ice.birthday_sockets else "ice.birthday_sockets"
     return None
 
 
 def is_exhausted(
     attempt: Attempt,
-    way: Way,
+    way: Technique,
     own: NatFacts,
     config: Config,
     *,
@@ -144,14 +145,16 @@ def is_exhausted(
         has_more: Whether there are addresses that were not told, or tried, yet.
     """
     done = attempt.offer.round
-    as_before = way is Way.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
-    is_long = has_more if as_before else limited and way is Way.BIRTHDAY
-    if way is Way.RELAY or done >= (MAX_LIMITED_ROUNDS if is_long else MAX_ROUNDS) - 1:
+    as_before = way is Technique.PLAIN or _needs_only_what_is_off(attempt, way, own, config)
+    is_long = has_more if as_before else limited and way is Technique.BIRTHDAY
+    if way is Technique.RELAY or done >= (MAX_LIMITED_ROUNDS if is_long else MAX_ROUNDS) - 1:
         return True
     return as_before and done >= 1 and not has_more
 
 
-def _needs_only_what_is_off(attempt: Attempt, way: Way, own: NatFacts, config: Config) -> bool:
+def _needs_only_what_is_off(
+    attempt: Attempt, way: Technique, own: NatFacts, config: Config
+) -> bool:
     if switched_off(way, own.side, config) is None:
         return False
     # Where both ports can be predicted the other side may still do so.
@@ -189,12 +192,13 @@ def shared_network(attempt: Attempt, own: OwnNetworks) -> Network | None:
     """The network of this machine's in which the other node is, too; None where none is known.
 
     Many networks have the same addresses: this one counts if a server sees both behind one outside
-    address, or sees the other one in it.
+    address, or both inside.
     """
-    observed = attempt.observed
+    observed, here = attempt.observed, attempt.server.public_address
     if observed is None or attempt.remote is None:
         return None
-    near = own.network_of(observed[0])
+    is_inside = here is None or own.network_of(here[0]) is not None
+    near = own.network_of(observed[0]) if is_inside else None
     if near is not None or shared_outside(attempt) is None:
         return near
     told = (parse_ip_address(text) for kind, text in attempt.remote.candidates if kind == HOST)
@@ -217,7 +221,7 @@ def why_relayed(
     option = switched_off(way, own.side, config)
     ends = f"here {own.side.value}, there {there.value}"
     outside = shared_outside(attempt)
-    if outside is not None and way is not Way.RELAY:
+    if outside is not None and way is not Technique.RELAY:
         return (
             f"both are behind one NAT at {outside}, which passes nothing between two of its own"
             " (no hairpin); they are on different networks inside, and hairpin there, or IPv6,"
@@ -228,9 +232,9 @@ def why_relayed(
     remote = attempt.remote
     if remote is not None and remote.round:
         predicts = any(kind == PREDICTED for kind, _ in remote.candidates)
-        if way is Way.BIRTHDAY and there is Side.UNPREDICTABLE and remote.sockets <= 1:
+        if way is Technique.BIRTHDAY and there is Side.UNPREDICTABLE and remote.sockets <= 1:
             return f"{ends}: the other side opened no sockets to be met (ice.birthday_sockets)"
-        if way is Way.PREDICTED and own.side is not Side.PREDICTABLE and not predicts:
+        if way is Technique.PREDICTED and own.side is not Side.PREDICTABLE and not predicts:
             return f"{ends}: the other side predicted no ports (port_prediction.enable)"
     return relay_reason(own.side, there)
 
@@ -244,7 +248,7 @@ def is_stale(attempt: Attempt, config: Config, now: float) -> bool:
 
 
 def sockets_needed(
-    way: Way, side: Side, config: Config, *, preserves: bool = False
+    way: Technique, side: Side, config: Config, *, preserves: bool = False
 ) -> tuple[int, int]:
     """Further sockets that a side needs for a round, and ports that it has to predict.
 
@@ -255,12 +259,12 @@ def sockets_needed(
         preserves: Whether the NAT keeps the port of a socket.
     """
     options = prediction_options(config)
-    if way is Way.PREDICTED and side is Side.PREDICTABLE and options.enable:
+    if way is Technique.PREDICTED and side is Side.PREDICTABLE and options.enable:
         count = min(options.max_predictions, MAX_PREDICTED)
         return count, count
-    if way is Way.BIRTHDAY and side is Side.UNPREDICTABLE:
+    if way is Technique.BIRTHDAY and side is Side.UNPREDICTABLE:
         return config.ice.birthday_sockets, 0
-    if way is Way.BIRTHDAY and side is Side.UNKNOWN and not preserves:
+    if way is Technique.BIRTHDAY and side is Side.UNKNOWN and not preserves:
         return config.ice.birthday_sockets, 0
     return 0, 0
 
@@ -283,7 +287,7 @@ def plan_round(
     attempt: Attempt,
     remote: TraversalOffer,
     observed: Address,
-    way: Way,
+    way: Technique,
     state: NodeState,
     now: float,
     *,
@@ -308,8 +312,8 @@ def plan_round(
         own_addresses: Of this node's sockets.
     """
     ice = state.config.ice
-    if way is Way.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
-        way = Way.PLAIN  # neither side knew in time what it should prepare: no use in waiting
+    if way is Technique.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
+        way = Technique.PLAIN  # neither side knew in time what it should prepare: no use in waiting
     attempt.method = METHODS.get(way, Method.PLAIN)
     rtt_s = attempt.server_rtt_s
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
@@ -344,7 +348,7 @@ def plan_round(
         candidates.sort(key=lambda candidate: candidate.kind is not Kind.REFLEXIVE)
     if attempt.sockets:
         pause_s = opener_pause_s
-        if way is Way.BIRTHDAY:
+        if way is Technique.BIRTHDAY:
             first = remote.round <= 1 and ice.opener_ttl > 0
             pause_s = OPENED_SHARE * punching.budget.seconds if first else None
         targets = _targets(attempt, observed, candidates)
@@ -367,7 +371,7 @@ def plan_round(
         standing = state.socket_of_version.get(ip_version(address[0]))
         if standing is not None:
             punching.add(kind, [address], now, socket=standing, claimed_checks=claimed_checks)
-    if way is Way.BIRTHDAY and remote.sockets > 1:
+    if way is Technique.BIRTHDAY and remote.sockets > 1:
         is_quick = ice.adapt_pace and not repeats and flow_limit is None
         punching.guess(_guesses(observed, state, punching.budget, pace, now, is_quick=is_quick))
     return punching
@@ -434,10 +438,10 @@ def _guesses(
 
 
 def _round_seconds(
-    attempt: Attempt, way: Way, ice: IceOptions, repeats: int, flow_limit: float | None
+    attempt: Attempt, way: Technique, ice: IceOptions, repeats: int, flow_limit: float | None
 ) -> float:
     """How long a round may last, before the limit of the options."""
-    if way is not Way.BIRTHDAY:
+    if way is not Technique.BIRTHDAY:
         return PLAIN_S + 4 * attempt.server_rtt_s
     if flow_limit is None:
         return ice.birthday_seconds * (2 if repeats >= MAX_ROUNDS - 2 else 1)

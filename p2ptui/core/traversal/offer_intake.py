@@ -34,6 +34,7 @@ class OfferIntake:
         stop: Ends what is under way for an attempt.
         take: Called with an offer that is taken up.
         take_news: Called when the answer to this round's offer says something more.
+        check_reason: Called when a node may be elsewhere than it was.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class OfferIntake:
         stop: Callable[[Attempt], None],
         take: Callable[[Attempt, TraversalOffer, float], None],
         take_news: Callable[[Attempt, float], None],
+        check_reason: Callable[[Attempt], None],
     ) -> None:
         self._state = state
         self._offers = offers
         self._stop = stop
         self._take = take
         self._take_news = take_news
+        self._check_reason = check_reason
         self._begun: TokenBucket | None = None
 
     def handle_introduction(
@@ -66,6 +69,7 @@ class OfferIntake:
         if attempt is None:
             return
         attempt.observed = observed
+        self._check_reason(attempt)
         if offer is None:
             self._offers.handle_introduced(attempt, server, now)
             return
@@ -95,6 +99,7 @@ class OfferIntake:
             attempt.controlling = both and self._state.identity.id < node_id
         attempt.remote = offer
         attempt.offered_at = now
+        self._check_reason(attempt)
         self._take(attempt, offer, now)
 
     def _take_again(
@@ -128,7 +133,7 @@ class OfferIntake:
             if not may_speak(self._state, attempt, server, now):
                 self._state.counters.drop("introduction_elsewhere")
                 return None
-            attempt.server = server
+            attempt.use(server)
         return attempt
 
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:

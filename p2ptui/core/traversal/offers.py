@@ -4,6 +4,7 @@ The controlling side counts rounds; the other answers with the same number.
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -76,8 +77,9 @@ class Offers:
         """How late this machine and the servers are."""
         self.hosts: tuple[Address, ...] = ()
         """This node's own addresses, as others on its networks reach them, the best first."""
-        self.own = OwnNetworks()
-        """The networks of this machine."""
+        self._own = OwnNetworks()
+        self.on_networks_changed: Callable[[], None] = lambda: None
+        """Called when this machine may be attached to other networks."""
         self.beside: tuple[Address, ...] = ()
         """Where the socket of the other IP version is, that stands beside the node's own."""
         self.facts = NatFacts()
@@ -87,6 +89,17 @@ class Offers:
 
     def __len__(self) -> int:
         return len(self._attempts)
+
+    @property
+    def own(self) -> OwnNetworks:
+        """The networks of this machine."""
+        return self._own
+
+    @own.setter
+    def own(self, own: OwnNetworks) -> None:
+        """They were looked up anew."""
+        self._own = own
+        self.on_networks_changed()
 
     def get(self, node_id: str) -> Attempt | None:
         """The attempt to reach a node."""
@@ -108,7 +121,7 @@ class Offers:
         """
         known = self._attempts.get(node_id)
         if known is not None:
-            known.server = server
+            known.use(server)
             return known
         if len(self._attempts) >= MAX_ATTEMPTS:
             raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")

@@ -23,6 +23,7 @@ from p2ptui.errors import (
     RemoteError,
     UnknownPeerError,
 )
+from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 
 _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
@@ -43,7 +44,8 @@ def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float)
 
     def give_up(_: float) -> None:
         why = f": {attempt.reason}" if attempt.reason else ""
-        words = f"no direct path to node {attempt.node_id} was found within {timeout_s:g} s{why}"
+        within = seconds_words(timeout_s)
+        words = f"no direct path to node {attempt.node_id} was found within {within}{why}"
         error = PeerTimeoutError(f"{words}; {attempt.refusal}")
         end_call(state, attempt, token, error)
 

@@ -19,18 +19,19 @@ from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import LONGEST_REST_S, Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
-from p2ptui.core.traversal.company import SWITCHED_OFF, Company
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
+from p2ptui.core.traversal.session_follower import SWITCHED_OFF, SessionFollower
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.errors import LocalError, RemoteError
 from p2ptui.nat.allocation import AllocationKind
-from p2ptui.nat.feasibility import Way
+from p2ptui.nat.feasibility import Technique
 from p2ptui.nat.punching import Pair
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability
@@ -62,6 +63,8 @@ class Traversal:
         self.offers = Offers(state, delivery)
         self._paths = DirectPaths(state, delivery)
         self._paths.on_lost = self._handle_lost
+        self._reasons = Reasons(state, self.offers, self._paths)
+        check = self._reasons.check
         self.standing = StandingSockets(state, self.offers, self._paths)
         """The sockets that all searches share."""
         self.flows = FlowFeedback(state, self.offers, self._tick)
@@ -73,10 +76,10 @@ class Traversal:
         self.head_start = HeadStart(state, handshake, self.offers, relay)
         """Holds the relay back for those that seem to be on one LAN."""
         self.intake = OfferIntake(
-            state, self.offers, self._stop, self._take_offer, self.flows.take_news
+            state, self.offers, self._stop, self._take_offer, self.flows.take_news, check
         )
         """Offers that servers bring."""
-        self.company = Company(
+        self.session_follower = SessionFollower(
             state,
             delivery,
             lifecycle,
@@ -86,6 +89,7 @@ class Traversal:
             self._paths,
             self._search_again,
             self._close,
+            check,
         )
         """What follows when nodes and servers come and go."""
 
@@ -238,7 +242,7 @@ class Traversal:
         if check_round.is_stale(attempt, self._state.config, now):
             self._end_round(attempt, now)  # what was predicted is stale by now
             return
-        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Way.PLAIN
+        way = check_round.way_now(attempt, self.offers.facts) if remote.round else Technique.PLAIN
         way = self.standing.way(way, observed)
         attempt.rounds += 1
         attempt.punching = check_round.plan_round(
@@ -301,20 +305,15 @@ class Traversal:
         self.head_start.check(attempt, now)
         if attempt.remote is None:
             # It may be about to come back: calls wait for as long as they were given.
-            reason = "the other node does not answer offers of a direct path"
-            self._rest(attempt, reason, now, ends_calls=False)
+            self._rest(attempt, UNANSWERED, now, ends_calls=False)
         elif attempt.controlling:
             self._prepare(attempt, now)
         else:
             # The other side leads; unless it was lost too, it offers the next round.
-            self._paths.explain(attempt, self._why_relayed(attempt), ends_search=True)
+            self._reasons.tell(attempt, self._reasons.why_relayed(attempt))
             if self._wants_facts(attempt):
                 self._state.emit(NatFactsWanted())  # it will ask for them
             self._plan(attempt, now + LONGEST_REST_S, self._search_again)
-
-    def _why_relayed(self, attempt: Attempt) -> str:
-        offers = self.offers
-        return check_round.why_relayed(attempt, offers.facts, self._state.config, offers.own)
 
     def _wants_facts(self, attempt: Attempt) -> bool:
         offers = self.offers
@@ -340,7 +339,7 @@ class Traversal:
             limited=limited,
             has_more=self.offers.has_more(attempt),
         ):
-            self._rest(attempt, self._why_relayed(attempt), now)
+            self._rest(attempt, self._reasons.why_relayed(attempt), now)
             return
         preserves = facts.allocation.kind is AllocationKind.PRESERVED
         count, predict = check_round.sockets_needed(
@@ -377,7 +376,7 @@ class Traversal:
         if not self.head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
-        self._paths.explain(attempt, reason, ends_search=True)
+        self._reasons.tell(attempt, reason)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
     def _search(self, attempt: Attempt, now: float) -> None:
@@ -410,6 +409,7 @@ class Traversal:
     def _close(self, attempt: Attempt) -> None:
         self._stop(attempt)
         self._paths.forget(attempt)
+        self._reasons.forget(attempt)
         self.offers.close(attempt)
 
     def _close_sockets(self, attempt: Attempt) -> None:
@@ -433,6 +433,7 @@ class Traversal:
             if not self._is_enabled or (direct and not is_affected(direct.pair.remote)):
                 continue
             self._stop(attempt)
+            self._reasons.withdraw(attempt)
             attempt.failures = 0
             attempt.begins_again = not attempt.server.is_authenticated
             self._plan(attempt, now, self._search_again)

@@ -32,7 +32,7 @@ def choose_server(state: NodeState, attempt: Attempt, now: float) -> bool:
         fresh = servers
     if not fresh:
         return False
-    attempt.server = fresh[0]
+    attempt.use(fresh[0])
     return True
 
 

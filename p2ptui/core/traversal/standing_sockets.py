@@ -3,7 +3,7 @@
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.nat.feasibility import Way
+from p2ptui.nat.feasibility import Technique
 from p2ptui.wire.address import Address, ip_version
 
 
@@ -25,7 +25,7 @@ class StandingSockets:
         """Which IP versions the node's own socket reaches; both until this is said."""
         self._state.socket_of_version = dict.fromkeys(versions, 0)
 
-    def way(self, way: Way, observed: Address | None) -> Way:
+    def way(self, way: Technique, observed: Address | None) -> Technique:
         """How to meet a node that the server sees at an address: what needs further sockets, or
         guesses from the own one, is of use only where these reach it.
 
@@ -33,10 +33,10 @@ class StandingSockets:
             way: What the two NATs ask for.
             observed: The address.
         """
-        if observed is None or way is Way.RELAY:
+        if observed is None or way is Technique.RELAY:
             return way
         standing = self._state.socket_of_version.get(ip_version(observed[0]))
-        return way if standing == 0 else Way.PLAIN
+        return way if standing == 0 else Technique.PLAIN
 
     def stand_beside(self, socket: int | None, hosts: tuple[Address, ...], now: float) -> None:
         """A socket for IPv6 stands beside the node's own, from now on; None: none does any more.

@@ -175,3 +175,17 @@ def test_a_lost_response_is_not_made_up_for_by_the_next(world: World, server: Ho
 
     assert node.outcome(refused).status is SendStatus.FAILED
     assert isinstance(node.outcome(lost), PeerTimeoutError)
+
+
+def test_a_server_that_stays_silent_is_told_with_a_time_that_can_be_read(world: World) -> None:
+    client, server = world.host(), world.host()
+    client.outcome(client.connect(server))
+    world.remove(server)
+    peer = client.peer(server)
+    assert peer is not None
+
+    for timeout_s, words in ((0.1 + 0.2, "0.3 s"), (1e-05, "less than 1 ms")):
+        token = client.endpoint.relay(peer, NOBODY, b"x", world.now, timeout_s)
+        error = client.outcome(token)
+        assert isinstance(error, PeerTimeoutError)
+        assert str(error).endswith(f"did not answer within {words}")

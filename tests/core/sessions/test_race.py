@@ -183,6 +183,40 @@ def test_where_all_are_dead_each_is_named_in_one_line_when_the_time_is_over() ->
     assert len(client.endpoint.peers) == 0
 
 
+def test_where_they_failed_for_different_reasons_each_is_told_with_its_address() -> None:
+    world = World()
+    client, stranger = world.host(), world.host(("10.0.0.102", 8080), network_id="elsewhere")
+    dead, unreachable = ("10.0.0.100", 8080), ("10.0.0.101", 8080)
+    token = client.connect_any(dead, unreachable, stranger.address, timeout_s=3.0)
+    world.run_for(0.3)
+
+    client.endpoint.fail_datagram(unreachable, "no way there; check the address", world.now)
+
+    assert str(client.outcome(token)) == (
+        "no answer from 10.0.0.100:8080 (is a node running there?);"
+        " cannot send to 10.0.0.101:8080: no way there (check the address);"
+        " 10.0.0.102:8080 refused the handshake: network mismatch: expected 'elsewhere',"
+        " got 'p2p_default'"
+    )
+
+
+def test_an_address_is_named_also_where_its_reason_names_another_one() -> None:
+    """Two addresses of a node with which there is a session at a third one."""
+    world = World()
+    client, server = world.host(), world.host()
+    wire = Wire(world)
+    client.outcome(client.connect(server))
+    other = ("10.0.0.150", 8080)
+    wire.route = lambda source, to, message: (
+        ((client.address[0], 9), server.address) if to == other else (source, to)
+    )
+
+    error = str(client.outcome(client.connect_any(other, ("10.0.0.151", 8080), timeout_s=2.0)))
+
+    assert "10.0.0.150:8080" in error
+    assert "10.0.0.151:8080" in error
+
+
 def test_time_that_is_over_ends_it_though_not_all_were_asked() -> None:
     world = World()
     client = world.host()
@@ -520,6 +554,49 @@ def test_a_move_to_two_new_addresses_of_a_client_that_fell_silent(ways: TwoWays)
 
     ways.require_one_session(ways.client.address)
     assert ways.server.endpoint.counters.handshakes_refused == 0
+
+
+@pytest.mark.parametrize("late_s", [0.3, 3.0, 8.0, 60.0])
+def test_a_late_copy_of_a_raced_request_is_no_dispute_about_the_id(late_s: float) -> None:
+    """The datagram of the loser was seconds on its way, and another way at that."""
+    two = TwoWays(latency_s=0.02)
+    assert two.connect().address == two.server.address
+    two.world.run_for(late_s)
+    request = next(data for data in two.wire.bytes if b'"HandshakeRequest"' in data)
+    before = len(two.wire.of("Ping", two.server.address))
+
+    two.world.network.send(request, two.client.address, two.server2, two.world.now)
+    two.world.run_for(0.25)
+
+    counters, sizes = two.server.endpoint.counters, two.server.endpoint.sizes()
+    assert counters.drops["late_handshake"] == 1
+    assert sizes["id_disputes"] == 0
+    assert len(two.wire.of("Ping", two.server.address)) - before <= 1, "a heartbeat, and no more"
+    assert two.server.is_connected_to(two.client)
+    assert two.client.is_connected_to(two.server)
+
+
+def test_after_a_late_copy_the_client_can_move_as_before(ways: TwoWays) -> None:
+    ways.connect()
+    ways.world.run_for(3)
+    request = next(data for data in ways.wire.bytes if b'"HandshakeRequest"' in data)
+    ways.world.network.send(request, ways.client.address, ways.server2, ways.world.now)
+    ways.world.run_for(1)
+
+    moved = ways.world.host(node_id=ways.client.id)
+    ways.world.remove(ways.client)
+    began = ways.world.now
+    outcome = moved.outcome(moved.connect(ways.server))
+
+    assert isinstance(outcome, ConnectResult)
+    assert ways.world.now - began < 2.5, "nobody counts as having proved itself a moment ago"
+
+    ways.world.run_for(3)
+    ways.world.network.send(request, ("10.200.0.3", 7), ways.server.address, ways.world.now)
+    ways.world.run_for(0.3)
+    assert ways.server.endpoint.sizes()["id_disputes"] == 0, "nor do copies of before the move"
+    assert ways.server.endpoint.counters.drops["late_handshake"] == 2
+    assert ways.server.is_connected_to(moved)
 
 
 # What somebody else can do with all this.

@@ -17,7 +17,7 @@ from p2ptui.core.traversal.candidates import MAX_OTHERS, MAX_PREDICTED, offered
 from p2ptui.core.traversal.checks import build_check
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.behavior import NatType
-from p2ptui.nat.feasibility import Side, Way, planned_way, side_of
+from p2ptui.nat.feasibility import Side, Technique, planned_way, side_of
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 from tests.core.meeting import Meeting
@@ -123,7 +123,7 @@ def test_an_offer_is_never_too_large_to_be_read() -> None:
 
 def test_no_more_sockets_are_opened_than_ports_are_told() -> None:
     config = Config().with_options(port_prediction={"max_predictions": 5000})
-    count = check_round.sockets_needed(Way.PREDICTED, Side.PREDICTABLE, config)
+    count = check_round.sockets_needed(Technique.PREDICTED, Side.PREDICTABLE, config)
     assert count == (MAX_PREDICTED, MAX_PREDICTED)
 
 
@@ -166,7 +166,7 @@ class Known:
         self.offer = TraversalOffer("abcd", "x" * 16, round=number)
         self.remote = TraversalOffer("efgh", "x" * 16, round=number, **offer)
 
-    def way(self, own: NatFacts) -> Way:
+    def way(self, own: NatFacts) -> Technique:
         return planned_way(own.side, self.remote_facts.side)
 
 
@@ -214,10 +214,10 @@ def test_what_is_switched_off_there_is_named_too() -> None:
 def test_an_unknown_nat_is_planned_for_as_a_strict_one() -> None:
     unknown = side_of(NatType.UNKNOWN)
     assert unknown is Side.UNKNOWN
-    assert planned_way(unknown, Side.UNPREDICTABLE) is Way.BIRTHDAY
-    assert planned_way(unknown, Side.PREDICTABLE) is Way.PREDICTED
-    assert planned_way(unknown, unknown) is Way.PLAIN
-    assert planned_way(unknown, Side.BLOCKED) is Way.RELAY
+    assert planned_way(unknown, Side.UNPREDICTABLE) is Technique.BIRTHDAY
+    assert planned_way(unknown, Side.PREDICTABLE) is Technique.PREDICTED
+    assert planned_way(unknown, unknown) is Technique.PLAIN
+    assert planned_way(unknown, Side.BLOCKED) is Technique.RELAY
 
 
 def test_open_sockets_are_stale_only_if_something_was_predicted_of_them() -> None:

@@ -1,7 +1,9 @@
 """Where the relay is refused, a direct path is searched all the same."""
 
+import pytest
+
 from p2ptui.core.events import ConnectResult
-from p2ptui.errors import RemoteError, UnknownPeerError
+from p2ptui.errors import PeerTimeoutError, RemoteError, UnknownPeerError
 from tests.core.meeting import Meeting
 
 FULL = {"max_concurrent_relays": 1, "relay_timeout": 600}
@@ -58,3 +60,14 @@ def test_a_node_that_the_server_does_not_know_is_not_waited_for() -> None:
     assert isinstance(error, UnknownPeerError)
     assert meeting.world.now - began < 1
     assert meeting.a.endpoint.sizes()["traversals"] == 0
+
+
+@pytest.mark.parametrize(("timeout_s", "words"), [(0.1 + 0.2, "0.3 s"), (1e-05, "less than 1 ms")])
+def test_the_time_that_is_over_is_told_in_few_digits(timeout_s: float, words: str) -> None:
+    meeting = Meeting(server={"allow_symmetric_nat_relay": False})
+    meeting.world.remove(meeting.b)
+
+    error = meeting.a.outcome(meeting.ask(timeout_s=timeout_s))
+
+    assert isinstance(error, PeerTimeoutError)
+    assert f"was found within {words}" in str(error)

@@ -9,7 +9,7 @@ from p2ptui.io.stun_client import StunClient
 from p2ptui.nat.allocation import PortSample
 from p2ptui.nat.behavior import FilterTest, Reply, Seen, is_silence_believed
 from p2ptui.node.control import Control
-from p2ptui.node.depended import Depended, FilterPlan
+from p2ptui.node.depended import Dependencies, FilterPlan
 from p2ptui.node.filter_test import banned, controlled, probe_filter, source_of
 from p2ptui.node.nat_tests import (
     SENDS,
@@ -79,8 +79,8 @@ class Results:
         return tests if self.by_peer is None else [*tests, self.by_peer]
 
 
-class Battery:
-    """Runs the tests.
+class BehaviorTests:
+    """Runs the tests (behaviour discovery, RFC 5780).
 
     Args:
         ground: The ground of all tests.
@@ -95,7 +95,7 @@ class Battery:
         ground: Ground,
         main: StunClient,
         plan: FilterPlan,
-        depended: Depended,
+        depended: Dependencies,
         begin: Begin,
     ) -> None:
         self._ground = ground

@@ -19,7 +19,7 @@ SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
 """Why a node is relayed, or its search refused."""
 
 
-class Company:
+class SessionFollower:
     """Tells searches and paths of sessions that begin and end.
 
     Args:
@@ -32,6 +32,7 @@ class Company:
         paths: The paths in use.
         search_again: Begins a search anew.
         close: Ends one for good.
+        check_reason: Called when this node may be seen elsewhere than it was.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Company:
         paths: DirectPaths,
         search_again: Callable[[Attempt, float], None],
         close: Callable[[Attempt], None],
+        check_reason: Callable[[Attempt], None],
     ) -> None:
         self._state = state
         self._handshake = handshake
@@ -53,6 +55,7 @@ class Company:
         self._paths = paths
         self._search_again = search_again
         self._close = close
+        self._check_reason = check_reason
         lifecycle.on_joined.append(self._attach)
         lifecycle.on_left.append(self._detach)
         lifecycle.on_removed.append(self._forget)
@@ -84,13 +87,14 @@ class Company:
         """A node is relayed by another server from now on: that one brings the offers, too."""
         attempt = self._offers.get(peer.node_id)
         if attempt is not None:
-            attempt.server = server
+            attempt.use(server)
 
     def _reopen(self, server: Peer, now: float) -> None:
         """A server is back, or new: what it relayed, it relays again."""
         for attempt in self._offers.all():
             if attempt.server.address == server.address:
-                attempt.server = server
+                attempt.use(server)
+                self._check_reason(attempt)
                 if Capability.RELAY in server.capabilities:
                     self._relay.open(server, attempt.node_id)
                 if attempt.begins_again and self._is_enabled:
