@@ -173,8 +173,7 @@ class UdpSocket:
             except OSError as error:
                 self._receive_errors += isinstance(error, ConnectionError)
             else:
-                self._datagrams_out += 1
-                self._bytes_out += len(data)
+                self._traffic.note_sent(data)
                 return
         if not self._backlog and self._transmit(data, address):
             return
