@@ -61,6 +61,8 @@ def install() -> None:
             real = getattr(time, full_name)
             if not hasattr(real, "is_virtual"):
                 replaced[id(real)] = _virtual(full_name, real, read, unit)
+    if not replaced:
+        return  # what was imported since then has them from `time`
     for name, module in list(sys.modules.items()):
         if module is time or name.partition(".")[0] in _WATCHED:
             for key, value in list(vars(module).items()):
