@@ -458,14 +458,13 @@ class World:
             self.now = end
             return False
         self.now = now = max(due, self.now)
-        reached: set[Host] = set()
+        reached: set[object] = set()
         for data, source, destination in self.network.deliver(now):
             receiver = self.hosts.get(destination)
             if receiver is not None:
                 receiver.receive(data, source)
                 receiver.settle()
-                if not isinstance(receiver, Puppet):
-                    reached.add(receiver if isinstance(receiver, Host) else receiver.host)
+                reached.add(getattr(receiver, "host", receiver))  # it may be one of its sockets
         for node, timeout in dues:
             if node in reached:
                 timeout = node.endpoint.next_timeout()
