@@ -1,7 +1,12 @@
+import importlib
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,10 +25,50 @@ if hasattr(signal, "SIGHUP"):
 virtual_time.install()
 
 
+# What pytest makes of all asserts takes a process ten seconds, and what programs that are tested
+# import a second each: it is kept, also where Python is told otherwise.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait for kernels and terminals most of the time."""
-    return (os.cpu_count() or 1) + 1
+    """More than there are cores: some tests wait for kernels and terminals most of the time."""
+    from tests import distribution
+
+    return distribution.workers(os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which process runs which file; other ways than by file are xdist's own."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests import distribution
+
+    config.option.loadscopereorder = False  # the number of its tests says little of a file
+    return distribution.LongestFirst(config, log)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Processes that collect the same tests at once begin with a share each, and keep it."""
+    config = session.config
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is None:
+        return
+    folders = [config.invocation_params.dir / argument for argument in config.args]
+    files = sorted(file for folder in folders for file in folder.rglob("test_*.py"))
+    number = int(worker["workerid"].removeprefix("gw"))
+    for file in files[number % worker["workercount"] :: worker["workercount"]]:
+        _import(file)
+
+
+def _import(file: Path) -> None:
+    """Import a file of tests as pytest does; if it cannot be, the collection will say so."""
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    with suppress(Exception, pytest.skip.Exception):
+        importlib.import_module(file.stem)
 
 
 @pytest.fixture(scope="session", autouse=True)

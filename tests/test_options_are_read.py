@@ -1,6 +1,7 @@
 """No option is decoration: each one that is available is read by some module."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,16 @@ def _holder(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-READ = {
-    (_holder(node.value), node.attr)
-    for path in PACKAGE.rglob("*.py")
-    if path.relative_to(PACKAGE).parts[0] != "config"
-    for node in ast.walk(ast.parse(path.read_text("utf-8")))
-    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-}
+@cache
+def _read() -> set[tuple[str, str]]:
+    """All that is read anywhere outside the configuration."""
+    return {
+        (_holder(node.value), node.attr)
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0] != "config"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
 
 
 @pytest.mark.parametrize(
@@ -41,4 +45,4 @@ READ = {
 )
 def test_every_available_option_is_read_outside_the_configuration(option: Option) -> None:
     holders = {option.section.rpartition(".")[2], *HOLDERS}
-    assert any((holder, option.name) in READ for holder in holders)
+    assert any((holder, option.name) in _read() for holder in holders)

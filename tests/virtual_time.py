@@ -52,30 +52,22 @@ _CLOCKS: dict[str, Callable[[VirtualClock], float]] = {
     "thread_time": _busy,
 }
 
-_looked_at: dict[str, tuple[int, int]] = {}
-"""Modules, and how many names they had: nothing new is in one of a thousand for each test."""
-
-_replaced: dict[int, Callable[[], float]] = {}
-"""By its identity, what takes the place of a clock of the machine."""
-
 
 def install() -> None:
     """Replace the clocks of `time`, and wherever they are held by name. Once is enough."""
+    replaced: dict[int, Callable[[], float]] = {}
     for name, read in _CLOCKS.items():
         for full_name, unit in ((name, None), (f"{name}_ns", 1e9)):
             real = getattr(time, full_name)
             if not hasattr(real, "is_virtual"):
-                _replaced[id(real)] = _virtual(full_name, real, read, unit)
-                _looked_at.clear()
+                replaced[id(real)] = _virtual(full_name, real, read, unit)
+    if not replaced:
+        return  # what was imported since then has them from `time`
     for name, module in list(sys.modules.items()):
         if module is time or name.partition(".")[0] in _WATCHED:
-            size = len(vars(module))
-            if _looked_at.get(name) == (id(module), size):
-                continue
-            _looked_at[name] = id(module), size
             for key, value in list(vars(module).items()):
-                if id(value) in _replaced:
-                    setattr(module, key, _replaced[id(value)])
+                if id(value) in replaced:
+                    setattr(module, key, replaced[id(value)])
 
 
 def _virtual(

@@ -131,7 +131,8 @@ def parse_address(text: str) -> Address:
     Raises:
         ValueError: The text is no address; the message says what would be right.
     """
-    portless = with_port(text)
+    # With one colon it is no literal without a port: peers name addresses in every other message.
+    portless = None if text.count(":") == 1 else with_port(text)
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if portless is not None:

@@ -56,6 +56,8 @@ class Lan:
         nats = Nats(Nat(OUTSIDE, insides, KINDS[nat], seed=seed))
         world.network.translate = nats.translate
         self.nodes = [self._node((inside, 8080), nat, options or {}) for inside in insides]
+        self._awaited = self.pairs
+        """Pairs that `all_direct` has not yet seen to send directly."""
         for host in (*insides, OUTSIDE):
             for one, other in ((host, SERVER[0]), (SERVER[0], host)):
                 world.network.set_link(one, other, latency_s=SERVER_LATENCY_S)
@@ -95,10 +97,19 @@ class Lan:
 
     def direct_pairs(self) -> int:
         """Pairs that both send directly."""
-        return sum(
-            self._goes_direct(one, other) and self._goes_direct(other, one)
-            for one, other in self.pairs
-        )
+        return sum(self._are_direct(one, other) for one, other in self.pairs)
+
+    def all_direct(self) -> bool:
+        """Whether all pairs send directly; cheap while some do not."""
+        while self._awaited and self._are_direct(*self._awaited[-1]):
+            self._awaited.pop()
+        if self._awaited:
+            return False
+        self._awaited = self.pairs
+        return all(self._are_direct(*pair) for pair in self._awaited)
+
+    def _are_direct(self, one: Host, other: Host) -> bool:
+        return self._goes_direct(one, other) and self._goes_direct(other, one)
 
     @staticmethod
     def _goes_direct(one: Host, other: Host) -> bool:

@@ -17,8 +17,8 @@ from p2ptui.node import PeerView
 
 CONNECT_S = 20.0
 SEND_S = 90.0
-SETTLED_S = 3.0
-"""Longer than the probes of one size take."""
+SETTLED_S = 0.3
+"""So long nothing must be under way, for nothing to begin any more."""
 
 
 def _node(address: str, **options: Any) -> Node:
@@ -42,16 +42,15 @@ async def serve(address: str) -> None:
 
 async def settled(node: Node, node_id: str) -> PeerView:
     """The peer, once nothing more is found out of the path to it."""
-    seen, since, began = node.peer(node_id), time.monotonic(), time.monotonic()
+    peer = node._endpoint.peers.authenticated(node_id)
+    assert peer is not None
+    path = peer.channel.sender.path
+    since = began = time.monotonic()
     while (now := time.monotonic()) < since + SETTLED_S and now < began + SEND_S:
-        await asyncio.sleep(0.1)
-        before, seen = seen, node.peer(node_id)
-        if (before.datagram_bytes, before.datagram_limit) != (
-            seen.datagram_bytes,
-            seen.datagram_limit,
-        ):
-            since = now
-    return seen
+        await asyncio.sleep(0.05)
+        if not path.is_settled:
+            since = time.monotonic()
+    return node.peer(node_id)
 
 
 async def send(server: str, ceiling: int, lengths: list[int]) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def test_with_loss_all_pairs_meet_within_seconds() -> None:
     lan = Lan(20, server=RELAYS, loss=0.05)
 
     lan.connect_all()
-    lan.world.run_until(lambda: lan.direct_pairs() == 190, 5)
+    lan.world.run_until(lan.all_direct, 5)
+    assert lan.direct_pairs() == 190
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -85,7 +86,8 @@ def test_with_loss_requests_may_cross_by_relay_and_directly(seed: int) -> None:
     lan = Lan(20, server=RELAYS, loss=0.1, seed=seed)
 
     asked = lan.connect_all() + lan.connect_all(turned=True)
-    lan.world.run_until(lambda: lan.direct_pairs() == 190, 5)
+    lan.world.run_until(lan.all_direct, 5)
+    assert lan.direct_pairs() == 190
 
     outcomes = [node.outcome(token, within=5) for node, token in asked]
     assert all(isinstance(outcome, ConnectResult) for outcome in outcomes)

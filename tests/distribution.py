@@ -1,0 +1,103 @@
+"""Which process runs which file of tests: what takes long begins first, what waits runs beside.
+
+A file stays in one process, for the sake of what its tests share. Most files keep a core busy;
+some wait most of the time, for the kernel or for programs that they started. As many files of
+those run at once as there are more processes than cores, until there are none left.
+
+Times are rough, as of two quiet cores: only their order matters. A file that is not named is taken
+to be quick. Files that take about as long keep the order in which they were collected, so that a
+plugin which shuffles them still does.
+"""
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from xdist.scheduler import LoadFileScheduling
+
+WAITING_S: Final = {
+    "tests/cli/test_installed_command.py": 16,
+    "tests/cli/test_installed_node.py": 28,
+    "tests/cli/test_installed_receive.py": 20,
+    "tests/interop/test_stun_of_others.py": 3,
+    "tests/natlab/test_asked_address.py": 14,
+    "tests/natlab/test_kernel_addresses.py": 10,
+    "tests/natlab/test_kernel_diagnosis.py": 60,
+    "tests/natlab/test_kernel_lan.py": 5,
+    "tests/natlab/test_kernel_moving.py": 70,
+    "tests/natlab/test_kernel_names.py": 32,
+    "tests/natlab/test_kernel_neighbours.py": 3,
+    "tests/natlab/test_kernel_path_mtu.py": 60,
+    "tests/natlab/test_kernel_traversal.py": 30,
+    "tests/natlab/test_laboratory.py": 20,
+    "tests/node/test_loopback.py": 30,
+    "tests/terminal/test_hostile.py": 6,
+    "tests/terminal/test_restore.py": 16,
+    "tests/terminal/test_stalled.py": 14,
+    "tests/terminal/test_two_screens.py": 10,
+    "tests/terminal/test_typing.py": 20,
+    "tests/test_headless.py": 3,
+    "tests/test_packaging.py": 8,
+}
+"""Files that mostly wait, and for how many seconds."""
+
+BUSY_S: Final = {
+    "tests/core/mesh/test_watching.py": 7,
+    "tests/core/relay/test_failover.py": 18,
+    "tests/core/sessions/test_keepalive.py": 9,
+    "tests/core/sessions/test_race.py": 7,
+    "tests/core/test_path_sizes.py": 7,
+    "tests/core/traversal/test_forgetting.py": 10,
+    "tests/core/traversal/test_one_lan.py": 20,
+    "tests/core/traversal/test_searches.py": 8,
+    "tests/nat/test_prediction.py": 7,
+    "tests/node/test_diagnosis.py": 15,
+    "tests/node/test_diagnosis_harms_nobody.py": 11,
+    "tests/test_campaign.py": 18,
+    "tests/test_deployed_day.py": 6,
+    "tests/test_screenshots.py": 5,
+    "tests/tui/test_bar.py": 40,
+    "tests/tui/test_contrast.py": 20,
+    "tests/tui/test_keys.py": 7,
+    "tests/tui/test_names.py": 30,
+    "tests/tui/test_nat_pane.py": 20,
+    "tests/tui/test_properties.py": 45,
+    "tests/tui/test_rows.py": 6,
+    "tests/tui/test_shown_commands.py": 5,
+}
+"""Files that compute, and for how many seconds."""
+
+QUICK_S: Final = 0.01
+"""What a test takes in a file that is not named."""
+
+
+def workers(cores: int) -> int:
+    """How many processes keep so many cores busy, though some of them wait."""
+    return cores + 2
+
+
+def next_file(counts: Iterable[tuple[str, int]], *, waits: bool) -> str:
+    """The file to begin with.
+
+    Args:
+        counts: Files with the number of their tests, in the order of their collection.
+        waits: Whether it should rather be one that waits than one that computes.
+    """
+
+    def rank(counted: tuple[str, int]) -> tuple[bool, int]:
+        file, count = counted
+        seconds = WAITING_S.get(file) or BUSY_S.get(file) or count * QUICK_S
+        return (file in WAITING_S) == waits, math.floor(math.log2(seconds))
+
+    return max(counts, key=rank)[0]
+
+
+class LongestFirst(LoadFileScheduling):
+    """Gives each process one file after the other."""
+
+    def _assign_work_unit(self, node: object) -> None:
+        waits = self.nodes.index(node) < len(self.nodes) - (os.cpu_count() or 1)
+        counts = ((file, len(tests)) for file, tests in self.workqueue.items())
+        self.workqueue.move_to_end(next_file(counts, waits=waits), last=False)
+        super()._assign_work_unit(node)
