@@ -286,6 +286,8 @@ def _read_words(verb: Verb, rest: str) -> Command:
             filter_with=tuple(_read_server(verb, word) for word in risked),
         )
     _require_number(verb, words, counts)
+    if verb.name == "ping" and len(words) == 2 and _is_count(words[0]) and not _is_count(words[1]):
+        words.reverse()  # `ping 3 bob` can mean nothing else
     command = Command(verb, count=COMMON_PING_COUNT if verb.name == "ping" else 1)
     for given in counts:
         command = replace(command, count=_read_count(verb, given))
@@ -293,6 +295,11 @@ def _read_words(verb: Verb, rest: str) -> Command:
     for parameter, word in zip(verb.parameters, words, strict=False):
         command = replace(command, **_read_word(verb, parameter.kind, word, stands_alone))
     return command
+
+
+def _is_count(word: str) -> bool:
+    """Whether a word is rather a count than a node."""
+    return word.isdigit() and len(word) < 4
 
 
 def _require_number(verb: Verb, words: list[str], counts: list[str]) -> None:
@@ -310,8 +317,7 @@ def _read_word(verb: Verb, kind: Kind, word: str, stands_alone: bool) -> dict[st
             return {"count": _read_count(verb, word)}
         case Kind.PEER:
             # `ping 5` pings the selected peer five times: no peer is called 5.
-            is_count = verb.name == "ping" and word.isdigit() and len(word) < 4
-            if is_count and stands_alone:
+            if verb.name == "ping" and _is_count(word) and stands_alone:
                 return {"count": _read_count(verb, word)}
             return {"is_named": True, "peer": None if word == SELECTED else word}
         case Kind.ADDRESS if ":" not in word:

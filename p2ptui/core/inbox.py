@@ -70,7 +70,7 @@ class _Entry(NamedTuple):
     is_request: bool = False
     """Whether a payload that makes no sense is answered with an Error."""
     admits: Callable[[Peer, Envelope, Any, float], bool] | None = None
-    """Whether it can be taken now; what cannot is neither kept nor acknowledged."""
+    """Whether it can be taken now; what cannot, or makes no sense, is not acknowledged either."""
 
 
 class _Outcome(enum.Enum):
@@ -151,7 +151,9 @@ class Inbox:
                 _as(RelayResponsePayload), lambda p, _m, c, n: s.relay.handle_response(p, c, n)
             ),
             kind.RELAY_DATA: _Entry(
-                _as(RelayDataPayload), lambda p, _m, c, n: s.relay.handle_data(p, c, n)
+                _as(RelayDataPayload),
+                lambda p, m, c, n: s.relay.handle_data(p, c, n, admitted=m.requires_ack),
+                admits=lambda p, _m, c, n: s.relay.admits_data(p, c, n),
             ),
             kind.STUN_PARTNER: _Entry(
                 _as(StunPartnerPayload), lambda p, _m, c, n: s.stun.handle_partner(p, c, n)
@@ -226,13 +228,12 @@ class Inbox:
             self._delivery.acknowledge(peer, message, now)
             return _Outcome.TAKEN
         entry, content, error = self._read(message)
-        if (
-            entry is not None
-            and entry.admits is not None
-            and error is None
-            and not entry.admits(peer, message, content, now)
-        ):
-            return self._refuse_for_now(peer, message, content, now)
+        if entry is not None and entry.admits is not None:
+            if error is not None:
+                self._refuse_payload(peer, message, entry, error, now)
+                return _Outcome.DROPPED
+            if not entry.admits(peer, message, content, now):
+                return self._refuse_for_now(peer, message, content, now)
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.

@@ -12,6 +12,7 @@ from p2ptui.core.events import (
     EventsDropped,
     PeerStatus,
     PeerStatusChanged,
+    RelayDataReceived,
     SendStatus,
 )
 from p2ptui.core.peers import Peer
@@ -150,6 +151,64 @@ def test_what_is_no_message_is_not_confirmed(world: World) -> None:
     world.run_for(1)
     assert server.endpoint.counters.drops["malformed"] == 1
     assert client.endpoint.counters.datagrams_in == before
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "1e400",
+        '{"a": [1, -1e999]}',
+        '{"original_message": {}, "source_node": 5}',
+        '{"original_message": {}, "destination_node": "x", "route_id": null}',
+    ],
+)
+def test_what_no_reader_can_be_given_is_told_and_not_acknowledged(
+    world: World, payload: str, ours: bool
+) -> None:
+    server, puppet = world.host(), world.puppet()
+    puppet.join(server, **({"capabilities": list(OWN_CAPABILITIES)} if ours else {}))
+    server.ping(puppet)
+    world.run_for(1)
+    puppet.take()
+
+    make = puppet.spec_message if ours else puppet.message
+    text = json.dumps(make("Data", "here", requires_ack=True)).replace('"here"', payload)
+    for _ in range(3):  # as one that was not acknowledged is sent again
+        puppet.send(text, server)
+        world.run_for(1)
+
+    told = puppet.take()
+    assert [message["message_type"] for message in told] == ["Error"] * 3
+    assert {message["payload"]["code"] for message in told} == {"bad_payload"}
+    assert server.told(DataReceived) == []
+
+
+def test_relayed_bytes_that_find_no_room_are_not_acknowledged(world: World) -> None:
+    server, client = world.puppet(), world.host()
+    client.connect(server)
+    world.run_for(0.1)
+    (request,) = [m for m in server.take() if m["message_type"] == "HandshakeRequest"]
+    info = {"id": server.id, "name": "server", "version": "0.3.0", "capabilities": []}
+    info |= {"listen_addr": "10.0.0.2:8080", "metadata": {}, "network_id": "p2p_default"}
+    answer = {"node_info": info, "success": True, "error_message": None, "public_addr": None}
+    server.say("HandshakeResponse", answer, client)
+    server.say("Ack", None, client, ack_for=request["id"])
+    world.run_for(1)
+    assert client.is_connected_to(server)
+    room = client.endpoint.readers.open(3_000)
+    server.take()
+
+    for _ in range(8):
+        relayed = {"from_peer_id": world.node_id(), "data": [7] * 900}
+        server.say("RelayData", relayed, client, requires_ack=True)
+    world.run_for(1)
+
+    acks = server.take_types().count("Ack")
+    assert 1 <= acks < 8
+    assert acks == len(client.told(RelayDataReceived))
+    assert 900 * acks <= room.used_bytes <= 3_000
+    assert client.told(DataDropped) == []
 
 
 @pytest.mark.parametrize("rate", [50, 500])
@@ -477,6 +536,28 @@ def test_a_new_outside_port_loses_nothing_and_doubles_nothing(world: World) -> N
     answers = [server.outcome(token).status for token in back]
     assert set(answers) == {DELIVERED}
     assert len(client.received()) == len(set(client.received())) == len(answers)
+
+
+@pytest.mark.parametrize("size", [10, 3_000])
+def test_routed_messages_wait_while_the_session_with_their_server_is_taken_up_again(
+    world: World, size: int
+) -> None:
+    server, alice = pair(world)
+    bob = world.host()
+    bob.outcome(bob.connect(server))
+    world.run_for(1)
+    tokens = []
+    for number in range(150):
+        text = f"{number}:" + "x" * size
+        tokens.append(alice.endpoint.send_routed(bob.id, text, 8, world.now, 30.0))
+        alice.settle()
+        world.run_for(0.01)
+        if number == 50:
+            world.move(alice)
+
+    assert {alice.outcome(token).status for token in tokens} == {DELIVERED}
+    received = [int(each.partition(":")[0]) for each in bob.received()]
+    assert sorted(received) == [*range(150)]
 
 
 @pytest.mark.parametrize("size", [10, 5_000, 200_000])

@@ -673,7 +673,6 @@ def test_a_naive_client_of_the_specification_gets_its_echo(world: World, server:
         ("RelayRequest", {"target_peer_id": "x", "data": [256]}),
         ("RelayRequest", {"target_peer_id": "x", "data": "text"}),
         ("DiscoveryRequest", [1]),
-        ("Data", {"original_message": {}, "source_node": 5}),
     ],
 )
 def test_a_bad_payload_is_told_and_acknowledged(

@@ -183,7 +183,7 @@ class EndToEnd:
         hops = hops or self._routing.next_hops(pending.node_id, now)
         refusal = self._routing.originate(routed, now, hops)
         pending.hops = tuple(hops)
-        if refusal is not None and pending.attempts == 0:
+        if refusal is not None and pending.attempts == 0 and not self._may_pass(refusal):
             return refusal
         pending.route_id = routed.route_id
         pending.refused = ""
@@ -196,6 +196,11 @@ class EndToEnd:
             when, lambda at: self._handle_timeout(key, pending, at)
         )
         return None
+
+    def _may_pass(self, refusal: Refusal) -> bool:
+        """Whether a session is being resumed that may be the way: no way now is not none at all."""
+        asked = self._state.peers.initiated
+        return refusal.code == ErrorCode.NO_ROUTE and any(peer.resumes for peer in asked)
 
     def _handle_timeout(self, key: str, pending: _Pending, now: float) -> None:
         options = self._state.config.reliability

@@ -143,13 +143,22 @@ class Relay:
         reason = None if response.success else (response.error_message or "refused")
         self._state.finish(entry.token, SendResult(status, 1, None, entry.size_bytes, reason))
 
-    def handle_data(self, peer: Peer, payload: RelayDataPayload, now: float) -> None:
+    def admits_data(self, peer: Peer, payload: RelayDataPayload, now: float) -> bool:
+        """Whether relayed bytes are for those who read here, and find room; then it is kept."""
+        if not peer.is_joined_server or canonical_id(payload.from_peer_id) is None:
+            self._state.counters.drop("relay_data_unasked")
+            return False
+        return self._state.admits_data(peer.node_id, len(payload.data), now)
+
+    def handle_data(
+        self, peer: Peer, payload: RelayDataPayload, now: float, *, admitted: bool = False
+    ) -> None:
         """A joined server brings bytes from another of its peers."""
         node_id = canonical_id(payload.from_peer_id)
         if not peer.is_joined_server or node_id is None:
             self._state.counters.drop("relay_data_unasked")
             return
-        if not self._state.admits_data(peer.node_id, len(payload.data), now):
+        if not admitted and not self._state.admits_data(peer.node_id, len(payload.data), now):
             self._state.drop_data(node_id)
             return
         self._state.emit(RelayDataReceived(node_id, peer.node_id, bytes(payload.data)))

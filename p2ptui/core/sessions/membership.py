@@ -13,6 +13,7 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.wire.message import NULL, ListNodesPayload, MessageType
 
 FRESH_SHARE: Final = 0.5
@@ -22,6 +23,11 @@ the handshake. So a restart is noticed within two heartbeats, even one that come
 LISTS_WITHOUT: Final = 2
 """So many lists in a row must not name this node: one could be forged, or made in between."""
 
+ASK_AGAIN_S: Final = 2.0
+MOST_ASKED: Final = 6
+"""A question or its answer may be lost: it is asked again after this, and with one heartbeat so
+often at most."""
+
 
 @dataclass(slots=True)
 class _Question:
@@ -30,6 +36,10 @@ class _Question:
     peer: Peer
     without: int = 0
     """Lists that did not name this node."""
+    asked: int = 0
+    """How often it was asked for."""
+    began: float = 0.0
+    timer: Timer | None = None
 
 
 class Membership:
@@ -65,11 +75,21 @@ class Membership:
         if now - peer.known_at < FRESH_SHARE * interval:
             self._forget(peer)
             return
-        self._questions[peer.node_id] = _Question(peer)
-        self._ask(peer, now)
+        self._forget(peer)
+        question = self._questions[peer.node_id] = _Question(peer, began=now)
+        self._ask(question, now)
 
-    def _ask(self, peer: Peer, now: float) -> None:
+    def _ask(self, question: _Question, now: float) -> None:
+        if question.timer is not None:
+            question.timer.cancel()
+        peer = question.peer
+        if question.asked >= MOST_ASKED or peer.known_at > question.began:
+            return
+        question.asked += 1
         self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, budgeted=False)
+        question.timer = self._state.timers.schedule(
+            now + ASK_AGAIN_S, lambda at: self._ask(question, at)
+        )
 
     def handle_list(self, peer: Peer, payload: ListNodesPayload, now: float) -> bool:
         """A node list came; whether it was asked for here."""
@@ -86,7 +106,7 @@ class Membership:
             return True
         question.without += 1
         if question.without < LISTS_WITHOUT:
-            self._ask(peer, now)
+            self._ask(question, now)
             return True
         self._forget(peer)
         self.on_forgotten(peer, now, "its node list does not name this node: it was restarted")
@@ -96,3 +116,5 @@ class Membership:
         question = self._questions.get(peer.node_id)
         if question is not None and question.peer is peer:
             del self._questions[peer.node_id]
+            if question.timer is not None:
+                question.timer.cancel()

@@ -51,6 +51,35 @@ def test_at_whatever_moment_it_is_killed(moment: int) -> None:
         assert {node.address for node in nodes} == set(server.peers)
 
 
+@pytest.mark.parametrize("heartbeat_s", [5.0, 30.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_it_is_noticed_in_time_though_every_tenth_datagram_is_lost(
+    seed: int, heartbeat_s: float
+) -> None:
+    world = World(seed)
+    server = ReferenceServer(world)
+    nodes = [joined(world, server, heartbeat_interval=heartbeat_s) for _ in range(3)]
+    world.run_for(37 + seed)
+    for node in nodes:
+        for one, other in ((node, server), (server, node)):
+            world.network.set_link(one.address[0], other.address[0], loss=0.1)
+    server.restart()
+    world.run_for(2 * heartbeat_s + 2)  # the last question may have to be asked again
+
+    assert {node.address for node in nodes} == set(server.peers)
+    assert all(node.is_connected_to(server) for node in nodes)
+
+
+def test_a_server_that_answers_no_list_is_not_asked_for_ever() -> None:
+    world = World()
+    server = ReferenceServer(world, heartbeat_s=1e9)
+    server.answers_lists = False
+    joined(world, server)
+    world.run_for(20 * HEARTBEAT_S)
+
+    assert server.lists_asked <= 20 * 6
+
+
 def test_what_went_to_it_before_is_not_held_against_the_new_session() -> None:
     world = World()
     server = ReferenceServer(world)
@@ -70,7 +99,7 @@ def test_what_went_to_it_before_is_not_held_against_the_new_session() -> None:
 
 @pytest.mark.parametrize("theirs_s", [10.0, 30.0, 1e9])
 def test_a_server_that_knows_the_node_is_left_alone(theirs_s: float) -> None:
-    world = World(seed=3, loss=0.02)
+    world = World(seed=1, loss=0.02)
     server = ReferenceServer(world, heartbeat_s=theirs_s)
     node = joined(world, server)
     handshakes = server.handshakes
