@@ -218,6 +218,38 @@ class Failover:
         if (was_stranded or was_silent) and session.peer.path is None:
             self._delivery.hasten(session.peer, now)
 
+    # What leads to a node's own address, if anything does, is found out elsewhere: see `resumption`.
+
+    def may_hold(self, peer: Peer) -> bool:
+        """Whether a server may bring on a session that began without one."""
+        return bool(self._checks.servers) and self._checks.may_adopt(peer)
+
+    def hold(self, peer: Peer, reason: str, now: float) -> None:
+        """The node's own address may lead nowhere: keep what waits, and ask the servers.
+
+        Args:
+            peer: Whose session may be held.
+            reason: Why, in one line.
+            now: The time, seconds.
+        """
+        session = self._checks.adopt(peer)
+        if session is not None and goes_plainly(peer):
+            session.held = reason
+            peer.stranded = True
+            self._begin_trouble(session, now)
+
+    def is_held(self, peer: Peer) -> bool:
+        """Whether it still is."""
+        session = self._checks.sessions.get(peer)
+        return session is not None and session.held is not None
+
+    def let_go(self, peer: Peer, now: float) -> None:
+        """Nothing has come from its own address in time: messages wait no longer than any other."""
+        session = self._checks.sessions.get(peer)
+        if session is not None and session.held is not None:
+            session.held, peer.stranded = None, False
+            self._delivery.hasten(peer, now)
+
     # Trouble.
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
@@ -274,7 +306,7 @@ class Failover:
         is_plain = goes_plainly(session.peer)
         if (self._judge_address if is_plain else self._judge_server)(session, trouble, now):
             return
-        is_wanted = len(session.peer.channel.sender) or session.lost is not None
+        is_wanted = len(session.peer.channel.sender) or session.lost or session.held
         if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
             self._end_trouble(session)
             return
@@ -298,16 +330,19 @@ class Failover:
     def _judge_address(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
         """Whether the node's own address has answered, or a server brings it there instead."""
         peer = session.peer
-        if peer.last_received > trouble.began:
+        if peer.last_received > trouble.began and session.held is None:
             if self._end_trouble(session):
                 self._delivery.hasten(peer, now)
             return True
-        best = session.best(trouble.began) if trouble.rounds >= SILENT_ROUNDS else None
+        needed = SILENT_ROUNDS if session.held is None else DECIDING_ROUNDS
+        best = session.best(trouble.began) if trouble.rounds >= needed else None
         if best is None:
             return False
+        held = session.held
         self._end_trouble(session)
         self._checks.adopt(peer, session)
-        words = f"nothing comes from {format_address(visible_address(peer.sends_to))} any more"
+        where = format_address(visible_address(peer.sends_to))
+        words = f"nothing comes from {where} any more" + (f": {held}" if held else "")
         self._switch(session, best, words, now)
         if peer.home == best.address:
             self.on_rescued(peer, best.server, now)
@@ -337,14 +372,14 @@ class Failover:
     def _strand(self, session: RelayedSession) -> None:
         peer = session.peer
         peer.stranded = peer.path is None
-        if peer.stranded and peer.is_plain:
+        if peer.stranded and relayed_node(peer.address) is None:
             # Where the session began is a way as well: from now on that is asked, too.
             session.lost = None
             self._state.peers.take_home(peer, peer.address)
 
     def _end_trouble(self, session: RelayedSession) -> bool:
         """All is well; whether the session had been stranded."""
-        session.trouble = None
+        session.trouble = session.held = None
         session.stop(("timer",))
         was_stranded, session.peer.stranded = session.peer.stranded, False
         self._checks.release(session)

@@ -59,9 +59,13 @@ class WayChecks:
             session: What is known of it already.
         """
         known = self.sessions.get(peer)
-        if known is None and may_be_rescued(peer) and self.servers.get(peer.address) is not peer:
+        if known is None and self.may_adopt(peer):
             known = self.sessions[peer] = session or RelayedSession(peer)
         return known
+
+    def may_adopt(self, peer: Peer) -> bool:
+        """Whether a session that began without a server may go on by way of one."""
+        return may_be_rescued(peer) and self.servers.get(peer.address) is not peer
 
     def release(self, session: RelayedSession) -> None:
         """Forget a session that has never gone by way of a server, and needs none."""

@@ -200,6 +200,19 @@ class Handshake:
         deadline = now + self._state.config.security.auth_timeout
         self._begin(peer, deadline, now).is_kept = True
 
+    def resume(
+        self, peer: Peer, greeting: Greeting, answer: Envelope, now: float, reason: str
+    ) -> None:
+        """Begin a new session with a peer by its answer to a request, which left in the old one."""
+        self._lifecycle.suspend(peer, now, reason)
+        peer.handshake_keys = (greeting.message_id, greeting.sequence)
+        peer.handshake_said = (greeting.message_id,)
+        peer.channel.sender.numbering.handle_acknowledged(greeting.sequence)
+        attempt = Asking(peer, greeting, now, peer.node_id, is_kept=True)
+        self._attempts[peer.address] = attempt
+        self._crossings.begin(peer.node_id, peer)
+        self.handle_response(peer.address, answer, now)
+
     def renew(self, address: Address, node_id: str, now: float) -> None:
         """A node has shown that it receives at an address: another one's session there is over.
 
@@ -396,18 +409,6 @@ class Handshake:
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
             self._succeed(attempt, peer, now)
-
-    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
-        """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
-        if not peer.initiated or peer.public_address is not None:
-            self._state.counters.drop("unsolicited_handshake_response")
-            return
-        try:
-            response = decode_payload(message.payload, Response)
-        except MalformedError:
-            self._state.counters.drop("malformed")
-            return
-        peer.public_address = parse_ip_address(response.public_addr or "")
 
     def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
         """An Ack of a handshake message, in either role; whether it was one."""
