@@ -94,12 +94,13 @@ class Parts:
         """The names of nodes that are no peers."""
         self.watching = Watching(state, delivery, self.naming, lifecycle)
         """Keeps the lists of the joined servers fresh while somebody looks."""
-        self._watch = ServerWatch(state, delivery, lifecycle)
-        self._end_to_end = EndToEnd(state, delivery, self._routing, self._watch)
+        self.server_watch = ServerWatch(state, delivery, lifecycle)
+        """The closer look at servers about which there is doubt."""
+        self._end_to_end = EndToEnd(state, delivery, self._routing, self.server_watch)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
-        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
+        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self.server_watch)
         self._resumptions = resumptions = Resumptions(
             state, delivery, lifecycle, handshake, self._failover
         )
@@ -121,6 +122,7 @@ class Parts:
             state, delivery, resumptions, self._liveness, self.traversal, self.keepalives
         )
         """What happens when the machine moved, or slept."""
+        self.keepalives.on_unanswered = self.server_watch.doubt
         self._liveness.on_pinged = self.keepalives.note_heartbeat
         self._failover.on_moved = self.traversal.company.follow
         self._failover.on_rescued = self.traversal.regain
@@ -218,7 +220,7 @@ class Parts:
             "relay_requests": len(self._relay),
             "relayed_nodes": len(self._relay_frames),
             "relayed_sessions": len(self._failover),
-            "servers_doubted": len(self._watch),
+            "servers_doubted": len(self.server_watch),
             "resumptions": len(self._resumptions),
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),

@@ -1,11 +1,11 @@
 """A session whose address may lead nowhere any more is asked for again, and goes on meanwhile.
 
-Whoever begins anew has ended what was before. But the machine may have left the network of the other
-node, and then only a server that both have joined brings the session on (`relay/failover.py`). So
-where there is such a server the request for a new session leaves beside the old one, with what names
-that: the answer begins the new one, at once; without it, the old one goes by way of the server, or
-ends as any session that falls silent. Only the node that was asked can give this answer: it names a
-request that left a moment ago, and the id of that node.
+Whoever begins anew has ended what was before. But the machine may have left the network of the
+other node, and then only a server that both have joined brings the session on, see `failover`. So
+where there may be such a server, the request for a new session leaves beside the old one, which it
+names: the answer begins the new one, at once; without it, the old one goes by way of the server, or
+ends as any session that falls silent. Only the node that was asked can give this answer: it names
+a request that left a moment ago, and the id of that node.
 """
 
 from dataclasses import dataclass

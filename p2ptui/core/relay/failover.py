@@ -105,7 +105,7 @@ class Failover:
         self.on_rescued: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called likewise when this end has left the node's own address, which fell silent."""
         delivery.on_overdue = self._handle_overdue
-        watch.on_silent = self._handle_silent
+        watch.on_silent.append(self._handle_silent)
         frames.on_refused_in_use = self._handle_refusal
         frames.keeps = self._keep
         lifecycle.on_joined.append(self._handle_joined)
@@ -218,7 +218,7 @@ class Failover:
         if (was_stranded or was_silent) and session.peer.path is None:
             self._delivery.hasten(session.peer, now)
 
-    # What leads to a node's own address, if anything does, is found out elsewhere: see `resumption`.
+    # Whether anything leads to a node's own address is found out elsewhere: see `resumption`.
 
     def may_hold(self, peer: Peer) -> bool:
         """Whether a server may bring on a session that began without one."""
@@ -255,6 +255,8 @@ class Failover:
     def _handle_overdue(self, peer: Peer, now: float) -> None:
         """Messages to a peer were not acknowledged in time."""
         session = self._troubled(peer)
+        if session is None and peer.is_joined_server:
+            self._watch.doubt(peer, now)
         if session is None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
@@ -267,6 +269,8 @@ class Failover:
             session = self._troubled(peer)
             if session is not None:
                 self._begin_trouble(session, now)
+            elif peer.is_joined_server:
+                self._watch.doubt(peer, now)
 
     def _troubled(self, peer: Peer) -> RelayedSession | None:
         """The session that may need another way, unless its direct path is watched elsewhere."""

@@ -198,7 +198,8 @@ class Handshake:
         peer.proved = False
         peer.credit = 0  # whatever went to it while it was proved
         deadline = now + self._state.config.security.auth_timeout
-        self._begin(peer, deadline, now).is_kept = True
+        attempt = self._begin(peer, deadline, now)
+        attempt.is_kept, attempt.why = True, reason
 
     def resume(
         self, peer: Peer, greeting: Greeting, answer: Envelope, now: float, reason: str
@@ -258,8 +259,8 @@ class Handshake:
         peer = attempt.peer
         if now >= attempt.deadline:
             where = address_words(peer.address)
-            hint = "" if relayed_node(peer.address) else "; is a node running there?"
-            self._fail(attempt, now, f"no answer from {where}{hint}")
+            hint = attempt.why or ("" if relayed_node(peer.address) else "is a node running there?")
+            self._fail(attempt, now, f"no answer from {where}" + (f"; {hint}" if hint else ""))
             return
         self._delivery.transmit(
             peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
@@ -377,7 +378,8 @@ class Handshake:
             refuse=lambda at: self._handle_taken(attempt, owner, at),
             grant=lambda at, _left: self.handle_response(address, message, at),
         )
-        is_better = self._crossings.is_better(address, owner, now)
+        # One that is silent is asked long since, and anybody else's traffic would show it alive.
+        is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
         (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
