@@ -31,8 +31,8 @@ IN_USE_S: Final = 30.0
 
 ATTENTIVE_S: Final = 300.0
 """For so long after its last Data, a server from which nothing has come for half a tick is pinged
-with each: it may have been restarted, and brings nothing to who has not joined it again. That is 340
-bytes each time; later keepalives and heartbeats must do."""
+with each: it may have been restarted, and brings nothing to who has not joined it again. That is
+340 bytes each time; later keepalives and heartbeats must do."""
 
 
 SLOWER: Final = 2.0
