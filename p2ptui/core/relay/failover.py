@@ -25,7 +25,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import SILENT_ROUNDS, goes_plainly, note_relayed
 from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
-from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.relay.way_checks import WayChecks, relays
 from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
@@ -118,7 +118,7 @@ class Failover:
     # Who comes and goes.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
-        if _relays(peer):
+        if relays(peer):
             self._checks.servers[peer.address] = peer
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
@@ -160,13 +160,16 @@ class Failover:
         session = self._checks.sessions.get(peer)
         if session is None or self._state.closing or (server.parted and not self._checks.servers):
             return False
+        self._wait(session, reason, now)
+        self._strand(session)
+        self._begin_trouble(session, now)
+        return True
+
+    def _wait(self, session: RelayedSession, reason: str, now: float) -> None:
         patience = self._state.timers.schedule(
             now + PATIENCE_S, lambda at: self._judge_lost(session, at)
         )
         session.lose(reason, patience)
-        self._strand(session)
-        self._begin_trouble(session, now)
-        return True
 
     def _judge_lost(self, session: RelayedSession, now: float) -> None:
         peer, reason = session.peer, session.lost
@@ -175,8 +178,10 @@ class Failover:
         if peer.path is not None:
             # It needs no server now; the next one that is joined is asked for it.
             session.find()
-            return
-        self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        elif self._checks.servers:
+            self._wait(session, reason, now)  # for the other end: that is what expiry is for
+        else:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
         if use and way.address != session.peer.home:
@@ -324,7 +329,7 @@ class Failover:
         if best is not None:
             self._leave(session, best, now)
             return True
-        if self._is_hopeless(session, now):
+        if session.lost is not None or self._is_hopeless(session, now):
             self._strand(session)
         elif session.peer.stranded:  # the server answers again, and does not refuse
             session.peer.stranded = False
@@ -443,8 +448,3 @@ class Failover:
         """A relayed node begins a new session, by way of the server of this address."""
         if address == peer.address or address in self._state.peers.relayed.of(peer):
             self._state.peers.take_home(peer, address)
-
-
-def _relays(peer: Peer) -> bool:
-    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
-    return peer.is_joined_server and wanted <= peer.capabilities

@@ -29,7 +29,7 @@ TICK_S: Final = 2.0
 IN_USE_S: Final = 30.0
 """A session with Data in the latter time is in use, and looked at so often."""
 
-ATTENTIVE_S: Final = 300.0
+ATTENTIVE_S: Final = 180.0
 """For so long after its last Data, a server from which nothing has come for half a tick is pinged
 with each: it may have been restarted, and brings nothing to who has not joined it again. That is
 340 bytes each time; later keepalives and heartbeats must do."""

@@ -17,11 +17,17 @@ from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import Capability, Envelope, MessageType
 from p2ptui.wire.relay_check import RelayCheckPayload
 
 MAX_WAYS: Final = 8
 """Servers that are asked for one node; of more, those that were joined first."""
+
+
+def relays(peer: Peer) -> bool:
+    """Whether a peer is a joined server that brings datagrams to others."""
+    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
+    return peer.is_joined_server and wanted <= peer.capabilities
 
 
 class WayChecks:
