@@ -188,9 +188,8 @@ class Inbox:
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
-        if message.message_type == MessageType.HANDSHAKE_RESPONSE and (
-            self._services.resumptions.take_answer(peer, message, now)
-        ):
+        is_response = message.message_type == MessageType.HANDSHAKE_RESPONSE
+        if is_response and self._services.resumptions.take_answer(peer, message, now):
             return
         if message.message_type != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
@@ -350,6 +349,7 @@ class Inbox:
         elif isinstance(frame, PathProbe | PathProbeAnswer):
             self._services.path_probes.handle(peer, frame, now)
         else:
+            peer.answered_at = now
             finished = peer.channel.sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)

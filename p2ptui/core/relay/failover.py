@@ -265,7 +265,7 @@ class Failover:
         if session is None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
-        if now - peer.last_received >= max(OVERDUE_S, 2 * rtt_s):
+        if now - peer.hears_at >= max(OVERDUE_S, 2 * rtt_s):
             self._begin_trouble(session, now)
 
     def check_beat(self, peer: Peer, now: float) -> None:
@@ -339,7 +339,7 @@ class Failover:
     def _judge_address(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
         """Whether the node's own address has answered, or a server brings it there instead."""
         peer = session.peer
-        if peer.last_received > trouble.began and session.held is None:
+        if peer.hears_at > trouble.began and session.held is None:
             if self._end_trouble(session):
                 self._delivery.hasten(peer, now)
             return True

@@ -293,7 +293,9 @@ class Keepalives:
         way = self._ways.get(peer.address)
         if way is None or not way.nonce or frame.nonce != way.nonce:
             self._state.counters.drop("keepalive_unasked")
-        elif not frame.is_late:
+            return
+        peer.answered_at = now
+        if not frame.is_late:
             self._handle_first(way, now)
         elif way.traffic is not None and way.later_s:
             self._handle_late(way, len(data), now)

@@ -122,7 +122,7 @@ class Lifecycle:
 
     def authenticate(self, peer: Peer, now: float) -> None:
         """The handshake is complete."""
-        peer.last_received = peer.joined_at = now
+        peer.last_received = peer.answered_at = peer.joined_at = now
         peer.suspicion = None
         peer.resumes = False
         self._cancel_timer(peer)

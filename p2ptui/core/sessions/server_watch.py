@@ -52,7 +52,7 @@ class ServerWatch:
     ) -> None:
         if self._began.get(server) != began or self._state.closing:
             return
-        if now > began and server.last_received >= began:
+        if now > began and server.hears_at >= began:
             self._end(server)
             return
         if server.is_silent(now) and not is_told:
