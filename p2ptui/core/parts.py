@@ -122,7 +122,6 @@ class Parts:
             state, delivery, resumptions, self._liveness, self.traversal, self.keepalives
         )
         """What happens when the machine moved, or slept."""
-        self.keepalives.on_unanswered = self.server_watch.doubt
         self._liveness.on_pinged = self.keepalives.note_heartbeat
         self._failover.on_moved = self.traversal.company.follow
         self._failover.on_rescued = self.traversal.regain

@@ -123,8 +123,6 @@ class Keepalives:
         """Called with an outside host; what was learnt there before, seconds."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
         """Called with an outside host and for how long a way may be idle there, seconds."""
-        self.on_unanswered: Callable[[Peer, float], None] = lambda *_: None
-        """Called with a server that has answered no keepalive of several."""
         state.find_longest_idle_s = self._shortest_s
         lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(self._pause)
@@ -271,7 +269,7 @@ class Keepalives:
         life = self._life(way.peer)
         if way.tries == TRIES:
             way.nonce = b""
-            self.on_unanswered(way.peer, now)
+            self._delivery.ping(way.peer, now)
             self._plan(way, now + life.interval_s)
             return
         way.tries += 1
