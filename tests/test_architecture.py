@@ -56,11 +56,13 @@ def test_every_public_thing_has_a_docstring(path: Path) -> None:
 def test_no_background_task_is_without_an_owner() -> None:
     owners = {
         "p2ptui/commands/ping.py",
+        "p2ptui/commands/session.py",  # keeps the server joined, until the command ends
         "p2ptui/headless.py",
         "p2ptui/io/own_sockets.py",  # waits for each of its sockets, until `close`
         "p2ptui/io/stun_client.py",  # its reader, which `close` ends
         "p2ptui/io/stun_sockets.py",  # these three in a group, which ends with what began it
         "p2ptui/node/diagnosis.py",
+        "p2ptui/node/joiner.py",  # two waits, until the first of them has ended
         "p2ptui/node/runtime.py",
         "p2ptui/node/stun_contact.py",
     }

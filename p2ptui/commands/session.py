@@ -40,6 +40,9 @@ the server. Where the server relays there is one at once."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
 
+REJOIN_PAUSE_S: Final = 0.25
+"""How often it is looked whether the server has left: it may only be restarted."""
+
 SHORTEST_WAIT_S: Final = 0.001
 """What is left of a time that is over: the last step may still find its answer there."""
 
@@ -128,11 +131,21 @@ class Target:
             P2PError: It failed; of a peer that is gone, that it is.
         """
         if not self.is_peer:
-            return await self.node.send_routed(self.node_id, payload, timeout_s=timeout_s)
+            left_s = await self._wait_for_server(timeout_s)
+            return await self.node.send_routed(self.node_id, payload, timeout_s=left_s)
         try:
             return await self.node.send(self.node_id, payload, timeout_s=timeout_s)
         except UnknownPeerError as error:
             raise self._gone(error) from None
+
+    async def _wait_for_server(self, timeout_s: float) -> float:
+        """Wait while it is joined again, at most so long; what is left of the time, seconds."""
+        deadline = Deadline(timeout_s)
+        for _ in range(int(timeout_s / REJOIN_PAUSE_S)):
+            if self.node.peers:
+                break
+            await asyncio.sleep(REJOIN_PAUSE_S)
+        return deadline.left_s
 
     def _gone(self, error: P2PError) -> P2PError:
         """Of a peer that was met and is gone, what happened: it is not that it is unknown."""
@@ -291,11 +304,60 @@ async def open_target(
     """
     first = await look_up(spec.first, deadline)
     async with open_node(config, first) as node:
-        yield await reach(node, first, spec.wanted, deadline)
+        if spec.wanted is None:
+            yield await reach(node, first, None, deadline)
+            return
+        target = await _reach_by(node, first, spec.wanted, deadline)
+        keeping = asyncio.create_task(_stay_joined(node, target.server, first))
+        try:
+            yield target
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def _reach_by(
+    node: Node, first: Sequence[Address], wanted: str, deadline: Deadline
+) -> Target:
+    """As `reach`, by way of a server: one that leaves meanwhile may come back in time.
+
+    Raises:
+        P2PError: As `reach`; where the server has not come back, that it left.
+    """
+    has_left, joined = False, list[PeerView]()
+    while True:
+        try:
+            return await reach(node, first, wanted, deadline, joined)
+        except P2PError as error:
+            is_there = {peer.address for peer in node.peers} >= {one.address for one in joined[-1:]}
+            has_left |= not is_there
+            if not has_left:
+                raise
+            if deadline.left_s <= REJOIN_PAUSE_S:
+                if is_there:
+                    raise
+                where = format_address(joined[-1].address)
+                words = f"the server at {where} has left meanwhile; try again"
+                raise PeerGoneError(words) from error
+        # Others need a moment, too, to join it again.
+        await asyncio.sleep(REJOIN_PAUSE_S)
+
+
+async def _stay_joined(node: Node, server: Address, addresses: Sequence[Address]) -> None:
+    """Join a server again whenever it has left, until cancelled."""
+    while True:
+        await asyncio.sleep(REJOIN_PAUSE_S)
+        if all(peer.address != server for peer in node.peers):
+            with contextlib.suppress(P2PError):
+                server = (await node.connect_any(addresses, DEFAULT_TIMEOUT_S)).address
 
 
 async def reach(
-    node: Node, first: Sequence[Address], wanted: str | None, deadline: Deadline
+    node: Node,
+    first: Sequence[Address],
+    wanted: str | None,
+    deadline: Deadline,
+    joined: list[PeerView] | None = None,
 ) -> Target:
     """Connect to the target.
 
@@ -304,6 +366,7 @@ async def reach(
         first: The addresses of the server, or of the target itself.
         wanted: Whom to ask the server for; None if the target is at `first`.
         deadline: When to give up.
+        joined: Takes the server, or the target at `first`, once there is a session with it.
 
     Raises:
         P2PError: It cannot be found or reached.
@@ -323,6 +386,8 @@ async def reach(
         )
 
     peer = await connect(node, first, deadline)
+    if joined is not None:
+        joined.append(peer)
     if wanted is None:
         return connected(peer)
     found = await _find(node, peer, wanted, deadline)
@@ -338,6 +403,8 @@ async def reach(
         if Capability.ROUTING in found.capabilities:
             return connected(met)
     except P2PError as error:
+        if all(one.address != peer.address for one in node.peers):
+            raise  # the server has left: there is no other way either
         failure = str(error)
     return Target(
         node,

@@ -294,6 +294,7 @@ class Delivery(Outlet):
             now: The time, seconds.
             guessable: Whether somebody else may have guessed it; then it moves nothing.
         """
+        peer.answered_at = now
         if self._state.arrival is not None and not guessable:
             peer.take_pair(self._state.arrival)
         if peer.proved:

@@ -282,7 +282,7 @@ class Endpoint(Parts):
         """The system refuses to send to `address`: a handshake with it ends at once."""
         peer = self._state.peers.at(address)
         if peer is not None and peer.is_authenticated:
-            self._watch.doubt(peer, now)  # a hint, and no more
+            self.server_watch.doubt(peer, now)  # a hint, and no more
         self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
 
     def refuse(self, address: Address, reason: str, now: float) -> bool:

@@ -179,7 +179,7 @@ class Inbox:
                 _as(NatProbeSentPayload), lambda p, _m, c, n: s.probes.handle_sent(p, c, n)
             ),
             kind.HANDSHAKE_RESPONSE: _Entry(
-                _as_is, lambda p, m, _c, _n: s.handshake.handle_late_response(p, m)
+                _as_is, lambda p, m, _c, _n: s.resumptions.handle_late_response(p, m)
             ),
             kind.RETRANSMIT: _Entry(
                 _as(RetransmitPayload), self._handle_retransmit, is_request=True
@@ -190,6 +190,9 @@ class Inbox:
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
+        is_response = message.message_type == MessageType.HANDSHAKE_RESPONSE
+        if is_response and self._services.resumptions.take_answer(peer, message, now):
+            return
         if message.message_type != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
             peer.last_received = now
@@ -347,6 +350,7 @@ class Inbox:
         elif isinstance(frame, PathProbe | PathProbeAnswer):
             self._services.path_probes.handle(peer, frame, now)
         else:
+            peer.answered_at = now
             finished = peer.channel.sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
+from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Dialect, Peer, Suspicion
-from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.resumption import Resumptions
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
@@ -39,7 +40,7 @@ class Moving:
     Args:
         state: The shared ground.
         delivery: The way out.
-        handshake: Begins a session anew.
+        resumptions: Takes sessions up again.
         liveness: Asks whether a peer is there.
         traversal: Direct paths.
         keepalives: The ways to servers.
@@ -49,14 +50,14 @@ class Moving:
         self,
         state: NodeState,
         delivery: Delivery,
-        handshake: Handshake,
+        resumptions: Resumptions,
         liveness: Liveness,
         traversal: Traversal,
         keepalives: Keepalives,
     ) -> None:
         self._state = state
         self._delivery = delivery
-        self._handshake = handshake
+        self._resumptions = resumptions
         self._liveness = liveness
         self._traversal = traversal
         self._keepalives = keepalives
@@ -74,10 +75,16 @@ class Moving:
             How many sessions are taken up again.
         """
         self._keepalives.forget_idle()
-        affected = [peer for peer in self._followed() if is_affected(peer.address)]
+        affected = [peer for peer in self._followed() if is_affected(_where(peer))]
+        # Before anything is asked: afterwards no server is there for a while.
+        held = {peer for peer in affected if self._resumptions.may_keep(peer)}
+        affected = [peer for peer in affected if peer in held or peer.is_plain]
         for peer in affected:
-            self._handshake.reconnect(peer, now, _MOVED)
+            if peer not in held:
+                self._resumptions.begin_anew(peer, now, _MOVED)
         self._traversal.move(is_affected, now)
+        for peer in held:
+            self._resumptions.keep(peer, now, _MOVED)
         return len(affected)
 
     def excuse(self, slept_s: float, now: float) -> None:
@@ -98,6 +105,7 @@ class Moving:
         self._excused = began, now
         for peer in self._state.peers:
             peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
+            peer.answered_at = max(peer.answered_at, min(peer.answered_at + slept_s, now))
 
     def wake(self, slept_s: float, is_reachable: Callable[[Address], bool], now: float) -> None:
         """The machine stood still, and may have kept everybody waiting.
@@ -109,10 +117,10 @@ class Moving:
         """
         self.excuse(slept_s, now)
         for peer in self._followed():
-            if not is_reachable(peer.address):
+            if not is_reachable(_where(peer)):
                 continue
-            if slept_s >= self._liveness.patience_s and peer.initiated:
-                self._handshake.reconnect(peer, now, _SLEPT)
+            if slept_s >= self._liveness.patience_s and peer.initiated and peer.is_plain:
+                self._resumptions.begin_anew(peer, now, _SLEPT)
             elif slept_s < DOUBTFUL_S:
                 self._delivery.ping(peer, now)
             else:
@@ -127,7 +135,7 @@ class Moving:
             now: The time, seconds.
         """
         for peer in self._followed():
-            if is_affected(peer.address):
+            if is_affected(_where(peer)):
                 self._ask(peer, now, _MOVED)
 
     def _ask(self, peer: Peer, now: float, reason: str) -> None:
@@ -142,7 +150,7 @@ class Moving:
         Args:
             limit: At most so many; servers first.
         """
-        peers = [peer.address for peer in self._followed()]
+        peers = [_where(peer) for peer in self._followed()]
         return [*peers, *self._traversal.remotes()][:limit]
 
     def _followed(self) -> list[Peer]:
@@ -153,8 +161,12 @@ class Moving:
         return asked + came[:MAX_FOLLOWED]
 
 
+def _where(peer: Peer) -> Address:
+    return visible_address(peer.address)
+
+
 def _goes_on(peer: Peer) -> bool:
     """Whether a session at an address of its own can be taken up again."""
-    if not (peer.is_authenticated and peer.is_plain):
+    if not (peer.is_authenticated and relayed_node(peer.address) is None):
         return False
     return peer.initiated or peer.dialect is Dialect.SPEC

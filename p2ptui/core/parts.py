@@ -24,6 +24,7 @@ from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
+from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
@@ -82,7 +83,6 @@ class Parts:
         )
         self._liveness = Liveness(state, delivery, lifecycle)
         self._liveness.on_goodbye = self._ways.handle_goodbye
-        self._liveness.on_forgotten = self._handshake.reconnect
         self._pager = Pager(state, delivery)
         self._discovery = Discovery(state, delivery, lifecycle, self._pager)
         self._queries = Queries(state, delivery)
@@ -94,12 +94,18 @@ class Parts:
         """The names of nodes that are no peers."""
         self.watching = Watching(state, delivery, self.naming, lifecycle)
         """Keeps the lists of the joined servers fresh while somebody looks."""
-        self._watch = ServerWatch(state, delivery, lifecycle)
-        self._end_to_end = EndToEnd(state, delivery, self._routing, self._watch)
+        self.server_watch = ServerWatch(state, delivery, lifecycle)
+        """The closer look at servers about which there is doubt."""
+        self._end_to_end = EndToEnd(state, delivery, self._routing, self.server_watch)
         self._relay_control = RelayControl(state, delivery, lifecycle)
         self._relay = Relay(state, delivery, lifecycle, self._relay_control)
         self._relay_frames = RelayFrames(state, delivery, lifecycle, self._relay_control)
-        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self._watch)
+        self._failover = Failover(state, delivery, lifecycle, self._relay_frames, self.server_watch)
+        self._resumptions = resumptions = Resumptions(
+            state, delivery, lifecycle, handshake, self._failover
+        )
+        self._liveness.on_forgotten = resumptions.take_up
+        self._liveness.is_asked_anew = resumptions.is_under_way
         self._liveness.on_beat += [self._membership.check, self._failover.check_beat]
         self.traversal = Traversal(state, delivery, lifecycle, handshake, self._relay_frames)
         crossings.has_path = self.traversal.has_path
@@ -113,7 +119,7 @@ class Parts:
         )
         """Keeps the ways to servers open."""
         self.moving = Moving(
-            state, delivery, handshake, self._liveness, self.traversal, self.keepalives
+            state, delivery, resumptions, self._liveness, self.traversal, self.keepalives
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
@@ -154,6 +160,7 @@ class Parts:
             data,
             self._windows,
             self.path_probes,
+            resumptions,
         )
         self._strangers = strangers = Strangers(
             state,
@@ -212,7 +219,8 @@ class Parts:
             "relay_requests": len(self._relay),
             "relayed_nodes": len(self._relay_frames),
             "relayed_sessions": len(self._failover),
-            "servers_doubted": len(self._watch),
+            "servers_doubted": len(self.server_watch),
+            "resumptions": len(self._resumptions),
             "traversals": len(self.traversal),
             "filter_probes": len(self.probes),
             "stun_in_work": len(self.stun),

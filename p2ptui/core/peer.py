@@ -107,6 +107,9 @@ class Peer:
     messages_in: int = 0
     messages_out: int = 0
     last_received: float = 0.0
+    answered_at: float = 0.0
+    """When it last answered something of this node's: what it sends by itself does not show that it
+    hears this node."""
     last_ping_sent: float = float("-inf")
     heartbeat_due: float = float("-inf")
     """When it is pinged next if it answers the last Ping."""
@@ -163,7 +166,12 @@ class Peer:
 
     def is_silent(self, now: float) -> bool:
         """Whether Pings were sent, nothing has come since, and an answer is overdue."""
-        return self.pings.are_ignored(self.last_received, now)
+        return self.pings.are_ignored(self.hears_at, now)
+
+    @property
+    def hears_at(self) -> float:
+        """When it last showed that it hears this node, as far as programs of its kind do."""
+        return self.answered_at if self.dialect is Dialect.SPEC else self.last_received
 
     def note_asked(self, address: Address) -> None:
         """A datagram came from `address`: does it still go to the same address of this machine?"""

@@ -66,6 +66,7 @@ class ReceiveWindows:
         if content.handshake not in peer.handshake_said:
             self._state.counters.drop("window_without_proof")
             return
+        peer.answered_at = now
         peer.channel.sender.handle_receive_window(content.number, content.room, now)
         self._delivery.flush(peer, now)
 

@@ -109,6 +109,24 @@ class Connector:
                 raise
             raise HandshakeError(f"{address[0]}: {error}") from None
 
+    async def connect_elsewhere(
+        self, address: Address, timeout_s: float, but: Address
+    ) -> ConnectResult:
+        """As `connect`, but with no node at `but` nor at any other address that is silent.
+
+        Raises:
+            P2PError: As `connect`; or there is no other address.
+        """
+        deadline = self._clock() + timeout_s
+        found = [one for one in await self.resolve(address, timeout_s) if one != but]
+        peers, now = self._endpoint.peers, self._clock()
+        others = [
+            one for one in found if (peer := peers.at(one)) is None or not peer.is_silent(now)
+        ]
+        if not others:
+            raise HandshakeError(f"{address[0]} has no other address")
+        return await self.connect_any(others, max(deadline - self._clock(), SHORTEST_ATTEMPT_S))
+
     async def connect_any(
         self, addresses: Sequence[Address], timeout_s: float, *, heed_refusals: bool = False
     ) -> ConnectResult:

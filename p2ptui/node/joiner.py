@@ -4,10 +4,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
+from p2ptui.io.resolve import is_literal
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address, format_address, parse_address
 
@@ -27,6 +30,17 @@ STABLE_S: Final = 30.0
 """A connection that held this long makes the next pause short again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What a server's other addresses are good for."""
+
+    connect: Callable[[Address, float, Address], Awaitable[ConnectResult]]
+    """Shakes hands within seconds with a server that is at none of its addresses that is silent,
+    nor at the last of these."""
+    wait_until_silent: Callable[[Address], Awaitable[None]]
+    """Returns when the peer at an address does not answer."""
+
+
 class Joining:
     """The servers that a node keeps joined, each with its task.
 
@@ -38,6 +52,7 @@ class Joining:
         partings: Knows of goodbyes.
         pause_until_moved: As for `keep_joined`.
         begin: Starts a task that the node owns.
+        elsewhere: As for `keep_joined`.
     """
 
     def __init__(
@@ -49,6 +64,7 @@ class Joining:
         partings: Partings,
         pause_until_moved: Callable[[float], Awaitable[bool]],
         begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._connect = connect
         self._wait_until_left = wait_until_left
@@ -57,6 +73,7 @@ class Joining:
         self._partings = partings
         self._pause = pause_until_moved
         self._begin = begin
+        self._elsewhere = elsewhere
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timeout_s = 0.0
         self.found_at: dict[Address, Address] = {}
@@ -76,6 +93,10 @@ class Joining:
             self.found_at.pop(parse_address(text), None)
         for text in wanted:
             if text not in self._tasks:
+                elsewhere = self._elsewhere
+                if elsewhere is not None:
+                    connect = partial(self._note, elsewhere.connect)
+                    elsewhere = replace(elsewhere, connect=connect)
                 work = keep_joined(
                     parse_address(text),
                     self._join,
@@ -85,11 +106,21 @@ class Joining:
                     lambda: self._timeout_s,
                     self._partings,
                     self._pause,
+                    elsewhere,
                 )
                 self._tasks[text] = self._begin(work, f"join {text}")
 
     async def _join(self, server: Address, timeout_s: float) -> ConnectResult:
-        result = await self._connect(server, timeout_s)
+        return await self._note(self._connect, server, timeout_s)
+
+    async def _note(
+        self,
+        connect: Callable[..., Awaitable[ConnectResult]],
+        server: Address,
+        timeout_s: float,
+        *but: Address,
+    ) -> ConnectResult:
+        result = await connect(server, timeout_s, *but)
         self.found_at[server] = result.address
         return result
 
@@ -103,6 +134,7 @@ async def keep_joined(
     timeout_s: float | Callable[[], float],
     partings: Partings | None = None,
     pause_until_moved: Callable[[float], Awaitable[bool]] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> None:
     """Connect to `server`, and again whenever the connection is lost, until cancelled.
 
@@ -119,6 +151,8 @@ async def keep_joined(
         partings: Knows of such goodbyes.
         pause_until_moved: Waits so many seconds, or until this machine has moved or slept: then
             there is no reason to wait any longer; whether that was so.
+        elsewhere: Joins another address of the same name while the one in use is silent: that has
+            until it is lost to come back, but nobody waits for it.
     """
     pause, was_stable = FIRST_PAUSE_S, False
     partings = partings or Partings()
@@ -136,7 +170,10 @@ async def keep_joined(
             log.info("joined %s", format_address(server))
             where = result.address
             partings.note_joined(where)
-            await wait_until_left(where)
+            if elsewhere is None or is_literal(server[0]):
+                await wait_until_left(where)
+            else:
+                where = await _stay(server, where, limit_s, wait_until_left, elsewhere, partings)
             log.warning("lost %s", format_address(server))
             was_stable = now() - began >= STABLE_S
             if was_stable:
@@ -153,6 +190,46 @@ async def keep_joined(
             pause = FIRST_PAUSE_S
         else:
             pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+async def _stay(
+    server: Address,
+    where: Address,
+    timeout_s: float,
+    wait_until_left: Callable[[Address], Awaitable[None]],
+    elsewhere: Elsewhere,
+    partings: Partings,
+) -> Address:
+    """Wait until a server is lost; while it is silent its other addresses are tried.
+
+    Returns:
+        Where it was last.
+    """
+    pause_s = FIRST_PAUSE_S
+    while await _is_first(elsewhere.wait_until_silent(where), wait_until_left(where)):
+        try:
+            result = await elsewhere.connect(server, timeout_s, where)
+        except P2PError as error:
+            log.info("%s is silent: %s", format_address(where), error)
+            if await _is_first(wait_until_left(where), _sleep(pause_s)):
+                break
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        else:
+            old, where, pause_s = where, result.address, FIRST_PAUSE_S
+            log.warning("%s is silent: joined %s", format_address(old), format_address(where))
+            partings.note_joined(where)
+    return where
+
+
+async def _is_first(one: Awaitable[object], other: Awaitable[object]) -> bool:
+    """Wait for the first of two; whether that was the one."""
+    both = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return not both[1].done()
+    finally:
+        for each in both:
+            each.cancel()
 
 
 async def _sleep(seconds: float) -> bool:

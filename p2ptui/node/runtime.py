@@ -27,10 +27,10 @@ from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.node.connector import Connector
-from p2ptui.node.departures import Departures
+from p2ptui.node.departures import Departures, Silences
 from p2ptui.node.idle_store import IdleStore
 from p2ptui.node.ipv6_beside import keep_ipv6_beside, wants_ipv6_beside
-from p2ptui.node.joiner import Joining
+from p2ptui.node.joiner import Elsewhere, Joining
 from p2ptui.node.moves import Moves
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.networks import own_networks, watch_networks
@@ -146,6 +146,7 @@ class Runtime:
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""
         self._departures = Departures()
+        self._silences = Silences()
         self._tasks: set[asyncio.Task[None]] = set()
         self._joining = Joining(
             self.connector.connect,
@@ -155,7 +156,9 @@ class Runtime:
             self.partings,
             self._moves.pause,
             self.begin,
+            Elsewhere(self.connector.connect_elsewhere, self._wait_until_silent),
         )
+        self.endpoint.server_watch.on_silent.append(self._silences.note)
         self.nat.found_at = self._joining.found_at
         self._stun = StunServing(
             self.endpoint, self.connector, sock.local_address, clock, self.flush
@@ -363,6 +366,11 @@ class Runtime:
     async def _wait_until_left(self, address: Address) -> None:
         if self.endpoint.peers.at(address) is not None:
             await self._departures.wait(address)
+
+    async def _wait_until_silent(self, address: Address) -> None:
+        peer = self.endpoint.peers.at(address)
+        if peer is None or not peer.is_silent(self.now):
+            await self._silences.wait(address)
 
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
         """Do something to the endpoint after a time, seconds."""

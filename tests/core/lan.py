@@ -53,7 +53,7 @@ class Lan:
         }
         self.server = world.host(SERVER, **(server_options | (server or {})))
         insides = [f"192.168.1.{number + 2}" for number in range(count)]
-        nats = Nats(Nat(OUTSIDE, insides, KINDS[nat], seed=seed))
+        self.nats = nats = Nats(Nat(OUTSIDE, insides, KINDS[nat], seed=seed))
         world.network.translate = nats.translate
         self.nodes = [self._node((inside, 8080), nat, options or {}) for inside in insides]
         self._awaited = self.pairs

@@ -25,7 +25,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import SILENT_ROUNDS, goes_plainly, note_relayed
 from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
-from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.relay.way_checks import WayChecks, relays
 from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
@@ -105,7 +105,7 @@ class Failover:
         self.on_rescued: Callable[[Peer, Peer, float], None] = lambda *_: None
         """Called likewise when this end has left the node's own address, which fell silent."""
         delivery.on_overdue = self._handle_overdue
-        watch.on_silent = self._handle_silent
+        watch.on_silent.append(self._handle_silent)
         frames.on_refused_in_use = self._handle_refusal
         frames.keeps = self._keep
         lifecycle.on_joined.append(self._handle_joined)
@@ -118,7 +118,7 @@ class Failover:
     # Who comes and goes.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
-        if _relays(peer):
+        if relays(peer):
             self._checks.servers[peer.address] = peer
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
@@ -160,13 +160,16 @@ class Failover:
         session = self._checks.sessions.get(peer)
         if session is None or self._state.closing or (server.parted and not self._checks.servers):
             return False
+        self._wait(session, reason, now)
+        self._strand(session)
+        self._begin_trouble(session, now)
+        return True
+
+    def _wait(self, session: RelayedSession, reason: str, now: float) -> None:
         patience = self._state.timers.schedule(
             now + PATIENCE_S, lambda at: self._judge_lost(session, at)
         )
         session.lose(reason, patience)
-        self._strand(session)
-        self._begin_trouble(session, now)
-        return True
 
     def _judge_lost(self, session: RelayedSession, now: float) -> None:
         peer, reason = session.peer, session.lost
@@ -175,8 +178,10 @@ class Failover:
         if peer.path is not None:
             # It needs no server now; the next one that is joined is asked for it.
             session.find()
-            return
-        self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+        elif self._checks.servers:
+            self._wait(session, reason, now)  # for the other end: that is what expiry is for
+        else:
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
         if use and way.address != session.peer.home:
@@ -218,15 +223,49 @@ class Failover:
         if (was_stranded or was_silent) and session.peer.path is None:
             self._delivery.hasten(session.peer, now)
 
+    # Whether anything leads to a node's own address is found out elsewhere: see `resumption`.
+
+    def may_hold(self, peer: Peer) -> bool:
+        """Whether a server may bring on a session that began without one."""
+        return bool(self._checks.servers) and self._checks.may_adopt(peer)
+
+    def hold(self, peer: Peer, reason: str, now: float) -> None:
+        """The node's own address may lead nowhere: keep what waits, and ask the servers.
+
+        Args:
+            peer: Whose session may be held.
+            reason: Why, in one line.
+            now: The time, seconds.
+        """
+        session = self._checks.adopt(peer)
+        if session is not None and goes_plainly(peer):
+            session.held = reason
+            peer.stranded = True
+            self._begin_trouble(session, now)
+
+    def is_held(self, peer: Peer) -> bool:
+        """Whether it still is."""
+        session = self._checks.sessions.get(peer)
+        return session is not None and session.held is not None
+
+    def let_go(self, peer: Peer, now: float) -> None:
+        """Nothing has come from its own address in time: messages wait no longer than any other."""
+        session = self._checks.sessions.get(peer)
+        if session is not None and session.held is not None:
+            session.held, peer.stranded = None, False
+            self._delivery.hasten(peer, now)
+
     # Trouble.
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
         """Messages to a peer were not acknowledged in time."""
         session = self._troubled(peer)
+        if session is None and peer.is_joined_server:
+            self._watch.doubt(peer, now)
         if session is None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
-        if now - peer.last_received >= max(OVERDUE_S, 2 * rtt_s):
+        if now - peer.hears_at >= max(OVERDUE_S, 2 * rtt_s):
             self._begin_trouble(session, now)
 
     def check_beat(self, peer: Peer, now: float) -> None:
@@ -235,6 +274,8 @@ class Failover:
             session = self._troubled(peer)
             if session is not None:
                 self._begin_trouble(session, now)
+            elif peer.is_joined_server:
+                self._watch.doubt(peer, now)
 
     def _troubled(self, peer: Peer) -> RelayedSession | None:
         """The session that may need another way, unless its direct path is watched elsewhere."""
@@ -274,7 +315,7 @@ class Failover:
         is_plain = goes_plainly(session.peer)
         if (self._judge_address if is_plain else self._judge_server)(session, trouble, now):
             return
-        is_wanted = len(session.peer.channel.sender) or session.lost is not None
+        is_wanted = len(session.peer.channel.sender) or session.lost or session.held
         if trouble.rounds >= IDLE_ROUNDS and not is_wanted:
             self._end_trouble(session)
             return
@@ -288,7 +329,7 @@ class Failover:
         if best is not None:
             self._leave(session, best, now)
             return True
-        if self._is_hopeless(session, now):
+        if session.lost is not None or self._is_hopeless(session, now):
             self._strand(session)
         elif session.peer.stranded:  # the server answers again, and does not refuse
             session.peer.stranded = False
@@ -298,16 +339,19 @@ class Failover:
     def _judge_address(self, session: RelayedSession, trouble: Trouble, now: float) -> bool:
         """Whether the node's own address has answered, or a server brings it there instead."""
         peer = session.peer
-        if peer.last_received > trouble.began:
+        if peer.hears_at > trouble.began and session.held is None:
             if self._end_trouble(session):
                 self._delivery.hasten(peer, now)
             return True
-        best = session.best(trouble.began) if trouble.rounds >= SILENT_ROUNDS else None
+        needed = SILENT_ROUNDS if session.held is None else DECIDING_ROUNDS
+        best = session.best(trouble.began) if trouble.rounds >= needed else None
         if best is None:
             return False
+        held = session.held
         self._end_trouble(session)
         self._checks.adopt(peer, session)
-        words = f"nothing comes from {format_address(visible_address(peer.sends_to))} any more"
+        where = format_address(visible_address(peer.sends_to))
+        words = f"nothing comes from {where} any more" + (f": {held}" if held else "")
         self._switch(session, best, words, now)
         if peer.home == best.address:
             self.on_rescued(peer, best.server, now)
@@ -337,14 +381,14 @@ class Failover:
     def _strand(self, session: RelayedSession) -> None:
         peer = session.peer
         peer.stranded = peer.path is None
-        if peer.stranded and peer.is_plain:
+        if peer.stranded and relayed_node(peer.address) is None:
             # Where the session began is a way as well: from now on that is asked, too.
             session.lost = None
             self._state.peers.take_home(peer, peer.address)
 
     def _end_trouble(self, session: RelayedSession) -> bool:
         """All is well; whether the session had been stranded."""
-        session.trouble = None
+        session.trouble = session.held = None
         session.stop(("timer",))
         was_stranded, session.peer.stranded = session.peer.stranded, False
         self._checks.release(session)
@@ -404,8 +448,3 @@ class Failover:
         """A relayed node begins a new session, by way of the server of this address."""
         if address == peer.address or address in self._state.peers.relayed.of(peer):
             self._state.peers.take_home(peer, address)
-
-
-def _relays(peer: Peer) -> bool:
-    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
-    return peer.is_joined_server and wanted <= peer.capabilities

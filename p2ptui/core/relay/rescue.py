@@ -28,7 +28,8 @@ def goes_plainly(peer: Peer) -> bool:
 def may_be_rescued(peer: Peer) -> bool:
     """Whether a server may bring a session on that began without one."""
     is_known = peer.is_authenticated and peer.proved and not peer.parted
-    return is_known and peer.is_plain and Capability.RELAY_CHECK in peer.capabilities
+    is_known = is_known and relayed_node(peer.address) is None
+    return is_known and Capability.RELAY_CHECK in peer.capabilities
 
 
 def note_relayed(peer: Peer, reason: str) -> None:

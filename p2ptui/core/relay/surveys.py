@@ -27,8 +27,13 @@ SURVEY_AGAIN_S: Final = 5.0
 
 TICK_S: Final = 2.0
 IN_USE_S: Final = 30.0
-"""A session with Data in the latter time is in use, and looked at so often: a server from which
-nothing has come for half of that is pinged, for it may have been restarted."""
+"""A session with Data in the latter time is in use, and looked at so often."""
+
+ATTENTIVE_S: Final = 180.0
+"""For so long after its last Data, a server from which nothing has come for half a tick is pinged
+with each: it may have been restarted, and brings nothing to who has not joined it again. That is
+340 bytes each time; later keepalives and heartbeats must do."""
+
 
 SLOWER: Final = 2.0
 SLOWER_S: Final = 0.02
@@ -72,7 +77,7 @@ class Surveys:
             session.quiet = self._state.timers.schedule(
                 now + QUIET_S, partial(self._look_quiet, session)
             )
-        if session.tick is None and now < peer.data_at + IN_USE_S:
+        if session.tick is None and now < peer.data_at + ATTENTIVE_S:
             session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
 
     def _look_quiet(self, session: RelayedSession, now: float) -> None:
@@ -92,13 +97,14 @@ class Surveys:
     def _tick(self, session: RelayedSession, now: float) -> None:
         session.tick = None
         peer = session.peer
-        if not self._checks.is_current(session) or now >= peer.data_at + IN_USE_S:
+        if not self._checks.is_current(session) or now >= peer.data_at + ATTENTIVE_S:
             return
         session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
         server = self._checks.server_in_use(peer)
         if peer.path is None and server is not None and now >= server.last_received + TICK_S / 2:
             self._watch.doubt(server, now)
-        self._look(session, now)
+        if now < peer.data_at + IN_USE_S:
+            self._look(session, now)
 
     def _look(self, session: RelayedSession, now: float) -> None:
         peer = session.peer

@@ -17,11 +17,17 @@ from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import Capability, Envelope, MessageType
 from p2ptui.wire.relay_check import RelayCheckPayload
 
 MAX_WAYS: Final = 8
 """Servers that are asked for one node; of more, those that were joined first."""
+
+
+def relays(peer: Peer) -> bool:
+    """Whether a peer is a joined server that brings datagrams to others."""
+    wanted = {Capability.RELAY, Capability.RELAY_FRAMES}
+    return peer.is_joined_server and wanted <= peer.capabilities
 
 
 class WayChecks:
@@ -59,9 +65,13 @@ class WayChecks:
             session: What is known of it already.
         """
         known = self.sessions.get(peer)
-        if known is None and may_be_rescued(peer) and self.servers.get(peer.address) is not peer:
+        if known is None and self.may_adopt(peer):
             known = self.sessions[peer] = session or RelayedSession(peer)
         return known
+
+    def may_adopt(self, peer: Peer) -> bool:
+        """Whether a session that began without a server may go on by way of one."""
+        return may_be_rescued(peer) and self.servers.get(peer.address) is not peer
 
     def release(self, session: RelayedSession) -> None:
         """Forget a session that has never gone by way of a server, and needs none."""

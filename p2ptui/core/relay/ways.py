@@ -95,6 +95,9 @@ class RelayedSession:
     hold_s: float = HOLD_S
     announced: str = ""
     """The nonce of this side's announcement of a change that the other side has not answered."""
+    held: str | None = None
+    """Why the node's own address, where the session goes, may lead nowhere: messages wait until it
+    is known what does."""
     lost: str | None = None
     """Why the server in use is gone; the session ends with this if none brings it in time."""
     patience: Timer | None = None

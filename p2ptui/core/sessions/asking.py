@@ -55,6 +55,8 @@ class Asking:
     contestants: list[Contestant] = field(default_factory=list)
     is_kept: bool = False
     """Whether it goes on though nobody waits for it: a session is asked for anew."""
+    why: str = ""
+    """What made that necessary."""
     is_paused: bool = False
     """Whether it waits to be made anew, and takes no answer meanwhile."""
     pause_s: float = RETRY_INTERVAL_S

@@ -198,7 +198,21 @@ class Handshake:
         peer.proved = False
         peer.credit = 0  # whatever went to it while it was proved
         deadline = now + self._state.config.security.auth_timeout
-        self._begin(peer, deadline, now).is_kept = True
+        attempt = self._begin(peer, deadline, now)
+        attempt.is_kept, attempt.why = True, reason
+
+    def resume(
+        self, peer: Peer, greeting: Greeting, answer: Envelope, now: float, reason: str
+    ) -> None:
+        """Begin a new session with a peer by its answer to a request, which left in the old one."""
+        self._lifecycle.suspend(peer, now, reason)
+        peer.handshake_keys = (greeting.message_id, greeting.sequence)
+        peer.handshake_said = (greeting.message_id,)
+        peer.channel.sender.numbering.handle_acknowledged(greeting.sequence)
+        attempt = Asking(peer, greeting, now, peer.node_id, is_kept=True)
+        self._attempts[peer.address] = attempt
+        self._crossings.begin(peer.node_id, peer)
+        self.handle_response(peer.address, answer, now)
 
     def renew(self, address: Address, node_id: str, now: float) -> None:
         """A node has shown that it receives at an address: another one's session there is over.
@@ -245,8 +259,8 @@ class Handshake:
         peer = attempt.peer
         if now >= attempt.deadline:
             where = address_words(peer.address)
-            hint = "" if relayed_node(peer.address) else "; is a node running there?"
-            self._fail(attempt, now, f"no answer from {where}{hint}")
+            hint = attempt.why or ("" if relayed_node(peer.address) else "is a node running there?")
+            self._fail(attempt, now, f"no answer from {where}" + (f"; {hint}" if hint else ""))
             return
         self._delivery.transmit(
             peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
@@ -364,7 +378,8 @@ class Handshake:
             refuse=lambda at: self._handle_taken(attempt, owner, at),
             grant=lambda at, _left: self.handle_response(address, message, at),
         )
-        is_better = self._crossings.is_better(address, owner, now)
+        # One that is silent is asked long since, and anybody else's traffic would show it alive.
+        is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
         (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
@@ -396,18 +411,6 @@ class Handshake:
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
             self._succeed(attempt, peer, now)
-
-    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
-        """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
-        if not peer.initiated or peer.public_address is not None:
-            self._state.counters.drop("unsolicited_handshake_response")
-            return
-        try:
-            response = decode_payload(message.payload, Response)
-        except MalformedError:
-            self._state.counters.drop("malformed")
-            return
-        peer.public_address = parse_ip_address(response.public_addr or "")
 
     def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
         """An Ack of a handshake message, in either role; whether it was one."""

@@ -291,7 +291,9 @@ class Keepalives:
         binding = self._bindings.get(peer.address)
         if binding is None or not binding.nonce or frame.nonce != binding.nonce:
             self._state.counters.drop("keepalive_unasked")
-        elif not frame.is_late:
+            return
+        peer.answered_at = now
+        if not frame.is_late:
             self._handle_first(binding, now)
         elif binding.traffic is not None and binding.later_s:
             self._handle_late(binding, len(data), now)

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from p2ptui.core.addresses import address_words
+from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
@@ -122,7 +122,7 @@ class Lifecycle:
 
     def authenticate(self, peer: Peer, now: float) -> None:
         """The handshake is complete."""
-        peer.last_received = peer.joined_at = now
+        peer.last_received = peer.answered_at = peer.joined_at = now
         peer.suspicion = None
         peer.resumes = False
         self._cancel_timer(peer)
@@ -138,7 +138,7 @@ class Lifecycle:
         before; other programs would take it twice.
         """
         self._end_session(peer, reason, now)
-        if peer.is_plain:
+        if relayed_node(peer.address) is None:
             # Where it is asked, or has asked, is its own address; no server answers for that.
             self._state.peers.take_home(peer, peer.address)
         if Capability.RETRANSMIT in peer.capabilities:

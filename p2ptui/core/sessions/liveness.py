@@ -56,6 +56,8 @@ class Liveness:
         self._lifecycle = lifecycle
         self.on_forgotten: Callable[[Peer, float, str], None] | None = None
         """Called when a peer that this node had asked for does not know it any more."""
+        self.is_asked_anew: Callable[[Peer], bool] = lambda _: False
+        """Whether a peer is asked for a new session while the old one goes on."""
         self.on_beat: list[Callable[[Peer, float], None]] = []
         """Called with each heartbeat of a peer."""
         self.on_pinged: Callable[[Peer, float], None] = lambda *_: None
@@ -170,7 +172,7 @@ class Liveness:
 
     def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
         """Believe the worst of a peer unless it answers a Ping within a second."""
-        if peer.suspicion is not None:
+        if peer.suspicion is not None or self.is_asked_anew(peer):
             return
         peer.suspicion = suspicion
         peer.suspected_at = now

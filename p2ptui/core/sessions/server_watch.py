@@ -34,8 +34,7 @@ class ServerWatch:
         self._state = state
         self._delivery = delivery
         self._began: dict[Peer, float] = {}
-        self._told: set[Peer] = set()
-        self.on_silent: Callable[[Peer, float], None] = lambda *_: None
+        self.on_silent: list[Callable[[Peer, float], None]] = []
         """Called once in each look when the server has not answered several Pings."""
         lifecycle.on_left.append(lambda peer, _: self._end(peer))
 
@@ -46,24 +45,27 @@ class ServerWatch:
         """Look whether a server is there, unless that is under way."""
         if server.is_authenticated and server not in self._began:
             self._began[server] = now
-            self._look(server, now, SHORTEST_PAUSE_S, now)
+            self._look(server, now, SHORTEST_PAUSE_S, now, is_told=False)
 
-    def _look(self, server: Peer, began: float, pause_s: float, now: float) -> None:
+    def _look(
+        self, server: Peer, began: float, pause_s: float, now: float, *, is_told: bool
+    ) -> None:
         if self._began.get(server) != began or self._state.closing:
             return
-        if now > began and server.last_received >= began:
+        if now > began and server.hears_at >= began:
             self._end(server)
             return
-        if server.is_silent(now) and server not in self._told:
-            self._told.add(server)
-            self.on_silent(server, now)
+        if server.is_silent(now) and not is_told:
+            is_told = True
+            for listener in self.on_silent:
+                listener(server, now)
         self._delivery.ping(server, now)
         jitter = self._state.rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         longer = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
         self._state.timers.schedule(
-            now + pause_s * jitter, lambda at: self._look(server, began, longer, at)
+            now + pause_s * jitter,
+            lambda at: self._look(server, began, longer, at, is_told=is_told),
         )
 
     def _end(self, server: Peer) -> None:
         self._began.pop(server, None)
-        self._told.discard(server)

@@ -1,0 +1,187 @@
+"""A session whose address may lead nowhere any more is asked for again, and goes on meanwhile.
+
+Whoever begins anew has ended what was before. But the machine may have left the network of the
+other node, and then only a server that both have joined brings the session on, see `failover`. So
+where there may be such a server, the request for a new session leaves beside the old one, which it
+names: the answer begins the new one, at once; without it, the old one goes by way of the server, or
+ends as any session that falls silent. Only the node that was asked can give this answer: it names
+a request that left a moment ago, and the id of that node.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
+from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.failover import Failover
+from p2ptui.core.sessions.asking import Greeting
+from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S, RETRY_JITTER
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.wire.address import parse_ip_address
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType, ReceivedNodeInfo
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
+
+NOT_THE_ONE: Final = "another node was asked for"
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request that left while the session went on."""
+
+    greeting: Greeting
+    reason: str
+    deadline: float
+    timer: Timer | None = None
+    is_wrong: bool = False
+    """Whether another node is at the address now."""
+
+
+class Resumptions:
+    """Takes sessions up again.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells of peers that are gone.
+        handshake: Begins sessions anew.
+        failover: Knows whether a server may bring one on.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        handshake: Handshake,
+        failover: Failover,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._handshake = handshake
+        self._failover = failover
+        self._asked: dict[Peer, _Asked] = {}
+        lifecycle.on_left.append(lambda peer, _: self._forget(peer))
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def is_under_way(self, peer: Peer) -> bool:
+        """Whether a peer's session is being taken up again: what its address says is no news."""
+        return peer in self._asked
+
+    def take_up(self, peer: Peer, now: float, reason: str) -> None:
+        """Ask a peer for a new session, and keep the old one if a server may bring that on.
+
+        Args:
+            peer: One with a session.
+            now: The time, seconds.
+            reason: Why, in one line.
+        """
+        (self.keep if self.may_keep(peer) else self.begin_anew)(peer, now, reason)
+
+    def may_keep(self, peer: Peer) -> bool:
+        """Whether a server may bring the session on."""
+        return self._failover.may_hold(peer)
+
+    def begin_anew(self, peer: Peer, now: float, reason: str) -> None:
+        """The old session is over: ask for a new one; see `take_up`."""
+        self._handshake.reconnect(peer, now, reason)
+
+    def keep(self, peer: Peer, now: float, reason: str) -> None:
+        """Ask for a new one while the old one goes on; see `take_up`."""
+        self._forget(peer)
+        deadline = now + self._state.config.security.auth_timeout
+        asked = self._asked[peer] = _Asked(self._greet(peer, now), reason, deadline)
+        peer.forget_pair()
+        self._failover.hold(peer, reason, now)
+        self._try(peer, asked, now)
+
+    def _greet(self, peer: Peer, now: float) -> Greeting:
+        sequence = peer.channel.sender.numbering.take()
+        message_id, data = self._delivery.build(
+            MessageType.HANDSHAKE_REQUEST,
+            request_payload(self._state.identity, peer.handshake_heard),
+            now,
+            sequence_number=sequence,
+            requires_ack=True,
+        )
+        # Beside those of the session that goes on, until the answer comes.
+        peer.handshake_keys = (*peer.handshake_keys[-2:], message_id, sequence)
+        return Greeting(message_id, sequence, data)
+
+    def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
+        if self._asked.get(peer) is not asked or self._state.closing:
+            return
+        if now >= asked.deadline:
+            self._forget(peer)
+            self._failover.let_go(peer, now)
+            return
+        if self._failover.is_held(peer) and not asked.is_wrong:
+            self._put(peer, asked.greeting.data, MessageType.HANDSHAKE_REQUEST)
+        pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
+        asked.timer = self._state.timers.schedule(
+            min(now + pause_s, asked.deadline), lambda at: self._try(peer, asked, at)
+        )
+
+    def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
+        """A HandshakeResponse from an address with a session; whether it was asked for here.
+
+        Args:
+            peer: Whose address it is.
+            message: The response.
+            now: The time, seconds.
+        """
+        asked = self._asked.get(peer)
+        if asked is None or message.ack_for is None or not asked.greeting.is_named_by(message):
+            return False
+        try:
+            response = decode_payload(message.payload, Response)
+            received = response.node_info or ReceivedNodeInfo()
+            node_id = accept_node_info(received, self._state.identity, None).id
+        except (MalformedError, RefusedError):
+            self._state.counters.drop("malformed")
+            return True
+        if node_id != peer.node_id:
+            if response.success:
+                self._part(peer, asked, message, now)
+        elif response.success:
+            self._forget(peer)
+            self._handshake.resume(peer, asked.greeting, message, now, asked.reason)
+        return True
+
+    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
+        """One that was not: only after requests that crossed there is news in it."""
+        if not peer.initiated or peer.public_address is not None:
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        try:
+            response = decode_payload(message.payload, Response)
+        except MalformedError:
+            self._state.counters.drop("malformed")
+            return
+        peer.public_address = parse_ip_address(response.public_addr or "")
+
+    def _part(self, peer: Peer, asked: _Asked, message: Envelope, now: float) -> None:
+        """In the network of now another node has this address: it takes this one for its peer."""
+        asked.is_wrong = True
+        goodbye = encode_payload(DisconnectPayload(NOT_THE_ONE, handshake=message.id))
+        _, data = self._delivery.build(MessageType.DISCONNECT, goodbye, now)
+        self._put(peer, data, MessageType.DISCONNECT)
+
+    def _put(self, peer: Peer, data: bytes, kind: str) -> None:
+        """To its own address, whichever way the session goes."""
+        self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
+        peer.bytes_out += len(data)
+        self._state.put_datagram(data, peer.address)
+
+    def _forget(self, peer: Peer) -> None:
+        asked = self._asked.pop(peer, None)
+        if asked is not None and asked.timer is not None:
+            asked.timer.cancel()
