@@ -202,6 +202,10 @@ def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
+    if options.no_ui:
+        from p2ptui.hangups import survive_hangups
+
+        survive_hangups()  # before all that takes time
     overrides: dict[str, object] = {
         path: value
         for name, path in _OPTION_PATHS.items()

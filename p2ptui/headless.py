@@ -30,13 +30,14 @@ from p2ptui.core.events import (
 from p2ptui.core.identity import short_id
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.errors import P2PError
+from p2ptui.hangups import survive_hangups
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
 from p2ptui.logs import TRACE, configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.node.files import sender_words
-from p2ptui.reloading import Reloading, survive_hangups
+from p2ptui.reloading import Reloading
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, is_file, read_file

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,13 +23,6 @@ _readers: list[Callable[[], Config]] = []
 def read_again_with(read: Callable[[], Config]) -> None:
     """From now on the configuration of this process is read again so."""
     _readers[:] = [read]
-
-
-def survive_hangups() -> None:
-    """A SIGHUP that comes before the node can act on it ends nothing."""
-    number = getattr(signal, "SIGHUP", None)
-    if number is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass

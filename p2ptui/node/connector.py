@@ -23,7 +23,7 @@ from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.arguments import single_host
 from p2ptui.node.presence import PAUSE_S, SENDS
 from p2ptui.text import seconds_words
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, ip_version
 
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
@@ -83,6 +83,8 @@ class Connector:
         self._begin = begin
         self._find_refusal = find_refusal
         self._is_node = is_node
+        self.met_over_ipv4: set[Address] = set()
+        """Whose IPv4 addresses are tried alone at first, though their names may have others."""
 
     async def connect(
         self, address: Address, timeout_s: float, *, heed_refusals: bool = False
@@ -101,6 +103,10 @@ class Connector:
         """
         deadline = self._clock() + timeout_s
         found = await self.resolve(address, timeout_s)
+        four = [one for one in found if ip_version(one[0]) == 4]
+        if address in self.met_over_ipv4 and 0 < len(four) < len(found):
+            with suppress(HandshakeError):
+                return await self.connect_any(four, (deadline - self._clock()) / 2)
         left = max(deadline - self._clock(), SHORTEST_ATTEMPT_S)
         try:
             return await self.connect_any(found, left, heed_refusals=heed_refusals)

@@ -47,6 +47,13 @@ HEARD_GRACE_S: Final = 10.0
 """Who has sent something within a heartbeat and so long shows that UDP passes: a lost Ping, or two,
 are asked again meanwhile."""
 
+FIRST_JOIN_S: Final = 0.5
+"""So long the first diagnosis of a node waits for a server that is to be joined: it may be the only
+one that can be asked."""
+
+LOOK_S: Final = 0.02
+"""How often it looks whether one is there."""
+
 OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
 
@@ -95,6 +102,7 @@ class NatService:
         self._rng = rng
         self._banned_at = -math.inf
         """When a diagnosis last had a server banned, on the endpoint's clock."""
+        self._awaited_join = False
         self.found_at: Mapping[Address, Address] = {}
         """Where servers are that are kept joined, by what they were told as."""
 
@@ -112,6 +120,8 @@ class NatService:
     ) -> NatReport:
         """Run one diagnosis; see `Node.diagnose_nat`."""
         options = self._config.nat_detection
+        if servers is None:
+            await self._wait_for_first_server()
         others = options.stun_servers if servers is None else servers
         joined = self._joined_stun()
         servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
@@ -153,6 +163,14 @@ class NatService:
                 self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
             self._flush()
         return report
+
+    async def _wait_for_first_server(self) -> None:
+        is_needed = bool(self._config.server.join) and not self._awaited_join
+        self._awaited_join = True
+        for _ in range(round(FIRST_JOIN_S / LOOK_S) if is_needed else 0):
+            if self._endpoint.peers.joined_servers:
+                return
+            await asyncio.sleep(LOOK_S)
 
     def _explain_ban(self, report: NatReport) -> NatReport:
         """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked."""

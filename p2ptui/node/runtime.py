@@ -230,7 +230,7 @@ class Runtime:
         offers = self.endpoint.traversal.offers
         servers = [peer.address for peer in self.endpoint.peers.best_servers(self.now)]
         offers.own = own_networks(self.socket.local_address, servers[:MAX_FACED])
-        offers.hosts = offers.own.in_order(hosts)
+        offers.hosts = offers.own.worth_telling(hosts)
 
     def _use_ip_versions(self) -> None:
         host, port = self.socket.local_address

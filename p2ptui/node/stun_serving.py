@@ -62,6 +62,8 @@ class StunServing:
                 )
                 for partner in partners:
                     require_other_node(partner, self._local_address)
+                # It replies over the IP version that it is met by, and IPv4 is where the NATs are.
+                self._connector.met_over_ipv4 = {parse_address(options.partner)}
                 self.partner = [options.partner]
             except LocalError as error:
                 partners = []

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -534,3 +535,18 @@ def test_the_process_arguments_are_the_default(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["p2ptui", "--version"])
     assert main() == 0
     assert VERSION in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_hangup_ends_nothing_while_a_node_is_only_starting(started, monkeypatch):
+    def load_while_hung_up(*arguments: Any) -> Config:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return load_config(*arguments)
+
+    monkeypatch.setattr("p2ptui.config.load.load_config", load_while_hung_up)
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        started("--no-ui")
+        assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN, "it is handed on"
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -81,11 +81,17 @@ def test_an_address_dependent_nat_is_met_though_the_server_has_one_address(groun
     assert outcome["delivered"]
 
 
-def test_without_an_ip_version_in_common_the_reason_is_that(ground: Ground) -> None:
+@pytest.mark.parametrize("has_containers", [False, True])
+def test_without_an_ip_version_in_common_the_reason_is_that(
+    ground: Ground, has_containers: bool
+) -> None:
+    """Containers have IPv4 among themselves, also where their machine has none to the outside."""
     lab = ground.laboratory
     six = lab.public_host(ipv6=True)
     six.ip([f"address del {six.address}/24 dev eth0"])
-    one = ground.at(lab.public_host())
+    if has_containers:
+        add_bridges(six)
+    one = ground.at(lab.nat(Kind.PORT_RESTRICTED).host() if has_containers else lab.public_host())
     other = ground.at(six, ground.server6)
 
     one.start(facts=False)

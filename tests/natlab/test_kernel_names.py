@@ -291,6 +291,27 @@ def test_files_are_received_by_way_of_a_name(
     assert ran.code == 0, ran.err
 
 
+def test_partners_whose_names_have_both_versions_help_where_the_nats_are(
+    site: Site, tmp_path: Path
+):
+    hosts = [site.laboratory.public_host(ipv6=True) for _ in range(2)]
+    nodes = []
+    for host, other in zip(hosts, reversed(hosts), strict=True):
+        site.name(host, "other.example", str(other.address6), other.address)
+        path = tmp_path / f"{host.name}.toml"
+        path.write_text('[stun_server]\nenable = true\npartner = "other.example:8080"\n')
+        nodes.append(site.start(host, "-c", str(path), "-a", "[::]:8080"))
+    for node in nodes:
+        node.wait_for("joined other.example:8080")
+    host = site.laboratory.nat(Kind.FULL_CONE).host()
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        ran = site.run(host, "nat", "--server", f"{hosts[0].address}:{STUN_PORT}", "--json")
+        if ran.json["nat_type"] != "unknown":
+            break
+    assert ran.json["nat_type"] == "full-cone", ran.json["evidence"]
+
+
 # Joining outward.
 
 

@@ -19,7 +19,7 @@ from p2ptui.nat.allocation import AllocationKind
 from p2ptui.nat.behavior import Dependence, NatType
 from p2ptui.nat.report import NatReport
 from p2ptui.node.diagnosis import Diagnosis
-from p2ptui.node.nat_service import NatService
+from p2ptui.node.nat_service import FIRST_JOIN_S, NatService
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.stun import MessageClass, StunMessage, decode, encode
 from tests.core.traversal.test_findings import unrelayed
@@ -800,5 +800,28 @@ def test_a_diagnosis_that_is_cancelled_leaves_nothing_behind() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert set(street.network._attached) == attached
+
+    run_virtual(story())
+
+
+def test_the_first_diagnosis_asks_the_server_that_is_being_joined() -> None:
+    """It may be the only one there is; where it is dead, little time is lost, and that once."""
+
+    async def story() -> None:
+        async with Street(KINDS["full-cone"]) as street:
+            server = await street.serve()
+            options = {"join": ["203.0.113.1:8080"], "nat_detection": {"stun_servers": []}}
+            client = await street.client(**options)
+            report = await client.diagnose_nat()
+            assert (report.udp, report.mapping) == (True, Dependence.ENDPOINT_INDEPENDENT)
+            await client.close()
+            await server.close()
+            client = await street.client(**options)
+            for waited_s in (FIRST_JOIN_S, 0.0):
+                began = asyncio.get_running_loop().time()
+                with pytest.raises(LocalError, match="give one with --server"):
+                    await client.diagnose_nat()
+                took_s = asyncio.get_running_loop().time() - began
+                assert took_s == pytest.approx(waited_s, abs=0.05)
 
     run_virtual(story())

@@ -362,3 +362,29 @@ def test_a_path_that_carries_only_small_datagrams_is_told_from_a_dead_node():
                 await client.connect_any([server.address], 4)  # it goes on, and is not asked
 
     run_with_names(story(), {})
+
+
+def test_a_stun_partner_is_met_over_ipv4_where_that_works(monkeypatch):
+    """It helps over the version that it is met by; by another join the system's order holds."""
+    names = [SIX, DEAD, SEVEN]
+    asked = []
+
+    async def story():
+        async with Town() as town:
+            tried = Connector.connect_any
+
+            async def connect_any(self, addresses, timeout_s, **options):
+                asked.append([host for host, _ in addresses])
+                return await tried(self, addresses, timeout_s, **options)
+
+            monkeypatch.setattr(Connector, "connect_any", connect_any)
+            stun = {"enable": True, "port": 3478, "partner": "partner.example:8080"}
+            node = await town.start("node", stun_server=stun)
+            await asyncio.sleep(9)
+            assert asked == [[DEAD], names]
+            asked.clear()
+            with pytest.raises(HandshakeError):
+                await node.connect("server.example:8080", timeout_s=0.5)
+            assert asked == [names]
+
+    run_with_names(story(), {"partner.example": names, "server.example": names})

@@ -21,7 +21,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.nat.behavior import NatType
 from p2ptui.nat.mapping_life import SHORTEST_S, USUAL_S, MappingLife
-from p2ptui.wire.address import Address, is_loopback, parse_ip_address
+from p2ptui.wire.address import Address, is_global_ipv6, is_loopback, parse_ip_address
 from p2ptui.wire.frames import (
     KEEPALIVE_NONCE_BYTES,
     Keepalive,
@@ -177,13 +177,17 @@ class Keepalives:
         """Whether there is a NAT, or a firewall, between this node and a server.
 
         There is none if the server sees this node at one of its own addresses, unless the
-        diagnosis found a firewall.
+        diagnosis found a firewall. Over IPv6, where hardly anything is translated and routers at
+        home let in answers only, there is one unless it found that there is none.
         """
         if not peer.is_joined_server:
             return False
         seen = peer.public_address
         own = (*self._own_addresses(), self._listens_at)
-        return seen is None or seen not in own or self._nat_type() is NatType.FIREWALL
+        if seen is None or seen not in own:
+            return True
+        found = self._nat_type()
+        return found is NatType.FIREWALL or (is_global_ipv6(seen[0]) and found is not NatType.OPEN)
 
     def _plan(self, binding: _Binding, when: float) -> None:
         if binding.timer is not None:

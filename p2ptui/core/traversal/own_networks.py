@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from p2ptui.wire.address import Address, bare_ip
+from p2ptui.wire.address import Address, bare_ip, ip_version
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -54,6 +54,17 @@ class OwnNetworks:
         """This machine's addresses, the best first; those that are not known here, last."""
         last = len(self.attached)
         return tuple(sorted(addresses, key=lambda address: self._places.get(address[0], last)))
+
+    def worth_telling(self, addresses: Iterable[Address]) -> tuple[Address, ...]:
+        """This machine's addresses that may lead others here, the best first.
+
+        Where an IP version has no network but bridges, this machine does not speak it with
+        others: its containers' addresses would only look as if it did.
+        """
+        links = {one.host: one.link for one in self.attached}
+        found = self.in_order(addresses)
+        spoken = {ip_version(host) for host, _ in found if links.get(host) is not Link.BRIDGE}
+        return tuple(one for one in found if ip_version(one[0]) in spoken) or found
 
     def holds(self, host: str) -> bool:
         """Whether an address is this machine's own: what is sent there goes nowhere else."""

@@ -238,6 +238,20 @@ def test_a_firewall_without_translation_needs_them_once_it_is_known() -> None:
     assert wire.frames
 
 
+@pytest.mark.parametrize(
+    ("found", "needs"),
+    [(NatType.UNKNOWN, True), (NatType.PORT_RESTRICTED_CONE, True), (NatType.OPEN, False)],
+)
+def test_over_ipv6_a_firewall_is_taken_for_granted_unless_there_is_none(found, needs) -> None:
+    world = World()
+    server, node = world.host(("2001:db8:9::1", 8080)), world.host(("2001:db8:2::2", 8081))
+    node.endpoint.traversal.offers.facts = NatFacts(found)
+    node.outcome(node.connect(server))
+    wire = Wire(world, node)
+    world.run_for(120)
+    assert bool(wire.frames) is needs
+
+
 @pytest.mark.parametrize("proves", [True, False])
 def test_a_deployed_server_gets_a_ping_that_it_answers(proves) -> None:
     world = World(latency_s=LATENCY_S)

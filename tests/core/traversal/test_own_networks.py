@@ -181,3 +181,19 @@ def test_equal_networks_behind_other_outside_addresses_are_not_in_common() -> No
     meeting.world.run_for(5)
 
     assert "neither port can be guessed" in (meeting.peer(meeting.a).connection.reason or "")
+
+
+def test_an_ip_version_that_only_containers_speak_is_not_told() -> None:
+    bridge, tunnel = attached("172.17.0.1", 16, Link.BRIDGE), attached("10.9.0.2", 24, Link.TUNNEL)
+    six = attached("2001:db8::2", 64, Link.FACING)
+
+    def told(*networks: Attached) -> list[str]:
+        hosts = [(one.host, 8080) for one in networks]
+        return [host for host, _ in OwnNetworks(networks).worth_telling(hosts)]
+
+    assert told(six, bridge) == [six.host]
+    assert told(six, bridge, tunnel) == [six.host, bridge.host, tunnel.host]
+    lan = attached("192.168.1.5", 24, Link.PHYSICAL)
+    assert told(lan, bridge) == [lan.host, bridge.host]
+    assert told(bridge) == [bridge.host], "a machine that has nothing else"
+    assert OwnNetworks().worth_telling([OUTSIDE]) == (OUTSIDE,)
