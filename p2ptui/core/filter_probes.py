@@ -253,8 +253,7 @@ class FilterProbes:
             self._probes = TokenBucket(PROBES_PER_SECOND, now)
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
         if (
-            not peer.initiated
-            or tag is None
+            tag is None
             or address is None
             or not _may_be_probed(address[0], peer.address[0])
             or not self._probes.take(now)

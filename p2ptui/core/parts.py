@@ -25,6 +25,7 @@ from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.services import Services
+from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
@@ -154,6 +155,7 @@ class Parts:
             data,
             self._windows,
             self.path_probes,
+            SessionMessages(state, delivery, self._liveness, data, self._rendezvous),
         )
         self._strangers = strangers = Strangers(
             state,

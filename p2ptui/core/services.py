@@ -10,6 +10,7 @@ from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay
+from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.stun import StunService
@@ -29,3 +30,4 @@ class Services(NamedTuple):
     data: DataService
     windows: ReceiveWindows
     path_probes: PathProbes
+    session: SessionMessages

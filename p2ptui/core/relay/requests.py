@@ -145,7 +145,7 @@ class Relay:
     def handle_data(self, peer: Peer, payload: RelayDataPayload, now: float) -> None:
         """A joined server brings bytes from another of its peers."""
         node_id = canonical_id(payload.from_peer_id)
-        if not peer.is_joined_server or node_id is None:
+        if node_id is None:
             self._state.counters.drop("relay_data_unasked")
             return
         if not self._state.admits_data(peer.node_id, len(payload.data), now):

@@ -397,15 +397,10 @@ class Handshake:
         if attempt is not None:
             self._succeed(attempt, peer, now)
 
-    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
+    def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
         """A HandshakeResponse from a peer: only after requests that crossed there is news in it."""
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
-            return
-        try:
-            response = decode_payload(message.payload, Response)
-        except MalformedError:
-            self._state.counters.drop("malformed")
             return
         peer.public_address = parse_ip_address(response.public_addr or "")
 
