@@ -125,8 +125,16 @@ _DATA: Final = Row(
     admits=DataService.admits,
     meaning=DataKind.PLAIN,
 )
-INTRODUCTION: Final = "introduction"
 REQUEST: Final = "request"
+INTRODUCTION: Final = "introduction"
+_P2P_CONNECT: Final = Row(
+    MessageType.P2P_CONNECT,
+    Rendezvous.handle_request,
+    _as(P2PConnectPayload),
+    cost=Cost.SEARCH,
+    refusal=Refusal.ALWAYS,
+    meaning=REQUEST,
+)
 
 ROWS: Final = (
     Row(
@@ -232,22 +240,11 @@ ROWS: Final = (
         refusal=Refusal.TO_STRANGERS,
         short="ListNodes=",
     ),
-    Row(
-        MessageType.P2P_CONNECT,
-        Rendezvous.handle_request,
-        _as(P2PConnectPayload),
-        cost=Cost.SEARCH,
-        refusal=Refusal.ALWAYS,
-        meaning=REQUEST,
-    ),
-    Row(
-        MessageType.P2P_CONNECT,
-        Rendezvous.handle_introduction,
-        _as(P2PConnectPayload),
+    _P2P_CONNECT,
+    _P2P_CONNECT._replace(
+        handler=Rendezvous.handle_introduction,
         trust=Trust.JOINED_SERVER,
         distrusted="introduction_unasked",
-        cost=Cost.SEARCH,
-        refusal=Refusal.ALWAYS,
         meaning=INTRODUCTION,
     ),
     Row(
