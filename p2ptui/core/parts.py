@@ -200,6 +200,7 @@ class Parts:
             "routed_waiting": len(self._end_to_end),
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
+            "introductions_awaited": len(self._rendezvous.calls),
             "introduced_pairs": self._rendezvous.pairs,
             "lists": len(self._pager),
             "lists_paused": self._pager.paused,

@@ -1,12 +1,12 @@
 """Bytes relayed for two peers of this server that cannot reach each other (reference form)."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UNSET, Raw, UnsetType
 
+from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
@@ -15,7 +15,7 @@ from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.values import Parcel, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, MessageTooLargeError, PeerGoneError, PeerTimeoutError
+from p2ptui.errors import MessageTooLargeError, PeerGoneError, PeerTimeoutError
 from p2ptui.wire.address import format_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
@@ -28,10 +28,12 @@ from p2ptui.wire.message import (
 MAX_WAITING: Final = 64
 """RelayRequests that may wait for their response, per server: it answers in order."""
 
+MAX_CALLS: Final = 1024
+"""The same for all servers."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    token: int
+class _Request:
     size_bytes: int
     request_id: str | UnsetType
 
@@ -52,13 +54,15 @@ class Relay:
         self._state = state
         self._delivery = delivery
         self._control = control
-        self._waiting: dict[str, deque[_Waiting]] = {}
+        self._calls: Calls[_Request] = state.open_room(
+            "relay requests", limit=MAX_CALLS, limit_each=MAX_WAITING
+        )
         self.on_refused: Callable[[Peer, RelayResponsePayload, float], None] = lambda *_: None
         """Called when a server refused a relayed datagram, not a request."""
         lifecycle.on_left.append(self._forget)
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._calls)
 
     # The server's part.
 
@@ -92,7 +96,7 @@ class Relay:
 
         Raises:
             MessageTooLargeError: The request does not fit a datagram.
-            LocalError: Too many requests wait for this server.
+            LocalError: Too many requests wait.
         """
         request = RelayRequestPayload(node_id, list(data))
         if server.dialect is Dialect.SPEC:
@@ -103,44 +107,29 @@ class Relay:
                 f"{len(data)} bytes become {len(payload)} in a RelayRequest, at most"
                 f" {MAX_DATAGRAM_BYTES - 512} fit; send them in parts"
             )
-        waiting = self._waiting.setdefault(server.node_id, deque())
-        if len(waiting) >= MAX_WAITING:
-            raise LocalError(f"{MAX_WAITING} relay requests already wait; try again later")
-        token = self._state.new_token()
-        waiting.append(_Waiting(token, len(data), request.request_id))
+        where = format_address(server.address)
+        error = PeerTimeoutError(f"the server at {where} did not answer within {timeout_s:g} s")
+        detail = _Request(len(data), request.request_id)
+        call = self._calls.begin(server.node_id, detail, now, timeout_s, lambda _: error)
         self._delivery.send(server, MessageType.RELAY_REQUEST, payload, now, budgeted=False)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up(server, token, timeout_s)
-        )
-        return token
-
-    def _give_up(self, server: Peer, token: int, timeout_s: float) -> None:
-        waiting = self._waiting.get(server.node_id, deque())
-        for entry in waiting:
-            if entry.token == token:
-                waiting.remove(entry)
-                where = format_address(server.address)
-                error = f"the server at {where} did not answer within {timeout_s:g} s"
-                self._state.finish(token, PeerTimeoutError(error))
-                return
+        return call.token
 
     def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server tells whether it relayed."""
         if response.target_id is not UNSET:
             self.on_refused(peer, response, now)
             return
-        waiting = self._waiting.get(peer.node_id, deque())
         # The reference answers in order and names nothing.
         named = response.request_id is not UNSET
-        fitting = (e for e in waiting if not named or e.request_id == response.request_id)
-        entry = next(fitting, None)
-        if entry is None:
+        for call in self._calls.waiting(peer.node_id):
+            if not named or call.detail.request_id == response.request_id:
+                break
+        else:
             self._state.counters.drop("relay_response_unasked")
             return
-        waiting.remove(entry)
         status = SendStatus.SENT if response.success else SendStatus.FAILED
         reason = None if response.success else (response.error_message or "refused")
-        self._state.finish(entry.token, SendResult(status, 1, None, entry.size_bytes, reason))
+        self._calls.end(call, SendResult(status, 1, None, call.detail.size_bytes, reason))
 
     def handle_data(self, peer: Peer, payload: RelayDataPayload, now: float) -> None:
         """A joined server brings bytes from another of its peers."""
@@ -154,6 +143,5 @@ class Relay:
         self._state.emit(RelayDataReceived(node_id, peer.node_id, bytes(payload.data)))
 
     def _forget(self, peer: Peer, _now: float) -> None:
-        for entry in self._waiting.pop(peer.node_id, ()):
-            where = format_address(peer.address)
-            self._state.finish(entry.token, PeerGoneError(f"the server at {where} is gone"))
+        where = format_address(peer.address)
+        self._calls.end_all(peer.node_id, PeerGoneError(f"the server at {where} is gone"))
