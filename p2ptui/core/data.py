@@ -46,19 +46,23 @@ class DataContent:
     kind: DataKind
     value: Any
     """Plain JSON values, or the ReceivedRoutedPayload."""
+    message: Envelope
+    """What it came in."""
 
 
-def read_data(raw: Raw) -> DataContent:
-    """Tell what a Data payload is.
+def read_data(message: Envelope) -> DataContent:
+    """Tell what the payload of Data is.
 
     Raises:
         MalformedError: It is a broken routed message, or holds what Python cannot represent.
     """
+    raw = message.payload
     if memoryview(raw)[0] != JSON_START:
-        return DataContent(DataKind.PLAIN, decode_any(raw))
+        return DataContent(DataKind.PLAIN, decode_any(raw), message)
     keys = decode_payload(raw, DataKeys)
     if keys.original_message is not UNSET:
-        return DataContent(DataKind.ROUTED, decode_payload(raw, ReceivedRoutedPayload))
+        routed = decode_payload(raw, ReceivedRoutedPayload)
+        return DataContent(DataKind.ROUTED, routed, message)
     kind = DataKind.PLAIN
     if keys.echo is not UNSET:
         kind = DataKind.ECHO
@@ -66,7 +70,7 @@ def read_data(raw: Raw) -> DataContent:
         kind = DataKind.ROUTES
     elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
         kind = DataKind.ROUTES_REQUEST
-    return DataContent(kind, decode_any(raw))
+    return DataContent(kind, decode_any(raw), message)
 
 
 def encode_data(payload: object) -> Raw:
@@ -110,28 +114,33 @@ class DataService:
         self._routing = routing
         self._pager = pager
 
-    def admits(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> bool:
-        """Whether there is room with those who read here, if it is for them; then it is kept."""
-        if content.kind is DataKind.ROUTED:
-            # To acknowledge it is to have handed it on.
-            return self._hand_on(peer, content, now)
-        if content.kind is DataKind.ROUTES_REQUEST:
-            return True
-        return self._state.admits_data(peer.node_id, len(message.payload), now)
+    def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
+        """Whether it was handed on: to acknowledge it says so."""
+        origin = Origin(peer.node_id, peer.address, peer)
+        return self._routing.handle(origin, content.value, now)
 
-    def handle(self, peer: Peer, message: Envelope, content: DataContent, now: float) -> None:
-        """Data came from a peer; it is no duplicate, and admitted if it asks for an Ack."""
+    def handle_routed(self, peer: Peer, content: DataContent, now: float) -> None:
+        """A message for another node, or by way of another; handed on if it asked for an Ack."""
         peer.data_at = now
-        if content.kind is DataKind.ROUTED:
-            if not message.requires_ack:
-                self._hand_on(peer, content, now)
-            return
-        if content.kind is DataKind.ROUTES_REQUEST:
-            self._pager.start(
-                peer, MessageType.DATA, "routes", self._routing.entries(now), frame_routes, now
-            )
-            return
-        if not message.requires_ack and not self.admits(peer, message, content, now):
+        if not content.message.requires_ack:
+            self.admits_routed(peer, content, now)
+
+    def handle_routes_request(self, peer: Peer, _content: DataContent, now: float) -> None:
+        """A peer wants the table of routes."""
+        peer.data_at = now
+        self._pager.start(
+            peer, MessageType.DATA, "routes", self._routing.entries(now), frame_routes, now
+        )
+
+    def admits(self, peer: Peer, content: DataContent, now: float) -> bool:
+        """Whether there is room with those who read here; then it is kept for it."""
+        return self._state.admits_data(peer.node_id, len(content.message.payload), now)
+
+    def handle(self, peer: Peer, content: DataContent, now: float) -> None:
+        """Data for those who read here; it is no duplicate, and admitted if it asks for an Ack."""
+        peer.data_at = now
+        message = content.message
+        if not message.requires_ack and not self.admits(peer, content, now):
             self._state.drop_data(peer.node_id)
             return
         if content.kind is DataKind.ROUTES:
@@ -151,10 +160,6 @@ class DataService:
         )
         if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
-
-    def _hand_on(self, peer: Peer, content: DataContent, now: float) -> bool:
-        origin = Origin(peer.node_id, peer.address, peer)
-        return self._routing.handle(origin, content.value, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
         """A peer refuses something; it may be a message that was to be handed on."""

@@ -8,11 +8,12 @@ of the session, so that nobody can aim a probe at an address that did not ask.
 
 import ipaddress
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
+from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.peers import Peer
@@ -76,12 +77,6 @@ class _Armed:
     sent: int = 0
 
 
-@dataclass(slots=True)
-class _Waiting:
-    server: Peer
-    tokens: list[int] = field(default_factory=list)
-
-
 class FilterProbes:
     """All three parts: asking, arranging, and helping.
 
@@ -98,10 +93,12 @@ class FilterProbes:
         self._purge_planned = False
         self._requests: TokenBucket | None = None
         self._probes: TokenBucket | None = None
-        self._waiting: dict[str, _Waiting] = {}
+        self._calls: Calls[Peer] = state.open_room(
+            "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
+        )
 
     def __len__(self) -> int:
-        return len(self._armed) + len(self._waiting)
+        return len(self._armed) + len(self._calls)
 
     # The node that wants to know.
 
@@ -125,37 +122,23 @@ class FilterProbes:
         if Capability.NAT_PROBE not in server.capabilities:
             where = format_address(server.address)
             raise LocalError(f"the node at {where} arranges no probes by its peers")
-        if len(self._waiting) >= MAX_WAITING:
-            raise LocalError(f"{MAX_WAITING} probes are awaited already; try again later")
-        token = self._state.new_token()
-        key = tag.hex()
-        self._waiting.setdefault(key, _Waiting(server)).tokens.append(token)
-        payload = encode_payload(NatProbeRequestPayload(key))
-        self._delivery.send(server, MessageType.NAT_PROBE_REQUEST, payload, now, budgeted=False)
         where = format_address(server.address)
         error = PeerTimeoutError(f"the server at {where} did not answer in time")
-        self._state.timers.schedule(now + timeout_s, lambda _: self._give_up(key, token, error))
-        return token
-
-    def _give_up(self, key: str, token: int, error: PeerTimeoutError) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is not None and token in waiting.tokens:
-            waiting.tokens.remove(token)
-            if not waiting.tokens:
-                del self._waiting[key]
-            self._state.finish(token, error)
+        call = self._calls.begin(tag.hex(), server, now, timeout_s, lambda _: error)
+        payload = encode_payload(NatProbeRequestPayload(tag.hex()))
+        self._delivery.send(server, MessageType.NAT_PROBE_REQUEST, payload, now, budgeted=False)
+        return call.token
 
     def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
         """A server tells what became of a request."""
-        waiting = self._waiting.get(payload.tag)
         # The helper knows the tag as well.
-        if waiting is None or waiting.server is not peer:
+        calls = [call for call in self._calls.waiting(payload.tag) if call.detail is peer]
+        if not calls:
             self._state.counters.drop("probe_report_unasked")
             return
-        del self._waiting[payload.tag]
-        for token in waiting.tokens:
-            helper = parse_ip_address(payload.helper or "")
-            self._state.finish(token, ProbeReport(payload.has_helper, payload.sent, helper))
+        helper = parse_ip_address(payload.helper or "")
+        for call in calls:
+            self._calls.end(call, ProbeReport(payload.has_helper, payload.sent, helper))
 
     # The server, which arranges it.
 
@@ -253,8 +236,7 @@ class FilterProbes:
             self._probes = TokenBucket(PROBES_PER_SECOND, now)
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
         if (
-            not peer.initiated
-            or tag is None
+            tag is None
             or address is None
             or not _may_be_probed(address[0], peer.address[0])
             or not self._probes.take(now)

@@ -2,18 +2,17 @@
 
 import enum
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from msgspec import UNSET, Raw
-
-from p2ptui.core.data import DataContent, DataKind, read_data
+from p2ptui.core.data import DataContent, DataKind
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import Direction, ErrorReceived
-from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.events import Direction
+from p2ptui.core.messages import Entry, MessageTable, Refusal
+from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.services import Services
 from p2ptui.core.state import NodeState
-from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload, encode_payload
+from p2ptui.wire.codec import MalformedError, decode_envelope, encode_payload
 from p2ptui.wire.frames import (
     Fragment,
     FragmentAck,
@@ -25,31 +24,11 @@ from p2ptui.wire.frames import (
 from p2ptui.wire.message import (
     MAX_SEQUENCE_NUMBER,
     Capability,
-    DisconnectPayload,
-    DiscoveryRequestPayload,
-    DiscoveryUpdatePayload,
     Envelope,
     ErrorCode,
     ErrorPayload,
-    ListNodesPayload,
     MessageType,
-    NatProbePayload,
-    NatProbeReportPayload,
-    NatProbeRequestPayload,
-    NatProbeSentPayload,
-    P2PConnectPayload,
-    PeerInfo,
-    ReceiveWindowPayload,
-    RelayDataPayload,
-    RelayRequestPayload,
-    RelayResponsePayload,
     RetransmitPayload,
-    SequenceSkipPayload,
-)
-from p2ptui.wire.stun_partner import (
-    StunDelegatedPayload,
-    StunDelegationPayload,
-    StunPartnerPayload,
 )
 
 Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
@@ -60,18 +39,6 @@ ANSWERED_BYTES: Final = 800
 LOST_TRACK_S: Final = 1.0
 """A peer whose numbers are unknown is told so this often, at most."""
 
-MAX_REASON: Final = 200
-"""Characters of a goodbye that are kept."""
-
-
-class _Entry(NamedTuple):
-    decode: Callable[[Raw], Any]
-    handle: Handle
-    is_request: bool = False
-    """Whether a payload that makes no sense is answered with an Error."""
-    admits: Callable[[Peer, Envelope, Any, float], bool] | None = None
-    """Whether it can be taken now; what cannot, or makes no sense, is not acknowledged either."""
-
 
 class _Outcome(enum.Enum):
     """What became of a message that asks for an Ack."""
@@ -81,14 +48,6 @@ class _Outcome(enum.Enum):
     """There is no room for it now."""
     DROPPED = "dropped"
     """Nothing is known of it, or it is not believed."""
-
-
-def _as(kind: Any) -> Callable[[Raw], Any]:
-    return lambda raw: decode_payload(raw, kind)
-
-
-def _as_is(_raw: Raw) -> None:
-    return None
 
 
 class Inbox:
@@ -104,89 +63,7 @@ class Inbox:
         self._state = state
         self._delivery = delivery
         self._services = services
-        kind, s = MessageType, services
-        self._entries: dict[str, _Entry] = {
-            kind.PING: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_ping(p, m, n)),
-            kind.PONG: _Entry(_as_is, lambda p, m, _c, n: s.liveness.handle_pong(p, m, n)),
-            kind.DATA: _Entry(read_data, s.data.handle, is_request=True, admits=s.data.admits),
-            kind.RECEIVE_WINDOW: _Entry(
-                _as(ReceiveWindowPayload), lambda p, _m, c, n: s.windows.handle_update(p, c, n)
-            ),
-            kind.SEQUENCE_SKIP: _Entry(
-                _as(SequenceSkipPayload),
-                lambda _p, _m, _c, _n: None,
-                admits=lambda p, _m, c, _n: s.windows.handle_skip(p, c),
-            ),
-            kind.DISCOVERY_REQUEST: _Entry(
-                _as(DiscoveryRequestPayload | None),
-                lambda p, _m, _c, n: s.discovery.handle_request(p, n),
-                is_request=True,
-            ),
-            kind.DISCOVERY_RESPONSE: _Entry(
-                _as(list[PeerInfo]), lambda p, _m, c, n: s.discovery.handle_response(p, c, n)
-            ),
-            kind.DISCOVERY_UPDATE: _Entry(
-                _as(DiscoveryUpdatePayload),
-                lambda p, _m, c, n: s.discovery.handle_update(p, c, n),
-            ),
-            kind.LIST_NODES_REQUEST: _Entry(
-                _as_is,
-                lambda p, _m, _c, n: s.discovery.handle_list_nodes(p, n),
-                is_request=True,
-            ),
-            kind.LIST_NODES_RESPONSE: _Entry(
-                _as(ListNodesPayload), lambda p, _m, c, n: s.queries.handle_response(p, c, n)
-            ),
-            kind.P2P_CONNECT: _Entry(
-                _as(P2PConnectPayload),
-                lambda p, _m, c, n: s.rendezvous.handle_p2p_connect(p, c, n),
-                is_request=True,
-            ),
-            kind.RELAY_REQUEST: _Entry(
-                _as(RelayRequestPayload),
-                lambda p, _m, c, n: s.relay.handle_request(p, c, n),
-                is_request=True,
-            ),
-            kind.RELAY_RESPONSE: _Entry(
-                _as(RelayResponsePayload), lambda p, _m, c, n: s.relay.handle_response(p, c, n)
-            ),
-            kind.RELAY_DATA: _Entry(
-                _as(RelayDataPayload),
-                lambda p, m, c, n: s.relay.handle_data(p, c, n, admitted=m.requires_ack),
-                admits=lambda p, _m, c, n: s.relay.admits_data(p, c, n),
-            ),
-            kind.STUN_PARTNER: _Entry(
-                _as(StunPartnerPayload), lambda p, _m, c, n: s.stun.handle_partner(p, c, n)
-            ),
-            kind.STUN_DELEGATION: _Entry(
-                _as(StunDelegationPayload), lambda p, _m, c, n: s.stun.handle_delegation(p, c, n)
-            ),
-            kind.STUN_DELEGATED: _Entry(
-                _as(StunDelegatedPayload), lambda p, _m, c, n: s.stun.handle_delegated(p, c, n)
-            ),
-            kind.NAT_PROBE_REQUEST: _Entry(
-                _as(NatProbeRequestPayload),
-                lambda p, _m, c, n: s.probes.handle_request(p, c, n),
-                is_request=True,
-            ),
-            kind.NAT_PROBE_REPORT: _Entry(
-                _as(NatProbeReportPayload), lambda p, _m, c, n: s.probes.handle_report(p, c, n)
-            ),
-            kind.NAT_PROBE: _Entry(
-                _as(NatProbePayload), lambda p, _m, c, n: s.probes.handle_probe(p, c, n)
-            ),
-            kind.NAT_PROBE_SENT: _Entry(
-                _as(NatProbeSentPayload), lambda p, _m, c, n: s.probes.handle_sent(p, c, n)
-            ),
-            kind.HANDSHAKE_RESPONSE: _Entry(
-                _as_is, lambda p, m, _c, _n: s.resumptions.handle_late_response(p, m)
-            ),
-            kind.RETRANSMIT: _Entry(
-                _as(RetransmitPayload), self._handle_retransmit, is_request=True
-            ),
-            kind.ERROR: _Entry(_as(ErrorPayload), self._handle_error),
-            kind.DISCONNECT: _Entry(_as(DisconnectPayload | None), self._handle_disconnect),
-        }
+        self._table = MessageTable(services)
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
@@ -208,7 +85,7 @@ class Inbox:
             return
         else:
             self._count(peer)
-            entry, content, error = self._read(message)
+            entry, content, error = self._table.read(message)
             self._handle(peer, message, entry, content, error, now)
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
@@ -230,12 +107,15 @@ class Inbox:
             self._state.counters.duplicates += 1
             self._delivery.acknowledge(peer, message, now)
             return _Outcome.TAKEN
-        entry, content, error = self._read(message)
+        entry, content, error = self._table.read(message)
         if entry is not None and entry.admits is not None:
             if error is not None:
                 self._refuse_payload(peer, message, entry, error, now)
                 return _Outcome.DROPPED
-            if not entry.admits(peer, message, content, now):
+            if not entry.trusts(peer, content):
+                self._state.counters.drop(entry.row.distrusted)
+                return _Outcome.DROPPED
+            if not entry.admits(peer, content, now):
                 return self._refuse_for_now(peer, message, content, now)
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
@@ -271,20 +151,11 @@ class Inbox:
         self._services.windows.refuse(peer, len(message.payload), now)
         return _Outcome.REFUSED
 
-    def _read(self, message: Envelope) -> tuple[_Entry | None, Any, MalformedError | None]:
-        entry = self._entries.get(message.message_type)
-        if entry is None:
-            return None, None, None
-        try:
-            return entry, entry.decode(message.payload), None
-        except MalformedError as error:
-            return entry, None, error
-
     def _handle(
         self,
         peer: Peer,
         message: Envelope,
-        entry: _Entry | None,
+        entry: Entry | None,
         content: Any,
         error: MalformedError | None,
         now: float,
@@ -293,14 +164,16 @@ class Inbox:
             self._refuse_type(peer, message, now)
         elif error is not None:
             self._refuse_payload(peer, message, entry, error, now)
+        elif entry.trusts(peer, content):
+            entry.handle(peer, content, now)
         else:
-            entry.handle(peer, message, content, now)
+            self._state.counters.drop(entry.row.distrusted)
 
     def _refuse_payload(
-        self, peer: Peer, message: Envelope, entry: _Entry, error: MalformedError, now: float
+        self, peer: Peer, message: Envelope, entry: Entry, error: MalformedError, now: float
     ) -> None:
         self._state.counters.drop("malformed")
-        if entry.is_request:
+        if Refusal.OF_PAYLOAD in entry.row.refusal:
             text = f"bad payload of {message.message_type}: {error}"
             self._send_error(peer, ErrorPayload(text, ErrorCode.BAD_PAYLOAD), now)
 
@@ -396,47 +269,6 @@ class Inbox:
             return None if Capability.RECEIVE_WINDOW in peer.capabilities else busy
         reassembly.discard(fragment)
         return None
-
-    def _handle_retransmit(
-        self, peer: Peer, _message: Envelope, content: RetransmitPayload, now: float
-    ) -> None:
-        sequence = content.sequence_number
-        sender = peer.channel.sender
-        if content.lost_track is True and not sender.numbering.is_near(sequence):
-            sender.skips.handle_foreign_number(now)
-            self._delivery.flush(peer, now)
-            return
-        data = sender.resend(sequence, now)
-        if data is None:
-            text = f"message {sequence} is no longer held"
-            payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
-            self._send_error(peer, payload, now)
-        elif data:
-            self._delivery.transmit_frame(peer, data)
-
-    def _handle_error(
-        self, peer: Peer, _message: Envelope, content: ErrorPayload, now: float
-    ) -> None:
-        if content.code == ErrorCode.GONE and content.sequence_number is not None:
-            if peer.channel.numbers is not None:
-                peer.channel.numbers.give_up(content.sequence_number)
-            peer.channel.reassembly.withdraw(content.sequence_number)
-            return
-        if content.code == ErrorCode.UNAUTHENTICATED:
-            reason = "it does not know this node any more"
-            self._services.liveness.suspect(peer, Suspicion.FORGOT, now, reason)
-            return
-        self._services.data.handle_error(peer, content, now)
-        self._services.rendezvous.handle_error(peer, content, now)
-        self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
-
-    def _handle_disconnect(
-        self, peer: Peer, _message: Envelope, content: DisconnectPayload | None, now: float
-    ) -> None:
-        words = content.reason[:MAX_REASON] if content is not None else ""
-        reason = f"it said goodbye: {words}" if words else "it said goodbye"
-        proof = content.handshake if content is not None else UNSET
-        self._services.liveness.handle_goodbye(peer, proof, now, reason)
 
 
 def _assembled_message(data: bytes, fragment: Fragment) -> Envelope | None:

@@ -26,6 +26,7 @@ from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
+from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
@@ -161,6 +162,7 @@ class Parts:
             self._windows,
             self.path_probes,
             resumptions,
+            SessionMessages(state, delivery, self._liveness, data, self._rendezvous),
         )
         self._strangers = strangers = Strangers(
             state,
@@ -205,6 +207,7 @@ class Parts:
             "routed_waiting": len(self._end_to_end),
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
+            "introductions_awaited": len(self._rendezvous.calls),
             "introduced_pairs": self._rendezvous.pairs,
             "lists": len(self._pager),
             "lists_paused": self._pager.paused,

@@ -28,13 +28,18 @@ SILENT_S: Final = 0.5
 """A peer that so many Pings over so long drew nothing from is silent: others are asked first."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OutstandingPing:
     """A Ping whose Pong has not come."""
 
     sent_at: float
     on_end: Callable[[PingResult | P2PError], None] | None = None
     """Called once with what became of it, if a call waits for it."""
+
+    def give_up(self, error: P2PError) -> P2PError:
+        """The call that waits for it has had its time, and ends with `error`."""
+        self.on_end = None
+        return error
 
     def end(self, outcome: PingResult | P2PError) -> None:
         """Tell the call that waits for it, if one does, what became of it."""

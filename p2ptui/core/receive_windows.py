@@ -63,21 +63,17 @@ class ReceiveWindows:
 
     def handle_update(self, peer: Peer, content: ReceiveWindowPayload, now: float) -> None:
         """A receiver says what it has room for."""
-        if content.handshake not in peer.handshake_said:
-            self._state.counters.drop("window_without_proof")
-            return
         peer.answered_at = now
         peer.channel.sender.handle_receive_window(content.number, content.room, now)
         self._delivery.flush(peer, now)
 
-    def handle_skip(self, peer: Peer, content: SequenceSkipPayload) -> bool:
-        """A sender says that numbers are passed over.
+    def handle_skip(self, _peer: Peer, _content: SequenceSkipPayload, _now: float) -> None:
+        """A sender passes numbers over: done when it was admitted, as only that is acknowledged."""
 
-        Returns:
-            Whether it is believed.
-        """
+    def admits_skip(self, peer: Peer, content: SequenceSkipPayload, _now: float) -> bool:
+        """A sender says that numbers are passed over: whether it is believed, and done."""
         channel = peer.channel
-        if content.handshake not in peer.handshake_said or channel.numbers is None:
+        if channel.numbers is None:
             self._state.counters.drop("skip_without_proof")
             return False
         if content.number <= channel.skips_heard:

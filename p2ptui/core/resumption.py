@@ -156,15 +156,10 @@ class Resumptions:
             self._handshake.resume(peer, asked.greeting, message, now, asked.reason)
         return True
 
-    def handle_late_response(self, peer: Peer, message: Envelope) -> None:
+    def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
         """One that was not: only after requests that crossed there is news in it."""
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
-            return
-        try:
-            response = decode_payload(message.payload, Response)
-        except MalformedError:
-            self._state.counters.drop("malformed")
             return
         peer.public_address = parse_ip_address(response.public_addr or "")
 

@@ -11,6 +11,7 @@ from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.resumption import Resumptions
+from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.stun import StunService
@@ -31,3 +32,4 @@ class Services(NamedTuple):
     windows: ReceiveWindows
     path_probes: PathProbes
     resumptions: Resumptions
+    session: SessionMessages

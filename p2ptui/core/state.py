@@ -4,11 +4,13 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
+from p2ptui.core.calls import Calls
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -19,7 +21,6 @@ from p2ptui.core.events import (
     MessageTraced,
     News,
     Outcome,
-    PingResult,
 )
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
@@ -28,7 +29,7 @@ from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
-from p2ptui.errors import P2PError, PeerTimeoutError
+from p2ptui.errors import PeerTimeoutError
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
@@ -37,6 +38,9 @@ MAX_EVENTS: Final = 50_000
 """News that may wait for `next_event`; the driver empties the queue after every batch. The ends of
 calls, changes of status and what the machinery must do are never left out, nor is Data, which is
 admitted only while there is room."""
+
+MAX_PONGS: Final = 16_384
+"""Calls that wait for the Pong of a Ping, to whatever address."""
 
 MAX_OUTGOING: Final = 50_000
 """Datagrams that may wait for `datagrams_to_send`; likewise."""
@@ -85,6 +89,8 @@ class NodeState:
         self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
+        # Bounded for each address by `core.pings`.
+        self._pongs = self.open_room("Pings", limit=MAX_PONGS, limit_each=1)
 
     @property
     def longest_idle_s(self) -> float:
@@ -102,6 +108,17 @@ class NodeState:
     def new_token(self) -> int:
         """A name for a call whose end will be told by a CallFinished."""
         return next(self._tokens)
+
+    def open_room(self, words: str, *, limit: int, limit_each: int) -> Calls[Any]:
+        """A room where calls of one kind wait for their answers; see `Calls`."""
+        return Calls(
+            self.timers,
+            self.finish,
+            self.new_token,
+            limit=limit,
+            limit_each=limit_each,
+            words=words,
+        )
 
     def new_channel(self) -> Channel:
         """A channel with a random start of its numbering."""
@@ -200,17 +217,11 @@ class NodeState:
         Returns:
             The token of a PingResult or a PeerTimeoutError.
         """
-        token = self.new_token() if token is None else token
         words = f"no answer from {address_words(address)} within {seconds_words(timeout_s)}"
         error = PeerTimeoutError(words)
-        timer = self.timers.schedule(now + timeout_s, lambda _: ping.end(error))
-
-        def end(outcome: PingResult | P2PError) -> None:
-            timer.cancel()
-            self.finish(token, outcome)
-
-        ping.on_end = end
-        return token
+        call = self._pongs.begin(ping, None, now, timeout_s, lambda _: ping.give_up(error), token)
+        ping.on_end = partial(self._pongs.end, call)
+        return call.token
 
     def next_event(self) -> Event | None:
         """The oldest event, or None."""

@@ -10,11 +10,11 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from p2ptui.core.messages import ROWS
 from p2ptui.text import printable
 from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
 from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
 from p2ptui.tui.rows import RowView
-from p2ptui.wire.message import MessageType
 
 ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
 _LEVEL_STYLES: Final = {"warn": "yellow", "error": "bold red", "debug": "dim", "trace": "dim"}
@@ -29,28 +29,8 @@ _KIND_WIDTH: Final = 18
 _NARROW_KIND_WIDTH: Final = 11
 """Most of what comes is Data, Ping and Ack; the summary needs the room more than the others."""
 
-SHORT_KINDS: Final = {
-    MessageType.HANDSHAKE_REQUEST: "Handshake?",
-    MessageType.HANDSHAKE_RESPONSE: "Handshake=",
-    MessageType.DISCOVERY_REQUEST: "Discovery?",
-    MessageType.DISCOVERY_RESPONSE: "Discovery=",
-    MessageType.DISCOVERY_UPDATE: "Discovery+",
-    MessageType.LIST_NODES_REQUEST: "ListNodes?",
-    MessageType.LIST_NODES_RESPONSE: "ListNodes=",
-    MessageType.RELAY_REQUEST: "Relay?",
-    MessageType.RELAY_RESPONSE: "Relay=",
-    MessageType.STUN_DELEGATION: "StunReply?",
-    MessageType.STUN_DELEGATED: "StunReply=",
-    MessageType.NAT_PROBE_REQUEST: "NatProbes?",
-    MessageType.NAT_PROBE_REPORT: "NatProbes=",
-    MessageType.NAT_PROBE: "NatProbe?",
-    MessageType.NAT_PROBE_SENT: "NatProbe=",
-    MessageType.RECEIVE_WINDOW: "Window",
-    MessageType.SEQUENCE_SKIP: "Skip",
-}
-"""In the narrow column, where a question and its answer would be cut to the same beginning:
-`?` asks, `=` answers, `+` is news.
-"""
+SHORT_KINDS: Final = {row.kind: row.short for row in ROWS if row.short}
+"""In the narrow column; the others fit it as they are."""
 
 SLICE_S: Final = 0.005
 """A filter looks at old records for this long before it lets packets and keys through."""

@@ -116,7 +116,7 @@ class Discovery:
 
     # What others ask.
 
-    def handle_request(self, peer: Peer, now: float) -> None:
+    def handle_request(self, peer: Peer, _content: object, now: float) -> None:
         """Send the whole peer list, without the one who asks."""
         peer.untold.clear()  # what it asks for holds that too
         entries = self._entries(peer, now)
@@ -130,7 +130,7 @@ class Discovery:
             if peer is not None and peer is not receiver and peer.is_plain:
                 yield _entry(peer, receiver, now, unix)
 
-    def handle_list_nodes(self, peer: Peer, now: float) -> None:
+    def handle_list_nodes(self, peer: Peer, _content: object, now: float) -> None:
         """Send who is here with names, each at the address that this node sees."""
         peer.untold.clear()
         self._pager.start(

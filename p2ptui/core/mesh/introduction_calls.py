@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
+from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.peers import Peer
@@ -26,13 +27,15 @@ MAX_WAITING: Final = 256
 """Introductions that this node may be waiting for."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    token: int
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    server: Peer
     timeout_s: float
-    deadline: float
-    pings: bool = False
+    pings: bool
     """Whether only a Ping is wanted, and no session."""
+
+
+_Call: TypeAlias = Call[_Wish]
 
 
 class IntroductionCalls:
@@ -56,7 +59,12 @@ class IntroductionCalls:
         self._delivery = delivery
         self._handshake = handshake
         self._ping = ping
-        self._waiting: dict[str, list[_Waiting]] = {}
+        self._calls: Calls[_Wish] = state.open_room(
+            "introductions", limit=MAX_WAITING, limit_each=MAX_WAITING
+        )
+
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def request(
         self, server: Peer, node_id: str, now: float, timeout_s: float, *, pings: bool = False
@@ -73,71 +81,59 @@ class IntroductionCalls:
         Raises:
             LocalError: Too many such requests wait.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise LocalError(f"{MAX_WAITING} introductions are awaited already; try again later")
-        token = self._state.new_token()
-        waiting = _Waiting(token, timeout_s, now + timeout_s, pings)
-        self._waiting.setdefault(node_id, []).append(waiting)
-        self._ask(server, node_id, waiting, now)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up(node_id, waiting, server)
-        )
-        return token
+        where = format_address(server.address)
+        error = NotIntroducedError(f"the server at {where} did not introduce node {node_id}")
+        wish = _Wish(server, timeout_s, pings)
+        call = self._calls.begin(node_id, wish, now, timeout_s, lambda _: error)
+        self._ask(node_id, call, now)
+        return call.token
 
-    def _ask(self, server: Peer, node_id: str, waiting: _Waiting, now: float) -> None:
+    def _ask(self, node_id: str, call: _Call, now: float) -> None:
         # Nobody acknowledges the request: it is repeated until something comes of it.
-        if waiting in self._waiting.get(node_id, ()) and server.is_authenticated:
+        server = call.detail.server
+        if call in self._calls.waiting(node_id) and server.is_authenticated:
             payload = encode_payload(P2PConnectPayload(node_id))
             self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
             self._state.timers.schedule(
-                now + ASK_INTERVAL_S, lambda at: self._ask(server, node_id, waiting, at)
+                now + ASK_INTERVAL_S, lambda at: self._ask(node_id, call, at)
             )
-
-    def _give_up(self, node_id: str, waiting: _Waiting, server: Peer) -> None:
-        if waiting not in self._waiting.get(node_id, ()):
-            return
-        self._waiting[node_id].remove(waiting)
-        if not self._waiting[node_id]:
-            del self._waiting[node_id]
-        where = format_address(server.address)
-        error = NotIntroducedError(f"the server at {where} did not introduce node {node_id}")
-        self._state.finish(waiting.token, error)
 
     def refuse(self, payload: ErrorPayload) -> None:
         """A server refuses something; it may be a node that was asked for."""
-        for node_id in list(self._waiting):
+        for node_id in self._calls:
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
-                for waiting in self._waiting.pop(node_id):
-                    error = NotKnownThereError(f"the server does not know node {node_id}")
-                    self._state.finish(waiting.token, error)
+                error = NotKnownThereError(f"the server does not know node {node_id}")
+                self._calls.end_all(node_id, error)
 
     def serve(self, introduction: Introduction, now: float) -> None:
         """A node was introduced: the calls that wait for that go on."""
-        for waiting in self._waiting.pop(introduction.node_id, ()):
-            if waiting.pings:
-                start = min(now + PING_AFTER_S, waiting.deadline)
-                self._state.timers.schedule(start, partial(self._ping_for, introduction, waiting))
+        for call in self._calls.waiting(introduction.node_id):
+            if call.detail.pings:
+                start = min(now + PING_AFTER_S, call.deadline)
+                self._calls.take(call)
+                self._state.timers.schedule(start, partial(self._ping_for, introduction, call))
             elif Capability.ROUTING not in introduction.capabilities:
                 error = LocalError(
                     f"node {introduction.node_id} takes no handshake from a peer;"
                     " it can be reached through the server"
                 )
-                self._state.finish(waiting.token, error)
+                self._calls.end(call, error)
             else:
-                self._connect_for(introduction, waiting, now)
+                self._calls.take(call)
+                self._connect_for(introduction, call, now)
 
-    def _connect_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
+    def _connect_for(self, introduction: Introduction, call: _Call, now: float) -> None:
         try:
-            self._handshake.connect(introduction.address, now, waiting.timeout_s, waiting.token)
+            self._handshake.connect(introduction.address, now, call.detail.timeout_s, call.token)
         except LocalError as error:
-            self._state.finish(waiting.token, error)
+            self._state.finish(call.token, error)
 
-    def _ping_for(self, introduction: Introduction, waiting: _Waiting, now: float) -> None:
+    def _ping_for(self, introduction: Introduction, call: _Call, now: float) -> None:
         try:
             introduction.pings.require_room()
         except LocalError as error:
-            self._state.finish(waiting.token, error)
+            self._state.finish(call.token, error)
             return
         ping = self._ping(introduction, now)
-        left_s = waiting.deadline - now
-        self._state.await_pong(ping, introduction.address, now, left_s, waiting.token)
+        left_s = call.deadline - now
+        self._state.await_pong(ping, introduction.address, now, left_s, call.token)

@@ -24,6 +24,8 @@ ASK_AGAIN_S: Final = 1.0
 """A request without any answer is repeated after this."""
 
 MAX_QUERIES: Final = 64
+MAX_CALLS: Final = 1024
+"""Calls that wait for them: several may wait for one list."""
 MAX_NODES: Final = 100_000
 """Nodes of one list; more than a server with every port of an address taken would name."""
 
@@ -31,7 +33,6 @@ MAX_NODES: Final = 100_000
 @dataclass(slots=True)
 class _Query:
     peer: Peer
-    tokens: list[int]
     deadline: float
     pages: dict[int, tuple[NodeInfo, ...]] = field(default_factory=dict)
     size: int = 0
@@ -59,6 +60,7 @@ class Queries:
         self._state = state
         self._delivery = delivery
         self._queries: dict[str, _Query] = {}
+        self._calls = state.open_room("node lists", limit=MAX_CALLS, limit_each=MAX_CALLS)
         self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float], None] = lambda *_: None
         """Called with each page that a peer sent because it was asked."""
         self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
@@ -73,16 +75,15 @@ class Queries:
         Raises:
             LocalError: Too many such questions wait.
         """
-        token = self._state.new_token()
-        query = self._queries.get(peer.node_id)
-        if query is not None:
-            query.tokens.append(token)
-            return token
-        if len(self._queries) >= MAX_QUERIES:
+        known = self._queries.get(peer.node_id)
+        if known is None and len(self._queries) >= MAX_QUERIES:
             raise LocalError(f"{MAX_QUERIES} node lists are awaited already; try again later")
-        query = self._queries[peer.node_id] = _Query(peer, [token], now + timeout_s)
-        self._ask(query, now)
-        return token
+        query = known or _Query(peer, now + timeout_s)
+        call = self._calls.begin(peer.node_id, query, now, timeout_s, lambda _: query.result())
+        if known is None:
+            self._queries[peer.node_id] = query
+            self._ask(query, now)
+        return call.token
 
     def _ask(self, query: _Query, now: float) -> None:
         if now >= query.deadline or not query.peer.is_authenticated:
@@ -99,8 +100,7 @@ class Queries:
         self._queries.pop(query.peer.node_id, None)
         if query.timer is not None:
             query.timer.cancel()
-        for token in query.tokens:
-            self._state.finish(token, query.result())
+        self._calls.end_all(query.peer.node_id, query.result())
 
     def awaits(self, peer: Peer) -> bool:
         """Whether a peer's list is on its way: who asks for it again shares it."""
@@ -113,7 +113,7 @@ class Queries:
         if len(self._queries) >= MAX_QUERIES:
             self._state.counters.drop("names_unasked")
             return
-        query = self._queries[peer.node_id] = _Query(peer, [], now + timeout_s)
+        query = self._queries[peer.node_id] = _Query(peer, now + timeout_s)
         self._ask(query, now)
 
     def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:

@@ -119,11 +119,8 @@ class Rendezvous:
 
     # The server's part.
 
-    def handle_p2p_connect(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
-        """With an address it is an introduction, without one a request for it."""
-        if payload.peer_addr is not None:
-            self._handle_introduction(peer, payload, now)
-            return
+    def handle_request(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
+        """A peer wants to be introduced to another."""
         if self._served is None:
             self._served = TokenBucket(INTRODUCTIONS_PER_SECOND, now)
         share = self._shares.get(peer)
@@ -192,12 +189,10 @@ class Rendezvous:
             self.on_unknown(server, payload.target, now)
         self.calls.refuse(payload)
 
-    def _handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
+    def handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
+        """A joined server tells where a node is."""
         address = parse_ip_address(payload.peer_addr or "")
         node_id = canonical_id(payload.peer_id)
-        if not server.is_joined_server:
-            self._state.counters.drop("introduction_unasked")
-            return
         if address is None or node_id is None or node_id == self._state.identity.id:
             self._state.counters.drop("introduction_invalid")
             return

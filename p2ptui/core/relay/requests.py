@@ -1,12 +1,12 @@
 """Bytes relayed for two peers of this server that cannot reach each other (reference form)."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
 
+from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
 from p2ptui.core.identity import canonical_id
@@ -15,11 +15,12 @@ from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.values import Parcel, Refused
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, MessageTooLargeError, PeerGoneError, PeerTimeoutError
+from p2ptui.errors import MessageTooLargeError, PeerGoneError, PeerTimeoutError
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import format_address
-from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.codec import decode_payload, encode_payload
 from p2ptui.wire.message import (
+    Envelope,
     MessageType,
     RelayDataPayload,
     RelayRequestPayload,
@@ -29,12 +30,31 @@ from p2ptui.wire.message import (
 MAX_WAITING: Final = 64
 """RelayRequests that may wait for their response, per server: it answers in order."""
 
+MAX_CALLS: Final = 1024
+"""The same for all servers."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    token: int
+class _Request:
     size_bytes: int
     request_id: str | UnsetType
+
+
+class RelayedBytes(NamedTuple):
+    """A RelayData, understood."""
+
+    payload: RelayDataPayload
+    was_admitted: bool
+    """Whether room was kept for it before: it asks for an Ack."""
+
+
+def read_relayed(message: Envelope) -> RelayedBytes:
+    """Decode a RelayData.
+
+    Raises:
+        MalformedError: It is none.
+    """
+    return RelayedBytes(decode_payload(message.payload, RelayDataPayload), message.requires_ack)
 
 
 class Relay:
@@ -53,13 +73,15 @@ class Relay:
         self._state = state
         self._delivery = delivery
         self._control = control
-        self._waiting: dict[str, deque[_Waiting]] = {}
+        self._calls: Calls[_Request] = state.open_room(
+            "relay requests", limit=MAX_CALLS, limit_each=MAX_WAITING
+        )
         self.on_refused: Callable[[Peer, RelayResponsePayload, float], None] = lambda *_: None
         """Called when a server refused a relayed datagram, not a request."""
         lifecycle.on_left.append(self._forget)
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._calls)
 
     # The server's part.
 
@@ -93,7 +115,7 @@ class Relay:
 
         Raises:
             MessageTooLargeError: The request does not fit a datagram.
-            LocalError: Too many requests wait for this server.
+            LocalError: Too many requests wait.
         """
         request = RelayRequestPayload(node_id, list(data))
         if server.dialect is Dialect.SPEC:
@@ -104,66 +126,47 @@ class Relay:
                 f"{len(data)} bytes become {len(payload)} in a RelayRequest, at most"
                 f" {MAX_DATAGRAM_BYTES - 512} fit; send them in parts"
             )
-        waiting = self._waiting.setdefault(server.node_id, deque())
-        if len(waiting) >= MAX_WAITING:
-            raise LocalError(f"{MAX_WAITING} relay requests already wait; try again later")
-        token = self._state.new_token()
-        waiting.append(_Waiting(token, len(data), request.request_id))
+        where = format_address(server.address)
+        words = f"the server at {where} did not answer within {seconds_words(timeout_s)}"
+        error = PeerTimeoutError(words)
+        detail = _Request(len(data), request.request_id)
+        call = self._calls.begin(server.node_id, detail, now, timeout_s, lambda _: error)
         self._delivery.send(server, MessageType.RELAY_REQUEST, payload, now, budgeted=False)
-        self._state.timers.schedule(
-            now + timeout_s, lambda _: self._give_up(server, token, timeout_s)
-        )
-        return token
-
-    def _give_up(self, server: Peer, token: int, timeout_s: float) -> None:
-        waiting = self._waiting.get(server.node_id, deque())
-        for entry in waiting:
-            if entry.token == token:
-                waiting.remove(entry)
-                where = format_address(server.address)
-                error = f"the server at {where} did not answer within {seconds_words(timeout_s)}"
-                self._state.finish(token, PeerTimeoutError(error))
-                return
+        return call.token
 
     def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server tells whether it relayed."""
         if response.target_id is not UNSET:
             self.on_refused(peer, response, now)
             return
-        waiting = self._waiting.get(peer.node_id, deque())
         # The reference answers in order and names nothing.
         named = response.request_id is not UNSET
-        fitting = (e for e in waiting if not named or e.request_id == response.request_id)
-        entry = next(fitting, None)
-        if entry is None:
+        for call in self._calls.waiting(peer.node_id):
+            if not named or call.detail.request_id == response.request_id:
+                break
+        else:
             self._state.counters.drop("relay_response_unasked")
             return
-        waiting.remove(entry)
         status = SendStatus.SENT if response.success else SendStatus.FAILED
         reason = None if response.success else (response.error_message or "refused")
-        self._state.finish(entry.token, SendResult(status, 1, None, entry.size_bytes, reason))
+        self._calls.end(call, SendResult(status, 1, None, call.detail.size_bytes, reason))
 
-    def admits_data(self, peer: Peer, payload: RelayDataPayload, now: float) -> bool:
-        """Whether relayed bytes are for those who read here, and find room; then it is kept."""
-        if not peer.is_joined_server or canonical_id(payload.from_peer_id) is None:
-            self._state.counters.drop("relay_data_unasked")
-            return False
-        return self._state.admits_data(peer.node_id, len(payload.data), now)
+    def admits_data(self, peer: Peer, content: RelayedBytes, now: float) -> bool:
+        """Whether there is room with those who read here; then it is kept for it."""
+        return self._state.admits_data(peer.node_id, len(content.payload.data), now)
 
-    def handle_data(
-        self, peer: Peer, payload: RelayDataPayload, now: float, *, admitted: bool = False
-    ) -> None:
+    def handle_data(self, peer: Peer, content: RelayedBytes, now: float) -> None:
         """A joined server brings bytes from another of its peers."""
-        node_id = canonical_id(payload.from_peer_id)
-        if not peer.is_joined_server or node_id is None:
+        node_id = canonical_id(content.payload.from_peer_id)
+        if node_id is None:
             self._state.counters.drop("relay_data_unasked")
             return
-        if not admitted and not self._state.admits_data(peer.node_id, len(payload.data), now):
+        if not content.was_admitted and not self.admits_data(peer, content, now):
             self._state.drop_data(node_id)
             return
-        self._state.emit(RelayDataReceived(node_id, peer.node_id, bytes(payload.data)))
+        data = bytes(content.payload.data)
+        self._state.emit(RelayDataReceived(node_id, peer.node_id, data))
 
     def _forget(self, peer: Peer, _now: float) -> None:
-        for entry in self._waiting.pop(peer.node_id, ()):
-            where = format_address(peer.address)
-            self._state.finish(entry.token, PeerGoneError(f"the server at {where} is gone"))
+        where = format_address(peer.address)
+        self._calls.end_all(peer.node_id, PeerGoneError(f"the server at {where} is gone"))

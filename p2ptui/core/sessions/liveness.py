@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import UnsetType
+from msgspec import Raw, UnsetType
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
@@ -11,7 +11,7 @@ from p2ptui.core.peers import Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
-from p2ptui.wire.message import NULL, Envelope, MessageType
+from p2ptui.wire.message import NULL, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
@@ -130,15 +130,15 @@ class Liveness:
         ping = self._delivery.send_ping(peer, now)
         return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
 
-    def handle_ping(self, peer: Peer, message: Envelope, now: float) -> None:
+    def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
         peer.known_at = now
-        self._delivery.send(peer, MessageType.PONG, message.payload, now)
+        self._delivery.send(peer, MessageType.PONG, payload, now)
         self.on_pinged(peer, now)
 
-    def handle_pong(self, peer: Peer, message: Envelope, now: float) -> None:
+    def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""
-        answered = peer.pings.receive_pong(message.payload, peer.sends_to, now)
+        answered = peer.pings.receive_pong(payload, peer.sends_to, now)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
@@ -149,7 +149,7 @@ class Liveness:
             peer.cleared_at = now
         peer.suspicion = None
         peer.keep_for_pings()
-        self._delivery.prove(peer, now, guessable=message.payload == NULL)
+        self._delivery.prove(peer, now, guessable=payload == NULL)
 
     def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
         """A Disconnect came: believed at once if it names a handshake message of this node's.

@@ -6,6 +6,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.messages import TOLD_TO_SHAKE_HANDS
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.early import EarlyMessages
@@ -17,27 +18,6 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.frames import RELAY, decode_relay
 from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
-
-TOLD: Final = frozenset(
-    {
-        MessageType.PING,
-        MessageType.PONG,
-        MessageType.DATA,
-        MessageType.DISCONNECT,
-        MessageType.RETRANSMIT,
-        MessageType.DISCOVERY_REQUEST,
-        MessageType.DISCOVERY_RESPONSE,
-        MessageType.DISCOVERY_UPDATE,
-        MessageType.LIST_NODES_REQUEST,
-        MessageType.LIST_NODES_RESPONSE,
-        MessageType.P2P_CONNECT,
-        MessageType.RELAY_REQUEST,
-        MessageType.RELAY_RESPONSE,
-        MessageType.RELAY_DATA,
-    }
-)
-"""Types whose sender is told to shake hands first. Not an Ack or an Error: an answer to an answer
-would go round for ever; nor a handshake, nor what this node does not know."""
 
 _TOLD_TEXT: Final = "unauthenticated: shake hands first"
 
@@ -135,7 +115,7 @@ class Strangers:
 
     def _refuse(self, address: Address, kind: str, size: int, now: float) -> None:
         self._state.counters.drop("unauthenticated")
-        if kind in TOLD and not self._state.closing:
+        if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
             self._tell(address, size, now)
 
     def _tell(self, address: Address, size: int, now: float) -> None:

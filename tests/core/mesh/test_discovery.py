@@ -437,7 +437,7 @@ def test_a_list_that_finds_no_room_is_given_up_and_counted(world: World) -> None
     peer = server.peer(client)
     world.network.set_link(server.address[0], client.address[0], loss=1.0)
     server.endpoint.send(peer, "x" * (MAX_QUEUED_FOR_PAGES + 1000), world.now)
-    server.endpoint._discovery.handle_request(peer, world.now)
+    server.endpoint._discovery.handle_request(peer, None, world.now)
     world.run_for(PROOF_PATIENCE_S + 1)
 
     assert server.endpoint.counters.drops["list_given_up"] == 1

@@ -1,0 +1,88 @@
+"""What a session's two ends tell each other about it: gaps, refusals and the end."""
+
+from typing import Final
+
+from msgspec import UNSET
+
+from p2ptui.core.data import DataService
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import ErrorReceived
+from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.state import NodeState
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import (
+    DisconnectPayload,
+    ErrorCode,
+    ErrorPayload,
+    MessageType,
+    RetransmitPayload,
+)
+
+KEPT_REASON: Final = 200
+"""Characters of a goodbye that are kept."""
+
+
+class SessionMessages:
+    """Takes Retransmit, Error and Disconnect.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        liveness: Hears that a peer has gone, or forgot this node.
+        data: Hears what became of messages that were handed on.
+        rendezvous: Hears what became of introductions.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        liveness: Liveness,
+        data: DataService,
+        rendezvous: Rendezvous,
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._liveness = liveness
+        self._data = data
+        self._rendezvous = rendezvous
+
+    def handle_retransmit(self, peer: Peer, content: RetransmitPayload, now: float) -> None:
+        """A gap is to be filled, or the peer lost track of the numbers."""
+        sequence = content.sequence_number
+        sender = peer.channel.sender
+        if content.lost_track is True and not sender.numbering.is_near(sequence):
+            sender.skips.handle_foreign_number(now)
+            self._delivery.flush(peer, now)
+            return
+        data = sender.resend(sequence, now)
+        if data is None:
+            text = f"message {sequence} is no longer held"
+            payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
+            self._delivery.send(peer, MessageType.ERROR, encode_payload(payload), now)
+        elif data:
+            self._delivery.transmit_frame(peer, data)
+
+    def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
+        """A peer refuses something, or knows nothing of this session."""
+        if content.code == ErrorCode.GONE and content.sequence_number is not None:
+            if peer.channel.numbers is not None:
+                peer.channel.numbers.give_up(content.sequence_number)
+            peer.channel.reassembly.withdraw(content.sequence_number)
+            return
+        if content.code == ErrorCode.UNAUTHENTICATED:
+            reason = "it does not know this node any more"
+            self._liveness.suspect(peer, Suspicion.FORGOT, now, reason)
+            return
+        self._data.handle_error(peer, content, now)
+        self._rendezvous.handle_error(peer, content, now)
+        self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
+
+    def handle_disconnect(self, peer: Peer, content: DisconnectPayload | None, now: float) -> None:
+        """It says goodbye."""
+        words = content.reason[:KEPT_REASON] if content is not None else ""
+        reason = f"it said goodbye: {words}" if words else "it said goodbye"
+        proof = content.handshake if content is not None else UNSET
+        self._liveness.handle_goodbye(peer, proof, now, reason)

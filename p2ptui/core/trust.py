@@ -1,0 +1,30 @@
+"""What the sender of a message must have shown before it is obeyed, and how that is told."""
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from p2ptui.core.peers import Peer
+
+
+class Trust(enum.Enum):
+    """What a sender has shown; each is asked for in the table of messages, and nowhere else."""
+
+    STRANGER = "stranger"
+    """Nothing: an address is all that is known of it, and may be forged."""
+    CLAIMED = "claimed"
+    """It has a session. A forged handshake may have begun that."""
+    VOUCHED = "vouched"
+    """It names a handshake message that this node sent: only who received that can know it."""
+    JOINED_SERVER = "joined server"
+    """It is a server whose session this node asked for itself."""
+
+
+TRUSTS: Final[Mapping[Trust, Callable[[Peer, Any], bool]]] = {
+    Trust.STRANGER: lambda _peer, _content: True,
+    Trust.CLAIMED: lambda _peer, _content: True,
+    Trust.VOUCHED: lambda peer, content: content.handshake in peer.handshake_said,
+    Trust.JOINED_SERVER: lambda peer, _content: peer.is_joined_server,
+}
+"""Whether a sender has shown it: the session that the message came in, and its payload, decoded;
+with `handshake` where it is to vouch."""

@@ -1,0 +1,120 @@
+"""The table of messages: it is whole, true, and the only way in."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
+from p2ptui.core.peers import Peer
+from p2ptui.core.services import Services
+from p2ptui.core.trust import TRUSTS, Trust
+from p2ptui.wire.message import MessageType
+from tests.simulation import World
+
+PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+KINDS = [value for name, value in vars(MessageType).items() if name.isupper()]
+
+NO_MESSAGES = {
+    "DataService.handle_error",  # these two: their share of an Error, from SessionMessages
+    "Rendezvous.handle_error",
+    "Handshake.handle_crossing",  # from the responder
+    "Handshake.handle_ack",  # the rest of an Ack, from the inbox
+    "Liveness.handle_goodbye",  # its share of a Disconnect
+    "PathProbes.handle",  # a frame
+}
+"""Methods that are told of a peer, but not by the table."""
+
+
+def documented() -> dict[str, list[str]]:
+    table = PROTOCOL.split("| type | payload |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", table, re.MULTILINE)
+    return {kind: [cell.strip() for cell in rest.split("|")] for kind, rest in rows}
+
+
+def rows_of(kind: str) -> list[Row]:
+    return [row for row in ROWS if row.kind == kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_type_has_a_row_and_the_documents_say_the_same(kind: str) -> None:
+    rows = rows_of(kind)
+    payload, _, trust, cost = documented()[kind]
+
+    assert {row.trust.value for row in rows} == set(trust.split(", "))
+    assert {row.cost.value for row in rows} == set(cost.split(", "))
+    assert all(bool(row.capability) is ("extension" in payload) for row in rows)
+
+
+def test_nothing_else_is_documented_or_in_the_table() -> None:
+    assert set(documented()) == {row.kind for row in ROWS} == set(KINDS)
+
+
+def test_each_meaning_of_a_type_has_one_row() -> None:
+    keys = [(row.kind, row.meaning) for row in ROWS]
+    assert len(set(keys)) == len(keys)
+    assert {kind for kind, meaning in keys if meaning is not None} == set(MEANINGS)
+
+
+def test_every_trust_can_be_told() -> None:
+    assert set(TRUSTS) == set(Trust)
+
+
+def test_a_handler_without_a_row_is_found() -> None:
+    """Whoever writes one and forgets its row would wonder why nothing comes."""
+    in_table = {row.handler for row in ROWS}
+    forgotten = {
+        f"{part.__name__}.{name}"
+        for part in Services.__annotations__.values()
+        for name, method in vars(part).items()
+        if name.startswith("handle") and method not in in_table
+        if any(p.annotation is Peer for p in inspect.signature(method).parameters.values())
+    }
+    assert forgotten == NO_MESSAGES
+
+
+def test_handlers_do_not_ask_again_who_sent_it() -> None:
+    """What the sender must have shown is said in the table only."""
+    asked = re.compile(r"is_joined_server|handshake_said")
+    for row in ROWS:
+        if row.handler is not None and row.trust is not Trust.CLAIMED:
+            assert not asked.search(inspect.getsource(row.handler)), row.kind
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.trust is Trust.JOINED_SERVER], ids=lambda row: row.kind
+)
+def test_what_only_a_joined_server_may_say_is_dropped_from_others(row: Row) -> None:
+    world = World()
+    node = world.host()
+    client = world.puppet()
+    client.join(node)
+    payloads = {
+        MessageType.P2P_CONNECT: {"peer_id": world.node_id(), "peer_addr": "10.9.9.9:1"},
+        MessageType.RELAY_DATA: {"from_peer_id": world.node_id(), "data": [1]},
+        MessageType.NAT_PROBE: {"tag": "00" * 12, "address": "10.9.9.9:1"},
+    }
+    client.say(row.kind, payloads[row.kind], node)
+    world.run_for(1)
+
+    assert node.endpoint.counters.drops[row.distrusted] == 1
+
+
+def test_lists_and_searches_are_known_as_dear() -> None:
+    dear = {row.kind for row in ROWS if row.cost is not Cost.CONSTANT}
+    assert dear == {
+        MessageType.DATA,
+        MessageType.DISCOVERY_REQUEST,
+        MessageType.LIST_NODES_REQUEST,
+        MessageType.P2P_CONNECT,
+        MessageType.RELAY_REQUEST,
+        MessageType.STUN_DELEGATION,
+        MessageType.NAT_PROBE_REQUEST,
+        MessageType.NAT_PROBE,
+    }
+
+
+def test_an_answer_is_never_answered_with_a_refusal_of_its_sender() -> None:
+    for kind in (MessageType.ACK, MessageType.ERROR, MessageType.HANDSHAKE_RESPONSE):
+        assert all(row.refusal is Refusal.NEVER for row in rows_of(kind))
