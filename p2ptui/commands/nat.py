@@ -14,7 +14,6 @@ from rich.text import Text
 from p2ptui.commands import CommandParser, Work
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
-    Deadline,
     command_config,
     connect,
     look_up,
@@ -22,6 +21,7 @@ from p2ptui.commands.session import (
     print_json,
     read_address,
 )
+from p2ptui.commands.target import Deadline
 from p2ptui.config import Config
 from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport

@@ -9,7 +9,6 @@ import msgspec
 from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
-    Deadline,
     command_config,
     connect,
     look_up,
@@ -17,6 +16,7 @@ from p2ptui.commands.session import (
     print_json,
     read_address,
 )
+from p2ptui.commands.target import Deadline
 from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError

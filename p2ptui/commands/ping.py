@@ -10,8 +10,6 @@ from typing import Any, Final
 from p2ptui.commands import CommandParser, Work, positive_seconds
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
-    Deadline,
-    Target,
     TargetSpec,
     add_target_arguments,
     command_config,
@@ -21,6 +19,7 @@ from p2ptui.commands.session import (
     read_way,
     require_reach,
 )
+from p2ptui.commands.target import Deadline, Target
 from p2ptui.config import Config
 from p2ptui.core.events import Path
 from p2ptui.errors import P2PError

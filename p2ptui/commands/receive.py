@@ -14,7 +14,6 @@ from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
-    Deadline,
     command_overrides,
     connect,
     look_up,
@@ -22,6 +21,7 @@ from p2ptui.commands.session import (
     print_json,
     read_address,
 )
+from p2ptui.commands.target import Deadline
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
 from p2ptui.core.events import (

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from p2ptui.commands import CommandParser
+from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
-from p2ptui.core.connection import Connection, Method
-from p2ptui.core.events import NodeList, Path, PingResult, SendResult
+from p2ptui.core.events import NodeList
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.io.advice import barrier
 from p2ptui.node import Node, PeerView, connector
 from p2ptui.node.lookup import find_named
-from p2ptui.text import printable
 from p2ptui.wire.address import (
     Address,
     NoInterfaceError,
@@ -40,12 +39,6 @@ the server. Where the server relays there is one at once."""
 
 DEFAULT_TIMEOUT_S: Final = 10.0
 
-REJOIN_PAUSE_S: Final = 0.25
-"""How often it is looked whether the server has left: it may only be restarted."""
-
-SHORTEST_WAIT_S: Final = 0.001
-"""What is left of a time that is over: the last step may still find its answer there."""
-
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
@@ -59,121 +52,6 @@ class TargetSpec:
 
 Way = TargetSpec
 """The name that it had before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A node that a command talks to."""
-
-    node: Node
-    node_id: str
-    name: str
-    server: Address
-    """Where the server is, or the target itself where none was needed."""
-    is_peer: bool
-    """Whether there is a session with it; else it is reached inside messages to the server."""
-    began: float
-    """When the command set out to reach it, on the event loop's clock, seconds."""
-    failure: str | None = None
-    """Why there is no session with it."""
-    capabilities: tuple[str, ...] = ()
-    """What it announces."""
-    met: PeerView | None = None
-    """What was known of it when there was a session first."""
-
-    @property
-    def path(self) -> Path:
-        """How it is reached at present."""
-        return self._view.path if self.is_peer else Path.RELAY
-
-    @property
-    def address(self) -> Address:
-        """Its own where the path is direct, else the server's."""
-        return self._view.address if self.is_peer else self.server
-
-    @property
-    def echoes(self) -> bool:
-        """Whether it is expected to answer Data with an echo."""
-        return self.is_peer and Capability.NO_ECHO not in self._view.capabilities
-
-    @property
-    def connection(self) -> Connection:
-        """How its path was won, or why it is relayed."""
-        if self.is_peer:
-            return self._view.connection
-        return Connection(Method.RELAY, reason=self.failure)
-
-    @property
-    def _view(self) -> PeerView:
-        """As it is now, or where it is gone, as it was met: what became of it, others tell."""
-        try:
-            return self.node.peer(self.node_id)
-        except UnknownPeerError:
-            if self.met is None:
-                raise
-            return self.met
-
-    async def ping(self, timeout_s: float) -> PingResult:
-        """Measure one round trip.
-
-        Raises:
-            P2PError: It failed; of a peer that is gone, that it is.
-        """
-        try:
-            return await self.node.ping(self.node_id, timeout_s)
-        except (UnknownPeerError, LocalError) as error:
-            raise self._gone(error) from None
-
-    async def send(self, payload: Any, timeout_s: float) -> SendResult:
-        """Send one message.
-
-        Raises:
-            P2PError: It failed; of a peer that is gone, that it is.
-        """
-        if not self.is_peer:
-            left_s = await self._wait_for_server(timeout_s)
-            return await self.node.send_routed(self.node_id, payload, timeout_s=left_s)
-        try:
-            return await self.node.send(self.node_id, payload, timeout_s=timeout_s)
-        except UnknownPeerError as error:
-            raise self._gone(error) from None
-
-    async def _wait_for_server(self, timeout_s: float) -> float:
-        """Wait while it is joined again, at most so long; what is left of the time, seconds."""
-        deadline = Deadline(timeout_s)
-        for _ in range(int(timeout_s / REJOIN_PAUSE_S)):
-            if self.node.peers:
-                break
-            await asyncio.sleep(REJOIN_PAUSE_S)
-        return deadline.left_s
-
-    def _gone(self, error: P2PError) -> P2PError:
-        """Of a peer that was met and is gone, what happened: it is not that it is unknown."""
-        if self.met is None or any(peer.node_id == self.node_id for peer in self.node.peers):
-            return error
-        return PeerGoneError(f"{printable(self.name, 64)} has left meanwhile; try again")
-
-
-class Deadline:
-    """One time for all steps of a command.
-
-    Args:
-        timeout_s: Seconds from now.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._end = asyncio.get_running_loop().time() + timeout_s
-
-    @property
-    def timeout_s(self) -> float:
-        """Seconds in all."""
-        return self._timeout_s
-
-    @property
-    def left_s(self) -> float:
-        """Seconds that are left, a trace above 0."""
-        return max(self._end - asyncio.get_running_loop().time(), SHORTEST_WAIT_S)
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
