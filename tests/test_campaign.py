@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataContent, DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.channel import Channel
@@ -61,11 +61,9 @@ def test_a_receiver_that_acknowledges_what_it_loses_is_noticed(
 ) -> None:
     handle = DataService.handle
 
-    def handle_most(
-        service: DataService, peer: Peer, message: Any, content: Any, now: float
-    ) -> None:
-        if not message.id.startswith("a"):
-            handle(service, peer, message, content, now)
+    def handle_most(service: DataService, peer: Peer, content: DataContent, now: float) -> None:
+        if not content.message.id.startswith("a"):
+            handle(service, peer, content, now)
 
     replace(DataService, "handle", handle_most)
 

@@ -6,7 +6,6 @@ Whoever adds a type writes its payload in `wire.message`, its row here, and its 
 import enum
 from collections.abc import Callable, Hashable, Iterable
 from operator import attrgetter
-from types import MethodType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from p2ptui.core.data import DataKind, DataService, read_data
@@ -375,9 +374,10 @@ class MessageTable:
         for row in ROWS:
             if row.handler is None:
                 continue
-            part = by_class[row.handler.__qualname__.partition(".")[0]]
-            admits = None if row.admits is None else MethodType(row.admits, part)
-            entry = Entry(row, MethodType(row.handler, part), admits, TRUSTS[row.trust])
+            owner, _, name = row.handler.__qualname__.partition(".")
+            part = by_class[owner]
+            admits = None if row.admits is None else getattr(part, row.admits.__name__)
+            entry = Entry(row, getattr(part, name), admits, TRUSTS[row.trust])
             known = self._types.get(row.kind)
             if known is None:
                 known = _Type(row.reads, entry, MEANINGS.get(row.kind), {})

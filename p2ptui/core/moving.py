@@ -136,6 +136,7 @@ class Moving:
         """
         for peer in self._followed():
             if is_affected(_where(peer)):
+                peer.pings.excuse()  # they went nowhere
                 self._ask(peer, now, _MOVED)
 
     def _ask(self, peer: Peer, now: float, reason: str) -> None:

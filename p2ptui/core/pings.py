@@ -85,6 +85,10 @@ class Pings:
                 " one of them, or ping less often"
             )
 
+    def excuse(self) -> None:
+        """That those sent so far are unanswered means nothing."""
+        self.unanswered = 0
+
     def are_ignored(self, last_received: float, now: float) -> bool:
         """Whether several Pings over a while have drawn nothing from a peer.
 
