@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,22 @@ def test_imports_point_down_only() -> None:
         [tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_no_two_modules_need_each_other() -> None:
+    """Not by way of others, nor for their types alone: a circle has no beginning to read from."""
+    needs: dict[str, set[str]] = {}
+    for path in MODULES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        needs[name] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                both = (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+                needs[name] |= {module for module in both if module != name}
+    sorter = TopologicalSorter(
+        {name: {one for one in others if one in needs} for name, others in needs.items()}
+    )
+    sorter.prepare()  # raises CycleError, which names them
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

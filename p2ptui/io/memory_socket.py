@@ -5,18 +5,44 @@ import errno
 import socket
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from p2ptui.io.datagrams import SendFailures, SocketCounters, Traffic
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.io.udp import INBOX_DATAGRAMS
 from p2ptui.wire.address import Address, AskedAddress, ip_version, is_wildcard, own_host
 
-if TYPE_CHECKING:
-    from p2ptui.io.memory import MemoryNetwork
-
 MAX_PAYLOAD_BYTES = 65507
 """The largest UDP payload over IPv4: 65535 less 20 of IP header and 8 of UDP (RFC 768)."""
+
+
+class Network(Protocol):
+    """What a socket needs of a `MemoryNetwork`, which has the arguments and errors."""
+
+    clockwork: "Clockwork | None"
+
+    def attach(self, address: Address) -> Address:
+        """Take an address."""
+
+    def detach(self, address: Address) -> None:
+        """Give it back."""
+
+    def send(
+        self,
+        data: bytes,
+        source: Address,
+        destination: Address,
+        now: float,
+        *,
+        unfragmented: bool = False,
+    ) -> None:
+        """Put one datagram on its way."""
+
+    def next_delivery(self) -> float | None:
+        """When the next one arrives."""
+
+    def deliver(self, now: float) -> list[tuple[bytes, Address, Address]]:
+        """What has arrived: data, source, destination."""
 
 
 class MemorySocket:
@@ -39,7 +65,7 @@ class MemorySocket:
 
     @classmethod
     async def open(
-        cls, network: "MemoryNetwork", address: Address, hosts: Sequence[str] = ()
+        cls, network: "Network", address: Address, hosts: Sequence[str] = ()
     ) -> "MemorySocket":
         """Attach to the network on the running loop, whose `time()` is the network's clock.
 
@@ -179,14 +205,14 @@ class MemorySocket:
 class Clockwork:
     """One timer for all the sockets of a network: a timer each would wake all for every one."""
 
-    def __init__(self, network: "MemoryNetwork", loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, network: "Network", loop: asyncio.AbstractEventLoop) -> None:
         self.sockets: dict[Address, MemorySocket] = {}
         self._network = network
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def of(cls, network: "MemoryNetwork") -> "Clockwork":
+    def of(cls, network: "Network") -> "Clockwork":
         """The one of a network on the running loop."""
         loop = asyncio.get_running_loop()
         if network.clockwork is None or network.clockwork._loop is not loop:

@@ -28,7 +28,7 @@ from p2ptui.tui.command_lines import CommandLines
 from p2ptui.tui.contrast import ReadableColours, terminal_theme
 from p2ptui.tui.detail import TextScreen, record_screen
 from p2ptui.tui.executor import Executor
-from p2ptui.tui.feed import PANES, FeedApp
+from p2ptui.tui.feed import PANES
 from p2ptui.tui.footer import Footer
 from p2ptui.tui.history import History
 from p2ptui.tui.keyboard import Keyboard
@@ -37,6 +37,7 @@ from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.nat_run import NatRun
 from p2ptui.tui.palette import GrammarProvider, Palette
+from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.terminal import guarded_driver
@@ -45,7 +46,7 @@ from p2ptui.verbs import Kind, parse_command
 from p2ptui.wire.address import format_address
 
 
-class P2PApp(FeedApp):
+class P2PApp(PaneApp):
     """The screen of a started node.
 
     Args:
@@ -87,10 +88,8 @@ class P2PApp(FeedApp):
         super().__init__(node, wall, options, ansi_color=ansi_color)
         self._settings = settings or Settings()
         self.keys = check_keys(self.options.keys)
-        """The user's own keys, by the id of the action."""
         self.nat.name_keys(self.keys)
         self.chosen = "peers"
-        """The pane that was looked at last."""
         self.zoomed = False
         """Whether that pane is shown alone."""
         whole_key = self.keys.get("app.answer", "f6").partition(",")[0].capitalize()
@@ -100,7 +99,7 @@ class P2PApp(FeedApp):
         self.executor = Executor(node, self.roster, self._selected_node)
         self.screen_verbs = ScreenVerbs(self)
         self.nat_run = NatRun(self)
-        self._lines = CommandLines(self)
+        self._lines = CommandLines(self, self.screen_verbs, self.nat_run)
         self._keyboard = Keyboard(self)
         self.footer = Footer()
         self._readable: LineFilter = ReadableColours(ANSIToTruecolor(self.ansi_theme))
@@ -208,10 +207,6 @@ class P2PApp(FeedApp):
         row = self.peers.list.selected
         return row.node if row is not None else None
 
-    def word_for(self, node: Known) -> str:
-        """How a node is named in a command."""
-        return node.node_id or (format_address(node.address) if node.address else "")
-
     def _short_word_for(self, node: Known) -> str:
         """Its name, if a command with it would be read so, and means nobody else."""
         name = node.name
@@ -302,11 +297,6 @@ class P2PApp(FeedApp):
             palette = Palette()
             await self.push_screen(palette)
             palette.set_focus(palette.query_one(Input))
-
-    def leave_overlays(self) -> None:
-        """Show the panes again."""
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
 
     def action_command(self) -> None:
         """Go to the command bar."""

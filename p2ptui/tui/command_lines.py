@@ -1,18 +1,17 @@
 """Command lines, from the bar, the palette or a key, carried out beside everything else."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from textual.worker import get_current_worker
 
 from p2ptui.errors import P2PError, UnknownPeerError
 from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import printable
-from p2ptui.tui.nat_run import NAT_GROUP
+from p2ptui.tui.nat_run import NAT_GROUP, NatRun
+from p2ptui.tui.pane_app import PaneApp
+from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.verbs import Command, UnknownWordError, parse_command
-
-if TYPE_CHECKING:
-    from p2ptui.tui.app import P2PApp
 
 GROUP: Final = "commands"
 
@@ -24,10 +23,14 @@ class CommandLines:
 
     Args:
         app: The screen.
+        screen_verbs: Carries out what concerns the screen itself.
+        nat_run: Runs diagnoses.
     """
 
-    def __init__(self, app: "P2PApp") -> None:
+    def __init__(self, app: PaneApp, screen_verbs: ScreenVerbs, nat_run: NatRun) -> None:
         self._app = app
+        self._screen_verbs = screen_verbs
+        self._nat_run = nat_run
 
     def run(self, line: str) -> None:
         """Carry out a command line."""
@@ -43,7 +46,7 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
-        if self._app.screen_verbs.acts_at_once(command):
+        if self._screen_verbs.acts_at_once(command):
             # What is typed behind it is meant for where it leads.
             self._act(command, line, number)
             return
@@ -65,7 +68,7 @@ class CommandLines:
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
-        if self._app.screen_verbs.acts_at_once(command):
+        if self._screen_verbs.acts_at_once(command):
             self._act(command, line, number)
         else:
             await self._carry_out(command, line, number)
@@ -73,7 +76,7 @@ class CommandLines:
     def cancel(self) -> bool:
         """Cancel what takes long; whether there was anything."""
         workers = self._app.workers.cancel_group(self._app, GROUP)
-        return self._app.nat_run.cancel(asked_for=True) or bool(workers)
+        return self._nat_run.cancel(asked_for=True) or bool(workers)
 
     async def _known_now(self, word: str, number: int) -> list[str]:
         try:
@@ -86,7 +89,7 @@ class CommandLines:
 
     def _act(self, command: Command, line: str, number: int) -> None:
         try:
-            said = self._app.screen_verbs.act(command)
+            said = self._screen_verbs.act(command)
         except P2PError as error:
             self._tell_failure(error, line, number)
             return
@@ -104,13 +107,15 @@ class CommandLines:
         try:
             if name == "nat":
                 app.show_pane("nat")
-                said = await app.nat_run.answer(command.servers, tell_progress, command.filter_with)
+                said = await self._nat_run.answer(
+                    command.servers, tell_progress, command.filter_with
+                )
                 shell = app.nat.command
             elif on_node:
                 done = await app.executor.run(command, tell_progress)
                 said, shell = done.said, done.shell
             else:
-                said = await app.screen_verbs.save(command)
+                said = await self._screen_verbs.save(command)
         except asyncio.CancelledError:
             self._tell_cancelled(name, line, number)
             raise

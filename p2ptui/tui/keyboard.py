@@ -1,14 +1,10 @@
 """Keys, characters and pastes: each acts before the next one is looked at."""
 
-from typing import TYPE_CHECKING
-
 from textual import events
 from textual.widgets import Input
 
+from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.pasting import one_line
-
-if TYPE_CHECKING:
-    from p2ptui.tui.app import P2PApp
 
 
 class Keyboard:
@@ -23,7 +19,7 @@ class Keyboard:
         app: The screen.
     """
 
-    def __init__(self, app: "P2PApp") -> None:
+    def __init__(self, app: PaneApp) -> None:
         self._app = app
 
     async def take(self, event: events.Event) -> bool:

@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from p2ptui.errors import P2PError
 from p2ptui.nat.report import NatReport
 from p2ptui.nat.report_text import verdict_words
-
-if TYPE_CHECKING:
-    from p2ptui.tui.app import P2PApp
+from p2ptui.tui.feed import FeedApp
 
 NAT_GROUP: Final = "nat"
 """The workers of a diagnosis; a new one ends the one before."""
@@ -24,7 +22,7 @@ class NatRun:
         app: The screen.
     """
 
-    def __init__(self, app: "P2PApp") -> None:
+    def __init__(self, app: FeedApp) -> None:
         self._app = app
         self._number = 0
         self._asked_for = False

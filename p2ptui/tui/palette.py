@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -24,10 +24,8 @@ from textual.worker import Worker, WorkerError
 
 from p2ptui.node import OtherNode
 from p2ptui.tui.keymap import all_bindings
+from p2ptui.tui.pane_app import PaneApp
 from p2ptui.verbs import VERBS
-
-if TYPE_CHECKING:
-    from p2ptui.tui.app import P2PApp
 
 MAX_NODES: Final = 200
 """Nodes of the table, from its beginning, that the palette offers something for."""
@@ -47,10 +45,8 @@ class GrammarProvider(Provider):
     """Offers what the command bar and the keys can do. Titles are text, never markup."""
 
     @property
-    def _app(self) -> "P2PApp":
-        from p2ptui.tui.app import P2PApp
-
-        assert isinstance(self.app, P2PApp)
+    def _app(self) -> PaneApp:
+        assert isinstance(self.app, PaneApp)
         return self.app
 
     async def discover(self) -> Hits:

@@ -1,6 +1,6 @@
 """The commands that concern the screen itself: where to look, what to show, save and copy."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from rich.text import Text
 
@@ -11,14 +11,12 @@ from p2ptui.tui.detail import LiveScreen, TextScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
+from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
 from p2ptui.verbs import LEVELS, SELECTED, VERBS, Command, nearest, parse_command
 from p2ptui.wire.address import format_address
 from p2ptui.wire.message import RouteEntry
-
-if TYPE_CHECKING:
-    from p2ptui.tui.app import P2PApp
 
 _AT_ONCE: Final = frozenset(
     ("peers", "stats", "routes", "filter", "log", "copy", "theme", "help", "quit")
@@ -32,7 +30,7 @@ class ScreenVerbs:
         app: The screen.
     """
 
-    def __init__(self, app: "P2PApp") -> None:
+    def __init__(self, app: PaneApp) -> None:
         self._app = app
         self._level = ""
         self._kept = ALL

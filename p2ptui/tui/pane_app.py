@@ -1,0 +1,50 @@
+"""An app of panes and a command bar, as its parts know it: they never know the whole."""
+
+from typing import Any
+
+from p2ptui.node import Known
+from p2ptui.tui.command_bar import CommandBar
+from p2ptui.tui.executor import Executor
+from p2ptui.tui.feed import FeedApp
+from p2ptui.wire.address import format_address
+
+
+class PaneApp(FeedApp):
+    """What the parts of a screen may ask of it. `P2PApp` is the one there is."""
+
+    keys: dict[str, str]
+    """The user's own keys, by the id of the action."""
+    chosen: str
+    """The pane that was looked at last."""
+    bar: CommandBar
+    executor: Executor
+
+    def leave_overlays(self) -> None:
+        """Show the panes again."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def word_for(self, node: Known) -> str:
+        """How a node is named in a command."""
+        return node.node_id or (format_address(node.address) if node.address else "")
+
+    def action_pane(self, name: str) -> None:
+        """Go to a pane."""
+        raise NotImplementedError
+
+    def show_pane(self, name: str) -> None:
+        """Show a pane: whoever types stays in the line, and the next one is typed there too."""
+        raise NotImplementedError
+
+    def run_line(self, line: str) -> None:
+        """Carry out a command line."""
+        raise NotImplementedError
+
+    def act(self, name: str, action: str) -> Any:
+        """Carry out an action of the key map where it belongs; the worker that does.
+
+        Args:
+            name: The action's id.
+            action: The action.
+        """
+        raise NotImplementedError
