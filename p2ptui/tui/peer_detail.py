@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from p2ptui.core.events import Path
+from p2ptui.core.events import Path, PeerStatus
 from p2ptui.node import Known, OtherNode, PeerView, way_words
 from p2ptui.text import printable
-from p2ptui.tui.columns import ago_text, glyph_of, path_of, trust_of
+from p2ptui.tui.columns import GLYPHS, ago_text, glyph_of, path_of, trust_of
 from p2ptui.tui.series import sparkline
 from p2ptui.tui.trends import STEP_S, highest_of_each
 from p2ptui.wire.address import format_address
@@ -47,8 +47,9 @@ def node_text(
     text = Text()
     if has_gone:
         text.append("It has gone; this is what was known last.\n\n", "yellow")
-    glyph, colour = glyph_of(node)
+    glyph, colour = GLYPHS[PeerStatus.DISCONNECTED] if has_gone else glyph_of(node)
     status = path_of(node) if isinstance(node, OtherNode) else node.status.value
+    status = f"gone, it was {status}" if has_gone else status
     _fact(text, "name", printable(node.name) or "(nobody told)")
     _fact(text, "id", node.node_id or "(not told yet)")
     text.append(f"{'state':<{_LABEL_WIDTH}}", "dim")

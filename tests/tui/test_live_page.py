@@ -51,6 +51,7 @@ def test_the_page_of_a_node_follows_the_traffic():
         await bob.disconnect(stage.alice.id)
         await stage.wait(1.5)
         assert "It has gone" in stage.text()
+        assert re.search("state +○ gone, it was authenticated", stage.text())
         assert "bob" in stage.text()
         await stage.pilot.press("escape")
         assert app.is_running
