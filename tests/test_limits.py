@@ -20,8 +20,8 @@ FLOORS = ("core", "nat", "io", "node")
 OF_DELIVERY = ("core/reliability/", "core/state.py", "core/inbox.py", "node/subscription.py")
 """What waits to be sent, put together or read: bounded by options, described with these."""
 
-NO_BOUNDS = {"nat.behavior:MAX_FALSE_SILENCE", "core.inbox:MAX_REASON"}
-"""A chance, and the length of words for people."""
+NO_BOUNDS = {"nat.behavior:MAX_FALSE_SILENCE"}
+"""A chance."""
 
 
 def rows(section: str) -> list[list[str]]:

@@ -115,15 +115,13 @@ class DataService:
         self._pager = pager
 
     def admits_routed(self, peer: Peer, content: DataContent, now: float) -> bool:
-        """Whether it was handed on: to acknowledge it says so."""
+        """Hand it on; whether that could be done: to acknowledge it says so."""
         origin = Origin(peer.node_id, peer.address, peer)
         return self._routing.handle(origin, content.value, now)
 
-    def handle_routed(self, peer: Peer, content: DataContent, now: float) -> None:
-        """A message for another node, or by way of another; handed on if it asked for an Ack."""
+    def handle_routed(self, peer: Peer, _content: DataContent, now: float) -> None:
+        """A message for another node, or by way of another, was handed on."""
         peer.data_at = now
-        if not content.message.requires_ack:
-            self.admits_routed(peer, content, now)
 
     def handle_routes_request(self, peer: Peer, _content: DataContent, now: float) -> None:
         """A peer wants the table of routes."""
@@ -137,12 +135,9 @@ class DataService:
         return self._state.admits_data(peer.node_id, len(content.message.payload), now)
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
-        """Data for those who read here; it is no duplicate, and admitted if it asks for an Ack."""
+        """Data for those who read here; it is no duplicate, and there is room for it."""
         peer.data_at = now
         message = content.message
-        if not message.requires_ack and not self.admits(peer, content, now):
-            self._state.drop_data(peer.node_id)
-            return
         if content.kind is DataKind.ROUTES:
             self._handle_routes(peer, message)
         self._state.counters.delivered += 1

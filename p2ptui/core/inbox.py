@@ -4,7 +4,6 @@ import enum
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from p2ptui.core.data import DataContent, DataKind
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.messages import Entry, MessageTable, Refusal
@@ -86,7 +85,9 @@ class Inbox:
         else:
             self._count(peer)
             entry, content, error = self._table.read(message)
-            self._handle(peer, message, entry, content, error, now)
+            accepted = self._accept(peer, message, entry, content, error, now)
+            if accepted is not None and self._admits(peer, accepted, content, now):
+                accepted.handle(peer, content, now)
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
@@ -108,22 +109,24 @@ class Inbox:
             self._delivery.acknowledge(peer, message, now)
             return _Outcome.TAKEN
         entry, content, error = self._table.read(message)
-        if entry is not None and entry.admits is not None:
-            if error is not None:
-                self._refuse_payload(peer, message, entry, error, now)
+        accepted: Entry | None = None
+        must_be_admitted = entry is not None and entry.admits is not None
+        if must_be_admitted:
+            accepted = self._accept(peer, message, entry, content, error, now)
+            if accepted is None:
                 return _Outcome.DROPPED
-            if not entry.trusts(peer, content):
-                self._state.counters.drop(entry.row.distrusted)
-                return _Outcome.DROPPED
-            if not entry.admits(peer, content, now):
-                return self._refuse_for_now(peer, message, content, now)
+            if not self._admits(peer, accepted, content, now):
+                return _Outcome.DROPPED if accepted.refuse is None else _Outcome.REFUSED
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
         pays_for_both = peer.has_room(ANSWERED_BYTES)
         if pays_for_both:
             self._delivery.acknowledge(peer, message, now)
-        self._handle(peer, message, entry, content, error, now)
+        if not must_be_admitted:
+            accepted = self._accept(peer, message, entry, content, error, now)
+        if accepted is not None:
+            accepted.handle(peer, content, now)
         if not pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:
@@ -142,16 +145,7 @@ class Inbox:
         request = encode_payload(RetransmitPayload(expected, lost_track=True))
         self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
-    def _refuse_for_now(self, peer: Peer, message: Envelope, content: Any, now: float) -> _Outcome:
-        if not isinstance(content, DataContent):
-            return _Outcome.REFUSED
-        if content.kind is DataKind.ROUTED:
-            return _Outcome.DROPPED
-        self._state.counters.drop("reader_full")
-        self._services.windows.refuse(peer, len(message.payload), now)
-        return _Outcome.REFUSED
-
-    def _handle(
+    def _accept(
         self,
         peer: Peer,
         message: Envelope,
@@ -159,15 +153,29 @@ class Inbox:
         content: Any,
         error: MalformedError | None,
         now: float,
-    ) -> None:
+    ) -> Entry | None:
+        """The entry of a message that makes sense, and that its sender may send.
+
+        Of another one the sender was told, where that is told.
+        """
         if entry is None:
             self._refuse_type(peer, message, now)
         elif error is not None:
             self._refuse_payload(peer, message, entry, error, now)
         elif entry.trusts(peer, content):
-            entry.handle(peer, content, now)
+            return entry
         else:
             self._state.counters.drop(entry.row.distrusted)
+        return None
+
+    @staticmethod
+    def _admits(peer: Peer, entry: Entry, content: Any, now: float) -> bool:
+        """Whether a message can be taken now; if not, whom that concerns was told."""
+        if entry.admits is None or entry.admits(peer, content, now):
+            return True
+        if entry.refuse is not None:
+            entry.refuse(peer, content, now)
+        return False
 
     def _refuse_payload(
         self, peer: Peer, message: Envelope, entry: Entry, error: MalformedError, now: float

@@ -110,7 +110,10 @@ class Row(NamedTuple):
     """In a narrow column, where a question and its answer would be cut to the same beginning: `?`
     asks, `=` answers, `+` is news. Empty: its own name fits."""
     admits: Admission | None = None
-    """Whether it can be taken now; what cannot, or makes no sense, is not acknowledged either."""
+    """Whether it can be taken now: room was kept for it, or it was handed on. What cannot, or makes
+    no sense, is neither kept nor acknowledged."""
+    refuse: Handler | None = None
+    """Called for what found no room, and may find it later."""
     meaning: Hashable = None
     """Which of its meanings this row is for."""
 
@@ -121,6 +124,7 @@ _DATA: Final = Row(
     read_data,
     refusal=Refusal.ALWAYS,
     admits=DataService.admits,
+    refuse=ReceiveWindows.refuse_data,
     meaning=DataKind.PLAIN,
 )
 REQUEST: Final = "request"
@@ -174,12 +178,14 @@ ROWS: Final = (
         meaning=DataKind.ROUTED,
         handler=DataService.handle_routed,
         admits=DataService.admits_routed,
+        refuse=None,
         cost=Cost.RELAY,
     ),
     _DATA._replace(
         meaning=DataKind.ROUTES_REQUEST,
         handler=DataService.handle_routes_request,
         admits=None,
+        refuse=None,
         cost=Cost.LIST,
     ),
     Row(
@@ -267,6 +273,7 @@ ROWS: Final = (
         trust=Trust.JOINED_SERVER,
         distrusted="relay_data_unasked",
         admits=Relay.admits_data,
+        refuse=Relay.refuse_data,
         refusal=Refusal.TO_STRANGERS,
     ),
     Row(
@@ -351,6 +358,7 @@ class Entry(NamedTuple):
     row: Row
     handle: Callable[[Peer, Any, float], None]
     admits: Callable[[Peer, Any, float], bool] | None
+    refuse: Callable[[Peer, Any, float], None] | None
     trusts: Callable[[Peer, Any], bool]
 
 
@@ -369,15 +377,26 @@ class MessageTable:
     """
 
     def __init__(self, parts: Iterable[object]) -> None:
-        by_class = {type(part).__name__: part for part in parts}
+        by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
+
+        def bound(handler: Any) -> Any:
+            if handler is None:
+                return None
+            # By name, so that a class may have another one in its place.
+            owner, _, name = handler.__qualname__.partition(".")
+            return getattr(by_class[owner], name)
+
         self._types: dict[str, _Type] = {}
         for row in ROWS:
             if row.handler is None:
                 continue
-            owner, _, name = row.handler.__qualname__.partition(".")
-            part = by_class[owner]
-            admits = None if row.admits is None else getattr(part, row.admits.__name__)
-            entry = Entry(row, getattr(part, name), admits, TRUSTS[row.trust])
+            entry = Entry(
+                row,
+                bound(row.handler),
+                bound(row.admits),
+                bound(row.refuse),
+                TRUSTS[row.trust],
+            )
             known = self._types.get(row.kind)
             if known is None:
                 known = _Type(row.reads, entry, MEANINGS.get(row.kind), {})

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from p2ptui.core.data import DataContent
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -32,8 +33,15 @@ class ReceiveWindows:
         self._delivery = delivery
         lifecycle.on_left.append(lambda peer, _: state.readers.forget(peer.node_id))
 
-    def refuse(self, peer: Peer, size_bytes: int, now: float) -> None:
-        """A message found no room: its sender is told to wait, if it understands that."""
+    def refuse_data(self, peer: Peer, content: DataContent, now: float) -> None:
+        """Data found no room: its sender is told to wait, or the reader that it is lost."""
+        if not content.message.requires_ack:
+            self._state.drop_data(peer.node_id)
+            return
+        self._state.counters.drop("reader_full")
+        self._ask_to_wait(peer, len(content.message.payload), now)
+
+    def _ask_to_wait(self, peer: Peer, size_bytes: int, now: float) -> None:
         if Capability.RECEIVE_WINDOW not in peer.capabilities:
             return
         peer.channel.reassembly.pause()

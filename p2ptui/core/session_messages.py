@@ -20,7 +20,7 @@ from p2ptui.wire.message import (
     RetransmitPayload,
 )
 
-KEPT_REASON: Final = 200
+MAX_REASON: Final = 200
 """Characters of a goodbye that are kept."""
 
 
@@ -82,7 +82,7 @@ class SessionMessages:
 
     def handle_disconnect(self, peer: Peer, content: DisconnectPayload | None, now: float) -> None:
         """It says goodbye."""
-        words = content.reason[:KEPT_REASON] if content is not None else ""
+        words = content.reason[:MAX_REASON] if content is not None else ""
         reason = f"it said goodbye: {words}" if words else "it said goodbye"
         proof = content.handshake if content is not None else UNSET
         self._liveness.handle_goodbye(peer, proof, now, reason)

@@ -24,7 +24,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
-from p2ptui.core.pings import OutstandingPing
+from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
@@ -197,6 +197,15 @@ class NodeState:
         if token in self._watched:
             self._watched[token] = lambda _: None
 
+    def require_room_for(self, pings: Pings) -> None:
+        """One more call wants to wait for a Ping, which has not left yet.
+
+        Raises:
+            LocalError: Too many wait already, for this node or for all.
+        """
+        pings.require_room()
+        self._pongs.require_room(pings)
+
     def await_pong(
         self,
         ping: OutstandingPing,
@@ -216,6 +225,9 @@ class NodeState:
 
         Returns:
             The token of a PingResult or a PeerTimeoutError.
+
+        Raises:
+            LocalError: As `require_room_for`, which is asked before the Ping leaves.
         """
         words = f"no answer from {address_words(address)} within {seconds_words(timeout_s)}"
         error = PeerTimeoutError(words)

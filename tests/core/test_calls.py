@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from p2ptui.core import state
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
@@ -130,3 +131,23 @@ def test_no_call_of_the_endpoint_is_left_out_here() -> None:
         and inspect.signature(method).return_annotation is int
     }
     assert returns_token - {"ping_node"} == set(CALLS) - {"probe"}  # ping_node is one of two
+
+
+def test_a_ping_that_no_call_may_wait_for_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a server's introduction is what sets it off, on a timer."""
+    world = World()
+    monkeypatch.setattr(state, "MAX_PONGS", 0)
+    node, server, other = world.host(), world.host(), world.puppet()
+    node.outcome(node.connect(server))
+    other.join(server)
+    peer = node.peer(server)
+    assert peer is not None
+
+    with pytest.raises(LocalError, match="0 Pings are awaited already"):
+        node.ping(server)
+    token = node.endpoint.ping_node(other.id, world.now, 5.0)
+    node.settle()
+    world.run_for(1.0)
+
+    assert isinstance(node.outcomes[token], LocalError)
+    assert not [message for message in other.take() if message["message_type"] == "Ping"]

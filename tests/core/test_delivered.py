@@ -831,3 +831,26 @@ def test_invented_senders_share_the_room_of_who_brings_them(world: World) -> Non
     began = world.now
     assert send_all(quiet, server, ["hello"] * 10) == [DELIVERED] * 10
     assert world.now - began < 1
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_relayed_bytes_from_no_node_take_no_room(reliable: bool) -> None:
+    """Their source is forged: whoever reads would never see them, nor give their room back."""
+    world = World()
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    node.open_reader(1_000_000)
+    forger = world.puppet()
+    for _ in range(60):
+        payload = {"from_peer_id": "nobody", "data": [0] * 9_000}
+        message = forger.message("RelayData", payload, requires_ack=reliable)
+        data = json.dumps(message, separators=(",", ":")).encode()
+        node.endpoint.receive_datagram(data, server.address, world.now)
+        node.settle()
+
+    assert node.endpoint.readers.used_bytes == 0
+    assert node.endpoint.counters.drops["malformed"] == 60
+    token = server.send(node, "x" * 400_000)
+    world.run_for(5)
+    node.read(10)
+    assert server.outcome(token).status is SendStatus.DELIVERED

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from p2ptui.core.data import DataService
 from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay.requests import Relay
 from p2ptui.core.services import Services
 from p2ptui.core.trust import TRUSTS, Trust
 from p2ptui.wire.message import MessageType
@@ -61,6 +63,19 @@ def test_every_trust_can_be_told() -> None:
     assert set(TRUSTS) == set(Trust)
 
 
+def test_what_is_vouched_for_names_a_handshake() -> None:
+    for row in ROWS:
+        if row.trust is Trust.VOUCHED:
+            content = list(inspect.signature(row.handler).parameters.values())[2]
+            assert "handshake" in content.annotation.__struct_fields__
+
+
+def test_what_finds_no_room_is_told_to_somebody_or_was_handed_on() -> None:
+    for row in ROWS:
+        is_kept = row.admits in (DataService.admits, Relay.admits_data)
+        assert is_kept is (row.refuse is not None), row
+
+
 def test_a_handler_without_a_row_is_found() -> None:
     """Whoever writes one and forgets its row would wonder why nothing comes."""
     in_table = {row.handler for row in ROWS}
@@ -78,7 +93,7 @@ def test_handlers_do_not_ask_again_who_sent_it() -> None:
     """What the sender must have shown is said in the table only."""
     asked = re.compile(r"is_joined_server|handshake_said")
     for row in ROWS:
-        if row.handler is not None and row.trust is not Trust.CLAIMED:
+        if row.handler is not None:
             assert not asked.search(inspect.getsource(row.handler)), row.kind
 
 

@@ -130,7 +130,7 @@ class IntroductionCalls:
 
     def _ping_for(self, introduction: Introduction, call: _Call, now: float) -> None:
         try:
-            introduction.pings.require_room()
+            self._state.require_room_for(introduction.pings)
         except LocalError as error:
             self._state.finish(call.token, error)
             return

@@ -266,7 +266,7 @@ class Rendezvous:
         Raises:
             LocalError: Too many Pings to it wait for their answer.
         """
-        introduction.pings.require_room()
+        self._state.require_room_for(introduction.pings)
         ping = self._ping(introduction, now)
         return self._state.await_pong(ping, introduction.address, now, timeout_s)
 

@@ -18,7 +18,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, PeerGoneError, PeerTimeoutError
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import format_address
-from p2ptui.wire.codec import decode_payload, encode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
     Envelope,
     MessageType,
@@ -43,9 +43,11 @@ class _Request:
 class RelayedBytes(NamedTuple):
     """A RelayData, understood."""
 
-    payload: RelayDataPayload
-    was_admitted: bool
-    """Whether room was kept for it before: it asks for an Ack."""
+    node_id: str
+    """From whom."""
+    data: bytes
+    comes_again: bool
+    """Whether its sender sends it until it is acknowledged."""
 
 
 def read_relayed(message: Envelope) -> RelayedBytes:
@@ -54,7 +56,11 @@ def read_relayed(message: Envelope) -> RelayedBytes:
     Raises:
         MalformedError: It is none.
     """
-    return RelayedBytes(decode_payload(message.payload, RelayDataPayload), message.requires_ack)
+    payload = decode_payload(message.payload, RelayDataPayload)
+    node_id = canonical_id(payload.from_peer_id)
+    if node_id is None:
+        raise MalformedError("`from_peer_id` is no node id")
+    return RelayedBytes(node_id, bytes(payload.data), message.requires_ack)
 
 
 class Relay:
@@ -153,19 +159,18 @@ class Relay:
 
     def admits_data(self, peer: Peer, content: RelayedBytes, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
-        return self._state.admits_data(peer.node_id, len(content.payload.data), now)
+        return self._state.admits_data(peer.node_id, len(content.data), now)
 
-    def handle_data(self, peer: Peer, content: RelayedBytes, now: float) -> None:
+    def refuse_data(self, _peer: Peer, content: RelayedBytes, _now: float) -> None:
+        """There was none: the reader hears of what will not come again."""
+        if content.comes_again:
+            self._state.counters.drop("reader_full")
+        else:
+            self._state.drop_data(content.node_id)
+
+    def handle_data(self, peer: Peer, content: RelayedBytes, _now: float) -> None:
         """A joined server brings bytes from another of its peers."""
-        node_id = canonical_id(content.payload.from_peer_id)
-        if node_id is None:
-            self._state.counters.drop("relay_data_unasked")
-            return
-        if not content.was_admitted and not self.admits_data(peer, content, now):
-            self._state.drop_data(node_id)
-            return
-        data = bytes(content.payload.data)
-        self._state.emit(RelayDataReceived(node_id, peer.node_id, data))
+        self._state.emit(RelayDataReceived(content.node_id, peer.node_id, content.data))
 
     def _forget(self, peer: Peer, _now: float) -> None:
         where = format_address(peer.address)

@@ -126,7 +126,7 @@ class Liveness:
         Raises:
             LocalError: Too many Pings to it wait for their answer.
         """
-        peer.pings.require_room()
+        self._state.require_room_for(peer.pings)
         ping = self._delivery.send_ping(peer, now)
         return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
 
