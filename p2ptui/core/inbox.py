@@ -110,8 +110,8 @@ class Inbox:
             return _Outcome.TAKEN
         entry, content, error = self._table.read(message)
         accepted: Entry | None = None
-        must_be_admitted = entry is not None and entry.admits is not None
-        if must_be_admitted:
+        # Of requests that make no sense an Ack says that they came, and an Error what is wrong.
+        if entry is not None and (error is None or entry.admits is not None):
             accepted = self._accept(peer, message, entry, content, error, now)
             if accepted is None:
                 return _Outcome.DROPPED
@@ -123,10 +123,10 @@ class Inbox:
         pays_for_both = peer.has_room(ANSWERED_BYTES)
         if pays_for_both:
             self._delivery.acknowledge(peer, message, now)
-        if not must_be_admitted:
-            accepted = self._accept(peer, message, entry, content, error, now)
         if accepted is not None:
             accepted.handle(peer, content, now)
+        else:
+            self._accept(peer, message, entry, content, error, now)
         if not pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if channel.has_gaps:

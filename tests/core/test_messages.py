@@ -105,15 +105,18 @@ def test_what_only_a_joined_server_may_say_is_dropped_from_others(row: Row) -> N
     node = world.host()
     client = world.puppet()
     client.join(node)
+    client.take()
     payloads = {
         MessageType.P2P_CONNECT: {"peer_id": world.node_id(), "peer_addr": "10.9.9.9:1"},
         MessageType.RELAY_DATA: {"from_peer_id": world.node_id(), "data": [1]},
         MessageType.NAT_PROBE: {"tag": "00" * 12, "address": "10.9.9.9:1"},
     }
     client.say(row.kind, payloads[row.kind], node)
+    client.say(row.kind, payloads[row.kind], node, requires_ack=True)
     world.run_for(1)
 
-    assert node.endpoint.counters.drops[row.distrusted] == 1
+    assert node.endpoint.counters.drops[row.distrusted] == 2
+    assert "Ack" not in client.take_types()
 
 
 def test_lists_and_searches_are_known_as_dear() -> None:

@@ -248,16 +248,18 @@ class EndToEnd:
 
     # What arrives.
 
-    def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> None:
+    def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> bool:
         try:
             message = decode_envelope(bytes(raw))
             handler = self._handlers.get(message.message_type)
             if handler is None:
                 self._state.counters.drop("routed_unknown_type")
-                return
+                return False
             handler(origin, source, message, now)
         except MalformedError:
             self._state.counters.drop("routed_malformed")
+            return False
+        return True
 
     def _handle_data(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
         payload = decode_any(message.payload)

@@ -93,8 +93,9 @@ class Routing:
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._flood: TokenBucket | None = None
         self.contacts = Contacts()
-        self.on_arrived: Callable[[Origin, str, Raw, float], None] | None = None
-        """Called with origin, source node and inner message of what is for this node."""
+        self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
+        """Called with origin, source node and inner message of what is for this node; whether it
+        is a message that a node takes."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
         lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
@@ -176,7 +177,8 @@ class Routing:
         """A routed message came: deliver it here, hand it on, or drop it.
 
         Returns:
-            False if it could not be handed on, and whoever wrote it was told so.
+            False if it was neither delivered nor handed on; whoever wrote it was told so, if that
+            is the peer that it came from.
         """
         counters = self._state.counters
         source = _source(origin, routed)
@@ -184,16 +186,19 @@ class Routing:
         own_id = self._state.identity.id
         if source is None or destination is None or routed.hop_count > routed.max_hops:
             counters.drop("routed_invalid")
-            return True
+            self._object(
+                origin, routed, "a routed message that names no node, or has no hops left", now
+            )
+            return False
         # Who does not forward can only bring its own messages.
         second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
         if source == own_id or (source != origin.node_id and not second_hand):
             counters.drop("routed_false_source")
-            return True
+            return False
         if destination != own_id and origin.peer is None:
             # An introduced address may be heard; nothing is forwarded for it.
             counters.drop("routed_unauthenticated")
-            return True
+            return False
         if not self._is_first_sight(source, routed.route_id, now):
             counters.drop("routed_seen")
             return True
@@ -207,8 +212,22 @@ class Routing:
             return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, now)
-            self.on_arrived(origin, source, routed.original_message, now)
+            if not self.on_arrived(origin, source, routed.original_message, now):
+                self._seen.pop((source, routed.route_id), None)
+                self._object(origin, routed, "the message inside is none that a node takes", now)
+                return False
         return True
+
+    def _object(
+        self, origin: Origin, routed: ReceivedRoutedPayload, words: str, now: float
+    ) -> None:
+        """A message makes no sense: tell who wrote it, if that is known."""
+        if origin.peer is None or routed.hop_count:
+            return
+        error = ErrorPayload(
+            f"bad payload of Data: {words}", ErrorCode.BAD_PAYLOAD, route_id=routed.route_id
+        )
+        self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
         key = (source, route_id)
@@ -235,7 +254,7 @@ class Routing:
         hops = routed.hop_count + 1
         if hops > min(routed.max_hops, MAX_HOPS):
             self._state.counters.drop("routed_hops_exceeded")
-            return True
+            return False
         onward = RoutedPayload(
             routed.original_message, source, destination, hops, routed.max_hops, routed.route_id
         )

@@ -615,3 +615,43 @@ def test_a_routed_message_beyond_the_limit_is_a_local_error(world: World, server
 
     with pytest.raises(LocalError, match="send it in parts"):
         a.endpoint.send_routed(b.id, "x" * 1_048_000, 8, world.now, 30)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"destination_node": "nobody"},
+        {"hop_count": 9},
+        {"original_message": None},
+        {"original_message": {"id": "", "message_type": "Data", "timestamp": 1}},
+        {"original_message": {"id": "a", "message_type": "ListNodesRequest", "timestamp": 1}},
+        {"hop_count": 1, "source_node": "99999999-0000-4000-8000-000000000009"},
+    ],
+    ids=str,
+)
+def test_a_routed_message_that_nobody_gets_is_not_acknowledged(
+    world: World, server: Host, changes: dict[str, Any]
+) -> None:
+    client = world.puppet()
+    client.join(server)
+    client.take()
+    inner = client.message("Data", "text")
+    routed = {
+        "original_message": inner,
+        "source_node": client.id,
+        "destination_node": server.id,
+        "hop_count": 0,
+        "max_hops": 8,
+        "route_id": "r1",
+    }
+    message = client.message("Data", routed | changes, requires_ack=True)
+    for _ in range(2):  # its repetition is no other message
+        client.send(message, server)
+        world.run_for(0.5)
+
+    answers = client.take()
+    assert "Ack" not in [answer["message_type"] for answer in answers]
+    errors = [a["payload"] for a in answers if a["message_type"] == "Error"]
+    if "hop_count" not in changes:  # else somebody else wrote it
+        assert [error["code"] for error in errors][:1] == ["bad_payload"]
+    assert server.received() == []
