@@ -53,6 +53,8 @@ class _Dispute:
     newest_at: float = 0.0
     is_second: bool = False
     """Whether it is about such a claim."""
+    is_gentle: bool = False
+    """Whether the owner is a newcomer itself, and asked within what it may be sent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +62,8 @@ class _Settled:
     """A dispute that ended a short time ago."""
 
     owner_answered: bool
-    """Otherwise it was silent, and had not proved its address: who came in its place is left alone
-    until it has."""
+    """Otherwise it was silent, and had not proved its address: who came in its place is asked
+    within what it may be sent, until it has."""
 
 
 class Takeover:
@@ -90,13 +92,16 @@ class Takeover:
             self._queue(self._disputes[node_id], claim, now)
             return
         settled = self._settled.get(node_id)
-        if settled is not None and (settled.owner_answered or not claim.owner.proved):
+        if settled is not None and settled.owner_answered:
             claim.refuse(now)
             return
         if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
             self._state.counters.drop("disputes_full")
             return
-        dispute = self._disputes[node_id] = _Dispute(claim, now)
+        # Handshakes that somebody forges under one id must not make one address after the other a
+        # target of Pings.
+        is_gentle = settled is not None and not claim.owner.proved
+        dispute = self._disputes[node_id] = _Dispute(claim, now, is_gentle=is_gentle)
         self._probe(node_id, dispute, now)
 
     def grant_at_once(self, claim: Claim, now: float) -> None:
@@ -124,8 +129,7 @@ class Takeover:
         if owner.last_received > dispute.began or dispute.probes == PROBES:
             self._settle(node_id, dispute, now)
             return
-        if dispute.is_second:
-            # It is a newcomer itself, and is asked within what it may be sent.
+        if dispute.is_gentle:
             self._delivery.ping(owner, now)
         else:
             # Bounded by the cooldown and paid for by the newcomer's request, so that an
@@ -153,7 +157,7 @@ class Takeover:
     def _begin_second(self, node_id: str, first: _Dispute, claim: Claim, now: float) -> None:
         """Ask the one that has just been let in whether it is there still."""
         end = first.newest_at + SECOND_ANSWER_S
-        second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True)
+        second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True, is_gentle=True)
         self._disputes[node_id] = second
         self._probe(node_id, second, now)
 
@@ -168,7 +172,7 @@ class Takeover:
             where = address_words(claim.address)
             reason = f"silent, and its id came from {where}"
             if not owner.proved:
-                # Forged handshakes under one id must not make two victims of Pings in turn.
+                # Forged handshakes under one id must not make two victims of Pings.
                 self._remember_settled(node_id, now, owner_answered=False)
             self._lifecycle.move(owner, now, reason, claim.grant)
             return
