@@ -29,11 +29,17 @@ class Partings:
         self._wanted.setdefault(address, asyncio.Event())
         return True
 
-    def resume(self, address: Address) -> None:
-        """Somebody has connected to the peer at an address: it is kept joined again."""
-        wanted = self._wanted.pop(address, None)
-        if wanted is not None:
-            wanted.set()
+    def resume(self, address: Address, told: Address | None = None) -> None:
+        """Somebody has connected to the peer at an address: it is kept joined again.
+
+        Args:
+            address: Where it is.
+            told: As what it was asked for; a name may have been left at another address.
+        """
+        for one in {address, self._kept.get(told or address, address)}:
+            wanted = self._wanted.pop(one, None)
+            if wanted is not None:
+                wanted.set()
 
     def is_parted(self, address: Address) -> bool:
         """Whether somebody has said goodbye to the peer at an address, and not connected since."""
