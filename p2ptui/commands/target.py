@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from p2ptui.core.connection import Connection, Method
-from p2ptui.core.events import Path, PingResult, SendResult
+from p2ptui.core.events import Path, PeerStatus, PingResult, SendResult
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.node import Node, PeerView
 from p2ptui.text import printable
@@ -122,7 +122,7 @@ class Target:
         """Wait while it is joined again, at most so long; what is left of the time, seconds."""
         deadline = Deadline(timeout_s)
         for _ in range(int(timeout_s / REJOIN_PAUSE_S)):
-            if self.node.peers:
+            if any(peer.status is PeerStatus.AUTHENTICATED for peer in self.node.peers):
                 break
             await asyncio.sleep(REJOIN_PAUSE_S)
         return deadline.left_s

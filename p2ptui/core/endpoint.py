@@ -161,6 +161,16 @@ class Endpoint(Parts):
         """
         return self._races.connect(addresses, now, timeout_s)
 
+    def give_up(self, token: int, reason: str, now: float) -> None:
+        """End what `connect` or `connect_any` began, unless others wait for the same handshakes.
+
+        Args:
+            token: Theirs; of one that is over, nothing happens.
+            reason: Why, in one line.
+            now: The time, seconds.
+        """
+        self._races.give_up(token, reason, now)
+
     def introduce(self, server: Peer, node_id: str, now: float, timeout_s: float) -> int:
         """Ask a server for the address of a node, and shake hands with it directly.
 

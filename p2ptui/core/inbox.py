@@ -231,8 +231,10 @@ class Inbox:
         elif isinstance(frame, PathProbe | PathProbeAnswer):
             self._services.path_probes.handle(peer, frame, now)
         else:
-            peer.answered_at = now
-            finished = peer.channel.sender.handle_fragment_ack(frame, now)
+            sender = peer.channel.sender
+            if sender.awaits_report(frame.sequence):
+                peer.answered_at = now  # of anything else it shows nothing: anybody can write it
+            finished = sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)
                 self._delivery.prove(peer, now)

@@ -120,6 +120,8 @@ class Connector:
     ) -> ConnectResult:
         """As `connect`, but with no node at `but` nor at any other address that is silent.
 
+        Cancelled, it gives the handshakes up: nobody wants what might come of them.
+
         Raises:
             P2PError: As `connect`; or there is no other address.
         """
@@ -131,7 +133,8 @@ class Connector:
         ]
         if not others:
             raise HandshakeError(f"{address[0]} has no other address")
-        return await self.connect_any(others, max(deadline - self._clock(), SHORTEST_ATTEMPT_S))
+        left = max(deadline - self._clock(), SHORTEST_ATTEMPT_S)
+        return await self._connect_any(others, left, is_given_up=True)
 
     async def connect_any(
         self, addresses: Sequence[Address], timeout_s: float, *, heed_refusals: bool = False
@@ -148,6 +151,24 @@ class Connector:
         Raises:
             P2PError: All refused, or did not answer, or are out of reach of the node's socket.
         """
+        return await self._connect_any(addresses, timeout_s, heed_refusals=heed_refusals)
+
+    def leave(self, address: Address) -> None:
+        """Say goodbye to the node at an address, if there is one."""
+        peer = self._endpoint.peers.at(address)
+        if peer is not None:
+            self._endpoint.disconnect(peer, "", self._clock())
+            self._flush()
+
+    async def _connect_any(
+        self,
+        addresses: Sequence[Address],
+        timeout_s: float,
+        *,
+        heed_refusals: bool = False,
+        is_given_up: bool = False,
+    ) -> ConnectResult:
+        """As `connect_any`; with `is_given_up` nothing goes on once it is cancelled."""
         self._require_running()
         reached = [one for one in addresses if barrier(one, self._local) is None]
         if addresses and not reached:
@@ -163,6 +184,11 @@ class Connector:
                 self._begin(work, "a look at who is silent")
         try:
             result: ConnectResult = await self._call(token)
+        except asyncio.CancelledError:
+            if is_given_up:
+                self._endpoint.give_up(token, "it is not wanted any more", self._clock())
+                self._flush()
+            raise
         except HandshakeError as error:
             left_out = [one for one in addresses if one not in reached]
             if not left_out:

@@ -36,9 +36,11 @@ class Elsewhere:
 
     connect: Callable[[Address, float, Address], Awaitable[ConnectResult]]
     """Shakes hands within seconds with a server that is at none of its addresses that is silent,
-    nor at the last of these."""
+    nor at the last of these. Cancelled, it leaves no handshake behind."""
     wait_until_silent: Callable[[Address], Awaitable[None]]
     """Returns when the peer at an address does not answer."""
+    leave: Callable[[Address], None] = lambda _: None
+    """Says goodbye to the peer at an address."""
 
 
 class Joining:
@@ -169,7 +171,7 @@ async def keep_joined(
             began = now()
             log.info("joined %s", format_address(server))
             where = result.address
-            partings.note_joined(where)
+            partings.note_joined(where, server)
             if elsewhere is None or is_literal(server[0]):
                 await wait_until_left(where)
             else:
@@ -202,23 +204,62 @@ async def _stay(
 ) -> Address:
     """Wait until a server is lost; while it is silent its other addresses are tried.
 
+    Somebody who says goodbye to it means all of them.
+
     Returns:
         Where it was last.
     """
     pause_s = FIRST_PAUSE_S
     while await _is_first(elsewhere.wait_until_silent(where), wait_until_left(where)):
         try:
-            result = await elsewhere.connect(server, timeout_s, where)
+            result = await _join_elsewhere(
+                server, where, timeout_s, wait_until_left, elsewhere, partings
+            )
         except P2PError as error:
             log.info("%s is silent: %s", format_address(where), error)
             if await _is_first(wait_until_left(where), _sleep(pause_s)):
                 break
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         else:
+            if result is None:
+                break
             old, where, pause_s = where, result.address, FIRST_PAUSE_S
             log.warning("%s is silent: joined %s", format_address(old), format_address(where))
-            partings.note_joined(where)
+            partings.note_joined(where, server)
     return where
+
+
+async def _join_elsewhere(
+    server: Address,
+    where: Address,
+    timeout_s: float,
+    wait_until_left: Callable[[Address], Awaitable[None]],
+    elsewhere: Elsewhere,
+    partings: Partings,
+) -> ConnectResult | None:
+    """Join another address of a silent server; None if somebody says goodbye to it meanwhile.
+
+    It may also leave because it is the same machine that is joined there: that is no goodbye.
+
+    Raises:
+        P2PError: There is none that answers.
+    """
+    if partings.is_parted(where):
+        return None
+    attempt = asyncio.ensure_future(elsewhere.connect(server, timeout_s, where))
+    left = asyncio.ensure_future(wait_until_left(where))
+    try:
+        await asyncio.wait([attempt, left], return_when=asyncio.FIRST_COMPLETED)
+        if not attempt.done() and partings.is_parted(where):
+            return None
+        result = await attempt
+    finally:
+        attempt.cancel()
+        left.cancel()
+    if partings.is_parted(where):
+        elsewhere.leave(result.address)  # both at the same moment
+        return None
+    return result
 
 
 async def _is_first(one: Awaitable[object], other: Awaitable[object]) -> bool:

@@ -78,9 +78,11 @@ class Node(RunningNode):
                 return self._view(known)
             result = await self._runtime.connector.connect_by_id(node_id, seconds)
         else:
+            told = read_address(target)
             result = await self._runtime.connector.connect(
-                read_address(target), seconds, heed_refusals=heed_refusals
+                told, seconds, heed_refusals=heed_refusals
             )
+            self._runtime.partings.resume(result.address, told)
         return self._connected_to(result)
 
     async def connect_any(

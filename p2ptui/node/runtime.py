@@ -156,7 +156,9 @@ class Runtime:
             self.partings,
             self._moves.pause,
             self.begin,
-            Elsewhere(self.connector.connect_elsewhere, self._wait_until_silent),
+            Elsewhere(
+                self.connector.connect_elsewhere, self._wait_until_silent, self.connector.leave
+            ),
         )
         self.endpoint.server_watch.on_silent.append(self._silences.note)
         self.nat.found_at = self._joining.found_at
@@ -369,7 +371,7 @@ class Runtime:
 
     async def _wait_until_silent(self, address: Address) -> None:
         peer = self.endpoint.peers.at(address)
-        if peer is None or not peer.is_silent(self.now):
+        if peer is None or not self.endpoint.server_watch.is_called_silent(peer):
             await self._silences.wait(address)
 
     def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:

@@ -121,6 +121,26 @@ def test_the_other_address_is_left_when_it_dies_in_turn() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("relays", [False, True])
+def test_a_server_that_does_not_relay_is_replaced_though_another_one_does(relays: bool) -> None:
+    async def whole():
+        async with Town() as town:
+            options = {"allow_symmetric_nat_relay": relays}
+            first = await town.start("first", FIRST, **options)
+            await town.start("second", SECOND, **options)
+            await town.start("third", ("10.1.0.3", 8080), **SERVER)
+            a = await town.start("a", join=[NAME, "10.1.0.3:8080"])
+            await asyncio.sleep(3)
+            assert servers_of(a) == {FIRST}
+            town.crash(first)
+            sent = asyncio.create_task(a.send(first.id, "hello", timeout_s=10))
+            await asyncio.sleep(DEAD_S)
+            assert SECOND in servers_of(a)
+            await asyncio.wait([sent])
+
+    run_with_names(whole(), NAMES)
+
+
 def test_one_that_falls_silent_for_a_moment_is_kept() -> None:
     async def story(scene: Scene):
         scene.town.crash(scene.first)

@@ -22,6 +22,7 @@ from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, PeerStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.relay.announcing import Announcing
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import SILENT_ROUNDS, goes_plainly, note_relayed
 from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
@@ -51,19 +52,15 @@ IDLE_ROUNDS: Final = 4
 """A session for which nothing waits is not looked at for longer."""
 
 PATIENCE_S: Final = 10.0
-"""A session without any server ends after so long. While a server is there and only the other end
-has not joined it again, messages wait until the session expires (`connection_timeout`): an idle
-node learns by a heartbeat that its server was restarted."""
+"""A session whose server is gone ends after so long, unless another one brings it. If that server
+is back and only the other end has not joined it again, messages wait until the session expires
+(`connection_timeout`): an idle node learns by a heartbeat that its server was restarted."""
 
 REFUSED_S: Final = 2.5
 """A refusal counts for so long: each check that the server does not bring draws the next one."""
 
 REFUSAL_PAUSE_S: Final = 2.0
 """What a server refuses means nothing so soon after an answer has come by way of it."""
-
-ANNOUNCEMENTS: Final = 6
-ANNOUNCEMENT_PAUSE_S: Final = 0.1
-"""A change is announced until the other end has answered, each time after twice the pause."""
 
 SPREAD_S: Final = 0.2
 """What many sessions do at the same time is spread over so long."""
@@ -97,6 +94,7 @@ class Failover:
         self._checks.on_question = self._handle_question
         self._checks.on_answer = self._handle_answer
         self.receive = self._checks.receive
+        self._announcing = Announcing(state, self._checks)
         self._surveys = Surveys(state, self._checks, watch)
         self._surveys.on_quicker = self._switch
         self.note_received = self._surveys.note_received
@@ -160,6 +158,7 @@ class Failover:
         session = self._checks.sessions.get(peer)
         if session is None or self._state.closing or (server.parted and not self._checks.servers):
             return False
+        session.lost_id = server.node_id
         self._wait(session, reason, now)
         self._strand(session)
         self._begin_trouble(session, now)
@@ -178,10 +177,17 @@ class Failover:
         if peer.path is not None:
             # It needs no server now; the next one that is joined is asked for it.
             session.find()
-        elif self._checks.servers:
+        elif self._is_back(session):
             self._wait(session, reason, now)  # for the other end: that is what expiry is for
         else:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+    def _is_back(self, session: RelayedSession) -> bool:
+        """Whether the server that was lost is joined again, where it was or elsewhere. Any other
+        that brings the other end has shown it by now."""
+        servers = self._checks.servers
+        is_there = visible_address(session.peer.home) in servers
+        return is_there or any(one.node_id == session.lost_id for one in servers.values())
 
     def _handle_question(self, session: RelayedSession, way: Way, use: bool, now: float) -> None:
         if use and way.address != session.peer.home:
@@ -195,12 +201,15 @@ class Failover:
         if nonce == session.announced:
             session.announced = ""
         peer, trouble = session.peer, session.trouble
+        way.server.answered_at = now  # it took the question there, and the answer back
         if goes_plainly(peer):
             if trouble is not None:
                 self._judge_address(session, trouble, now)
             return
         was_silent = trouble is not None and peer.last_received <= trouble.began
         peer.last_received = now
+        if way.address == peer.sends_to:
+            peer.answered_at = now
         if way.address == peer.home:
             self._recover(session, way, now, was_silent=was_silent)
         elif self._checks.server_in_use(peer) is None or (
@@ -259,9 +268,8 @@ class Failover:
 
     def _handle_overdue(self, peer: Peer, now: float) -> None:
         """Messages to a peer were not acknowledged in time."""
+        self._doubt(peer, now)
         session = self._troubled(peer)
-        if session is None and peer.is_joined_server:
-            self._watch.doubt(peer, now)
         if session is None or session.trouble is not None:
             return
         rtt_s = peer.channel.rtt.srtt or 0.0
@@ -271,11 +279,16 @@ class Failover:
     def check_beat(self, peer: Peer, now: float) -> None:
         """A heartbeat of a peer is due."""
         if peer.is_silent(now):
+            self._doubt(peer, now)
             session = self._troubled(peer)
             if session is not None:
                 self._begin_trouble(session, now)
-            elif peer.is_joined_server:
-                self._watch.doubt(peer, now)
+
+    def _doubt(self, peer: Peer, now: float) -> None:
+        """Look closely at a joined server, even at one whose own session may be rescued: others
+        may have to do without it."""
+        if peer.is_joined_server:
+            self._watch.doubt(peer, now)
 
     def _troubled(self, peer: Peer) -> RelayedSession | None:
         """The session that may need another way, unless its direct path is watched elsewhere."""
@@ -405,7 +418,7 @@ class Failover:
     def _switch(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
         """Go by way of another server, and tell the other end."""
         self._go(session, way, reason, now)
-        self._announce(session, way, ANNOUNCEMENT_PAUSE_S, ANNOUNCEMENTS, now)
+        self._announcing.begin(session, way, now)
 
     def _go(self, session: RelayedSession, way: Way, reason: str, now: float) -> None:
         peer = session.peer
@@ -430,19 +443,6 @@ class Failover:
                 )
             )
             self._delivery.hasten(peer, now)
-
-    def _announce(
-        self, session: RelayedSession, way: Way, pause_s: float, left: int, now: float
-    ) -> None:
-        if not self._checks.is_current(session) or session.peer.home != way.address or not left:
-            return
-        session.announced = nonce = self._checks.check(session, way, now, use=True)
-
-        def again(at: float) -> None:
-            if session.announced == nonce:
-                self._announce(session, way, 2 * pause_s, left - 1, at)
-
-        self._state.timers.schedule(now + pause_s, again)
 
     def note_restart(self, peer: Peer, address: Address, _now: float) -> None:
         """A relayed node begins a new session, by way of the server of this address."""

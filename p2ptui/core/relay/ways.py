@@ -100,6 +100,8 @@ class RelayedSession:
     is known what does."""
     lost: str | None = None
     """Why the server in use is gone; the session ends with this if none brings it in time."""
+    lost_id: str = ""
+    """Which server that is: it may be joined again at another address."""
     patience: Timer | None = None
     """The end of that time: of this loss, and of no earlier one."""
 

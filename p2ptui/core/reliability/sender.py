@@ -217,6 +217,11 @@ class ReliableSender:
                 self._second_acks.expect(key, message.timeout_s)
         return self._finish(message, SendStatus.DELIVERED, now)
 
+    def awaits_report(self, sequence: int) -> bool:
+        """Whether fragments of this message are under way, so that its receiver may report."""
+        message = self._outbox.find(sequence)
+        return message is not None and message.transfer is not None and message.attempts > 0
+
     def handle_fragment_ack(self, ack: FragmentAck, now: float) -> Finished | None:
         """A receiver reports on a transfer; the message if that ends it."""
         message = self._outbox.find(ack.sequence)

@@ -146,6 +146,12 @@ class Handshake:
         self._fail(attempt, now, reason)
         return True
 
+    def withdraw_call(self, token: int, now: float, reason: str) -> None:
+        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
+        for attempt in list(self._attempts.values()):
+            if attempt.tokens == [token] and not (attempt.contestants or attempt.is_kept):
+                self._fail(attempt, now, reason)
+
     def ask_anew(self, address: Address, when: float) -> None:
         """Make the request to an address anew, with another id, at a time; until then it waits."""
         attempt = self._attempts.get(address)

@@ -72,6 +72,7 @@ class Races:
         self._delivery = delivery
         self._handshake = handshake
         self._losers: OrderedDict[Address, _Loser] = OrderedDict()
+        self._running: dict[int, Race] = {}
 
     def __len__(self) -> int:
         return len(self._losers)
@@ -104,8 +105,26 @@ class Races:
         if len(addresses) == 1:
             return self._handshake.connect(addresses[0], now, timeout_s, token)
         race = Race(self._state, self._handshake, self, addresses, now + timeout_s, token)
-        race.begin(now)
+        self._running[token] = race
+        try:
+            race.begin(now)
+        except LocalError:
+            del self._running[token]
+            raise
         return token
+
+    def end(self, token: int, outcome: ConnectResult | HandshakeError) -> None:
+        """A race is over."""
+        self._running.pop(token, None)
+        self._state.finish(token, outcome)
+
+    def give_up(self, token: int, reason: str, now: float) -> None:
+        """Nobody waits for a call of `connect` any more."""
+        race = self._running.get(token)
+        if race is None:
+            self._handshake.withdraw_call(token, now, reason)
+        else:
+            race.give_up(now, reason)
 
     def note_loser(self, address: Address, greeting: Greeting, winner: Address, now: float) -> None:
         """An address was asked, and another one answered first."""
@@ -238,7 +257,16 @@ class Race:
 
     def _give_up_if_over(self) -> None:
         if not self.running and not self.waiting:
-            self.state.finish(self.token, HandshakeError(self._summary()))
+            self.races.end(self.token, HandshakeError(self._summary()))
+
+    def give_up(self, now: float, reason: str) -> None:
+        """Nobody waits for its end: no address is asked any more."""
+        self._cancel()
+        self.waiting.clear()
+        for address in list(self.running):
+            self.running.discard(address)
+            self.handshake.withdraw(address, self, now, reason)
+        self.races.end(self.token, HandshakeError(reason))
 
     def lose(self, address: Address, error: HandshakeError) -> None:
         """An address is out of the race; the next one need not wait any longer."""
@@ -273,7 +301,7 @@ class Race:
         if self.winner is None:
             self._close(address, now)
         self.running.discard(address)
-        self.state.finish(self.token, result)
+        self.races.end(self.token, result)
 
     def _close(self, winner: Address, now: float) -> None:
         self.winner = winner

@@ -6,10 +6,12 @@ that was restarted: that one answers the first Ping by an Error, and is joined a
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.pings import SILENT_PINGS, SILENT_S
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 
@@ -19,6 +21,20 @@ PAUSE_GROWTH: Final = 1.5
 PAUSE_JITTER: Final = 0.1
 """Between two Pings. A server that comes back after a while is found within a second of that, by a
 small datagram a second for as long as its session lasts."""
+
+SILENT_PINGS_HEARD: Final = 4
+"""A server that is heard meanwhile is called silent after so many unanswered Pings, two seconds,
+and not after two: where one datagram in ten is lost, both are lost by chance once in thirty looks.
+It is in the end, as it may hear nothing itself."""
+
+
+@dataclass(slots=True, eq=False)
+class _Look:
+    began: float
+    pings: int = 0
+    """Since it began; those before mean nothing, as one of them may have left just now."""
+    is_told: bool = False
+    """Whether the server was called silent."""
 
 
 class ServerWatch:
@@ -33,39 +49,50 @@ class ServerWatch:
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._began: dict[Peer, float] = {}
+        self._looks: dict[Peer, _Look] = {}
         self.on_silent: list[Callable[[Peer, float], None]] = []
         """Called once in each look when the server has not answered several Pings."""
         lifecycle.on_left.append(lambda peer, _: self._end(peer))
 
     def __len__(self) -> int:
-        return len(self._began)
+        return len(self._looks)
 
     def doubt(self, server: Peer, now: float) -> None:
         """Look whether a server is there, unless that is under way."""
-        if server.is_authenticated and server not in self._began:
-            self._began[server] = now
-            self._look(server, now, SHORTEST_PAUSE_S, now, is_told=False)
+        if server.is_authenticated and server not in self._looks:
+            self._looks[server] = look = _Look(now)
+            self._go_on(server, look, SHORTEST_PAUSE_S, now)
 
-    def _look(
-        self, server: Peer, began: float, pause_s: float, now: float, *, is_told: bool
-    ) -> None:
-        if self._began.get(server) != began or self._state.closing:
+    def is_called_silent(self, server: Peer) -> bool:
+        """Whether it was, and has not answered since."""
+        look = self._looks.get(server)
+        return look is not None and look.is_told
+
+    def _go_on(self, server: Peer, look: _Look, pause_s: float, now: float) -> None:
+        if self._looks.get(server) is not look or self._state.closing:
             return
-        if now > began and server.hears_at >= began:
+        if now > look.began and server.hears_at >= look.began:
             self._end(server)
             return
-        if server.is_silent(now) and not is_told:
-            is_told = True
+        if not look.is_told and _is_silent(server, look, now):
+            look.is_told = True
             for listener in self.on_silent:
                 listener(server, now)
+        look.pings += 1
         self._delivery.ping(server, now)
         jitter = self._state.rng.uniform(1 - PAUSE_JITTER, 1 + PAUSE_JITTER)
         longer = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
         self._state.timers.schedule(
             now + pause_s * jitter,
-            lambda at: self._look(server, began, longer, at, is_told=is_told),
+            lambda at: self._go_on(server, look, longer, at),
         )
 
     def _end(self, server: Peer) -> None:
-        self._began.pop(server, None)
+        self._looks.pop(server, None)
+
+
+def _is_silent(server: Peer, look: _Look, now: float) -> bool:
+    is_heard = server.last_received > look.began
+    needed = SILENT_PINGS_HEARD if is_heard else SILENT_PINGS
+    had_time = look.pings >= needed and now >= look.began + SILENT_S
+    return had_time and server.is_silent(now)

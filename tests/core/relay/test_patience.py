@@ -89,3 +89,47 @@ def test_a_pair_that_was_idle_is_back_within_three_seconds_of_a_restart(idle_s: 
         flow.settle(4)
         flow.assert_each_once()
         assert flow.arrived[-1][0] - at <= 3.0
+
+
+# Another server is joined, which does not bring the other end.
+
+
+def lose_server_in_use(pair: Pair) -> None:
+    """The first server says goodbye to the one node; the other has left the second."""
+    world, (first, second) = pair.world, pair.servers
+    there = pair.b.peer(second)
+    assert there is not None
+    pair.b.endpoint.disconnect(there, "enough", world.now)
+    pair.b.settle()
+    world.run_for(1)
+    peer = first.peer(pair.a)
+    assert peer is not None
+    first.endpoint.disconnect(peer, "for good", world.now)
+    first.settle()
+    world.run_for(0.1)
+
+
+def test_a_server_that_does_not_bring_the_other_end_is_no_reason_to_wait() -> None:
+    pair = Pair(servers=2)
+    lose_server_in_use(pair)
+    pair.world.run_for(9)
+    assert ends_of(pair) == []
+    pair.world.run_for(2)
+    (end,) = ends_of(pair)
+    assert "it said goodbye: for good" in (end.reason or "")
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_the_server_itself_is_waited_for_wherever_it_is_back(is_elsewhere: bool) -> None:
+    pair = Pair(servers=2)
+    world, first = pair.world, pair.servers[0]
+    lose_server_in_use(pair)
+    world.network.partition(pair.b.address[0], first.address[0])
+    world.run_for(5)
+    back = first
+    if is_elsewhere:
+        world.remove(first)
+        back = world.host(("10.7.7.7", 8080), first.id, allow_symmetric_nat_relay=True)
+    pair.a.outcome(pair.a.connect(back))
+    world.run_for(20)
+    assert ends_of(pair) == []
