@@ -82,20 +82,22 @@ class Outlet:
         elif peer.may_receive(PING_BYTES):
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
-            self._transmit_ping(peer, self._state.ids.nonce(), data, now)
+            self._transmit_ping(peer, self._state.ids.nonce(), data, now, is_bare=True)
 
     def send_ping(self, peer: Peer, now: float) -> OutstandingPing:
         """Send a Ping whose Pong can be recognised, whatever an unproved peer may be sent."""
         nonce, data = self.build_ping(now)
         return self._transmit_ping(peer, nonce, data, now)
 
-    def _transmit_ping(self, peer: Peer, nonce: str, data: bytes, now: float) -> OutstandingPing:
+    def _transmit_ping(
+        self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
+    ) -> OutstandingPing:
         is_missed = peer.last_received < peer.last_ping_sent
         self._put(peer, data, MessageType.PING, now)
         if peer.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
         peer.last_ping_sent = now
-        return peer.pings.add(nonce, now, self._state.counters.drop)
+        return peer.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
 
     def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong

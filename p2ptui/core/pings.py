@@ -33,6 +33,8 @@ class OutstandingPing:
     """A Ping whose Pong has not come."""
 
     sent_at: float
+    is_bare: bool = False
+    """Whether it carries nothing that its Pong could name."""
     on_end: Callable[[PingResult | P2PError], None] | None = None
     """Called once with what became of it, if a call waits for it."""
 
@@ -100,7 +102,13 @@ class Pings:
         return is_overdue and last_received < self.unanswered_since
 
     def add(
-        self, nonce: str, now: float, count: Callable[[str], None], *, last: bool = True
+        self,
+        nonce: str,
+        now: float,
+        count: Callable[[str], None],
+        *,
+        last: bool = True,
+        is_bare: bool = False,
     ) -> OutstandingPing:
         """Remember a Ping that leaves now.
 
@@ -110,9 +118,10 @@ class Pings:
             count: Called with a cause when another one is forgotten for it.
             last: Whether it is the first that an answer without a name is taken for; if not, it
                 is so after all others.
+            is_bare: Whether it carries nothing that its Pong could name.
         """
         self._expire(now)
-        ping = self._pings[nonce] = OutstandingPing(now)
+        ping = self._pings[nonce] = OutstandingPing(now, is_bare)
         self._pings.move_to_end(nonce, last=last)
         if not self.unanswered:
             self.unanswered_since = now
@@ -127,7 +136,9 @@ class Pings:
         for nonce in nonces:
             self._pings.pop(nonce, None)
 
-    def receive_pong(self, payload: Raw, address: Address, now: float) -> tuple[float, bool] | None:
+    def receive_pong(
+        self, payload: Raw, address: Address, now: float, *, names_all: bool = False
+    ) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.
 
         Deployed programs answer every Ping with `null`: that means the last one, since an
@@ -137,6 +148,8 @@ class Pings:
             payload: The Pong's.
             address: Where it came from.
             now: The time, seconds.
+            names_all: Whether the peer is one that names each Ping which carries a name: from
+                anybody else `null` would be a guess.
 
         Returns:
             The round trip in seconds, and whether no other Ping can be meant; None if there
@@ -144,9 +157,11 @@ class Pings:
         """
         self._expire(now)
         if payload == NULL:
-            if not self._pings:
+            meant = (n for n in reversed(self._pings) if not names_all or self._pings[n].is_bare)
+            last = next(meant, None)
+            if last is None:
                 return None
-            ping = self._pings.popitem()[1]
+            ping = self._pings.pop(last)
             is_certain = not self._pings
         else:
             named = self._pings.pop(_nonce_of(payload), None)

@@ -4,13 +4,16 @@ Whoever begins anew has ended what was before. But the machine may have left the
 other node, and then only a server that both have joined brings the session on, see `failover`. So
 where there may be such a server, the request for a new session leaves beside the old one, which it
 names: the answer begins the new one, at once; without it, the old one goes by way of the server, or
-ends as any session that falls silent. Only the node that was asked can give this answer: it names
-a request that left a moment ago, and the id of that node.
+ends as any session that falls silent. A private address is not asked: whoever has it in the network
+of now could say to be that node. There the server alone brings the session on, and a direct path is
+searched as between any two nodes that it knows.
 """
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.addresses import visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import RefusedError, accept_node_info
@@ -23,12 +26,21 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S, RETRY_JITTER
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.wire.address import parse_ip_address
+from p2ptui.wire.address import Address, bare_ip, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType, ReceivedNodeInfo
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 NOT_THE_ONE: Final = "another node was asked for"
+
+
+def _is_one_place(address: Address) -> bool:
+    """Whether an address means the same machine wherever this one is.
+
+    In another network of the same numbers somebody else has it, and would be told what proves to
+    the node that was meant that this one speaks.
+    """
+    return ipaddress.ip_address(bare_ip(visible_address(address)[0])).is_global
 
 
 @dataclass(slots=True)
@@ -123,7 +135,7 @@ class Resumptions:
             self._forget(peer)
             self._failover.let_go(peer, now)
             return
-        if self._failover.is_held(peer) and not asked.is_wrong:
+        if self._failover.is_held(peer) and not asked.is_wrong and _is_one_place(peer.address):
             self._put(peer, asked.greeting.data, MessageType.HANDSHAKE_REQUEST)
         pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
         asked.timer = self._state.timers.schedule(

@@ -11,7 +11,7 @@ from p2ptui.core.peers import Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
-from p2ptui.wire.message import NULL, MessageType
+from p2ptui.wire.message import NULL, Capability, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
@@ -138,7 +138,8 @@ class Liveness:
 
     def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""
-        answered = peer.pings.receive_pong(payload, peer.sends_to, now)
+        names_all = Capability.RETRANSMIT in peer.capabilities
+        answered = peer.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return

@@ -292,3 +292,21 @@ def test_a_peer_that_is_gone_is_still_dropped_in_time(world: World) -> None:
     world.run_until(lambda: server.peer(node.address) is None, 100)
 
     assert 60 <= world.now - heard <= 60 + 33  # it may have answered one more heartbeat
+
+
+def test_a_guess_is_no_pong_of_a_node_that_names_its_pings(world: World) -> None:
+    """`null` is all that deployed programs answer; from our own kind anybody could have sent it."""
+    node, server = world.host(), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(2)
+    world.network.set_link(server.address[0], node.address[0], loss=1.0)
+    token = node.ping(server, 2.0)
+    forged = world.puppet().message("Pong", None)
+    for _ in range(5):
+        data = json.dumps(forged | {"id": world.message_id()}).encode()
+        node.endpoint.receive_datagram(data, server.address, world.now)
+        node.settle()
+        world.run_for(0.1)
+
+    assert isinstance(node.outcome(token), PeerTimeoutError)
+    assert node.endpoint.counters.drops["pong_without_ping"] == 5
