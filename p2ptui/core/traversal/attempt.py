@@ -149,8 +149,9 @@ class Attempt:
     """When the other side's latest round was taken up."""
     sent_at: float = -math.inf
     """When this side's offer left last."""
-    is_served: bool = False
-    """Whether the server has named the node in return."""
+    asked_at: float | None = None
+    """When the server was asked last, while it has not named the node in return; None: it need
+    not."""
     asks_until: float = 0.0
     """So long it is sent again and again."""
     timer: Timer | None = None
@@ -175,6 +176,11 @@ class Attempt:
         return self.server.channel.rtt.srtt or DEFAULT_RTT_S
 
     @property
+    def is_served(self) -> bool:
+        """Whether nothing is awaited of the server: what it says by itself answers nothing."""
+        return self.asked_at is None
+
+    @property
     def relayed_address(self) -> Address:
         """Where the node is by way of the server, as the peer table knows it."""
         return relay_address(self.server.address, self.node_id)
@@ -188,6 +194,8 @@ class Attempt:
         if server.address != self.server.address:
             self.observed = None
             self.refusal = NOT_RELAYING
+        if server is not self.server:
+            self.asked_at = None
         self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
