@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.connection import Method
@@ -71,6 +71,15 @@ class NatFacts:
     def side(self) -> Side:
         """Where it stands in the table of what can go direct."""
         return side_of(self.nat_type, self.allocation)
+
+
+class Asked(NamedTuple):
+    """An offer left, in return for which a server names the other node."""
+
+    at: float
+    resent: int
+    """Datagrams that had been sent to the server again by then: of those that follow it may be
+    one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -149,9 +158,8 @@ class Attempt:
     """When the other side's latest round was taken up."""
     sent_at: float = -math.inf
     """When this side's offer left last."""
-    asked_at: float | None = None
-    """When the server was asked last, while it has not named the node in return; None: it need
-    not."""
+    asked: Asked | None = None
+    """The latest ask to which the server has not named the node in return; None: it need not."""
     asks_until: float = 0.0
     """So long it is sent again and again."""
     timer: Timer | None = None
@@ -178,7 +186,7 @@ class Attempt:
     @property
     def is_served(self) -> bool:
         """Whether nothing is awaited of the server: what it says by itself answers nothing."""
-        return self.asked_at is None
+        return self.asked is None
 
     @property
     def relayed_address(self) -> Address:
@@ -195,7 +203,7 @@ class Attempt:
             self.observed = None
             self.refusal = NOT_RELAYING
         if server is not self.server:
-            self.asked_at = None
+            self.asked = None
         self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:

@@ -12,7 +12,7 @@ import msgspec
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.attempt import Asked, Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.check_round import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
@@ -250,20 +250,21 @@ class Offers:
     def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
         """A server has named a node, in return for an offer if one is out: after a round trip at
         least."""
-        asked_at, attempt.asked_at = attempt.asked_at, None
-        if asked_at is None:
-            return  # the other node asked, or nobody did
-        rtt = server.channel.rtt
+        asked, attempt.asked = attempt.asked, None
+        sender, rtt = server.channel.sender, server.channel.rtt
+        # Who named it unasked has answered nothing; and what was sent again may have been lost.
+        if asked is None or sender.retransmissions != asked.resent:
+            return
         usual_s = rtt.srtt if rtt.minimum is None else rtt.minimum
         # Of several offers the last one counts: those before may have been lost.
-        took_s = now - asked_at
+        took_s = now - asked.at
         if usual_s is not None and took_s > USUAL_VARIATION * usual_s:
             self.slowness.note(took_s - usual_s, now, server.address)
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
         of it later is no answer any more."""
-        attempt.asked_at = None
+        attempt.asked = None
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:
         return self.slowness.answer_s(now, attempt.server.address)
@@ -287,13 +288,13 @@ class Offers:
         if (is_answered and is_known) or not is_current or is_over:
             if is_current:
                 self.asking.discard(attempt.node_id)
-                attempt.asked_at = None
+                attempt.asked = None
             return
         self.asking.add(attempt.node_id)
         if tries == 0:
             attempt.asks_until = now + ASKS_S
         if self.send(attempt, now):
-            attempt.asked_at = now
+            attempt.asked = Asked(now, attempt.server.channel.sender.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         # Each time longer: nobody knows how slow the other node is.
@@ -316,7 +317,7 @@ class Offers:
 
     def send(self, attempt: Attempt, now: float) -> bool:
         """Send this side's offer once; whether it left."""
-        attempt.asked_at = None  # from now on something else is under way
+        attempt.asked = None  # from now on something else is under way
         if not attempt.server.is_authenticated:
             return False
         attempt.sent_at = now
@@ -324,4 +325,6 @@ class Offers:
         if self.facts.nat_type is not NatType.UNKNOWN:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
-        return self._delivery.send(attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False)
+        return self._delivery.send(
+            attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False
+        )
