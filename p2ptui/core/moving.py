@@ -5,7 +5,7 @@ destinations this node reaches by another way than before.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -76,16 +76,33 @@ class Moving:
         """
         self._keepalives.forget_idle()
         affected = [peer for peer in self._followed() if is_affected(_where(peer))]
+        return self._take_up(affected, now, _MOVED, lambda: self._traversal.move(is_affected, now))
+
+    def _take_up(
+        self, peers: Iterable[Peer], now: float, reason: str, meanwhile: Callable[[], None]
+    ) -> int:
+        """Take the sessions of many up again, as `Resumptions.take_up` does with one.
+
+        Args:
+            peers: Whose.
+            now: The time, seconds.
+            reason: Why, in one line.
+            meanwhile: What happens to direct paths: after new sessions with servers were begun, and
+                before others go on beside the request for a new one.
+
+        Returns:
+            How many are taken up.
+        """
         # Before anything is asked: afterwards no server is there for a while.
-        held = {peer for peer in affected if self._resumptions.may_keep(peer)}
-        affected = [peer for peer in affected if peer in held or peer.is_plain]
-        for peer in affected:
-            if peer not in held:
-                self._resumptions.begin_anew(peer, now, _MOVED)
-        self._traversal.move(is_affected, now)
-        for peer in held:
-            self._resumptions.keep(peer, now, _MOVED)
-        return len(affected)
+        held = {peer: self._resumptions.may_keep(peer) for peer in peers}
+        over = [peer for peer, may_keep in held.items() if not may_keep and peer.is_plain]
+        kept = [peer for peer, may_keep in held.items() if may_keep]
+        for peer in over:
+            self._resumptions.begin_anew(peer, now, reason)
+        meanwhile()
+        for peer in kept:
+            self._resumptions.keep(peer, now, reason)
+        return len(over) + len(kept)
 
     def excuse(self, slept_s: float, now: float) -> None:
         """Nobody listened for so long, so that nobody's silence means anything.
@@ -116,16 +133,17 @@ class Moving:
             now: The time, seconds.
         """
         self.excuse(slept_s, now)
-        for peer in self._followed():
+        given_up = list[Peer]()
+        for peer in self._settled():
             if not is_reachable(_where(peer)):
                 continue
             if slept_s >= self._liveness.patience_s and peer.initiated and peer.is_plain:
-                self._resumptions.begin_anew(peer, now, _SLEPT)
+                given_up.append(peer)  # by the other end
             elif slept_s < DOUBTFUL_S:
                 self._delivery.ping(peer, now)
             else:
                 self._ask(peer, now, _SLEPT)
-        self._traversal.wake(now)
+        self._take_up(given_up, now, _SLEPT, lambda: self._traversal.wake(now))
 
     def check(self, is_affected: Callable[[Address], bool], now: float) -> None:
         """The way to some destinations was gone for a while, and is the same again.
@@ -134,7 +152,7 @@ class Moving:
             is_affected: Tells it of a destination.
             now: The time, seconds.
         """
-        for peer in self._followed():
+        for peer in self._settled():
             if is_affected(_where(peer)):
                 peer.pings.excuse()  # they went nowhere
                 self._ask(peer, now, _MOVED)
@@ -153,6 +171,11 @@ class Moving:
         """
         peers = [_where(peer) for peer in self._followed()]
         return [*peers, *self._traversal.remotes()][:limit]
+
+    def _settled(self) -> list[Peer]:
+        """Those of whom nothing is awaited: who has just been asked for a new session is left to
+        answer."""
+        return [peer for peer in self._followed() if not self._resumptions.is_under_way(peer)]
 
     def _followed(self) -> list[Peer]:
         peers = self._state.peers

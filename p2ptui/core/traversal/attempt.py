@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from p2ptui.core.addresses import relay_address
 from p2ptui.core.connection import Method
@@ -71,6 +71,15 @@ class NatFacts:
     def side(self) -> Side:
         """Where it stands in the table of what can go direct."""
         return side_of(self.nat_type, self.allocation)
+
+
+class Asked(NamedTuple):
+    """An offer left, in return for which a server names the other node."""
+
+    at: float
+    resent: int
+    """Datagrams that had been sent to the server again by then: of those that follow it may be
+    one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -149,8 +158,8 @@ class Attempt:
     """When the other side's latest round was taken up."""
     sent_at: float = -math.inf
     """When this side's offer left last."""
-    is_served: bool = False
-    """Whether the server has named the node in return."""
+    asked: Asked | None = None
+    """The latest ask to which the server has not named the node in return; None: it need not."""
     asks_until: float = 0.0
     """So long it is sent again and again."""
     timer: Timer | None = None
@@ -175,6 +184,11 @@ class Attempt:
         return self.server.channel.rtt.srtt or DEFAULT_RTT_S
 
     @property
+    def is_served(self) -> bool:
+        """Whether nothing is awaited of the server: what it says by itself answers nothing."""
+        return self.asked is None
+
+    @property
     def relayed_address(self) -> Address:
         """Where the node is by way of the server, as the peer table knows it."""
         return relay_address(self.server.address, self.node_id)
@@ -188,6 +202,8 @@ class Attempt:
         if server.address != self.server.address:
             self.observed = None
             self.refusal = NOT_RELAYING
+        if server is not self.server:
+            self.asked = None
         self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:

@@ -78,7 +78,8 @@ class HeadStart:
                 return
             self._offers.slowness.note(now - until, now)
             # Where everybody is late the server is, too, and would only have more to do.
-            slow_s = SLOW_ANSWERS * self._offers.slowness.answer_s(now)
+            server = attempt.server.address
+            slow_s = SLOW_ANSWERS * self._offers.slowness.answer_s(now, server)
             longer = min(began + HEAD_START_S + slow_s, latest)
             if longer > now and attempt.remote is None:
                 attempt.holds_relay_until = longer

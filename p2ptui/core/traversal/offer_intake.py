@@ -73,6 +73,8 @@ class OfferIntake:
         if offer is None:
             self._offers.handle_introduced(attempt, server, now)
             return
+        if offer.answer:
+            self._offers.handle_answered(attempt)
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
             self._take_again(attempt, offer, known, now)

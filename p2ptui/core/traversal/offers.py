@@ -12,7 +12,7 @@ import msgspec
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.attempt import Asked, Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.check_round import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
@@ -229,7 +229,7 @@ class Offers:
         """Send an answer again if no check shows that it has come: the other side's offer, which
         asks for it again, may be lost as well."""
         offer = attempt.offer
-        when = now + max(LONGEST_ASK_S, self.slowness.answer_s(now))
+        when = now + max(LONGEST_ASK_S, self._answer_s(attempt, now))
 
         def again(now: float) -> None:
             self._note_late(when, now)
@@ -243,27 +243,37 @@ class Offers:
 
     def answer_again(self, attempt: Attempt, now: float) -> None:
         """The other side asks again for what it was sent: it, or the answer, was lost, or late."""
-        if now - attempt.sent_at >= max(SAME_ASK_S, self.slowness.delay_s(now)):
+        slow_s = self.slowness.delay_s(now, attempt.server.address)
+        if now - attempt.sent_at >= max(SAME_ASK_S, slow_s):
             self.send(attempt, now)
 
     def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
-        """A server has named a node in return for an offer, which takes a round trip at least."""
-        if attempt.is_served:
+        """A server has named a node, in return for an offer if one is out: after a round trip at
+        least."""
+        asked, attempt.asked = attempt.asked, None
+        sender, rtt = server.channel.sender, server.channel.rtt
+        # Who named it unasked has answered nothing; and what was sent again may have been lost.
+        if asked is None or sender.retransmissions != asked.resent:
             return
-        attempt.is_served = True
-        rtt = server.channel.rtt
         usual_s = rtt.srtt if rtt.minimum is None else rtt.minimum
         # Of several offers the last one counts: those before may have been lost.
-        took_s = now - attempt.sent_at
+        took_s = now - asked.at
         if usual_s is not None and took_s > USUAL_VARIATION * usual_s:
-            self.slowness.note(took_s - usual_s, now)
+            self.slowness.note(took_s - usual_s, now, server.address)
+
+    def handle_answered(self, attempt: Attempt) -> None:
+        """The server has brought the other side's offer, or does not know that node: what it says
+        of it later is no answer any more."""
+        attempt.asked = None
+
+    def _answer_s(self, attempt: Attempt, now: float) -> float:
+        return self.slowness.answer_s(now, attempt.server.address)
 
     def _note_late(self, when: float, now: float) -> None:
         self.slowness.note(now - when, now)
 
     def repeat(self, attempt: Attempt, now: float) -> None:
         """Send an offer, again and again until the other side's of that round is here."""
-        attempt.is_served = False
         self._ask(attempt, attempt.offer, self._first_pause_s(attempt), 0, now)
 
     def _ask(
@@ -278,15 +288,17 @@ class Offers:
         if (is_answered and is_known) or not is_current or is_over:
             if is_current:
                 self.asking.discard(attempt.node_id)
+                attempt.asked = None
             return
         self.asking.add(attempt.node_id)
         if tries == 0:
             attempt.asks_until = now + ASKS_S
-        self.send(attempt, now)
+        if self.send(attempt, now):
+            attempt.asked = Asked(now, attempt.server.channel.sender.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         # Each time longer: nobody knows how slow the other node is.
-        slow_s = self.slowness.answer_s(now) * ASK_GROWTH**tries
+        slow_s = self._answer_s(attempt, now) * ASK_GROWTH**tries
         when = now + max(pause_s, min(slow_s, LONGEST_SLOW_ASK_S))
 
         def again(now: float) -> None:
@@ -303,13 +315,16 @@ class Offers:
             return USUAL_ASK_S
         return min(max(ASK_ROUND_TRIPS * rtt_s, SHORTEST_ASK_S), LONGEST_ASK_S)
 
-    def send(self, attempt: Attempt, now: float) -> None:
-        """Send this side's offer once."""
+    def send(self, attempt: Attempt, now: float) -> bool:
+        """Send this side's offer once; whether it left."""
+        attempt.asked = None  # from now on something else is under way
         if not attempt.server.is_authenticated:
-            return
+            return False
         attempt.sent_at = now
         payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
         if self.facts.nat_type is not NatType.UNKNOWN:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
-        self._delivery.send(attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False)
+        return self._delivery.send(
+            attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False
+        )

@@ -4,7 +4,8 @@ A reason that was found says where both nodes were. Once either is elsewhere it 
 the next search finds another one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Final
 
 from p2ptui.core.state import NodeState
@@ -13,9 +14,13 @@ from p2ptui.core.traversal.check_round import shared_network, why_relayed
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
+from p2ptui.wire.address import Address
 
 ELSEWHERE: Final = "one of the two has changed networks; a direct path is searched again"
 """Where a reason was withdrawn."""
+
+IPV6_NETWORK_BITS: Final = 64
+"""Of an IPv6 address, what names the network (RFC 4291, section 2.5.4)."""
 
 UNANSWERED: Final = "the other node does not answer offers of a direct path"
 UNANSWERED_NOW: Final = "the other node stopped answering offers of a direct path"
@@ -23,14 +28,43 @@ UNANSWERED_NOW: Final = "the other node stopped answering offers of a direct pat
 
 @dataclass(frozen=True, slots=True)
 class _Whereabouts:
-    """Where two nodes were when a reason was found."""
+    """Where two nodes were when a reason was found; None: that was not known."""
 
+    server: Address
+    """Which saw them: another one may see them elsewhere, as one in the same network does."""
     here: str | None
-    """Where the server saw this one; None if it did not say."""
+    """Where it saw this one."""
     there: str | None
-    shared: Network | None
+    shared: str | None
+    """The network in which both were; empty if in none."""
     networks: frozenset[Network]
-    """Those of this machine that others share: its own bridges come and go."""
+    """Those of this machine that others share: its own bridges come and go. Empty: not known."""
+
+    def is_left_in(self, now: "_Whereabouts") -> bool:
+        """Whether one of the two is elsewhere now, as far as it is known of both times."""
+        if self.networks and now.networks and not self.networks <= now.networks:
+            return True  # one more may have been found late: it is not left for that
+        if self.server != now.server:
+            return False
+        is_left = _differ(self.here, now.here) or _differ(self.there, now.there)
+        # Which network is shared depends on where the server sees this node.
+        is_comparable = (self.here is None) == (now.here is None)
+        is_apart = None not in (self.shared, now.shared) and self.shared != now.shared
+        return is_left or (is_comparable and is_apart)
+
+    def with_news(self, now: "_Whereabouts") -> "_Whereabouts":
+        """With what was learnt since, or of another server."""
+        networks = self.networks or now.networks
+        if self.server != now.server:
+            return replace(now, networks=networks)
+        is_placed = self.here is not None or now.here is None
+        return _Whereabouts(
+            self.server,
+            now.here if self.here is None else self.here,
+            now.there if self.there is None else self.there,
+            self.shared if is_placed and self.shared is not None else now.shared,
+            networks,
+        )
 
 
 class Reasons:
@@ -65,7 +99,7 @@ class Reasons:
 
     def tell(self, attempt: Attempt, reason: str) -> None:
         """Tell what a search found."""
-        self._found_at[attempt] = self._whereabouts(attempt)
+        self._found_at[attempt] = self._whereabouts(attempt, is_found=True)
         self._paths.explain(attempt, reason, ends_search=True)
 
     def check(self, attempt: Attempt) -> None:
@@ -75,8 +109,12 @@ class Reasons:
             return
         if attempt.direct is not None:
             del self._found_at[attempt]
-        elif _are_apart(found_at, self._whereabouts(attempt), attempt):
+            return
+        now = self._whereabouts(attempt)
+        if found_at.is_left_in(now):
             self.withdraw(attempt)
+        else:
+            self._found_at[attempt] = found_at.with_news(now)
 
     def withdraw(self, attempt: Attempt) -> None:
         """One of the two is elsewhere: what was found is true no more."""
@@ -91,27 +129,38 @@ class Reasons:
         for attempt in list(self._found_at):
             self.check(attempt)
 
-    def _whereabouts(self, attempt: Attempt) -> _Whereabouts:
-        here, there, own = attempt.server.public_address, attempt.observed, self._offers.own
+    def _whereabouts(self, attempt: Attempt, *, is_found: bool = False) -> _Whereabouts:
+        """Where both are; `is_found` if a search has ended, and what it was told is complete."""
+        own, remote = self._offers.own, attempt.remote
+        networks = _networks(own)
+        # Later rounds of a search need not tell all addresses again.
+        is_told = remote is not None and (is_found or remote.round == 0)
+        shared = None
+        if networks and is_told and attempt.observed is not None:
+            shared = str(shared_network(attempt, own) or "")
         return _Whereabouts(
-            None if here is None else here[0],
-            None if there is None else there[0],
-            shared_network(attempt, own),
-            _networks(own),
+            attempt.server.address,
+            _place(attempt.server.public_address),
+            _place(attempt.observed),
+            shared,
+            networks,
         )
+
+
+def _differ(before: str | None, after: str | None) -> bool:
+    """Whether both places are known, and are two; by the other IP version a node is seen elsewhere
+    without having gone anywhere."""
+    if before is None or after is None or (":" in before) != (":" in after):
+        return False
+    return before != after
+
+
+def _place(address: Address | None) -> str | None:
+    """What stays the same until a node moves: of IPv6 addresses each host has many, by turns."""
+    if address is None or ":" not in address[0]:
+        return None if address is None else address[0]
+    return str(ip_network((address[0].partition("%")[0], IPV6_NETWORK_BITS), strict=False))
 
 
 def _networks(own: OwnNetworks) -> frozenset[Network]:
     return frozenset(one.network for one in own.attached if own.is_near(one.host))
-
-
-def _are_apart(then: _Whereabouts, now: _Whereabouts, attempt: Attempt) -> bool:
-    """Whether one of the two is elsewhere than it was; what is not known yet counts as before."""
-    if then.networks != now.networks:
-        return True
-    for before, after in ((then.here, now.here), (then.there, now.there)):
-        if after is not None and before != after:
-            return True
-    # Later rounds of a search need not tell all addresses again.
-    is_told = attempt.remote is not None and attempt.remote.round == 0
-    return is_told and attempt.observed is not None and then.shared != now.shared

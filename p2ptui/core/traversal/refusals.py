@@ -99,6 +99,7 @@ class Refusals:
         attempt = self._offers.get(node_id)
         if attempt is None or attempt.server is not server or attempt.direct is not None:
             return
+        self._offers.handle_answered(attempt)
         error = NotKnownThereError(f"the server does not know node {node_id}")
         if self._state.peers.authenticated(node_id) is not None:
             # It is talked to all the same; perhaps it is about to join the server again, or

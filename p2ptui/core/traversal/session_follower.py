@@ -80,6 +80,7 @@ class SessionFollower:
                 self._paths.explain(attempt, None if self._is_enabled else SWITCHED_OFF)
 
     def _detach(self, peer: Peer, _now: float) -> None:
+        self._offers.slowness.forget(peer.address)
         # A new session begins where the last one did, so that both sides can fall back.
         self._state.peers.leave_path(peer)
 

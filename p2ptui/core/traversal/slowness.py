@@ -3,40 +3,78 @@
 A busy machine gives each of its programs a turn now and then, and an answer takes as many turns as
 there are programs on its way. Whoever asks by the clock meanwhile asks again and again for what is
 under way, and makes the machine busier. It shows in two ways: this program's own timers are late,
-and servers answer late.
+and servers answer late. Each server counts for itself.
+
+What is lost is not slow: of a question that was repeated it is only known that the answer took no
+less than since the last time (the rule of Karn; RFC 6298, section 3).
 """
 
 from typing import Final
+
+from p2ptui.wire.address import Address
 
 HALF_LIFE_S: Final = 4.0
 """What was seen counts half after so long."""
 
 LONGEST_SLOWNESS_S: Final = 3.0
-"""More is believed of nothing: a machine that stood still for an hour is not slow."""
+"""What took longer is no slowness: a machine that stood still for an hour is not slow."""
 
 TURNS: Final = 2
 """An answer takes this many times as long: it waits for its turn at others, too."""
 
 
-class Slowness:
+class _Delay:
     """The longest delay of late, which fades."""
+
+    __slots__ = ("_seen_at", "_seen_s")
 
     def __init__(self) -> None:
         self._seen_s = 0.0
         self._seen_at = float("-inf")
 
     def note(self, delay_s: float, now: float) -> None:
-        """A delay was seen, in seconds."""
-        if delay_s > self.delay_s(now):
-            self._seen_s, self._seen_at = min(delay_s, LONGEST_SLOWNESS_S), now
+        if delay_s > self.expected_s(now):
+            self._seen_s, self._seen_at = delay_s, now
 
-    def delay_s(self, now: float) -> float:
-        """What to expect, seconds."""
+    def expected_s(self, now: float) -> float:
         if not self._seen_s:
             return 0.0
         faded: float = 0.5 ** (max(now - self._seen_at, 0.0) / HALF_LIFE_S)
         return self._seen_s * faded
 
-    def answer_s(self, now: float) -> float:
+
+class Slowness:
+    """The longest delays of late, which fade: of this machine, and of each server."""
+
+    def __init__(self) -> None:
+        self._machine = _Delay()
+        self._servers: dict[Address, _Delay] = {}
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def note(self, delay_s: float, now: float, server: Address | None = None) -> None:
+        """A delay was seen.
+
+        Args:
+            delay_s: How long, seconds; what is no slowness is left out.
+            now: The time, seconds.
+            server: Which answered late; None: this program itself had its turn late.
+        """
+        if 0 < delay_s <= LONGEST_SLOWNESS_S:
+            delay = self._machine if server is None else self._servers.setdefault(server, _Delay())
+            delay.note(delay_s, now)
+
+    def forget(self, server: Address) -> None:
+        """A server is gone, or begins anew."""
+        self._servers.pop(server, None)
+
+    def delay_s(self, now: float, server: Address | None = None) -> float:
+        """What to expect, seconds: of this machine, and of a server if one is named."""
+        here_s = self._machine.expected_s(now)
+        there = None if server is None else self._servers.get(server)
+        return here_s if there is None else max(here_s, there.expected_s(now))
+
+    def answer_s(self, now: float, server: Address | None = None) -> float:
         """What an answer of another node may take because of it, seconds."""
-        return TURNS * self.delay_s(now)
+        return TURNS * self.delay_s(now, server)

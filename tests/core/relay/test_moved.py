@@ -194,6 +194,57 @@ def test_it_slept_meanwhile(by: str, slept_s: float) -> None:
     assert delivered >= set(range(len(ends_) - 8 * 20, len(ends_)))  # all since it woke up
 
 
+def close_lid(two: Two, seconds: float) -> None:
+    """The first one's machine sleeps, and gives up earlier than the other one."""
+    state = two.a.endpoint._state
+    state.config = state.config.with_options(connection_timeout=25, heartbeat_interval=8)
+    world, address = two.world, two.a.address
+    world.network.detach(address)
+    del world.hosts[address], world._nodes[address]
+    world.run_for(seconds)
+    world.hosts[address] = world._nodes[address] = two.a
+    world.network.attach(address)
+
+
+@pytest.mark.parametrize("by", ["address", "id"])
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_move_takes_up_is_left_alone_by_the_end_of_a_sleep(
+    by: str, moves: bool, times: int
+) -> None:
+    """It slept for longer than it is patient; first the move is noticed, and then the sleep."""
+    two = Two(by)
+    close_lid(two, 30)
+    two.a.endpoint.moving.excuse(30, two.world.now)
+    flow = two.flow(back=True)
+    if moves:
+        move(two, two.a)
+    for _ in range(times):
+        two.a.endpoint.moving.wake(30, everywhere, two.world.now)
+        two.a.settle()
+    flow.run(8)
+    flow.settle()
+
+    flow.assert_each_once()
+    assert two.is_direct()
+    assert ends(two.a) == ends(two.b) == []
+
+
+def test_the_end_of_a_sleep_is_noticed_before_the_move() -> None:
+    two = Two()
+    close_lid(two, 30)
+    two.a.endpoint.moving.wake(30, everywhere, two.world.now)
+    two.a.settle()
+    two.world.run_for(0.3)
+    move(two, two.a)
+    flow = two.flow(back=True)
+    flow.run(8)
+    flow.settle()
+
+    flow.assert_each_once()
+    assert ends(two.a) == ends(two.b) == []
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_another_node_has_its_address_in_the_new_network(reachable: bool) -> None:
     """As private addresses often are the same everywhere."""
@@ -213,6 +264,32 @@ def test_another_node_has_its_address_in_the_new_network(reachable: bool) -> Non
     if isinstance(stranger, Host):
         assert not stranger.endpoint.peers.authenticated(two.a.id)
         assert stranger.received() == []
+
+
+def test_who_has_its_address_in_the_new_network_cannot_say_to_be_it() -> None:
+    """Node ids are no secret: the server lists them to everybody."""
+    two = Two()
+    flows = two.flow(), two.flow(back=True)
+    run_both(two, 1, *flows)
+    place_of_b = two.b.address
+    move(two, two.b, 2)
+    thief = two.world.puppet(place_of_b, node_id=two.b.id)
+    notice(two.a)
+    for _ in range(40):
+        run_both(two, 0.1, *flows)
+        for request in thief.take():
+            if request["message_type"] == "HandshakeRequest":
+                info = thief.handshake_request()["payload"]
+                answer = {"node_info": info, "success": True, "error_message": None}
+                number = request["sequence_number"]
+                message = thief.spec_message(
+                    "HandshakeResponse", answer | {"public_addr": None}, ack_for=number
+                )
+                thief.send(message, two.a)
+    flows[0].settle(10, flows[1])
+    for flow in flows:
+        flow.assert_each_once()
+    assert not any(b"Data" in data for data in thief.inbox)
 
 
 @pytest.mark.parametrize("kind", ["not joined", "only one joined", "no relay"])
