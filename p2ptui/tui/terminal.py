@@ -216,6 +216,8 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
                 # within a signal's handler.
                 _soon(driver, _restart)
                 return
+            if driver._app._exit:
+                return  # it came late: threads that start now would never end
             goes_on = driver._writer_thread is not None
             driver._backlog.begin()  # it may have been suspended
             base.start_application_mode(driver)
