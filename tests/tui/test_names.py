@@ -174,7 +174,7 @@ def test_who_is_nobodys_name_is_told_so_after_one_question():
         rust = await on_rust(stage)
         await stage.wait(5)
         asked = rust.asked
-        assert "'nobody' is no peer" in await stage.type("send nobody hello you")
+        assert "'nobody' is not a peer" in await stage.type("send nobody hello you")
         assert rust.asked == asked + 1
         for _ in range(5):
             stage.app.run_line("ping nobody")
