@@ -81,7 +81,7 @@ def _key(shown: str, binding: Binding, width: int) -> Text:
     if _KEY_COLUMN + _DESCRIPTION + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
         line = Text.assemble((f"{shown:<{_KEY_COLUMN}}", "bold"))
         return line.append(f"{description:<{_DESCRIPTION}}").append(f"{name}\n", "dim")
-    line = beside(shown, description, _KEY_COLUMN, width)
+    line = beside(shown, description, cell_len(shown) + 2, width)
     return line.append(f"{' ' * INDENT}{name}\n" if name else "", "dim")
 
 

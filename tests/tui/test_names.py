@@ -392,6 +392,9 @@ def test_messages_over_a_server_show_the_node_at_the_other_end_and_its_words(siz
         assert routed_lines(stage, "out", "Data")[0][1].startswith('via hub  "hi there"')
         assert routed_lines(stage, "in", "Data")[0][0] == "bob"
         assert routed_lines(stage, "in", "Data")[0][1].startswith('via hub  "and back"')
+        for direction in ("out", "in"):
+            # It has no number of its own.
+            assert not [s for _, s in routed_lines(stage, direction, "Data") if "None" in s]
         assert [peer for peer, _ in routed_lines(stage, "out", "Ping")] == ["bob"]
         assert [peer for peer, _ in routed_lines(stage, "in", "Pong")] == ["bob"]
         assert routed_lines(stage, "in", "Ack")[0][0] == "bob"
