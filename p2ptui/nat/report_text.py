@@ -24,7 +24,10 @@ _PEER_PROBE: Final = re.compile(
     re.escape(f"filtering: a reply from {Change.PEER.value} ")
     + r"(?:came in|did not come in, asked \d+ times) \(arranged by ([0-9a-fA-F.:\[\]]+)[,)]"
 )
-_FILTER_SEEN: Final = re.compile(r"filtering: a reply from .*(?:came in|come in|refused)")
+# One from another port says nothing of other hosts, which is what was to be found out.
+_FILTER_SEEN: Final = re.compile(
+    rf"filtering: a reply from (?!{re.escape(Change.PORT.value)} ).*(?:came in|come in|refused)"
+)
 _PARTS: Final = {
     Dependence.NONE: "no NAT",
     Dependence.ENDPOINT_INDEPENDENT: "one address for all",

@@ -180,6 +180,12 @@ def test_what_was_not_tested_for_the_sake_of_a_server_is_no_unknown():
             "no NAT; filtering unclear",
         ),
         (
+            Dependence.NONE,
+            (),
+            (f"filtering: a reply from {Change.PORT.value} came in (s.example:1)",),
+            "no NAT; filtering not tested",
+        ),
+        (
             Dependence.ENDPOINT_INDEPENDENT,
             ("s.example:1",),
             (),
