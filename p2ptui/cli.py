@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE, CommandParser
 from p2ptui.errors import ConfigError, P2PError
+from p2ptui.nearest import nearest
 from p2ptui.text import printable
-from p2ptui.verbs import VERBS, nearest
+from p2ptui.verbs import VERBS
 from p2ptui.version import VERSION
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ The command bar, the palette and the help read this table; the shell's one-shot
 commands are the verbs marked for it.
 """
 
-import difflib
 import ipaddress
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
 
 from p2ptui.errors import LocalError
+from p2ptui.nearest import nearest
 from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
@@ -24,6 +24,8 @@ from p2ptui.wire.address import (
 from p2ptui.wire.exact import AmbiguousJsonError, read_json
 
 COMMON_PING_COUNT: Final = 4
+
+FILTER_WITH: Final = "--filter-with"
 
 
 class UsageError(LocalError):
@@ -78,11 +80,15 @@ class Verb:
     parameters: tuple[Parameter, ...] = ()
     in_shell: bool = False
     """Whether `p2ptui NAME` exists too."""
+    options: tuple[tuple[str, str], ...] = ()
+    """What may stand besides the arguments: how it is written, and what it does."""
 
     @property
     def usage(self) -> str:
         """How it is written."""
-        return " ".join([self.name, *map(str, self.parameters)])
+        return " ".join(
+            [self.name, *map(str, self.parameters), *(f"[{option}]" for option, _ in self.options)]
+        )
 
 
 _PEER: Final = Parameter(Kind.PEER, optional=True)
@@ -108,6 +114,13 @@ VERBS: Final = {
             "find out what the NAT does",
             (Parameter(Kind.SERVER, optional=True, many=True),),
             in_shell=True,
+            options=(
+                (
+                    f"{FILTER_WITH} HOST:PORT",
+                    "a server to ask, and to test with what is let in though somebody depends on"
+                    " it: some NATs then ban it for a minute",
+                ),
+            ),
         ),
         Verb("discover", "ask all peers whom they know"),
         Verb(
@@ -150,14 +163,6 @@ class Command:
     """Those that may be lost by a test of what the NAT lets in, likewise."""
     is_named: bool = False
     """Whether a peer was named, if only by `.`; else it is the selected one by default."""
-
-
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The one of these that was probably meant."""
-    names = list(choices)
-    starts = [name for name in names if word and name.startswith(word)]
-    near = difflib.get_close_matches(word, names, 1, cutoff=0.5)
-    return starts[0] if len(starts) == 1 else next(iter(near), None)
 
 
 def nearest_verb(word: str) -> str | None:
@@ -210,7 +215,7 @@ def _read_text_command(verb: Verb, rest: str, peer_names: Sequence[str]) -> Comm
         near = nearest(first, peer_names)
         hint = f"; did you mean {near}?" if near else ";"
         raise UnknownWordError(
-            f"{first!r} is no peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one",
+            f"{first!r} is not a peer{hint} {verb.name} {SELECTED} TEXT sends to the selected one",
             first,
         )
     return _text_command(verb, None, first)
@@ -278,7 +283,7 @@ def _read_words(verb: Verb, rest: str) -> Command:
     # Options as the shell has them, before or after what they belong to.
     counts = _take_option(verb, words, "-n") if verb.name == "ping" else []
     if verb.name == "nat":
-        risked = _take_option(verb, words, "--filter-with")
+        risked = _take_option(verb, words, FILTER_WITH)
         servers = [*_take_option(verb, words, "--server"), *words]
         return Command(
             verb,
@@ -354,7 +359,7 @@ def _begins_option(word: str, option: str) -> bool:
 
 def _read_count(verb: Verb, word: str) -> int:
     if not (word.isascii() and word.isdigit() and 0 < int(word) <= 10_000):
-        raise UsageError(f"{word!r} is no count of 1 to 10,000; usage: {verb.usage}")
+        raise UsageError(f"{word!r}: the count must be 1 to 10,000; usage: {verb.usage}")
     return int(word)
 
 
@@ -364,7 +369,7 @@ def _read_server(verb: Verb, word: str) -> str:
     except NoInterfaceError as error:
         raise UsageError(f"{error}; usage: {verb.usage}") from None
     except ValueError as error:
-        raise UsageError(f"{error}; usage: {verb.usage}, HOST:PORT each") from None
+        raise UsageError(f"{error}; usage: {verb.usage}, each server HOST:PORT") from None
     if address[1] == 0:
         raise UsageError(f"{word!r}: port 0 is no port to ask; usage: {verb.usage}")
     try:
@@ -379,7 +384,7 @@ def _read_server(verb: Verb, word: str) -> str:
 
 def _read_level(word: str) -> str:
     if word.lower() not in LEVELS:
-        raise UsageError(f"{word!r} is no level; one of {', '.join(LEVELS)}")
+        raise UsageError(f"{word!r} is not a level; one of {', '.join(LEVELS)}")
     return word.lower()
 
 

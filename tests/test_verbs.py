@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from p2ptui.cli import COMMANDS, main
 from p2ptui.commands import run_command
 from p2ptui.errors import LocalError
-from p2ptui.verbs import VERBS, Kind, UsageError, nearest, nearest_verb, parse_command
+from p2ptui.nearest import mistakes, nearest
+from p2ptui.verbs import VERBS, Kind, UsageError, nearest_verb, parse_command
 
 BOB = "b0b0b0b0-0000-4000-8000-000000000001"
 
@@ -149,16 +150,16 @@ def test_nat_writes_a_server_as_its_answers_come():
         ("xyzzy", "help lists the commands"),
         ("disconnect a b", "usage: disconnect [PEER]"),
         ("send", "what shall be sent? usage: send [PEER] TEXT"),
-        ("send [bob hi there", "'[bob' is no peer; did you mean bob?"),
+        ("send [bob hi there", "'[bob' is not a peer; did you mean bob?"),
         ('send {"a": 1', "send . TEXT sends to the selected one"),
-        ("send [1, NaN]", "is no peer"),
+        ("send [1, NaN]", "is not a peer"),
         ('send "bob hi', "quotation mark is not closed"),
         ('ping "bob', "quotation mark is not closed"),
-        ("ping bob many", "'many' is no count"),
-        ("ping bob 0", "'0' is no count"),
-        ("ping bob 99999999999999999999", "is no count"),
+        ("ping bob many", "'many': the count must be 1 to 10,000"),
+        ("ping bob 0", "'0': the count must be 1 to 10,000"),
+        ("ping bob 99999999999999999999", "the count must be 1 to 10,000"),
         ("ping bob -n", "-n needs a value; usage: ping"),
-        ("ping -n x bob", "'x' is no count"),
+        ("ping -n x bob", "'x': the count must be 1 to 10,000"),
         ("ping -n 2 -n 3 bob", "one count is enough"),
         ("ping bob 2 -n 3", "one count is enough"),
         ("nat --server", "--server needs a value"),
@@ -201,6 +202,42 @@ def test_the_nearest_is_the_only_one_that_begins_so():
     assert nearest("dis", ["disconnect", "ping"]) == "disconnect"
     assert nearest("", ["ping"]) is None
     assert nearest("zzz", ["ping"]) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "choices", "meant"),
+    [
+        ("two", ["bob"], None),
+        ("pong", ["ping", "send"], "ping"),
+        ("sned", ["send", "save"], "send"),
+        ("alcie", ["alice", "alias"], "alice"),
+        ("bbo", ["bob"], "bob"),
+        ("eve", ["dave"], None),
+        ("leave", ["save", "relay", "help"], None),
+        ("nonsense", ["connect", "discover"], None),
+        ("y" + "x" * 1000, ["x" * 1001], None),
+        ("bob", [], None),
+    ],
+)
+def test_only_what_is_nearly_the_same_is_offered(word, choices, meant):
+    assert nearest(word, choices) == meant
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_mistakes_are_counted_the_same_both_ways(word, other):
+    assert mistakes(word, other) == mistakes(other, word) <= max(len(word), len(other))
+    assert (mistakes(word, other) == 0) == (word == other)
+
+
+def test_whom_nobody_resembles_is_not_offered_another():
+    said = complaint("send two hi", ("bob",))
+    assert said == "'two' is not a peer; send . TEXT sends to the selected one"
+    said = complaint("log nonsense")
+    assert said == "'nonsense' is not a level; one of trace, debug, info, warn, error"
+
+
+def test_the_usage_names_the_options():
+    assert VERBS["nat"].usage == "nat [SERVER...] [--filter-with HOST:PORT]"
 
 
 def test_every_verb_is_described():
@@ -268,10 +305,10 @@ def test_a_key_map_is_checked_by_check_config(tmp_path, capsys):
 )
 def test_text_for_a_peer_that_is_not_there_reaches_nobody_else(line):
     """Nobody need mistype: the peer may have left between the first key and the last."""
-    with pytest.raises(UsageError, match=r"is no peer.* \. TEXT sends to the selected one"):
+    with pytest.raises(UsageError, match=r"is not a peer.* \. TEXT sends to the selected one"):
         parse_command(line, ["bob", BOB])
 
 
 def test_the_peer_that_was_meant_is_named():
-    with pytest.raises(UsageError, match=r"'bbo' is no peer; did you mean bob\?"):
+    with pytest.raises(UsageError, match=r"'bbo' is not a peer; did you mean bob\?"):
         parse_command("send bbo secret", ["bob", BOB])

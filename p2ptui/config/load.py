@@ -13,6 +13,7 @@ import tomli
 from p2ptui.config.option import Option
 from p2ptui.config.sections import OPTIONS, Config, LogLevel
 from p2ptui.errors import ConfigError
+from p2ptui.nearest import nearest
 
 ENVIRONMENT_PREFIX = "P2PTUI_"
 
@@ -137,11 +138,15 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
             yield name, path, _value(text, known if isinstance(known, Option) else known.option)
         elif name.startswith(ENVIRONMENT_PREFIX) and not _is_service_link(name, text):
             # Other variables of this prefix are not ours to judge, unless they look mistyped.
-            likeness = 0.0 if name.startswith(_SECTION_PREFIXES) else 0.85
-            if close := difflib.get_close_matches(name, _VARIABLES, 1, likeness):
-                raise ConfigError(
-                    f"environment: unknown variable {name!r}; did you mean {close[0]!r}?"
-                )
+            is_ours = name.startswith(_SECTION_PREFIXES)
+            close = difflib.get_close_matches(name, _VARIABLES, 1, 0.0 if is_ours else 0.85)
+            if not close:
+                continue
+            # What all of them begin with makes none of them alike.
+            bare = {known.removeprefix(ENVIRONMENT_PREFIX): known for known in _VARIABLES}
+            near = nearest(name.removeprefix(ENVIRONMENT_PREFIX), bare)
+            hint = f"did you mean {bare[near]!r}?" if near else f"the nearest one is {close[0]!r}"
+            raise ConfigError(f"environment: unknown variable {name!r}; {hint}")
 
 
 def _is_service_link(name: str, text: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from p2ptui.errors import ConfigError
+from p2ptui.nearest import nearest
 from p2ptui.wire.address import NoInterfaceError, parse_address, parse_target
 
 # Bounds are generous: they refuse nonsense, and what would exhaust a machine.
@@ -280,9 +281,11 @@ class OptionTable:
         here = {name: repr(name) for name in self._names_in(section)}
         if not section:
             here |= {name: repr(name) for name in self._flat}
-        for known, likeness in ((everywhere, 1.0), (here, 0.6), (everywhere, 0.6)):
-            if close := difflib.get_close_matches(key, known, 1, likeness):
-                return f"did you mean {known[close[0]]}?"
+        if key in everywhere:
+            return f"did you mean {everywhere[key]}?"
+        for known in (here, everywhere):
+            if near := nearest(key, known):
+                return f"did you mean {known[near]}?"
         return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
 
 

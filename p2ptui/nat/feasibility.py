@@ -130,7 +130,7 @@ _WHAT: Final = {
     ),
     NatType.SYMMETRIC: "The NAT uses another outside port for every destination.",
     NatType.BLOCKED: "UDP does not pass: no server answered.",
-    NatType.UNKNOWN: "Not enough could be seen to name the NAT; nothing is guessed.",
+    NatType.UNKNOWN: "Too little was seen to tell the type.",
 }
 
 _PEERS: Final = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
-from p2ptui.nat.behavior import Change
+from p2ptui.nat.behavior import Change, Dependence, NatType
 from p2ptui.nat.report import NatReport
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address, parse_ip_address
@@ -24,6 +24,14 @@ _PEER_PROBE: Final = re.compile(
     re.escape(f"filtering: a reply from {Change.PEER.value} ")
     + r"(?:came in|did not come in, asked \d+ times) \(arranged by ([0-9a-fA-F.:\[\]]+)[,)]"
 )
+# One from another port says nothing of other hosts, which is what was to be found out.
+_FILTER_SEEN: Final = re.compile(
+    rf"filtering: a reply from (?!{re.escape(Change.PORT.value)} ).*(?:came in|come in|refused)"
+)
+_PARTS: Final = {
+    Dependence.NONE: "no NAT",
+    Dependence.ENDPOINT_INDEPENDENT: "one address for all",
+}
 
 
 def report_rows(report: NatReport) -> list[tuple[str, str]]:
@@ -139,15 +147,27 @@ def allocation_words(allocation: PortAllocation) -> str:
 
 
 def type_words(report: NatReport) -> str:
-    """The type; where one server alone was asked and is silent, just that."""
-    return NO_ANSWER if report.is_doubtful else str(report.nat_type.value)
+    """The type, or what is known of it; where one server alone was asked and is silent, that."""
+    if report.is_doubtful:
+        return NO_ANSWER
+    return part_words(report) or str(report.nat_type.value)
+
+
+def part_words(report: NatReport) -> str | None:
+    """What is known of a type that could not be named, if anything is."""
+    part = _PARTS.get(report.mapping)
+    if part is None or report.nat_type is not NatType.UNKNOWN:
+        return None
+    is_seen = not report.spared and any(map(_FILTER_SEEN.match, report.evidence))
+    return f"{part}; filtering {'unclear' if is_seen else 'not tested'}"
 
 
 def verdict_words(report: NatReport) -> str:
-    """The type, and how sure it is."""
-    if report.is_doubtful:
-        return NO_ANSWER
-    return f"{report.nat_type.value} ({confidence_words(report.confidence)})"
+    """The type, and how sure it is; nothing of how sure where it has no name."""
+    words = type_words(report)
+    if report.is_doubtful or part_words(report) is not None:
+        return words
+    return f"{words} ({confidence_words(report.confidence)})"
 
 
 def confidence_words(confidence: float) -> str:

@@ -145,7 +145,7 @@ class CommandInput(Input):
         line = one_line(text)
         if len(text) > MAX_PASTE_CHARACTERS:
             self._refused(
-                f"not pasted: more than {MAX_PASTE_CHARACTERS:,} characters are no command;"
+                f"not pasted: more than {MAX_PASTE_CHARACTERS:,} characters are not a command;"
                 " p2ptui send --file sends a file"
             )
         else:

@@ -62,8 +62,8 @@ class TextScreen(ModalScreen[None]):
         self.notify(f"copied {len(self._plain)} characters", markup=False, timeout=2)
 
 
-class LiveScreen(TextScreen):
-    """A text that is made anew once a second; who reads keeps the place.
+class PageScreen(TextScreen):
+    """A text that is as wide as there is room.
 
     Args:
         title: Above it; harmless text.
@@ -75,8 +75,7 @@ class LiveScreen(TextScreen):
         self._page = page
 
     def on_mount(self) -> None:
-        """Begin."""
-        self.set_interval(PAGE_INTERVAL_S, self.show)
+        """There is a width now."""
         self.call_after_refresh(self.show)
 
     def on_resize(self) -> None:
@@ -91,6 +90,14 @@ class LiveScreen(TextScreen):
             self._text, self._plain = text, text.plain
             # A layout takes 20 ms: only where the height may have changed.
             self._static.update(text, layout=not same_lines)
+
+
+class LiveScreen(PageScreen):
+    """A text that is made anew once a second, too; who reads keeps the place."""
+
+    def on_mount(self) -> None:
+        """Begin; the first time is asked for by what it is made of."""
+        self.set_interval(PAGE_INTERVAL_S, self.show)
 
 
 def record_screen(record: Record) -> TextScreen:

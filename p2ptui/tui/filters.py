@@ -6,9 +6,10 @@ from time import thread_time
 from typing import Final, TypeAlias
 
 from p2ptui.errors import LocalError
+from p2ptui.nearest import nearest
 from p2ptui.tui.pattern import PatternError, compile_pattern, found_in
 from p2ptui.tui.records import IN, NOTE, OUT, Record
-from p2ptui.verbs import LEVELS, nearest
+from p2ptui.verbs import LEVELS
 
 Test: TypeAlias = Callable[[Record], bool]
 
@@ -26,7 +27,7 @@ EXPLAINED: Final = (
     ('"two words"', "the record contains them, side by side"),
     ("/time.?out/", "a regular expression"),
     ("!word  !/re/  !peer:bob", "must not fit"),
-    ("level:warn", f"this level or a graver one: {', '.join(LEVELS)}"),
+    ("level:warn", f"this level or above: {', '.join(LEVELS)}"),
     ("peer:alice", "the peer's name, id or address contains it"),
     ("dir:in", ", ".join(DIRECTIONS)),
     ("type:Data", "the message type contains it"),
@@ -155,5 +156,5 @@ def _one_of(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
         near = nearest(value, choices)
         hint = f"; did you mean {near}?" if near else f"; one of {', '.join(choices)}"
-        raise FilterError(f"{value!r} is no {what}{hint}")
+        raise FilterError(f"{value!r} is not a {what}{hint}")
     return value

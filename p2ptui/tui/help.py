@@ -1,58 +1,92 @@
 """The help: every command of the grammar, what a filter may hold, and every key."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding
 
 from p2ptui.tui.filters import EXPLAINED
+from p2ptui.tui.two_columns import INDENT, beside, wrapped
 from p2ptui.verbs import VERBS, Verb
 
-_WIDTH = 30
+_COLUMN: Final = 31
+_KEY_COLUMN: Final = 19
+_DESCRIPTION: Final = 27
 
 
-def help_text(bindings: Iterable[Binding], keys: Mapping[str, str]) -> Text:
+def help_text(bindings: Iterable[Binding], keys: Mapping[str, str], width: int) -> Text:
     """The page.
 
     Args:
         bindings: All that keys can do.
         keys: By id, the keys of those that the user has chosen anew.
+        width: Cells of a line.
     """
     text = Text()
     _heading(text, "Commands")
     for verb in VERBS.values():
-        text.append(f"{verb.usage:<{_WIDTH}} ", "bold")
-        text.append(f"{verb.summary}\n")
-    text.append("\nPEER is an id, the beginning of one, a name or an address. Left out, it is\n")
-    text.append("the selected node: send . TEXT where TEXT has several words.\n")
-    text.append("Tab completes, up and down go through what was typed.\n")
+        text.append_text(beside(verb.usage, verb.summary, _COLUMN, width))
+    text.append("\n")
+    _words(
+        text,
+        "PEER is an id, the beginning of one, a name or an address. Left out, it is the selected"
+        " node: send . TEXT where TEXT has several words.",
+        width,
+    )
+    _words(text, "Tab completes, up and down go through what was typed.", width)
     _heading(text, "\nfilter EXPR: all of these that are given must hold")
-    for expression, meaning in EXPLAINED:
-        text.append(f"{expression:<{_WIDTH}} ", "bold")
-        text.append(f"{meaning}\n")
+    _filter_words(text, width)
     _heading(text, "\nKeys, and their ids for the key map")
     for binding in bindings:
         shown = keys.get(binding.id or "", binding.key).replace(",", " ")
-        text.append(f"{shown:<{_WIDTH - 12}} ", "bold")
-        text.append(f"{binding.description:<26} ")
-        text.append(f"{binding.id or ''}\n", "dim")
+        text.append_text(_key(shown, binding, width))
     _heading(text, "\nMouse")
-    text.append("A click selects, a second one opens, a click on a column sorts by it.\n")
+    _words(
+        text,
+        "A click selects, a second one opens, a click on a column sorts by it.",
+        width,
+    )
     return text
 
 
-def verb_text(verb: Verb) -> Text:
-    """The help on one command."""
-    text = Text()
-    text.append(f"{verb.usage}\n", "bold")
-    text.append(f"{verb.summary}\n")
+def verb_text(verb: Verb, width: int) -> Text:
+    """The help on one command.
+
+    Args:
+        verb: Which.
+        width: Cells of a line.
+    """
+    text = beside(verb.usage, "", 0, width)
+    _words(text, verb.summary, width)
+    if verb.options:
+        text.append("\n")
+    for option, meaning in verb.options:
+        text.append_text(beside(option, meaning, _COLUMN, width))
     if verb.in_shell:
         text.append(f"\nin a shell: p2ptui {verb.name} -h\n", "dim")
     if verb.name == "filter":
-        for expression, meaning in EXPLAINED:
-            text.append(f"{expression:<{_WIDTH}} ", "bold")
-            text.append(f"{meaning}\n")
+        _filter_words(text, width)
     return text
+
+
+def _filter_words(text: Text, width: int) -> None:
+    for expression, meaning in EXPLAINED:
+        text.append_text(beside(expression, meaning, _COLUMN, width))
+
+
+def _key(shown: str, binding: Binding, width: int) -> Text:
+    description, name = binding.description, binding.id or ""
+    if _KEY_COLUMN + _DESCRIPTION + cell_len(name) <= width and cell_len(shown) < _KEY_COLUMN:
+        line = Text.assemble((f"{shown:<{_KEY_COLUMN}}", "bold"))
+        return line.append(f"{description:<{_DESCRIPTION}}").append(f"{name}\n", "dim")
+    line = beside(shown, description, cell_len(shown) + 2, width)
+    return line.append(f"{' ' * INDENT}{name}\n" if name else "", "dim")
+
+
+def _words(text: Text, words: str, width: int) -> None:
+    text.append("\n".join(wrapped(words, width)) + "\n")
 
 
 def _heading(text: Text, words: str) -> None:

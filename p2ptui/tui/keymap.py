@@ -10,6 +10,7 @@ from textual.theme import BUILTIN_THEMES
 
 from p2ptui.config import UiOptions
 from p2ptui.errors import ConfigError
+from p2ptui.nearest import nearest
 from p2ptui.tui.command_bar import CommandInput
 from p2ptui.tui.detail import TextScreen
 from p2ptui.tui.message_log import MessageLog
@@ -17,7 +18,6 @@ from p2ptui.tui.nat_pane import NatPane
 from p2ptui.tui.panes import FactPane
 from p2ptui.tui.peer_table import PeerList
 from p2ptui.tui.rows import RowView
-from p2ptui.verbs import nearest
 
 # Those with priority act from overlays as well, and before the keys behind them are looked at; a
 # line that is being typed keeps its characters all the same.

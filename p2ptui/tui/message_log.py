@@ -84,7 +84,7 @@ class MessageLog(RowView):
     @property
     def condition(self) -> str:
         """In words, what is shown and nothing else; empty: everything."""
-        level = f"level {self.level} and graver" if self.level else ""
+        level = f"level {self.level} and above" if self.level else ""
         chosen = f"filter {printable(self._chosen, 60)}" if self._chosen else ""
         return "  ".join(filter(None, (level, chosen)))
 

@@ -19,6 +19,7 @@ from p2ptui.nat.report import NatReport
 from p2ptui.nat.report_text import (
     confidence_words,
     nat_command,
+    part_words,
     probing_server,
     report_markdown,
     report_rows,
@@ -217,7 +218,7 @@ def report_text(report: NatReport, command: str, width: int) -> Text:
         width: Cells of a line.
     """
     verdict = type_words(report)
-    if not report.is_doubtful:
+    if not report.is_doubtful and part_words(report) is None:
         verdict += f": {confidence_words(report.confidence)}"
         if report.confidence > 0:
             verdict += f" ({report.confidence:.0%})"

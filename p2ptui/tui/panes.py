@@ -13,7 +13,7 @@ from p2ptui.node import Node, PeerView, Stats
 from p2ptui.text import printable
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.series import Series, rate_text, sparkline
-from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.address import Address, format_address, is_loopback
 
 HISTORY: Final = 120
 """Seconds of rates that are kept."""
@@ -154,14 +154,14 @@ def title_text(node: Node, connected: int, public: Address | None, width: int) -
         width: Cells of the line.
     """
     info = node.info
-    local, outside = format_address(node.address), format_address(public) if public else "unknown"
+    local = format_address(node.address)
     name = printable(info.name, 40)
     parts = fitting(
         (
             (0, name),
             (5, info.id[:8]),
             (1, local),
-            (3, "public as well" if local == outside else f"public {outside}"),
+            (3, _outside_words(node.address, public)),
             (2, f"{connected} connected"),
             (4, f"network {printable(info.network_id, 32)}"),
         ),
@@ -171,3 +171,12 @@ def title_text(node: Node, connected: int, public: Address | None, width: int) -
     for part in parts[1:]:
         text.append(f"  {part}")
     return text
+
+
+def _outside_words(local: Address, public: Address | None) -> str:
+    """Where others see this node; nothing where nobody but this machine does."""
+    if public is None:
+        return "public unknown"
+    if local != public:
+        return f"public {format_address(public)}"
+    return "" if is_loopback(local[0]) else "no NAT seen"

@@ -116,7 +116,8 @@ def _summarise(data: bytes, size_bytes: int, is_routed: bool) -> str:
     parts = [] if text == "null" else [text]
     if message.ack_for is not None:
         parts.append(f"for {message.ack_for}")
-    if message.requires_ack:
+    # A routed message has no number: only what goes from one node to the next is counted.
+    if message.requires_ack and message.sequence_number is not None:
         parts.append(f"#{message.sequence_number}")
     return "  ".join(parts)
 

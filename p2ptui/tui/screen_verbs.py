@@ -2,21 +2,26 @@
 
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from p2ptui.errors import LocalError
+from p2ptui.nearest import nearest
 from p2ptui.node import PeerView, own_address, way_words
 from p2ptui.text import printable
-from p2ptui.tui.detail import LiveScreen, TextScreen
+from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.pane_app import PaneApp
 from p2ptui.tui.peer_detail import node_text
 from p2ptui.tui.saving import save_records
-from p2ptui.verbs import LEVELS, SELECTED, VERBS, Command, nearest, parse_command
+from p2ptui.tui.two_columns import beside
+from p2ptui.verbs import LEVELS, SELECTED, VERBS, Command, parse_command
 from p2ptui.wire.address import format_address
 from p2ptui.wire.message import RouteEntry
+
+_NAME_CELLS: Final = 16
 
 _AT_ONCE: Final = frozenset(
     ("peers", "stats", "routes", "filter", "log", "copy", "theme", "help", "quit")
@@ -121,7 +126,7 @@ class ScreenVerbs:
         return f"showing {words}; {ends}"
 
     def _in_words(self) -> str:
-        level = f" of level {self._level} and graver" if self._level else ""
+        level = f" of level {self._level} and above" if self._level else ""
         chosen = f" that match {printable(self.expression, 60)}" if self.expression else ""
         return f"messages{level}{chosen}" if level or chosen else ""
 
@@ -143,7 +148,7 @@ class ScreenVerbs:
     def _show_routes(self) -> None:
         self._app.push_screen(LiveScreen("Routes", self._routes_text))
 
-    def _routes_text(self, _width: int) -> Text:
+    def _routes_text(self, width: int) -> Text:
         # The first way to each is the one that is used.
         ways: dict[str, RouteEntry] = {}
         for route in self._app.node.routes:
@@ -151,14 +156,14 @@ class ScreenVerbs:
         routes = list(ways.values())
         text = Text(f"{len(routes)} known\n\n" if routes else "")
         for route in routes[:1000]:
-            text.append(f"{self._route_words(route)}\n")
+            text.append_text(self._route_line(route, width))
         if len(routes) > 1000:
             text.append(f"... and {len(routes) - 1000} more\n")
         if not routes:
             text.append("No routes: nobody is connected. Begin with connect HOST:PORT.\n")
         return text
 
-    def _route_words(self, route: RouteEntry) -> str:
+    def _route_line(self, route: RouteEntry, width: int) -> Text:
         node = self._app.roster.look(route.destination)
         name = printable(node.name, 32) if node is not None else ""
         if route.distance > 1:
@@ -168,11 +173,19 @@ class ScreenVerbs:
         else:
             is_direct = node is None or own_address(node) is not None
             by = "direct" if is_direct or node is None else way_words(node)
-        return f"{route.destination}  {name:<16}  {by}"
+        padding = " " * max(_NAME_CELLS - cell_len(name), 0)
+        line = f"{route.destination}  {name}{padding}  {by}"
+        if cell_len(line) <= width:
+            return Text(f"{line}\n")
+        return beside(route.destination, f"{name} {by}", 0, width, "")
 
     def _show_help(self, about: str) -> None:
-        text = verb_text(VERBS[about]) if about else help_text(all_bindings(), self._app.keys)
-        self._app.push_screen(TextScreen(f"Help {about}".strip(), text))
+        def page(width: int) -> Text:
+            if about:
+                return verb_text(VERBS[about], width)
+            return help_text(all_bindings(), self._app.keys, width)
+
+        self._app.push_screen(PageScreen(f"Help {about}".strip(), page))
 
     def show_node(self) -> None:
         """The selected node in full."""

@@ -32,6 +32,9 @@ MAX_WAITING: Final = 200_000
 CATCH_UP_S: Final = 0.1
 """A terminal that was behind is looked at this often."""
 
+RESTART_S: Final = 0.01
+"""Between two looks whether the terminal has taken the last words, and may be entered again."""
+
 STALLED_S: Final = 1.0
 """At the end a terminal that takes nothing for so long is left as it is."""
 
@@ -135,6 +138,8 @@ class Backlog:
         """Whether what is drawn is thrown away."""
         self.is_leaving = False
         """Whether the last words are written, which are few and not thrown away."""
+        self.is_ended = False
+        """Whether they have been: nobody would write what comes now."""
 
     @property
     def waiting(self) -> int:
@@ -143,7 +148,7 @@ class Backlog:
 
     def put(self, text: str, thread: WriterThread) -> None:
         """Hand a text to the thread that writes, or throw it away."""
-        if self.is_behind and not self.is_leaving:
+        if self.is_ended or (self.is_behind and not self.is_leaving):
             return
         if self.waiting > MAX_WAITING and not self.is_leaving:
             self.is_behind = True
@@ -158,9 +163,19 @@ class Backlog:
             self.is_behind = False
             self._redraw()
 
+    def begin(self) -> None:
+        """From now on another thread writes, and the whole screen is drawn."""
+        self.is_behind = self.is_leaving = self.is_ended = False
+
+    def no_more(self, thread: WriterThread) -> None:
+        """Let the thread end once it has written what was handed to it."""
+        self.is_ended = True
+        thread._queue.maxsize = 0
+        thread._queue.put(None)
+
     def end(self, thread: WriterThread) -> bool:
         """Wait for the thread as long as the terminal takes anything; whether it took all."""
-        thread._queue.put(None)
+        self.no_more(thread)
         written = -1
         while thread.is_alive() and self._file.written != written:
             written = self._file.written
@@ -184,27 +199,32 @@ def guarded_driver(base: type[Driver]) -> type[Driver]:
         def begin(driver: Any, *args: Any, **options: Any) -> None:
             base.__init__(driver, *args, **options)
             driver._file = TerminalFile(driver._file, lambda: _leave(driver))
-            driver._backlog = Backlog(driver._file, lambda: driver._app.refresh(layout=True))
+            driver._backlog = Backlog(driver._file, lambda: _redraw(driver))
+            driver._restarts = False
 
         def stop(driver: Any) -> None:
-            driver._backlog.is_leaving = True
+            backlog = driver._backlog
+            if backlog.is_ended and driver._restarts:
+                driver._restarts = False  # it was left already, and is not entered any more
+                return
+            backlog.is_leaving = True
             base.stop_application_mode(driver)
 
         def start(driver: Any) -> None:
-            if _is_started(driver):
-                # SIGCONT without a stop before it, which a terminal that goes away sends as well:
-                # a second pair of threads would never end. Not within a signal's handler.
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    driver._loop.call_soon_threadsafe(restart, driver)
+            if _is_started(driver) or driver._restarts:
+                # SIGCONT without SIGTSTP before it: a second pair of threads would never end. Not
+                # within a signal's handler.
+                _soon(driver, _restart)
                 return
-            driver._backlog.is_leaving = False  # it may have been suspended
+            if driver._app._exit:
+                return  # it came late: threads that start now would never end
+            goes_on = driver._writer_thread is not None
+            driver._backlog.begin()  # it may have been suspended
             base.start_application_mode(driver)
-
-        def restart(driver: Any) -> None:
-            if _is_started(driver) and not driver._backlog.is_leaving:
-                stop(driver)
-                driver._writer_thread._queue.put(None)
-                start(driver)
+            if goes_on:
+                # The screen that was entered is empty, and of the same size: Textual would not draw
+                # more of it than what changes.
+                _soon(driver, _redraw)
 
         members |= {
             "__init__": begin,
@@ -220,13 +240,41 @@ def _is_started(driver: Any) -> bool:
     return driver._key_thread is not None and driver._key_thread.is_alive()
 
 
+def _soon(driver: Any, what: Callable[[Any], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        driver._loop.call_soon_threadsafe(what, driver)
+
+
+def _restart(driver: Any) -> None:
+    """Leave the screen and enter it again, without waiting for the terminal."""
+    if not driver._restarts and _is_started(driver) and not driver._backlog.is_leaving:
+        driver.stop_application_mode()
+        driver._restarts = True
+        driver._backlog.no_more(driver._writer_thread)
+        _enter_again(driver)
+
+
+def _enter_again(driver: Any) -> None:
+    if not driver._restarts:
+        return
+    if driver._writer_thread.is_alive():
+        # Two threads at once could leave after they entered.
+        driver._loop.call_later(RESTART_S, _enter_again, driver)
+        return
+    driver._restarts = False
+    driver.start_application_mode()
+
+
+def _redraw(driver: Any) -> None:
+    driver._app.refresh(layout=True)
+
+
 def _write(driver: Any, text: str) -> None:
     """Write a text without waiting for the terminal."""
     backlog, was_behind = driver._backlog, driver._backlog.is_behind
     backlog.put(text, driver._writer_thread)
     if backlog.is_behind and not was_behind:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            driver._loop.call_soon_threadsafe(_watch, driver)
+        _soon(driver, _watch)
 
 
 def _watch(driver: Any) -> None:

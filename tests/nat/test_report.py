@@ -26,7 +26,10 @@ from p2ptui.nat.report_text import (
     report_markdown,
     report_rows,
     server_rows,
+    type_words,
+    verdict_words,
 )
+from p2ptui.tui.nat_pane import report_text
 
 REPORT = NatReport(
     udp=True,
@@ -157,6 +160,47 @@ def test_the_words_of_findings_go_with_those_of_the_type():
 def test_what_was_not_tested_for_the_sake_of_a_server_is_no_unknown():
     rows = dict(report_rows(replace(REPORT, spared=("s.example:1", "t.example:2"))))
     assert rows["filtering"] == "not tested: it could have s.example:1 and t.example:2 banned"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "spared", "evidence", "words"),
+    [
+        (Dependence.NONE, ("s.example:1",), (), "no NAT; filtering not tested"),
+        (Dependence.NONE, (), (), "no NAT; filtering not tested"),
+        (
+            Dependence.NONE,
+            (),
+            ("filtering: a reply from another port could not be tested (s.example:1)",),
+            "no NAT; filtering not tested",
+        ),
+        (
+            Dependence.NONE,
+            (),
+            ("filtering: a reply from another host did not come in, asked 3 times (s.example:1)",),
+            "no NAT; filtering unclear",
+        ),
+        (
+            Dependence.NONE,
+            (),
+            (f"filtering: a reply from {Change.PORT.value} came in (s.example:1)",),
+            "no NAT; filtering not tested",
+        ),
+        (
+            Dependence.ENDPOINT_INDEPENDENT,
+            ("s.example:1",),
+            (),
+            "one address for all; filtering not tested",
+        ),
+        (Dependence.UNKNOWN, (), (), "unknown (inconclusive)"),
+    ],
+)
+def test_of_a_type_without_a_name_the_headline_says_what_is_known(mapping, spared, evidence, words):
+    report = NatReport(udp=True, mapping=mapping, spared=spared, evidence=evidence)
+    assert dict(report_rows(report))["NAT type"] == verdict_words(report) == words
+    assert f"| NAT type | {words} |" in report_markdown(report, "p2ptui nat")
+    assert type_words(report) == words.removesuffix(" (inconclusive)")
+    assert report_text(report, "p2ptui nat", 60).plain.startswith(words.partition(" (")[0])
+    assert report.as_json()["nat_type"] == "unknown"
 
 
 def test_where_udp_does_not_pass_the_rest_is_left_out():

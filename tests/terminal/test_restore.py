@@ -24,7 +24,7 @@ from p2ptui.wire.address import parse_address
 from tests.installed import HOMES, unknown_user
 from tests.patience import PATIENCE_S
 from tests.terminal.flood import flood
-from tests.terminal.terminal import ROOT, Terminal, until
+from tests.terminal.terminal import ROOT, Screen, Terminal, until
 
 _FAILING = """
 import sys
@@ -59,6 +59,11 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def state(pid: int) -> str:
+    """Of a process, as the kernel has it: `T` if it is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def lines(text: str) -> list[str]:
@@ -125,6 +130,87 @@ async def test_a_screen_that_is_told_to_go_on_though_it_never_stopped_is_one_scr
         drawn = len(screen.raw)
         os.kill(screen.pid, signal.SIGCONT)
         await until(lambda drawn=drawn: b"\x1b[?1049h" in screen.raw[drawn:], "it is drawn anew")
+    screen.type("quit")
+    assert await screen.exit_code() == 0
+    await screen.is_restored()
+
+
+def rows(screen: Screen) -> list[str]:
+    """What is on the screen, but for what time changes."""
+    return [re.sub(r"[\d:.▁-█ ]+", " ", line) for line in screen.text().split("\n")]
+
+
+async def settled(screen: Screen) -> list[str]:
+    """The rows once all has been drawn, and nothing but time changes them."""
+    await screen.shows("listens on .*network")
+    await screen.shows("Peers.*by name")
+    await screen.shows("uptime +0:(?!00:00)")
+    seen: list[list[str]] = []
+
+    def stays() -> bool:
+        seen.append(rows(screen))
+        return len(seen) > 5 and all(look == seen[-1] for look in seen[-5:])
+
+    await until(stays, "it stays as it is")
+    return seen[-1]
+
+
+async def shows_rows(screen: Screen, wanted: list[str]) -> None:
+    """Wait until each row is as it was."""
+    try:
+        await until(lambda: rows(screen) == wanted, "every row is as before")
+    except AssertionError as error:
+        other = [pair for pair in zip(wanted, rows(screen), strict=False) if len(set(pair)) > 1]
+        raise AssertionError(f"{error}; these are not: {other}") from None
+
+
+@pytest.mark.parametrize("resized", [False, True], ids=["as large", "resized"])
+@pytest.mark.parametrize("stopped", [signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP])
+async def test_a_screen_that_goes_on_is_drawn_as_a_whole(
+    stopped: signal.Signals, resized: bool, terminal: Terminal
+) -> None:
+    screen = terminal.open("alice")
+    wanted = await settled(screen)
+    tasks = len(os.listdir(f"/proc/{screen.pid}/task"))
+    if resized:
+        larger = wanted
+        screen.resize(110, 36)
+        await screen.shows(r"Palette *\n*$")
+        wanted = await settled(screen)
+        screen.resize(120, 40)
+        await shows_rows(screen, larger)
+    drawn = len(screen.raw)
+    os.kill(screen.pid, stopped)
+    if stopped != signal.SIGCONT:
+        await until(lambda: state(screen.pid) == "T", "it is stopped")
+    if resized:
+        screen.resize(110, 36)
+    os.kill(screen.pid, signal.SIGCONT)
+    await until(lambda: b"\x1b[?1049h" in screen.raw[drawn:], "it is entered again")
+    await shows_rows(screen, wanted)
+    since = screen.raw[drawn:]
+    assert since.count(b"\x1b[?1049h") == since.count(b"\x1b[?1049l") == 1
+    assert since.rindex(b"\x1b[?1049l") < since.index(b"\x1b[?1049h")
+    modes = {"alternate_on": "1", "cursor_flag": "0", "mouse_any_flag": "1"}
+    assert screen.modes().items() >= modes.items()
+    assert len(os.listdir(f"/proc/{screen.pid}/task")) == tasks
+    screen.type("quit")
+    assert await screen.exit_code() == 0
+    await screen.is_restored()
+
+
+async def test_many_of_them_at_once_are_one_screen_too(terminal: Terminal) -> None:
+    screen = terminal.open("alice")
+    wanted, pid = await settled(screen), screen.pid
+    tasks = len(os.listdir(f"/proc/{pid}/task"))
+    for _ in range(20):
+        os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(0)
+    await until(lambda: b"\x1b[?1049l" in screen.raw, "it is drawn anew")
+    await shows_rows(screen, wanted)
+    screen.type("nonsense")
+    await screen.shows("unknown command 'nonsense'")
+    await until(lambda: len(os.listdir(f"/proc/{pid}/task")) == tasks, "no thread is left over")
     screen.type("quit")
     assert await screen.exit_code() == 0
     await screen.is_restored()

@@ -122,6 +122,38 @@ async def test_a_node_whose_terminal_stalls_serves_on_and_ends_when_asked(
     assert screen.process.returncode == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_screen_that_shall_go_on_in_a_terminal_that_stalls_holds_up_nobody(
+    goes_on: bool, tmp_path: Path
+) -> None:
+    with watched(tmp_path) as screen:
+        address = parse_address(await screen.address())
+        options = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
+        async with Node(options) as node:
+            peer = await node.connect(address)
+            flooding = asyncio.create_task(flood(node, peer, 200))
+            await until(lambda: b"flood" in screen.seen, "messages are shown")
+            screen.stall()
+            await asyncio.sleep(2)
+            for _ in range(4):
+                screen.process.send_signal(signal.SIGCONT)
+                await asyncio.sleep(0.2)
+                assert (await node.ping(peer, timeout_s=PATIENCE_S)).rtt_s < PATIENCE_S
+            flooding.cancel()
+            if goes_on:
+                screen.go_on()
+                await until(lambda: b"\x1b[?1049h" in screen.seen, "it is entered again")
+                entered = screen.seen.rindex(b"\x1b[?1049h")
+                assert b"\x1b[?1049l" not in screen.seen[entered:]
+                await until(
+                    lambda: all(word in screen.seen[entered:] for word in (b"Quit", b"alice")),
+                    "all is drawn again",
+                )
+            screen.process.send_signal(signal.SIGTERM)
+            await until(lambda: screen.process.poll() is not None, "the process has ended")
+    assert screen.process.returncode == 128 + signal.SIGTERM
+
+
 def test_what_waits_for_a_terminal_is_bounded_and_drawn_anew_when_it_takes_it() -> None:
     terminal, inside = pty.openpty()
     redrawn: list[bool] = []

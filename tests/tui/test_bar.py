@@ -297,7 +297,7 @@ def test_a_message_with_nobody_selected_asks_whom_it_is_for():
         assert "nobody is selected" in app.bar.said
         await stage.friend("bob", 2)
         await stage.wait()
-        assert "is no peer" in await stage.type("send hello there")
+        assert "is not a peer" in await stage.type("send hello there")
 
     play(story)
 

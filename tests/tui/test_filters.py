@@ -77,8 +77,8 @@ def test_a_record_fits_or_not(expression, fits):
         ("//", "write /PATTERN/"),
         ("!", "! wants a word"),
         ('""', "between the quotation marks is nothing"),
-        ("level:loud", "is no level; one of"),
-        ("dir:up", "is no direction"),
+        ("level:loud", "is not a level; one of"),
+        ("dir:up", "is not a direction"),
         ("x" * 201, "at most 200 characters"),
         ("/(a+)+$/", "could take too long"),
     ],
@@ -193,18 +193,18 @@ def test_a_filter_and_a_level_say_what_they_are_and_end_where_they_say():
         every = log.row_count
         assert log.condition == ""
         said = await stage.type("log warn")
-        assert "level warn and graver" in said
+        assert "level warn and above" in said
         assert "log trace shows every level again" in said
         assert log.row_count == 0
-        assert "Messages  level warn and graver" in stage.text()
-        assert "No message fits level warn and graver." in stage.text()
+        assert "Messages  level warn and above" in stage.text()
+        assert "No message fits level warn and above." in stage.text()
         assert "Type filter alone to show all again." in stage.text()
         assert await stage.type("filter") == "all messages are shown"
         assert log.row_count >= every
-        assert "graver" not in "".join(stage.lines()[:-3])
+        assert "and above" not in "".join(stage.lines()[:-3])
         await stage.type("log warn")
         await stage.type("filter peer:bob")
-        assert log.condition == "level warn and graver  filter peer:bob"
+        assert log.condition == "level warn and above  filter peer:bob"
         assert "filter alone" in await stage.type("log trace")
         assert log.condition == "filter peer:bob"
         await stage.type("filter")
@@ -250,7 +250,7 @@ def test_a_filter_that_was_given_up_leaves_the_level():
         app.messages._give_up(FilterError("it takes too long"))
         await stage.wait()
         assert "takes too long" in app.bar.said
-        assert app.messages.condition == "level warn and graver"
+        assert app.messages.condition == "level warn and above"
         assert app.screen_verbs.expression == ""
 
     play(story)

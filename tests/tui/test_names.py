@@ -174,7 +174,7 @@ def test_who_is_nobodys_name_is_told_so_after_one_question():
         rust = await on_rust(stage)
         await stage.wait(5)
         asked = rust.asked
-        assert "'nobody' is no peer" in await stage.type("send nobody hello you")
+        assert "'nobody' is not a peer" in await stage.type("send nobody hello you")
         assert rust.asked == asked + 1
         for _ in range(5):
             stage.app.run_line("ping nobody")
@@ -392,6 +392,9 @@ def test_messages_over_a_server_show_the_node_at_the_other_end_and_its_words(siz
         assert routed_lines(stage, "out", "Data")[0][1].startswith('via hub  "hi there"')
         assert routed_lines(stage, "in", "Data")[0][0] == "bob"
         assert routed_lines(stage, "in", "Data")[0][1].startswith('via hub  "and back"')
+        for direction in ("out", "in"):
+            # It has no number of its own.
+            assert not [s for _, s in routed_lines(stage, direction, "Data") if "None" in s]
         assert [peer for peer, _ in routed_lines(stage, "out", "Ping")] == ["bob"]
         assert [peer for peer, _ in routed_lines(stage, "in", "Pong")] == ["bob"]
         assert routed_lines(stage, "in", "Ack")[0][0] == "bob"

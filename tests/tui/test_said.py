@@ -161,7 +161,7 @@ def test_what_a_filter_shows_is_said_in_plain_words():
         said = await stage.type("filter abc")
         assert said == "showing messages that match abc; type filter by itself to show all"
         said = await stage.type("log warn")
-        assert said.startswith("showing messages of level warn and graver that match abc; ")
+        assert said.startswith("showing messages of level warn and above that match abc; ")
         said = await stage.type("filter")
         assert said == "all messages are shown"
         await stage.pilot.press("f3", "space")

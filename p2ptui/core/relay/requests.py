@@ -59,7 +59,7 @@ def read_relayed(message: Envelope) -> RelayedBytes:
     payload = decode_payload(message.payload, RelayDataPayload)
     node_id = canonical_id(payload.from_peer_id)
     if node_id is None:
-        raise MalformedError("`from_peer_id` is no node id")
+        raise MalformedError("`from_peer_id` is not a node id")
     return RelayedBytes(node_id, bytes(payload.data), message.requires_ack)
 
 
