@@ -33,6 +33,22 @@ class CommandParser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
 
+class Once(argparse.Action):
+    """An option that means one thing: given again it would silently take the place of that."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value, or leave with the exit code of wrong usage."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} may be given only once")
+        setattr(namespace, self.dest, values)
+
+
 def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run a command.
 

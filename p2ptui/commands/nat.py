@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from p2ptui.commands import CommandParser, Work
+from p2ptui.commands import CommandParser, Once, Work
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_config,
-    connect,
-    look_up,
     open_node,
     print_json,
     read_address,
@@ -53,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a server to ask, and to test with what is let in though somebody depends on it: some"
         " NATs then ban it for a minute",
     )
-    add("--join", metavar="HOST:PORT", help="a node whose STUN and whose peers are asked as well")
+    add(
+        "--join",
+        action=Once,
+        metavar="HOST:PORT",
+        help="a node whose STUN and whose peers are asked as well",
+    )
     add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
     add(
         "--watch",

@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 
 from p2ptui.commands import CommandParser, Work, positive_seconds
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_config,
-    connect,
-    look_up,
     open_node,
     print_json,
     read_address,

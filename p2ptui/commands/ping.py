@@ -102,7 +102,8 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     """Check what was asked; what comes back pings, and prints."""
     config = command_config(options, environ)
     spec = read_way(options, parser)
-    require_reach(spec.first, parser)
+    for server in spec.servers:
+        require_reach(server, parser)
     return lambda: _run(options, config, spec)
 
 

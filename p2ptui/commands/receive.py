@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
 from p2ptui.commands.progress import ProgressLine
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_overrides,
-    connect,
-    look_up,
     open_node,
     print_json,
     read_address,

@@ -73,7 +73,8 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
         parser.error("give either a text, - or --file F")
     config = command_config(options, environ)
     spec = read_way(options, parser)
-    require_reach(spec.first, parser)
+    for server in spec.servers:
+        require_reach(server, parser)
     limit = config.server.max_message_size
     # Read outside of the event loop, where Ctrl-C ends a read of standard input at once.
     payload = _read_payload(options, parser, limit)
