@@ -69,7 +69,7 @@ class Servers:
         self.left = list(addresses)
         """Where one may be that was not asked in vain."""
         self.joined: PeerView | None = None
-        """The one that was joined last."""
+        """The one that is of use, if there is one."""
 
     async def join(self) -> PeerView:
         """Join the first that answers.
@@ -117,6 +117,11 @@ class Servers:
         self.left = [one for one in self.left if barrier(one, self._node.address) is None]
         if not self.left:
             return None
+        if self.joined is not None:
+            # It is of no use, and could not be told from the others at another of its addresses.
+            with contextlib.suppress(UnknownPeerError):
+                await self._node.disconnect(self.joined, "it does not know who is looked for")
+                self.joined = None
         limit = Deadline(min(self._deadline.left_s, OTHERS_S))
         self.joined = await connect(self._node, self.left, limit)
         return self.joined
