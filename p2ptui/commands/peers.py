@@ -12,7 +12,6 @@ from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_config,
     open_node,
-    print_json,
     read_address,
 )
 from p2ptui.commands.target import Deadline
@@ -53,7 +52,7 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
         listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
         if options.json:
-            print_json(_report(peer, others))
+            options.answer.tell(_report(peer, others))
         else:
             _print_table(peer, others)
     return _judge(listed)

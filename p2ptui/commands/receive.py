@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
+from p2ptui.commands.answer import print_json
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_overrides,
     open_node,
-    print_json,
     read_address,
 )
 from p2ptui.commands.target import Deadline
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
     """Check what was asked; what comes back receives, and prints."""
+    options.answer.tell_each()
     overrides = command_overrides(options)
     if options.join is None:
         del overrides["server.join"]

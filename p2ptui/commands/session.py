@@ -4,10 +4,9 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from p2ptui.commands import CommandParser
 from p2ptui.commands.servers import Servers, connect, look_all_up
@@ -275,11 +274,6 @@ async def _reach_wanted(
         failure=failure,
         capabilities=found.capabilities,
     )
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object, pure ASCII: nothing remote in it can act on a terminal."""
-    print(json.dumps(value, ensure_ascii=True), flush=True)
 
 
 def milliseconds(seconds: float | None) -> float | None:

@@ -263,4 +263,4 @@ def _told(result: SendResult, peer: Known, payload: object) -> str:
         return f"delivered {what} to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:
         return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
-    raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")
+    raise LocalError(printable(result.failure_words(_name(peer)), 400))
