@@ -23,6 +23,10 @@ class Partings:
         self._wanted.setdefault(address, asyncio.Event())
         return True
 
+    def is_parted(self, address: Address) -> bool:
+        """Whether the server at an address is left alone."""
+        return address in self._wanted
+
     def resume(self, address: Address) -> None:
         """Somebody has connected to the peer at an address: it is kept joined again."""
         wanted = self._wanted.pop(address, None)
