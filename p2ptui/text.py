@@ -69,14 +69,14 @@ def _escaped(character: str) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number and what it counts: `1 try`, `1,000 tries`.
+    """A number and what it counts: `1 try`, `2 tries`.
 
     Args:
         number: How many.
         one: What one is called.
         many: What several are called; `one` and an s without it.
     """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def seconds_words(seconds: float) -> str:

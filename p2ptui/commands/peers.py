@@ -19,7 +19,7 @@ from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError
 from p2ptui.node import PeerView
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
 
@@ -63,7 +63,7 @@ def _judge(listed: NodeList) -> int:
         return 0
     if not listed.nodes:
         raise RemoteError("the server did not send its list in time")
-    raise RemoteError(f"the list is incomplete: {len(listed.nodes)} nodes came in time")
+    raise RemoteError(f"the list is incomplete: {counted(len(listed.nodes), 'node')} came in time")
 
 
 def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:

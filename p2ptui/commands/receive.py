@@ -36,7 +36,7 @@ from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
 from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard, parse_address
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -173,7 +173,7 @@ def _reachable(address: Address) -> Address:
 def _progress(node: Node, teller: "_Teller") -> str:
     arriving = node.stats().sizes["reassembly_bytes"]
     more = f", {arriving:,} bytes of another have come" if arriving else ""
-    return f"{teller.files} files, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
+    return f"{counted(teller.files, 'file')}, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
 
 
 class _Teller:
@@ -214,7 +214,8 @@ class _Teller:
             case FileReceived():
                 self._tell_file(event)
             case EventsDropped():
-                self._complain(f"{event.count} events are missing, and maybe files among them")
+                missing = counted(event.count, "event is", "events are")
+                self._complain(f"{missing} missing, and maybe files among them")
             case PeerStatusChanged() if event.address in self._servers:
                 self._tell_server(event)
             case _:
@@ -233,7 +234,8 @@ class _Teller:
             self._complain(f"file {name} from {sender} is not kept: {why}")
             return
         path = printable(event.path, 2000)
-        print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
+        size = counted(event.size_bytes or 0, "byte")
+        print(f"{path}: {size} from {sender}, sha256 {event.sha256}", flush=True)
 
     def _tell_server(self, event: PeerStatusChanged) -> None:
         where = format_address(event.address)
