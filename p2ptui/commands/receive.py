@@ -234,8 +234,7 @@ class _Teller:
             self._complain(f"file {name} from {sender} is not kept: {why}")
             return
         path = printable(event.path, 2000)
-        size = counted(event.size_bytes or 0, "byte")
-        print(f"{path}: {size} from {sender}, sha256 {event.sha256}", flush=True)
+        print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
 
     def _tell_server(self, event: PeerStatusChanged) -> None:
         where = format_address(event.address)

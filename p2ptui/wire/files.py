@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from p2ptui.text import counted
 from p2ptui.wire.codec import encode_exactly
 
 FILE: Final = "file"
@@ -108,7 +107,7 @@ def read_file(payload: Mapping[str, Any]) -> FileMessage:
     if type(size) is not int or not 0 <= size < _NO_SIZE:
         raise BadFileError("its size is no number of bytes")
     if size != len(content):
-        raise BadFileError(f"it says {counted(size, 'byte')}, and has {len(content)}")
+        raise BadFileError(f"it says {size} bytes, and has {len(content)}")
     told = payload.get(SHA256, digest)
     if not isinstance(told, str) or told.lower() != digest:
         raise BadFileError("its sha256 is another than it says")
