@@ -68,6 +68,17 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts: `1 try`, `2 tries`.
+
+    Args:
+        number: How many.
+        one: What one is called.
+        many: What several are called; `one` and an s without it.
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def seconds_words(seconds: float) -> str:
     """A time for people, `9.97335` as `10 s`: two digits, more only of whole seconds.
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import p2ptui
-from p2ptui.text import printable, seconds_words
+from p2ptui.text import counted, printable, seconds_words
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,17 @@ def test_no_text_formats_seconds_by_itself():
         if ":g}" in line
     ]
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "said"),
+    [
+        (1, ("try", "tries"), "1 try"),
+        (2, ("try", "tries"), "2 tries"),
+        (0, ("file",), "0 files"),
+        (1, ("file",), "1 file"),
+        (1, ("event is", "events are"), "1 event is"),
+    ],
+)
+def test_one_thing_is_not_counted_as_several(number, words, said):
+    assert counted(number, *words) == said

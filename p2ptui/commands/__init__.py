@@ -7,10 +7,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
+from p2ptui.commands.answer import Answer, json_wanted
 from p2ptui.text import printable
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+EXIT_BY_SIGNAL: Final = 128
+"""As `p2ptui.io.signals` has it."""
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
@@ -21,16 +24,38 @@ LONGEST_S: Final = 1e6
 class CommandParser(argparse.ArgumentParser):
     """Arguments; whatever is wrong with them is said in one line."""
 
+    answer: Answer | None = None
+    """What a program is told where the arguments are wrong."""
+
     def error(self, message: str) -> NoReturn:
         """Leave with the exit code of wrong usage."""
         # One line is enough: usage is asked for with -h.
-        self.exit(EXIT_USAGE, f"{self.prog}: {printable(message, 1000)}; see {self.prog} -h\n")
+        words = f"{printable(message, 1000)}; see {self.prog} -h"
+        if self.answer is not None:
+            self.answer.fail(words)
+        self.exit(EXIT_USAGE, f"{self.prog}: {words}\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         # Before Python 3.13 argparse loses this value, and leaves an empty list in its place.
         if action.option_strings and arg_strings == ["--"]:
             return self._get_value(action, "--")
         return super()._get_values(action, arg_strings)
+
+
+class Once(argparse.Action):
+    """An option that means one thing: given again it would silently take the place of that."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value, or leave with the exit code of wrong usage."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} may be given only once")
+        setattr(namespace, self.dest, values)
 
 
 def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -50,7 +75,14 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
         KeyboardInterrupt: It was interrupted.
         SystemExit: The arguments are wrong, or asked for help.
     """
-    work = read_command(name, arguments, environ)
+    with Answer(json_wanted(arguments)) as answer:
+        code = _work(read_command(name, arguments, environ, answer))
+        if code == EXIT_INTERRUPTED or code > EXIT_BY_SIGNAL:
+            answer.interrupt()
+        return code
+
+
+def _work(work: Work) -> int:
     import logging
 
     from p2ptui.io.loop import run
@@ -65,13 +97,19 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
         logging.getLogger("p2ptui").removeHandler(silence)
 
 
-def read_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> Work:
+def read_command(
+    name: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    answer: Answer | None = None,
+) -> Work:
     """Check a command's arguments; what comes back carries it out.
 
     Args:
         name: As above.
         arguments: What follows the name.
         environ: The environment, for the configuration.
+        answer: Takes what is printed with `--json`, and prints it at the end.
 
     Raises:
         ConfigError: The configuration cannot be used.
@@ -80,11 +118,13 @@ def read_command(name: str, arguments: Sequence[str], environ: Mapping[str, str]
     """
     module = _load(name)
     parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
+    parser.answer = answer
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
     parser.add_argument("--network-id", metavar="ID", help="the network of the target")
     module.add_arguments(parser)
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
     options = parser.parse_intermixed_args(arguments)
+    options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
     return work
 

@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from p2ptui.commands import CommandParser, Work
+from p2ptui.commands import CommandParser, Once, Work
+from p2ptui.commands.answer import ERROR, print_json
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_config,
-    connect,
-    look_up,
     open_node,
-    print_json,
     read_address,
 )
 from p2ptui.commands.target import Deadline
@@ -53,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a server to ask, and to test with what is let in though somebody depends on it: some"
         " NATs then ban it for a minute",
     )
-    add("--join", metavar="HOST:PORT", help="a node whose STUN and whose peers are asked as well")
+    add(
+        "--join",
+        action=Once,
+        metavar="HOST:PORT",
+        help="a node whose STUN and whose peers are asked as well",
+    )
     add("--lifetime", action="store_true", help="measure how long a mapping lives: takes minutes")
     add(
         "--watch",
@@ -67,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
     """Check what was asked; what comes back diagnoses, and prints."""
+    if options.watch:
+        options.answer.tell_each()
     config = command_config(options, environ)
     servers = [format_address(read_address(text, parser)) for text in options.server]
     join = read_address(options.join, parser) if options.join is not None else None
@@ -141,7 +147,9 @@ def _command(options: argparse.Namespace) -> str:
 
 def _print(report: NatReport, options: argparse.Namespace, command: str) -> None:
     if options.json:
-        print_json(report.as_json())
+        options.answer.tell(report.as_json())
+        if options.watch:
+            print_json(report.as_json())
     elif options.markdown:
         print(report_markdown(report, command), flush=True)
     else:
@@ -151,7 +159,7 @@ def _print(report: NatReport, options: argparse.Namespace, command: str) -> None
 def _print_error(error: P2PError, options: argparse.Namespace) -> None:
     """What went wrong once; the next diagnosis may work."""
     if options.json:
-        print_json({"error": str(error)})
+        print_json({ERROR: printable(str(error), 1000)})
     else:
         print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr, flush=True)
 

@@ -7,13 +7,11 @@ from typing import Any
 import msgspec
 
 from p2ptui.commands import CommandParser, Work, positive_seconds
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_config,
-    connect,
-    look_up,
     open_node,
-    print_json,
     read_address,
 )
 from p2ptui.commands.target import Deadline
@@ -21,7 +19,7 @@ from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError
 from p2ptui.node import PeerView
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
 
@@ -54,7 +52,7 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
         listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
         if options.json:
-            print_json(_report(peer, others))
+            options.answer.tell(_report(peer, others))
         else:
             _print_table(peer, others)
     return _judge(listed)
@@ -65,7 +63,7 @@ def _judge(listed: NodeList) -> int:
         return 0
     if not listed.nodes:
         raise RemoteError("the server did not send its list in time")
-    raise RemoteError(f"the list is incomplete: {len(listed.nodes)} nodes came in time")
+    raise RemoteError(f"the list is incomplete: {counted(len(listed.nodes), 'node')} came in time")
 
 
 def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from p2ptui.commands.session import (
     command_config,
     milliseconds,
     open_target,
-    print_json,
     read_way,
     require_reach,
 )
@@ -102,7 +101,11 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     """Check what was asked; what comes back pings, and prints."""
     config = command_config(options, environ)
     spec = read_way(options, parser)
-    require_reach(spec.first, parser)
+    options.answer.tell(
+        {"target": options.target, "node_id": None, "sent": 0, "received": 0, "loss": 0.0}
+    )
+    for server in spec.servers:
+        require_reach(server, parser)
     return lambda: _run(options, config, spec)
 
 
@@ -117,7 +120,7 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec) ->
         finally:
             # Also when it is interrupted.
             if options.json:
-                print_json(_report(options, target, samples))
+                options.answer.tell(_report(options, target, samples))
             else:
                 _print_summary(target, samples)
     if not samples.rtts_s:

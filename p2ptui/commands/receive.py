@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
+from p2ptui.commands.answer import print_json
 from p2ptui.commands.progress import ProgressLine
+from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
     command_overrides,
-    connect,
-    look_up,
     open_node,
-    print_json,
     read_address,
 )
 from p2ptui.commands.target import Deadline
@@ -37,7 +36,7 @@ from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
 from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard, parse_address
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -75,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
     """Check what was asked; what comes back receives, and prints."""
+    options.answer.tell_each()
     overrides = command_overrides(options)
     if options.join is None:
         del overrides["server.join"]
@@ -173,7 +173,7 @@ def _reachable(address: Address) -> Address:
 def _progress(node: Node, teller: "_Teller") -> str:
     arriving = node.stats().sizes["reassembly_bytes"]
     more = f", {arriving:,} bytes of another have come" if arriving else ""
-    return f"{teller.files} files, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
+    return f"{counted(teller.files, 'file')}, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
 
 
 class _Teller:
@@ -214,7 +214,8 @@ class _Teller:
             case FileReceived():
                 self._tell_file(event)
             case EventsDropped():
-                self._complain(f"{event.count} events are missing, and maybe files among them")
+                missing = counted(event.count, "event is", "events are")
+                self._complain(f"{missing} missing, and maybe files among them")
             case PeerStatusChanged() if event.address in self._servers:
                 self._tell_server(event)
             case _:

@@ -15,7 +15,6 @@ from p2ptui.commands.session import (
     command_config,
     milliseconds,
     open_target,
-    print_json,
     read_way,
     require_reach,
 )
@@ -73,7 +72,9 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
         parser.error("give either a text, - or --file F")
     config = command_config(options, environ)
     spec = read_way(options, parser)
-    require_reach(spec.first, parser)
+    options.answer.tell({"target": options.target, "delivered": False})
+    for server in spec.servers:
+        require_reach(server, parser)
     limit = config.server.max_message_size
     # Read outside of the event loop, where Ctrl-C ends a read of standard input at once.
     payload = _read_payload(options, parser, limit)
@@ -99,9 +100,10 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
         elif options.json and result.status in _LEFT and target.echoes:
             patience_s = min(ECHO_PATIENCE_S + 3 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
-    if options.json:
-        print_json(_report(options, result, echo) | (_report_receipt(receipt) if of_file else {}))
-    elif result.delivered:
+    options.answer.tell(
+        _report(options, result, echo) | (_report_receipt(receipt) if of_file else {})
+    )
+    if not options.json and result.delivered:
         _print_delivered(target, path, result, receipt, keeps_no_files=of_file and not is_answered)
     name = printable(target.name, 64)
     if result.status is SendStatus.UNCONFIRMED:
@@ -110,7 +112,7 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
             file=sys.stderr if options.json else sys.stdout,
         )
     elif not result.delivered:
-        raise P2PError(f"not delivered to {name}: {result.reason}")
+        raise P2PError(result.failure_words(name))
     if is_answered:
         _require_kept(name, receipt, options.timeout)
     return 0
@@ -238,7 +240,7 @@ async def _wait_for_answer(
 
 
 def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[str, Any]:
-    return {
+    report = {
         "target": options.target,
         "delivered": result.delivered,
         "attempts": result.attempts,
@@ -246,11 +248,15 @@ def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[
         "bytes": result.size_bytes,
         "echo": echo,
     }
+    if not result.delivered:
+        report |= {"status": result.status.value, "may_have_arrived": result.may_have_arrived}
+        report |= {"reason": result.reason}
+    return report
 
 
 def _report_receipt(receipt: Receipt | None) -> dict[str, Any]:
     if receipt is None:
-        return {"kept": None, "kept_as": None, "reason": None}
+        return {"kept": None, "kept_as": None}
     return {
         "kept": receipt.kept,
         "kept_as": receipt.kept_as or None,

@@ -4,29 +4,23 @@ import argparse
 import asyncio
 import contextlib
 import ipaddress
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from p2ptui.commands import CommandParser
+from p2ptui.commands.servers import Servers, connect, look_all_up
 from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
-from p2ptui.core.events import NodeList
-from p2ptui.core.identity import canonical_id
-from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
-from p2ptui.io.advice import barrier
-from p2ptui.node import Node, PeerView, connector
-from p2ptui.node.lookup import find_named
+from p2ptui.errors import P2PError, PeerGoneError
+from p2ptui.node import Node, PeerView
 from p2ptui.wire.address import (
     Address,
     NoInterfaceError,
     format_address,
     ip_version,
-    is_wildcard,
     parse_address,
-    parse_ip_address,
     require_interface,
     single_host,
     with_port,
@@ -45,9 +39,16 @@ class TargetSpec:
     """How the arguments say that the target is reached."""
 
     first: Address
-    """The server's address, or the target's own; its host may be a name."""
+    """The first server's address, or the target's own; its host may be a name."""
     wanted: str | None = None
-    """Whom to ask the server for."""
+    """Whom to ask the servers for."""
+    others: tuple[Address, ...] = ()
+    """Further servers, in the order in which they are asked."""
+
+    @property
+    def servers(self) -> tuple[Address, ...]:
+        """All that may have to be reached first."""
+        return self.first, *self.others
 
 
 Way = TargetSpec
@@ -61,7 +62,13 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="HOST:PORT; with --join also a node id, the beginning of one, or a name",
     )
-    parser.add_argument("--join", metavar="HOST:PORT", help="a server that knows the target")
+    parser.add_argument(
+        "--join",
+        action="append",
+        metavar="HOST:PORT",
+        help="a server that knows the target; of several, given one after the other, the next is"
+        " asked where one does not know it",
+    )
 
 
 def command_config(options: argparse.Namespace, environ: Mapping[str, str]) -> Config:
@@ -128,19 +135,11 @@ def read_way(options: argparse.Namespace, parser: CommandParser) -> TargetSpec:
     if options.join is not None:
         if not text:
             parser.error("the target is empty; give a node id, the beginning of one, or a name")
-        return TargetSpec(_read_any_address(options.join, parser), text)
+        first, *others = (_read_any_address(server, parser) for server in options.join)
+        return TargetSpec(first, text, tuple(others))
     if ":" not in text and with_port(text) is None:
         parser.error(f"{text!r} is not HOST:PORT; a node id or a name needs --join HOST:PORT")
     return TargetSpec(_read_any_address(text, parser))
-
-
-async def look_up(address: Address, deadline: Deadline) -> list[Address]:
-    """Find all IP addresses of a host.
-
-    Raises:
-        LocalError: It does not resolve in time, or means no single host.
-    """
-    return await connector.look_up(address, deadline.left_s, deadline.timeout_s)
 
 
 @contextlib.asynccontextmanager
@@ -152,25 +151,6 @@ async def open_node(config: Config, servers: Sequence[Address]) -> AsyncIterator
         yield node
 
 
-async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
-    """Shake hands with the node at any of these addresses.
-
-    A machine that says that nothing listens there is believed at once.
-
-    Raises:
-        P2PError: It cannot be reached in time.
-    """
-    reached = [one for one in addresses if barrier(one, node.address) is None]
-    if not reached and is_wildcard(node.address[0]):
-        # It was opened for both versions, and the system gave it one.
-        names = ", ".join(map(format_address, addresses))
-        raise LocalError(
-            f"cannot connect to {names}: this machine has no IPv6; use an IPv4 address"
-        )
-    # Of what is out of reach nobody needs to know while there is another address.
-    return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
-
-
 @contextlib.asynccontextmanager
 async def open_target(
     config: Config, spec: TargetSpec, deadline: Deadline
@@ -180,13 +160,14 @@ async def open_target(
     Raises:
         P2PError: The target cannot be found or reached in time.
     """
-    first = await look_up(spec.first, deadline)
+    first = await look_all_up(spec.servers, deadline)
     async with open_node(config, first) as node:
         if spec.wanted is None:
             yield await reach(node, first, None, deadline)
             return
-        target = await _reach_by(node, first, spec.wanted, deadline)
-        keeping = asyncio.create_task(_stay_joined(node, target.server, first))
+        servers = Servers(node, first, deadline)
+        target = await _reach_by(node, servers, spec.wanted, deadline)
+        keeping = asyncio.create_task(_stay_joined(node, target.server, servers.left))
         try:
             yield target
         finally:
@@ -194,27 +175,27 @@ async def open_target(
             await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def _reach_by(
-    node: Node, first: Sequence[Address], wanted: str, deadline: Deadline
-) -> Target:
-    """As `reach`, by way of a server: one that leaves meanwhile may come back in time.
+async def _reach_by(node: Node, servers: Servers, wanted: str, deadline: Deadline) -> Target:
+    """Connect to a node by way of a server: one that leaves meanwhile may come back in time.
 
     Raises:
-        P2PError: As `reach`; where the server has not come back, that it left.
+        P2PError: It cannot be found or reached; where the server has not come back, that it left.
     """
-    has_left, joined = False, list[PeerView]()
+    has_left = False
+    began = asyncio.get_running_loop().time()
     while True:
         try:
-            return await reach(node, first, wanted, deadline, joined)
+            return await _reach_wanted(node, servers, wanted, deadline, began)
         except P2PError as error:
-            is_there = {peer.address for peer in node.peers} >= {one.address for one in joined[-1:]}
+            joined = servers.joined
+            is_there = joined is None or any(peer.address == joined.address for peer in node.peers)
             has_left |= not is_there
             if not has_left:
                 raise
             if deadline.left_s <= REJOIN_PAUSE_S:
-                if is_there:
+                if joined is None or is_there:
                     raise
-                where = format_address(joined[-1].address)
+                where = format_address(joined.address)
                 words = f"the server at {where} has left meanwhile; try again"
                 raise PeerGoneError(words) from error
         # Others need a moment, too, to join it again.
@@ -231,55 +212,54 @@ async def _stay_joined(node: Node, server: Address, addresses: Sequence[Address]
 
 
 async def reach(
-    node: Node,
-    first: Sequence[Address],
-    wanted: str | None,
-    deadline: Deadline,
-    joined: list[PeerView] | None = None,
+    node: Node, first: Sequence[Address], wanted: str | None, deadline: Deadline
 ) -> Target:
     """Connect to the target.
 
     Args:
         node: The command's node.
-        first: The addresses of the server, or of the target itself.
-        wanted: Whom to ask the server for; None if the target is at `first`.
+        first: The addresses of the servers, or of the target itself.
+        wanted: Whom to ask the servers for; None if the target is at `first`.
         deadline: When to give up.
-        joined: Takes the server, or the target at `first`, once there is a session with it.
 
     Raises:
         P2PError: It cannot be found or reached.
     """
     began = asyncio.get_running_loop().time()
-
-    def connected(to: PeerView) -> Target:
-        return Target(
-            node,
-            to.node_id,
-            to.name,
-            peer.address,
-            is_peer=True,
-            began=began,
-            capabilities=to.capabilities,
-            met=to,
-        )
-
-    peer = await connect(node, first, deadline)
-    if joined is not None:
-        joined.append(peer)
     if wanted is None:
-        return connected(peer)
-    found = await _find(node, peer, wanted, deadline)
+        peer = await connect(node, first, deadline)
+        return _met(node, peer, peer.address, began)
+    return await _reach_wanted(node, Servers(node, first, deadline), wanted, deadline, began)
+
+
+def _met(node: Node, to: PeerView, server: Address, began: float) -> Target:
+    return Target(
+        node,
+        to.node_id,
+        to.name,
+        server,
+        is_peer=True,
+        began=began,
+        capabilities=to.capabilities,
+        met=to,
+    )
+
+
+async def _reach_wanted(
+    node: Node, servers: Servers, wanted: str, deadline: Deadline, began: float
+) -> Target:
+    peer, found = await servers.find(wanted)
     if not isinstance(found, NodeInfo):
-        return connected(await connect(node, found, deadline))
+        return _met(node, await connect(node, found, deadline), peer.address, began)
     if found.node_id == peer.node_id:
-        return connected(peer)
+        return _met(node, peer, peer.address, began)
     failure = "it takes no session from another client of the server"
     # A program that does not route takes no handshake from a peer: the attempt ends with
     # the introduction, and that is all there is.
     try:
         met = await node.connect(found.node_id, min(DIRECT_ATTEMPT_S, deadline.left_s))
         if Capability.ROUTING in found.capabilities:
-            return connected(met)
+            return _met(node, met, peer.address, began)
     except P2PError as error:
         if all(one.address != peer.address for one in node.peers):
             raise  # the server has left: there is no other way either
@@ -294,44 +274,6 @@ async def reach(
         failure=failure,
         capabilities=found.capabilities,
     )
-
-
-async def _find(
-    node: Node, server: PeerView, text: str, deadline: Deadline
-) -> NodeInfo | list[Address]:
-    """The node that is meant, or the addresses of one that the server does not know."""
-    listed = await node.list_nodes(server, deadline.left_s)
-    known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
-    if server.info is not None:
-        known[server.node_id] = server.info
-    node_id = canonical_id(text)
-    if node_id is not None:
-        if node_id not in known:
-            raise UnknownPeerError(
-                f"the server at {format_address(server.address)} does not know node {node_id}"
-                + _caveat(listed)
-            )
-        return known[node_id]
-    is_address = parse_ip_address(text) is not None
-    if is_address or (":" in text and all(entry.name != text for entry in known.values())):
-        # A literal address is one, whoever is called so.
-        with contextlib.suppress(ValueError):
-            addresses = await look_up(parse_address(text), deadline)
-            at = set(map(format_address, addresses))
-            return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
-    try:
-        return find_named(text, known.values())
-    except UnknownPeerError as error:
-        raise UnknownPeerError(f"{error}{_caveat(listed)}") from None
-
-
-def _caveat(listed: NodeList) -> str:
-    return "" if listed.complete else " (its list of nodes did not arrive completely)"
-
-
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object, pure ASCII: nothing remote in it can act on a terminal."""
-    print(json.dumps(value, ensure_ascii=True), flush=True)
 
 
 def milliseconds(seconds: float | None) -> float | None:

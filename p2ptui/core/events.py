@@ -65,6 +65,18 @@ class SendResult:
     """Bytes of the message on the wire, without the fragments' heads."""
     reason: str | None = None
     """Why it was not delivered, in one line."""
+    may_have_arrived: bool = False
+    """Of one that is not acknowledged: whether all of it has left, so that only the acknowledgement
+    may be what is missing. Sent again it may arrive twice."""
+
+    def failure_words(self, name: str) -> str:
+        """That it was not delivered to whom is called so, or that nobody knows; in one line."""
+        if self.may_have_arrived:
+            return (
+                f"not known whether it arrived at {name}: {self.reason};"
+                " sent again it may arrive twice"
+            )
+        return f"not delivered to {name}: {self.reason}"
 
     @property
     def delivered(self) -> bool:

@@ -188,6 +188,11 @@ class PeerTable:
         """The servers that this node has joined, in the order in which it first asked them."""
         return [peer for peer in self._initiated.values() if peer.is_joined_server]
 
+    def has_session_at(self, address: Address) -> bool:
+        """Whether there is a session with the peer at an address, or one that is resumed."""
+        peer = self.at(address)
+        return peer is not None and (peer.is_authenticated or peer.resumes)
+
     def best_servers(self, now: float) -> list[Peer]:
         """The joined servers, the one of most use first; whoever needs one takes it from here.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
 
+from p2ptui.text import counted
 from p2ptui.wire.address import Address, format_address
 
 SURE: Final = 0.99
@@ -225,7 +226,7 @@ def classify_filtering(
     for test in by_change.values():
         words = {
             Reply.CAME: "came in",
-            Reply.SILENCE: f"did not come in, asked {test.sends} times",
+            Reply.SILENCE: f"did not come in, asked {counted(test.sends, 'time')}",
             Reply.UNTESTABLE: "could not be tested",
         }[test.reply]
         if test.is_refused:

@@ -6,9 +6,24 @@ from typing import Any, Final
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
-from p2ptui.errors import P2PError, UnknownPeerError
-from p2ptui.node.lookup import PeerRef, SeveralFitError, find_node, is_name, with_session
+from p2ptui.errors import LocalError, P2PError, UnknownPeerError
+from p2ptui.node.arguments import read_node_id, read_seconds
+from p2ptui.node.lookup import (
+    PeerRef,
+    SeveralFitError,
+    find_named,
+    find_node,
+    is_name,
+    node_id_of,
+    with_session,
+)
 from p2ptui.node.others import OtherNode
+from p2ptui.wire.message import NodeInfo
+
+SHORTEST_WAIT_S: Final = 0.001
+
+ITSELF: Final = "that is this node itself"
+NONE_JOINED: Final = "no server is joined yet: none of those in join has answered"
 
 ASK_TIMEOUT_S: Final = 3.0
 """Names are asked for within a command: who has none for so long is not waited for."""
@@ -21,6 +36,8 @@ class Finder:
         endpoint: Its protocol.
         call: Waits for the end of a call on the endpoint.
         clock: The time on the endpoint's clock, seconds.
+        wait_for_server: Where no server of those to join is joined yet, waits at most so many
+            seconds for the first; whether it came, or None where nobody has to wait.
     """
 
     def __init__(
@@ -28,29 +45,45 @@ class Finder:
         endpoint: Endpoint,
         call: Callable[[int], Awaitable[Any]],
         clock: Callable[[], float],
+        wait_for_server: Callable[[float], Awaitable[bool | None]],
     ) -> None:
         self._endpoint = endpoint
         self._call = call
         self._clock = clock
+        self._wait_for_server = wait_for_server
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Peer | OtherNode:
         """The node that is meant; where nobody here is called so, the joined servers are asked.
 
+        While none is joined yet, the first of those to join is waited for.
+
         Args:
             ref: What was said.
-            timeout_s: Seconds that asking may take, at most three.
+            timeout_s: Seconds that waiting may take; asking takes three of them at most.
 
         Raises:
-            UnknownPeerError: None fits, or several do.
+            UnknownPeerError: None fits, or several do, or it is this node.
         """
+        own = self._endpoint.identity
+        self.other(node_id_of(ref) or "")
+        deadline = self._clock() + timeout_s
+        in_vain = False
+        for learn in (self._ask_for, self._wait):
+            try:
+                return find_node(self._endpoint, ref, self._clock())
+            except SeveralFitError:
+                raise
+            except UnknownPeerError:
+                left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+                in_vain |= not await learn(ref, left_s)
         try:
             return find_node(self._endpoint, ref, self._clock())
         except SeveralFitError:
             raise
-        except UnknownPeerError:
-            if not await self._ask(ref, timeout_s):
-                raise
-        return find_node(self._endpoint, ref, self._clock())
+        except UnknownPeerError as error:
+            if isinstance(ref, str) and _may_mean(ref, own):
+                raise UnknownPeerError(ITSELF) from None
+            raise UnknownPeerError(f"{error}; {NONE_JOINED}") if in_vain else error from None
 
     async def find_peer(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Peer:
         """The same, but a node with a session.
@@ -60,10 +93,79 @@ class Finder:
         """
         return with_session(await self.find(ref, timeout_s))
 
-    async def _ask(self, ref: PeerRef, timeout_s: float) -> bool:
-        """Ask the servers that were not asked just now; whether any was."""
-        if not isinstance(ref, str) or not is_name(ref):
-            return False
+    def other(self, node_id: str) -> str:
+        """The id of another node, as it is.
+
+        Raises:
+            UnknownPeerError: It is that of this node.
+        """
+        if node_id == self._endpoint.identity.id:
+            raise UnknownPeerError(ITSELF)
+        return node_id
+
+    async def wait_for_introducer(self, node_id: str, timeout_s: float) -> None:
+        """Where nobody could introduce a node yet, wait for the first server.
+
+        Args:
+            node_id: The node.
+            timeout_s: At most so long, seconds.
+
+        Raises:
+            LocalError: None came, or the node is this one.
+        """
+        peers = self._endpoint.peers
+        if peers.authenticated(self.other(node_id)) is not None or any(peers.joined_servers):
+            return
+        if await self._wait_for_server(timeout_s) is False:
+            raise LocalError(f"cannot find node {node_id}: {NONE_JOINED}")
+
+    async def begin_routed(
+        self, node_id: str, timeout_s: float, begin: Callable[[str, float], int]
+    ) -> int:
+        """Begin what goes by way of others: a server that is joined first may be the only way.
+
+        Args:
+            node_id: To whom.
+            timeout_s: Seconds for all of it.
+            begin: Gets the id and the seconds that are left; gives the token of the call.
+
+        Raises:
+            LocalError: There is no way, or it is this node itself.
+        """
+        deadline = self._clock() + read_seconds(timeout_s)
+        node_id = self.other(read_node_id(node_id))
+        try:
+            return begin(node_id, timeout_s)
+        except LocalError as error:
+            came = await self._wait_for_server(timeout_s)
+            if came is None:
+                raise
+            if not came:
+                raise LocalError(f"{error}; {NONE_JOINED}") from None
+        await self.ask(max(deadline - self._clock(), SHORTEST_WAIT_S))
+        return begin(node_id, max(deadline - self._clock(), SHORTEST_WAIT_S))
+
+    async def _ask_for(self, ref: PeerRef, timeout_s: float) -> bool:
+        if isinstance(ref, str) and is_name(ref):
+            await self.ask(timeout_s)
+        return True
+
+    async def _wait(self, ref: PeerRef, timeout_s: float) -> bool:
+        """Wait for the first server, which may know it; False if none came."""
+        if node_id_of(ref) is None and not (isinstance(ref, str) and is_name(ref)):
+            return True  # an address: no server is needed to find who is there
+        deadline = self._clock() + timeout_s
+        came = await self._wait_for_server(timeout_s)
+        if came:
+            await self.ask(max(deadline - self._clock(), SHORTEST_WAIT_S))
+        return came is not False
+
+    async def ask(self, timeout_s: float) -> None:
+        """Ask the servers that were not asked just now whom they know.
+
+        Args:
+            timeout_s: Seconds that it may take, at most three.
+        """
         now = self._clock()
         limit_s = min(timeout_s, ASK_TIMEOUT_S)
         tokens = []
@@ -74,4 +176,12 @@ class Finder:
                 continue  # too many lists are awaited: what is known must do
         # What they answer is noted as it comes.
         await asyncio.gather(*map(self._call, tokens), return_exceptions=True)
-        return bool(tokens)
+
+
+def _may_mean(text: str, node: NodeInfo) -> bool:
+    """Whether a node could be meant by a name or the beginning of an id."""
+    try:
+        find_named(text, [node])
+    except UnknownPeerError:
+        return False
+    return True

@@ -55,6 +55,7 @@ class Joining:
         pause_until_moved: As for `keep_joined`.
         begin: Starts a task that the node owns.
         elsewhere: As for `keep_joined`.
+        is_there: Whether there is a session with the peer at an address.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Joining:
         pause_until_moved: Callable[[float], Awaitable[bool]],
         begin: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"],
         elsewhere: Elsewhere | None = None,
+        is_there: Callable[[Address], bool] = lambda _: False,
     ) -> None:
         self._connect = connect
         self._wait_until_left = wait_until_left
@@ -76,6 +78,8 @@ class Joining:
         self._pause = pause_until_moved
         self._begin = begin
         self._elsewhere = elsewhere
+        self._is_there = is_there
+        self._came = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timeout_s = 0.0
         self.found_at: dict[Address, Address] = {}
@@ -112,6 +116,32 @@ class Joining:
                 )
                 self._tasks[text] = self._begin(work, f"join {text}")
 
+    async def wait_for_first(self, timeout_s: float) -> bool | None:
+        """Where none of the servers is joined, wait until one is.
+
+        Args:
+            timeout_s: At most so long, seconds.
+
+        Returns:
+            Whether one came; None where there was nothing to wait for.
+        """
+        servers = [parse_address(text) for text in self._tasks]
+        where = [self.found_at.get(server, server) for server in servers]
+        under_way = [one for one in where if not self._partings.is_parted(one)]
+        if not under_way or any(map(self._is_there, where)):
+            return None
+        self._came.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._came.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """Nobody waits any more: the node ends."""
+        self._came.set()
+
     async def _join(self, server: Address, timeout_s: float) -> ConnectResult:
         return await self._note(self._connect, server, timeout_s)
 
@@ -124,6 +154,7 @@ class Joining:
     ) -> ConnectResult:
         result = await connect(server, timeout_s, *but)
         self.found_at[server] = result.address
+        self._came.set()
         return result
 
 

@@ -21,6 +21,7 @@ from p2ptui.nat.report import NatReport
 from p2ptui.node.behavior_tests import Results
 from p2ptui.node.nat_tests import Ground
 from p2ptui.node.stun_servers import KnownServer
+from p2ptui.text import counted
 from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.stun import MessageClass
 
@@ -151,7 +152,7 @@ def unreached(
         farthest is not None and any(s.address and _reach(s.address[0]) <= farthest for s in silent)
     )
     if silent:
-        asked = ", ".join(f"{s.text}, asked {s.sent} times" for s in silent)
+        asked = ", ".join(f"{s.text}, asked {counted(s.sent, 'time')}" for s in silent)
         lines.append(f"udp: no answer from {asked}")
     if is_passing:
         return NatReport(udp=True, evidence=tuple(lines))

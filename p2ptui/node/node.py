@@ -17,7 +17,7 @@ from p2ptui.node.arguments import (
     read_node_id,
     read_seconds,
 )
-from p2ptui.node.finder import ASK_TIMEOUT_S, Finder
+from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
 from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
@@ -69,14 +69,17 @@ class Node(RunningNode):
             RemoteError: No joined server could introduce the node.
         """
         seconds = self._attempt_s(timeout_s)
+        deadline = self._clock() + seconds
         node_id = canonical_id(target) if isinstance(target, str) else None
         if node_id is None and isinstance(target, str) and target and ":" not in target:
             node_id = (await self._finder.find(target, seconds)).node_id
         if node_id is not None:
+            await self._finder.wait_for_introducer(node_id, seconds)
             known = self._endpoint.peers.authenticated(node_id)
             if known is not None:
                 return self._view(known)
-            result = await self._runtime.connector.connect_by_id(node_id, seconds)
+            left_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
+            result = await self._runtime.connector.connect_by_id(node_id, left_s)
         else:
             told = read_address(target)
             result = await self._runtime.connector.connect(
@@ -138,7 +141,7 @@ class Node(RunningNode):
             UnknownPeerError: It left meanwhile.
             PeerTimeoutError: The search is still going on.
         """
-        node_id = read_node_id(node_id)
+        node_id = self._finder.other(read_node_id(node_id))
         seconds = read_seconds(timeout_s)
         events = self.events(data=False)
         try:
@@ -189,7 +192,8 @@ class Node(RunningNode):
 
         Args:
             ref: What was said.
-            timeout_s: Seconds that asking may take, at most three.
+            timeout_s: Seconds: for the first server, where none is joined yet, and for its
+                answer, which has three at most.
 
         Raises:
             UnknownPeerError: Nobody fits, or several do: the text names them.
@@ -199,10 +203,17 @@ class Node(RunningNode):
 
     @property
     def _finder(self) -> Finder:
-        return Finder(self._endpoint, self._runtime.call, self._clock)
+        return Finder(
+            self._endpoint,
+            self._runtime.call,
+            self._clock,
+            self._runtime.joining.wait_for_first,
+        )
 
-    async def _connected(self, peer: PeerRef, *, may_resume: bool = False) -> Peer:
-        found = await self._finder.find_peer(peer)
+    async def _connected(
+        self, peer: PeerRef, timeout_s: float = ASK_TIMEOUT_S, *, may_resume: bool = False
+    ) -> Peer:
+        found = await self._finder.find_peer(peer, timeout_s)
         if not (found.is_authenticated or (may_resume and found.resumes)):
             where = address_words(found.address)
             raise UnknownPeerError(f"the handshake with {where} is not done; connect to it first")
@@ -221,14 +232,19 @@ class Node(RunningNode):
             UnknownPeerError: There is no such peer.
             LocalError: There is no way to the node, or too many Pings to it wait already.
         """
-        timeout_s = read_seconds(timeout_s)
+        deadline = self._clock() + read_seconds(timeout_s)
         node_id = node_id_of(peer)
         if node_id is None:
             found = await self._finder.find(peer, timeout_s)
             is_behind = isinstance(found, OtherNode) or found.resumes
             node_id = found.node_id if is_behind else None
+        timeout_s = max(deadline - self._clock(), SHORTEST_WAIT_S)
         if node_id is not None and self._endpoint.peers.authenticated(node_id) is None:
-            token = self._endpoint.ping_node(node_id, self._runtime.now, timeout_s)
+            token = await self._finder.begin_routed(
+                node_id,
+                timeout_s,
+                lambda to, left_s: self._endpoint.ping_node(to, self._runtime.now, left_s),
+            )
         else:
             target = await self._connected(peer)
             token = self._endpoint.ping(target, self._runtime.now, timeout_s)
@@ -242,8 +258,10 @@ class Node(RunningNode):
             PeerTimeoutError: No answer in time.
             LocalError: There is no way to the node.
         """
-        token = self._endpoint.ping_routed(
-            read_node_id(node_id), self._runtime.now, read_seconds(timeout_s)
+        token = await self._finder.begin_routed(
+            node_id,
+            timeout_s,
+            lambda to, left_s: self._endpoint.ping_routed(to, self._runtime.now, left_s),
         )
         result: PingResult = await self._runtime.call(token)
         return result
@@ -274,15 +292,16 @@ class Node(RunningNode):
             LocalError: The payload would not arrive as it is (the text names the place and the
                 type), is larger than the limit, or too much waits.
         """
-        if timeout_s is not None:
-            read_seconds(timeout_s)
-        target = await self._connected(peer, may_resume=reliable)
+        began = self._clock()
+        seconds = self._attempt_s(timeout_s)
+        target = await self._connected(peer, seconds, may_resume=reliable)
         token = self._endpoint.send(target, payload, self._runtime.now, reliable=reliable)
         timer: asyncio.TimerHandle | None = None
         if timeout_s is not None:
             reason = f"no acknowledgement within {seconds_words(timeout_s)}"
+            left_s = max(began + timeout_s - self._clock(), SHORTEST_WAIT_S)
             timer = self._runtime.later(
-                timeout_s, lambda now: self._endpoint.cancel(target, token, reason, now)
+                left_s, lambda now: self._endpoint.cancel(target, token, reason, now)
             )
         try:
             result: SendResult = await self._runtime.call(token)
@@ -306,8 +325,12 @@ class Node(RunningNode):
             LocalError: Not JSON, too large, or no way to the node.
         """
         hops = self._config.routing.max_hops if max_hops is None else read_hops(max_hops)
-        token = self._endpoint.send_routed(
-            read_node_id(node_id), payload, hops, self._runtime.now, read_seconds(timeout_s)
+        token = await self._finder.begin_routed(
+            node_id,
+            timeout_s,
+            lambda to, left_s: self._endpoint.send_routed(
+                to, payload, hops, self._runtime.now, left_s
+            ),
         )
         result: SendResult = await self._runtime.call(token)
         return result
@@ -328,7 +351,7 @@ class Node(RunningNode):
         """
         seconds = read_seconds(timeout_s)
         node_id, data = read_node_id(node_id), read_bytes(data)
-        by = await self._connected(server)
+        by = await self._connected(server, seconds)
         token = self._endpoint.relay(by, node_id, data, self._runtime.now, seconds)
         result: SendResult = await self._runtime.call(token)
         return result
@@ -340,7 +363,7 @@ class Node(RunningNode):
             UnknownPeerError: There is no such peer.
         """
         seconds = read_seconds(timeout_s)
-        asked = await self._connected(server)
+        asked = await self._connected(server, seconds)
         token = self._endpoint.list_nodes(asked, self._runtime.now, seconds)
         result: NodeList = await self._runtime.call(token)
         return result

@@ -148,7 +148,7 @@ class Runtime:
         self._departures = Departures()
         self._silences = Silences()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._joining = Joining(
+        self.joining = Joining(
             self.connector.connect,
             self._wait_until_left,
             clock,
@@ -159,9 +159,10 @@ class Runtime:
             Elsewhere(
                 self.connector.connect_elsewhere, self._wait_until_silent, self.connector.leave
             ),
+            self.endpoint.peers.has_session_at,
         )
         self.endpoint.server_watch.on_silent.append(self._silences.note)
-        self.nat.found_at = self._joining.found_at
+        self.nat.found_at = self.joining.found_at
         self._stun = StunServing(
             self.endpoint, self.connector, sock.local_address, clock, self.flush
         )
@@ -217,7 +218,7 @@ class Runtime:
 
     def _keep_joined(self) -> None:
         servers = (*self._config.server.join, *self._stun.partner)
-        self._joining.keep(servers, self._config.security.auth_timeout)
+        self.joining.keep(servers, self._config.security.auth_timeout)
 
     @property
     def now(self) -> float:
@@ -335,6 +336,7 @@ class Runtime:
         self.socket.close()
         self._support.close()
         self._stun.close()
+        self.joining.give_up()
 
     def _end_waiting(self, reason: str, error: BaseException) -> None:
         if not self._ended.done():

@@ -10,7 +10,7 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
 from p2ptui.node.lookup import SeveralFitError
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
 from p2ptui.wire.address import format_address, parse_target
@@ -197,12 +197,12 @@ class Executor:
         if not peers:
             raise LocalError("there is no peer to send to; connect to one first")
         payload = read_payload(command.text)
-        progress(f"sending to {len(peers)} peers")
+        progress(f"sending to {counted(len(peers), 'peer')}")
         results = await asyncio.gather(
             *(self._node.send(peer, payload) for peer in peers), return_exceptions=True
         )
         delivered = sum(isinstance(r, SendResult) and r.delivered for r in results)
-        return f"delivered to {delivered} of {len(peers)} peers"
+        return f"delivered to {delivered} of {counted(len(peers), 'peer')}"
 
     async def _relay(self, command: Command, target: Known, progress: Progress) -> str:
         servers = [server for server in self._roster.servers() if server.node_id != target.node_id]
@@ -219,7 +219,7 @@ class Executor:
         result = await self._node.relay(servers[0], target.node_id, data)
         if result.status is not SendStatus.SENT:
             raise LocalError(f"not relayed: {printable(result.reason or 'refused')}")
-        return f"{_count(len(data), 'byte')} relayed to {_name(target)} by {_name(servers[0])}"
+        return f"{counted(len(data), 'byte')} relayed to {_name(target)} by {_name(servers[0])}"
 
     async def _punch(self, _command: Command, target: Known, progress: Progress) -> str:
         progress(f"looking for a direct path to {_name(target)}")
@@ -247,10 +247,6 @@ def _concerns_a_peer(command: Command) -> bool:
     return Kind.PEER in kinds
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _name(node: Known) -> str:
     return printable(node.name, 32) or node.node_id[:8]
 
@@ -259,8 +255,8 @@ def _told(result: SendResult, peer: Known, payload: object) -> str:
     if result.delivered:
         took = "" if result.rtt_s is None else f" in {result.rtt_s * 1000:.2f} ms"
         # What was typed is counted, not the message that it travels in.
-        what = _count(len(payload), "character") if isinstance(payload, str) else "JSON"
+        what = counted(len(payload), "character") if isinstance(payload, str) else "JSON"
         return f"delivered {what} to {_name(peer)}{took}"
     if result.status is SendStatus.UNCONFIRMED:
         return f"sent to {_name(peer)}, unconfirmed: {printable(result.reason or '')}"
-    raise LocalError(f"not delivered to {_name(peer)}: {printable(result.reason or '')}")
+    raise LocalError(printable(result.failure_words(_name(peer)), 400))

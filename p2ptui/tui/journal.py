@@ -23,7 +23,7 @@ from p2ptui.core.events import (
     StunServed,
 )
 from p2ptui.core.identity import canonical_id, short_id
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.tui.records import (
     IN,
     MAX_KEPT_BYTES,
@@ -247,7 +247,12 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             words = f"STUN request at {event.place}: {event.outcome}"
             return "info", event.source, "", words
         case EventsDropped():
-            return "warn", None, "", f"{event.count} events are missing: there were too many"
+            return (
+                "warn",
+                None,
+                "",
+                f"{counted(event.count, 'event is', 'events are')} missing: there were too many",
+            )
         case _:
             return None
 
@@ -255,5 +260,5 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
 def _tell_file(event: FileReceived) -> tuple[str, None, str, str]:
     if event.path is None:
         return "warn", None, event.node_id, f"file {event.name} is not kept: {event.reason}"
-    words = f"file {event.name} ({event.size_bytes} bytes) is kept as {event.path}"
+    words = f"file {event.name} ({counted(event.size_bytes or 0, 'byte')}) is kept as {event.path}"
     return "info", None, event.node_id, words

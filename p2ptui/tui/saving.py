@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.errors import LocalError
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.tui.records import Record
 
 JSON_ENDINGS: Final = (".json", ".jsonl", ".ndjson")
@@ -55,7 +55,7 @@ async def save_records(records: Sequence[Record], name: str) -> str:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise LocalError(f"cannot save to {name}: {reason}") from None
     kind = "JSON lines" if as_json else "text"
-    return f"saved {len(records)} records as {kind} to {printable(str(path), 400)}"
+    return f"saved {counted(len(records), 'record')} as {kind} to {printable(str(path), 400)}"
 
 
 def _resolved(name: str) -> Path:

@@ -8,7 +8,7 @@ from rich.text import Text
 from p2ptui.errors import LocalError
 from p2ptui.nearest import nearest
 from p2ptui.node import PeerView, own_address, way_words
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.tui.detail import LiveScreen, PageScreen
 from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
@@ -169,7 +169,7 @@ class ScreenVerbs:
         if route.distance > 1:
             hop = self._app.roster.look(route.next_hop)
             hop_name = printable(hop.name, 32) if hop is not None else ""
-            by = f"by way of {hop_name or route.next_hop[:8]}, {route.distance} hops"
+            by = f"by way of {hop_name or route.next_hop[:8]}, {counted(route.distance, 'hop')}"
         else:
             is_direct = node is None or own_address(node) is not None
             by = "direct" if is_direct or node is None else way_words(node)

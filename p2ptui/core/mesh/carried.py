@@ -128,10 +128,19 @@ class CarriedMessages:
         if carried.timer is not None:
             carried.timer.cancel()
 
-    def _finish(self, carried: _Carried, status: SendStatus, attempts: int, reason: str) -> None:
+    def _finish(
+        self,
+        carried: _Carried,
+        status: SendStatus,
+        attempts: int,
+        reason: str,
+        *,
+        may_have_arrived: bool = False,
+    ) -> None:
         if self._carried.get(carried.route_id) is carried:
             self._forget(carried)
-            result = SendResult(status, attempts, None, carried.size_bytes, reason)
+            size = carried.size_bytes
+            result = SendResult(status, attempts, None, size, reason, may_have_arrived)
             self._state.finish(carried.token, result)
 
     def _handle_end(self, carried: _Carried, peer: Peer, end: Outcome) -> None:
@@ -145,7 +154,10 @@ class CarriedMessages:
         elif not carried.hops:
             where = address_words(peer.address)
             reason = f"it did not get as far as {where}: {end.reason}"
-            self._finish(carried, end.status, end.attempts, reason)
+            may_have_arrived = end.may_have_arrived
+            self._finish(
+                carried, end.status, end.attempts, reason, may_have_arrived=may_have_arrived
+            )
 
     def handle_refusal(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
         """A node that a message was handed to cannot hand it on."""
@@ -163,7 +175,7 @@ class CarriedMessages:
         reason = f"no acknowledgement within {seconds_words(carried.timeout_s)}"
         for hop_token, peer in list(carried.hops.items()):
             self._cancel(peer, hop_token, reason, now)
-        self._finish(carried, SendStatus.TIMED_OUT, 1, reason)
+        self._finish(carried, SendStatus.TIMED_OUT, 1, reason, may_have_arrived=True)
 
     def _cancel(self, peer: Peer, hop_token: int, reason: str, now: float) -> None:
         # It may have gone on to another address of the same node meanwhile.

@@ -20,6 +20,7 @@ from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
+from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import (
     MalformedError,
@@ -75,6 +76,8 @@ class _Pending:
     """Those to which the last try was handed."""
     refused: str = ""
     """What the next node said against that one."""
+    refusals: int = 0
+    """How many tries were refused on the way."""
 
 
 class EndToEnd:
@@ -215,14 +218,17 @@ class EndToEnd:
             )
             return
         del self._pending[key]
-        reason = f"no answer from node {pending.node_id} after {pending.attempts} tries"
+        tries = counted(pending.attempts, "try", "tries")
+        reason = f"no answer from node {pending.node_id} after {tries}"
         if pending.is_ping:
             self._state.finish(pending.token, PeerTimeoutError(reason))
             return
         self._give_up(pending, SendStatus.TIMED_OUT, pending.refused or reason)
 
     def _give_up(self, pending: _Pending, status: SendStatus, reason: str) -> None:
-        result = SendResult(status, pending.attempts, None, len(pending.message), reason)
+        attempts, size = pending.attempts, len(pending.message)
+        may_have_arrived = attempts > pending.refusals
+        result = SendResult(status, attempts, None, size, reason, may_have_arrived)
         self._state.finish(pending.token, result)
 
     def _handle_refused(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
@@ -231,6 +237,7 @@ class EndToEnd:
         self._carried.handle_refusal(peer, refusal, now)
         found = [(k, p) for k, p in self._pending.items() if p.route_id == refusal.route_id]
         for key, pending in found:
+            pending.refusals += 1
             pending.refused = refusal.error[:REFUSAL_LENGTH]
             # Another try may find a way, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:

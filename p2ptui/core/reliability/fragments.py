@@ -58,6 +58,11 @@ class OutgoingTransfer:
         self._sent_at: dict[int, float] = {}
         self._times_sent = bytearray(self.count)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether every fragment was sent, be it that it has arrived."""
+        return 0 not in self._times_sent or self._next >= self.count
+
     def recut(self, datagram_bytes: int, *, named: bool, deaf_until: float) -> "OutgoingTransfer":
         """The same message in smaller pieces: all are to be sent, unless the receiver says that
         it has them.

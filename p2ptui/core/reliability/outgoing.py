@@ -57,6 +57,13 @@ class OutgoingMessage:
     """Whether it leaves in fragments."""
     done: bool = False
 
+    @property
+    def has_left(self) -> bool:
+        """Whether all of it may have arrived: nothing says that it has not."""
+        if self.transfer is None or self.attempts > 1:
+            return self.attempts > 0
+        return self.transfer.has_left
+
     @classmethod
     def of(
         cls, envelope: Envelope, token: int | None, *, whole: bool, for_reader: bool

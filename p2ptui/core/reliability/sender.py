@@ -24,6 +24,7 @@ from p2ptui.core.reliability.skips import Skips
 from p2ptui.core.reliability.transfers import Transfers
 from p2ptui.core.reliability.turns import Turns
 from p2ptui.errors import QueueFullError
+from p2ptui.text import counted
 from p2ptui.wire.frames import FragmentAck, TransferStatus
 
 
@@ -234,7 +235,7 @@ class ReliableSender:
             return self._finish(message, SendStatus.DELIVERED, now)
         if ack.status is TransferStatus.TOO_LARGE:
             reason = "the message is larger than the peer accepts"
-            return self._finish(message, SendStatus.FAILED, now, reason)
+            return self._finish(message, SendStatus.FAILED, now, reason, is_refused=True)
         if ack.status is TransferStatus.BUSY:
             self._transfers.handle_busy(message, now)
         else:
@@ -357,7 +358,7 @@ class ReliableSender:
         return [self._finish(message, SendStatus.TIMED_OUT, now, reason) for message in waiting]
 
     def _time_out(self, message: OutgoingMessage, now: float) -> Finished:
-        reason = f"no acknowledgement after {message.attempts} tries"
+        reason = f"no acknowledgement after {counted(message.attempts, 'try', 'tries')}"
         if message.transfer is not None:
             reason = "no fragment was acknowledged any more"
         return self._finish(message, SendStatus.TIMED_OUT, now, reason)
@@ -413,7 +414,13 @@ class ReliableSender:
         return due
 
     def _finish(
-        self, message: OutgoingMessage, status: SendStatus, now: float, reason: str | None = None
+        self,
+        message: OutgoingMessage,
+        status: SendStatus,
+        now: float,
+        reason: str | None = None,
+        *,
+        is_refused: bool = False,
     ) -> Finished:
         delivered = status is SendStatus.DELIVERED
         if message.attempts:
@@ -429,7 +436,9 @@ class ReliableSender:
             self._resend.add(message.sequence, message.data)
         timed = delivered and (message.attempts == 1 or message.transfer is not None)
         rtt_s = now - message.began_at if timed else None
-        result = SendResult(status, message.attempts, rtt_s, message.size_bytes, reason)
+        is_open = not delivered and not is_refused and message.has_left
+        size = message.size_bytes
+        result = SendResult(status, message.attempts, rtt_s, size, reason, is_open)
         return Finished(message, result)
 
     def _settle_window(self, message: OutgoingMessage, *, delivered: bool) -> None:

@@ -20,22 +20,14 @@ from p2ptui.core.sessions.asking import (
 )
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.repetition import (
-    RETRY_JITTER,
-    first_pause_s,
-    next_pause_s,
-)
+from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError, LocalError
+from p2ptui.text import counted
 from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
-from p2ptui.wire.message import (
-    Envelope,
-    ErrorPayload,
-    MessageType,
-    ReceivedNodeInfo,
-)
+from p2ptui.wire.message import Envelope, ErrorPayload, MessageType, ReceivedNodeInfo
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 ANSWER_GRACE_S: Final = 0.02
@@ -179,8 +171,9 @@ class Handshake:
             peer = self._state.peers.at(address)
             if peer is None and not self._lifecycle.make_room(now):
                 limit = self._state.config.server.max_connections
+                peers = counted(limit, "peer is", "peers are")
                 raise LocalError(
-                    f"cannot connect to {address_words(address)}: {limit} peers are the limit"
+                    f"cannot connect to {address_words(address)}: {peers} the limit"
                     " (max_connections)"
                 )
             node_id = node_id or relayed_node(address) or ""

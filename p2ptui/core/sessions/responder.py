@@ -28,6 +28,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
+from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import Capability, Envelope, MessageType, NodeInfo, ReceivedNodeInfo
@@ -171,7 +172,7 @@ class Responder:
             return
         if not self._lifecycle.make_room(now):
             limit = self._state.config.server.max_connections
-            raise RefusedError(f"the server is full: {limit} peers (max_connections)")
+            raise RefusedError(f"the server is full: {counted(limit, 'peer')} (max_connections)")
 
     def _refuse(
         self, address: Address, message: Envelope, size: int, reason: str, now: float

@@ -1,0 +1,193 @@
+"""The servers behind a one-shot command: found, joined, and asked for a node one after another."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from p2ptui.commands.target import Deadline
+from p2ptui.core.events import NodeList
+from p2ptui.core.identity import canonical_id
+from p2ptui.errors import LocalError, P2PError, UnknownPeerError
+from p2ptui.io.advice import barrier
+from p2ptui.node import Node, PeerView, connector
+from p2ptui.node.lookup import SeveralFitError, find_named
+from p2ptui.wire.address import (
+    Address,
+    format_address,
+    is_wildcard,
+    parse_address,
+    parse_ip_address,
+)
+from p2ptui.wire.message import NodeInfo
+
+OTHERS_S: Final = 3.0
+"""How long another server may take to answer, once one has said that it knows no such node."""
+
+
+async def look_up(address: Address, deadline: Deadline) -> list[Address]:
+    """Find all IP addresses of a host.
+
+    Raises:
+        LocalError: It does not resolve in time, or means no single host.
+    """
+    return await connector.look_up(address, deadline.left_s, deadline.timeout_s)
+
+
+async def look_all_up(servers: Sequence[Address], deadline: Deadline) -> list[Address]:
+    """The addresses of all these hosts; one that is not found counts only if none is.
+
+    Raises:
+        LocalError: As `look_up`, of the first.
+    """
+    found = await asyncio.gather(
+        *(look_up(server, deadline) for server in servers), return_exceptions=True
+    )
+    addresses = [one for each in found if not isinstance(each, BaseException) for one in each]
+    for error in found:
+        if isinstance(error, BaseException) and not (addresses and isinstance(error, P2PError)):
+            raise error
+    return list(dict.fromkeys(addresses))
+
+
+class Servers:
+    """The servers that a command may ask, one joined at a time.
+
+    One name may have the addresses of several, and each knows its own nodes: where one does not
+    know whom it is asked for, the next is joined.
+
+    Args:
+        node: The command's node.
+        addresses: Where they are, in the order in which they are tried.
+        deadline: When to give up.
+    """
+
+    def __init__(self, node: Node, addresses: Sequence[Address], deadline: Deadline) -> None:
+        self._node = node
+        self._deadline = deadline
+        self._addresses = addresses
+        self.left = list(addresses)
+        """Where one may be that was not asked in vain."""
+        self.joined: PeerView | None = None
+        """The one that is of use, if there is one."""
+
+    async def join(self) -> PeerView:
+        """Join the first that answers.
+
+        Raises:
+            P2PError: None can be reached in time.
+        """
+        self.joined = await connect(self._node, self.left, self._deadline)
+        return self.joined
+
+    async def find(self, wanted: str) -> tuple[PeerView, NodeInfo | list[Address]]:
+        """The first server that knows a node, and what it knows; as `_find`.
+
+        Raises:
+            P2PError: None of them knows it, or it fits several nodes of one.
+        """
+        self.left = list(self._addresses)
+        ignorant: dict[str, str] = {}
+        """Where each server is that does not know it, by id."""
+        answer: UnknownPeerError | None = None
+        while True:
+            try:
+                server = await self._join_another() if ignorant else await self.join()
+            except P2PError as error:
+                if answer is None:
+                    raise
+                raise _nowhere(answer, ignorant, wanted, error) from None
+            if server is None:
+                assert answer is not None
+                raise _nowhere(answer, ignorant, wanted) from None
+            where = format_address(server.address)
+            if server.node_id not in ignorant:
+                try:
+                    return server, await _find(self._node, server, wanted, self._deadline)
+                except SeveralFitError:
+                    raise
+                except UnknownPeerError as error:
+                    answer = answer or error
+                    ignorant[server.node_id] = where
+            # Else it is a server that was asked already, at another of its addresses.
+            self.left = [one for one in self.left if one != server.address]
+
+    async def _join_another(self) -> PeerView | None:
+        """Join one of those that are left; None where there is none."""
+        self.left = [one for one in self.left if barrier(one, self._node.address) is None]
+        if not self.left:
+            return None
+        if self.joined is not None:
+            # It is of no use, and could not be told from the others at another of its addresses.
+            with contextlib.suppress(UnknownPeerError):
+                await self._node.disconnect(self.joined, "it does not know who is looked for")
+                self.joined = None
+        limit = Deadline(min(self._deadline.left_s, OTHERS_S))
+        self.joined = await connect(self._node, self.left, limit)
+        return self.joined
+
+
+def _nowhere(
+    answer: UnknownPeerError,
+    ignorant: Mapping[str, str],
+    wanted: str,
+    failure: P2PError | None = None,
+) -> UnknownPeerError:
+    """Why a node was not found at several servers, the last of which may not have been reached."""
+    words = str(answer)
+    node_id = canonical_id(wanted)
+    if node_id is not None and len(ignorant) > 1:
+        words = f"the servers at {' and '.join(ignorant.values())} do not know node {node_id}"
+    return UnknownPeerError(words if failure is None else f"{words}; {failure}")
+
+
+async def connect(node: Node, addresses: Sequence[Address], deadline: Deadline) -> PeerView:
+    """Shake hands with the node at any of these addresses.
+
+    A machine that says that nothing listens there is believed at once.
+
+    Raises:
+        P2PError: It cannot be reached in time.
+    """
+    reached = [one for one in addresses if barrier(one, node.address) is None]
+    if not reached and is_wildcard(node.address[0]):
+        # It was opened for both versions, and the system gave it one.
+        names = ", ".join(map(format_address, addresses))
+        raise LocalError(
+            f"cannot connect to {names}: this machine has no IPv6; use an IPv4 address"
+        )
+    # Of what is out of reach nobody needs to know while there is another address.
+    return await node.connect_any(reached or addresses, deadline.left_s, heed_refusals=True)
+
+
+async def _find(
+    node: Node, server: PeerView, text: str, deadline: Deadline
+) -> NodeInfo | list[Address]:
+    """The node that is meant, or the addresses of one that the server does not know."""
+    listed = await node.list_nodes(server, deadline.left_s)
+    known = {entry.node_id: entry for entry in listed.nodes if entry.node_id != node.id}
+    if server.info is not None:
+        known[server.node_id] = server.info
+    node_id = canonical_id(text)
+    if node_id is not None:
+        if node_id not in known:
+            raise UnknownPeerError(
+                f"the server at {format_address(server.address)} does not know node {node_id}"
+                + _caveat(listed)
+            )
+        return known[node_id]
+    is_address = parse_ip_address(text) is not None
+    if is_address or (":" in text and all(entry.name != text for entry in known.values())):
+        # A literal address is one, whoever is called so.
+        with contextlib.suppress(ValueError):
+            addresses = await look_up(parse_address(text), deadline)
+            at = set(map(format_address, addresses))
+            return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
+    try:
+        return find_named(text, known.values())
+    except UnknownPeerError as error:
+        raise UnknownPeerError(f"{error}{_caveat(listed)}") from None
+
+
+def _caveat(listed: NodeList) -> str:
+    return "" if listed.complete else " (its list of nodes did not arrive completely)"
