@@ -69,9 +69,12 @@ def test_the_address_that_faces_the_route_goes_before_bridges_that_are_listed_fi
 
 
 def test_an_address_dependent_nat_is_met_though_the_server_has_one_address(ground: Ground) -> None:
-    one, other = ground.side(Kind.ADDRESS_DEPENDENT), ground.side(Kind.PORT_RESTRICTED)
-
-    outcome = meet(one, other, wait_s=30.0)
+    # 1,300 guesses among 64,512 ports of which 256 are open: one round in 175 finds none of them.
+    for _ in range(2):
+        one, other = ground.side(Kind.ADDRESS_DEPENDENT), ground.side(Kind.PORT_RESTRICTED)
+        outcome = meet(one, other, wait_s=30.0)
+        if outcome["path"] == "direct":
+            break
 
     assert (outcome["path"], outcome["there"], outcome["method"]) == (
         "direct",
