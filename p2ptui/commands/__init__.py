@@ -12,8 +12,6 @@ from p2ptui.text import printable
 
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
-EXIT_BY_SIGNAL: Final = 128
-"""As `p2ptui.io.signals` has it."""
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, int]]
 """What a command does in an event loop, once its arguments are known to be right."""
@@ -77,6 +75,8 @@ def run_command(name: str, arguments: Sequence[str], environ: Mapping[str, str])
     """
     with Answer(json_wanted(arguments)) as answer:
         code = _work(read_command(name, arguments, environ, answer))
+        from p2ptui.io.signals import EXIT_BY_SIGNAL
+
         if code == EXIT_INTERRUPTED or code > EXIT_BY_SIGNAL:
             answer.interrupt()
         return code

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from p2ptui.commands import CommandParser, Once, Work
-from p2ptui.commands.answer import ERROR, print_json
+from p2ptui.commands.answer import ERROR, LONGEST_ERROR, print_json
 from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
     DEFAULT_TIMEOUT_S,
@@ -159,7 +159,7 @@ def _print(report: NatReport, options: argparse.Namespace, command: str) -> None
 def _print_error(error: P2PError, options: argparse.Namespace) -> None:
     """What went wrong once; the next diagnosis may work."""
     if options.json:
-        print_json({ERROR: printable(str(error), 1000)})
+        print_json({ERROR: printable(str(error), LONGEST_ERROR)})
     else:
         print(f"p2ptui: {printable(str(error), 1000)}", file=sys.stderr, flush=True)
 

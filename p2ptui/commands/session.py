@@ -51,10 +51,6 @@ class TargetSpec:
         return self.first, *self.others
 
 
-Way = TargetSpec
-"""The name that it had before."""
-
-
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments by which a target is named."""
     parser.add_argument(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from p2ptui.text import counted
+
 
 class Method(Enum):
     """How a path was won."""
@@ -40,5 +42,5 @@ class Connection:
             return "direct"
         took = f"{self.direct_after_s * 1000:.0f} ms"
         counts = (self.attempts, "attempt"), (self.checks, "check"), (self.bytes_spent, "byte")
-        spent = ", ".join(f"{n} {what}{'s' if n != 1 else ''}" for n, what in counts)
+        spent = ", ".join(counted(number, what) for number, what in counts)
         return f"direct after {took} ({self.method.value}; {spent})"

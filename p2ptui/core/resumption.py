@@ -9,7 +9,6 @@ of now could say to be that node. There the server alone brings the session on, 
 searched as between any two nodes that it knows.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +18,7 @@ from p2ptui.core.events import Direction
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
-from p2ptui.core.sessions.asking import Greeting
-from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.asking import Greeting, write_request
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S, RETRY_JITTER
@@ -40,14 +38,15 @@ def _is_one_place(address: Address) -> bool:
     In another network of the same numbers somebody else has it, and would be told what proves to
     the node that was meant that this one speaks.
     """
-    return ipaddress.ip_address(bare_ip(visible_address(address)[0])).is_global
+    return bare_ip(visible_address(address)[0]).is_global
 
 
 @dataclass(slots=True)
 class _Asked:
     """A request that left while the session went on."""
 
-    greeting: Greeting
+    greeting: Greeting | None
+    """None: the address is private, and is not asked."""
     reason: str
     deadline: float
     timer: Timer | None = None
@@ -110,23 +109,18 @@ class Resumptions:
         """Ask for a new one while the old one goes on; see `take_up`."""
         self._forget(peer)
         deadline = now + self._state.config.security.auth_timeout
-        asked = self._asked[peer] = _Asked(self._greet(peer, now), reason, deadline)
+        greeting = self._greet(peer, now) if _is_one_place(peer.address) else None
+        asked = self._asked[peer] = _Asked(greeting, reason, deadline)
         peer.forget_pair()
         self._failover.hold(peer, reason, now)
         self._try(peer, asked, now)
 
     def _greet(self, peer: Peer, now: float) -> Greeting:
-        sequence = peer.channel.sender.numbering.take()
-        message_id, data = self._delivery.build(
-            MessageType.HANDSHAKE_REQUEST,
-            request_payload(self._state.identity, peer.handshake_heard),
-            now,
-            sequence_number=sequence,
-            requires_ack=True,
-        )
+        number = peer.channel.sender.numbering.take()
+        greeting = write_request(self._state, self._delivery, number, peer.handshake_heard, now)
         # Beside those of the session that goes on, until the answer comes.
-        peer.handshake_keys = (*peer.handshake_keys[-2:], message_id, sequence)
-        return Greeting(message_id, sequence, data)
+        peer.handshake_keys = (*peer.handshake_keys[-2:], greeting.message_id, greeting.sequence)
+        return greeting
 
     def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
         if self._asked.get(peer) is not asked or self._state.closing:
@@ -135,8 +129,9 @@ class Resumptions:
             self._forget(peer)
             self._failover.let_go(peer, now)
             return
-        if self._failover.is_held(peer) and not asked.is_wrong and _is_one_place(peer.address):
-            self._put(peer, asked.greeting.data, MessageType.HANDSHAKE_REQUEST)
+        greeting = asked.greeting
+        if greeting is not None and self._failover.is_held(peer) and not asked.is_wrong:
+            self._put(peer, greeting.data, MessageType.HANDSHAKE_REQUEST)
         pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
         asked.timer = self._state.timers.schedule(
             min(now + pause_s, asked.deadline), lambda at: self._try(peer, asked, at)
@@ -151,7 +146,10 @@ class Resumptions:
             now: The time, seconds.
         """
         asked = self._asked.get(peer)
-        if asked is None or message.ack_for is None or not asked.greeting.is_named_by(message):
+        greeting = asked.greeting if asked is not None else None
+        if asked is None or greeting is None:
+            return False
+        if message.ack_for is None or not greeting.is_named_by(message):
             return False
         try:
             response = decode_payload(message.payload, Response)
@@ -165,7 +163,7 @@ class Resumptions:
                 self._part(peer, asked, message, now)
         elif response.success:
             self._forget(peer)
-            self._handshake.resume(peer, asked.greeting, message, now, asked.reason)
+            self._handshake.resume(peer, greeting, message, now, asked.reason)
         return True
 
     def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:

@@ -28,10 +28,6 @@ class Technique(Enum):
     UNKNOWN = "unknown"
 
 
-Way = Technique
-"""The name that it had before."""
-
-
 class Side(Enum):
     """One side, as far as the table cares."""
 

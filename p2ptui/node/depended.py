@@ -59,10 +59,6 @@ class Dependencies:
         return bool(plain & self.hosts or self.unfound) and not plain & self.named
 
 
-Depended = Dependencies
-"""The name that it had before."""
-
-
 @dataclass(frozen=True, slots=True)
 class FilterPlan:
     """Who is asked for which reply from elsewhere."""

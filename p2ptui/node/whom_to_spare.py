@@ -76,10 +76,6 @@ class DependencyFinder:
                 yield entry.address[0]
 
 
-WhomToSpare = DependencyFinder
-"""The name that it had before."""
-
-
 class _Found(NamedTuple):
     """Where servers are, and the names of those that were not found in time."""
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.node import Known, OtherNode, PeerView, way_words
-from p2ptui.text import printable
+from p2ptui.text import counted, printable
 from p2ptui.tui.columns import GLYPHS, ago_text, glyph_of, path_of, trust_of
 from p2ptui.tui.series import sparkline
 from p2ptui.tui.trends import STEP_S, highest_of_each
@@ -117,13 +117,9 @@ def _facts(peer: PeerView) -> Iterable[tuple[str, str]]:
     yield "messages", f"{peer.messages_in} in, {peer.messages_out} out"
     yield "bytes", f"{peer.bytes_in} in, {peer.bytes_out} out"
     yield "sent again", str(peer.retransmissions)
-    yield "waiting", f"{_messages(peer.waiting)} not acknowledged yet"
+    yield "waiting", f"{counted(peer.waiting, 'message')} not acknowledged yet"
     yield "last heard", ago_text(peer.last_received_ago_s)
     yield "known for", ago_text(peer.connected_for_s)
-
-
-def _messages(number: int) -> str:
-    return f"{number} message{'s' * (number != 1)}"
 
 
 def _role_of(peer: PeerView) -> str:

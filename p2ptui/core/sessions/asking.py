@@ -80,20 +80,34 @@ def greet(
     """
     numbering = peer.channel.sender.numbering
     if greeting is None:
-        sequence = numbering.begin()
-        message_id, data = delivery.build(
-            MessageType.HANDSHAKE_REQUEST,
-            request_payload(state.identity, _continued(peer)),
-            now,
-            sequence_number=sequence,
-            requires_ack=True,
-        )
-        greeting = Greeting(message_id, sequence, data)
+        greeting = write_request(state, delivery, numbering.begin(), _continued(peer), now)
     else:
         numbering.begin_at(greeting.sequence)
     peer.handshake_keys = (greeting.message_id, greeting.sequence)
     peer.handshake_said = (greeting.message_id,)
     return greeting
+
+
+def write_request(
+    state: NodeState, delivery: Delivery, sequence: int, continues: str, now: float
+) -> Greeting:
+    """Write a request.
+
+    Args:
+        state: The shared ground.
+        delivery: Builds it.
+        sequence: Its number.
+        continues: What names the session that goes on; empty if none does.
+        now: The time, seconds.
+    """
+    message_id, data = delivery.build(
+        MessageType.HANDSHAKE_REQUEST,
+        request_payload(state.identity, continues),
+        now,
+        sequence_number=sequence,
+        requires_ack=True,
+    )
+    return Greeting(message_id, sequence, data)
 
 
 def _continued(peer: Peer) -> str:

@@ -175,8 +175,3 @@ class AlternatePaths:
             peer.acks = True
             self._delivery.prove(peer, now)
         return True
-
-
-Way = AlternatePath
-OtherWays = AlternatePaths
-"""The names that they had before."""
