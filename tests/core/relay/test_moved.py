@@ -8,13 +8,10 @@ import pytest
 from p2ptui.core.events import SendResult
 from tests.core.lan import Lan
 from tests.core.meeting import facts_of
-from tests.core.relay.test_rescue import Two, ends, run_both
+from tests.core.relay.test_rescue import GAP_S, Two, assert_they_went_on, ends, run_both
 from tests.core.relaying import seen
 from tests.simulated_nat import KINDS, Nat
 from tests.simulation import Host
-
-BACK_S = 3.0
-"""So long after a move nothing arrives, at most."""
 
 
 def everywhere(_address: object) -> bool:
@@ -70,11 +67,7 @@ def test_a_node_of_the_lan_moves_away(by: str, who: str, seed: int) -> None:
     at = two.world.now
     move(two, getattr(two, who), after_s=0.2)
     run_both(two, 8, *flows)
-    flows[0].settle(10, flows[1])
-
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
     assert is_alone(two)
     assert ends(two.a) == ends(two.b) == []
 
@@ -91,11 +84,7 @@ def test_both_move_at_once(by: str, apart_s: float) -> None:
         at = two.world.now
         move(two, two.b, 2)
         run_both(two, 8, *flows)
-        flows[0].settle(10, flows[1])
-
-        for flow in flows:
-            assert flow.longest_gap_s(at) <= BACK_S
-            flow.assert_each_once()
+        assert_they_went_on(flows, at)
         assert ends(two.a) == ends(two.b) == []
 
 
@@ -131,11 +120,7 @@ def test_it_moves_away_and_back(by: str, away_s: float) -> None:
         run_both(two, away_s, *flows)
         move_back(two, two.a, home)
         run_both(two, 6, *flows)
-    flows[0].settle(10, flows[1])
-
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
     assert two.is_direct()
     assert is_alone(two)
 
@@ -143,7 +128,7 @@ def test_it_moves_away_and_back(by: str, away_s: float) -> None:
 def test_an_idle_pair_goes_on_by_itself() -> None:
     two = Two()
     move(two, two.a)
-    two.world.run_for(BACK_S)
+    two.world.run_for(GAP_S)
     token = two.b.endpoint.send(seen(two.b, two.a), "still there?", two.world.now)
     two.b.settle()
     two.world.run_for(1)
@@ -159,10 +144,7 @@ def test_where_a_tenth_is_lost_each_message_arrives_once() -> None:
         at = two.world.now
         move(two, two.a if seed % 2 else two.b)
         run_both(two, 6, *flows)
-        flows[0].settle(10, flows[1])
-        for flow in flows:
-            assert flow.longest_gap_s(at) <= BACK_S
-            flow.assert_each_once()
+        assert_they_went_on(flows, at)
 
 
 @pytest.mark.parametrize("by", ["address", "id"])
@@ -184,7 +166,7 @@ def test_it_slept_meanwhile(by: str, slept_s: float) -> None:
     two.a.settle()
     flow.run(8)
     flow.settle()
-    assert flow.longest_gap_s(at) <= BACK_S
+    assert flow.longest_gap_s(at) <= GAP_S
     ends_ = [two.b.outcomes[token] for token in flow.tokens]
     assert all(isinstance(end, SendResult) for end in ends_)
     arrived = [number for _, number in flow.arrived]
@@ -257,10 +239,7 @@ def test_another_node_has_its_address_in_the_new_network(reachable: bool) -> Non
     at = two.world.now
     notice(two.a)
     run_both(two, 8, *flows)
-    flows[0].settle(10, flows[1])
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
     if isinstance(stranger, Host):
         assert not stranger.endpoint.peers.authenticated(two.a.id)
         assert stranger.received() == []
@@ -330,10 +309,7 @@ def test_one_who_answers_at_its_address_is_asked_there(seed: int) -> None:
     at = two.world.now
     move(two, two.a)
     run_both(two, 6, *flows)
-    flows[0].settle(10, flows[1])
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
     assert two.is_direct()
 
 
@@ -395,8 +371,5 @@ def test_a_path_over_ipv6_is_left_as_any_other(who: str, is_noticed: bool) -> No
     if is_noticed:
         move(two, getattr(two, who))
     run_both(two, 8, *flows)
-    flows[0].settle(10, flows[1])
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
     assert ends(two.a) == ends(two.b) == []

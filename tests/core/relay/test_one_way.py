@@ -2,12 +2,10 @@
 
 import pytest
 
-from tests.core.relay.test_failover import Pair
-from tests.core.relay.test_rescue import Two, run_both
+from tests.core.relay.test_failover import Flow, Pair
+from tests.core.relay.test_rescue import GAP_S, Two, assert_they_went_on, run_both
 from tests.core.relaying import seen
 from tests.simulation import Host
-
-BACK_S = 3.0
 
 
 def cut_one_way(one: Host, other: Host) -> None:
@@ -18,6 +16,15 @@ def chatter(sender: Host, receiver: Host) -> None:
     """Data that nobody acknowledges, and that shows the receiver that the sender is there."""
     sender.endpoint.send(seen(sender, receiver), "tick", sender.world.now, reliable=False)
     sender.settle()
+
+
+def run_beside(flow: Flow, sender: Host, receiver: Host, count: int, pause_s: float) -> None:
+    """A flow, and as often such Data the other way."""
+    for _ in range(count):
+        flow.send()
+        chatter(sender, receiver)
+        sender.world.run_for(pause_s)
+        flow.look()
 
 
 @pytest.mark.parametrize("by", ["address", "id"])
@@ -31,10 +38,7 @@ def test_a_direct_session_of_which_one_direction_is_dead(by: str, who: str, seed
     at = two.world.now
     cut_one_way(two.a, two.b)
     run_both(two, 8, *flows)
-    flows[0].settle(10, *flows[1:])
-    for flow in flows:
-        assert flow.longest_gap_s(at) <= BACK_S
-        flow.assert_each_once()
+    assert_they_went_on(flows, at)
 
 
 @pytest.mark.parametrize("by", ["address", "id"])
@@ -45,14 +49,8 @@ def test_what_comes_does_not_hide_that_nothing_arrives(by: str) -> None:
     flow.run(1)
     at = two.world.now
     cut_one_way(two.a, two.b)
-    for _ in range(160):
-        flow.send()
-        chatter(two.b, two.a)
-        two.world.run_for(0.05)
-        flow.look()
-    flow.settle()
-    assert flow.longest_gap_s(at) <= BACK_S
-    flow.assert_each_once()
+    run_beside(flow, two.b, two.a, 160, 0.05)
+    assert_they_went_on([flow], at)
 
 
 @pytest.mark.parametrize("by", ["address", "id"])
@@ -91,7 +89,7 @@ def test_the_link_to_the_server_in_use_carries_one_direction(
     cut_one_way(*((pair.a, server) if towards_server else (server, pair.a)))
     flow.run(6)
     flow.settle()
-    assert flow.longest_gap_s(at) <= BACK_S
+    assert flow.longest_gap_s(at) <= GAP_S
     flow.assert_each_once()
 
 
@@ -101,14 +99,8 @@ def test_what_a_server_brings_does_not_hide_that_it_takes_nothing() -> None:
     flow.run(1)
     at, server = pair.world.now, pair.in_use()
     cut_one_way(pair.a, server)
-    for _ in range(600):
-        flow.send()
-        chatter(pair.b, pair.a)
-        pair.world.run_for(0.01)
-        flow.look()
-    flow.settle()
-    assert flow.longest_gap_s(at) <= BACK_S
-    flow.assert_each_once()
+    run_beside(flow, pair.b, pair.a, 600, 0.01)
+    assert_they_went_on([flow], at)
 
 
 @pytest.mark.parametrize("towards_server", [True, False])

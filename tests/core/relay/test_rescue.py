@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.core.relaying import seen
 from tests.simulation import Host
 
 GAP_S = 3.0
+"""So long after a way is gone nothing arrives, at most."""
 BACK_S = 10.0
 
 
@@ -67,6 +69,14 @@ class Two:
 def ends(host: Host) -> list[PeerStatusChanged]:
     told: list[PeerStatusChanged] = host.told(PeerStatusChanged)
     return [e for e in told if e.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED)]
+
+
+def assert_they_went_on(flows: Sequence[Flow], since: float) -> None:
+    """What waits arrives; each message once, and none of the flows stood still for long."""
+    flows[0].settle(10, *flows[1:])
+    for flow in flows:
+        assert flow.longest_gap_s(since) <= GAP_S
+        flow.assert_each_once()
 
 
 def run_both(two: Two, seconds: float, *flows: Flow) -> None:

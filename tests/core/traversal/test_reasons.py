@@ -12,32 +12,20 @@ from p2ptui.core.traversal.own_networks import Attached, Link, OwnNetworks
 from p2ptui.core.traversal.reasons import ELSEWHERE, UNANSWERED, UNANSWERED_NOW, Reasons
 from tests.core.lan import OUTSIDE, Lan
 from tests.core.traversal.test_findings import CONE, Known
-from tests.core.traversal.test_own_networks import attached, machine
+from tests.core.traversal.test_own_networks import attached, kept_apart, machine, reason
 from tests.simulated_nat import KINDS, Nat, Nats
 from tests.simulation import Host, World
 
 SHARED = "both are in the network 192.168.1.0/24"
 
 
-def kept_apart() -> Lan:
-    """Two nodes on a LAN that passes nothing between its clients."""
-    lan = Lan(2)
-    for node in lan.nodes:
-        node.endpoint.traversal.offers.own = machine(node.address[0])
+def both_told() -> Lan:
+    """They are, and have said so."""
+    lan = kept_apart()
     one, other = lan.nodes
-    lan.world.network.partition(one.address[0], other.address[0])
-    lan.connect_all()
-    lan.world.run_for(20)
     assert SHARED in reason(one, other)
     assert SHARED in reason(other, one)
     return lan
-
-
-def reason(node: Host, there: Host) -> str:
-    peer = node.endpoint.peers.authenticated(there.id)
-    assert peer is not None
-    assert peer.connection is not None
-    return peer.connection.reason or ""
 
 
 def elsewhere() -> OwnNetworks:
@@ -56,7 +44,7 @@ def leave(lan: Lan, node: Host) -> None:
 
 
 def test_who_left_the_network_says_at_once_that_the_reason_is_no_more() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
 
     other.endpoint.traversal.offers.own = elsewhere()
@@ -65,7 +53,7 @@ def test_who_left_the_network_says_at_once_that_the_reason_is_no_more() -> None:
 
 
 def test_who_stays_withdraws_the_reason_when_the_server_sees_the_other_elsewhere() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
 
     leave(lan, other)
@@ -79,7 +67,7 @@ def test_who_stays_withdraws_the_reason_when_the_server_sees_the_other_elsewhere
 
 
 def test_a_node_that_left_behind_the_same_outside_address_is_believed_by_its_new_offer() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
     offers = other.endpoint.traversal.offers
     offers.hosts = (("192.168.77.5", 8080),)
@@ -95,7 +83,7 @@ def test_a_node_that_left_behind_the_same_outside_address_is_believed_by_its_new
 
 
 def test_containers_that_come_and_go_do_not_make_a_reason_untrue() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
     offers = one.endpoint.traversal.offers
     bridge = Attached("172.30.0.1", attached("172.30.0.1", 16, Link.BRIDGE).network, Link.BRIDGE)
@@ -106,7 +94,7 @@ def test_containers_that_come_and_go_do_not_make_a_reason_untrue() -> None:
 
 
 def test_who_falls_silent_in_the_midst_of_a_search_is_not_judged_by_what_it_said_before() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
     attempt = one.endpoint.traversal.offers.get(other.id)
     assert attempt is not None
@@ -122,7 +110,7 @@ def test_who_falls_silent_in_the_midst_of_a_search_is_not_judged_by_what_it_said
 
 
 def test_what_another_server_said_of_a_node_is_not_taken_for_what_this_one_says() -> None:
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
     attempt = one.endpoint.traversal.offers.get(other.id)
     assert attempt is not None
@@ -175,7 +163,7 @@ def test_where_a_node_is_seen_for_the_first_time_it_has_not_moved(apart: bool) -
 @pytest.mark.parametrize("is_inside", [True, False])
 def test_a_server_that_sees_this_node_elsewhere_has_not_moved_it(is_inside: bool) -> None:
     """The one in use ends, and the next one brings the session."""
-    lan = kept_apart()
+    lan = both_told()
     one, other = lan.nodes
     second = lan.world.host(("198.51.100.10", 8080), allow_symmetric_nat_relay=True)
     for node in lan.nodes:
