@@ -10,14 +10,15 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 from textual.drivers._writer_thread import WriterThread
 
 from p2ptui import Config, Node
+from p2ptui.node import PeerView
 from p2ptui.tui.terminal import MAX_WAITING, Backlog, TerminalFile
 from p2ptui.wire.address import parse_address
 from tests.patience import PATIENCE_S
@@ -98,11 +99,12 @@ def watched(home: Path) -> Iterator[Watched]:
         program.end()
 
 
-@pytest.mark.parametrize("goes_on", [True, False])
-async def test_a_node_whose_terminal_stalls_serves_on_and_ends_when_asked(
-    goes_on: bool, tmp_path: Path
-) -> None:
-    with watched(tmp_path) as screen:
+@asynccontextmanager
+async def stalled(
+    home: Path,
+) -> AsyncIterator[tuple[Watched, Node, PeerView, asyncio.Task[None]]]:
+    """A screen that messages flood while its terminal takes nothing, and who sends them."""
+    with watched(home) as screen:
         address = parse_address(await screen.address())
         options = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
         async with Node(options) as node:
@@ -110,15 +112,23 @@ async def test_a_node_whose_terminal_stalls_serves_on_and_ends_when_asked(
             flooding = asyncio.create_task(flood(node, peer, 200))
             await until(lambda: b"flood" in screen.seen, "messages are shown")
             screen.stall()
-            for _ in range(12):
-                await asyncio.sleep(0.5)
-                assert (await node.ping(peer, timeout_s=PATIENCE_S)).rtt_s < PATIENCE_S
-            if goes_on:
-                screen.go_on()
-                await until(lambda: b"alice" in screen.seen, "all is drawn again")
-            flooding.cancel()
-            screen.process.send_signal(signal.SIGTERM)
-            await until(lambda: screen.process.poll() is not None, "the process has ended")
+            yield screen, node, peer, flooding
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_node_whose_terminal_stalls_serves_on_and_ends_when_asked(
+    goes_on: bool, tmp_path: Path
+) -> None:
+    async with stalled(tmp_path) as (screen, node, peer, flooding):
+        for _ in range(12):
+            await asyncio.sleep(0.5)
+            assert (await node.ping(peer, timeout_s=PATIENCE_S)).rtt_s < PATIENCE_S
+        if goes_on:
+            screen.go_on()
+            await until(lambda: b"alice" in screen.seen, "all is drawn again")
+        flooding.cancel()
+        screen.process.send_signal(signal.SIGTERM)
+        await until(lambda: screen.process.poll() is not None, "the process has ended")
     assert screen.process.returncode == 128 + signal.SIGTERM
 
 
@@ -126,31 +136,24 @@ async def test_a_node_whose_terminal_stalls_serves_on_and_ends_when_asked(
 async def test_a_screen_that_shall_go_on_in_a_terminal_that_stalls_holds_up_nobody(
     goes_on: bool, tmp_path: Path
 ) -> None:
-    with watched(tmp_path) as screen:
-        address = parse_address(await screen.address())
-        options = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
-        async with Node(options) as node:
-            peer = await node.connect(address)
-            flooding = asyncio.create_task(flood(node, peer, 200))
-            await until(lambda: b"flood" in screen.seen, "messages are shown")
-            screen.stall()
-            await asyncio.sleep(2)
-            for _ in range(4):
-                screen.process.send_signal(signal.SIGCONT)
-                await asyncio.sleep(0.2)
-                assert (await node.ping(peer, timeout_s=PATIENCE_S)).rtt_s < PATIENCE_S
-            flooding.cancel()
-            if goes_on:
-                screen.go_on()
-                await until(lambda: b"\x1b[?1049h" in screen.seen, "it is entered again")
-                entered = screen.seen.rindex(b"\x1b[?1049h")
-                assert b"\x1b[?1049l" not in screen.seen[entered:]
-                await until(
-                    lambda: all(word in screen.seen[entered:] for word in (b"Quit", b"alice")),
-                    "all is drawn again",
-                )
-            screen.process.send_signal(signal.SIGTERM)
-            await until(lambda: screen.process.poll() is not None, "the process has ended")
+    async with stalled(tmp_path) as (screen, node, peer, flooding):
+        await asyncio.sleep(2)
+        for _ in range(4):
+            screen.process.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.2)
+            assert (await node.ping(peer, timeout_s=PATIENCE_S)).rtt_s < PATIENCE_S
+        flooding.cancel()
+        if goes_on:
+            screen.go_on()
+            await until(lambda: b"\x1b[?1049h" in screen.seen, "it is entered again")
+            entered = screen.seen.rindex(b"\x1b[?1049h")
+            assert b"\x1b[?1049l" not in screen.seen[entered:]
+            await until(
+                lambda: all(word in screen.seen[entered:] for word in (b"Quit", b"alice")),
+                "all is drawn again",
+            )
+        screen.process.send_signal(signal.SIGTERM)
+        await until(lambda: screen.process.poll() is not None, "the process has ended")
     assert screen.process.returncode == 128 + signal.SIGTERM
 
 
