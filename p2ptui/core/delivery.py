@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.outlet import Outlet, challenge_interval_s
@@ -65,7 +66,7 @@ class Delivery(Outlet):
         now: float,
         *,
         ack_for: int | str | None = None,
-        budgeted: bool = True,
+        grant: Reason | None = None,
         waits: bool = True,
     ) -> bool:
         """Send a message that needs no Ack; see `send_once` for what it takes.
@@ -75,7 +76,7 @@ class Delivery(Outlet):
         """
         try:
             return self.send_once(
-                peer, kind, payload, now, ack_for=ack_for, budgeted=budgeted, waits=waits
+                peer, kind, payload, now, ack_for=ack_for, grant=grant, waits=waits
             )
         except MessageTooLargeError:
             self._state.counters.drop("message_too_large")
@@ -91,7 +92,7 @@ class Delivery(Outlet):
         now: float,
         *,
         ack_for: int | str | None = None,
-        budgeted: bool = True,
+        grant: Reason | None = None,
         waits: bool = True,
         for_reader: bool = False,
         on_lost: OnLost | None = None,
@@ -104,14 +105,14 @@ class Delivery(Outlet):
             payload: Its payload, encoded.
             now: The time, seconds.
             ack_for: What it acknowledges.
-            budgeted: Whether it must fit what an unproved peer may be sent; False for what the
-                user of this node asked for. Whoever caused it, nobody else's bytes pay for it.
+            grant: Why this node sends it of its own accord; None for what an unproved peer must
+                have paid for itself. Whoever caused it, nobody else's bytes pay for it.
             waits: Whether it waits for the proof if it does not fit, or is dropped.
             for_reader: Whether it is Data for a program that reads at the other end.
             on_lost: Called if it waits and the peer leaves before it may be sent.
 
         Returns:
-            As `send`; never False for what is not budgeted.
+            As `send`; of what is granted, whether its bound lets it out.
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
@@ -124,7 +125,7 @@ class Delivery(Outlet):
         if self._must_be_acknowledged(peer, kind, len(data)):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
-        return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
+        return self.transmit(peer, data, kind, now, grant=grant, waits=waits, on_lost=on_lost)
 
     def send_reliable(
         self,
@@ -155,8 +156,9 @@ class Delivery(Outlet):
         self.check_size(peer, message.size_bytes)
         if not peer.is_expected_to_ack:
             message.write(sender.numbering.take())
-            # What a call of the user waits for leaves at once; what answers the peer is budgeted.
-            self.transmit(peer, message.data, kind, now, budgeted=token is None)
+            # What a call of the user waits for leaves at once; what answers the peer, it pays for.
+            grant = None if token is None else Reason.USER_ASKED
+            self.transmit(peer, message.data, kind, now, grant=grant)
             size = message.size_bytes
             reason = f"the peer never acknowledges{_why(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
@@ -210,15 +212,20 @@ class Delivery(Outlet):
         kind: str,
         now: float,
         *,
-        budgeted: bool = True,
+        grant: Reason | None = None,
         waits: bool = True,
         on_lost: OnLost | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if budgeted and not peer.has_room(len(data)):
+        if grant is None and not peer.has_room(len(data)):
             return waits and self._defer(peer, Held(data, on_lost), now)
-        self._put(peer, data, kind, now)
-        return True
+        return self._put(peer, data, kind, now, self.account(peer, grant, now))
+
+    def transmit_from(
+        self, account: Account, peer: Peer, data: bytes, kind: str, now: float
+    ) -> bool:
+        """Put one message on the wire that an account pays for which the sender holds."""
+        return self._put(peer, data, kind, now, account)
 
     def hasten(self, peer: Peer, now: float) -> None:
         """Send again at once what was under way: the way to the peer has changed."""
@@ -299,7 +306,7 @@ class Delivery(Outlet):
             peer.take_pair(self._state.arrival)
         if peer.proved:
             return
-        peer.proved = True
+        peer.purse.proved = True
         self.pay_acks(peer, now)
         self.release(peer, now)
         self.flush(peer, now)
@@ -324,7 +331,7 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
-                self.transmit_frame(peer, data)
+                self.transmit_frame(peer, data, self.account(peer, Reason.OWN_SESSION, now))
             self.probe_path(peer, now)
             for message in sender.take_begun():
                 kind = message.kind
