@@ -35,6 +35,8 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
 
+_OWN: Final = Reason.OWN_SESSION
+
 MAX_DEFERRED: Final = 16
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
@@ -219,7 +221,8 @@ class Delivery(Outlet):
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
         if grant is None and not peer.has_room(len(data)):
             return waits and self._defer(peer, Held(data, on_lost), now)
-        return self._put(peer, data, kind, now, self.account(peer, grant, now))
+        account = None if grant is None else self.account(peer, grant, now)
+        return self._put(peer, data, kind, now, account)
 
     def transmit_from(
         self, account: Account, peer: Peer, data: bytes, kind: str, now: float
@@ -331,7 +334,8 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
-                self.transmit_frame(peer, data, self.account(peer, Reason.OWN_SESSION, now))
+                account = None if peer.purse.proved else self.account(peer, _OWN, now)
+                self.transmit_frame(peer, data, account)
             self.probe_path(peer, now)
             for message in sender.take_begun():
                 kind = message.kind

@@ -240,6 +240,17 @@ def test_grants_are_bounded(bench: Bench) -> None:
     assert len(bench.gate) == 1, "those that are over make room first"
 
 
+def test_the_table_is_documented() -> None:
+    page = (PACKAGE.parent / "docs" / "limits.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^`:]+)` \| ([0-9,]+) \| ([0-9,]+) \|", page, re.MULTILINE)
+    assert rows == [
+        (reason.value, f"{bound.size:,}", f"{bound.datagrams:,}")
+        for reason, bound in BOUNDS.items()
+    ]
+    assert BOUNDS.keys() == set(Reason)
+    assert {bound.lifetime_s for bound in BOUNDS.values()} == {0.0, 10.0}
+
+
 # How it leaves.
 
 
