@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import ClassVar, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from p2ptui.wire.address import Address
 
 AMPLIFICATION_LIMIT: Final = 3
 """Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
@@ -37,9 +39,12 @@ class Purse:
     A new one is empty; only the gate fills it, with what really came.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "credit", "datagrams", "kept", "proved")
+    __slots__ = ("at", "bytes_in", "bytes_out", "credit", "datagrams", "kept", "proved")
 
-    def __init__(self) -> None:
+    def __init__(self, at: Address | None = None) -> None:
+        self.at = at
+        """The one address that it pays for, if a stranger's datagram earned it; None for a peer's,
+        which pays for the way to that peer, wherever that goes."""
         self.proved = False
         """Whether the address has shown that somebody receives there: then nothing is counted
         against it any more."""
@@ -95,6 +100,10 @@ class Purse:
             size <= self.credit - self.kept
             and self.datagrams > -(-self.kept // PING_BYTES)  # a datagram for each Ping, too
         )
+
+    def covers(self, to: Address) -> bool:
+        """Whether it may pay for what goes to an address."""
+        return to == self.at
 
     def pay(self, size: int, _now: float = 0.0) -> bool:
         """Pay for a datagram of `size` bytes, if there is so much."""
@@ -204,6 +213,7 @@ class Grant:
 
     Args:
         use: Where it is counted.
+        at: The address, or the host, that it is for.
         size: Bytes.
         datagrams: How many.
         expires: When it is worth nothing any more, seconds.
@@ -211,20 +221,28 @@ class Grant:
             later answers are fewer.
     """
 
-    __slots__ = ("_use", "bytes_out", "datagrams", "expires", "purse", "size")
-
-    proved: ClassVar[bool] = False
+    __slots__ = ("_use", "at", "datagrams", "expires", "purse", "size")
 
     def __init__(
-        self, use: GrantUse, size: float, datagrams: int, expires: float, purse: Purse | None
+        self,
+        use: GrantUse,
+        at: Address | str,
+        size: int,
+        datagrams: int,
+        expires: float,
+        purse: Purse | None,
     ) -> None:
         self._use = use
+        self.at = at
         self.size = size
         self.datagrams = datagrams
         self.expires = expires
         self.purse = purse
-        self.bytes_out = 0
         use.granted += 1
+
+    def covers(self, to: Address) -> bool:
+        """Whether it may pay for what goes to an address."""
+        return self.at in (to, to[0])
 
     def pay(self, size: int, now: float) -> bool:
         """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
@@ -234,7 +252,6 @@ class Grant:
             return False
         self.size -= size
         self.datagrams -= 1
-        self.bytes_out += size
         use.datagrams += 1
         use.bytes += size
         if self.purse is not None:

@@ -75,10 +75,10 @@ class Dispatch:
             return
         peer = state.peers.at(address)
         if peer is not None:
-            self._gate.note_arrival(peer.purse, len(data))
+            self._gate.note_arrival(peer.purse, address, len(data))
             peer.note_asked(address)
         else:
-            self._gate.note_arrival(None, len(data))
+            self._gate.note_arrival(None, address, len(data))
         first = data[0] if data else -1
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
@@ -86,7 +86,9 @@ class Dispatch:
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             to = self._receivers
-            self._gate.note_arrival(None, len(data))  # it is answered whatever its sender has spent
+            self._gate.note_arrival(
+                None, address, len(data)
+            )  # it is answered whatever its sender has spent
             if not (
                 to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
             ):
@@ -115,7 +117,8 @@ class Dispatch:
                 # By way of whichever server, it is the same node.
                 to.failover.note_restart(peer, address, now)
                 address = peer.address
-            to.responder.handle_request(address, message, self._gate.earned_by(len(data)), now)
+            earned = self._gate.earned_by(len(data), address)
+            to.responder.handle_request(address, message, earned, now)
         elif message.message_type == MessageType.RELAY_CHECK:
             to.failover.receive(address, message, now)
         elif peer is None:
@@ -123,7 +126,8 @@ class Dispatch:
         elif peer.is_authenticated:
             to.inbox.receive(peer, message, now)
         else:
-            to.strangers.receive_handshaking(peer, message, self._gate.earned_by(len(data)), now)
+            earned = self._gate.earned_by(len(data), peer.address)
+            to.strangers.receive_handshaking(peer, message, earned, now)
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers
@@ -157,7 +161,7 @@ class Dispatch:
 
     def _take_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
         if data and data[0] <= STUN_LAST_FIRST_BYTE:
-            self._gate.note_arrival(None, len(data))
+            self._gate.note_arrival(None, address, len(data))
             self._receivers.checks.receive(data, address, socket, now)
             return
         known = socket_address(socket, address)

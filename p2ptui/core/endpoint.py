@@ -247,7 +247,7 @@ class Endpoint(Parts):
             self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token, for_reader=True)
             return token
         self._delivery.send_once(
-            peer, MessageType.DATA, raw, now, grant=Reason.USER_ASKED, for_reader=True
+            peer, MessageType.DATA, raw, now, reason=Reason.USER_ASKED, for_reader=True
         )
         token = self._state.new_token()
         self._state.finish(token, SendResult(SendStatus.SENT, 1, None, len(raw)))
@@ -281,7 +281,9 @@ class Endpoint(Parts):
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""
-        self._delivery.send(peer, MessageType.DISCOVERY_REQUEST, NULL, now, grant=Reason.USER_ASKED)
+        self._delivery.send(
+            peer, MessageType.DISCOVERY_REQUEST, NULL, now, reason=Reason.USER_ASKED
+        )
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""
@@ -309,3 +311,4 @@ class Endpoint(Parts):
         for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
             self.disconnect(peer, reason, now)
         self._state.closing = True
+        self._state.gate.close()

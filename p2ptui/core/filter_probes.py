@@ -128,7 +128,7 @@ class FilterProbes:
         call = self._calls.begin(tag.hex(), server, now, timeout_s, lambda _: error)
         payload = encode_payload(NatProbeRequestPayload(tag.hex()))
         self._delivery.send(
-            server, MessageType.NAT_PROBE_REQUEST, payload, now, grant=Reason.USER_ASKED
+            server, MessageType.NAT_PROBE_REQUEST, payload, now, reason=Reason.USER_ASKED
         )
         return call.token
 

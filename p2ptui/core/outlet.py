@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.core.accounts import PING_BYTES, Account, Reason
+from p2ptui.core.accounts import PING_BYTES, Grant, Reason
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
@@ -60,11 +60,11 @@ class Outlet:
         return message_id, encode_envelope(envelope)
 
     def _put(
-        self, peer: Peer, data: bytes, kind: str, now: float, account: Account | None = None
+        self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None
     ) -> bool:
         """Put one message on the wire; whether it was paid for."""
         self._note_sent(peer, now)
-        if not self.transmit_frame(peer, data, account):
+        if not self._gate.send_to(peer, data, grant):
             return False
         peer.messages_out += 1
         self._state.counters.messages_out += 1
@@ -77,63 +77,62 @@ class Outlet:
         if was_quiet and peer.path is not None and self.on_busy is not None:
             self.on_busy(peer, now)
 
-    def transmit_frame(self, peer: Peer, data: bytes, account: Account | None = None) -> bool:
+    def transmit_frame(self, peer: Peer, data: bytes, grant: Grant | None = None) -> bool:
         """Put a datagram on the wire that is no message of its own.
 
         Args:
             peer: To whom.
             data: Its bytes.
-            account: What pays for it; None for the peer's own purse.
+            grant: What pays for it; None for the peer's own purse.
 
         Returns:
             Whether it was paid for.
         """
-        return self._gate.send(data, peer.sends_to, peer.purse if account is None else account)
+        return self._gate.send_to(peer, data, grant)
 
-    def account(self, peer: Peer, reason: Reason | None, now: float | None = None) -> Account:
-        """What pays for what a peer is sent.
+    def grant(self, peer: Peer, reason: Reason | None, now: float | None = None) -> Grant | None:
+        """What pays for what a peer is sent; None if its purse does.
 
         Args:
             peer: To whom.
             reason: Why this node sends it of its own accord; None if the peer pays.
             now: The time, seconds.
         """
-        purse = peer.purse
-        if reason is None or purse.proved:
-            return purse
+        if reason is None or peer.purse.proved:
+            return None
         if reason is Reason.OWN_SESSION and not peer.initiated:
-            return purse  # the session is the other side's
-        return self._gate.grant(reason, peer.sends_to, now, purse)
+            return None  # the session is the other side's
+        return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
     def ping(self, peer: Peer, now: float) -> None:
         """Ask whether a peer is there, if it may be sent that."""
         purse = peer.purse
         if purse.proved:
             nonce, data = self.build_ping(now)
-            self._transmit_ping(peer, nonce, data, purse, now)
+            self._transmit_ping(peer, nonce, data, None, now)
         elif purse.may_receive(PING_BYTES):
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
-            account = self._gate.ping(purse)
-            self._transmit_ping(peer, self._state.ids.nonce(), data, account, now, is_bare=True)
+            grant = self._gate.ping(purse, peer.sends_to)
+            self._transmit_ping(peer, self._state.ids.nonce(), data, grant, now, is_bare=True)
 
     def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing:
         """Send a Ping whose Pong can be recognised, for a reason of this node's own."""
         nonce, data = self.build_ping(now)
-        return self._transmit_ping(peer, nonce, data, self.account(peer, reason, now), now)
+        return self._transmit_ping(peer, nonce, data, self.grant(peer, reason, now), now)
 
     def _transmit_ping(
         self,
         peer: Peer,
         nonce: str,
         data: bytes,
-        account: Account,
+        grant: Grant | None,
         now: float,
         *,
         is_bare: bool = False,
     ) -> OutstandingPing:
         is_missed = peer.last_received < peer.last_ping_sent
-        self._put(peer, data, MessageType.PING, now, account)
+        self._put(peer, data, MessageType.PING, now, grant)
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
@@ -145,10 +144,11 @@ class Outlet:
         settles that."""
         where = peer.sends_to
         if peer.beside is not None and peer.beside == where:
-            self._gate.send(data, peer.beside, self._gate.ping(peer.purse))
+            self._gate.send(data, peer.beside, self._gate.ping(peer.purse, peer.beside))
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
-            self._gate.send(data, (where[0], where[1]), self._gate.ping(peer.purse))
+            elsewhere = where[0], where[1]
+            self._gate.send(data, elsewhere, self._gate.ping(peer.purse, elsewhere))
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""

@@ -78,7 +78,7 @@ class PathProbes:
         if probe.size_bytes > len(data):
             payload.padding = " " * (probe.size_bytes - len(data))
             _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
-        self._delivery.transmit(peer, data, MessageType.PING, now, grant=Reason.OWN_PLAN)
+        self._delivery.transmit(peer, data, MessageType.PING, now, reason=Reason.OWN_PLAN)
         path = peer.channel.sender.path
 
         def end(outcome: PingResult | P2PError) -> None:

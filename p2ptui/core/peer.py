@@ -223,6 +223,7 @@ class Peer:
 
     @proved.setter
     def proved(self, value: bool) -> None:
+        """Set by who has seen the proof."""
         self.purse.proved = value
 
     @property

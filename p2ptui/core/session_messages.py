@@ -64,8 +64,8 @@ class SessionMessages:
             payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
             self._delivery.send(peer, MessageType.ERROR, encode_payload(payload), now)
         elif data:
-            account = self._delivery.account(peer, Reason.OWN_SESSION, now)
-            self._delivery.transmit_frame(peer, data, account)
+            grant = self._delivery.grant(peer, Reason.OWN_SESSION, now)
+            self._delivery.transmit_frame(peer, data, grant)
 
     def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
         """A peer refuses something, or knows nothing of this session."""

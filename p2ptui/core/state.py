@@ -9,7 +9,6 @@ from itertools import count
 from typing import Any, Final
 
 from p2ptui.config import Config
-from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import address_words
 from p2ptui.core.calls import Calls
 from p2ptui.core.counters import Counters
@@ -135,7 +134,8 @@ class NodeState:
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Send what the peer at an address pays for; nothing where there is none."""
         peer = self.peers.at(address)
-        self.gate.send(data, address, Purse() if peer is None else peer.purse)
+        if peer is not None and peer.sends_to == address:
+            self.gate.send_to(peer, data)
 
     def take_datagrams(self) -> list[tuple[bytes, Address]]:
         """All queued datagrams, oldest first; the queue is empty afterwards."""

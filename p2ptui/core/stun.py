@@ -148,7 +148,8 @@ class StunService:
             return
         answer = self._server.answer(data, source, place)
         if isinstance(answer, Reply):
-            account = self._state.gate.stun_answer(self._state.gate.earned_by(len(data)))
+            gate = self._state.gate
+            account = gate.stun_answer(gate.earned_by(len(data), source), answer.to)
             self._send(answer.place, answer.data, answer.to, account)
             self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):

@@ -55,7 +55,7 @@ def ask_connected(sock: socket.socket, to: Address, gate: Gate) -> None:
 
 def _is_granted(gate: Gate, to: Address, size: int) -> bool:
     now = asyncio.get_running_loop().time()
-    return gate.lets_out(size, gate.grant(Reason.DIAGNOSIS, to, now))
+    return gate.lets_out(size, to, gate.grant(Reason.DIAGNOSIS, to, now))
 
 
 def carry_out(sock: DatagramSocket, data: bytes, to: Address, ttl: int | None = None) -> None:

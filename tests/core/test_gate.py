@@ -5,6 +5,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from p2ptui.core.accounts import (
     DATAGRAMS_OF_HANDSHAKE,
     KEPT_FOR_PINGS,
     PING_BYTES,
-    Grant,
     Purse,
     Reason,
 )
@@ -38,6 +38,14 @@ BOB: Address = ("192.0.2.2", 1000)
 KEPT_WHOLE = [reason for reason, bound in BOUNDS.items() if bound.lifetime_s]
 
 
+@dataclass
+class Someone:
+    """A peer, as far as the gate knows it."""
+
+    sends_to: Address
+    purse: Purse
+
+
 class Bench:
     """A gate by itself, and what it let out."""
 
@@ -49,7 +57,10 @@ class Bench:
     def sends(self, size: int, account: Any, to: Address = ALICE) -> bool:
         """Whether a datagram is let out; what is refused is counted, what is let out leaves."""
         unpaid, out = self.counters.drops["unpaid"], self.counters.datagrams_out
-        is_out = self.gate.send(bytes(size), to, account)
+        if isinstance(account, Purse) and account.at is None:
+            is_out = self.gate.send_to(Someone(to, account), bytes(size))
+        else:
+            is_out = self.gate.send(bytes(size), to, account)
         assert self.counters.drops["unpaid"] == unpaid + (not is_out)
         assert self.counters.datagrams_out == out + is_out
         return is_out
@@ -71,7 +82,7 @@ def test_a_new_purse_is_worth_nothing(bench: Bench) -> None:
 
 def test_a_datagram_earns_three_times_its_bytes(bench: Bench) -> None:
     purse = Purse()
-    bench.gate.note_arrival(purse, 100)
+    bench.gate.note_arrival(purse, ALICE, 100)
     assert bench.sends(AMPLIFICATION_LIMIT * 100, purse)
     assert not bench.sends(1, purse)
     assert (purse.bytes_in, purse.bytes_out) == (100, 300)
@@ -79,7 +90,7 @@ def test_a_datagram_earns_three_times_its_bytes(bench: Bench) -> None:
 
 def test_a_datagram_earns_three_datagrams(bench: Bench) -> None:
     purse = Purse()
-    bench.gate.note_arrival(purse, 100)
+    bench.gate.note_arrival(purse, ALICE, 100)
     assert [bench.sends(1, purse) for _ in range(4)] == [True] * DATAGRAMS_EACH + [False]
     purse.earn_handshake()
     more = [bench.sends(1, purse) for _ in range(7)]
@@ -98,36 +109,36 @@ def test_a_proof_makes_a_purse_bottomless(bench: Bench) -> None:
 
 def test_what_is_kept_for_pings_pays_for_pings_and_answers_only(bench: Bench) -> None:
     purse = Purse()
-    bench.gate.note_arrival(purse, 200)
+    bench.gate.note_arrival(purse, ALICE, 200)
     purse.keep_for_pings()
     assert (purse.kept, purse.spendable) == (KEPT_FOR_PINGS, 600 - KEPT_FOR_PINGS)
     assert bench.sends(600 - KEPT_FOR_PINGS, purse)
     assert not bench.sends(1, purse)
     for left in (PING_BYTES, 0):
-        assert bench.sends(PING_BYTES, bench.gate.ping(purse))
+        assert bench.sends(PING_BYTES, bench.gate.ping(purse, ALICE))
         purse.note_ping(PING_BYTES)
         assert (purse.kept, purse.credit) == (left, left)
-    assert not bench.sends(1, bench.gate.ping(purse))
-    assert not bench.sends(1, bench.gate.answer(purse))
+    assert not bench.sends(1, bench.gate.ping(purse, ALICE))
+    assert not bench.sends(1, bench.gate.answer(purse, ALICE))
 
 
 def test_an_answer_is_paid_by_what_it_answers_where_the_purse_is_empty(bench: Bench) -> None:
     purse = Purse()
     purse.charge(1000)  # by a grant
-    account = bench.gate.answer(purse, bench.gate.earned_by(100))
+    account = bench.gate.answer(purse, ALICE, bench.gate.earned_by(100, ALICE))
     assert bench.sends(300, account)
     assert not bench.sends(1, account), "it is for one answer"
     assert purse.credit == -1300, "and lowers what comes later"
 
 
 def test_an_answer_is_worth_nothing_later(bench: Bench) -> None:
-    account = bench.gate.answer(Purse(), bench.gate.earned_by(100))
+    account = bench.gate.answer(Purse(), ALICE, bench.gate.earned_by(100, ALICE))
     bench.gate.now += 0.001
     assert not bench.sends(1, account)
 
 
 def test_what_a_newcomer_has_earned_moves_to_its_purse(bench: Bench) -> None:
-    earned, purse = bench.gate.earned_by(100), Purse()
+    earned, purse = bench.gate.earned_by(100, ALICE), Purse()
     bench.gate.send(bytes(50), ALICE, earned)
     purse.absorb(earned)
     assert (purse.credit, purse.bytes_in, purse.bytes_out) == (250, 100, 50)
@@ -136,17 +147,17 @@ def test_what_a_newcomer_has_earned_moves_to_its_purse(bench: Bench) -> None:
 
 def test_a_stranger_pays_with_the_datagram_that_is_handled(bench: Bench) -> None:
     assert not bench.sends(1, bench.gate.arrival)
-    bench.gate.note_arrival(None, 10)
+    bench.gate.note_arrival(None, ALICE, 10)
     assert bench.sends(30, bench.gate.arrival)
     assert not bench.sends(1, bench.gate.arrival)
-    bench.gate.note_arrival(None, 10)
+    bench.gate.note_arrival(None, ALICE, 10)
     bench.gate.settle()
     assert not bench.sends(1, bench.gate.arrival)
 
 
 def test_refusals_need_what_was_earned_and_room_among_all(bench: Bench) -> None:
     asked: list[tuple[int, int, float]] = []
-    earned = bench.gate.earned_by(100)
+    earned = bench.gate.earned_by(100, ALICE)
     assert not bench.gate.refuse(bytes(10), ALICE, earned, 5.0), "nobody said that it may"
 
     def admits(*what: Any) -> bool:
@@ -159,7 +170,7 @@ def test_refusals_need_what_was_earned_and_room_among_all(bench: Bench) -> None:
     assert not bench.gate.refuse(bytes(300), ALICE, earned, 5.0)
     assert bench.gate.refuse(bytes(300), ALICE, earned, 5.0)
     assert asked == [(300, 100, 5.0)] * 2
-    assert not bench.gate.refuse(bytes(10), ALICE, bench.gate.earned_by(100), 5.0, Purse())
+    assert not bench.gate.refuse(bytes(10), ALICE, bench.gate.earned_by(100, ALICE), 5.0, Purse())
     assert bench.counters.drops["unpaid"] == 0
     assert len(bench.gate.take()) == 1
 
@@ -202,7 +213,7 @@ def test_a_grant_that_was_held_is_over_in_time(bench: Bench) -> None:
 
 def test_what_is_granted_is_charged_to_the_purse_as_well(bench: Bench) -> None:
     purse = Purse()
-    bench.gate.note_arrival(purse, 100)
+    bench.gate.note_arrival(purse, ALICE, 100)
     assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
     assert (purse.credit, purse.datagrams, purse.bytes_out) == (50, DATAGRAMS_EACH - 1, 250)
     assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
@@ -212,17 +223,58 @@ def test_what_is_granted_is_charged_to_the_purse_as_well(bench: Bench) -> None:
 
 
 def test_who_has_proved_itself_needs_no_grant(bench: Bench) -> None:
+    alice = Someone(ALICE, Purse())
+    spent = bench.gate.ping(alice.purse, ALICE)
+    alice.purse.proved = True
+    assert bench.gate.send_to(alice, b"data", spent)
+    assert bench.counters.grants["ping"].datagrams == 0
+
+
+# Nobody pays for another.
+
+
+def test_a_purse_pays_for_the_way_to_its_peer_only(bench: Bench) -> None:
     purse = Purse()
     purse.proved = True
-    assert bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse) is purse
-    assert bench.gate.ping(purse) is bench.gate.answer(purse) is purse
-    assert bench.counters.grants == {}
+    assert not bench.gate.send(b"data", BOB, purse)
+    assert not bench.gate.send(b"data", ALICE, purse)
+    assert bench.gate.send_to(Someone(ALICE, purse), b"data")
+    assert bench.gate.take() == [(b"data", ALICE)]
+
+
+def test_what_a_datagram_earned_pays_for_where_it_came_from(bench: Bench) -> None:
+    bench.gate.note_arrival(None, ALICE, 1000)
+    for other in (BOB, (ALICE[0], ALICE[1] + 1)):
+        assert not bench.sends(1, bench.gate.arrival, other)
+    assert bench.sends(1, bench.gate.arrival, AskedAddress(ALICE, "192.0.2.9"))
+
+
+@pytest.mark.parametrize("reason", KEPT_WHOLE)
+def test_a_grant_is_for_one_address(bench: Bench, reason: Reason) -> None:
+    grant = bench.gate.grant(reason, ALICE, 1.0)
+    other_port = (ALICE[0], ALICE[1] + 1)
+    assert not bench.sends(1, grant, BOB)
+    assert bench.sends(1, grant, other_port) is BOUNDS[reason].of_host
+    assert bench.sends(1, grant, ALICE)
+
+
+def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    earned = bench.gate.earned_by(100, ALICE)
+    for account in (
+        bench.gate.answer(purse, ALICE, earned),
+        bench.gate.ping(purse, ALICE),
+        bench.gate.stun_answer(earned, ALICE),
+    ):
+        assert not bench.sends(1, account, BOB)
+        assert bench.sends(1, account, ALICE)
+        assert not bench.sends(1, account, ALICE)
 
 
 def test_a_stun_answer_is_what_the_standard_demands_or_what_was_earned(bench: Bench) -> None:
     for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
-        account = bench.gate.stun_answer(bench.gate.earned_by(asked))
-        assert isinstance(account, Grant)
+        account = bench.gate.stun_answer(bench.gate.earned_by(asked, ALICE), ALICE)
         assert not bench.gate.reply(Place.PRIMARY, bytes(most + 1), ALICE, account)
         assert bench.gate.reply(Place.PRIMARY, bytes(most), ALICE, account)
         assert not bench.gate.reply(Place.PRIMARY, b"", ALICE, account)
@@ -260,10 +312,10 @@ def test_a_datagram_leaves_by_its_socket_or_detour(bench: Bench) -> None:
     purse.proved = True
     arrived: list[bytes] = []
     gate.detours[BOB] = arrived.append
-    gate.send(b"own", ALICE, purse)
-    gate.send(b"detour", BOB, purse)
-    gate.send(b"beside", BOB, purse, socket=3)
-    gate.send(b"short", ALICE, purse, ttl=2)
+    gate.send_to(Someone(ALICE, purse), b"own")
+    gate.send_to(Someone(BOB, purse), b"detour")
+    gate.send(b"beside", BOB, gate.grant(Reason.OWN_SEARCH, BOB, 1.0), socket=3)
+    gate.send(b"short", ALICE, gate.grant(Reason.OWN_SEARCH, ALICE, 1.0), ttl=2)
     assert gate.take() == [(b"own", ALICE)]
     assert arrived == [b"detour"]
     expected = [DatagramDue(3, b"beside", BOB, None), DatagramDue(0, b"short", ALICE, 2)]
@@ -276,7 +328,7 @@ def test_an_answer_leaves_from_the_address_that_was_asked(bench: Bench) -> None:
     purse = Purse()
     purse.proved = True
     bench.gate.source = AskedAddress(ALICE, "192.0.2.9")
-    bench.gate.send(b"", (ALICE[0], ALICE[1]), purse)
+    bench.gate.send_to(Someone((ALICE[0], ALICE[1]), purse), b"")
     ((_, to),) = bench.gate.take()
     assert to is bench.gate.source
 
@@ -285,7 +337,7 @@ def test_the_way_out_is_bounded(bench: Bench) -> None:
     purse = Purse()
     purse.proved = True
     for _ in range(MAX_OUTGOING + 1):
-        bench.gate.send(b"", ALICE, purse)
+        bench.gate.send_to(Someone(ALICE, purse), b"")
     assert bench.counters.drops["outgoing_full"] == 1
     assert len(bench.gate.take()) == MAX_OUTGOING
 
@@ -457,7 +509,7 @@ ACCOUNTS = "core/accounts.py"
 GATE = "core/gate.py"
 MAKES_ACCOUNTS = {
     "Grant": {GATE},
-    "Purse": {GATE, "core/peer.py", "core/state.py"},
+    "Purse": {GATE},
     "DatagramDue": {GATE, "node/traversal_support.py"},
     "StunReplyDue": {GATE},
 }
@@ -560,8 +612,8 @@ def test_nothing_leaves_round_the_gate() -> None:
         ("core/sessions/race.py", "gate.send(data, address, Purse())"),
         ("core/sessions/race.py", "Grant(use, 1000, 10, math.inf, None)"),
         ("core/sessions/race.py", "peer.purse.earn_bytes(1_000_000)"),
-        ("core/sessions/race.py", "gate.send(data, address, gate.earned_by(1_000_000))"),
-        ("core/sessions/race.py", "gate.note_arrival(peer.purse, 1_000_000)"),
+        ("core/sessions/race.py", "gate.send(data, address, gate.earned_by(1_000_000, to))"),
+        ("core/sessions/race.py", "gate.note_arrival(peer.purse, to, 1_000_000)"),
         ("core/sessions/race.py", "peer.purse.credit += 1_000_000"),
         ("core/sessions/race.py", "peer.purse.proved = True"),
         ("core/sessions/race.py", "purse.kept = 0"),

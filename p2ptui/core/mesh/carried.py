@@ -104,7 +104,7 @@ class CarriedMessages:
             self._delivery.send_reliable(peer, MessageType.DATA, payload, now, hop_token)
             return
         # Programs of the reference's kind hand on, or show, the same message twice.
-        self._delivery.send_once(peer, MessageType.DATA, payload, now, grant=Reason.USER_ASKED)
+        self._delivery.send_once(peer, MessageType.DATA, payload, now, reason=Reason.USER_ASKED)
         result = SendResult(SendStatus.UNCONFIRMED, 1, None, len(payload))
         self._state.finish(hop_token, result)
 

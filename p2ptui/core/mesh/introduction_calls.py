@@ -95,7 +95,7 @@ class IntroductionCalls:
         if call in self._calls.waiting(node_id) and server.is_authenticated:
             payload = encode_payload(P2PConnectPayload(node_id))
             self._delivery.send(
-                server, MessageType.P2P_CONNECT, payload, now, grant=Reason.USER_ASKED
+                server, MessageType.P2P_CONNECT, payload, now, reason=Reason.USER_ASKED
             )
             self._state.timers.schedule(
                 now + ASK_INTERVAL_S, lambda at: self._ask(node_id, call, at)

@@ -92,7 +92,7 @@ class Queries:
             return
         if not query.pages:
             self._delivery.send(
-                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, grant=Reason.USER_ASKED
+                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.USER_ASKED
             )
         when = min(now + ASK_AGAIN_S, query.deadline)
         query.timer = self._state.timers.schedule(when, lambda at: self._ask(query, at))

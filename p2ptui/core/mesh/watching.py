@@ -115,7 +115,7 @@ class Watching:
     def _request(self, peer: Peer, now: float) -> None:
         kind = MessageType.DISCOVERY_REQUEST
         if Capability.RETRANSMIT not in peer.capabilities:
-            self._delivery.send(peer, kind, NULL, now, grant=Reason.OWN_PLAN)
+            self._delivery.send(peer, kind, NULL, now, reason=Reason.OWN_PLAN)
             return
         try:
             self._delivery.send_reliable(peer, kind, NULL, now)

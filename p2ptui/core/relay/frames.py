@@ -120,8 +120,8 @@ class RelayFrames:
         self._hand_over(server, encode_relay(RELAY, _to_bytes(node_id), data))
 
     def _hand_over(self, server: Peer, frame: bytes) -> None:
-        account = self._delivery.account(server, Reason.OWN_SESSION)
-        self._delivery.transmit_frame(server, frame, account)
+        grant = self._delivery.grant(server, Reason.OWN_SESSION)
+        self._delivery.transmit_frame(server, frame, grant)
 
     def sharing(self, server: Peer, size_bytes: int) -> Iterator[tuple[Peer, int]]:
         """Whose datagrams go the first part of their way to a peer, and the part of a datagram of

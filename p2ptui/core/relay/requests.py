@@ -139,7 +139,7 @@ class Relay:
         detail = _Request(len(data), request.request_id)
         call = self._calls.begin(server.node_id, detail, now, timeout_s, lambda _: error)
         self._delivery.send(
-            server, MessageType.RELAY_REQUEST, payload, now, grant=Reason.USER_ASKED
+            server, MessageType.RELAY_REQUEST, payload, now, reason=Reason.USER_ASKED
         )
         return call.token
 

@@ -262,7 +262,7 @@ class Handshake:
             self._fail(attempt, now, f"no answer from {where}" + (f"; {hint}" if hint else ""))
             return
         self._delivery.transmit(
-            peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, grant=Reason.HANDSHAKE
+            peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, reason=Reason.HANDSHAKE
         )
         attempt.tries += 1
         attempt.sent_at = now

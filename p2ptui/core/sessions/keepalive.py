@@ -280,8 +280,8 @@ class Keepalives:
         binding.tries += 1
         binding.sent_at = now
         frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
-        account = self._delivery.account(binding.peer, Reason.OWN_PLAN, now)
-        self._delivery.transmit_frame(binding.peer, frame, account)
+        grant = self._delivery.grant(binding.peer, Reason.OWN_PLAN, now)
+        self._delivery.transmit_frame(binding.peer, frame, grant)
         self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:

@@ -184,7 +184,7 @@ class Lifecycle:
         if peer.dialect is Dialect.SPEC:
             goodbye.handshake = peer.handshake_heard
         payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, grant=Reason.GOODBYE)
+        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
         """Take a peer out of the table.

@@ -87,7 +87,7 @@ class Membership:
         if question.asked >= MOST_ASKED or peer.known_at > question.began:
             return
         question.asked += 1
-        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, grant=Reason.OWN_PLAN)
+        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
         question.timer = self._state.timers.schedule(
             now + ASK_AGAIN_S, lambda at: self._ask(question, at)
         )

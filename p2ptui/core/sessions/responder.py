@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import UnsetType
 
-from p2ptui.core.accounts import Account, Purse, Reason
+from p2ptui.core.accounts import Grant, Purse, Reason
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
@@ -291,21 +291,22 @@ class Responder:
 
     def _transmit_response(self, peer: Peer, address: Address, earned: Purse, now: float) -> None:
         """Answer where the request came from, which need not be where the session goes."""
-        account = self._account(peer, earned, now)
         response = peer.handshake_response
         kind = MessageType.HANDSHAKE_RESPONSE
         if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
-            self._state.gate.send(response, address, account)
+            grant = self._grant(peer, address, earned, now)
+            self._state.gate.send(response, address, grant)
             return
-        self._delivery.transmit_from(account, peer, response, kind, now)
+        grant = self._grant(peer, peer.sends_to, earned, now)
+        self._delivery.transmit_from(grant, peer, response, kind, now)
 
-    def _account(self, peer: Peer, earned: Purse, now: float) -> Account:
+    def _grant(self, peer: Peer, to: Address, earned: Purse, now: float) -> Grant:
         gate = self._state.gate
         if peer.initiated:
             # A peer that this node asked itself is no victim of what it is sent.
-            return gate.grant(Reason.HANDSHAKE, peer.sends_to, now, peer.purse)
-        return gate.answer(peer.purse, earned)
+            return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
+        return gate.answer(peer.purse, to, earned)
 
     def _tell(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
         extended = is_extended(arrival.info)

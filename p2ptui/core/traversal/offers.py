@@ -327,5 +327,5 @@ class Offers:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
         return self._delivery.send(
-            attempt.server, MessageType.P2P_CONNECT, raw, now, grant=Reason.OWN_SEARCH
+            attempt.server, MessageType.P2P_CONNECT, raw, now, reason=Reason.OWN_SEARCH
         )
