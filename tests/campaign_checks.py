@@ -156,6 +156,8 @@ def check_limits(story: "Story") -> None:
         # A call has up to three timers, a peer two and those of doubts, and the rest is fixed.
         reading = sizes["reader_bytes"]
         require(reading <= MOST_READER_BYTES, f"{reading} bytes wait for a reader")
+        unpaid = host.endpoint.counters.drops["unpaid"]
+        require(unpaid == 0, f"{unpaid} datagrams that nothing paid for")
         limit = 40 + 10 * sizes["peers"] + 3 * story.calls_of(host)
         require(sizes["timers"] <= limit, f"{sizes['timers']} timers, the limit is {limit}")
         require(sizes["peers"] <= len(story.addresses), f"{sizes['peers']} peers")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from p2ptui.core.counters import Counters
 from tests import virtual_time
 
 # A busy machine is no bug: what takes too long is the concern of the whole run.
@@ -80,6 +81,24 @@ def a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for purpose in ("CONFIG", "STATE", "DATA", "CACHE"):
             patch.setenv(f"XDG_{purpose}_HOME", str(home / purpose.lower()))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_unpaid(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """What leaves is paid for: who asks the gate for more has forgotten to look first."""
+    unpaid: list[str] = []
+    drop = Counters.drop
+
+    def note(counters: Counters, cause: str) -> None:
+        if cause == "unpaid":
+            unpaid.append(cause)
+        drop(counters, cause)
+
+    monkeypatch.setattr(Counters, "drop", note)
+    yield
+    assert request.path.name in ("test_gate.py", "test_exits.py") or not unpaid
 
 
 @pytest.fixture(autouse=True)

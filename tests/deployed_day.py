@@ -253,6 +253,9 @@ class Day:
         by_chance = 2 * math.sqrt(len(account.routed) * LEAST_ARRIVED * (1 - LEAST_ARRIVED))
         if arrived < LEAST_ARRIVED * len(account.routed) - by_chance:
             problems.append(f"{arrived} of {len(account.routed)} routed messages arrived")
+        unpaid = sum(host.endpoint.counters.drops["unpaid"] for host in (server, *self.nodes))
+        if unpaid:
+            problems.append(f"{unpaid} datagrams that nothing paid for")
         if server.excesses:
             problems.append(f"too much before a proof: {server.excesses[:10]}")
         if account.counts["gave up for want of a network"]:

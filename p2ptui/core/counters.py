@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from p2ptui.core.accounts import GrantUse
+
 
 @dataclass(slots=True)
 class Counters:
@@ -28,6 +30,8 @@ class Counters:
     """Answers to STUN requests, those sent for a partner among them."""
     drops: Counter[str] = field(default_factory=Counter)
     """What was not processed or not sent, by cause."""
+    grants: dict[str, GrantUse] = field(default_factory=dict)
+    """What was sent without being paid for by its address, by reason; see `core.accounts`."""
 
     def drop(self, cause: str) -> None:
         """Count one datagram, message or entry that was dropped because of `cause`."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.outlet import Outlet, challenge_interval_s
@@ -33,6 +34,8 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
+
+_OWN: Final = Reason.OWN_SESSION
 
 MAX_DEFERRED: Final = 16
 MAX_DEFERRED_BYTES: Final = 64 * 1024
@@ -65,7 +68,7 @@ class Delivery(Outlet):
         now: float,
         *,
         ack_for: int | str | None = None,
-        budgeted: bool = True,
+        reason: Reason | None = None,
         waits: bool = True,
     ) -> bool:
         """Send a message that needs no Ack; see `send_once` for what it takes.
@@ -75,7 +78,7 @@ class Delivery(Outlet):
         """
         try:
             return self.send_once(
-                peer, kind, payload, now, ack_for=ack_for, budgeted=budgeted, waits=waits
+                peer, kind, payload, now, ack_for=ack_for, reason=reason, waits=waits
             )
         except MessageTooLargeError:
             self._state.counters.drop("message_too_large")
@@ -91,7 +94,7 @@ class Delivery(Outlet):
         now: float,
         *,
         ack_for: int | str | None = None,
-        budgeted: bool = True,
+        reason: Reason | None = None,
         waits: bool = True,
         for_reader: bool = False,
         on_lost: OnLost | None = None,
@@ -104,14 +107,14 @@ class Delivery(Outlet):
             payload: Its payload, encoded.
             now: The time, seconds.
             ack_for: What it acknowledges.
-            budgeted: Whether it must fit what an unproved peer may be sent; False for what the
-                user of this node asked for. Whoever caused it, nobody else's bytes pay for it.
+            reason: Why this node sends it of its own accord; None for what an unproved peer must
+                have paid for itself. Whoever caused it, nobody else's bytes pay for it.
             waits: Whether it waits for the proof if it does not fit, or is dropped.
             for_reader: Whether it is Data for a program that reads at the other end.
             on_lost: Called if it waits and the peer leaves before it may be sent.
 
         Returns:
-            As `send`; never False for what is not budgeted.
+            As `send`; of what is granted, whether its bound lets it out.
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
@@ -124,7 +127,7 @@ class Delivery(Outlet):
         if self._must_be_acknowledged(peer, kind, len(data)):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
-        return self.transmit(peer, data, kind, now, budgeted=budgeted, waits=waits, on_lost=on_lost)
+        return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=on_lost)
 
     def send_reliable(
         self,
@@ -155,11 +158,12 @@ class Delivery(Outlet):
         self.check_size(peer, message.size_bytes)
         if not peer.is_expected_to_ack:
             message.write(sender.numbering.take())
-            # What a call of the user waits for leaves at once; what answers the peer is budgeted.
-            self.transmit(peer, message.data, kind, now, budgeted=token is None)
+            # What a call of the user waits for leaves at once; what answers the peer, it pays for.
+            reason = None if token is None else Reason.USER_ASKED
+            self.transmit(peer, message.data, kind, now, reason=reason)
             size = message.size_bytes
-            reason = f"the peer never acknowledges{_why(peer, size)}"
-            self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, reason))
+            words = f"the peer never acknowledges{_why(peer, size)}"
+            self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, words))
             if peer.proved:
                 sender.path.note_unconfirmed(size, now)
                 self.flush(peer, now)
@@ -210,15 +214,19 @@ class Delivery(Outlet):
         kind: str,
         now: float,
         *,
-        budgeted: bool = True,
+        reason: Reason | None = None,
         waits: bool = True,
         on_lost: OnLost | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if budgeted and not peer.has_room(len(data)):
+        if reason is None and not peer.has_room(len(data)):
             return waits and self._defer(peer, Held(data, on_lost), now)
-        self._put(peer, data, kind, now)
-        return True
+        grant = None if reason is None else self.grant(peer, reason, now)
+        return self._put(peer, data, kind, now, grant)
+
+    def transmit_from(self, grant: Grant, peer: Peer, data: bytes, kind: str, now: float) -> bool:
+        """Put one message on the wire that a grant pays for which the sender holds."""
+        return self._put(peer, data, kind, now, grant)
 
     def hasten(self, peer: Peer, now: float) -> None:
         """Send again at once what was under way: the way to the peer has changed."""
@@ -299,7 +307,7 @@ class Delivery(Outlet):
             peer.take_pair(self._state.arrival)
         if peer.proved:
             return
-        peer.proved = True
+        peer.purse.proved = True
         self.pay_acks(peer, now)
         self.release(peer, now)
         self.flush(peer, now)
@@ -324,7 +332,8 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 self._note_sent(peer, now)
-                self.transmit_frame(peer, data)
+                grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
+                self.transmit_frame(peer, data, grant)
             self.probe_path(peer, now)
             for message in sender.take_begun():
                 kind = message.kind

@@ -51,16 +51,19 @@ class Dispatch:
 
     def __init__(self, state: NodeState, admission: Admission, receivers: Receivers) -> None:
         self._state = state
+        self._gate = state.gate
         self._admission = admission
         self._receivers = receivers
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
-        self._state.arrival = address
+        gate = self._gate
+        gate.now = now
+        gate.source = address
         try:
             self._take(data, address, now)
         finally:
-            self._state.arrival = None
+            gate.settle()
 
     def _take(self, data: bytes, address: Address, now: float) -> None:
         state = self._state
@@ -72,8 +75,10 @@ class Dispatch:
             return
         peer = state.peers.at(address)
         if peer is not None:
-            peer.note_datagram(len(data))
+            self._gate.note_arrival(peer.purse, address, len(data))
             peer.note_asked(address)
+        else:
+            self._gate.note_arrival(None, address, len(data))
         first = data[0] if data else -1
         if first == JSON_START:
             self._receive_json(data, address, peer, now)
@@ -81,6 +86,9 @@ class Dispatch:
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             to = self._receivers
+            self._gate.note_arrival(
+                None, address, len(data)
+            )  # it is answered whatever its sender has spent
             if not (
                 to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
             ):
@@ -109,15 +117,17 @@ class Dispatch:
                 # By way of whichever server, it is the same node.
                 to.failover.note_restart(peer, address, now)
                 address = peer.address
-            to.responder.handle_request(address, message, len(data), now)
+            earned = self._gate.earned_by(len(data), address)
+            to.responder.handle_request(address, message, earned, now)
         elif message.message_type == MessageType.RELAY_CHECK:
             to.failover.receive(address, message, now)
         elif peer is None:
-            to.strangers.receive(address, message, len(data), now)
+            to.strangers.receive(address, message, self._gate.arrival, now)
         elif peer.is_authenticated:
             to.inbox.receive(peer, message, now)
         else:
-            to.strangers.receive_handshaking(peer, message, len(data), now)
+            earned = self._gate.earned_by(len(data), peer.address)
+            to.strangers.receive_handshaking(peer, message, earned, now)
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers
@@ -143,7 +153,15 @@ class Dispatch:
 
     def receive_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
         """Take one datagram from a further socket, which knows only checks and chosen paths."""
+        self._gate.now = now
+        try:
+            self._take_beside(data, address, socket, now)
+        finally:
+            self._gate.settle()
+
+    def _take_beside(self, data: bytes, address: Address, socket: int, now: float) -> None:
         if data and data[0] <= STUN_LAST_FIRST_BYTE:
+            self._gate.note_arrival(None, address, len(data))
             self._receivers.checks.receive(data, address, socket, now)
             return
         known = socket_address(socket, address)

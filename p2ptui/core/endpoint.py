@@ -9,6 +9,7 @@ CallFinished event with that token tells its end.
 from collections.abc import Sequence
 
 from p2ptui.config import Config
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import encode_data
@@ -112,6 +113,7 @@ class Endpoint(Parts):
 
     def handle_timeout(self, now: float) -> None:
         """Do all that is due at `now`."""
+        self._state.gate.now = now
         self._state.timers.run(now)
 
     def handle_read(self, now: float) -> None:
@@ -244,7 +246,9 @@ class Endpoint(Parts):
             token = self._state.new_token()
             self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token, for_reader=True)
             return token
-        self._delivery.send_once(peer, MessageType.DATA, raw, now, budgeted=False, for_reader=True)
+        self._delivery.send_once(
+            peer, MessageType.DATA, raw, now, reason=Reason.USER_ASKED, for_reader=True
+        )
         token = self._state.new_token()
         self._state.finish(token, SendResult(SendStatus.SENT, 1, None, len(raw)))
         return token
@@ -277,7 +281,9 @@ class Endpoint(Parts):
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""
-        self._delivery.send(peer, MessageType.DISCOVERY_REQUEST, NULL, now, budgeted=False)
+        self._delivery.send(
+            peer, MessageType.DISCOVERY_REQUEST, NULL, now, reason=Reason.USER_ASKED
+        )
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""
@@ -305,3 +311,4 @@ class Endpoint(Parts):
         for peer in sorted(self._state.peers, key=lambda peer: peer.is_plain):
             self.disconnect(peer, reason, now)
         self._state.closing = True
+        self._state.gate.close()

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ProbeReport
@@ -126,7 +127,9 @@ class FilterProbes:
         error = PeerTimeoutError(f"the server at {where} did not answer in time")
         call = self._calls.begin(tag.hex(), server, now, timeout_s, lambda _: error)
         payload = encode_payload(NatProbeRequestPayload(tag.hex()))
-        self._delivery.send(server, MessageType.NAT_PROBE_REQUEST, payload, now, budgeted=False)
+        self._delivery.send(
+            server, MessageType.NAT_PROBE_REQUEST, payload, now, reason=Reason.USER_ASKED
+        )
         return call.token
 
     def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
@@ -244,7 +247,8 @@ class FilterProbes:
             self._state.counters.drop("probe_refused")
             return
         probe = encode(StunMessage(message_class=MessageClass.INDICATION, transaction_id=tag))
-        self._state.put_datagram(probe, address)
+        gate = self._state.gate
+        gate.send(probe, address, gate.grant(Reason.PROBE_FOR_PEER, address, now))
         answer = encode_payload(NatProbeSentPayload(payload.tag))
         self._delivery.send(peer, MessageType.NAT_PROBE_SENT, answer, now)
 

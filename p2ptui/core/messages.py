@@ -61,7 +61,7 @@ class Cost(enum.Enum):
     """What a message may make this node do, and which budget bounds that."""
 
     CONSTANT = "constant"
-    """One answer at most; to an unproved address within its allowance (`Peer.credit`)."""
+    """One answer at most; to an unproved address within its allowance (`Purse.credit`)."""
     LIST = "list"
     """Pages of a list: `core.mesh.pager`, one job of a kind for each peer, within its allowance."""
     SEARCH = "search"

@@ -5,8 +5,9 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.core.accounts import PING_BYTES, Grant, Reason
 from p2ptui.core.events import Direction
-from p2ptui.core.peers import PING_BYTES, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import own_host
@@ -33,6 +34,7 @@ class Outlet:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
+        self._gate = state.gate
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
 
@@ -57,12 +59,17 @@ class Outlet:
         envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
         return message_id, encode_envelope(envelope)
 
-    def _put(self, peer: Peer, data: bytes, kind: str, now: float) -> None:
+    def _put(
+        self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None
+    ) -> bool:
+        """Put one message on the wire; whether it was paid for."""
+        self._note_sent(peer, now)
+        if not self._gate.send_to(peer, data, grant):
+            return False
         peer.messages_out += 1
         self._state.counters.messages_out += 1
-        self._note_sent(peer, now)
-        self.transmit_frame(peer, data, on_ping=kind == MessageType.PING)
         self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+        return True
 
     def _note_sent(self, peer: Peer, now: float) -> None:
         was_quiet = now - peer.last_sent > QUIET_S
@@ -70,31 +77,64 @@ class Outlet:
         if was_quiet and peer.path is not None and self.on_busy is not None:
             self.on_busy(peer, now)
 
-    def transmit_frame(self, peer: Peer, data: bytes, *, on_ping: bool = False) -> None:
-        """Put a datagram on the wire that is no message of its own."""
-        peer.spend(len(data), on_ping=on_ping)
-        self._state.put_datagram(data, peer.sends_to)
+    def transmit_frame(self, peer: Peer, data: bytes, grant: Grant | None = None) -> bool:
+        """Put a datagram on the wire that is no message of its own.
+
+        Args:
+            peer: To whom.
+            data: Its bytes.
+            grant: What pays for it; None for the peer's own purse.
+
+        Returns:
+            Whether it was paid for.
+        """
+        return self._gate.send_to(peer, data, grant)
+
+    def grant(self, peer: Peer, reason: Reason | None, now: float | None = None) -> Grant | None:
+        """What pays for what a peer is sent; None if its purse does.
+
+        Args:
+            peer: To whom.
+            reason: Why this node sends it of its own accord; None if the peer pays.
+            now: The time, seconds.
+        """
+        if reason is None or peer.purse.proved:
+            return None
+        if reason is Reason.OWN_SESSION and not peer.initiated:
+            return None  # the session is the other side's
+        return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
     def ping(self, peer: Peer, now: float) -> None:
         """Ask whether a peer is there, if it may be sent that."""
-        if peer.proved:
-            self.send_ping(peer, now)
-        elif peer.may_receive(PING_BYTES):
+        purse = peer.purse
+        if purse.proved:
+            nonce, data = self.build_ping(now)
+            self._transmit_ping(peer, nonce, data, None, now)
+        elif purse.may_receive(PING_BYTES):
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
-            self._transmit_ping(peer, self._state.ids.nonce(), data, now, is_bare=True)
+            grant = self._gate.ping(purse, peer.sends_to)
+            self._transmit_ping(peer, self._state.ids.nonce(), data, grant, now, is_bare=True)
 
-    def send_ping(self, peer: Peer, now: float) -> OutstandingPing:
-        """Send a Ping whose Pong can be recognised, whatever an unproved peer may be sent."""
+    def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing:
+        """Send a Ping whose Pong can be recognised, for a reason of this node's own."""
         nonce, data = self.build_ping(now)
-        return self._transmit_ping(peer, nonce, data, now)
+        return self._transmit_ping(peer, nonce, data, self.grant(peer, reason, now), now)
 
     def _transmit_ping(
-        self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
+        self,
+        peer: Peer,
+        nonce: str,
+        data: bytes,
+        grant: Grant | None,
+        now: float,
+        *,
+        is_bare: bool = False,
     ) -> OutstandingPing:
         is_missed = peer.last_received < peer.last_ping_sent
-        self._put(peer, data, MessageType.PING, now)
-        if peer.may_receive(len(data)):
+        self._put(peer, data, MessageType.PING, now, grant)
+        peer.purse.note_ping(len(data))
+        if peer.purse.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
         peer.last_ping_sent = now
         return peer.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
@@ -104,12 +144,11 @@ class Outlet:
         settles that."""
         where = peer.sends_to
         if peer.beside is not None and peer.beside == where:
-            peer.spend(len(data))
-            self._state.put_datagram(data, peer.beside)
+            self._gate.send(data, peer.beside, self._gate.ping(peer.purse, peer.beside))
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
-            peer.spend(len(data))
-            self._state.put_datagram(data, (where[0], where[1]))
+            elsewhere = where[0], where[1]
+            self._gate.send(data, elsewhere, self._gate.ping(peer.purse, elsewhere))
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""
@@ -126,7 +165,7 @@ class Outlet:
         """
         if peer.proved or now - peer.last_ping_sent < challenge_interval_s(peer):
             return
-        if peer.is_ours or (not len(peer.pings) and peer.may_receive(2 * PING_BYTES)):
+        if peer.is_ours or (not len(peer.pings) and peer.purse.may_receive(2 * PING_BYTES)):
             self.ping(peer, now)
 
 

@@ -67,6 +67,7 @@ class Parts:
         self._delivery = delivery = Delivery(state)
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
+        state.gate.admits_answer = self._admission.may_answer
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
         crossings = Crossings(identity.id)
         self._handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
@@ -78,7 +79,6 @@ class Parts:
             lifecycle,
             takeover,
             handshake,
-            self._admission,
             self._ways,
             crossings,
         )
@@ -198,6 +198,7 @@ class Parts:
             "peers": len(self._state.peers),
             "aliases": self._state.peers.aliases,
             "timers": len(self._state.timers),
+            "grants": len(self._state.gate),
             "tracked_strangers": len(self._admission),
             "id_disputes": len(self._takeover),
             "addresses_that_lost": len(self._races),

@@ -6,6 +6,7 @@ a message that they did not acknowledge was too large for the path. Nobody is pr
 proved its address.
 """
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PathMtuChanged, PingResult
 from p2ptui.core.peers import Peer
@@ -77,7 +78,7 @@ class PathProbes:
         if probe.size_bytes > len(data):
             payload.padding = " " * (probe.size_bytes - len(data))
             _, data = self._delivery.build(MessageType.PING, encode_payload(payload), now)
-        self._delivery.transmit(peer, data, MessageType.PING, now, budgeted=False)
+        self._delivery.transmit(peer, data, MessageType.PING, now, reason=Reason.OWN_PLAN)
         path = peer.channel.sender.path
 
         def end(outcome: PingResult | P2PError) -> None:

@@ -1,12 +1,12 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
 import enum
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.pings import Pings
@@ -17,17 +17,6 @@ from p2ptui.wire.message import Capability, NodeInfo
 
 HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
-
-AMPLIFICATION_LIMIT: Final = 3
-"""Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
-
-PING_BYTES: Final = 168
-"""A Ping with `null`, at most."""
-
-KEPT_FOR_PINGS: Final = 2 * PING_BYTES
-"""What a newcomer may be sent pays for this before it pays for anything but the response: a client
-that loses its first Ping must still be asked whether it is there."""
-
 
 MAX_ACKS_OWED: Final = 16
 
@@ -96,14 +85,8 @@ class Peer:
     """Until then its request may come from another of its addresses as well; seconds."""
     public_address: Address | None = None
     """This node's address as the peer saw it."""
-    proved: bool = False
-    """Whether it has shown that it receives at its address."""
-    credit: int = 0
-    """Bytes that it may still be sent before it has proved its address."""
-    kept: int = 0
-    """Of those, what only Pings may use."""
-    bytes_in: int = 0
-    bytes_out: int = 0
+    purse: Purse = field(default_factory=Purse)
+    """What it has earned and may still be sent."""
     messages_in: int = 0
     messages_out: int = 0
     last_received: float = 0.0
@@ -233,39 +216,33 @@ class Peer:
         """Whether it will acknowledge; programs of the reference's kind may never do so."""
         return self.dialect is Dialect.SPEC or self.acks
 
+    @property
+    def proved(self) -> bool:
+        """Whether it has shown that it receives at its address."""
+        return self.purse.proved
+
+    @proved.setter
+    def proved(self, value: bool) -> None:
+        """Set by who has seen the proof."""
+        self.purse.proved = value
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that came from its address."""
+        return self.purse.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that left for it."""
+        return self.purse.bytes_out
+
     def note_datagram(self, size: int) -> None:
         """Count `size` bytes that came from its address."""
-        self.bytes_in += size
-        self.credit += AMPLIFICATION_LIMIT * size
-
-    @property
-    def allowance(self) -> float:
-        """Bytes that it may be sent now: without end once it has proved its address."""
-        return math.inf if self.proved else self.credit
-
-    def may_receive(self, size: int) -> bool:
-        """Whether `size` more bytes stay within what an unproved address may be sent."""
-        return self.proved or size <= self.credit
-
-    @property
-    def spendable(self) -> float:
-        """Of its allowance, bytes that are not kept for Pings."""
-        return math.inf if self.proved else self.credit - self.kept
+        self.purse.earn_bytes(size)
 
     def has_room(self, size: int) -> bool:
         """Whether it may be sent a message of `size` bytes that is no Ping."""
-        return self.proved or size <= self.credit - self.kept
-
-    def keep_for_pings(self) -> None:
-        """From now on keep what Pings will need, as far as there is so much."""
-        self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
-
-    def spend(self, size: int, *, on_ping: bool = False) -> None:
-        """Count `size` bytes that leave for it."""
-        self.bytes_out += size
-        self.credit -= size
-        if on_ping:
-            self.kept = max(self.kept - size, 0)
+        return self.purse.has_room(size)
 
     @property
     def is_routing(self) -> bool:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import UNSET, UnsetType
 
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peer import (
-    AMPLIFICATION_LIMIT,
     HANDSHAKES_REMEMBERED,
     MAX_ACKS_OWED,
-    PING_BYTES,
     Dialect,
     Held,
     OnLost,

@@ -12,6 +12,7 @@ searched as between any two nodes that it knows.
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
@@ -131,7 +132,7 @@ class Resumptions:
             return
         greeting = asked.greeting
         if greeting is not None and self._failover.is_held(peer) and not asked.is_wrong:
-            self._put(peer, greeting.data, MessageType.HANDSHAKE_REQUEST)
+            self._put(peer, greeting.data, MessageType.HANDSHAKE_REQUEST, Reason.OWN_PLAN, now)
         pause_s = RETRY_INTERVAL_S * self._state.rng.uniform(1 - RETRY_JITTER, 1 + RETRY_JITTER)
         asked.timer = self._state.timers.schedule(
             min(now + pause_s, asked.deadline), lambda at: self._try(peer, asked, at)
@@ -178,13 +179,13 @@ class Resumptions:
         asked.is_wrong = True
         goodbye = encode_payload(DisconnectPayload(NOT_THE_ONE, handshake=message.id))
         _, data = self._delivery.build(MessageType.DISCONNECT, goodbye, now)
-        self._put(peer, data, MessageType.DISCONNECT)
+        self._put(peer, data, MessageType.DISCONNECT, Reason.GOODBYE, now)
 
-    def _put(self, peer: Peer, data: bytes, kind: str) -> None:
+    def _put(self, peer: Peer, data: bytes, kind: str, reason: Reason, now: float) -> None:
         """To its own address, whichever way the session goes."""
         self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
-        peer.bytes_out += len(data)
-        self._state.put_datagram(data, peer.address)
+        gate = self._state.gate
+        gate.send(data, peer.address, gate.grant(reason, peer.address, now, peer.purse))
 
     def _forget(self, peer: Peer) -> None:
         asked = self._asked.pop(peer, None)

@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ErrorReceived
@@ -63,7 +64,8 @@ class SessionMessages:
             payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
             self._delivery.send(peer, MessageType.ERROR, encode_payload(payload), now)
         elif data:
-            self._delivery.transmit_frame(peer, data)
+            grant = self._delivery.grant(peer, Reason.OWN_SESSION, now)
+            self._delivery.transmit_frame(peer, data, grant)
 
     def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
         """A peer refuses something, or knows nothing of this session."""

@@ -22,6 +22,7 @@ from p2ptui.core.events import (
     News,
     Outcome,
 )
+from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
 from p2ptui.core.pings import OutstandingPing, Pings
@@ -41,9 +42,6 @@ admitted only while there is room."""
 
 MAX_PONGS: Final = 16_384
 """Calls that wait for the Pong of a Ping, to whatever address."""
-
-MAX_OUTGOING: Final = 50_000
-"""Datagrams that may wait for `datagrams_to_send`; likewise."""
 
 
 class NodeState:
@@ -76,21 +74,25 @@ class NodeState:
         self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
-        self.detours: dict[Address, Callable[[bytes], None]] = {}
+        self.gate = gate = Gate(self.counters, self.emit)
+        """The one way out."""
+        self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
-        self.arrival: Address | None = None
-        """Where the datagram came from that is being handled. What is sent there meanwhile answers
-        it, and leaves from the address of this machine that it was sent to."""
+        self._outgoing = gate.outgoing
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
         """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
         or one that stands beside it."""
         self.find_longest_idle_s: Callable[[], float] = lambda: math.inf
         """Set by who knows it; see `longest_idle_s`."""
-        self._outgoing: deque[tuple[bytes, Address]] = deque()
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
         # Bounded for each address by `core.pings`.
         self._pongs = self.open_room("Pings", limit=MAX_PONGS, limit_each=1)
+
+    @property
+    def arrival(self) -> Address | None:
+        """Where the datagram came from that is being handled."""
+        return self.gate.source
 
     @property
     def longest_idle_s(self) -> float:
@@ -130,27 +132,14 @@ class NodeState:
         return self._reassembly.used_bytes
 
     def put_datagram(self, data: bytes, address: Address) -> None:
-        """Queue one datagram for the socket, or send it on its detour."""
-        if self.arrival == address:
-            address = self.arrival
-        if self.detours and (detour := self.detours.get(address)) is not None:
-            detour(data)
-            return
-        if "@" in address[0]:  # relayed, and the server is gone
-            self.counters.drop("no_relay")
-            return
-        if len(self._outgoing) >= MAX_OUTGOING:
-            self.counters.drop("outgoing_full")
-            return
-        self.counters.datagrams_out += 1
-        self.counters.bytes_out += len(data)
-        self._outgoing.append((data, address))
+        """Send what the peer at an address pays for; nothing where there is none."""
+        peer = self.peers.at(address)
+        if peer is not None and peer.sends_to == address:
+            self.gate.send_to(peer, data)
 
     def take_datagrams(self) -> list[tuple[bytes, Address]]:
         """All queued datagrams, oldest first; the queue is empty afterwards."""
-        taken = list(self._outgoing)
-        self._outgoing.clear()
-        return taken
+        return self.gate.take()
 
     def emit(self, event: Event) -> None:
         """Queue one event for `next_event`."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from p2ptui.config import StunServerOptions
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import StunReplyDue, StunServed
+from p2ptui.core.events import StunServed
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import Admission, TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -147,7 +148,9 @@ class StunService:
             return
         answer = self._server.answer(data, source, place)
         if isinstance(answer, Reply):
-            self._send(answer.place, answer.data, answer.to)
+            gate = self._state.gate
+            account = gate.stun_answer(gate.earned_by(len(data), source), answer.to)
+            self._send(answer.place, answer.data, answer.to, account)
             self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):
             self._delegate(answer, now)
@@ -155,14 +158,9 @@ class StunService:
         else:
             counters.drop("stun_unanswered")
 
-    def _send(self, place: Place, data: bytes, to: Address) -> None:
-        self._state.counters.stun_replies += 1
-        if place is Place.OWN:
-            self._state.put_datagram(data, to)
-            return
-        self._state.counters.datagrams_out += 1
-        self._state.counters.bytes_out += len(data)
-        self._state.emit(StunReplyDue(place, data, to))
+    def _send(self, place: Place, data: bytes, to: Address, account: Account) -> None:
+        if self._state.gate.reply(place, data, to, account):
+            self._state.counters.stun_replies += 1
 
     def _note(self, source: Address, place: Place, outcome: str) -> None:
         if self._options.verbose_logging:
@@ -320,6 +318,7 @@ class StunService:
         except (StunError, ValueError):
             drop("stun_delegation_refused")
             return
-        self._send(place, data, to)
+        account = self._state.gate.grant(Reason.PROBE_FOR_PEER, to, now)
+        self._send(place, data, to, account)
         answer = StunDelegatedPayload(payload.transaction_id)
         self._delivery.send(peer, MessageType.STUN_DELEGATED, encode_payload(answer), now)

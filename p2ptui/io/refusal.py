@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Self
 
+from p2ptui.core.gate import Gate
+from p2ptui.io.exits import ask_connected, new_gate
 from p2ptui.io.resolve import sockaddr_of
 from p2ptui.wire.address import Address
 
@@ -91,6 +93,7 @@ async def find_refusal(
     is_over: Callable[[], bool] = lambda: False,
     *,
     pauses_s: Sequence[float] = PAUSES_S,
+    gate: Gate | None = None,
 ) -> str | None:
     """Who says that an address is not reached: the host itself, or one on the way.
 
@@ -100,12 +103,14 @@ async def find_refusal(
         address: A literal IP address and a port.
         is_over: Whether nobody waits for it any more: then nothing more is sent.
         pauses_s: How long the answer to each datagram is awaited, seconds.
+        gate: Grants the datagrams; None for one of its own.
 
     Returns:
         A `Refusal`: the IP address of the sender; the host asked where the system does not tell
         it, or it is that one itself. None if nobody says so.
     """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    gate = new_gate() if gate is None else gate
     passing: Refusal | None = None
     more = ENOUGH
     try:
@@ -118,7 +123,7 @@ async def find_refusal(
             for pause_s in pauses_s:
                 if is_over() or more == 0:
                     break
-                refusal = await _ask(sock, address[0], pause_s)
+                refusal = await _ask(sock, address, pause_s, gate)
                 if refusal is not None and not refusal.kind.is_passing:
                     return refusal
                 if refusal is not None:
@@ -131,7 +136,7 @@ async def find_refusal(
     return passing
 
 
-async def _ask(sock: socket.socket, host: str, pause_s: float) -> Refusal | None:
+async def _ask(sock: socket.socket, address: Address, pause_s: float, gate: Gate) -> Refusal | None:
     """Send one datagram; who said until when that it, or one before it, did not arrive.
 
     Raises:
@@ -139,18 +144,18 @@ async def _ask(sock: socket.socket, host: str, pause_s: float) -> Refusal | None
     """
     try:
         # An empty datagram answers nothing, and asks nothing of whoever is there.
-        sock.send(b"")
+        ask_connected(sock, address, gate)
         async with asyncio.timeout(pause_s):
             await asyncio.get_running_loop().sock_recv(sock, 1)
     except TimeoutError:
         return None
     except OSError as error:
-        refusals = list(_reported(sock, host))
+        refusals = list(_reported(sock, address[0]))
         if refusals:
             return min(refusals, key=lambda refusal: refusal.kind.is_passing)
         if not isinstance(error, ConnectionRefusedError):
             raise
-        return Refusal(host)
+        return Refusal(address[0])
     return None
 
 

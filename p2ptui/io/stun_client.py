@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
+from p2ptui.core.gate import Gate
 from p2ptui.io.advice import send_advice
+from p2ptui.io.exits import Exit
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
 from p2ptui.wire.stun import (
@@ -128,10 +130,12 @@ class StunClient:
     Args:
         sock: The socket.
         rng: Where transaction ids come from.
+        gate: Grants what is asked; None for one of its own.
     """
 
-    def __init__(self, sock: DatagramSocket, rng: random.Random) -> None:
+    def __init__(self, sock: DatagramSocket, rng: random.Random, gate: Gate | None = None) -> None:
         self._socket = sock
+        self._exit = Exit(sock, gate)
         self._rng = rng
         self.on_stray: Callable[[StunMessage, Address], None] | None = None
         """Called with what arrives here and answers nothing that was asked from here."""
@@ -180,7 +184,7 @@ class StunClient:
     def indicate(self, address: Address) -> None:
         """Send a Binding indication, which nobody answers, with the id `tag`."""
         message = StunMessage(message_class=MessageClass.INDICATION, transaction_id=self.tag)
-        self._socket.send(encode(message), address)
+        self._exit.ask(encode(message), address)
 
     async def close(self) -> None:
         """Give up everything, and close the socket."""
@@ -201,7 +205,7 @@ class StunClient:
             transaction.request, transaction_id=prefix + bytes((number,))
         )
         transaction.sent_at_s.append(self._loop.time())
-        self._socket.send(encode(request), transaction.server)
+        self._exit.ask(encode(request), transaction.server)
         is_failed = False
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from p2ptui.config.nat_sections import StunServerOptions, stun_address
 from p2ptui.errors import BindError, LocalError
+from p2ptui.io.exits import carry_out
 from p2ptui.io.interfaces import local_addresses
 from p2ptui.io.resolve import resolve
 from p2ptui.io.udp import DatagramSocket
@@ -97,7 +98,7 @@ class StunSockets:
         """Send one datagram from a place, if it is there."""
         sock = self._sockets.get(place)
         if sock is not None:
-            sock.send(data, to)
+            carry_out(sock, data, to)
 
     def close(self) -> None:
         """Release the addresses."""

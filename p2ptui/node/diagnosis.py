@@ -8,7 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+from p2ptui.core.gate import Gate
 from p2ptui.errors import BindError, P2PError
+from p2ptui.io.exits import new_gate
 from p2ptui.io.interfaces import address_towards, local_addresses
 from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import StunClient
@@ -91,6 +93,7 @@ class Diagnosis:
         find_refusal: Asks whether a machine says itself that nothing listens at an address.
         find_depended: Whom the node depends on, asked when it matters.
         witnesses: Where else STUN is served, asked if the servers do not show the mapping.
+        gate: Grants what is asked; None for one of its own.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Diagnosis:
         find_refusal: FindRefusal | None = None,
         find_depended: FindDepended = nobody,
         witnesses: Sequence[Address] = (),
+        gate: Gate | None = None,
     ) -> None:
         self._open_socket = open_socket
         self._rng = rng
@@ -119,6 +123,7 @@ class Diagnosis:
         self._find_refusal = find_refusal
         self._find_depended = find_depended
         self._witnesses = witnesses
+        self._gate = new_gate() if gate is None else gate
         self._own_hosts = {host.partition("%")[0] for host in local_addresses()}
         self._loop = asyncio.get_running_loop()
 
@@ -175,13 +180,13 @@ class Diagnosis:
             return False
         host = self._bind_host(ip_version(address[0]))
         try:
-            return await is_node_at(self._open_socket, host, address, self._rng)
+            return await is_node_at(self._open_socket, host, address, self._rng, self._gate)
         except BindError:
             return False
 
     async def _client(self, version: int, stack: AsyncExitStack) -> StunClient:
         sock = await self._open_socket((self._bind_host(version), 0))
-        client = StunClient(sock, self._rng)
+        client = StunClient(sock, self._rng, self._gate)
         stack.push_async_callback(client.close)
         self._own_hosts.add(client.local_address[0].partition("%")[0])
         return client
@@ -207,6 +212,7 @@ class Diagnosis:
                 best.rtt_s,
                 best.mapped,
                 self._sends,
+                gate=self._gate,
             )
             self._on_progress(f"{best.text} answered; testing mapping, filtering and ports")
             report = await self._test(ground, best, contact)

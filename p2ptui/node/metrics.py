@@ -1,10 +1,11 @@
 """What a node has done so far, as one cheap snapshot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final
 
+from p2ptui.core.accounts import GrantUse
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.io.udp import DatagramSocket, SocketCounters
 
@@ -43,6 +44,8 @@ class Stats:
     socket: SocketCounters
     sizes: Mapping[str, int]
     """Entries of everything that grows with what others do; each has a limit."""
+    grants: Mapping[str, GrantUse] = field(default_factory=dict)
+    """What was sent without being paid for by its address, by reason."""
 
     @property
     def connected(self) -> int:
@@ -80,4 +83,5 @@ def snapshot(endpoint: Endpoint, sock: DatagramSocket, uptime_s: float) -> Stats
         drops=dict(counters.drops),
         socket=sock.counters(),
         sizes=endpoint.sizes(),
+        grants={reason: replace(use) for reason, use in counters.grants.items()},
     )

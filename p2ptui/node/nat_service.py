@@ -6,6 +6,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
@@ -16,6 +17,7 @@ from p2ptui.core.identity import stun_ports
 from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import BindError, PeerTimeoutError
+from p2ptui.io.exits import new_gate
 from p2ptui.io.interfaces import address_towards
 from p2ptui.io.refusal import find_refusal
 from p2ptui.io.udp import DatagramSocket, open_udp
@@ -100,6 +102,8 @@ class NatService:
         self._clock = clock
         self._flush = flush
         self._rng = rng
+        self.gate = new_gate(endpoint.counters)
+        """Grants what is asked from sockets beside the node's own."""
         self._banned_at = -math.inf
         """When a diagnosis last had a server banned, on the endpoint's clock."""
         self._awaited_join = False
@@ -140,9 +144,12 @@ class NatService:
             on_progress=note,
             own=self._own_socket(),
             probe_by_peer=self._probe_by_peer if self._probe_servers() else None,
-            find_refusal=find_refusal if self._open_socket is open_udp else None,
+            find_refusal=(
+                partial(find_refusal, gate=self.gate) if self._open_socket is open_udp else None
+            ),
             find_depended=depended.find,
             witnesses=self._witnesses(),
+            gate=self.gate,
         )
         limit_s = options.detection_timeout_ms / 1000
         try:
@@ -248,7 +255,7 @@ class NatService:
         if host is None or ip_version(host) != ip_version(address[0]):
             host = "::" if ip_version(address[0]) == 6 else "0.0.0.0"
         try:
-            return await is_node_at(self.open_probe, host, address, self._rng)
+            return await is_node_at(self.open_probe, host, address, self._rng, self.gate)
         except BindError:
             return False
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from p2ptui.core.events import ProbeReport
+from p2ptui.core.gate import Gate
 from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.io.stun_client import Schedule, StunAnswer, StunClient, Transaction, steady_schedule
 from p2ptui.io.udp import DatagramSocket
@@ -73,6 +74,8 @@ class Ground:
     """All that were answered: the share of losses is taken from them, without control questions."""
     control: Control | None = None
     """What is asked over old flows meanwhile."""
+    gate: Gate | None = None
+    """Grants what is asked; without one each socket has its own."""
 
     @property
     def schedule(self) -> Schedule:
@@ -83,7 +86,7 @@ class Ground:
     async def fresh(self, *, unfragmented: bool = False) -> AsyncIterator[StunClient]:
         """A socket that has sent nothing yet: what one test opens must not serve the next."""
         sock = await self.open_socket((self.host, 0), unfragmented=unfragmented)
-        client = StunClient(sock, self.rng)
+        client = StunClient(sock, self.rng, self.gate)
         try:
             yield client
         finally:

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from p2ptui.core.gate import Gate
+from p2ptui.io.exits import Exit
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope, encode_envelope, encode_payload
@@ -35,6 +37,7 @@ async def is_node_at(
     local_host: str,
     address: Address,
     rng: random.Random,
+    gate: Gate | None = None,
 ) -> bool:
     """Whether somebody at an address speaks the protocol of the nodes.
 
@@ -43,14 +46,16 @@ async def is_node_at(
         local_host: Where to open it.
         address: Whom to ask: a literal IP address and a port.
         rng: Where ids come from.
+        gate: Grants the Pings; None for one of its own.
 
     Raises:
         BindError: The socket cannot be opened.
     """
     sock = await open_socket((local_host, 0))
+    way_out = Exit(sock, gate)
     try:
         for _ in range(SENDS):
-            sock.send(_ping(rng), address)
+            way_out.ask(_ping(rng), address)
             try:
                 async with asyncio.timeout(PAUSE_S):
                     while True:

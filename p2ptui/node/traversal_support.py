@@ -21,6 +21,7 @@ from p2ptui.core.events import (
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import P2PError
 from p2ptui.io.advice import barrier
+from p2ptui.io.exits import carry_out
 from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import Schedule, StunClient, Transaction
 from p2ptui.io.udp import DatagramSocket
@@ -32,7 +33,6 @@ from p2ptui.node.nat_tests import mapped_address
 from p2ptui.node.port_store import PortStore
 from p2ptui.node.stun_servers import RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, parse_address
-from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.offer import MAX_PREDICTED
 
 log = logging.getLogger("p2ptui.nat")
@@ -96,11 +96,11 @@ class TraversalSupport:
         """Carry out what an event asks for; whether it asked for anything."""
         match event:
             case DatagramDue(0, data, to, ttl):
-                self._socket.send(data, to, ttl=ttl)  # a check, never a probe
+                carry_out(self._socket, data, to, ttl)
             case DatagramDue(number, data, to, ttl):
                 sock = self._sockets.get(number)
                 if sock is not None:
-                    sock.send(data, to, ttl=ttl, unfragmented=type(data) is Unfragmented)
+                    carry_out(sock, data, to, ttl)
             case NatFactsWanted():
                 if not self._diagnosing:
                     self._diagnosing = True
@@ -192,7 +192,8 @@ class TraversalSupport:
         self._flush()
 
     async def _open_client(self) -> StunClient:
-        return StunClient(await self._nat.open_probe((self._probe_host, 0)), self._rng)
+        sock = await self._nat.open_probe((self._probe_host, 0))
+        return StunClient(sock, self._rng, self._nat.gate)
 
     @property
     def _probe_host(self) -> str:

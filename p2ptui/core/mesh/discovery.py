@@ -247,7 +247,7 @@ class Discovery:
             ]
             peer.untold = dict.fromkeys(other.node_id for other in known)
             around = PLAIN_ENVELOPE_BYTES + len(kind) + len(frame_list(b"", 0, False))
-            room = min(budget, peer.spendable - around)
+            room = min(budget, peer.purse.spendable - around)
             cutter = Cutter(_entry(other, peer, now, unix) for other in known)
             page = cutter.cut(room)
             if not known or page is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.introduction import Introduction
@@ -93,7 +94,9 @@ class IntroductionCalls:
         server = call.detail.server
         if call in self._calls.waiting(node_id) and server.is_authenticated:
             payload = encode_payload(P2PConnectPayload(node_id))
-            self._delivery.send(server, MessageType.P2P_CONNECT, payload, now, budgeted=False)
+            self._delivery.send(
+                server, MessageType.P2P_CONNECT, payload, now, reason=Reason.USER_ASKED
+            )
             self._state.timers.schedule(
                 now + ASK_INTERVAL_S, lambda at: self._ask(node_id, call, at)
             )

@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 
 from msgspec import Raw
 
+from p2ptui.core.accounts import Purse, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.discovery import frame_list
-from p2ptui.core.peers import AMPLIFICATION_LIMIT
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
@@ -165,7 +165,8 @@ class Neighbours:
         if self._state.peers.at(address) is None:
             payload = encode_payload(DiscoveryRequestPayload(self._state.config.server.network_id))
             probe_id, data = self._delivery.build(MessageType.DISCOVERY_REQUEST, payload, now)
-            self._state.put_datagram(data, address)
+            gate = self._state.gate
+            gate.send(data, address, gate.grant(Reason.OWN_PLAN, address, now))
             self._remember(probe_id, address, now)
         self._state.timers.schedule(now + PROBE_SPACING_S, self._probe)
 
@@ -180,7 +181,9 @@ class Neighbours:
         if len(self._probe_ids) > MAX_PROBES:
             self._probe_ids.popitem(last=False)
 
-    def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> bool:
+    def handle_request(
+        self, address: Address, message: Envelope, earned: Purse, now: float
+    ) -> bool:
         """A stranger asks who is here; whether it was answered."""
         try:
             request = decode_payload(message.payload, DiscoveryRequestPayload)
@@ -198,14 +201,14 @@ class Neighbours:
             _, data = self._delivery.build(
                 MessageType.DISCOVERY_RESPONSE, payload, now, ack_for=message.id
             )
-            if len(data) <= AMPLIFICATION_LIMIT * size:
+            if earned.has_room(len(data)):
                 break
         if self._answers is None:
             self._answers = TokenBucket(ANSWERS_PER_SECOND, now)
-        if len(data) > AMPLIFICATION_LIMIT * size or not self._answers.take(now):
+        if not earned.has_room(len(data)) or not self._answers.take(now):
             self._state.counters.drop("probe_unanswered")
             return True
-        self._state.put_datagram(data, address)
+        self._state.gate.send(data, address, earned)
         return True
 
     def handle_response(self, address: Address, message: Envelope, now: float) -> bool:

@@ -251,7 +251,7 @@ class Pager:
         if job.number and not job.asked:
             return None
         around = PLAIN_ENVELOPE_BYTES + len(job.kind) + len(job.frame(b"", 0, True))
-        room = peer.spendable - around
+        room = peer.purse.spendable - around
         page = cutter.cut(min(budget, room - NEWS_BYTES))
         if page is None and not job.served and cutter.least <= room:
             page = cutter.cut_one()

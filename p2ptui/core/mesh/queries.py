@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NodeList
 from p2ptui.core.identity import canonical_id
@@ -91,7 +92,7 @@ class Queries:
             return
         if not query.pages:
             self._delivery.send(
-                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, budgeted=False
+                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.USER_ASKED
             )
         when = min(now + ASK_AGAIN_S, query.deadline)
         query.timer = self._state.timers.schedule(when, lambda at: self._ask(query, at))

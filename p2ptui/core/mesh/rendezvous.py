@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from p2ptui.core.accounts import Purse, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
@@ -16,7 +17,7 @@ from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
@@ -253,11 +254,16 @@ class Rendezvous:
         )
 
     def _ping(
-        self, introduction: Introduction, now: float, port: int | None = None
+        self,
+        introduction: Introduction,
+        now: float,
+        port: int | None = None,
+        reason: Reason = Reason.OWN_SEARCH,
     ) -> OutstandingPing:
         nonce, data = self._delivery.build_ping(now)
         host, observed_port = introduction.address
-        self._state.put_datagram(data, (host, port or observed_port))
+        gate, to = self._state.gate, (host, port or observed_port)
+        gate.send(data, to, gate.grant(reason, to, now))
         return introduction.pings.add(nonce, now, self._state.counters.drop)
 
     def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
@@ -267,10 +273,12 @@ class Rendezvous:
             LocalError: Too many Pings to it wait for their answer.
         """
         self._state.require_room_for(introduction.pings)
-        ping = self._ping(introduction, now)
+        ping = self._ping(introduction, now, reason=Reason.USER_ASKED)
         return self._state.await_pong(ping, introduction.address, now, timeout_s)
 
-    def handle_message(self, address: Address, message: Envelope, size: int, now: float) -> bool:
+    def handle_message(
+        self, address: Address, message: Envelope, earned: Purse, now: float
+    ) -> bool:
         """A message from an address that is no peer's; whether it was introduced and is served."""
         introduction = self._introduced.get(address)
         if introduction is None:
@@ -280,10 +288,10 @@ class Rendezvous:
             return False
         if message.message_type == MessageType.PING and not introduction.traversed:
             _, data = self._delivery.build(MessageType.PONG, message.payload, now)
-            if len(data) > AMPLIFICATION_LIMIT * size:
+            if not earned.has_room(len(data)):
                 self._state.counters.drop("ping_too_short")
             else:
-                self._state.put_datagram(data, address)
+                self._state.gate.send(data, address, earned)
         elif message.message_type == MessageType.PONG:
             if introduction.pings.receive_pong(message.payload, address, now) is None:
                 self._state.counters.drop("pong_without_ping")

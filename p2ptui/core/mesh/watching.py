@@ -7,6 +7,7 @@ joins, and again three times within that lifetime: two questions may be lost. No
 
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.naming import Naming
 from p2ptui.core.peers import Peer
@@ -114,7 +115,7 @@ class Watching:
     def _request(self, peer: Peer, now: float) -> None:
         kind = MessageType.DISCOVERY_REQUEST
         if Capability.RETRANSMIT not in peer.capabilities:
-            self._delivery.send(peer, kind, NULL, now, budgeted=False)
+            self._delivery.send(peer, kind, NULL, now, reason=Reason.OWN_PLAN)
             return
         try:
             self._delivery.send_reliable(peer, kind, NULL, now)

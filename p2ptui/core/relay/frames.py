@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ErrorReceived, PeerStatus
@@ -102,7 +103,7 @@ class RelayFrames:
 
         def wrap(data: bytes) -> None:
             if server.is_authenticated:
-                self._delivery.transmit_frame(server, encode_relay(RELAY, head, data))
+                self._hand_over(server, encode_relay(RELAY, head, data))
             else:
                 self._state.counters.drop("no_relay")
 
@@ -116,7 +117,11 @@ class RelayFrames:
 
     def send(self, server: Peer, node_id: str, data: bytes) -> None:
         """Send a datagram to a node by way of a server, whatever is known of the way."""
-        self._delivery.transmit_frame(server, encode_relay(RELAY, _to_bytes(node_id), data))
+        self._hand_over(server, encode_relay(RELAY, _to_bytes(node_id), data))
+
+    def _hand_over(self, server: Peer, frame: bytes) -> None:
+        grant = self._delivery.grant(server, Reason.OWN_SESSION)
+        self._delivery.transmit_frame(server, frame, grant)
 
     def sharing(self, server: Peer, size_bytes: int) -> Iterator[tuple[Peer, int]]:
         """Whose datagrams go the first part of their way to a peer, and the part of a datagram of

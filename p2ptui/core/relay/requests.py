@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import RelayDataReceived, SendResult, SendStatus
@@ -137,7 +138,9 @@ class Relay:
         error = PeerTimeoutError(words)
         detail = _Request(len(data), request.request_id)
         call = self._calls.begin(server.node_id, detail, now, timeout_s, lambda _: error)
-        self._delivery.send(server, MessageType.RELAY_REQUEST, payload, now, budgeted=False)
+        self._delivery.send(
+            server, MessageType.RELAY_REQUEST, payload, now, reason=Reason.USER_ASKED
+        )
         return call.token
 
     def handle_response(self, peer: Peer, response: RelayResponsePayload, now: float) -> None:

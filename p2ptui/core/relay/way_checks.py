@@ -115,7 +115,7 @@ class WayChecks:
         self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
     ) -> None:
         _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
-        session.peer.bytes_out += len(data)
+        session.peer.purse.bytes_out += len(data)
         self._frames.send(way.server, session.peer.node_id, data)
 
     def receive(self, address: Address, message: Envelope, now: float) -> None:

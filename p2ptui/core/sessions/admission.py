@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Final
 
 from p2ptui.config import SecurityOptions
-from p2ptui.core.peers import AMPLIFICATION_LIMIT
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT
 from p2ptui.wire.address import Address
 
 MAX_TRACKED_HOSTS: Final = 4096

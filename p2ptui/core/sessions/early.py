@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import UNSET
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
@@ -26,7 +27,7 @@ MAX_BYTES: Final = 1500
 
 @dataclass(slots=True)
 class _Sender:
-    messages: list[tuple[Envelope, int]] = field(default_factory=list)
+    messages: list[tuple[Envelope, Purse]] = field(default_factory=list)
 
 
 class EarlyMessages:
@@ -34,11 +35,12 @@ class EarlyMessages:
 
     Args:
         state: The shared ground.
-        on_overdue: Called with address, type, size and time of what nobody introduced.
+        on_overdue: Called with address, type, time and what pays for an answer, of what nobody
+            introduced.
     """
 
     def __init__(
-        self, state: NodeState, on_overdue: Callable[[Address, str, int, float], None]
+        self, state: NodeState, on_overdue: Callable[[Address, str, Purse, float], None]
     ) -> None:
         self._state = state
         self._on_overdue = on_overdue
@@ -47,9 +49,9 @@ class EarlyMessages:
     def __len__(self) -> int:
         return sum(len(sender.messages) for sender in self._senders.values())
 
-    def keep(self, address: Address, message: Envelope, size: int, now: float) -> bool:
+    def keep(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Let a stranger's message wait, if it may be an introduced one; whether it waits."""
-        if size > MAX_BYTES or not _may_be_introduced(message):
+        if earned.bytes_in > MAX_BYTES or not _may_be_introduced(message):
             return False
         if not any(peer.is_joined_server for peer in self._state.peers.initiated):
             return False  # nobody introduces anybody to this node
@@ -63,17 +65,17 @@ class EarlyMessages:
         elif len(sender.messages) >= MAX_MESSAGES:
             self._state.counters.drop("early_full")
             return True  # it will be told with the others
-        sender.messages.append((message, size))
+        sender.messages.append((message, earned))
         return True
 
     def _end(self, address: Address, sender: _Sender, now: float) -> None:
         if self._senders.get(address) is not sender:
             return  # it was introduced
-        for message, size in self.release(address):
-            self._on_overdue(address, message.message_type, size, now)
+        for message, earned in self.release(address):
+            self._on_overdue(address, message.message_type, earned, now)
 
-    def release(self, address: Address) -> list[tuple[Envelope, int]]:
-        """What waits of this address, and its sizes in bytes; it waits no longer."""
+    def release(self, address: Address) -> list[tuple[Envelope, Purse]]:
+        """What waits of this address, and what it has earned; it waits no longer."""
         sender = self._senders.pop(address, None)
         return [] if sender is None else sender.messages
 

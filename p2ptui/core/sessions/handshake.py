@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
@@ -194,8 +195,7 @@ class Handshake:
     def reconnect(self, peer: Peer, now: float, reason: str) -> None:
         """Begin a new session with a peer that this node had asked for and that forgot it."""
         self._lifecycle.suspend(peer, now, reason)
-        peer.proved = False
-        peer.credit = 0  # whatever went to it while it was proved
+        peer.purse.forget_proof()
         deadline = now + self._state.config.security.auth_timeout
         attempt = self._begin(peer, deadline, now)
         attempt.is_kept, attempt.why = True, reason
@@ -262,7 +262,7 @@ class Handshake:
             self._fail(attempt, now, f"no answer from {where}" + (f"; {hint}" if hint else ""))
             return
         self._delivery.transmit(
-            peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, budgeted=False
+            peer, attempt.greeting.data, MessageType.HANDSHAKE_REQUEST, now, reason=Reason.HANDSHAKE
         )
         attempt.tries += 1
         attempt.sent_at = now
@@ -353,6 +353,7 @@ class Handshake:
             return
         if self._state.arrival is not None:
             peer.take_pair(self._state.arrival)
+        peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)

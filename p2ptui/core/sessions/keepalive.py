@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -279,7 +280,8 @@ class Keepalives:
         binding.tries += 1
         binding.sent_at = now
         frame = encode_keepalive(Keepalive(binding.nonce, binding.later_s))
-        self._delivery.transmit_frame(binding.peer, frame)
+        grant = self._delivery.grant(binding.peer, Reason.OWN_PLAN, now)
+        self._delivery.transmit_frame(binding.peer, frame, grant)
         self._plan(binding, now + RETRY_S + 2 * (binding.peer.channel.rtt.srtt or 0.0))
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:

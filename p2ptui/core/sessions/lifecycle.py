@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
@@ -183,7 +184,7 @@ class Lifecycle:
         if peer.dialect is Dialect.SPEC:
             goodbye.handshake = peer.handshake_heard
         payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, budgeted=False)
+        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
         """Take a peer out of the table.

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Raw, UnsetType
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer, Suspicion
@@ -127,7 +128,7 @@ class Liveness:
             LocalError: Too many Pings to it wait for their answer.
         """
         self._state.require_room_for(peer.pings)
-        ping = self._delivery.send_ping(peer, now)
+        ping = self._delivery.send_ping(peer, Reason.USER_ASKED, now)
         return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
@@ -149,7 +150,7 @@ class Liveness:
         if peer.suspicion is Suspicion.FORGOT:
             peer.cleared_at = now
         peer.suspicion = None
-        peer.keep_for_pings()
+        peer.purse.keep_for_pings()
         self._delivery.prove(peer, now, guessable=payload == NULL)
 
     def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Dialect, Peer
@@ -86,7 +87,7 @@ class Membership:
         if question.asked >= MOST_ASKED or peer.known_at > question.began:
             return
         question.asked += 1
-        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, budgeted=False)
+        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
         question.timer = self._state.timers.schedule(
             now + ASK_AGAIN_S, lambda at: self._ask(question, at)
         )

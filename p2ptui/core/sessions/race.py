@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, Direction
@@ -171,7 +172,8 @@ class Races:
         kind = MessageType.DISCONNECT
         _, data = self._delivery.build(kind, encode_payload(goodbye), now)
         self._state.trace(Direction.OUT, address, "", kind, data)
-        self._state.put_datagram(data, address)
+        gate = self._state.gate
+        gate.send(data, address, gate.grant(Reason.GOODBYE, address, now))
         if not loser.is_parted and winner is not None:
             loser.is_parted = True
             self._recover(winner, response, now)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from msgspec import UnsetType
 
+from p2ptui.core.accounts import Grant, Purse, Reason
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
+from p2ptui.core.peers import HANDSHAKES_REMEMBERED, Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import (
     is_extended,
@@ -41,7 +41,8 @@ class Arrival:
     address: Address
     message: Envelope
     info: NodeInfo
-    size_bytes: int
+    earned: Purse
+    """What the request pays for."""
     inherited: Channel | None = None
     """What it had at its last address, where it was found silent."""
     former_ids: tuple[str, ...] = ()
@@ -57,7 +58,6 @@ class Responder:
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
         handshake: The other side, with which requests may cross.
-        admission: What strangers may cost.
         ways: Requests that came from several addresses.
         crossings: Requests that crossed by several ways.
     """
@@ -69,7 +69,6 @@ class Responder:
         lifecycle: Lifecycle,
         takeover: Takeover,
         handshake: Handshake,
-        admission: Admission,
         ways: AlternatePaths,
         crossings: Crossings,
     ) -> None:
@@ -78,7 +77,6 @@ class Responder:
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._handshake = handshake
-        self._admission = admission
         self._ways = ways
         self._crossings = crossings
         self._shortest_response = shortest_response_bytes(state.identity)
@@ -87,7 +85,7 @@ class Responder:
         self,
         address: Address,
         message: Envelope,
-        size: int,
+        earned: Purse,
         now: float,
         inherited: Channel | None = None,
         former_ids: tuple[str, ...] = (),
@@ -97,25 +95,25 @@ class Responder:
         Args:
             address: Where the request came from.
             message: The request.
-            size: Its bytes.
+            earned: What it pays for.
             now: The time, seconds.
             inherited: What it had at its last address, where it was found silent.
             former_ids: Of the requests that it made from there.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshake_ids:
-            self._repeat(peer, address, message, now)
+            self._repeat(peer, address, message, earned, now)
             return
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            arrival = Arrival(address, message, info, size, inherited, former_ids)
+            arrival = Arrival(address, message, info, earned, inherited, former_ids)
             self._check_room(arrival, now)
         except MalformedError as error:
-            self._refuse(address, message, size, f"malformed handshake: {error}", now)
+            self._refuse(address, message, earned, f"malformed handshake: {error}", now)
             return
         except RefusedError as error:
-            self._refuse(address, message, size, str(error), now)
+            self._refuse(address, message, earned, str(error), now)
             return
         owner = self._state.peers.with_id(info.id)
         if owner is None or owner.address == address:
@@ -137,7 +135,7 @@ class Responder:
             self._state.counters.drop("late_handshake")
             self._refuse_known(arrival, now)
             return
-        address, message, size = arrival.address, arrival.message, arrival.size_bytes
+        address, message, earned = arrival.address, arrival.message, arrival.earned
         # Much may have happened meanwhile: the request is looked at as if it came now.
         claim = Claim(
             owner,
@@ -145,7 +143,7 @@ class Responder:
             message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
             grant=lambda at, channel: self.handle_request(
-                address, message, size, at, channel, tuple(owner.handshake_ids)
+                address, message, earned, at, channel, tuple(owner.handshake_ids)
             ),
         )
         if owner.is_authenticated and continues in owner.handshake_said:
@@ -153,15 +151,17 @@ class Responder:
         else:
             self._takeover.begin(claim, now)
 
-    def _repeat(self, peer: Peer, address: Address, message: Envelope, now: float) -> None:
+    def _repeat(
+        self, peer: Peer, address: Address, message: Envelope, earned: Purse, now: float
+    ) -> None:
         if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
             self._state.counters.duplicates += 1
             return
         peer.last_received = now
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
-        if peer.initiated or peer.may_receive(len(peer.handshake_response)):
-            self._transmit_response(peer, address, now)
+        if peer.initiated or peer.purse.may_receive(len(peer.handshake_response)):
+            self._transmit_response(peer, address, earned, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
@@ -175,36 +175,32 @@ class Responder:
             raise RefusedError(f"the server is full: {counted(limit, 'peer')} (max_connections)")
 
     def _refuse(
-        self, address: Address, message: Envelope, size: int, reason: str, now: float
+        self, address: Address, message: Envelope, earned: Purse, reason: str, now: float
     ) -> None:
         self._state.counters.handshakes_refused += 1
         peer = self._state.peers.at(address)
-        limit = AMPLIFICATION_LIMIT * size if peer is None else peer.allowance
+        purse = None if peer is None else peer.purse
+        limit = (purse or earned).allowance
         _, data = self._response(address, message, reason, None, limit, now)
-        if len(data) > limit or not self._admission.may_answer(len(data), size, now):
-            self._state.counters.drop("refusal_unsent")
+        to = address if peer is None else peer.sends_to
+        if self._state.gate.refuse(data, to, earned, now, purse):
+            self._state.trace(Direction.OUT, address, "", MessageType.HANDSHAKE_RESPONSE, data)
         else:
-            kind = MessageType.HANDSHAKE_RESPONSE
-            self._state.trace(Direction.OUT, address, "", kind, data)
-            if peer is None:
-                self._state.put_datagram(data, address)
-            else:
-                self._delivery.transmit_frame(peer, data)
+            self._state.counters.drop("refusal_unsent")
 
     def _refuse_known(self, arrival: Arrival, now: float) -> None:
         reason = f"node id {arrival.info.id} already exists"
-        self._refuse(arrival.address, arrival.message, arrival.size_bytes, reason, now)
+        self._refuse(arrival.address, arrival.message, arrival.earned, reason, now)
 
     def _answer_other_way(self, owner: Peer, arrival: Arrival, now: float) -> None:
         """A request that was accepted has come from another address too: both are answered."""
         way = self._ways.at(arrival.address, arrival.message)
-        limit = AMPLIFICATION_LIMIT * arrival.size_bytes
         if way is None:
             sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
-            told = self._tell(arrival, sequence, limit, now)
+            told = self._tell(arrival, sequence, arrival.earned.allowance, now)
             way = AlternatePath(owner, arrival.address, arrival.message.id, told)
         data = way.told.response
-        if len(data) > limit or not self._admission.may_answer(len(data), arrival.size_bytes, now):
+        if not self._state.gate.refuse(data, arrival.address, arrival.earned, now):
             self._state.counters.drop("refusal_unsent")
             return
         self._ways.keep(
@@ -213,7 +209,6 @@ class Responder:
             now,
         )
         self._state.trace(Direction.OUT, arrival.address, "", MessageType.HANDSHAKE_RESPONSE, data)
-        self._state.put_datagram(data, arrival.address)
 
     def _accept(self, arrival: Arrival, now: float, told: Told | None = None) -> None:
         """Make the newcomer a peer, or begin a new session with the peer at its address.
@@ -244,7 +239,7 @@ class Responder:
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
         numbering = peer.channel.sender.numbering
-        is_told = told is not None
+        is_told = told is not None  # and has paid for it
         if told is None:
             sequence = numbering.begin() if numbered else None
             told = self._tell(arrival, sequence, allowance, now)
@@ -257,12 +252,11 @@ class Responder:
         peer.handshake_said = (*own, told.response_id)
         if numbered:
             peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
-        if is_told:
-            peer.spend(len(told.response))
-        else:
+        if not is_told:
             self._ways.open(peer, now)
-            self._transmit_response(peer, arrival.address, now)
-        peer.keep_for_pings()
+            self._transmit_response(peer, arrival.address, arrival.earned, now)
+        peer.purse.earn_handshake()
+        peer.purse.keep_for_pings()
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
@@ -290,21 +284,29 @@ class Responder:
             inherited=arrival.inherited
             or self._crossings.channel(arrival.info.id, arrival.address),
         )
-        peer.note_datagram(arrival.size_bytes)
+        peer.purse.absorb(arrival.earned)
         # A late copy of what the one before it sent must not bring that one back.
         peer.handshake_ids = list(arrival.former_ids if other is None else other.handshake_ids)
         return peer
 
-    def _transmit_response(self, peer: Peer, address: Address, now: float) -> None:
+    def _transmit_response(self, peer: Peer, address: Address, earned: Purse, now: float) -> None:
         """Answer where the request came from, which need not be where the session goes."""
         response = peer.handshake_response
         kind = MessageType.HANDSHAKE_RESPONSE
         if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
-            peer.spend(len(response))
-            self._state.put_datagram(response, address)
+            grant = self._grant(peer, address, earned, now)
+            self._state.gate.send(response, address, grant)
             return
-        self._delivery.transmit(peer, response, kind, now, budgeted=False)
+        grant = self._grant(peer, peer.sends_to, earned, now)
+        self._delivery.transmit_from(grant, peer, response, kind, now)
+
+    def _grant(self, peer: Peer, to: Address, earned: Purse, now: float) -> Grant:
+        gate = self._state.gate
+        if peer.initiated:
+            # A peer that this node asked itself is no victim of what it is sent.
+            return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
+        return gate.answer(peer.purse, to, earned)
 
     def _tell(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
         extended = is_extended(arrival.info)
@@ -344,8 +346,8 @@ class Responder:
 
 def _allowance(arrival: Arrival, known: Peer | None) -> float:
     """Bytes that may be sent to where a request came from, to answer it."""
-    earned = AMPLIFICATION_LIMIT * arrival.size_bytes
+    earned = arrival.earned.allowance
     if known is None:
         return earned
     # A peer that this node asked itself is no victim of what it is sent.
-    return math.inf if known.initiated else max(earned, known.allowance)
+    return math.inf if known.initiated else max(earned, known.purse.allowance)

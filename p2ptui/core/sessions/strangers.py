@@ -2,12 +2,13 @@
 
 from typing import Final
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages import TOLD_TO_SHAKE_HANDS
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.early import EarlyMessages
 from p2ptui.core.sessions.handshake import Handshake
@@ -59,7 +60,7 @@ class Strangers:
         """What waits for an introduction of its sender."""
         rendezvous.on_named = self._receive_early
 
-    def receive_handshaking(self, peer: Peer, message: Envelope, size: int, now: float) -> None:
+    def receive_handshaking(self, peer: Peer, message: Envelope, earned: Purse, now: float) -> None:
         """Take a message from an address with which a handshake is under way."""
         kind = message.message_type
         if kind == MessageType.HANDSHAKE_RESPONSE:
@@ -75,18 +76,18 @@ class Strangers:
                 return
             self._handshake.handle_error(peer.address, payload, now)
         else:
-            self._rendezvous.handle_message(peer.address, message, size, now)
+            self._rendezvous.handle_message(peer.address, message, earned, now)
 
-    def receive(self, address: Address, message: Envelope, size: int, now: float) -> None:
+    def receive(self, address: Address, message: Envelope, earned: Purse, now: float) -> None:
         """Take a message from an address of which nothing is known."""
         for known in (self._races, self._ways):
             if known.handle_message(address, message, now):
                 return
-        if self._rendezvous.handle_message(address, message, size, now):
+        if self._rendezvous.handle_message(address, message, earned, now):
             return
         kind = message.message_type
         if kind == MessageType.DISCOVERY_REQUEST:
-            if self._neighbours.handle_request(address, message, size, now):
+            if self._neighbours.handle_request(address, message, earned, now):
                 return
         elif kind == MessageType.DISCOVERY_RESPONSE:
             if self._neighbours.handle_response(address, message, now):
@@ -94,8 +95,8 @@ class Strangers:
         elif kind == MessageType.HANDSHAKE_RESPONSE:
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        if not self.early.keep(address, message, size, now):
-            self._refuse(address, kind, size, now)
+        if not self.early.keep(address, message, earned, now):
+            self._refuse(address, kind, earned, now)
 
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
         """Take a frame from an address without a session.
@@ -107,27 +108,25 @@ class Strangers:
         if peer is not None or self._state.closing or data[0] != RELAY:
             return
         if decode_relay(data) is not None and self._admission.admits(address, now):
-            self._tell(address, len(data), now)
+            self._tell(address, self._state.gate.arrival, now)
 
     def _receive_early(self, address: Address, now: float) -> None:
-        for message, size in self.early.release(address):
-            self._rendezvous.handle_message(address, message, size, now)
+        for message, earned in self.early.release(address):
+            self._rendezvous.handle_message(address, message, earned, now)
 
-    def _refuse(self, address: Address, kind: str, size: int, now: float) -> None:
+    def _refuse(self, address: Address, kind: str, earned: Purse, now: float) -> None:
         self._state.counters.drop("unauthenticated")
         if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
-            self._tell(address, size, now)
+            self._tell(address, earned, now)
 
-    def _tell(self, address: Address, size: int, now: float) -> None:
+    def _tell(self, address: Address, earned: Purse, now: float) -> None:
         payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
         _, data = self._delivery.build(MessageType.ERROR, payload, now)
         # A message too short to be answered must not use up the one answer.
-        if len(data) > AMPLIFICATION_LIMIT * size:
+        if not earned.has_room(len(data)):
             self._state.counters.drop("untold")
-        elif (
-            not self._admission.was_told(address, now)
-            and self._admission.may_answer(len(data), size, now)
-            and self._admission.may_tell(address, now)
+        elif not self._admission.was_told(address, now) and self._state.gate.refuse(
+            data, address, earned, now
         ):
+            self._admission.may_tell(address, now)
             self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
-            self._state.put_datagram(data, address)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -134,7 +135,7 @@ class Takeover:
         else:
             # Bounded by the cooldown and paid for by the newcomer's request, so that an
             # owner which has not proved its address can be asked as well.
-            self._delivery.send_ping(owner, now)
+            self._delivery.send_ping(owner, Reason.OWNER_CHECK, now)
         dispute.probes += 1
         self._state.timers.schedule(
             now + dispute.interval_s, lambda at: self._probe(node_id, dispute, at)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.core.addresses import socket_address
-from p2ptui.core.peers import AMPLIFICATION_LIMIT
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.checks import (
@@ -94,8 +93,9 @@ class CheckExchange:
         attempt.is_checked = True
         answer = build_answer(check, source, attempt.offer)
         attempt.bytes_spent += len(answer)
-        send_from(self._state, socket, answer, source)
-        spare_bytes = AMPLIFICATION_LIMIT * len(check.data) - len(answer)
+        earned = self._state.gate.arrival
+        send_from(self._state, socket, answer, source, account=earned)
+        spare_bytes = earned.credit
         if check.nominates:
             self._paths.expect_from(attempt, source, socket)
             self._paths.note_asked(attempt, source, socket)

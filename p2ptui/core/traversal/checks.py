@@ -7,7 +7,7 @@ joins the two sides' fragments, and its key is the password of the side that rec
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.events import DatagramDue
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
@@ -100,7 +100,12 @@ def build_answer(request: CheckMessage, source: Address, own: TraversalOffer) ->
 
 
 def send_from(
-    state: NodeState, socket: int, data: bytes, to: Address, ttl: int | None = None
+    state: NodeState,
+    socket: int,
+    data: bytes,
+    to: Address,
+    ttl: int | None = None,
+    account: Account | None = None,
 ) -> None:
     """Send from one of the node's sockets; 0 is its own.
 
@@ -110,10 +115,8 @@ def send_from(
         data: The datagram.
         to: Where to.
         ttl: Hops that it may travel; None: all.
+        account: What pays for it; None for what this node's own search is granted.
     """
-    if socket == 0 and ttl is None:
-        state.put_datagram(data, to)
-        return
-    state.counters.datagrams_out += 1
-    state.counters.bytes_out += len(data)
-    state.emit(DatagramDue(socket, data, to, ttl))
+    gate = state.gate
+    account = gate.grant(Reason.OWN_SEARCH, to) if account is None else account
+    gate.send(data, to, account, socket=socket, ttl=ttl)

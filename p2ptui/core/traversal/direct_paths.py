@@ -92,9 +92,7 @@ class DirectPaths:
 
     def _open_detour(self, pair: Pair, address: Address) -> None:
         self._homes.pop(address, None)
-        self._state.detours[address] = lambda data: send_from(
-            self._state, pair.socket, data, pair.remote
-        )
+        self._state.detours[address] = self._state.gate.detour_by(pair)
 
     def attach(self, attempt: Attempt, now: float) -> None:
         """Let the session with the node, if there is one, take the direct path."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -326,5 +327,5 @@ class Offers:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
         return self._delivery.send(
-            attempt.server, MessageType.P2P_CONNECT, raw, now, budgeted=False
+            attempt.server, MessageType.P2P_CONNECT, raw, now, reason=Reason.OWN_SEARCH
         )

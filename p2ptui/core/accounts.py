@@ -1,0 +1,263 @@
+"""What a datagram is paid with: what its address has earned, or a grant with a reason and a bound.
+
+An address that has not proved itself may be sent three times the bytes that came from there
+(RFC 9000, section 8.1), and so many datagrams for each that came. Whatever else this node sends
+it, of its own accord, is granted: for a reason of the table below, so much and no more.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from p2ptui.wire.address import Address
+
+AMPLIFICATION_LIMIT: Final = 3
+"""Bytes sent for each byte received, until an address has proved itself (RFC 9000, section 8.1)."""
+
+DATAGRAMS_EACH: Final = 3
+"""And datagrams for each one received, so that small answers cost no more than large ones."""
+
+DATAGRAMS_OF_HANDSHAKE: Final = 6
+"""More of them for each handshake: the answer, the first list, Acks, and Pings that may be lost."""
+
+PING_BYTES: Final = 168
+"""A Ping with `null`, at most."""
+
+PINGS_KEPT: Final = 2
+
+KEPT_FOR_PINGS: Final = PINGS_KEPT * PING_BYTES
+"""What a newcomer may be sent pays for this before it pays for anything but the response: a client
+that loses its first Ping must still be asked whether it is there."""
+
+
+class Purse:
+    """What an address has earned by its own datagrams and may still be sent.
+
+    A new one is empty; only the gate fills it, with what really came.
+    """
+
+    __slots__ = ("at", "bytes_in", "bytes_out", "credit", "datagrams", "kept", "proved")
+
+    def __init__(self, at: Address | None = None) -> None:
+        self.at = at
+        """The one address that it pays for, if a stranger's datagram earned it; None for a peer's,
+        which pays for the way to that peer, wherever that goes."""
+        self.proved = False
+        """Whether the address has shown that somebody receives there: then nothing is counted
+        against it any more."""
+        self.credit = 0
+        """Bytes that it may still be sent before that; below zero where grants paid for more."""
+        self.datagrams = 0
+        """And datagrams."""
+        self.kept = 0
+        """Of the bytes, what only Pings may use."""
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def earn_bytes(self, size: int) -> None:
+        """A datagram of `size` bytes has come from the address."""
+        self.bytes_in += size
+        self.credit += AMPLIFICATION_LIMIT * size
+        self.datagrams += DATAGRAMS_EACH
+
+    def earn_handshake(self) -> None:
+        """A handshake with the address is complete, and something is said at its beginning."""
+        self.datagrams += DATAGRAMS_OF_HANDSHAKE
+
+    def absorb(self, other: "Purse") -> None:
+        """What another purse holds is in this one from now on; the other is empty."""
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.credit += other.credit
+        self.datagrams += other.datagrams
+        other.bytes_in = other.bytes_out = other.credit = other.datagrams = 0
+
+    def forget_proof(self) -> None:
+        """Who is at the address must show it anew; what went there meanwhile is forgotten."""
+        self.proved = False
+        self.credit = self.datagrams = 0
+
+    @property
+    def allowance(self) -> float:
+        """Bytes that may be sent now: without end once the address has proved itself."""
+        return math.inf if self.proved else self.credit
+
+    @property
+    def spendable(self) -> float:
+        """Of these, bytes that are not kept for Pings."""
+        return math.inf if self.proved else self.credit - self.kept
+
+    def may_receive(self, size: int) -> bool:
+        """Whether a datagram of `size` bytes is paid for, what is kept for Pings included."""
+        return self.proved or (size <= self.credit and self.datagrams > 0)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a datagram of `size` bytes that is no Ping is paid for."""
+        return self.proved or (
+            size <= self.credit - self.kept
+            and self.datagrams > -(-self.kept // PING_BYTES)  # a datagram for each Ping, too
+        )
+
+    def covers(self, to: Address) -> bool:
+        """Whether it may pay for what goes to an address."""
+        return to == self.at
+
+    def pay(self, size: int, _now: float = 0.0) -> bool:
+        """Pay for a datagram of `size` bytes, if there is so much."""
+        if not self.has_room(size):
+            return False
+        self.charge(size)
+        return True
+
+    def charge(self, size: int) -> None:
+        """A datagram of `size` bytes leaves, whatever it was paid with."""
+        self.bytes_out += size
+        self.credit -= size
+        self.datagrams -= 1
+
+    def keep_for_pings(self) -> None:
+        """From now on keep what Pings will need, as far as there is so much."""
+        self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
+
+    def note_ping(self, size: int) -> None:
+        """A Ping of `size` bytes has left: so much less is kept for Pings."""
+        self.kept = max(self.kept - size, 0)
+
+
+class Reason(Enum):
+    """Why this node sends something that the other side has not paid for."""
+
+    USER_ASKED = "user asked"
+    """The user of this node, or its program, wants it sent there."""
+    OWN_SESSION = "own session"
+    """Messages and frames of a session that this node itself asked for."""
+    HANDSHAKE = "handshake"
+    """Requests of this node, and answers to one that it asks as well."""
+    ANSWER = "answer"
+    """The answer to one datagram, which pays for it by itself."""
+    PING = "ping"
+    """Whether somebody is there: what the purse holds, and what it keeps for this."""
+    OWNER_CHECK = "owner check"
+    """A newcomer claims a peer's id: is the peer still there?"""
+    STUN_ANSWER = "STUN answer"
+    """What RFC 5780 demands in an answer, which the shortest requests do not pay for."""
+    OWN_SEARCH = "own search"
+    """Checks and punches towards a node that is sought or was introduced."""
+    OWN_PLAN = "own plan"
+    """Keepalives, lists of servers, neighbours' probes, sessions that are taken up again."""
+    GOODBYE = "goodbye"
+    """A session is over, or one that the other side believes in."""
+    PROBE_FOR_PEER = "probe for peer"
+    """A peer asks for one datagram to a third address, to learn about its NAT."""
+    DIAGNOSIS = "diagnosis"
+    """Questions to STUN servers and to addresses that do not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How much is granted for a reason.
+
+    Attributes:
+        size: Bytes to one address.
+        datagrams: Datagrams to it.
+        lifetime_s: Within so many seconds from the first; zero for a grant that is for the
+            datagram that is being handled, and is kept nowhere.
+        of_host: Whether all ports of a host share it.
+    """
+
+    size: int
+    datagrams: int
+    lifetime_s: float
+    of_host: bool = False
+
+
+KIB: Final = 1024
+MIB: Final = KIB * KIB
+
+BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
+    {
+        Reason.USER_ASKED: Bound(64 * MIB, 65_536, 10.0),
+        Reason.OWN_SESSION: Bound(64 * MIB, 65_536, 10.0),
+        Reason.HANDSHAKE: Bound(128 * KIB, 128, 10.0),
+        Reason.ANSWER: Bound(4 * KIB, 1, 0.0),
+        Reason.PING: Bound(512, 1, 0.0),
+        Reason.OWNER_CHECK: Bound(4 * KIB, 16, 10.0),
+        Reason.STUN_ANSWER: Bound(124, 1, 0.0),
+        Reason.OWN_SEARCH: Bound(1 * MIB, 8192, 10.0, of_host=True),
+        Reason.OWN_PLAN: Bound(64 * KIB, 128, 10.0),
+        Reason.GOODBYE: Bound(16 * KIB, 64, 10.0),
+        Reason.PROBE_FOR_PEER: Bound(128 * KIB, 1024, 10.0),
+        Reason.DIAGNOSIS: Bound(64 * KIB, 512, 10.0),
+    }
+)
+"""What each reason is worth towards one address: above what the plans of this node come to, and
+below what would make it a weapon."""
+
+
+@dataclass(slots=True)
+class GrantUse:
+    """What became of the grants for one reason."""
+
+    granted: int = 0
+    datagrams: int = 0
+    bytes: int = 0
+    refused: int = 0
+    """Datagrams that the bound did not let out."""
+
+
+class Grant:
+    """What may be sent to one address for a reason: made by the gate, bounded, and over in time.
+
+    Args:
+        use: Where it is counted.
+        at: The address, or the host, that it is for.
+        size: Bytes.
+        datagrams: How many.
+        expires: When it is worth nothing any more, seconds.
+        purse: Of the address, if it has one: what is granted is charged to it as well, so that
+            later answers are fewer.
+    """
+
+    __slots__ = ("_use", "at", "datagrams", "expires", "purse", "size")
+
+    def __init__(
+        self,
+        use: GrantUse,
+        at: Address | str,
+        size: int,
+        datagrams: int,
+        expires: float,
+        purse: Purse | None,
+    ) -> None:
+        self._use = use
+        self.at = at
+        self.size = size
+        self.datagrams = datagrams
+        self.expires = expires
+        self.purse = purse
+        use.granted += 1
+
+    def covers(self, to: Address) -> bool:
+        """Whether it may pay for what goes to an address."""
+        return self.at in (to, to[0])
+
+    def pay(self, size: int, now: float) -> bool:
+        """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
+        use = self._use
+        if size > self.size or self.datagrams < 1 or now > self.expires:
+            use.refused += 1
+            return False
+        self.size -= size
+        self.datagrams -= 1
+        use.datagrams += 1
+        use.bytes += size
+        if self.purse is not None:
+            self.purse.charge(size)
+        return True
+
+
+Account: TypeAlias = Purse | Grant
+"""What must be held to send anything."""

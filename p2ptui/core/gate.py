@@ -1,0 +1,312 @@
+"""The one way out: every datagram that leaves is paid for here, or does not leave."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from p2ptui.core.accounts import (
+    BOUNDS,
+    Account,
+    Grant,
+    GrantUse,
+    Purse,
+    Reason,
+)
+from p2ptui.core.counters import Counters
+from p2ptui.core.events import DatagramDue, Event, StunReplyDue
+from p2ptui.nat.stun_server import Place
+from p2ptui.wire.address import Address
+
+MAX_OUTGOING: Final = 50_000
+"""Datagrams that may wait for `datagrams_to_send`."""
+
+MAX_GRANTS: Final = 16_384
+"""Addresses and reasons for which something is granted at a time; the oldest grant makes room."""
+
+
+class Route(Protocol):
+    """A way by a further socket."""
+
+    @property
+    def socket(self) -> int:
+        """Its number."""
+
+    @property
+    def remote(self) -> Address:
+        """Where it leads."""
+
+
+class Payee(Protocol):
+    """A peer, as far as it is sent something."""
+
+    purse: Purse
+
+    @property
+    def sends_to(self) -> Address:
+        """Where its datagrams go at present."""
+
+
+class Gate:
+    """Lets datagrams out that an account pays for, and knows every account.
+
+    Whoever sends holds an account: the purse of an address, or a grant for a reason. Both come
+    from here, and pay for nobody else: a peer's purse for the way to that peer, what one datagram
+    has earned for where it came from, a grant for the address that it names. What the account does
+    not pay for is dropped and counted as `unpaid`.
+
+    Args:
+        counters: Where is counted what leaves and what does not.
+        emit: Takes what leaves by other sockets than the node's own; without it nothing does.
+    """
+
+    def __init__(self, counters: Counters, emit: Callable[[Event], None] = lambda _: None) -> None:
+        self._counters = counters
+        self._emit = emit
+        self.outgoing: deque[tuple[bytes, Address]] = deque()
+        """What was let out and waits for the node's own socket."""
+        self.detours: dict[Address, Callable[[bytes], None]] = {}
+        """Addresses that the socket does not reach itself, and what brings a datagram there."""
+        self.source: Address | None = None
+        """Where the datagram came from that is being handled. What is sent there meanwhile answers
+        it, and leaves from the address of this machine that it was sent to."""
+        self.arrival = Purse()
+        """What pays for answers to the datagram that is being handled: the purse of the peer that
+        sent it, or, for a stranger, what this one datagram has earned. Empty in between."""
+        self._nobodys = self.arrival
+        self.now = 0.0
+        """The time, seconds, by which grants expire."""
+        self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
+        """Whether an answer of so many bytes to a stranger's datagram of so many is within what
+        all strangers together are sent."""
+        self._grants: OrderedDict[tuple[Reason, object], Grant] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._grants)
+
+    # What came in.
+
+    def note_arrival(self, purse: Purse | None, source: Address, size: int) -> None:
+        """A datagram of `size` bytes has come; it pays for its answers.
+
+        Args:
+            purse: Of the peer that sent it; None for a stranger.
+            source: Where it came from.
+            size: Its bytes.
+        """
+        if purse is None:
+            purse = Purse(source)
+        purse.earn_bytes(size)
+        self.arrival = purse
+
+    def settle(self) -> None:
+        """The datagram is handled: what comes now is no answer to it."""
+        self.source = None
+        self.arrival = self._nobodys
+
+    @staticmethod
+    def earned_by(size: int, source: Address) -> Purse:
+        """What one datagram of `size` bytes earns for its answer, whoever sent it."""
+        purse = Purse(source)
+        purse.earn_bytes(size)
+        return purse
+
+    # Accounts.
+
+    def grant(
+        self, reason: Reason, to: Address, now: float | None = None, purse: Purse | None = None
+    ) -> Grant:
+        """What may be sent to an address for a reason, of its bound in the table.
+
+        Args:
+            reason: Why.
+            to: Where to.
+            now: The time, seconds; None for that of the last call.
+            purse: Of the address, if it has one, which is charged as well.
+        """
+        if now is not None and now > self.now:
+            self.now = now
+        bound = BOUNDS[reason]
+        at = to[0] if bound.of_host else (to[0], to[1])
+        key = reason, at
+        grant = self._grants.get(key)
+        if grant is None or grant.expires < self.now:
+            expires = self.now + bound.lifetime_s
+            grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
+            self._keep(key, grant)
+        grant.purse = purse
+        return grant
+
+    def _keep(self, key: tuple[Reason, object], grant: Grant) -> None:
+        grants = self._grants
+        grants[key] = grant
+        grants.move_to_end(key)
+        while next(iter(grants.values())).expires < self.now:
+            grants.popitem(last=False)
+        if len(grants) > MAX_GRANTS:
+            grants.popitem(last=False)
+            self._counters.drop("grants_full")
+
+    def close(self) -> None:
+        """The node has said goodbye: what was granted is over."""
+        self._grants.clear()
+
+    def answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
+        """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.
+
+        Args:
+            purse: The peer's.
+            to: Where the answer goes.
+            earned: What the datagram has earned that is answered, where that may be more: a grant
+                may have emptied the purse before.
+        """
+        return self._one(Reason.ANSWER, purse, to, earned)
+
+    def ping(self, purse: Purse, to: Address) -> Grant:
+        """One Ping to a peer, likewise."""
+        return self._one(Reason.PING, purse, to, None)
+
+    def _one(self, reason: Reason, purse: Purse, to: Address, earned: Purse | None) -> Grant:
+        bound = BOUNDS[reason]
+        size, datagrams = bound.size, bound.datagrams
+        if not purse.proved:
+            others = (purse,) if earned is None else (purse, earned)
+            size = min(size, max(each.credit for each in others))
+            datagrams = min(datagrams, max(each.datagrams for each in others))
+        return Grant(self._use(reason), to, size, datagrams, self.now, purse)
+
+    def stun_answer(self, earned: Purse, to: Address) -> Grant:
+        """One answer to a STUN request: what it earned, or what its standard demands."""
+        bound = BOUNDS[Reason.STUN_ANSWER]
+        size = max(earned.credit, bound.size)
+        return Grant(self._use(Reason.STUN_ANSWER), to, size, bound.datagrams, self.now, None)
+
+    def _use(self, reason: Reason) -> GrantUse:
+        grants = self._counters.grants
+        use = grants.get(reason.value)
+        if use is None:
+            use = grants[reason.value] = GrantUse()
+        return use
+
+    # What goes out.
+
+    def send_to(self, peer: Payee, data: bytes, grant: Grant | None = None) -> bool:
+        """Let a datagram out to a peer, if that peer's purse pays for it.
+
+        Args:
+            peer: To whom.
+            data: Its bytes.
+            grant: What pays before the peer has proved its address; None for its purse alone.
+
+        Returns:
+            Whether it was paid for.
+        """
+        purse, to = peer.purse, peer.sends_to
+        if purse.proved:
+            purse.bytes_out += len(data)
+        elif grant is not None:
+            return self.send(data, to, grant)
+        elif not purse.pay(len(data)):
+            self._counters.drop("unpaid")
+            return False
+        self._leave(data, to)
+        return True
+
+    def send(
+        self,
+        data: bytes,
+        to: Address,
+        account: Account,
+        *,
+        socket: int = 0,
+        ttl: int | None = None,
+    ) -> bool:
+        """Let a datagram out to an address, if an account that is for this address pays.
+
+        Args:
+            data: Its bytes.
+            to: Where to.
+            account: What pays.
+            socket: The number of the socket that it leaves by; 0 is the node's own.
+            ttl: Hops that it may travel; None: all.
+
+        Returns:
+            Whether it was paid for.
+        """
+        if not self.lets_out(len(data), to, account):
+            return False
+        if socket or ttl is not None:
+            self._leave_by(socket, data, to, ttl)
+        else:
+            self._leave(data, to)
+        return True
+
+    def lets_out(self, size: int, to: Address, account: Account) -> bool:
+        """Whether an account pays for a datagram of `size` bytes, which is gone then.
+
+        By itself it is for sockets that are not the endpoint's; see `io.exits`.
+        """
+        if account.covers(to) and account.pay(size, self.now):
+            return True
+        self._counters.drop("unpaid")
+        return False
+
+    def refuse(
+        self, data: bytes, to: Address, earned: Purse, now: float, purse: Purse | None = None
+    ) -> bool:
+        """Answer somebody who is no peer yet, if what asks for it pays, and all such answers
+        together leave room.
+
+        Args:
+            data: The answer.
+            to: Where to.
+            earned: What the datagram has earned that is answered.
+            now: The time, seconds.
+            purse: Of the peer at this address, if there is one: that must pay as well.
+        """
+        if not (earned if purse is None else purse).may_receive(len(data)):
+            return False
+        if not self.admits_answer(len(data), earned.bytes_in, now):
+            return False
+        return self.send(data, to, earned if purse is None else self.answer(purse, to))
+
+    def reply(self, place: Place, data: bytes, to: Address, account: Account) -> bool:
+        """Let an answer of the STUN server out by one of its sockets; see `send`."""
+        if place is Place.OWN:
+            return self.send(data, to, account)
+        if not self.lets_out(len(data), to, account):
+            return False
+        self._count(data)
+        self._emit(StunReplyDue(place, data, to))
+        return True
+
+    def detour_by(self, route: Route) -> Callable[[bytes], None]:
+        """What brings a datagram that was paid for on its way by a further socket."""
+        return lambda data: self._leave_by(route.socket, data, route.remote, None)
+
+    def _leave(self, data: bytes, to: Address) -> None:
+        if self.source == to:
+            to = self.source
+        if self.detours and (detour := self.detours.get(to)) is not None:
+            detour(data)
+        elif "@" in to[0]:  # relayed, and the server is gone
+            self._counters.drop("no_relay")
+        elif len(self.outgoing) >= MAX_OUTGOING:
+            self._counters.drop("outgoing_full")
+        else:
+            self._counters.datagrams_out += 1
+            self._counters.bytes_out += len(data)
+            self.outgoing.append((data, to))
+
+    def _leave_by(self, socket: int, data: bytes, to: Address, ttl: int | None) -> None:
+        self._count(data)
+        self._emit(DatagramDue(socket, data, to, ttl))
+
+    def _count(self, data: bytes) -> None:
+        self._counters.datagrams_out += 1
+        self._counters.bytes_out += len(data)
+
+    def take(self) -> list[tuple[bytes, Address]]:
+        """All that waits for the node's own socket, oldest first; nothing waits afterwards."""
+        taken = list(self.outgoing)
+        self.outgoing.clear()
+        return taken

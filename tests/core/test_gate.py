@@ -1,0 +1,625 @@
+"""Every datagram that leaves is paid for, and there is no way round that."""
+
+import ast
+import ipaddress
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2ptui.core.accounts import (
+    AMPLIFICATION_LIMIT,
+    BOUNDS,
+    DATAGRAMS_EACH,
+    DATAGRAMS_OF_HANDSHAKE,
+    KEPT_FOR_PINGS,
+    PING_BYTES,
+    Purse,
+    Reason,
+)
+from p2ptui.core.counters import Counters
+from p2ptui.core.events import DatagramDue, Event, StunReplyDue
+from p2ptui.core.gate import MAX_GRANTS, MAX_OUTGOING, Gate
+from p2ptui.nat.stun_server import MANDATORY_IPV6_BYTES, Place
+from p2ptui.wire.address import Address, AskedAddress, format_address
+from p2ptui.wire.message import NatProbePayload
+from p2ptui.wire.stun import MessageClass, StunMessage, encode
+from tests.core.meeting import Meeting
+from tests.simulation import Host, Puppet, World
+
+PACKAGE = Path(__file__).parents[2] / "p2ptui"
+ALICE: Address = ("192.0.2.1", 1000)
+BOB: Address = ("192.0.2.2", 1000)
+
+KEPT_WHOLE = [reason for reason, bound in BOUNDS.items() if bound.lifetime_s]
+
+
+@dataclass
+class Someone:
+    """A peer, as far as the gate knows it."""
+
+    sends_to: Address
+    purse: Purse
+
+
+class Bench:
+    """A gate by itself, and what it let out."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.events: list[Event] = []
+        self.gate = Gate(self.counters, self.events.append)
+
+    def sends(self, size: int, account: Any, to: Address = ALICE) -> bool:
+        """Whether a datagram is let out; what is refused is counted, what is let out leaves."""
+        unpaid, out = self.counters.drops["unpaid"], self.counters.datagrams_out
+        if isinstance(account, Purse) and account.at is None:
+            is_out = self.gate.send_to(Someone(to, account), bytes(size))
+        else:
+            is_out = self.gate.send(bytes(size), to, account)
+        assert self.counters.drops["unpaid"] == unpaid + (not is_out)
+        assert self.counters.datagrams_out == out + is_out
+        return is_out
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+# What an address has earned.
+
+
+def test_a_new_purse_is_worth_nothing(bench: Bench) -> None:
+    assert not bench.sends(1, Purse())
+    assert not bench.sends(0, Purse())
+    assert bench.gate.take() == []
+
+
+def test_a_datagram_earns_three_times_its_bytes(bench: Bench) -> None:
+    purse = Purse()
+    bench.gate.note_arrival(purse, ALICE, 100)
+    assert bench.sends(AMPLIFICATION_LIMIT * 100, purse)
+    assert not bench.sends(1, purse)
+    assert (purse.bytes_in, purse.bytes_out) == (100, 300)
+
+
+def test_a_datagram_earns_three_datagrams(bench: Bench) -> None:
+    purse = Purse()
+    bench.gate.note_arrival(purse, ALICE, 100)
+    assert [bench.sends(1, purse) for _ in range(4)] == [True] * DATAGRAMS_EACH + [False]
+    purse.earn_handshake()
+    more = [bench.sends(1, purse) for _ in range(7)]
+    assert more == [True] * DATAGRAMS_OF_HANDSHAKE + [False]
+
+
+def test_a_proof_makes_a_purse_bottomless(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    assert all(bench.sends(1000, purse) for _ in range(100))
+    assert (purse.allowance, purse.spendable) == (math.inf, math.inf)
+    assert purse.bytes_out == 100_000
+    purse.forget_proof()
+    assert not bench.sends(1, purse)
+
+
+def test_what_is_kept_for_pings_pays_for_pings_and_answers_only(bench: Bench) -> None:
+    purse = Purse()
+    bench.gate.note_arrival(purse, ALICE, 200)
+    purse.keep_for_pings()
+    assert (purse.kept, purse.spendable) == (KEPT_FOR_PINGS, 600 - KEPT_FOR_PINGS)
+    assert bench.sends(600 - KEPT_FOR_PINGS, purse)
+    assert not bench.sends(1, purse)
+    for left in (PING_BYTES, 0):
+        assert bench.sends(PING_BYTES, bench.gate.ping(purse, ALICE))
+        purse.note_ping(PING_BYTES)
+        assert (purse.kept, purse.credit) == (left, left)
+    assert not bench.sends(1, bench.gate.ping(purse, ALICE))
+    assert not bench.sends(1, bench.gate.answer(purse, ALICE))
+
+
+def test_an_answer_is_paid_by_what_it_answers_where_the_purse_is_empty(bench: Bench) -> None:
+    purse = Purse()
+    purse.charge(1000)  # by a grant
+    account = bench.gate.answer(purse, ALICE, bench.gate.earned_by(100, ALICE))
+    assert bench.sends(300, account)
+    assert not bench.sends(1, account), "it is for one answer"
+    assert purse.credit == -1300, "and lowers what comes later"
+
+
+def test_an_answer_is_worth_nothing_later(bench: Bench) -> None:
+    account = bench.gate.answer(Purse(), ALICE, bench.gate.earned_by(100, ALICE))
+    bench.gate.now += 0.001
+    assert not bench.sends(1, account)
+
+
+def test_what_a_newcomer_has_earned_moves_to_its_purse(bench: Bench) -> None:
+    earned, purse = bench.gate.earned_by(100, ALICE), Purse()
+    bench.gate.send(bytes(50), ALICE, earned)
+    purse.absorb(earned)
+    assert (purse.credit, purse.bytes_in, purse.bytes_out) == (250, 100, 50)
+    assert not bench.sends(1, earned)
+
+
+def test_a_stranger_pays_with_the_datagram_that_is_handled(bench: Bench) -> None:
+    assert not bench.sends(1, bench.gate.arrival)
+    bench.gate.note_arrival(None, ALICE, 10)
+    assert bench.sends(30, bench.gate.arrival)
+    assert not bench.sends(1, bench.gate.arrival)
+    bench.gate.note_arrival(None, ALICE, 10)
+    bench.gate.settle()
+    assert not bench.sends(1, bench.gate.arrival)
+
+
+def test_refusals_need_what_was_earned_and_room_among_all(bench: Bench) -> None:
+    asked: list[tuple[int, int, float]] = []
+    earned = bench.gate.earned_by(100, ALICE)
+    assert not bench.gate.refuse(bytes(10), ALICE, earned, 5.0), "nobody said that it may"
+
+    def admits(*what: Any) -> bool:
+        asked.append(what)
+        return len(asked) > 1
+
+    bench.gate.admits_answer = admits
+    assert not bench.gate.refuse(bytes(301), ALICE, earned, 5.0)
+    assert asked == [], "what is too long takes nobody's turn"
+    assert not bench.gate.refuse(bytes(300), ALICE, earned, 5.0)
+    assert bench.gate.refuse(bytes(300), ALICE, earned, 5.0)
+    assert asked == [(300, 100, 5.0)] * 2
+    assert not bench.gate.refuse(bytes(10), ALICE, bench.gate.earned_by(100, ALICE), 5.0, Purse())
+    assert bench.counters.drops["unpaid"] == 0
+    assert len(bench.gate.take()) == 1
+
+
+# What is granted.
+
+
+@pytest.mark.parametrize("reason", KEPT_WHOLE)
+def test_a_grant_lets_out_what_the_table_says(bench: Bench, reason: Reason) -> None:
+    bound = BOUNDS[reason]
+    gate = bench.gate
+
+    def count_sent(size: int, to: Address, now: float) -> int:
+        sent = 0
+        while bench.sends(size, gate.grant(reason, to, now), to):
+            sent += 1
+            gate.outgoing.clear()
+        return sent
+
+    assert count_sent(0, ALICE, 1.0) == bound.datagrams
+    use = bench.counters.grants[reason.value]
+    assert (use.granted, use.datagrams, use.refused) == (1, bound.datagrams, 1)
+    assert count_sent(0, ALICE, 1.0 + bound.lifetime_s) == 0
+    # After its time it is granted anew, and in bytes there is an end, too.
+    most = bound.size // 1400
+    later = 2.0 + bound.lifetime_s
+    assert count_sent(1400, ALICE, later) == min(most, bound.datagrams)
+    other = (ALICE[0], ALICE[1] + 1)
+    assert count_sent(1400, other, later) == (0 if bound.of_host else min(most, bound.datagrams))
+    assert count_sent(1400, BOB, later) > 0
+    assert use.granted == 3 if bound.of_host else 4
+
+
+def test_a_grant_that_was_held_is_over_in_time(bench: Bench) -> None:
+    held = bench.gate.grant(Reason.GOODBYE, ALICE, 1.0)
+    assert bench.sends(1, held)
+    bench.gate.now = 1.1 + BOUNDS[Reason.GOODBYE].lifetime_s
+    assert not bench.sends(1, held)
+
+
+def test_what_is_granted_is_charged_to_the_purse_as_well(bench: Bench) -> None:
+    purse = Purse()
+    bench.gate.note_arrival(purse, ALICE, 100)
+    assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
+    assert (purse.credit, purse.datagrams, purse.bytes_out) == (50, DATAGRAMS_EACH - 1, 250)
+    assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
+    assert not bench.sends(1, purse)
+    purse.earn_bytes(10)
+    assert not bench.sends(1, purse), "what it was sent beyond its own comes first"
+
+
+def test_who_has_proved_itself_needs_no_grant(bench: Bench) -> None:
+    alice = Someone(ALICE, Purse())
+    spent = bench.gate.ping(alice.purse, ALICE)
+    alice.purse.proved = True
+    assert bench.gate.send_to(alice, b"data", spent)
+    assert bench.counters.grants["ping"].datagrams == 0
+
+
+# Nobody pays for another.
+
+
+def test_a_purse_pays_for_the_way_to_its_peer_only(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    assert not bench.gate.send(b"data", BOB, purse)
+    assert not bench.gate.send(b"data", ALICE, purse)
+    assert bench.gate.send_to(Someone(ALICE, purse), b"data")
+    assert bench.gate.take() == [(b"data", ALICE)]
+
+
+def test_what_a_datagram_earned_pays_for_where_it_came_from(bench: Bench) -> None:
+    bench.gate.note_arrival(None, ALICE, 1000)
+    for other in (BOB, (ALICE[0], ALICE[1] + 1)):
+        assert not bench.sends(1, bench.gate.arrival, other)
+    assert bench.sends(1, bench.gate.arrival, AskedAddress(ALICE, "192.0.2.9"))
+
+
+@pytest.mark.parametrize("reason", KEPT_WHOLE)
+def test_a_grant_is_for_one_address(bench: Bench, reason: Reason) -> None:
+    grant = bench.gate.grant(reason, ALICE, 1.0)
+    other_port = (ALICE[0], ALICE[1] + 1)
+    assert not bench.sends(1, grant, BOB)
+    assert bench.sends(1, grant, other_port) is BOUNDS[reason].of_host
+    assert bench.sends(1, grant, ALICE)
+
+
+def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    earned = bench.gate.earned_by(100, ALICE)
+    for account in (
+        bench.gate.answer(purse, ALICE, earned),
+        bench.gate.ping(purse, ALICE),
+        bench.gate.stun_answer(earned, ALICE),
+    ):
+        assert not bench.sends(1, account, BOB)
+        assert bench.sends(1, account, ALICE)
+        assert not bench.sends(1, account, ALICE)
+
+
+def test_a_stun_answer_is_what_the_standard_demands_or_what_was_earned(bench: Bench) -> None:
+    for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
+        account = bench.gate.stun_answer(bench.gate.earned_by(asked, ALICE), ALICE)
+        assert not bench.gate.reply(Place.PRIMARY, bytes(most + 1), ALICE, account)
+        assert bench.gate.reply(Place.PRIMARY, bytes(most), ALICE, account)
+        assert not bench.gate.reply(Place.PRIMARY, b"", ALICE, account)
+        assert bench.events.pop() == StunReplyDue(Place.PRIMARY, bytes(most), ALICE)
+    assert bench.counters.drops["unpaid"] == 4
+    assert bench.counters.datagrams_out == 2
+
+
+def test_grants_are_bounded(bench: Bench) -> None:
+    for number in range(MAX_GRANTS + 1):
+        bench.gate.grant(Reason.OWN_PLAN, (f"host-{number}", 1), 1.0)
+    assert len(bench.gate) == MAX_GRANTS
+    assert bench.counters.drops["grants_full"] == 1
+    bench.gate.grant(Reason.OWN_PLAN, ALICE, 100.0)
+    assert len(bench.gate) == 1, "those that are over make room first"
+
+
+def test_the_table_is_documented() -> None:
+    page = (PACKAGE.parent / "docs" / "limits.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([^`:]+)` \| ([0-9,]+) \| ([0-9,]+) \|", page, re.MULTILINE)
+    assert rows == [
+        (reason.value, f"{bound.size:,}", f"{bound.datagrams:,}")
+        for reason, bound in BOUNDS.items()
+    ]
+    assert BOUNDS.keys() == set(Reason)
+    assert {bound.lifetime_s for bound in BOUNDS.values()} == {0.0, 10.0}
+
+
+# How it leaves.
+
+
+def test_a_datagram_leaves_by_its_socket_or_detour(bench: Bench) -> None:
+    gate = bench.gate
+    purse = Purse()
+    purse.proved = True
+    arrived: list[bytes] = []
+    gate.detours[BOB] = arrived.append
+    gate.send_to(Someone(ALICE, purse), b"own")
+    gate.send_to(Someone(BOB, purse), b"detour")
+    gate.send(b"beside", BOB, gate.grant(Reason.OWN_SEARCH, BOB, 1.0), socket=3)
+    gate.send(b"short", ALICE, gate.grant(Reason.OWN_SEARCH, ALICE, 1.0), ttl=2)
+    assert gate.take() == [(b"own", ALICE)]
+    assert arrived == [b"detour"]
+    expected = [DatagramDue(3, b"beside", BOB, None), DatagramDue(0, b"short", ALICE, 2)]
+    assert bench.events == expected
+    assert gate.take() == []
+    assert bench.counters.datagrams_out == 3
+
+
+def test_an_answer_leaves_from_the_address_that_was_asked(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    bench.gate.source = AskedAddress(ALICE, "192.0.2.9")
+    bench.gate.send_to(Someone((ALICE[0], ALICE[1]), purse), b"")
+    ((_, to),) = bench.gate.take()
+    assert to is bench.gate.source
+
+
+def test_the_way_out_is_bounded(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    for _ in range(MAX_OUTGOING + 1):
+        bench.gate.send_to(Someone(ALICE, purse), b"")
+    assert bench.counters.drops["outgoing_full"] == 1
+    assert len(bench.gate.take()) == MAX_OUTGOING
+
+
+# What each reason is used for.
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def uses(host: Host) -> dict[str, int]:
+    """Datagrams by reason; nothing was refused."""
+    counters = host.endpoint.counters
+    assert counters.drops["unpaid"] == 0
+    assert all(use.refused == 0 for use in counters.grants.values())
+    return {reason: use.datagrams for reason, use in counters.grants.items() if use.datagrams}
+
+
+def silent_server(world: World, node: Host, **fields: Any) -> Puppet:
+    """A server that this node asks, and that answers so that it proves nothing."""
+    puppet = world.puppet()
+    puppet.answers_pings = False
+    node.connect(puppet)
+    world.run_for(0.05)
+    write = puppet.spec_message if fields else puppet.message
+    info = puppet.handshake_request(**fields)["payload"]
+    answer = {"success": True, "error_message": None, "node_info": info, "public_addr": None}
+    puppet.send(write("HandshakeResponse", answer, sequence_number=7), node)
+    world.run_for(0.05)
+    peer = node.peer(puppet)
+    assert peer is not None
+    assert peer.is_authenticated
+    assert not peer.proved
+    puppet.take()
+    return puppet
+
+
+def test_requests_are_granted_until_somebody_answers(world: World) -> None:
+    node, puppet = world.host(), world.puppet()
+    node.connect(puppet, timeout_s=3)
+    world.run_for(3)
+    assert uses(node) == {"handshake": len(puppet.take())}
+
+
+def test_a_newcomer_is_answered_and_asked_at_its_own_cost(world: World) -> None:
+    node, puppet = world.host(), world.puppet()
+    puppet.join(node)
+    world.run_for(60)
+    used = uses(node)
+    assert used["answer"] == 1
+    assert used["ping"] >= 1
+    assert used.keys() == {"answer", "ping"}
+    assert puppet.bytes_received <= 3 * puppet.bytes_sent
+
+
+def test_a_stranger_pays_for_being_told(world: World) -> None:
+    node, puppet = world.host(), world.puppet()
+    puppet.say("ListNodesRequest", None, node)
+    world.run_for(1)
+    (told,) = puppet.take()
+    assert told["message_type"] == "Error"
+    assert uses(node) == {}
+
+
+def test_what_the_user_asks_for_is_granted_and_charged(world: World) -> None:
+    node = world.host()
+    puppet = silent_server(world, node)
+    peer = node.peer(puppet)
+    assert peer is not None
+    before, credit = uses(node), peer.purse.credit
+    for number in range(20):
+        node.send(puppet, number, reliable=False)
+    world.run_for(0.1)
+    assert len([m for m in puppet.take() if m["message_type"] == "Data"]) == 20
+    assert uses(node)["user asked"] == 20
+    assert uses(node).keys() - before.keys() == {"user asked"}
+    assert peer.purse.credit < credit - 20 * 100
+
+
+def test_a_call_that_pings_is_granted(world: World) -> None:
+    node = world.host()
+    puppet = silent_server(world, node)
+    before = uses(node).get("user asked", 0)
+    for _ in range(5):
+        node.ping(puppet)
+    assert uses(node)["user asked"] == before + 5
+
+
+def test_a_session_that_was_asked_for_pays_for_its_messages(world: World) -> None:
+    node = world.host()
+    puppet = silent_server(world, node, capabilities=["retransmit"])
+    node.send(puppet, "kept until it is acknowledged")
+    world.run_for(0.05)
+    assert "Data" in puppet.take_types()
+    assert uses(node)["own session"] >= 1
+
+
+def test_a_goodbye_is_granted(world: World) -> None:
+    node = world.host()
+    puppet = silent_server(world, node)
+    peer = node.peer(puppet)
+    assert peer is not None
+    node.endpoint.disconnect(peer, "done", world.now)
+    world.run_for(0.1)
+    assert "Disconnect" in puppet.take_types()
+    assert uses(node)["goodbye"] == 1
+
+
+def test_the_owner_of_an_id_is_asked(world: World) -> None:
+    node = world.host()
+    owner = world.puppet()
+    newcomer = world.puppet(node_id=owner.id)
+    owner.answers_pings = newcomer.answers_pings = False
+    owner.join(node)
+    newcomer.join(node)
+    world.run_for(5)
+    assert 1 <= uses(node)["owner check"] <= 4
+
+
+def test_a_stun_answer_is_granted_and_no_more(world: World) -> None:
+    node, puppet = world.host(stun_server={"enable": True}), world.puppet()
+    node.endpoint.stun.open({Place.OWN: node.address, Place.PRIMARY: ("10.9.9.9", 3478)}, None)
+    request = encode(StunMessage(message_class=MessageClass.REQUEST, transaction_id=bytes(12)))
+    for _ in range(3):
+        puppet.send(request, node)
+    world.run_for(1)
+    assert len(puppet.inbox) == 3
+    assert uses(node) == {"STUN answer": 3}
+
+
+def test_checks_and_offers_are_a_search(world: World) -> None:
+    meeting = Meeting()
+    meeting.connect()
+    meeting.world.run_for(5)
+    for node in (meeting.a, meeting.b):
+        assert uses(node)["own search"] >= 2
+        assert uses(node).keys() <= {"own search", "handshake", "ping", "answer", "own plan"}
+
+
+def test_neighbours_are_looked_for_by_plan(world: World) -> None:
+    node, neighbour = world.host(), world.puppet()
+    lan = ipaddress.ip_network("10.0.0.0/16")
+    port = neighbour.address[1]
+    node.endpoint.neighbours.start((lan,), (neighbour.address[0],), port, world.now, searching=True)
+    world.run_for(5)
+    assert "DiscoveryRequest" in neighbour.take_types()
+    assert uses(node).keys() == {"own plan"}
+
+
+def test_a_probe_for_a_peer_is_granted(world: World) -> None:
+    node, server, third = world.host(), world.host(), world.puppet()
+    node.outcome(node.connect(server))
+    peer = node.peer(server)
+    assert peer is not None
+    payload = NatProbePayload(bytes(12).hex(), format_address(third.address))
+    node.endpoint.probes.handle_probe(peer, payload, world.now)
+    node.settle()
+    world.run_for(1)
+    assert len(third.inbox) == 1
+    assert uses(node)["probe for peer"] == 1
+
+
+# No other way out.
+
+
+ACCOUNTS = "core/accounts.py"
+GATE = "core/gate.py"
+MAKES_ACCOUNTS = {
+    "Grant": {GATE},
+    "Purse": {GATE},
+    "DatagramDue": {GATE, "node/traversal_support.py"},
+    "StunReplyDue": {GATE},
+}
+"""Who may make what lets datagrams out; a new purse is empty, and what only matches is no exit."""
+
+FILLS_THEM = {
+    "earn_bytes": {ACCOUNTS, GATE, "core/peer.py"},
+    "earned_by": {GATE, "core/dispatch.py", "core/stun.py"},
+    "note_arrival": {GATE, "core/dispatch.py"},
+    "earn_handshake": {"core/sessions/responder.py", "core/sessions/handshake.py"},
+    "absorb": {"core/sessions/responder.py"},
+    "lets_out": {GATE, "io/exits.py"},
+    "outgoing": {GATE, "core/state.py"},
+    "_outgoing": {"core/state.py"},
+    "_leave_by": {GATE},
+    "carry_out": {"node/traversal_support.py", "io/stun_sockets.py", "io/exits.py"},
+}
+SOCKETS = {
+    "io/driver.py": "sends what the gate of its endpoint let out",
+    "io/exits.py": "asks a gate",
+    "io/udp.py": "is the socket",
+    "io/pktinfo.py": "is the socket",
+    "io/own_sockets.py": "is the socket",
+    "io/memory_socket.py": "is the socket of tests",
+    "io/memory.py": "is the network of tests",
+    "io/netlink.py": "asks the kernel",
+}
+SENDS = {"send", "sendto", "sendmsg", "sendall", "sock_sendto", "sock_sendall", "sendfile"}
+NO_SOCKETS = re.compile(r"(endpoint|node|target|_stun|_sockets)$")
+"""What has a `send` of its own, which leads to the gate or to no network."""
+
+
+def ways_round(source: str, name: str) -> list[str]:
+    """What in a module could let a datagram out that no account pays for."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            called = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            if name not in MAKES_ACCOUNTS.get(called, {name}):
+                found.append(f"{name}:{node.lineno} makes a {called}")
+            if called == "getattr" and any(
+                isinstance(arg, ast.Constant) and arg.value in SENDS for arg in node.args
+            ):
+                found.append(f"{name}:{node.lineno} looks up a way to send")
+            flags = {keyword.arg for keyword in node.keywords} & {"budgeted", "on_ping", "unpaid"}
+            if flags:
+                found.append(f"{name}:{node.lineno} has a flag: {flags}")
+        if isinstance(node, ast.Name) and name not in FILLS_THEM.get(node.id, {name}):
+            found.append(f"{name}:{node.lineno} uses {node.id}")
+        if isinstance(node, ast.Attribute):
+            found += _uses(node, name)
+    return found
+
+
+def _uses(node: ast.Attribute, name: str) -> Iterator[str]:
+    where = f"{name}:{node.lineno}"
+    is_read = isinstance(node.ctx, ast.Load)
+    of = ast.unparse(node.value)
+    if node.attr in FILLS_THEM and name not in FILLS_THEM[node.attr]:
+        yield f"{where} uses {of}.{node.attr}"
+    if node.attr in ("credit", "datagrams", "proved", "kept") and not is_read:
+        proves = node.attr == "proved" and name in ("core/delivery.py", "core/peer.py")
+        if name != ACCOUNTS and not proves and "purse" in of + node.attr:
+            yield f"{where} changes {of}.{node.attr}"
+    sends = node.attr in SENDS and not name.startswith("core/")
+    if sends and name not in SOCKETS and not NO_SOCKETS.search(of):
+        yield f"{where} sends by {of}"
+
+
+def modules() -> list[Path]:
+    return sorted(
+        path
+        for floor in ("core", "nat", "io", "node", "commands", "tui")
+        for path in (PACKAGE / floor).rglob("*.py")
+    )
+
+
+def test_nothing_leaves_round_the_gate() -> None:
+    names = [(path, path.relative_to(PACKAGE).as_posix()) for path in modules()]
+    found = [way for path, name in names for way in ways_round(path.read_text("utf-8"), name)]
+    assert found == []
+    allowed = set().union(SOCKETS, *MAKES_ACCOUNTS.values(), *FILLS_THEM.values())
+    assert allowed <= {name for _, name in names}, "what is gone is no exit any more"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("node/presence.py", "sock.send(b'', address)"),
+        ("node/presence.py", "self._socket.sendto(b'', address)"),
+        ("node/presence.py", "put = sock.sendmsg"),
+        ("node/presence.py", "getattr(sock, 'send')(b'', address)"),
+        ("node/presence.py", "carry_out(sock, b'', address)"),
+        ("io/stun_client.py", "loop.sock_sendto(sock, b'', address)"),
+        ("core/sessions/race.py", "self._state._outgoing.append((data, address))"),
+        ("core/sessions/race.py", "self._state.gate.outgoing.append((data, address))"),
+        ("core/sessions/race.py", "queue = self._state.gate.outgoing"),
+        ("core/sessions/race.py", "self._state.emit(DatagramDue(3, data, address, None))"),
+        ("core/sessions/race.py", "state.emit(events.StunReplyDue(place, data, address))"),
+        ("core/sessions/race.py", "gate.send(data, address, Purse())"),
+        ("core/sessions/race.py", "Grant(use, 1000, 10, math.inf, None)"),
+        ("core/sessions/race.py", "peer.purse.earn_bytes(1_000_000)"),
+        ("core/sessions/race.py", "gate.send(data, address, gate.earned_by(1_000_000, to))"),
+        ("core/sessions/race.py", "gate.note_arrival(peer.purse, to, 1_000_000)"),
+        ("core/sessions/race.py", "peer.purse.credit += 1_000_000"),
+        ("core/sessions/race.py", "peer.purse.proved = True"),
+        ("core/sessions/race.py", "purse.kept = 0"),
+        ("core/sessions/race.py", "gate._leave_by(3, data, address, None)"),
+        ("core/sessions/race.py", "self._delivery.send(peer, kind, payload, now, budgeted=False)"),
+    ],
+)
+def test_a_way_round_the_gate_is_found(name: str, source: str) -> None:
+    assert ways_round(source, name) != []
