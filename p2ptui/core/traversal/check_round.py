@@ -93,7 +93,7 @@ def way_now(attempt: Attempt, own: NatFacts) -> Technique:
 
 def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
     remote = attempt.remote
-    if remote is None or not remote.round or not own.is_known or attempt.guessed_blindly:
+    if remote is None or not remote.round or not own.is_known or attempt.account.guessed_blindly:
         return False
     if attempt.observed is None or shared_outside(attempt) is not None:
         return False
@@ -104,9 +104,9 @@ def _is_blind(attempt: Attempt, own: NatFacts) -> bool:
 
 def note_blind(attempt: Attempt, own: NatFacts) -> None:
     """A round has failed: nothing is guessed a second time without a reason."""
-    if attempt.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
+    if attempt.account.method is Method.BIRTHDAY and own.side is not Side.UNPREDICTABLE:
         is_asked_for = attempt.remote_facts.side is Side.UNPREDICTABLE
-        attempt.guessed_blindly = attempt.guessed_blindly or not is_asked_for
+        attempt.account.guessed_blindly = attempt.account.guessed_blindly or not is_asked_for
 
 
 def depends_on_nats(attempt: Attempt, networks: OwnNetworks) -> bool:
@@ -277,7 +277,7 @@ def lead_s(attempt: Attempt, config: Config) -> float:
     """
     if attempt.punching is None or not config.ice.opener_ttl:
         return 0.0
-    if attempt.method is Method.BIRTHDAY:
+    if attempt.account.method is Method.BIRTHDAY:
         return 0.0  # a guess that comes before its socket is open meets that one all the same
     first = sum(pair.kind is not Kind.HOST for pair in attempt.punching.pairs)
     return min(first * config.ice.pace_ms / 1000 + LEAD_MARGIN_S, LONGEST_LEAD_S)
@@ -314,7 +314,7 @@ def plan_round(
     ice = state.config.ice
     if way is Technique.BIRTHDAY and not attempt.sockets and remote.sockets <= 1:
         way = Technique.PLAIN  # neither side knew in time what it should prepare: no use in waiting
-    attempt.method = METHODS.get(way, Method.PLAIN)
+    attempt.account.method = METHODS.get(way, Method.PLAIN)
     rtt_s = attempt.server_rtt_s
     # What should have worked and did not, met a NAT that limits new flows, or loss. Fresh sockets
     # are tried by all the guesses before, which are open still; so a round ends soon, but the last.
@@ -339,7 +339,7 @@ def plan_round(
         opener_pause_s=opener_pause_s,
         opener_ttl=ice.opener_ttl,
         first_pause_s=first_pause_s,
-        learnt=attempt.learnt,
+        learnt=attempt.heard.learnt,
         count=state.counters.drop,
     )
     candidates = _chosen(attempt, remote, observed, state, own, own_addresses)
@@ -360,13 +360,12 @@ def plan_round(
         if not (attempt.sockets and candidate.kind is Kind.PREDICTED)
         for address in candidate.remotes
     ]
-    if attempt.last_good is not None:
-        is_vouched = attempt.last_good[0] == observed[0] or ip_version(attempt.last_good[0]) == 4
-        known.append((Kind.REFLEXIVE if is_vouched else Kind.CLAIMED, attempt.last_good))
+    last_good = attempt.heard.last_good
+    if last_good is not None:
+        is_vouched = last_good[0] == observed[0] or ip_version(last_good[0]) == 4
+        known.append((Kind.REFLEXIVE if is_vouched else Kind.CLAIMED, last_good))
     # Once for each offer, however often its round begins anew.
-    this_offer = remote.ufrag, remote.round
-    claimed_checks = CLAIMED_CHECKS if attempt.claimed_in != this_offer else 0
-    attempt.claimed_in = this_offer
+    claimed_checks = CLAIMED_CHECKS if attempt.exchange.is_first_with(remote) else 0
     for kind, address in known:
         standing = state.socket_of_version.get(ip_version(address[0]))
         if standing is not None:
@@ -387,11 +386,11 @@ def _chosen(
 ) -> list[Believed]:
     """What of an offer this round tries: before all else what no round before it did."""
     versions = state.socket_of_version
-    before = {address for address, number in attempt.tried.items() if number < remote.round}
+    before = attempt.exchange.tried_before(remote.round)
     limit = state.config.ice.max_candidates
     chosen = believed(remote, observed, limit, own, own_addresses, versions=versions, tried=before)
     claims = claims_of(remote, observed, own, own_addresses, versions)
-    attempt.note_round(
+    attempt.exchange.note_round(
         remote.round,
         (a for kind in claims if kind is not Kind.PREDICTED for a in claims[kind]),
         (address for one in chosen if one.kind is not Kind.PREDICTED for address in one.remotes),

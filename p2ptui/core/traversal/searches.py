@@ -16,7 +16,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal import check_round
-from p2ptui.core.traversal.attempt import LONGEST_REST_S, Attempt, NatFacts
+from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.direct_paths import DirectPaths
@@ -26,6 +26,7 @@ from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
 from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
+from p2ptui.core.traversal.rests import LONGEST_REST_S
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.session_follower import SWITCHED_OFF, SessionFollower
 from p2ptui.core.traversal.standing_sockets import StandingSockets
@@ -122,7 +123,7 @@ class Traversal:
             return self._handshake.connect(self._relay.open(server, node_id), now, timeout_s)
         if attempt.direct is not None:
             return self._handshake.connect(attempt.direct.address, now, timeout_s, node_id=node_id)
-        attempt.deadline = max(attempt.deadline, now + timeout_s)
+        attempt.waiting.deadline = max(attempt.waiting.deadline, now + timeout_s)
         if self._is_enabled:
             self._search(attempt, now)
         if not relays:
@@ -145,7 +146,7 @@ class Traversal:
         attempt = self.offers.get(node_id)
         if attempt is None:
             return False
-        return address == attempt.relayed_address or address in attempt.answers_at
+        return address == attempt.relayed_address or address in attempt.heard.answers_at
 
     def search(self, node_id: str, now: float) -> None:
         """Search a direct path now, instead of at the end of the pause.
@@ -158,7 +159,7 @@ class Traversal:
         if attempt is None or not choose_server(self._state, attempt, now):
             raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
         if attempt.direct is None:
-            attempt.failures = 0
+            attempt.rests.failures = 0
             self._search(attempt, now)
 
     def regain(self, peer: Peer, server: Peer, now: float) -> None:
@@ -176,17 +177,16 @@ class Traversal:
         except LocalError:
             self._state.counters.drop("searches_full")
             return
-        attempt.began_direct = True
+        attempt.rests.began_direct = True
         if attempt.direct is None:  # else it is watched, and searched again once it is given up
-            attempt.failures = 0
+            attempt.rests.failures = 0
             self._search(attempt, now)
 
     def facts_ready(self, facts: NatFacts, now: float) -> None:
         """The diagnosis of this node's NAT is done."""
         self.offers.facts = facts
         for attempt in self.offers.all():
-            if "facts" in attempt.wanted:
-                attempt.wanted.discard("facts")
+            if attempt.prepared.take("facts"):
                 # What could not be found out now is not asked for again at once.
                 (self._prepare if facts.is_known else self._go_without)(attempt, now)
 
@@ -195,10 +195,9 @@ class Traversal:
     ) -> None:
         """Further sockets are open; with the outside addresses that they will probably have."""
         attempt = self.offers.get(node_id)
-        if attempt is None or "sockets" not in attempt.wanted:
+        if attempt is None or not attempt.prepared.take("sockets"):
             self._state.emit(SocketsDone(sockets))
             return
-        attempt.wanted.discard("sockets")
         self._close_sockets(attempt)
         attempt.sockets = sockets
         attempt.prepared_at = now
@@ -244,7 +243,7 @@ class Traversal:
             return
         way = check_round.way_now(attempt, self.offers.facts) if remote.round else Technique.PLAIN
         way = self.standing.way(way, observed)
-        attempt.rounds += 1
+        attempt.account.rounds += 1
         attempt.punching = check_round.plan_round(
             attempt,
             remote,
@@ -257,7 +256,7 @@ class Traversal:
             own=self.offers.own,
             own_addresses=self.offers.own_addresses,
         )
-        for source, socket, nominated, spare_bytes in attempt.early.take():
+        for source, socket, nominated, spare_bytes in attempt.heard.early.take():
             allowed = affordable_checks(attempt.offer, remote, spare_bytes)
             attempt.punching.receive_request(
                 source, socket, now, nominated=nominated, allowed=allowed
@@ -286,7 +285,7 @@ class Traversal:
 
     def _take(self, attempt: Attempt, pair: Pair, now: float) -> None:
         # What was asked for meanwhile is needed no more, and must not end this path.
-        attempt.wanted.clear()
+        attempt.prepared.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
         self._handshake.renew(address, attempt.node_id, now)
         tokens, attempt.tokens = attempt.tokens, []
@@ -324,8 +323,8 @@ class Traversal:
         if attempt.direct is not None:
             return
         facts = self.offers.facts
-        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.wanted:
-            attempt.wanted.add("facts")
+        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.prepared.wanted:
+            attempt.prepared.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._wait(attempt, now, self._go_without)
             return
@@ -346,14 +345,14 @@ class Traversal:
             way, facts.side, self._state.config, preserves=preserves
         )
         if count:
-            attempt.wanted.add("sockets")
+            attempt.prepared.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
             self._wait(attempt, now, self._go_without)
             return
         self._send_prepared(attempt, (), now)
 
     def _go_without(self, attempt: Attempt, now: float) -> None:
-        attempt.wanted.clear()
+        attempt.prepared.wanted.clear()
         if attempt.direct is None:
             self._send_prepared(attempt, (), now)
 
@@ -374,10 +373,11 @@ class Traversal:
         """No direct path for now: the relay serves, and the search begins again later."""
         self._stop(attempt)
         if not self.head_start.end(attempt, now) and ends_calls:
-            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
+            words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.waiting.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
         self._reasons.tell(attempt, reason)
-        self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
+        pause_s = attempt.rests.take_rest_s(is_heard=attempt.remote is not None)
+        self._plan(attempt, now + pause_s, self._search_again)
 
     def _search(self, attempt: Attempt, now: float) -> None:
         self._stop(attempt)
@@ -396,12 +396,13 @@ class Traversal:
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
-        self._plan(attempt, now + attempt.take_lost_rest_s(now), self._search_again)
+        pause_s = attempt.rests.take_lost_rest_s(now, controlling=attempt.controlling)
+        self._plan(attempt, now + pause_s, self._search_again)
 
     def _stop(self, attempt: Attempt) -> None:
         """End what is under way."""
         attempt.stop_timer()
-        attempt.wanted.clear()
+        attempt.prepared.wanted.clear()
         attempt.punching = None
         self._paths.leave(attempt)
         self._close_sockets(attempt)
@@ -434,8 +435,8 @@ class Traversal:
                 continue
             self._stop(attempt)
             self._reasons.withdraw(attempt)
-            attempt.failures = 0
-            attempt.begins_again = not attempt.server.is_authenticated
+            attempt.rests.failures = 0
+            attempt.rests.begins_again = not attempt.server.is_authenticated
             self._plan(attempt, now, self._search_again)
 
     def remotes(self) -> list[Address]:
