@@ -14,7 +14,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered, told_at_once
-from p2ptui.core.traversal.check_round import lead_s
+from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.exchange import Asked
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.rests import Rests

@@ -18,7 +18,9 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.check_exchange import CheckExchange
+from p2ptui.core.traversal.checklist import plan_round
 from p2ptui.core.traversal.checks import affordable_checks
+from p2ptui.core.traversal.common_ground import depends_on_nats, no_common_version
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
@@ -207,9 +209,7 @@ class Traversal:
         """The other side's offer of a new round is here."""
         if attempt.direct is not None:
             return  # it was sent before that side knew
-        apart = check_round.no_common_version(
-            attempt, self.offers.own_addresses, self._state.socket_of_version
-        )
+        apart = no_common_version(attempt, self.offers.own_addresses, self._state.socket_of_version)
         if apart is not None:
             if not offer.answer:
                 self.offers.answer(attempt, (), now)
@@ -244,7 +244,7 @@ class Traversal:
         way = check_round.way_now(attempt, self.offers.facts) if remote.round else Technique.PLAIN
         way = self.standing.way(way, observed)
         attempt.account.rounds += 1
-        attempt.punching = check_round.plan_round(
+        attempt.punching = plan_round(
             attempt,
             remote,
             observed,
@@ -316,7 +316,7 @@ class Traversal:
 
     def _wants_facts(self, attempt: Attempt) -> bool:
         offers = self.offers
-        return not offers.facts.is_known and check_round.depends_on_nats(attempt, offers.own)
+        return not offers.facts.is_known and depends_on_nats(attempt, offers.own)
 
     def _prepare(self, attempt: Attempt, now: float) -> None:
         """Get what the next round needs of this side, and then offer it, or answer."""
