@@ -7,6 +7,7 @@ from p2ptui.core.connection import Method
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.candidates import Believed, believed, claims_of
+from p2ptui.core.traversal.checks import affordable_checks
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.round_plans import PLANNERS, RoundPlan, Situation
 from p2ptui.nat.feasibility import Technique
@@ -88,6 +89,9 @@ def plan_round(
             punching.add(kind, [address], now, socket=standing, claimed_checks=claimed_checks)
     if plan.guesses is not None:
         punching.guess(_guesses(observed, plan.guesses, plan, state, pace, now))
+    for source, socket, nominated, spare_bytes in attempt.heard.early.take():
+        allowed = affordable_checks(attempt.offer, remote, spare_bytes)
+        punching.receive_request(source, socket, now, nominated=nominated, allowed=allowed)
     return punching
 
 

@@ -40,6 +40,10 @@ class Exchange:
     tried: dict[Address, int] = field(default_factory=dict)
     """What was tried of that, and in which round first."""
 
+    def note_asked(self, now: float, resent: int) -> None:
+        """This side's offer left; see `Asked`."""
+        self.asked = Asked(now, resent)
+
     def note_round(self, number: int, claimed: Iterable[Address], tried: Iterable[Address]) -> None:
         """A round was made ready, of what the other side told."""
         for known, addresses in ((self.claimed_since, claimed), (self.tried, tried)):

@@ -26,15 +26,13 @@ class FlowFeedback:
     Args:
         state: The shared ground.
         offers: Tell the other side.
-        on_progress: Called when an attempt may send or decide something.
     """
 
-    def __init__(
-        self, state: NodeState, offers: Offers, on_progress: Callable[[Attempt, float], None]
-    ) -> None:
+    def __init__(self, state: NodeState, offers: Offers) -> None:
         self._state = state
         self._offers = offers
-        self._on_progress = on_progress
+        self.on_progress: Callable[[Attempt, float], None] = lambda *_: None
+        """Called when an attempt may send or decide something."""
         self.pace = self._new_pace()
         """Of the new flows of all attempts: they share the NAT."""
 
@@ -89,4 +87,4 @@ class FlowFeedback:
         if attempt.controlling and self.limit(attempt) is not None:
             end = attempt.punching.began + LIMITED_ROUND_S
             attempt.punching.shorten(max(now, end))
-        self._on_progress(attempt, now)
+        self.on_progress(attempt, now)

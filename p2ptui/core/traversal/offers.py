@@ -15,7 +15,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.checklist import lead_s
-from p2ptui.core.traversal.exchange import Asked
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.rests import Rests
 from p2ptui.core.traversal.slowness import Slowness
@@ -297,7 +296,7 @@ class Offers:
         if tries == 0:
             attempt.exchange.asks_until = now + ASKS_S
         if self.send(attempt, now):
-            attempt.exchange.asked = Asked(now, attempt.server.channel.sender.retransmissions)
+            attempt.exchange.note_asked(now, attempt.server.channel.sender.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         # Each time longer: nobody knows how slow the other node is.
