@@ -1,4 +1,4 @@
-"""What the next round of checks is for: which way is tried, what that needs, and when it ends."""
+"""Whether a further round of checks is of use: which way it tries, what that needs, or why none."""
 
 from p2ptui.config import Config, prediction_options
 from p2ptui.core.connection import Method

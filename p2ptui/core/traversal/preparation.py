@@ -80,7 +80,7 @@ class Preparation:
         self._offer(attempt, (), now)
 
     def want_facts(self, attempt: Attempt) -> None:
-        """The other side will ask for what this one's NAT is, if it matters."""
+        """Learn of what kind the own NAT is, if it matters: the other side will ask for it."""
         if self._wants_facts(attempt):
             self._state.emit(NatFactsWanted())
 
@@ -117,7 +117,7 @@ class Preparation:
     def _offer(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
         if attempt.controlling:
             self._offers.next_round(attempt, predicted, now)
-            self._searches.wait(attempt, now, self._searches.on_unanswered)
+            self._searches.wait_for_answer(attempt, now)
         else:
             self.on_ready(attempt, now)
             self._offers.answer_soon(attempt, predicted, now)

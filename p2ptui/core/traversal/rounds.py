@@ -84,7 +84,7 @@ class Rounds:
             self._preparation.begin(attempt, now)
         elif skips_plain:
             self._offers.answer(attempt, (), now)
-            self._searches.wait(attempt, now, self._end)
+            self._searches.wait_for_answer(attempt, now)
         else:
             self.begin(attempt, now)
             self._offers.answer_soon(attempt, (), now)

@@ -107,7 +107,7 @@ class Searches:
         """Offer, and end what was under way."""
         self.stop(attempt)
         self._offers.begin(attempt, now)
-        self.wait(attempt, now, self.on_unanswered)
+        self.wait_for_answer(attempt, now)
 
     def begin_again(self, attempt: Attempt, now: float) -> None:
         """A rest is over."""
@@ -124,6 +124,10 @@ class Searches:
         """Nothing may come of what was asked for: it goes on all the same."""
         patience_s = self._state.config.ice.gathering_timeout / 1000
         attempt.plan(self._state.timers, now + patience_s, then)
+
+    def wait_for_answer(self, attempt: Attempt, now: float) -> None:
+        """Nothing may come of what was offered: the round is over then."""
+        self.wait(attempt, now, self.on_unanswered)
 
     # How one ends.
 
