@@ -10,9 +10,9 @@ from p2ptui.core.addresses import relay_address
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer, Timers
+from p2ptui.core.traversal.backoff import Backoff
 from p2ptui.core.traversal.early_checks import EarlyChecks
 from p2ptui.core.traversal.exchange import Exchange
-from p2ptui.core.traversal.rests import Rests
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.allowances import Allowances
 from p2ptui.nat.behavior import Dependence, NatType
@@ -89,7 +89,7 @@ class WaitingCalls:
 
 
 @dataclass(slots=True, eq=False)
-class Prepared:
+class Gathered:
     """What the node's machinery has brought for this attempt, and what it still has to."""
 
     sockets: tuple[int, ...] = ()
@@ -168,7 +168,7 @@ class Attempt:
     controlling: bool
     offer: TraversalOffer
     """This side's latest."""
-    rests: Rests
+    backoff: Backoff
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
     punching: Punching | None = None
@@ -178,7 +178,7 @@ class Attempt:
     """Servers that said that they do not know the node."""
     exchange: Exchange = field(default_factory=Exchange)
     heard: Heard = field(default_factory=Heard)
-    prepared: Prepared = field(default_factory=Prepared)
+    gathered: Gathered = field(default_factory=Gathered)
     waiting: WaitingCalls = field(default_factory=WaitingCalls)
     account: Account = field(default_factory=Account)
 
@@ -222,22 +222,22 @@ class Attempt:
     @property
     def sockets(self) -> tuple[int, ...]:
         """Those opened for this attempt."""
-        return self.prepared.sockets
+        return self.gathered.sockets
 
     @sockets.setter
     def sockets(self, sockets: tuple[int, ...]) -> None:
         """Others are open from now on."""
-        self.prepared.sockets = sockets
+        self.gathered.sockets = sockets
 
     @property
     def prepared_at(self) -> float:
         """When they, and what was predicted of them, were ready."""
-        return self.prepared.at
+        return self.gathered.at
 
     @prepared_at.setter
     def prepared_at(self, now: float) -> None:
         """They are ready."""
-        self.prepared.at = now
+        self.gathered.at = now
 
     @property
     def checks(self) -> int:

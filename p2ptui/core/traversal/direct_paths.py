@@ -74,7 +74,7 @@ class DirectPaths:
         """Use a path that works; the address by which the peer table knows it."""
         address = socket_address(pair.socket, pair.remote)
         attempt.direct = DirectPath(pair, address, now)
-        attempt.rests.note_won(now)
+        attempt.backoff.note_won(now)
         attempt.account.reason = None
         if self._state.is_standing(pair.socket):
             attempt.heard.last_good = pair.remote
@@ -167,7 +167,7 @@ class DirectPaths:
         method = _method(attempt)
         # One that was asked by its address may be a server, and is so however it is reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
-            peer.connection = attempt.account.explain(method, attempt.rests.won_after_s)
+            peer.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(
@@ -248,7 +248,7 @@ class DirectPaths:
 
     def _is_unused(self, attempt: Attempt, now: float) -> bool:
         """Whether a path was found, but no session came of it in time."""
-        won_at = attempt.rests.began + (attempt.rests.won_after_s or 0.0)
+        won_at = attempt.backoff.began + (attempt.backoff.won_after_s or 0.0)
         patience_s = self._state.config.security.auth_timeout
         return self._state.peers.with_id(attempt.node_id) is None and now > won_at + patience_s
 

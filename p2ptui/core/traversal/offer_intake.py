@@ -143,7 +143,7 @@ class OfferIntake:
             return attempt.remote is None and attempt.controlling
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
-        return attempt.rests.may_begin_for_other(now) and self._begun.take(now)
+        return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)
 
 
 def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:

@@ -13,10 +13,10 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.backoff import Backoff
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
-from p2ptui.core.traversal.rests import Rests
 from p2ptui.core.traversal.slowness import Slowness
 from p2ptui.errors import LocalError
 from p2ptui.nat.behavior import NatType
@@ -127,7 +127,7 @@ class Offers:
         if len(self._attempts) >= MAX_ATTEMPTS:
             raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")
         offer = self._described(self._new_names(), server, (), 0)
-        attempt = Attempt(node_id, server, controlling, offer, Rests(now))
+        attempt = Attempt(node_id, server, controlling, offer, Backoff(now))
         self._attempts[node_id] = attempt
         self._by_ufrag[offer.ufrag] = attempt
         return attempt
@@ -188,7 +188,7 @@ class Offers:
         attempt.exchange.claimed_in = None
         attempt.heard.begin_anew()
         attempt.heard.early.clear()
-        attempt.rests.began = now
+        attempt.backoff.began = now
         self.repeat(attempt, now)
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:

@@ -12,10 +12,10 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
+from p2ptui.core.traversal.gathering import Gathering
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.core.traversal.preparation import Preparation
 from p2ptui.core.traversal.reaching import Reaching
 from p2ptui.core.traversal.reasons import Reasons
 from p2ptui.core.traversal.refusals import Refusals
@@ -57,9 +57,9 @@ class Traversal:
         searches = Searches(state, offers, paths, reasons, self.head_start, self.flows)
         self._stop = searches.stop
         reaching = Reaching(state, handshake, relay, offers, paths, self.head_start, searches)
-        preparation = Preparation(state, offers, self.standing, self.flows, searches, reasons)
+        gathering = Gathering(state, offers, self.standing, self.flows, searches, reasons)
         rounds = Rounds(
-            state, offers, paths, self.standing, self.flows, searches, preparation, reaching
+            state, offers, paths, self.standing, self.flows, searches, gathering, reaching
         )
         self.checks = CheckExchange(state, offers, paths, rounds.tick, rounds.begin)
         """Where checks and their answers arrive."""
@@ -88,8 +88,8 @@ class Traversal:
         self.has_path = reaching.has_path
         self.search = searches.search
         self.regain = searches.regain
-        self.facts_ready = preparation.facts_ready
-        self.sockets_ready = preparation.sockets_ready
+        self.facts_ready = gathering.facts_ready
+        self.sockets_ready = gathering.sockets_ready
         self.move = searches.move
         self.remotes = searches.remotes
         self.wake = searches.wake

@@ -13,8 +13,8 @@ from p2ptui.core.traversal.checklist import plan_round
 from p2ptui.core.traversal.common_ground import no_common_version
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
+from p2ptui.core.traversal.gathering import Gathering
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.core.traversal.preparation import Preparation
 from p2ptui.core.traversal.reaching import Reaching
 from p2ptui.core.traversal.searches import Searches
 from p2ptui.core.traversal.standing_sockets import StandingSockets
@@ -32,7 +32,7 @@ class Rounds:
         standing: The sockets that all searches share.
         flows: What is known of the limits to new flows.
         searches: Go on, or rest.
-        preparation: Gets ready what comes next.
+        gathering: Gets ready what comes next.
         reaching: Takes up a path that was found.
     """
 
@@ -44,7 +44,7 @@ class Rounds:
         standing: StandingSockets,
         flows: FlowFeedback,
         searches: Searches,
-        preparation: Preparation,
+        gathering: Gathering,
         reaching: Reaching,
     ) -> None:
         self._state = state
@@ -53,10 +53,10 @@ class Rounds:
         self._standing = standing
         self._flows = flows
         self._searches = searches
-        self._preparation = preparation
+        self._gathering = gathering
         self._reaching = reaching
         searches.on_unanswered = self._end
-        preparation.on_ready = self.begin
+        gathering.on_ready = self.begin
         flows.on_progress = self.tick
 
     def take_offer(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
@@ -81,7 +81,7 @@ class Rounds:
         if attempt.controlling and not skips_plain:
             self.begin(attempt, now)
         elif attempt.controlling or offer.round:
-            self._preparation.begin(attempt, now)
+            self._gathering.begin(attempt, now)
         elif skips_plain:
             self._offers.answer(attempt, (), now)
             self._searches.wait_for_answer(attempt, now)
@@ -138,7 +138,7 @@ class Rounds:
         if attempt.remote is None:
             self._searches.rest_unanswered(attempt, now)
         elif attempt.controlling:
-            self._preparation.begin(attempt, now)
+            self._gathering.begin(attempt, now)
         else:
             self._searches.leave_lead(attempt, now)
-            self._preparation.want_facts(attempt)
+            self._gathering.want_facts(attempt)

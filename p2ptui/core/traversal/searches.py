@@ -10,13 +10,13 @@ from p2ptui.core.events import SocketsDone
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.backoff import LONGEST_REST_S
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
 from p2ptui.core.traversal.refusals import end_calls
-from p2ptui.core.traversal.rests import LONGEST_REST_S
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.session_follower import SWITCHED_OFF
 from p2ptui.errors import LocalError, RemoteError
@@ -80,7 +80,7 @@ class Searches:
         if attempt is None or not choose_server(self._state, attempt, now):
             raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
         if attempt.direct is None:
-            attempt.rests.failures = 0
+            attempt.backoff.failures = 0
             self.begin(attempt, now)
 
     def regain(self, peer: Peer, server: Peer, now: float) -> None:
@@ -98,9 +98,9 @@ class Searches:
         except LocalError:
             self._state.counters.drop("searches_full")
             return
-        attempt.rests.began_direct = True
+        attempt.backoff.began_direct = True
         if attempt.direct is None:  # else it is watched, and searched again once it is given up
-            attempt.rests.failures = 0
+            attempt.backoff.failures = 0
             self.begin(attempt, now)
 
     def begin(self, attempt: Attempt, now: float) -> None:
@@ -150,7 +150,7 @@ class Searches:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.waiting.refusal}"
             end_calls(self._state, attempt, RemoteError(words))
         self._reasons.tell(attempt, reason)
-        pause_s = attempt.rests.take_rest_s(is_heard=attempt.remote is not None)
+        pause_s = attempt.backoff.take_rest_s(is_heard=attempt.remote is not None)
         attempt.plan(self._state.timers, now + pause_s, self.begin_again)
 
     def rest_unanswered(self, attempt: Attempt, now: float) -> None:
@@ -166,7 +166,7 @@ class Searches:
     def stop(self, attempt: Attempt) -> None:
         """End what is under way."""
         attempt.stop_timer()
-        attempt.prepared.wanted.clear()
+        attempt.gathered.wanted.clear()
         attempt.punching = None
         self._paths.leave(attempt)
         self.close_sockets(attempt)
@@ -186,7 +186,7 @@ class Searches:
 
     def _handle_lost(self, attempt: Attempt, now: float) -> None:
         attempt.punching = None
-        pause_s = attempt.rests.take_lost_rest_s(now, controlling=attempt.controlling)
+        pause_s = attempt.backoff.take_lost_rest_s(now, controlling=attempt.controlling)
         attempt.plan(self._state.timers, now + pause_s, self.begin_again)
 
     # What happens to the machine.
@@ -206,8 +206,8 @@ class Searches:
                 continue
             self.stop(attempt)
             self._reasons.withdraw(attempt)
-            attempt.rests.failures = 0
-            attempt.rests.begins_again = not attempt.server.is_authenticated
+            attempt.backoff.failures = 0
+            attempt.backoff.begins_again = not attempt.server.is_authenticated
             attempt.plan(self._state.timers, now, self.begin_again)
 
     def remotes(self) -> list[Address]:

@@ -6,9 +6,8 @@ import math
 import pytest
 
 from p2ptui.core.connection import Method
-from p2ptui.core.traversal.attempt import Account, Attempt, Heard, Prepared, WaitingCalls
-from p2ptui.core.traversal.exchange import Exchange
-from p2ptui.core.traversal.rests import (
+from p2ptui.core.traversal.attempt import Account, Attempt, Gathered, Heard, WaitingCalls
+from p2ptui.core.traversal.backoff import (
     FIRST_REST_S,
     LONGEST_REST_S,
     RETURN_REST_S,
@@ -16,12 +15,13 @@ from p2ptui.core.traversal.rests import (
     SEARCHES_S,
     SHORTEST_REST_S,
     YOUNG_S,
-    Rests,
+    Backoff,
 )
+from p2ptui.core.traversal.exchange import Exchange
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
-PARTS = [Account, Exchange, Heard, Prepared, Rests, WaitingCalls]
+PARTS = [Account, Exchange, Heard, Gathered, Backoff, WaitingCalls]
 HERE, THERE = ("192.0.2.1", 1), ("192.0.2.2", 2)
 
 
@@ -37,46 +37,46 @@ def test_an_attempt_is_made_of_parts() -> None:
     assert len(kinds) <= 10 + len(PARTS), "what is new belongs into a part, or is one"
 
 
-# How long a search rests.
+# How long a search backoff.
 
 
 def test_what_was_answered_in_vain_rests_long_and_what_was_not_ever_longer() -> None:
-    rests = Rests(began=0.0)
-    assert rests.take_rest_s(is_heard=True) == LONGEST_REST_S
-    pauses = [rests.take_rest_s(is_heard=False) for _ in range(7)]
+    backoff = Backoff(began=0.0)
+    assert backoff.take_rest_s(is_heard=True) == LONGEST_REST_S
+    pauses = [backoff.take_rest_s(is_heard=False) for _ in range(7)]
     assert pauses == [FIRST_REST_S * 2**n for n in range(5)] + [LONGEST_REST_S] * 2
 
 
 def test_where_there_was_a_path_no_rest_is_long() -> None:
-    rests = Rests(began=10.0)
-    rests.note_won(10.5)
-    assert rests.won_after_s == 0.5
-    assert [rests.take_rest_s(is_heard=True) for _ in range(3)] == [
+    backoff = Backoff(began=10.0)
+    backoff.note_won(10.5)
+    assert backoff.won_after_s == 0.5
+    assert [backoff.take_rest_s(is_heard=True) for _ in range(3)] == [
         FIRST_REST_S,
         RETURN_REST_S,
         RETURN_REST_S,
     ]
-    rests.note_won(20.0)
-    assert rests.take_rest_s(is_heard=True) == FIRST_REST_S, "a path that was found ends the row"
+    backoff.note_won(20.0)
+    assert backoff.take_rest_s(is_heard=True) == FIRST_REST_S, "a path that was found ends the row"
 
 
 def test_a_path_that_dies_young_is_searched_again_soon_and_each_time_later() -> None:
-    rests = Rests(began=0.0)
-    rests.note_won(1.0)
-    young = [rests.take_lost_rest_s(2.0, controlling=True) for _ in range(4)]
+    backoff = Backoff(began=0.0)
+    backoff.note_won(1.0)
+    young = [backoff.take_lost_rest_s(2.0, controlling=True) for _ in range(4)]
     assert young == [SHORTEST_REST_S * 2**n for n in range(3)] + [FIRST_REST_S]
-    assert rests.take_lost_rest_s(2.0, controlling=False) == 2 * FIRST_REST_S
+    assert backoff.take_lost_rest_s(2.0, controlling=False) == 2 * FIRST_REST_S
     old = 1.0 + YOUNG_S
-    assert rests.take_lost_rest_s(old, controlling=True) == FIRST_REST_S
-    assert rests.take_lost_rest_s(old, controlling=False) == 3 * FIRST_REST_S
-    assert rests.take_lost_rest_s(2.0, controlling=True) == SHORTEST_REST_S
+    assert backoff.take_lost_rest_s(old, controlling=True) == FIRST_REST_S
+    assert backoff.take_lost_rest_s(old, controlling=False) == 3 * FIRST_REST_S
+    assert backoff.take_lost_rest_s(2.0, controlling=True) == SHORTEST_REST_S
 
 
 def test_the_other_side_may_begin_only_so_many_searches() -> None:
-    rests = Rests(began=0.0)
-    assert [rests.may_begin_for_other(0.0) for _ in range(SEARCHES)] == [True] * SEARCHES
-    assert not rests.may_begin_for_other(SEARCHES_S - 0.1)
-    assert rests.may_begin_for_other(SEARCHES_S)
+    backoff = Backoff(began=0.0)
+    assert [backoff.may_begin_for_other(0.0) for _ in range(SEARCHES)] == [True] * SEARCHES
+    assert not backoff.may_begin_for_other(SEARCHES_S - 0.1)
+    assert backoff.may_begin_for_other(SEARCHES_S)
 
 
 # What was said.
@@ -144,8 +144,8 @@ def test_the_account_is_what_is_told() -> None:
 
 
 def test_what_was_not_asked_for_any_more_is_not_taken() -> None:
-    prepared = Prepared()
-    prepared.wanted.add("sockets")
-    assert not prepared.take("facts")
-    assert prepared.take("sockets")
-    assert not prepared.take("sockets")
+    gathered = Gathered()
+    gathered.wanted.add("sockets")
+    assert not gathered.take("facts")
+    assert gathered.take("sockets")
+    assert not gathered.take("sockets")

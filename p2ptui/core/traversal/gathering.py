@@ -1,4 +1,4 @@
-"""What the next round needs of this side: the facts of its NAT, and further sockets."""
+"""What the next round needs of this side is gathered: the facts of its NAT, further sockets."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from p2ptui.nat.allocation import AllocationKind
 from p2ptui.wire.address import Address
 
 
-class Preparation:
+class Gathering:
     """Asks the node's machinery for it, and then offers the round, or answers.
 
     Args:
@@ -51,8 +51,8 @@ class Preparation:
         if attempt.direct is not None:
             return
         facts = self._offers.facts
-        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.prepared.wanted:
-            attempt.prepared.wanted.add("facts")
+        if self._wants_facts(attempt) and attempt.offer.round == 0 and not attempt.gathered.wanted:
+            attempt.gathered.wanted.add("facts")
             self._state.emit(NatFactsWanted())
             self._searches.wait(attempt, now, self._go_without)
             return
@@ -73,7 +73,7 @@ class Preparation:
             way, facts.side, self._state.config, preserves=preserves
         )
         if count:
-            attempt.prepared.wanted.add("sockets")
+            attempt.gathered.wanted.add("sockets")
             self._state.emit(SocketsWanted(attempt.node_id, count, predict))
             self._searches.wait(attempt, now, self._go_without)
             return
@@ -88,7 +88,7 @@ class Preparation:
         """The diagnosis of this node's NAT is done."""
         self._offers.facts = facts
         for attempt in self._offers.all():
-            if attempt.prepared.take("facts"):
+            if attempt.gathered.take("facts"):
                 # What could not be found out now is not asked for again at once.
                 (self.begin if facts.is_known else self._go_without)(attempt, now)
 
@@ -97,7 +97,7 @@ class Preparation:
     ) -> None:
         """Further sockets are open; with the outside addresses that they will probably have."""
         attempt = self._offers.get(node_id)
-        if attempt is None or not attempt.prepared.take("sockets"):
+        if attempt is None or not attempt.gathered.take("sockets"):
             self._state.emit(SocketsDone(sockets))
             return
         self._searches.close_sockets(attempt)
@@ -110,7 +110,7 @@ class Preparation:
         return not offers.facts.is_known and depends_on_nats(attempt, offers.own)
 
     def _go_without(self, attempt: Attempt, now: float) -> None:
-        attempt.prepared.wanted.clear()
+        attempt.gathered.wanted.clear()
         if attempt.direct is None:
             self._offer(attempt, (), now)
 

@@ -1,4 +1,4 @@
-"""How a search fared, and how long it rests before it begins again."""
+"""How searches fared, and how long the next one is put off (exponential backoff)."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ SEARCHES_S: Final = 6.0
 
 
 @dataclass(slots=True, eq=False)
-class Rests:
+class Backoff:
     """The latest search for a node, what came of those before, and the pause that follows."""
 
     began: float
