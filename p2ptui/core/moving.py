@@ -16,7 +16,7 @@ from p2ptui.core.resumption import Resumptions
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal.searches import Traversal
+from p2ptui.core.traversal.room import Traversal
 from p2ptui.wire.address import Address
 
 MAX_FOLLOWED: Final = 32

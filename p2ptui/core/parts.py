@@ -42,7 +42,7 @@ from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
-from p2ptui.core.traversal.searches import Traversal
+from p2ptui.core.traversal.room import Traversal
 from p2ptui.wire.message import NodeInfo
 
 

@@ -1,17 +1,18 @@
 """One search for a direct path to one node: what both sides offered, and how far it is."""
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from p2ptui.core.addresses import relay_address
-from p2ptui.core.connection import Method
+from p2ptui.core.connection import Connection, Method
 from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer, Timers
+from p2ptui.core.traversal.backoff import Backoff
 from p2ptui.core.traversal.early_checks import EarlyChecks
+from p2ptui.core.traversal.exchange import Exchange
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.allowances import Allowances
 from p2ptui.nat.behavior import Dependence, NatType
@@ -32,22 +33,6 @@ MAX_ANSWERS_AT: Final = 8
 """Addresses at which the other side has answered; its handshake comes from one of them."""
 
 DEFAULT_RTT_S: Final = 0.05
-
-FIRST_REST_S: Final = 2.5
-LONGEST_REST_S: Final = 60.0
-RETURN_REST_S: Final = 5.0
-SHORTEST_REST_S: Final = 0.4
-"""Of a path that died as soon as it was found the other side may not know at all: it is searched
-again soon, and each time later."""
-YOUNG_S: Final = 10.0
-"""A path is as young as that."""
-"""Pauses between two searches while the relay is used: a minute, as others have it, but short
-where there was a direct path before, and growing from short where no answer came."""
-
-SEARCHES: Final = 3
-SEARCHES_S: Final = 6.0
-"""The other side may begin so many searches in so long: each costs this one checks and sockets."""
-
 
 NOT_RELAYING: Final = "the server does not relay (--relay there)"
 
@@ -73,15 +58,6 @@ class NatFacts:
         return side_of(self.nat_type, self.allocation)
 
 
-class Asked(NamedTuple):
-    """An offer left, in return for which a server names the other node."""
-
-    at: float
-    resent: int
-    """Datagrams that had been sent to the server again by then: of those that follow it may be
-    one."""
-
-
 @dataclass(slots=True, eq=False)
 class DirectPath:
     """A path that works, and whether the other side still agrees to be sent to (RFC 7675)."""
@@ -99,6 +75,90 @@ class DirectPath:
 
 
 @dataclass(slots=True, eq=False)
+class WaitingCalls:
+    """Calls that wait for a direct path, and how long the relay is not used for them."""
+
+    tokens: list[int] = field(default_factory=list)
+    """Where nothing relays, or not yet."""
+    deadline: float = 0.0
+    """When the last of them gives up."""
+    holds_relay_until: float | None = None
+    """So long they wait for a direct path although the server would relay; None: they do not."""
+    refusal: str = NOT_RELAYING
+    """Why they cannot be answered by way of the server."""
+
+
+@dataclass(slots=True, eq=False)
+class Gathered:
+    """What the node's machinery has brought for this attempt, and what it still has to."""
+
+    sockets: tuple[int, ...] = ()
+    """Opened for this attempt."""
+    at: float = 0.0
+    """When they, and what was predicted of them, were ready."""
+    wanted: set[str] = field(default_factory=set)
+    """What was asked for, and has not come yet."""
+
+    def take(self, what: str) -> bool:
+        """Something comes; whether it was asked for, and not given up meanwhile."""
+        is_wanted = what in self.wanted
+        self.wanted.discard(what)
+        return is_wanted
+
+
+@dataclass(slots=True, eq=False)
+class Heard:
+    """What came from the other side without a server in between."""
+
+    is_checked: bool = False
+    """Whether a check of the other side came in this search: it has this side's offer."""
+    early: EarlyChecks = field(default_factory=EarlyChecks)
+    """Checks that came before there was a round."""
+    answers_at: deque[Address] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS_AT))
+    """Where checks of this search were answered last, as the peer table knows addresses."""
+    last_good: Address | None = None
+    """The remote address of the latest path from a socket that still stands."""
+    learnt: Allowances = field(default_factory=Allowances)
+    """What addresses that checks came from may still be sent, over all rounds."""
+
+    def note_answer(self, address: Address) -> None:
+        """A check was answered there."""
+        if address not in self.answers_at:
+            self.answers_at.append(address)
+
+    def begin_anew(self) -> None:
+        """A search begins: what was heard in the one before shows nothing of this one."""
+        self.is_checked = False
+        self.answers_at.clear()
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """What all searches took, and what came of them: as it is told."""
+
+    rounds: int = 0
+    checks: int = 0
+    bytes_spent: int = 0
+    method: Method = Method.PLAIN
+    """Of the round that runs, or that won."""
+    guessed_blindly: bool = False
+    """Whether ports were guessed although nothing says that a NAT needs it."""
+    reason: str | None = None
+    """Why there is no direct path."""
+
+    def explain(self, method: Method, won_after_s: float | None) -> Connection:
+        """The explanation of the connection.
+
+        Args:
+            method: How the node is reached.
+            won_after_s: From the beginning of the search to the latest direct path, seconds.
+        """
+        return Connection(
+            method, won_after_s, self.rounds, self.checks, self.bytes_spent, self.reason
+        )
+
+
+@dataclass(slots=True, eq=False)
 class Attempt:
     """The search for a path to one node."""
 
@@ -108,75 +168,86 @@ class Attempt:
     controlling: bool
     offer: TraversalOffer
     """This side's latest."""
-    began: float
-    observed: Address | None = None
-    """Where the server sees the other node."""
+    backoff: Backoff
     remote: TraversalOffer | None = None
     """The other side's latest offer."""
     punching: Punching | None = None
-    early: EarlyChecks = field(default_factory=EarlyChecks)
-    """Checks that came before there was a round."""
     direct: DirectPath | None = None
-    is_checked: bool = False
-    """Whether a check of the other side came in this search: it has this side's offer."""
-    answers_at: deque[Address] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS_AT))
-    """Where checks of this search were answered last, as the peer table knows addresses."""
-    last_good: Address | None = None
-    """The remote address of the latest path from a socket that still stands."""
-    sockets: tuple[int, ...] = ()
-    """Opened for this attempt."""
-    learnt: Allowances = field(default_factory=Allowances)
-    """What addresses that checks came from may still be sent, over all rounds."""
-    claimed_in: tuple[str, int] | None = None
-    """The latest offer, by name and round, for which addresses that nobody vouches for were sent
-    checks."""
-    claimed_since: dict[Address, int] = field(default_factory=dict)
-    """What the other side told that may be tried, and in which round of the search first."""
-    tried: dict[Address, int] = field(default_factory=dict)
-    """What was tried of that, and in which round first."""
-    prepared_at: float = 0.0
-    """When they, and what was predicted of them, were ready."""
-    wanted: set[str] = field(default_factory=set)
-    """What the node's machinery was asked for, and has not brought yet."""
-    begins_again: bool = False
-    """Whether a search begins as soon as the server is back: this machine has moved."""
-    deadline: float = 0.0
-    """When the last of the calls that wait gives up."""
-    tokens: list[int] = field(default_factory=list)
-    """Calls that wait for a direct path, where nothing relays."""
-    begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
-    """When the other side began its latest searches."""
+    timer: Timer | None = None
     unknown_at: set[Peer] = field(default_factory=set)
     """Servers that said that they do not know the node."""
-    refusal: str = NOT_RELAYING
-    """Why they cannot be answered by way of the server."""
-    guessed_blindly: bool = False
-    """Whether ports were guessed although nothing says that a NAT needs it."""
-    holds_relay_until: float | None = None
-    """So long calls wait for a direct path although the server would relay; None: they do not."""
-    offered_at: float = -math.inf
-    """When the other side's latest round was taken up."""
-    sent_at: float = -math.inf
-    """When this side's offer left last."""
-    asked: Asked | None = None
-    """The latest ask to which the server has not named the node in return; None: it need not."""
-    asks_until: float = 0.0
-    """So long it is sent again and again."""
-    timer: Timer | None = None
-    rounds: int = 0
-    checks: int = 0
-    bytes_spent: int = 0
-    failures: int = 0
-    """Searches in a row that found nothing; the pause before the next grows with it."""
-    method: Method = Method.PLAIN
-    """Of the round that runs, or that won."""
-    young_losses: int = 0
-    """Paths in a row that died young."""
-    won_after_s: float | None = None
-    began_direct: bool = False
-    """Whether the session began at the node's own address, which fell silent."""
-    reason: str | None = None
-    """Why there is no direct path."""
+    exchange: Exchange = field(default_factory=Exchange)
+    heard: Heard = field(default_factory=Heard)
+    gathered: Gathered = field(default_factory=Gathered)
+    waiting: WaitingCalls = field(default_factory=WaitingCalls)
+    account: Account = field(default_factory=Account)
+
+    # Of the parts, what is asked for by name.
+
+    @property
+    def observed(self) -> Address | None:
+        """Where the server sees the other node."""
+        return self.exchange.observed
+
+    @property
+    def claimed_since(self) -> dict[Address, int]:
+        """What the other side told that may be tried; see `Exchange`."""
+        return self.exchange.claimed_since
+
+    @property
+    def tried(self) -> dict[Address, int]:
+        """What was tried of that."""
+        return self.exchange.tried
+
+    @property
+    def tokens(self) -> list[int]:
+        """Calls that wait for a direct path."""
+        return self.waiting.tokens
+
+    @tokens.setter
+    def tokens(self, tokens: list[int]) -> None:
+        """Others wait from now on."""
+        self.waiting.tokens = tokens
+
+    @property
+    def refusal(self) -> str:
+        """Why they cannot be answered by way of the server."""
+        return self.waiting.refusal
+
+    @refusal.setter
+    def refusal(self, words: str) -> None:
+        """What the server said."""
+        self.waiting.refusal = words
+
+    @property
+    def sockets(self) -> tuple[int, ...]:
+        """Those opened for this attempt."""
+        return self.gathered.sockets
+
+    @sockets.setter
+    def sockets(self, sockets: tuple[int, ...]) -> None:
+        """Others are open from now on."""
+        self.gathered.sockets = sockets
+
+    @property
+    def prepared_at(self) -> float:
+        """When they, and what was predicted of them, were ready."""
+        return self.gathered.at
+
+    @prepared_at.setter
+    def prepared_at(self, now: float) -> None:
+        """They are ready."""
+        self.gathered.at = now
+
+    @property
+    def checks(self) -> int:
+        """How many were sent, over all searches."""
+        return self.account.checks
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no direct path."""
+        return self.account.reason
 
     @property
     def server_rtt_s(self) -> float:
@@ -186,7 +257,7 @@ class Attempt:
     @property
     def is_served(self) -> bool:
         """Whether nothing is awaited of the server: what it says by itself answers nothing."""
-        return self.asked is None
+        return self.exchange.asked is None
 
     @property
     def relayed_address(self) -> Address:
@@ -200,10 +271,10 @@ class Attempt:
         things.
         """
         if server.address != self.server.address:
-            self.observed = None
-            self.refusal = NOT_RELAYING
+            self.exchange.observed = None
+            self.waiting.refusal = NOT_RELAYING
         if server is not self.server:
-            self.asked = None
+            self.exchange.asked = None
         self.server = server
 
     def plan(self, timers: Timers, when: float, action: "Callable[[Attempt, float], None]") -> None:
@@ -211,37 +282,10 @@ class Attempt:
         self.stop_timer()
         self.timer = timers.schedule(when, lambda at: action(self, at))
 
-    def note_round(self, number: int, claimed: Iterable[Address], tried: Iterable[Address]) -> None:
-        """A round was made ready, of what the other side told."""
-        for known, addresses in ((self.claimed_since, claimed), (self.tried, tried)):
-            for address in addresses:
-                known.setdefault(address, number)
-
-    @property
-    def leaves_untried(self) -> bool:
-        """Whether the other side told what was not tried, or may have more to tell."""
-        # A round with new ones may be followed by one with others.
-        latest = max(self.claimed_since.values(), default=0)
-        has_news = self.remote is not None and latest == self.remote.round > 0
-        return has_news or bool(self.claimed_since.keys() - self.tried.keys())
-
-    def forget_rounds(self) -> None:
-        """A search begins anew."""
-        self.claimed_since.clear()
-        self.tried.clear()
-
     def stop_timer(self) -> None:
         """Nothing happens by itself any more."""
         if self.timer is not None:
             self.timer.cancel()
-
-    def may_begin_for_other(self, now: float) -> bool:
-        """Whether the other side may begin a search, and note that it does."""
-        begun = self.begun_for_other
-        if len(begun) == SEARCHES and now - begun[0] < SEARCHES_S:
-            return False
-        begun.append(now)
-        return True
 
     @property
     def remote_facts(self) -> NatFacts:
@@ -251,31 +295,6 @@ class Attempt:
         nat_type = _member(NatType, self.remote.nat_type, NatType.UNKNOWN)
         kind = _member(AllocationKind, self.remote.allocation, AllocationKind.UNKNOWN)
         return NatFacts(nat_type, allocation=PortAllocation(kind))
-
-    def take_rest_s(self) -> float:
-        """How long to rest after a search that found nothing, seconds."""
-        had_path = self.won_after_s is not None or self.began_direct
-        unheard = self.remote is None
-        if not had_path and not unheard:
-            return LONGEST_REST_S
-        # What was not answered may have been lost.
-        longest = RETURN_REST_S if had_path else LONGEST_REST_S
-        pause_s = min(FIRST_REST_S * 2.0**self.failures, longest)
-        self.failures = min(self.failures + 1, 8)
-        return pause_s
-
-    def take_lost_rest_s(self, now: float) -> float:
-        """How long to rest after a path has died, seconds.
-
-        Both sides notice; the controlling one begins, the other only if that one does not.
-        """
-        is_young = self.won_after_s is not None and now < self.began + self.won_after_s + YOUNG_S
-        if not is_young:
-            self.young_losses = 0
-            return FIRST_REST_S if self.controlling else 3 * FIRST_REST_S
-        pause_s = min(SHORTEST_REST_S * 2.0**self.young_losses, FIRST_REST_S)
-        self.young_losses = min(self.young_losses + 1, 8)
-        return pause_s if self.controlling else 2 * pause_s
 
     def way(self, own: NatFacts) -> Technique:
         """How the two can come together."""

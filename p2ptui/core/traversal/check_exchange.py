@@ -90,9 +90,9 @@ class CheckExchange:
         if self._count(check.message.transaction_id) > MAX_COPIES:
             self._state.counters.drop("check_repeated")
             return True
-        attempt.is_checked = True
+        attempt.heard.is_checked = True
         answer = build_answer(check, source, attempt.offer)
-        attempt.bytes_spent += len(answer)
+        attempt.account.bytes_spent += len(answer)
         earned = self._state.gate.arrival
         send_from(self._state, socket, answer, source, account=earned)
         spare_bytes = earned.credit
@@ -110,7 +110,7 @@ class CheckExchange:
                 allowed=affordable_checks(attempt.offer, attempt.remote, spare_bytes),
             )
             self._on_progress(attempt, now)
-        elif attempt.punching is None and not attempt.early.add(
+        elif attempt.punching is None and not attempt.heard.early.add(
             source, socket, spare_bytes, nominated=check.nominates
         ):
             self._state.counters.drop("early_checks_full")
@@ -139,9 +139,7 @@ class CheckExchange:
         if pair is not None:
             # The other side may send from there before this one hears that the pair was chosen.
             self._paths.expect_from(attempt, source, socket, proved=True)
-            answers_at = socket_address(socket, source)
-            if answers_at not in attempt.answers_at:
-                attempt.answers_at.append(answers_at)
+            attempt.heard.note_answer(socket_address(socket, source))
         if pair is not None and attempt.direct is not None:
             self._paths.handle_confirmed(attempt, pair, now)
         elif pair is not None:

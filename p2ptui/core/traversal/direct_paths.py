@@ -9,7 +9,7 @@ from typing import Final
 
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.aliases import Standing
-from p2ptui.core.connection import Connection, Method
+from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, SocketsDone
 from p2ptui.core.peers import Peer
@@ -74,11 +74,10 @@ class DirectPaths:
         """Use a path that works; the address by which the peer table knows it."""
         address = socket_address(pair.socket, pair.remote)
         attempt.direct = DirectPath(pair, address, now)
-        attempt.failures = 0
-        attempt.reason = None
-        attempt.won_after_s = now - attempt.began
+        attempt.backoff.note_won(now)
+        attempt.account.reason = None
         if self._state.is_standing(pair.socket):
-            attempt.last_good = pair.remote
+            attempt.heard.last_good = pair.remote
         if pair.socket:
             self._open_detour(pair, address)
         unused = tuple(number for number in attempt.sockets if number != pair.socket)
@@ -166,14 +165,7 @@ class DirectPaths:
         method = _method(attempt)
         # One that was asked by its address may be a server, and is so however it is reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
-            peer.connection = Connection(
-                method,
-                attempt.won_after_s,
-                attempt.rounds,
-                attempt.checks,
-                attempt.bytes_spent,
-                attempt.reason,
-            )
+            peer.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(
@@ -194,7 +186,7 @@ class DirectPaths:
             reason: Why, in one line.
             ends_search: Whether that is what a search found.
         """
-        attempt.reason = reason or attempt.reason
+        attempt.account.reason = reason or attempt.reason
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None and attempt.direct is None:
             self._tell(attempt, peer, ends_search=ends_search)
@@ -254,7 +246,7 @@ class DirectPaths:
 
     def _is_unused(self, attempt: Attempt, now: float) -> bool:
         """Whether a path was found, but no session came of it in time."""
-        won_at = attempt.began + (attempt.won_after_s or 0.0)
+        won_at = attempt.backoff.began + (attempt.backoff.won_after_s or 0.0)
         patience_s = self._state.config.security.auth_timeout
         return self._state.peers.with_id(attempt.node_id) is None and now > won_at + patience_s
 
@@ -284,7 +276,7 @@ class DirectPaths:
 
     def _give_up(self, attempt: Attempt, direct: DirectPath, now: float) -> None:
         attempt.direct = None
-        attempt.reason = "the direct path fell silent; it is tried again"
+        attempt.account.reason = "the direct path fell silent; it is tried again"
         self._release(attempt, direct)
         peer = self._state.peers.authenticated(attempt.node_id)
         if peer is not None:
@@ -351,8 +343,8 @@ class DirectPaths:
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        attempt.checks += 1
-        attempt.bytes_spent += len(data)
+        attempt.account.checks += 1
+        attempt.account.bytes_spent += len(data)
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
@@ -386,7 +378,7 @@ def _method(attempt: Attempt) -> Method:
         return Method.RELAY
     # What the other side names itself needs no guess, whatever round it was in.
     is_plain = attempt.direct.pair.kind in (Kind.HOST, Kind.CLAIMED)
-    return Method.PLAIN if is_plain else attempt.method
+    return Method.PLAIN if is_plain else attempt.account.method
 
 
 def _retry_s(direct: DirectPath) -> float:

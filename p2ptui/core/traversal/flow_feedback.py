@@ -9,9 +9,9 @@ from typing import Final
 
 from p2ptui.core.events import FlowProbeWanted
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.round_plans import LIMITED_ROUND_S
 from p2ptui.nat.feasibility import Side
 from p2ptui.nat.flow_pace import FlowPace
 
@@ -26,15 +26,13 @@ class FlowFeedback:
     Args:
         state: The shared ground.
         offers: Tell the other side.
-        on_progress: Called when an attempt may send or decide something.
     """
 
-    def __init__(
-        self, state: NodeState, offers: Offers, on_progress: Callable[[Attempt, float], None]
-    ) -> None:
+    def __init__(self, state: NodeState, offers: Offers) -> None:
         self._state = state
         self._offers = offers
-        self._on_progress = on_progress
+        self.on_progress: Callable[[Attempt, float], None] = lambda *_: None
+        """Called when an attempt may send or decide something."""
         self.pace = self._new_pace()
         """Of the new flows of all attempts: they share the NAT."""
 
@@ -87,6 +85,6 @@ class FlowFeedback:
         if attempt.punching is None:
             return
         if attempt.controlling and self.limit(attempt) is not None:
-            end = attempt.punching.began + check_round.LIMITED_ROUND_S
+            end = attempt.punching.began + LIMITED_ROUND_S
             attempt.punching.shorten(max(now, end))
-        self._on_progress(attempt, now)
+        self.on_progress(attempt, now)

@@ -66,15 +66,15 @@ class HeadStart:
         others = len(self._offers.asking - {attempt.node_id})
         longer_s = LONGER_EACH_S * others
         pause_s = min(HEAD_START_S + longer_s, LONGEST_SHARE * timeout_s)
-        attempt.holds_relay_until = now + pause_s
+        attempt.waiting.holds_relay_until = now + pause_s
         self._plan(attempt, now, now + LONGEST_SHARE * timeout_s)
         return begin_call(self._state, attempt, now, timeout_s)
 
     def _plan(self, attempt: Attempt, began: float, latest: float) -> None:
-        until = attempt.holds_relay_until
+        until = attempt.waiting.holds_relay_until
 
         def expire(now: float) -> None:
-            if until is None or attempt.holds_relay_until != until:
+            if until is None or attempt.waiting.holds_relay_until != until:
                 return
             self._offers.slowness.note(now - until, now)
             # Where everybody is late the server is, too, and would only have more to do.
@@ -82,7 +82,7 @@ class HeadStart:
             slow_s = SLOW_ANSWERS * self._offers.slowness.answer_s(now, server)
             longer = min(began + HEAD_START_S + slow_s, latest)
             if longer > now and attempt.remote is None:
-                attempt.holds_relay_until = longer
+                attempt.waiting.holds_relay_until = longer
                 self._plan(attempt, began, latest)
             else:
                 self._expire(attempt, now)
@@ -98,17 +98,17 @@ class HeadStart:
 
     def check(self, attempt: Attempt, now: float) -> None:
         """No round runs: the relay begins if its time has come."""
-        until = attempt.holds_relay_until
+        until = attempt.waiting.holds_relay_until
         if until is not None and now >= until and attempt.direct is None:
             self.end(attempt, now)
 
     def end(self, attempt: Attempt, now: float) -> bool:
         """There is no direct path yet: whoever waits for it is relayed; whether anybody is."""
-        if attempt.holds_relay_until is None or not attempt.server.is_authenticated:
+        if attempt.waiting.holds_relay_until is None or not attempt.server.is_authenticated:
             return False
-        attempt.holds_relay_until = None
+        attempt.waiting.holds_relay_until = None
         tokens, attempt.tokens = attempt.tokens, []
-        left_s = max(attempt.deadline - now, SHORTEST_HANDSHAKE_S)
+        left_s = max(attempt.waiting.deadline - now, SHORTEST_HANDSHAKE_S)
         address = self._relay.open(attempt.server, attempt.node_id)
         for token in tokens:
             try:

@@ -68,7 +68,7 @@ class OfferIntake:
         attempt = self._attempt_for(server, node_id, now, asked=offer is not None)
         if attempt is None:
             return
-        attempt.observed = observed
+        attempt.exchange.observed = observed
         self._check_reason(attempt)
         if offer is None:
             self._offers.handle_introduced(attempt, server, now)
@@ -89,18 +89,17 @@ class OfferIntake:
             self._state.counters.drop("offer_refused")
             return
         if is_new:
-            attempt.learnt.clear()
-            attempt.forget_rounds()
+            attempt.heard.learnt.clear()
+            attempt.exchange.forget_rounds()
         if is_new and known is not None:
             self._stop(attempt)  # the other node began a new search
-            attempt.is_checked = False
-            attempt.answers_at.clear()
+            attempt.heard.begin_anew()
         if not offer.answer:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
             attempt.controlling = both and self._state.identity.id < node_id
         attempt.remote = offer
-        attempt.offered_at = now
+        attempt.exchange.offered_at = now
         self._check_reason(attempt)
         self._take(attempt, offer, now)
 
@@ -144,12 +143,12 @@ class OfferIntake:
             return attempt.remote is None and attempt.controlling
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
-        return attempt.may_begin_for_other(now) and self._begun.take(now)
+        return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)
 
 
 def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
     """Whether a further round of a search is taken up: each may cost hundreds of sockets."""
     if offer.answer:
         return attempt.controlling
-    is_late_enough = offer.round <= 1 or now >= attempt.offered_at + SHORTEST_ROUND_S
+    is_late_enough = offer.round <= 1 or now >= attempt.exchange.offered_at + SHORTEST_ROUND_S
     return offer.round < MAX_LIMITED_ROUNDS and is_late_enough

@@ -13,9 +13,10 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.traversal.attempt import Asked, Attempt, NatFacts
+from p2ptui.core.traversal.attempt import Attempt, NatFacts
+from p2ptui.core.traversal.backoff import Backoff
 from p2ptui.core.traversal.candidates import offered, told_at_once
-from p2ptui.core.traversal.check_round import lead_s
+from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.slowness import Slowness
 from p2ptui.errors import LocalError
@@ -127,7 +128,7 @@ class Offers:
         if len(self._attempts) >= MAX_ATTEMPTS:
             raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")
         offer = self._described(self._new_names(), server, (), 0)
-        attempt = Attempt(node_id, server, controlling, offer, now)
+        attempt = Attempt(node_id, server, controlling, offer, Backoff(now))
         self._attempts[node_id] = attempt
         self._by_ufrag[offer.ufrag] = attempt
         return attempt
@@ -139,7 +140,8 @@ class Offers:
         or begins a search itself.
         """
         told = told_at_once(self._state.config.ice.max_candidates) * (attempt.offer.round + 1)
-        return len(set(self.own_addresses)) > told or attempt.leaves_untried
+        is_told = len(set(self.own_addresses)) <= told
+        return not is_told or attempt.exchange.leaves_untried(attempt.remote)
 
     def close(self, attempt: Attempt) -> None:
         """Forget an attempt."""
@@ -183,11 +185,11 @@ class Offers:
         self._by_ufrag[attempt.offer.ufrag] = attempt
         attempt.controlling = True
         attempt.remote = None
-        attempt.claimed_in = None  # this side's own search: its checks are nobody else's doing
-        attempt.is_checked = False
-        attempt.answers_at.clear()
-        attempt.early.clear()
-        attempt.began = now
+        # This side's own search: its checks are nobody else's doing.
+        attempt.exchange.claimed_in = None
+        attempt.heard.begin_anew()
+        attempt.heard.early.clear()
+        attempt.backoff.began = now
         self.repeat(attempt, now)
 
     def next_round(self, attempt: Attempt, predicted: tuple[Address, ...], now: float) -> None:
@@ -235,7 +237,7 @@ class Offers:
         def again(now: float) -> None:
             self._note_late(when, now)
             is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
-            if is_current and not attempt.is_checked:
+            if is_current and not attempt.heard.is_checked:
                 self.send(attempt, now)
                 self._repeat_answer(attempt, left - 1, now)
 
@@ -245,13 +247,13 @@ class Offers:
     def answer_again(self, attempt: Attempt, now: float) -> None:
         """The other side asks again for what it was sent: it, or the answer, was lost, or late."""
         slow_s = self.slowness.delay_s(now, attempt.server.address)
-        if now - attempt.sent_at >= max(SAME_ASK_S, slow_s):
+        if now - attempt.exchange.sent_at >= max(SAME_ASK_S, slow_s):
             self.send(attempt, now)
 
     def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
         """A server has named a node, in return for an offer if one is out: after a round trip at
         least."""
-        asked, attempt.asked = attempt.asked, None
+        asked, attempt.exchange.asked = attempt.exchange.asked, None
         sender, rtt = server.channel.sender, server.channel.rtt
         # Who named it unasked has answered nothing; and what was sent again may have been lost.
         if asked is None or sender.retransmissions != asked.resent:
@@ -265,7 +267,7 @@ class Offers:
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
         of it later is no answer any more."""
-        attempt.asked = None
+        attempt.exchange.asked = None
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:
         return self.slowness.answer_s(now, attempt.server.address)
@@ -282,20 +284,20 @@ class Offers:
     ) -> None:
         # Who has found a path by the other side's offer still has to tell its own, which was lost
         # if no check comes.
-        is_known = attempt.direct is None or attempt.is_checked
+        is_known = attempt.direct is None or attempt.heard.is_checked
         is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
-        is_over = tries >= MIN_ASKS and now >= attempt.asks_until
+        is_over = tries >= MIN_ASKS and now >= attempt.exchange.asks_until
         if (is_answered and is_known) or not is_current or is_over:
             if is_current:
                 self.asking.discard(attempt.node_id)
-                attempt.asked = None
+                attempt.exchange.asked = None
             return
         self.asking.add(attempt.node_id)
         if tries == 0:
-            attempt.asks_until = now + ASKS_S
+            attempt.exchange.asks_until = now + ASKS_S
         if self.send(attempt, now):
-            attempt.asked = Asked(now, attempt.server.channel.sender.retransmissions)
+            attempt.exchange.note_asked(now, attempt.server.channel.sender.retransmissions)
         longer = min(ASK_GROWTH * pause_s, LONGEST_ASK_S)
         pause_s = max(pause_s, min(ASK_SHARE_S * len(self.asking), LONGEST_SHARED_ASK_S))
         # Each time longer: nobody knows how slow the other node is.
@@ -318,10 +320,10 @@ class Offers:
 
     def send(self, attempt: Attempt, now: float) -> bool:
         """Send this side's offer once; whether it left."""
-        attempt.asked = None  # from now on something else is under way
+        attempt.exchange.asked = None  # from now on something else is under way
         if not attempt.server.is_authenticated:
             return False
-        attempt.sent_at = now
+        attempt.exchange.sent_at = now
         payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
         if self.facts.nat_type is not NatType.UNKNOWN:
             payload.nat_type = self.facts.nat_type.value

@@ -10,7 +10,8 @@ from typing import Final
 
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
-from p2ptui.core.traversal.check_round import shared_network, why_relayed
+from p2ptui.core.traversal.check_round import why_relayed
+from p2ptui.core.traversal.common_ground import shared_network
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks

@@ -43,10 +43,10 @@ def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float)
     attempt.tokens.append(token)
 
     def give_up(_: float) -> None:
-        why = f": {attempt.reason}" if attempt.reason else ""
+        why = f": {attempt.account.reason}" if attempt.account.reason else ""
         within = seconds_words(timeout_s)
         words = f"no direct path to node {attempt.node_id} was found within {within}{why}"
-        error = PeerTimeoutError(f"{words}; {attempt.refusal}")
+        error = PeerTimeoutError(f"{words}; {attempt.waiting.refusal}")
         end_call(state, attempt, token, error)
 
     state.timers.schedule(now + timeout_s, give_up)
@@ -137,10 +137,10 @@ class Refusals:
         if not self._state.config.ice.enable:
             self._give_up(attempt, RemoteError(words), now)
             return
-        attempt.refusal = words
+        attempt.waiting.refusal = words
         error = RemoteError(f"{words}; no direct path was found in time either")
         self._state.timers.schedule(
-            max(attempt.deadline, now), lambda _: end_calls(self._state, attempt, error)
+            max(attempt.waiting.deadline, now), lambda _: end_calls(self._state, attempt, error)
         )
         self._take_calls(attempt)
         self._end_relayed(attempt, words, now)

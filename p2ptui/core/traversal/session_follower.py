@@ -98,8 +98,8 @@ class SessionFollower:
                 self._check_reason(attempt)
                 if Capability.RELAY in server.capabilities:
                     self._relay.open(server, attempt.node_id)
-                if attempt.begins_again and self._is_enabled:
-                    attempt.begins_again = False
+                if attempt.backoff.begins_again and self._is_enabled:
+                    attempt.backoff.begins_again = False
                     attempt.plan(self._state.timers, now, self._search_again)
 
     def _forget(self, peer: Peer, _reason: str) -> None:

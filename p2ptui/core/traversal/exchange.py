@@ -1,0 +1,75 @@
+"""The exchange of offers with one node: what was said when, and what of it was tried."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+
+
+class Asked(NamedTuple):
+    """An offer left, in return for which a server names the other node."""
+
+    at: float
+    resent: int
+    """Datagrams that had been sent to the server again by then: of those that follow it may be
+    one."""
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """When offers left and came, and what the other side's told so far."""
+
+    observed: Address | None = None
+    """Where the server sees the other node."""
+    offered_at: float = -math.inf
+    """When the other side's latest round was taken up."""
+    sent_at: float = -math.inf
+    """When this side's offer left last."""
+    asked: Asked | None = None
+    """The latest ask to which the server has not named the node in return; None: it need not."""
+    asks_until: float = 0.0
+    """So long it is sent again and again."""
+    claimed_in: tuple[str, int] | None = None
+    """The latest offer, by name and round, for which addresses that nobody vouches for were sent
+    checks."""
+    claimed_since: dict[Address, int] = field(default_factory=dict)
+    """What the other side told that may be tried, and in which round of the search first."""
+    tried: dict[Address, int] = field(default_factory=dict)
+    """What was tried of that, and in which round first."""
+
+    def note_asked(self, now: float, resent: int) -> None:
+        """This side's offer left; see `Asked`."""
+        self.asked = Asked(now, resent)
+
+    def note_round(self, number: int, claimed: Iterable[Address], tried: Iterable[Address]) -> None:
+        """A round was made ready, of what the other side told."""
+        for known, addresses in ((self.claimed_since, claimed), (self.tried, tried)):
+            for address in addresses:
+                known.setdefault(address, number)
+
+    def tried_before(self, number: int) -> set[Address]:
+        """What rounds before that one tried."""
+        return {address for address, first in self.tried.items() if first < number}
+
+    def leaves_untried(self, remote: TraversalOffer | None) -> bool:
+        """Whether the other side, with this latest offer, told what was not tried, or may have
+        more to tell."""
+        # A round with new ones may be followed by one with others.
+        latest = max(self.claimed_since.values(), default=0)
+        has_news = remote is not None and latest == remote.round > 0
+        return has_news or bool(self.claimed_since.keys() - self.tried.keys())
+
+    def is_first_with(self, offer: TraversalOffer) -> bool:
+        """Whether addresses that nobody vouches for get checks for this offer: once for each,
+        however often its round begins anew."""
+        this_offer = offer.ufrag, offer.round
+        is_first, self.claimed_in = self.claimed_in != this_offer, this_offer
+        return is_first
+
+    def forget_rounds(self) -> None:
+        """A search begins anew."""
+        self.claimed_since.clear()
+        self.tried.clear()
