@@ -6,16 +6,42 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
-from p2ptui.core.events import PeerStatusChanged
+from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.peers import Peer
 from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
 from p2ptui.node.connector import Connector
-from p2ptui.node.departures import Departures, Silences
 from p2ptui.node.driven import Driven
 from p2ptui.node.joiner import Elsewhere, Joining
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address
 
-Begin: TypeAlias = "Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]"
+Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class _Waiting:
+    """Who waits for something to happen to the peer at an address."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Address, list[asyncio.Future[None]]] = {}
+
+    async def wait(self, address: Address) -> None:
+        """Return when it happens."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(address, [])
+        waiting.append(future)
+        try:
+            await future
+        finally:
+            if future in waiting:
+                waiting.remove(future)
+            if self._waiting.get(address) == []:
+                del self._waiting[address]
+
+    def tell(self, address: Address) -> None:
+        """It happens now."""
+        for future in self._waiting.pop(address, ()):
+            if not future.done():
+                future.set_result(None)
 
 
 class Servers:
@@ -58,9 +84,9 @@ class Servers:
         )
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""
-        self._departures = Departures()
-        self._silences = Silences()
-        driven.endpoint.server_watch.on_silent.append(self._silences.note)
+        self._departures = _Waiting()
+        self._silences = _Waiting()
+        driven.endpoint.server_watch.on_silent.append(self._note_silence)
         self.joining = Joining(
             self.connector.connect,
             self._wait_until_left,
@@ -77,7 +103,11 @@ class Servers:
 
     def note(self, event: PeerStatusChanged) -> None:
         """A peer's status has changed."""
-        self._departures.note(event)
+        if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
+            self._departures.tell(event.address)
+
+    def _note_silence(self, server: Peer, _now: float) -> None:
+        self._silences.tell(server.address)
 
     async def _wait_until_left(self, address: Address) -> None:
         if self._endpoint.peers.at(address) is not None:
