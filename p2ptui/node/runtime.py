@@ -67,8 +67,11 @@ class Runtime:
             self.endpoint, sock, self._handle_event, clock, wall, self._fail
         )
         self.flush = driven.flush
+        """Lets what was just asked of the endpoint happen."""
         self.call = driven.call
+        """The end of a call on the endpoint, to be awaited."""
         self.later = driven.later
+        """Does something to the endpoint after a time, seconds."""
         self._subscriptions = Subscriptions(self.endpoint.readers, self._handle_read)
         self._attachment = Attachment(driven, local, machine, self.begin)
         self.nat = NatService(
