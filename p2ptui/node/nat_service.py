@@ -11,7 +11,7 @@ from p2ptui.config import Config
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.errors import PeerTimeoutError
+from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
 from p2ptui.nat.behavior import NatType, Seen
 from p2ptui.nat.report import NatReport
@@ -150,6 +150,21 @@ class NatService:
                 self._endpoint.keepalives.note_measured(report.mapped[0], report.lifetime_s)
             self._flush()
         return report
+
+    async def find_facts(self) -> bool:
+        """Diagnose for a traversal, which waits; whether it was told of anything."""
+        # Servers that were joined are there; others would first have to be looked up.
+        servers = () if self.joined_stun_servers() else None
+        try:
+            return (await self.diagnose(servers)).udp is not None
+        except P2PError as error:
+            log.info("the NAT is not known: %s", error)
+            return False
+
+    def tell_no_facts(self) -> None:
+        """Nothing could be found out: no traversal need wait any longer."""
+        self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
+        self._flush()
 
     async def _wait_for_first_server(self) -> None:
         is_needed = bool(self._config.server.join) and not self._awaited_join

@@ -72,22 +72,20 @@ async def sample_flows(
 
 
 class PortForecast:
-    """Foretells ports, and remembers what was learnt of the NATs of networks."""
+    """Learns from samples, and remembers what was learnt of the NATs of networks."""
 
     def __init__(self) -> None:
         self._store = PortStore()
 
-    def addresses(
+    def learn(
         self,
         options: PortPredictionOptions,
         facts: NatFacts,
         server: Address,
         samples: Samples,
         outside: str,
-        local_ports: list[int],
-        now: float,
-    ) -> tuple[Address, ...]:
-        """The outside addresses that sockets will be given, in the order of their first use.
+    ) -> PortPredictor | None:
+        """What foretells the next ports.
 
         Args:
             options: `[port_prediction]` of the configuration.
@@ -95,8 +93,9 @@ class PortForecast:
             server: Whom the samples asked.
             samples: What it saw.
             outside: The outside host.
-            local_ports: Of the sockets.
-            now: The time on the clock of the samples, seconds.
+
+        Returns:
+            None where it must foretell the last sample first, and cannot.
         """
         predictor = PortPredictor(
             max_predictions=min(options.max_predictions, MAX_PREDICTED),
@@ -113,21 +112,42 @@ class PortForecast:
         self._store.remember(outside, predictor.learnt(time.time()))
         if options.enable_port_verification and not verified:
             log.debug("the next port could not be predicted")
-            return ()
-        allocation = classify_allocation([sample for _, sample in samples])
-        if allocation.kind is AllocationKind.PRESERVED:
-            return tuple((outside, port) for port in local_ports)
-        guess = predictor.predict(now, now + USE_AFTER_S, local_ports[0], ("0.0.0.0", 0))
-        if not guess.ports or not guess.believed:
-            return ()
-        if allocation.step is None:
-            return tuple((outside, port) for port in guess.ports)
-        # The sockets begin one after the other, so they take that many ports in a row: wherever in
-        # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
-        row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
-        fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
-        ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
-        return tuple((outside, port) for port in ports)
+            return None
+        return predictor
+
+
+def foretell(
+    predictor: PortPredictor,
+    options: PortPredictionOptions,
+    samples: Samples,
+    local_ports: list[int],
+    outside: str,
+    now: float,
+) -> tuple[Address, ...]:
+    """The outside addresses that sockets will be given, in the order of their first use.
+
+    Args:
+        predictor: It has learnt from the samples.
+        options: `[port_prediction]` of the configuration.
+        samples: What a server saw.
+        local_ports: Of the sockets.
+        outside: The outside host.
+        now: The time on the clock of the samples, seconds.
+    """
+    allocation = classify_allocation([sample for _, sample in samples])
+    if allocation.kind is AllocationKind.PRESERVED:
+        return tuple((outside, port) for port in local_ports)
+    guess = predictor.predict(now, now + USE_AFTER_S, local_ports[0], ("0.0.0.0", 0))
+    if not guess.ports or not guess.believed:
+        return ()
+    if allocation.step is None:
+        return tuple((outside, port) for port in guess.ports)
+    # The sockets begin one after the other, so they take that many ports in a row: wherever in
+    # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
+    row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
+    fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
+    ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
+    return tuple((outside, port) for port in ports)
 
 
 def _feed(predictor: PortPredictor, samples: Samples, server: Address) -> bool:

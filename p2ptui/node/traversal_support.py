@@ -17,15 +17,15 @@ from p2ptui.core.events import (
     SocketsDone,
     SocketsWanted,
 )
-from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import P2PError
 from p2ptui.io.advice import barrier
 from p2ptui.io.resolve import resolve_all
 from p2ptui.io.stun_client import Schedule, StunClient
 from p2ptui.io.udp import DatagramSocket
+from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.flow_probes import FlowProbes
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.port_forecast import PortForecast, Samples, sample_flows
+from p2ptui.node.port_forecast import PortForecast, Samples, foretell, sample_flows
 from p2ptui.node.stun_servers import RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, parse_address
 from p2ptui.wire.frames import Unfragmented
@@ -133,18 +133,13 @@ class TraversalSupport:
             sock.close()
 
     async def _find_facts(self) -> None:
-        # Servers that were joined are there; others would first have to be looked up.
-        servers = () if self._nat.joined_stun_servers() else None
         is_told = False
         try:
-            is_told = (await self._nat.diagnose(servers)).udp is not None
-        except P2PError as error:
-            log.info("the NAT is not known: %s", error)
+            is_told = await self._nat.find_facts()
         finally:
             self._diagnosing = False
         if not is_told:
-            self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
-            self._flush()
+            self._nat.tell_no_facts()
 
     async def _open(self, wanted: SocketsWanted) -> None:
         sockets: dict[int, DatagramSocket] = {}
@@ -206,8 +201,21 @@ class TraversalSupport:
         samples, outside = await self._sample(server)
         if outside is None:
             return ()
-        facts, now = self._endpoint.traversal.offers.facts, self._clock()
-        return self._forecast.addresses(options, facts, server, samples, outside, local_ports, now)
+        facts = self._endpoint.traversal.offers.facts
+        predictor = self._forecast.learn(options, facts, server, samples, outside)
+        if predictor is None:
+            return ()
+        return self._addresses(predictor, samples, local_ports, outside)
+
+    def _addresses(
+        self,
+        predictor: PortPredictor,
+        samples: Samples,
+        local_ports: list[int],
+        outside: str,
+    ) -> tuple[Address, ...]:
+        options = prediction_options(self._config)
+        return foretell(predictor, options, samples, local_ports, outside, self._clock())
 
     async def _sampling_server(self) -> Address | None:
         ice = self._config.ice
