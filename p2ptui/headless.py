@@ -1,7 +1,6 @@
 """A node without a screen: it logs what happens, counts, and leaves politely."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -9,38 +8,29 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
 from p2ptui.config import Config, config_warnings
-from p2ptui.core.addresses import address_words, relayed_node, shown_address
 from p2ptui.core.events import (
     DataReceived,
     ErrorReceived,
     Event,
-    EventsDropped,
     FileReceived,
-    MessageTraced,
-    Path,
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
-    PeersDiscovered,
-    PeerStatus,
     PeerStatusChanged,
-    RelayDataReceived,
-    StunServed,
 )
-from p2ptui.core.identity import short_id
 from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.errors import P2PError
+from p2ptui.event_log import log_event as _log_event
+from p2ptui.event_log import log_file, log_unkept
 from p2ptui.hangups import survive_hangups
 from p2ptui.io.loop import run
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals
-from p2ptui.logs import TRACE, configure_logging, shutdown_logging
+from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, Stats, diagnoses_at_start
-from p2ptui.node.files import sender_words
 from p2ptui.reloading import Reloading
-from p2ptui.text import printable
 from p2ptui.wire.address import format_address
-from p2ptui.wire.files import FILE, BadFileError, is_file, read_file
+from p2ptui.wire.files import is_file
 
 log = logging.getLogger("p2ptui.headless")
 
@@ -169,10 +159,10 @@ async def _log_events(node: Node, *, keeps_files: bool) -> None:
     async for event in node.events():
         if _is_file(event):
             if not keeps_files and files.has_room():
-                _log_unkept(event)
+                log_unkept(event)
         elif isinstance(event, FileReceived):
             if files.has_room():
-                _log_file(event)
+                log_file(event)
         elif not isinstance(event, _ABOUT_PEERS) or peers.has_room():
             _log_event(event)
 
@@ -215,111 +205,3 @@ class _LimitedLines:
     def _tell(self) -> None:
         log.info("%d more %s were not logged", self._untold, self._about)
         self._untold = 0
-
-
-def _log_event(event: Event) -> None:
-    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only."""
-    match event:
-        case PeerStatusChanged():
-            _log_status(event)
-        case PeerIntroduced():
-            where = format_address(event.address)
-            log.info("introduced to %s at %s", short_id(event.node_id), where)
-        case PathChanged() | PathMtuChanged():
-            _log_path(event)
-        case ErrorReceived():
-            where = address_words(event.address)
-            log.warning("%s reports: %s", where, printable(event.text))
-        case DataReceived() if log.isEnabledFor(logging.DEBUG):  # it may have a megabyte
-            log.debug(
-                "data from %s by %s path: %s",
-                short_id(event.node_id),
-                event.path.value,
-                printable(str(event.payload)),
-            )
-        case RelayDataReceived():
-            log.debug("%d bytes relayed from %s", len(event.data), short_id(event.node_id))
-        case PeersDiscovered():
-            log.debug("%d nodes listed, %d left", len(event.joined), len(event.left))
-        case MessageTraced():
-            _log_message(event)
-        case StunServed():
-            where = format_address(event.source)
-            log.info("STUN request from %s at %s: %s", where, event.place, event.outcome)
-        case EventsDropped():
-            log.warning("%d events were not logged: there were too many", event.count)
-        case _:
-            pass
-
-
-def _log_path(event: PathChanged | PathMtuChanged) -> None:
-    where, who = shown_address(event.address), short_id(event.node_id)
-    if isinstance(event, PathMtuChanged):
-        level = logging.INFO if event.limit_bytes is None else logging.WARNING
-        log.log(level, "%s at %s: %s", who, where, event.words)
-    elif event.path is Path.DIRECT:
-        log.info("%s is reached directly at %s (%s)", who, where, event.method)
-    else:
-        why = event.reason or "a direct path is searched"
-        log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
-
-
-def _log_status(event: PeerStatusChanged) -> None:
-    where = shown_address(event.address)
-    at = "at " if relayed_node(event.address) is None else ""
-    node_id = short_id(event.node_id or "unknown")
-    who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
-    if event.status is PeerStatus.AUTHENTICATED:
-        log.info("connected: %s", who)
-    elif event.is_expected:
-        log.debug("%s: %s: %s", event.status.value, where, printable(event.reason or ""))
-    elif event.status is PeerStatus.DISCONNECTED:
-        why = (event.reason or "").removeprefix("disconnected: ")
-        log.info("disconnected: %s: %s", who, printable(why))
-    elif event.status is PeerStatus.FAILED:
-        log.info("failed: %s: %s", where, printable(event.reason or ""))
-    else:
-        log.debug("%s: %s", event.status.value, where)
-
-
-def _log_file(event: FileReceived) -> None:
-    sender = sender_words(event)
-    name = printable(event.name, 255)
-    if event.path is None:
-        why = printable(event.reason or "", 400)
-        log.warning("file %s from %s is not kept: %s", name, sender, why)
-        return
-    log.info(
-        "file %s from %s, %d bytes, sha256 %s, is kept as %s",
-        name,
-        sender,
-        event.size_bytes,
-        event.sha256,
-        printable(event.path, 1000),
-    )
-
-
-def _log_unkept(event: DataReceived) -> None:
-    """A file that came to a node which keeps none."""
-    who, name = short_id(event.node_id), printable(event.payload[FILE], 255)
-    try:
-        file = read_file(event.payload)
-    except BadFileError as error:
-        log.warning("file %s from %s cannot be read: %s", name, who, error)
-        return
-    log.info(
-        "file %s from %s, %d bytes, sha256 %s, is not kept: files.receive_into is empty",
-        name,
-        who,
-        len(file.content),
-        file.sha256,
-    )
-
-
-def _log_message(event: MessageTraced) -> None:
-    where = shown_address(event.address)
-    kind = printable(event.message_type, 64)
-    log.debug("%s %s %s, %d bytes", event.direction.value, where, kind, event.size_bytes)
-    if log.isEnabledFor(TRACE):
-        with contextlib.suppress(UnicodeDecodeError):
-            log.log(TRACE, "%s", printable(event.data.decode(), 2000))

@@ -1,4 +1,4 @@
-"""The house keeps its plan: floors, small modules, owned tasks, the documented commands."""
+"""The house keeps its plan: floors, modules of one idea, owned tasks, the documented commands."""
 
 import ast
 import re
@@ -12,7 +12,25 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "p2ptui").rglob("*.py"))
-MAX_LINES = 450
+MAX_IMPORTS = 15
+"""Modules of ours that one may know: what needs more is an assembly without parts of its own."""
+
+STILL = {
+    f"p2ptui.core.{name}"
+    for name in (
+        "dispatch",
+        "mesh.rendezvous",
+        "messages",
+        "parts",
+        "relay.failover",
+        "reliability.sender",
+        "sessions.handshake",
+        "sessions.responder",
+        "sessions.strangers",
+        "state",
+        "traversal.searches",
+    )
+}
 
 ids = [str(path.relative_to(ROOT)) for path in MODULES]
 
@@ -43,11 +61,63 @@ def test_no_two_modules_need_each_other() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_a_module_has_one_idea_and_says_it(path: Path) -> None:
-    source = path.read_text("utf-8")
-    assert len(source.splitlines()) <= MAX_LINES
-    docstring = ast.get_docstring(ast.parse(source))
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
     assert docstring
     assert docstring.splitlines()[0].strip()
+
+
+def _module(path: Path, root: Path) -> str:
+    """The name that a file is imported by."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(root: Path) -> dict[str, set[str]]:
+    """The modules of ours that each one imports, if only for their types."""
+    trees = {
+        _module(path, root): ast.parse(path.read_text("utf-8"))
+        for path in (root / "p2ptui").rglob("*.py")
+    }
+
+    def named_by(node: ast.AST) -> set[str]:
+        if isinstance(node, ast.Import):
+            return {alias.name for alias in node.names} & trees.keys()
+        if not isinstance(node, ast.ImportFrom) or node.module not in trees:
+            return set()
+        members = {f"{node.module}.{alias.name}" for alias in node.names}
+        modules = members & trees.keys()
+        return modules if modules == members else modules | {node.module}
+
+    return {
+        name: {module for node in ast.walk(tree) for module in named_by(node)}
+        for name, tree in trees.items()
+    }
+
+
+def _those_that_know_too_many(root: Path) -> dict[str, int]:
+    counts = {name: len(modules) for name, modules in _imports(root).items()}
+    return {name: count for name, count in counts.items() if count > MAX_IMPORTS}
+
+
+def test_no_module_knows_many_others() -> None:
+    assert _those_that_know_too_many(ROOT).keys() <= STILL
+
+
+def test_a_module_that_knows_many_others_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "p2ptui"
+    (package / "parts").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "parts" / "__init__.py").write_text("NAME = 1", "utf-8")
+    names = [f"part{number}" for number in range(MAX_IMPORTS)]
+    for name in names:
+        (package / "parts" / f"{name}.py").write_text("THING = 1", "utf-8")
+    lines = [f"from p2ptui.parts.{name} import THING" for name in names[2:]]
+    lines += [f"from p2ptui.parts import {names[0]}", f"import p2ptui.parts.{names[1]}"]
+    fits = package / "fits.py"
+    fits.write_text("\n".join([*lines, "import asyncio", lines[0]]), "utf-8")
+    assert not _those_that_know_too_many(tmp_path)
+    for_types = "if TYPE_CHECKING:\n    from p2ptui.parts import NAME"
+    (package / "assembly.py").write_text("\n".join([*lines, for_types]), "utf-8")
+    assert _those_that_know_too_many(tmp_path) == {"p2ptui.assembly": MAX_IMPORTS + 1}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from p2ptui.commands import EXIT_INTERRUPTED, CommandParser, Work
-from p2ptui.commands.answer import print_json
+from p2ptui.commands.file_teller import FileTeller
 from p2ptui.commands.progress import ProgressLine
 from p2ptui.commands.servers import connect, look_up
 from p2ptui.commands.session import (
@@ -23,19 +23,10 @@ from p2ptui.commands.session import (
 from p2ptui.commands.target import Deadline
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
-from p2ptui.core.events import (
-    Event,
-    EventsDropped,
-    FileReceived,
-    PeerStatus,
-    PeerStatusChanged,
-)
 from p2ptui.errors import P2PError
 from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
-from p2ptui.node.files import sender_words
-from p2ptui.node.subscription import Subscription
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard, parse_address
 
@@ -115,7 +106,7 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
         handle_signals(stop, *wanted_signals("SIGTERM", "SIGHUP"))
         await _say_how(node, config, servers, to_stderr=options.json)
         with ProgressLine(lambda: _progress(node, teller)) as line:
-            teller = _Teller(options, servers, line)
+            teller = FileTeller(options, servers, line)
             done = await teller.tell_all(events)
         if node.has_failed:
             await node.wait_failed()
@@ -170,93 +161,7 @@ def _reachable(address: Address) -> Address:
     return found, port
 
 
-def _progress(node: Node, teller: "_Teller") -> str:
+def _progress(node: Node, teller: FileTeller) -> str:
     arriving = node.stats().sizes["reassembly_bytes"]
     more = f", {arriving:,} bytes of another have come" if arriving else ""
     return f"{counted(teller.files, 'file')}, {teller.bytes:,} bytes kept{more}; Ctrl+C ends"
-
-
-class _Teller:
-    """Tells each file as it comes.
-
-    Args:
-        options: Of the command.
-        servers: Those that were joined.
-        line: The line of progress, which every other line pushes aside.
-    """
-
-    def __init__(
-        self, options: argparse.Namespace, servers: Sequence[Address], line: ProgressLine
-    ) -> None:
-        self._once: bool = options.once
-        self._json: bool = options.json
-        self._servers = servers
-        self._line = line
-        self._lost: set[Address] = set()
-        self.files = 0
-        self.bytes = 0
-
-    async def tell_all(self, events: Subscription) -> bool:
-        """Tell files until there is nothing more to wait for.
-
-        Returns:
-            Whether that is because the one file came that was wanted.
-        """
-        async for event in events:
-            self._line.clear()
-            self._tell(event)
-            if self._once and self.files:
-                return True
-        return False
-
-    def _tell(self, event: Event) -> None:
-        match event:
-            case FileReceived():
-                self._tell_file(event)
-            case EventsDropped():
-                missing = counted(event.count, "event is", "events are")
-                self._complain(f"{missing} missing, and maybe files among them")
-            case PeerStatusChanged() if event.address in self._servers:
-                self._tell_server(event)
-            case _:
-                pass
-
-    def _tell_file(self, event: FileReceived) -> None:
-        if event.path is not None:
-            self.files += 1
-            self.bytes += event.size_bytes or 0
-        if self._json:
-            print_json(_report(event))
-            return
-        sender = sender_words(event)
-        if event.path is None:
-            name, why = printable(event.name, 255), printable(event.reason or "", 400)
-            self._complain(f"file {name} from {sender} is not kept: {why}")
-            return
-        path = printable(event.path, 2000)
-        print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
-
-    def _tell_server(self, event: PeerStatusChanged) -> None:
-        where = format_address(event.address)
-        if event.status is PeerStatus.DISCONNECTED:
-            why = printable(event.reason or "", 400)
-            self._complain(f"the server {where} is lost ({why}); joining it again")
-            self._lost.add(event.address)
-        elif event.status is PeerStatus.AUTHENTICATED and event.address in self._lost:
-            self._complain(f"joined {where} again")
-            self._lost.discard(event.address)
-
-    def _complain(self, text: str) -> None:
-        print(f"p2ptui: {text}", file=sys.stderr, flush=True)
-
-
-def _report(event: FileReceived) -> dict[str, Any]:
-    return {
-        "file": event.name,
-        "path": event.path,
-        "kept": event.path is not None,
-        "bytes": event.size_bytes,
-        "sha256": event.sha256,
-        "from": {"id": event.node_id, "name": event.sender},
-        "reason": event.reason,
-    }

@@ -41,6 +41,8 @@ Begin: TypeAlias = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 """Starts a task that ends with the diagnosis."""
 AskPeer: TypeAlias = Callable[[], Coroutine[Any, Any, FilterTest]]
 """Has a peer of a server send unasked."""
+ProbeByPeer: TypeAlias = Callable[[Ground, Dependencies], Coroutine[Any, Any, FilterTest]]
+"""The same, on a ground, as far as nobody is harmed on whom the node depends."""
 
 
 @dataclass(slots=True)

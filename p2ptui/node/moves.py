@@ -32,7 +32,7 @@ MAX_DESTINATIONS: Final = 256
 """Peers whose way is looked up; of more, the most recent ones'."""
 
 
-class Moves:
+class NetworkMonitor:
     """Watches one machine for one node.
 
     Args:

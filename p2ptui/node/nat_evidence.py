@@ -1,6 +1,7 @@
 """What a diagnosis says beside its verdicts: evidence in words, confidence, and who was silent."""
 
 import ipaddress
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,6 +25,9 @@ from p2ptui.node.stun_servers import KnownServer
 from p2ptui.text import counted
 from p2ptui.wire.address import Address, bare_ip, format_address
 from p2ptui.wire.stun import MessageClass
+
+LONGEST_BAN_S: Final = 300.0
+"""So long the silence of all servers is explained by a ban that was seen; usual is a minute."""
 
 DOUBTFUL: Final = 0.6
 """One host is silent: that UDP is blocked is only one of two ways to explain it."""
@@ -184,7 +188,7 @@ def unreached(
     )
 
 
-def still_banned(report: NatReport, line: str) -> NatReport:
+def _still_banned(report: NatReport, line: str) -> NatReport:
     """The same silence, where a NAT that bans was seen a short time ago.
 
     Args:
@@ -203,6 +207,31 @@ def still_banned(report: NatReport, line: str) -> NatReport:
         meaning=meaning_with(findings, meaning),
         advice=advice_with(findings, "Ask again then, or ask another server."),
     )
+
+
+class BanMemory:
+    """Remembers when a diagnosis last had a server banned."""
+
+    def __init__(self) -> None:
+        self._banned_at = -math.inf
+
+    def explain(self, report: NatReport, now: float) -> NatReport:
+        """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked.
+
+        Args:
+            report: What a diagnosis found.
+            now: Seconds on one and the same clock.
+        """
+        if Finding.BANS_UNASKED_SENDERS in report.findings:
+            self._banned_at = now
+        ago_s = now - self._banned_at
+        if report.nat_type is not NatType.BLOCKED or ago_s > LONGEST_BAN_S:
+            return report
+        line = (
+            f"{Finding.BANS_UNASKED_SENDERS}: a diagnosis had servers banned {ago_s:.0f} s ago;"
+            " they may be silent for that"
+        )
+        return _still_banned(report, line)
 
 
 def _node_lines(servers: list[KnownServer]) -> list[str]:

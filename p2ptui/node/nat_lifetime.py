@@ -6,12 +6,17 @@ passed, and no probe keeps alive what a later one measures.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 from p2ptui.io.stun_client import Schedule, StunClient
+from p2ptui.nat.findings import Finding
+from p2ptui.nat.report import NatReport
+from p2ptui.node.behavior_tests import beside
+from p2ptui.node.depended import OPTION, Dependencies, addresses_of
 from p2ptui.node.nat_tests import Ground, mapped_address
+from p2ptui.node.stun_servers import KnownServer
 from p2ptui.text import seconds_words
 from p2ptui.wire.stun import StunMessage
 
@@ -34,6 +39,41 @@ PACE_S: Final = 0.005
 
 LIMITED_PACE_S: Final = 0.05
 """Where this one was seen to."""
+
+
+async def measure_harmlessly(
+    ground: Ground,
+    usable: Sequence[KnownServer],
+    everybody: Collection[KnownServer],
+    depended: Dependencies,
+    report: NatReport,
+    on_progress: Callable[[str], None],
+) -> tuple[float | None, str]:
+    """Measure it by replies that are unasked once a mapping has died: from nobody that is in use.
+
+    Args:
+        ground: The ground of all tests.
+        usable: Servers beyond the NAT, the best first.
+        everybody: All servers: one may be known by several addresses.
+        depended: Whom the node depends on.
+        report: What the other tests found.
+        on_progress: Told in words how far it is.
+
+    Returns:
+        As `measure_lifetime`.
+    """
+    harmless = [s for s in usable if not depended.forbids(addresses_of(s, everybody))]
+    if not harmless:
+        best = usable[0]
+        return None, (
+            "lifetime: not measured: the replies to dead mappings could have"
+            f" {best.text} banned, and {depended.why(addresses_of(best, everybody))};"
+            f" ask with {OPTION} {best.text}"
+        )
+    if Finding.BANS_UNASKED_SENDERS in report.findings:
+        return None, "lifetime: not measured: the NAT bans whoever replies to a dead mapping"
+    on_progress("measuring how long a mapping lives")
+    return await measure_lifetime(beside(ground, harmless[0]), on_progress)
 
 
 async def measure_lifetime(

@@ -3,47 +3,27 @@
 import asyncio
 import ipaddress
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import ProbeReport
-from p2ptui.core.identity import stun_ports
-from p2ptui.core.peers import Peer
 from p2ptui.core.traversal.attempt import NatFacts
-from p2ptui.errors import BindError, PeerTimeoutError
-from p2ptui.io.exits import new_gate
+from p2ptui.errors import P2PError, PeerTimeoutError
 from p2ptui.io.interfaces import address_towards
-from p2ptui.io.refusal import find_refusal
-from p2ptui.io.udp import DatagramSocket, open_udp
-from p2ptui.nat.behavior import Change, FilterTest, NatType, Reply, Seen
-from p2ptui.nat.findings import Finding
+from p2ptui.nat.behavior import NatType, Seen
 from p2ptui.nat.report import NatReport
-from p2ptui.node.depended import Dependencies
 from p2ptui.node.diagnosis import Diagnosis
-from p2ptui.node.nat_evidence import OwnSocket, still_banned
-from p2ptui.node.nat_tests import Ground, probe_by_peer
-from p2ptui.node.presence import is_node_at
-from p2ptui.node.whom_to_spare import DependencyFinder, why_spared
+from p2ptui.node.nat_evidence import BanMemory, OwnSocket
+from p2ptui.node.nat_helpers import NatHelpers
+from p2ptui.node.probe_sockets import OpenPlain, ProbeSockets, probe_opener, refusal_finder
+from p2ptui.node.whom_to_spare import DependencyFinder
 from p2ptui.text import seconds_words
-from p2ptui.wire.address import Address, bare_ip, format_address, ip_version
-from p2ptui.wire.message import Capability
+from p2ptui.wire.address import Address, bare_ip
 
 log = logging.getLogger("p2ptui.nat")
-
-PROBE_ANSWER_S: Final = 0.3
-"""A server's answer to a question about probes; lost ones are asked for again."""
-
-MAX_WITNESSES: Final = 6
-"""Addresses of connected nodes that are asked where they see a socket, where servers are few."""
-
-LONGEST_BAN_S: Final = 300.0
-"""So long the silence of all servers is explained by a ban that was seen; usual is a minute."""
 
 HEARD_GRACE_S: Final = 10.0
 """Who has sent something within a heartbeat and so long shows that UDP passes: a lost Ping, or two,
@@ -55,8 +35,6 @@ one that can be asked."""
 
 LOOK_S: Final = 0.02
 """How often it looks whether one is there."""
-
-OpenPlain: TypeAlias = Callable[[Address], Awaitable[DatagramSocket]]
 
 
 def diagnoses_at_start(config: Config, local: Address) -> bool:
@@ -97,15 +75,19 @@ class NatService:
         self._config = config
         self._endpoint = endpoint
         self._local = local
-        self._open_socket = open_socket
-        self._call = call
         self._clock = clock
         self._flush = flush
         self._rng = rng
-        self.gate = new_gate(endpoint.counters)
+        self.open_probe = probe_opener(open_socket)
+        """Opens a socket for a test, beside the node's own."""
+        sockets = ProbeSockets(self.open_probe, rng, self.probe_host, endpoint.counters)
+        self.gate = sockets.gate
         """Grants what is asked from sockets beside the node's own."""
-        self._banned_at = -math.inf
-        """When a diagnosis last had a server banned, on the endpoint's clock."""
+        self.is_node = sockets.is_node
+        """Whether a node answers small datagrams at an address, which need not answer others."""
+        self._find_refusal = refusal_finder(open_socket, self.gate)
+        self._helpers = NatHelpers(endpoint, call, clock)
+        self._bans = BanMemory()
         self._awaited_join = False
         self.found_at: Mapping[Address, Address] = {}
         """Where servers are that are kept joined, by what they were told as."""
@@ -127,8 +109,12 @@ class NatService:
         if servers is None:
             await self._wait_for_first_server()
         others = options.stun_servers if servers is None else servers
-        joined = self._joined_stun()
-        servers = [*joined, *(text for text in filter_with if not self._is_joined(text)), *others]
+        joined = self._helpers.joined_stun()
+        servers = [
+            *joined,
+            *(text for text in filter_with if not self._helpers.is_joined(text)),
+            *others,
+        ]
         depended = DependencyFinder(self._config, self._endpoint, filter_with, self.found_at)
 
         def note(text: str) -> None:
@@ -143,13 +129,11 @@ class NatService:
             sends=options.retry_count + 1,
             on_progress=note,
             own=self._own_socket(),
-            probe_by_peer=self._probe_by_peer if self._probe_servers() else None,
-            find_refusal=(
-                partial(find_refusal, gate=self.gate) if self._open_socket is open_udp else None
-            ),
+            probe_by_peer=self._helpers.probe_by_peer if self._helpers.probers() else None,
+            find_refusal=self._find_refusal,
             find_depended=depended.find,
-            witnesses=self._witnesses(),
-            gate=self.gate,
+            witnesses=self._helpers.witnesses(),
+            counters=self._endpoint.counters,
         )
         limit_s = options.detection_timeout_ms / 1000
         try:
@@ -159,7 +143,7 @@ class NatService:
             raise PeerTimeoutError(
                 f"the diagnosis took longer than {seconds_words(limit_s)} (detection_timeout_ms)"
             ) from None
-        report = self._explain_ban(report)
+        report = self._bans.explain(report, self._clock())
         if report.udp is not None:
             # Also where no server saw enough to name it: nothing is guessed, and the traversal
             # need not wait any longer.
@@ -171,6 +155,21 @@ class NatService:
             self._flush()
         return report
 
+    async def find_facts(self) -> bool:
+        """Diagnose for a traversal, which waits; whether it was told of anything."""
+        # Servers that were joined are there; others would first have to be looked up.
+        servers = () if self.joined_stun_servers() else None
+        try:
+            return (await self.diagnose(servers)).udp is not None
+        except P2PError as error:
+            log.info("the NAT is not known: %s", error)
+            return False
+
+    def tell_no_facts(self) -> None:
+        """Nothing could be found out: no traversal need wait any longer."""
+        self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
+        self._flush()
+
     async def _wait_for_first_server(self) -> None:
         is_needed = bool(self._config.server.join) and not self._awaited_join
         self._awaited_join = True
@@ -179,52 +178,9 @@ class NatService:
                 return
             await asyncio.sleep(LOOK_S)
 
-    def _explain_ban(self, report: NatReport) -> NatReport:
-        """Who was banned by an earlier diagnosis is silent for that, and nothing is blocked."""
-        now = self._clock()
-        if Finding.BANS_UNASKED_SENDERS in report.findings:
-            self._banned_at = now
-        ago_s = now - self._banned_at
-        if report.nat_type is not NatType.BLOCKED or ago_s > LONGEST_BAN_S:
-            return report
-        line = (
-            f"{Finding.BANS_UNASKED_SENDERS}: a diagnosis had servers banned {ago_s:.0f} s ago;"
-            " they may be silent for that"
-        )
-        return still_banned(report, line)
-
     def joined_stun_servers(self) -> list[str]:
         """The servers that this node joined and that serve STUN, at each of their ports."""
-        return list(self._joined_stun())
-
-    def _is_joined(self, text: str) -> bool:
-        """Whether this is a joined server, which is asked anyway where it serves STUN."""
-        return any(
-            format_address(peer.address) == text for peer in self._endpoint.peers.joined_servers
-        )
-
-    def _joined_stun(self) -> dict[str, tuple[Address, ...]]:
-        """Each such port, as text; and all ports of the same node."""
-        found: dict[str, tuple[Address, ...]] = {}
-        for peer in self._endpoint.peers.joined_servers:
-            if Capability.STUN in peer.capabilities:
-                ports = (peer.address[1], *stun_ports(peer.info))
-                addresses = tuple((peer.address[0], port) for port in ports)
-                found |= {format_address(address): addresses for address in addresses}
-        return found
-
-    def _witnesses(self) -> list[Address]:
-        """Where connected nodes serve STUN that this one did not join, the latest first."""
-        found: list[Address] = []
-        for peer in self._endpoint.peers.recent():
-            serves = (
-                peer.is_authenticated and peer.is_plain and Capability.STUN in peer.capabilities
-            )
-            if serves and not peer.is_joined_server:
-                found += [
-                    (peer.address[0], port) for port in (peer.address[1], *stun_ports(peer.info))
-                ]
-        return found[:MAX_WITNESSES]
+        return list(self._helpers.joined_stun())
 
     def _own_socket(self) -> OwnSocket:
         """Where the servers that were joined see the node's own socket."""
@@ -243,22 +199,6 @@ class NatService:
         )
         return OwnSocket(local, tuple(seen), tuple(heard))
 
-    async def open_probe(self, address: Address, *, unfragmented: bool = False) -> DatagramSocket:
-        """Open a socket for a test, beside the node's own."""
-        if self._open_socket is open_udp:
-            return await open_udp(address, broadcast=False, unfragmented=unfragmented)
-        return await self._open_socket(address)
-
-    async def is_node(self, address: Address) -> bool:
-        """Whether a node answers small datagrams at an address, which need not answer others."""
-        host = self.probe_host
-        if host is None or ip_version(host) != ip_version(address[0]):
-            host = "::" if ip_version(address[0]) == 6 else "0.0.0.0"
-        try:
-            return await is_node_at(self.open_probe, host, address, self._rng, self.gate)
-        except BindError:
-            return False
-
     @property
     def probe_host(self) -> str | None:
         """Where the sockets of a diagnosis are bound; None: wherever the way to a server begins.
@@ -267,34 +207,3 @@ class NatService:
         """
         ip = bare_ip(self._local[0])
         return None if ip.is_unspecified or ip.is_loopback else self._local[0]
-
-    def _probe_servers(self) -> list[Peer]:
-        """The joined servers whose peers can be asked for probes, the best first."""
-        return [
-            server
-            for server in self._endpoint.peers.best_servers(self._clock())
-            if Capability.NAT_PROBE in server.capabilities
-        ]
-
-    async def _probe_by_peer(self, ground: Ground, depended: Dependencies) -> FilterTest:
-        servers = self._probe_servers()
-        if not servers:
-            return FilterTest(Change.PEER, Reply.UNTESTABLE, "the joined server has left")
-        outside = ground.mapped[0]
-        fit = [s for s in servers if s.public_address and s.public_address[0] == outside]
-        if not fit:
-            # Its peers may be on this side of the NAT, as it may itself.
-            names = ", ".join(format_address(server.address) for server in servers)
-            detail = f"{names} does not see this node at {outside}, where STUN servers see it"
-            return FilterTest(Change.PEER, Reply.UNTESTABLE, detail)
-        server = fit[0]
-
-        async def ask(tag: bytes) -> ProbeReport:
-            token = self._endpoint.probes.request(server, tag, self._clock(), PROBE_ANSWER_S)
-            report: ProbeReport = await self._call(token)
-            return report
-
-        def refusal(helper: Address | None) -> str | None:
-            return why_spared(helper, server.address, depended)
-
-        return await probe_by_peer(ground, server.address, ask, refusal)

@@ -25,10 +25,6 @@ PAUSE_S: Final = 0.4
 PADDING: Final = 64
 """Characters of the Ping's nonce: an Error fits three times the bytes of a Ping that has them."""
 
-STUN_PORTS: Final = frozenset({3478, 5349})
-"""Nobody's node but a STUN server is asked for there (RFC 8489, section 19.5): strangers' servers
-are not sent what they have no use for."""
-
 BATCH: Final = 16
 
 

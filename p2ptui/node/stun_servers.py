@@ -20,6 +20,10 @@ MAX_SERVERS: Final = 16
 RESOLVE_S: Final = 1.0
 """A name server that is slower leaves no time for a report within two seconds."""
 
+STUN_PORTS: Final = frozenset({3478, 5349})
+"""Nobody's node but a STUN server is asked for there (RFC 8489, section 19.5): strangers' servers
+are not sent what they have no use for."""
+
 FIRST_SCHEDULE: Final = Schedule((0.0, 0.2, 0.4), 0.8)
 """For one of several addresses of a server, where the next one is asked meanwhile."""
 
@@ -63,6 +67,13 @@ class KnownServer:
         answered = [one for one in self.contacts if one.transaction.answer is not None]
         good = [one for one in answered if mapped_address(one.transaction.answer) is not None]
         return next(iter(good or answered or self.contacts), None)
+
+    @property
+    def client(self) -> StunClient:
+        """From whose socket that question was asked; there must be one."""
+        contact = self.contact
+        assert contact is not None
+        return contact.client
 
     @property
     def answer(self) -> StunAnswer | None:

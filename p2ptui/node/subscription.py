@@ -1,8 +1,9 @@
-"""One reader's view of a node's events: bounded, and honest about what it missed."""
+"""The readers of a node's events: each is bounded, and honest about what it missed."""
 
 import asyncio
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -14,7 +15,7 @@ from p2ptui.core.events import (
     MessageTraced,
     RelayDataReceived,
 )
-from p2ptui.core.readers import ReaderRoom
+from p2ptui.core.readers import ReaderRoom, Readers
 from p2ptui.errors import LocalError
 
 MAX_TRACED_BYTES: Final = 16 << 20
@@ -128,6 +129,72 @@ class Subscription(AsyncIterator[Event]):
             taken.append(EventsDropped(self._dropped))
             self._dropped = 0
         return taken
+
+
+class Subscriptions:
+    """All who read the events of a node.
+
+    Args:
+        readers: The rooms that they have for Data.
+        handle_read: Told, at most once for each turn of the event loop, that one has read Data.
+    """
+
+    def __init__(self, readers: Readers, handle_read: Callable[[], None]) -> None:
+        # Not held here: a reader that its owner has forgotten must hold up nobody.
+        self._references: list[weakref.ref[Subscription]] = []
+        self._readers = readers
+        self._handle_read = handle_read
+        self._loop = asyncio.get_running_loop()
+        self._read_noted = False
+        self._closed = False
+        readers.on_read = self._note_read
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter([reader for each in self._references if (reader := each()) is not None])
+
+    def __getitem__(self, index: int) -> Subscription:
+        return list(self)[index]
+
+    def open(self, limit: int, reader_bytes: int | None) -> Subscription:
+        """What happens from now on.
+
+        Args:
+            limit: Events other than Data that may wait for the reader.
+            reader_bytes: Bytes of Data that may wait for it; None: it wants none.
+        """
+        self._references = [each for each in self._references if each() is not None]
+        room = None if reader_bytes is None else self._readers.open(reader_bytes)
+        subscription = Subscription(limit, room)
+        self._references.append(weakref.ref(subscription))
+        return subscription
+
+    def end(self, subscription: Subscription) -> None:
+        """End one."""
+        subscription.close()
+        self._references = [each for each in self._references if each() is not subscription]
+
+    def tell(self, event: Event) -> None:
+        """Tell all of them."""
+        for subscription in self:
+            subscription.put(event)
+
+    def close(self) -> None:
+        """End all of them."""
+        self._closed = True
+        for subscription in self:
+            subscription.close()
+        self._references.clear()
+
+    def _note_read(self) -> None:
+        # It may come from wherever a reader that nobody holds is collected, any thread included.
+        if not (self._read_noted or self._closed or self._loop.is_closed()):
+            self._read_noted = True
+            self._loop.call_soon_threadsafe(self._take_read)
+
+    def _take_read(self) -> None:
+        self._read_noted = False
+        if not self._closed:
+            self._handle_read()
 
 
 def carrier_of(event: _Data) -> str:

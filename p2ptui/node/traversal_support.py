@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 from p2ptui.config import Config, prediction_options
@@ -18,22 +17,18 @@ from p2ptui.core.events import (
     SocketsDone,
     SocketsWanted,
 )
-from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.errors import P2PError
 from p2ptui.io.advice import barrier
 from p2ptui.io.exits import carry_out
 from p2ptui.io.resolve import resolve_all
-from p2ptui.io.stun_client import Schedule, StunClient, Transaction
+from p2ptui.io.stun_client import Schedule, StunClient
 from p2ptui.io.udp import DatagramSocket
-from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
 from p2ptui.nat.prediction import PortPredictor
 from p2ptui.node.flow_probes import FlowProbes
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.nat_tests import mapped_address
-from p2ptui.node.port_store import PortStore
+from p2ptui.node.port_forecast import PortForecast, Samples, foretell, sample_flows
 from p2ptui.node.stun_servers import RESOLVE_S, first_to_answer
 from p2ptui.wire.address import Address, parse_address
-from p2ptui.wire.offer import MAX_PREDICTED
 
 log = logging.getLogger("p2ptui.nat")
 
@@ -42,13 +37,6 @@ MAX_SOCKETS: Final = 2048
 
 BATCH: Final = 64
 SAMPLES: Final = 8
-
-SAMPLE_PACE_S: Final = 0.005
-"""Between two samples: the time between them and the ports that are missing tell how many flows
-others begin (docs/prediction.md)."""
-
-USE_AFTER_S: Final = 0.15
-"""From the samples to the checks that use what they showed: an offer and its answer."""
 
 
 class TraversalSupport:
@@ -86,7 +74,7 @@ class TraversalSupport:
         self._begin = begin
         self._sockets: dict[int, DatagramSocket] = {}
         self._next_number = 1
-        self._store = PortStore()
+        self._forecast = PortForecast()
         self._diagnosing = False
         self._flow_probes = FlowProbes(
             self._sampling_server, self._open_client, clock, begin, self._note_flow
@@ -145,18 +133,13 @@ class TraversalSupport:
             sock.close()
 
     async def _find_facts(self) -> None:
-        # Servers that were joined are there; others would first have to be looked up.
-        servers = () if self._nat.joined_stun_servers() else None
         is_told = False
         try:
-            is_told = (await self._nat.diagnose(servers)).udp is not None
-        except P2PError as error:
-            log.info("the NAT is not known: %s", error)
+            is_told = await self._nat.find_facts()
         finally:
             self._diagnosing = False
         if not is_told:
-            self._endpoint.traversal.facts_ready(NatFacts(), self._clock())
-            self._flush()
+            self._nat.tell_no_facts()
 
     async def _open(self, wanted: SocketsWanted) -> None:
         sockets: dict[int, DatagramSocket] = {}
@@ -219,59 +202,21 @@ class TraversalSupport:
         samples, outside = await self._sample(server)
         if outside is None:
             return ()
-        predictor = PortPredictor(
-            max_predictions=min(options.max_predictions, MAX_PREDICTED),
-            min_samples=options.min_samples,
-            prediction_window=options.prediction_window,
-            port_range_min=options.port_range_min,
-            port_range_max=options.port_range_max,
-            enable_nat_type_optimization=options.enable_nat_type_optimization,
-            remembered=self._store.recall(outside, time.time()),
-        )
-        if options.enable_nat_type_optimization:
-            facts = self._endpoint.traversal.offers.facts
-            predictor.diagnosed(facts.mapping, facts.allocation)
-        verified = self._feed(predictor, samples, server)
-        self._store.remember(outside, predictor.learnt(time.time()))
-        if options.enable_port_verification and not verified:
-            log.debug("the next port could not be predicted")
+        facts = self._endpoint.traversal.offers.facts
+        predictor = self._forecast.learn(options, facts, server, samples, outside)
+        if predictor is None:
             return ()
         return self._addresses(predictor, samples, local_ports, outside)
-
-    def _feed(
-        self, predictor: PortPredictor, samples: list[tuple[float, PortSample]], server: Address
-    ) -> bool:
-        """Show the samples to the predictor; whether it knew the last one before it saw it."""
-        verified = False
-        for at, sample in samples:
-            guess = predictor.predict(at, at, sample.local_port, server)
-            verified = sample.mapped_port in guess.ports
-            predictor.observe(at, sample.local_port, server, sample.mapped_port)
-        return verified
 
     def _addresses(
         self,
         predictor: PortPredictor,
-        samples: list[tuple[float, PortSample]],
+        samples: Samples,
         local_ports: list[int],
         outside: str,
     ) -> tuple[Address, ...]:
-        allocation = classify_allocation([sample for _, sample in samples])
-        if allocation.kind is AllocationKind.PRESERVED:
-            return tuple((outside, port) for port in local_ports)
-        now = self._clock()
-        guess = predictor.predict(now, now + USE_AFTER_S, local_ports[0], ("0.0.0.0", 0))
-        if not guess.ports or not guess.believed:
-            return ()
-        if allocation.step is None:
-            return tuple((outside, port) for port in guess.ports)
         options = prediction_options(self._config)
-        # The sockets begin one after the other, so they take that many ports in a row: wherever in
-        # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
-        row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
-        fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
-        ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
-        return tuple((outside, port) for port in ports)
+        return foretell(predictor, options, samples, local_ports, outside, self._clock())
 
     async def _sampling_server(self) -> Address | None:
         ice = self._config.ice
@@ -294,7 +239,7 @@ class TraversalSupport:
         finally:
             await client.close()
 
-    async def _sample(self, server: Address) -> tuple[list[tuple[float, PortSample]], str | None]:
+    async def _sample(self, server: Address) -> tuple[Samples, str | None]:
         """Begin several flows, one soon after the other, and see which ports they are given."""
         ice = self._config.ice
         pause = 0.1
@@ -302,26 +247,7 @@ class TraversalSupport:
         options = prediction_options(self._config)
         longest_ms = min(ice.stun_timeout, options.verification_timeout_ms)
         schedule = Schedule(sends, min(longest_ms / 1000, sends[-1] + 0.3))
-        outside: str | None = None
-        samples: list[tuple[float, PortSample]] = []
-        async with AsyncExitStack() as stack:
-            clients = []
-            for _ in range(SAMPLES):
-                client = await self._open_client()
-                stack.push_async_callback(client.close)
-                clients.append(client)
-            started: list[tuple[float, Transaction]] = []
-            for client in clients:
-                if started:
-                    await asyncio.sleep(SAMPLE_PACE_S)
-                started.append((self._clock(), client.start(server, schedule)))
-            for client, (began, transaction) in zip(clients, started, strict=True):
-                answer = await transaction.wait()
-                mapped = mapped_address(answer)
-                if answer is not None and mapped is not None and answer.transmission == 0:
-                    outside = mapped[0]
-                    samples.append((began, PortSample(client.local_address[1], mapped[1])))
-        return samples, outside
+        return await sample_flows(SAMPLES, server, schedule, self._open_client, self._clock)
 
 
 def _any(sock: DatagramSocket) -> str:

@@ -3,9 +3,8 @@
 Messages go up, calls go down: widgets post what the user wants, the app tells the node.
 """
 
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from rich.text import Text
@@ -13,40 +12,28 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.driver import Driver
-from textual.filter import ANSIToTruecolor, LineFilter
 from textual.screen import Screen
-from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, Tabs
 
 from p2ptui.config import UiOptions
-from p2ptui.errors import P2PError
-from p2ptui.node import Known, Node
+from p2ptui.node import Node
 from p2ptui.text import printable
-from p2ptui.tui.command_bar import CommandBar
-from p2ptui.tui.command_lines import CommandLines
-from p2ptui.tui.contrast import ReadableColours, terminal_theme
-from p2ptui.tui.detail import TextScreen, record_screen
-from p2ptui.tui.executor import Executor
+from p2ptui.tui.command_app import CommandApp
+from p2ptui.tui.detail import record_screen
 from p2ptui.tui.feed import PANES
 from p2ptui.tui.footer import Footer
 from p2ptui.tui.history import History
 from p2ptui.tui.keyboard import Keyboard
-from p2ptui.tui.keymap import APP_BINDINGS, check_keys
+from p2ptui.tui.keymap import APP_BINDINGS
 from p2ptui.tui.message_log import MessageLog
 from p2ptui.tui.nat_pane import NatPane
-from p2ptui.tui.nat_run import NatRun
 from p2ptui.tui.palette import GrammarProvider, Palette
-from p2ptui.tui.pane_app import PaneApp
-from p2ptui.tui.screen_verbs import ScreenVerbs
 from p2ptui.tui.settings import Settings
 from p2ptui.tui.terminal import guarded_driver
-from p2ptui.tui.words import words_of
-from p2ptui.verbs import Kind, parse_command
-from p2ptui.wire.address import format_address
 
 
-class P2PApp(PaneApp):
+class P2PApp(CommandApp):
     """The screen of a started node.
 
     Args:
@@ -83,26 +70,11 @@ class P2PApp(PaneApp):
         *,
         diagnose: bool = False,
     ) -> None:
-        # Without colours nothing may be drawn in greys either: only bold, reverse and underline.
-        ansi_color = True if os.environ.get("NO_COLOR") else None
-        super().__init__(node, wall, options, ansi_color=ansi_color)
-        self._settings = settings or Settings()
-        self.keys = check_keys(self.options.keys)
-        self.nat.name_keys(self.keys)
-        self.chosen = "peers"
+        super().__init__(node, history, wall, options, settings)
         self.zoomed = False
-        """Whether that pane is shown alone."""
-        whole_key = self.keys.get("app.answer", "f6").partition(",")[0].capitalize()
-        self.bar = CommandBar(
-            history or History(), self._words_of, whole_key, self.run_line, self._show_while_typed
-        )
-        self.executor = Executor(node, self.roster, self._selected_node)
-        self.screen_verbs = ScreenVerbs(self)
-        self.nat_run = NatRun(self)
-        self._lines = CommandLines(self, self.screen_verbs, self.nat_run)
+        """Whether the pane that was looked at last is shown alone."""
         self._keyboard = Keyboard(self)
         self.footer = Footer()
-        self._readable: LineFilter = ReadableColours(ANSIToTruecolor(self.ansi_theme))
         self._diagnose = diagnose
 
     def compose(self) -> ComposeResult:
@@ -135,55 +107,16 @@ class P2PApp(PaneApp):
 
     def on_mount(self) -> None:
         """Begin to look at the node."""
-        self._dress()
+        wrong = self.dress()
+        if wrong:
+            self.note(wrong)
         self.set_keymap(self.keys)
         self._choose("peers")
-        info = self.node.info
-        self.begin(
-            f"{printable(info.name)} listens on {format_address(self.node.address)},"
-            f" network {printable(info.network_id)}, id {info.id}"
-        )
+        self.begin()
         self.bar.go()
         self._watch_node()
         if self._diagnose:
             self.nat_run.begin_quietly()
-
-    def _dress(self) -> None:
-        wanted = self.options.theme or self._settings.text("theme")
-        if wanted in self.available_themes:
-            self.theme = wanted
-        elif wanted:
-            self.note(f"there is no theme {printable(wanted, 64)!r}; the theme command lists them")
-        elif self.console.color_system == "standard" and not (self.is_headless or self.no_color):
-            self.theme = "ansi-dark"  # sixteen colours: the terminal's own are the only safe ones
-        self._take_colours()
-        self.theme_changed_signal.subscribe(self, self._remember_theme)
-
-    def _remember_theme(self, theme: Theme) -> None:
-        self._settings.remember("theme", theme.name)
-
-    def refresh_css(self, animate: bool = True) -> None:
-        """Dress everything in the theme as it is now.
-
-        Args:
-            animate: Whether changes take their time.
-        """
-        self.get_css_variables()  # which keeps those of the theme, for what follows
-        self._take_colours()
-        super().refresh_css(animate)
-
-    def _take_colours(self) -> None:
-        if not self.native_ansi_color:
-            colours = terminal_theme(self.theme_variables)
-            # Set as usual, each has Textual read all styles anew: 50 ms, and nothing differs.
-            self.set_reactive(P2PApp.ansi_theme_dark, colours)
-            self.set_reactive(P2PApp.ansi_theme_light, colours)
-            self._readable = ReadableColours(ANSIToTruecolor(colours))
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """What is done to each line that is drawn: in every theme it can be read."""
-        filters = super().get_line_filters()
-        return [self._readable if isinstance(f, ANSIToTruecolor) else f for f in filters]
 
     @work(exclusive=True, group="node")
     async def _watch_node(self) -> None:
@@ -201,44 +134,11 @@ class P2PApp(PaneApp):
             self._exception_event.set()
         self.exit(1, 1, _one_line("the screen failed", error))
 
-    # Whom and what the user means.
-
-    def _selected_node(self) -> Known | None:
-        row = self.peers.list.selected
-        return row.node if row is not None else None
-
-    def _short_word_for(self, node: Known) -> str:
-        """Its name, if a command with it would be read so, and means nobody else."""
-        name = node.name
-        if name.isprintable() and name[:1] not in ("{", "["):
-            try:
-                read = parse_command(f"send {name} text", list(self.roster.names()))
-                if read.peer == name and self.roster.find(name).node_id == node.node_id:
-                    return name
-            except P2PError:
-                pass
-        return self.word_for(node)
-
-    def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
-        return words_of(kind, beginning, self.roster, self.available_themes)
-
-    # From the user to the node.
-
-    def _show_while_typed(self, line: str) -> None:
-        """A line is being typed: filters show at once what they would do."""
-        wrong = self.screen_verbs.preview(line)
-        if wrong or line.startswith(("filter", "peers")):
-            self.bar.answer(wrong or "", failed=bool(wrong))
-
-    def run_line(self, line: str) -> None:
-        """Carry out a command line."""
-        self._lines.run(line)
+    # What the panes ask for.
 
     def on_nat_pane_asked(self, event: NatPane.Asked) -> None:
         """A diagnosis is to begin."""
         self.run_line(event.line)
-
-    # What the panes ask for.
 
     def action_open_row(self) -> None:
         """Show the row under the cursor in full."""
@@ -298,56 +198,11 @@ class P2PApp(PaneApp):
             await self.push_screen(palette)
             palette.set_focus(palette.query_one(Input))
 
-    def action_command(self) -> None:
-        """Go to the command bar."""
-        self.leave_overlays()
-        self.bar.go()
-
-    def action_help(self) -> None:
-        """Show commands and keys."""
-        self.leave_overlays()
-        self.run_line("help")
-
-    def action_answer(self) -> None:
-        """Show the whole of an answer that is too long for the bar."""
-        if self.bar.said:
-            self.leave_overlays()
-            text = Text(self.bar.said)
-            text.append(f"\n\n{self.bar.beside}" if self.bar.beside else "", "dim")
-            self.push_screen(TextScreen("Answer", text, self.bar.said))
-
     def action_zoom(self) -> None:
         """Show the pane looked at last alone, or all of them again."""
         self.zoomed = not self.zoomed
         self.screen_stack[0].set_class(self.zoomed, "-zoomed")
         self.action_pane(self.chosen)
-
-    def action_line(self, line: str) -> None:
-        """Carry out a command line."""
-        self.run_line(line)
-
-    def action_type(self, beginning: str) -> None:
-        """Begin a command line."""
-        self.bar.type(beginning)
-
-    def action_type_filter(self) -> None:
-        """Begin a filter, or go on with the one there is."""
-        self.bar.type(f"filter {self.screen_verbs.expression}")
-
-    def action_type_to_peer(self) -> None:
-        """Begin a message to the selected node, by name: the selection may change meanwhile."""
-        node = self._selected_node()
-        word = self._short_word_for(node) if node is not None else ""
-        self.bar.type(f"send {word} " if word else "send ")
-        if not word:
-            said = "nobody is selected: write whom it is for before the text"
-            self.bar.answer(said, failed=True)
-
-    def action_filter_peer(self) -> None:
-        """Show only the messages of the selected node."""
-        node = self._selected_node()
-        if node is not None:
-            self.run_line(f"filter peer:{node.node_id[:8] or self.word_for(node)}")
 
     def action_pane(self, name: str) -> None:
         """Go to a pane."""
@@ -368,13 +223,9 @@ class P2PApp(PaneApp):
         # What was hidden until now is not up to date.
         self.call_after_refresh(self.take_peers)
 
-    def action_copy(self) -> None:
-        """Copy what is selected: a record, an address, or a pane's text."""
-        self.run_line("copy")
-
     def action_escape(self) -> None:
         """Cancel what takes long; else leave the bar, show all panes, or go back to the bar."""
-        if self._lines.cancel() or (self.focused is self.nat and self.nat_run.cancel()):
+        if self.cancel_lines() or (self.focused is self.nat and self.nat_run.cancel()):
             self.bar.answer("cancelled", failed=True)
         elif self.focused is self.bar.input:
             self.action_pane(self.chosen)

@@ -11,7 +11,6 @@ from typing import Final
 
 from rich.text import Text
 from textual._styles_cache import StylesCache
-from textual.app import App
 from textual.await_complete import AwaitComplete
 from textual.widget import Widget
 from textual.widgets import Static, Tab, Tabs
@@ -19,7 +18,7 @@ from textual.widgets import Static, Tab, Tabs
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
-from p2ptui.tui.contrast import with_readable_scrollbars
+from p2ptui.tui.dressed_app import DressedApp
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
 from p2ptui.tui.message_log import MessageLog
@@ -27,7 +26,9 @@ from p2ptui.tui.nat_pane import NatPane, nat_facts
 from p2ptui.tui.panes import FactPane, StatisticsPane, public_address, title_text
 from p2ptui.tui.peer_table import MANY, PeerTable
 from p2ptui.tui.records import RecordLog
+from p2ptui.tui.settings import Settings
 from p2ptui.tui.trends import STEP_S, Trends
+from p2ptui.wire.address import format_address
 
 LOG_INTERVAL_S: Final = 0.1
 """The log is repainted ten times a second at most."""
@@ -53,14 +54,14 @@ TITLE_MARGIN: Final = 6
 PANES: Final = {"peers": "Peers", "messages": "Messages", "nat": "NAT", "statistics": "Statistics"}
 
 
-class FeedApp(App[int]):
+class FeedApp(DressedApp):
     """An app whose panes show a started node.
 
     Args:
         node: It runs already; the caller closes it.
         wall: Unix time, seconds.
         options: The section [ui] of the configuration.
-        ansi_color: Whether only the terminal's own colours are used.
+        settings: What the user chose on the screen before.
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class FeedApp(App[int]):
         node: Node,
         wall: Callable[[], float] = time.time,
         options: UiOptions | None = None,
-        *,
-        ansi_color: bool | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        super().__init__(ansi_color=ansi_color)
+        options = options or UiOptions()
+        super().__init__(options.theme, settings)
+        self.options = options
         self.node = node
-        self.options = options or UiOptions()
         self.roster = node.roster
         self._records = RecordLog(self.options.max_records, self.options.max_record_bytes)
         self._journal = Journal(
@@ -96,10 +97,6 @@ class FeedApp(App[int]):
         self.tabs = Tabs(*self.tab_of.values(), id="tabs")
         self.fact_panes: dict[str, FactPane] = {"nat": self.nat, "statistics": self.statistics}
 
-    def get_css_variables(self) -> dict[str, str]:
-        """The theme's, with scroll bars that can be seen."""
-        return with_readable_scrollbars(super().get_css_variables())
-
     def pop_screen(self) -> AwaitComplete:
         """Close a page, and forget what was drawn of it: Textual keeps that of the last 1,024
         widgets, gone or not, in a cache of a class, which a thousand pages fill with 40 MB.
@@ -112,12 +109,14 @@ class FeedApp(App[int]):
         """All four, from left to right and from top to bottom."""
         return (self.peers, self.messages, self.nat, self.statistics)
 
-    def begin(self, opening: str) -> None:
-        """Show what there is, and from now on what happens; once the panes are mounted.
-
-        Args:
-            opening: The first line of the log, before all that has happened already.
-        """
+    def begin(self) -> None:
+        """Show what there is, and from now on what happens; once the panes are mounted."""
+        info = self.node.info
+        # The first line of the log, before all that has happened already.
+        opening = (
+            f"{printable(info.name)} listens on {format_address(self.node.address)},"
+            f" network {printable(info.network_id)}, id {info.id}"
+        )
         self.node.trace(enabled=True)
         self.node.watch_names(enabled=True)
         self.messages.take([self._journal.note(opening, "info")])

@@ -64,7 +64,8 @@ class MessageType:
     """Extension, for peers that announced `receive_window`: what the readers have room for."""
     SEQUENCE_SKIP: Final = "SequenceSkip"
     """Extension, for peers that announced `sequence_skip`: numbers that will not come."""
-    RELAY_CHECK: Final = "RelayCheck"  # see `wire.relay_check`
+    RELAY_CHECK: Final = "RelayCheck"
+    """Extension, for peers that announced `relay_check`: is the other end behind it too?"""
 
 
 class Capability:
@@ -398,6 +399,22 @@ class SequenceSkipPayload(Struct):
     """Counts up within a session, so that an old one that is sent again moves nothing."""
     sequence_number: SequenceNumber
     """What the sender's next new message will have."""
+
+
+class RelayCheckPayload(Struct, omit_defaults=True):
+    """Asks, by way of one server, whether the other end of a relayed session is behind it too.
+
+    The server could write both question and answer itself. So each names the handshake message of
+    the session that came from the other end: only the two ends know both.
+    """
+
+    nonce: MessageId
+    """Comes back in the answer."""
+    handshake: MessageId
+    """Id of the handshake message that came from the receiver."""
+    answer: bool = False
+    use: bool = False
+    """Whether the session goes by way of this server from now on, at both ends."""
 
 
 Tag: TypeAlias = Annotated[str, Meta(max_length=24)]

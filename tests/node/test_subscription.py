@@ -1,6 +1,7 @@
 """One reader's events: in order, bounded, and honest about what is missing."""
 
 import asyncio
+import gc
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.readers import EVENT_OVERHEAD_BYTES, Readers
 from p2ptui.errors import LocalError
-from p2ptui.node.subscription import MAX_TRACED_BYTES, Subscription
+from p2ptui.node.subscription import MAX_TRACED_BYTES, Subscription, Subscriptions
 from tests.virtual_loop import run_virtual
 
 
@@ -183,3 +184,37 @@ def test_a_reader_of_news_only_gets_no_data():
     subscription.put(DataDropped("id", 1))
     subscription.put(event(1))
     assert numbers(subscription.take(10)) == [1]
+
+
+def test_all_readers_are_told_but_those_that_nobody_holds():
+    async def story():
+        readers = Readers()
+        subscriptions = Subscriptions(readers, lambda: None)
+        kept, forgotten = subscriptions.open(10, 1000), subscriptions.open(10, 1000)
+        subscriptions.tell(event(1))
+        assert numbers(forgotten.take(10)) == [1]
+        del forgotten
+        gc.collect()
+        assert list(subscriptions) == [kept]
+        subscriptions.tell(event(2))
+        assert numbers(kept.take(10)) == [1, 2]
+        subscriptions.end(kept)
+        assert list(subscriptions) == []
+
+    run_virtual(story())
+
+
+def test_reading_is_told_once_a_turn_and_not_after_the_end():
+    async def story():
+        told, readers = [], Readers()
+        subscriptions = Subscriptions(readers, lambda: told.append("read"))
+        for _ in range(3):
+            readers.on_read()
+        await asyncio.sleep(0)
+        assert told == ["read"]
+        readers.on_read()
+        subscriptions.close()
+        await asyncio.sleep(0)
+        assert told == ["read"]
+
+    run_virtual(story())

@@ -17,8 +17,7 @@ from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import Capability, Envelope, MessageType
-from p2ptui.wire.relay_check import RelayCheckPayload
+from p2ptui.wire.message import Capability, Envelope, MessageType, RelayCheckPayload
 
 MAX_WAYS: Final = 8
 """Servers that are asked for one node; of more, those that were joined first."""

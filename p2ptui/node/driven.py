@@ -1,0 +1,104 @@
+"""An endpoint at work: the pump that moves it, its clock, and the calls whose end is awaited."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import CallFinished, Event
+from p2ptui.errors import LocalError, P2PError
+from p2ptui.io.driver import Driver
+from p2ptui.io.udp import DatagramSocket
+
+
+class Driven:
+    """One endpoint, and all that its user needs to have something happen.
+
+    Args:
+        endpoint: The protocol.
+        sock: What its datagrams come and go by.
+        on_event: Told of everything that happened, but for the ends of calls.
+        clock: Seconds that only go forward.
+        wall: Unix time, seconds.
+        on_failure: Told what broke the machinery.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sock: DatagramSocket,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.endpoint = endpoint
+        self.clock = clock
+        """The time on the endpoint's clock, seconds."""
+        self._on_event = on_event
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._driver = Driver(
+            endpoint,
+            sock,
+            self._handle_event,
+            clock,
+            wall,
+            on_failure=on_failure,
+            on_late=endpoint.moving.excuse,
+        )
+
+    async def run(self) -> None:
+        """Move datagrams and timers, until cancelled."""
+        await self._driver.run()
+
+    def flush(self) -> None:
+        """Let what was just asked of the endpoint happen."""
+        self._driver.flush()
+
+    def call(self, token: int) -> Awaitable[Any]:
+        """The end of a call on the endpoint, to be awaited; from now on it is not missed.
+
+        What ended it is its result, or the P2PError that it raises.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._calls[token] = future
+        future.add_done_callback(lambda _: self._calls.pop(token, None))
+        self._driver.flush()
+        return future
+
+    def later(self, delay_s: float, action: Callable[[float], None]) -> asyncio.TimerHandle:
+        """Do something to the endpoint after a time, seconds."""
+
+        def run() -> None:
+            try:
+                action(self.clock())
+                self._driver.flush()
+            except Exception as error:
+                self._on_failure(error)
+
+        return self._loop.call_later(delay_s, run)
+
+    def close(self) -> None:
+        """Move nothing any more."""
+        self._driver.close()
+
+    def end_calls(self, reason: str) -> None:
+        """No call that is awaited will end by itself."""
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(LocalError(reason))
+        self._calls.clear()
+
+    def _handle_event(self, event: Event) -> None:
+        if not isinstance(event, CallFinished):
+            self._on_event(event)
+            return
+        future = self._calls.get(event.token)
+        if future is None or future.done():
+            return
+        if isinstance(event.outcome, P2PError):
+            future.set_exception(event.outcome)
+        else:
+            future.set_result(event.outcome)

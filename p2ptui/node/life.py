@@ -1,0 +1,131 @@
+"""A node's life: it is made, started and closed, and takes other options meanwhile."""
+
+import random
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from p2ptui.config import Config
+from p2ptui.config.reload import take_over
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.errors import LocalError
+from p2ptui.io.machine import Machine, RealMachine
+from p2ptui.io.udp import open_udp
+from p2ptui.node.files import FileReceiver, open_store
+from p2ptui.node.runtime import OpenSocket, Runtime
+
+
+class NodeLife:
+    """Start and end of a node; `RunningNode` adds its state, and `Node` what it does.
+
+    Args:
+        config: Every option; the defaults without it.
+        open_socket: Opens the socket at the listening address; for simulated networks.
+        clock: Seconds that only go forward.
+        rng: Where ids and jitter come from; must be unpredictable but in tests.
+        wall: Unix time, seconds.
+        machine: What the node runs on, and may move with; by default this one, or one that never
+            moves where the sockets are simulated.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        open_socket: OpenSocket = open_udp,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+        wall: Callable[[], float] = time.time,
+        machine: Machine | None = None,
+    ) -> None:
+        self._config = config or Config()
+        self._open_socket = open_socket
+        self._clock = clock
+        self._rng = rng or random.SystemRandom()
+        self._wall = wall
+        self._machine = machine or (RealMachine() if open_socket is open_udp else None)
+        self._started: Runtime | None = None
+        self._files: FileReceiver | None = None
+        self._starting = False
+
+    async def start(self) -> None:
+        """Bind the address, and begin to serve, to look for neighbours and to join servers.
+
+        Raises:
+            BindError: The listening address cannot be taken.
+            LocalError: It cannot be resolved, the node runs already, or nothing can be written
+                into the directory for files.
+        """
+        if self._started is not None or self._starting:
+            raise LocalError("the node was started already; make another one")
+        self._starting = True
+        try:
+            store = open_store(self._config.files)
+            self._started = await Runtime.start(
+                self._config, self._open_socket, self._clock, self._rng, self._wall, self._machine
+            )
+            if store is not None:
+                self._files = FileReceiver(self._started, self._config, store)
+        finally:
+            self._starting = False
+
+    async def close(self, reason: str = "shutting down") -> None:
+        """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
+        if self._files is not None:
+            await self._files.finish()
+        if self._started is not None:
+            await self._started.close(reason)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def _runtime(self) -> Runtime:
+        if self._started is None:
+            raise LocalError("the node is not running; start it first")
+        self._started.require_running()
+        return self._started
+
+    @property
+    def _endpoint(self) -> Endpoint:
+        return self._runtime.endpoint
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the node's own machinery broke; it can only be closed then."""
+        return self._started is not None and self._started.failure is not None
+
+    async def wait_failed(self) -> None:
+        """Return never, unless the node's own machinery fails: then raise what failed.
+
+        Raises:
+            LocalError: The node is not running, or was closed meanwhile.
+            Exception: What failed; the node can only be closed then.
+        """
+        if self._started is None:
+            raise LocalError("the node is not running; start it first")
+        await self._started.wait_ended()
+
+    def reload(self, config: Config) -> None:
+        """Go by other options from now on; see `config.reload` for those that can change.
+
+        Args:
+            config: All options. Of the others the node keeps its own, whatever is said here.
+
+        Raises:
+            LocalError: The node is not running.
+            ConfigError: The new values do not go together with those that stay.
+        """
+        runtime = self._runtime
+        self._config, _, _ = take_over(self._config, config)
+        runtime.reload(self._config)

@@ -1,0 +1,46 @@
+"""A node's endpoint: who it says it is, and what it remembers of the networks that it was in."""
+
+import random
+import uuid
+from collections.abc import Callable
+
+from p2ptui.config import Config
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
+from p2ptui.node.idle_store import IdleStore
+from p2ptui.version import VERSION
+from p2ptui.wire.address import Address, format_address
+
+
+def make_endpoint(
+    config: Config,
+    local: Address,
+    rng: random.Random,
+    wall: Callable[[], float],
+    started_at: float,
+) -> Endpoint:
+    """The protocol of a node whose socket is bound.
+
+    Args:
+        config: Every option.
+        local: Where it is bound.
+        rng: Where ids and jitter come from; also the node's own id, unless it is configured.
+        wall: Unix time, seconds.
+        started_at: The time on the node's clock, seconds.
+    """
+    server = config.server
+    node_id = canonical_id(server.node_id) or str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    identity = own_node_info(
+        node_id,
+        server.name,
+        VERSION,
+        format_address(local),
+        server.network_id,
+        own_capabilities(config),
+        own_metadata(config),
+    )
+    endpoint = Endpoint(config, identity, rng, wall() - started_at)
+    store = IdleStore(wall)
+    endpoint.keepalives.recall = store.recall
+    endpoint.keepalives.on_learnt = store.remember
+    return endpoint

@@ -1,0 +1,160 @@
+"""Which outside ports the sockets of a traversal will be given: samples, and what they foretell."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Final, TypeAlias
+
+from p2ptui.config.nat_sections import PortPredictionOptions
+from p2ptui.core.traversal.attempt import NatFacts
+from p2ptui.io.stun_client import Schedule, StunClient, Transaction
+from p2ptui.nat.allocation import AllocationKind, PortSample, classify_allocation
+from p2ptui.nat.prediction import PortPredictor
+from p2ptui.node.nat_tests import mapped_address
+from p2ptui.node.port_store import PortStore
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import MAX_PREDICTED
+
+log = logging.getLogger("p2ptui.nat")
+
+SAMPLE_PACE_S: Final = 0.005
+"""Between two samples: the time between them and the ports that are missing tell how many flows
+others begin (docs/prediction.md)."""
+
+USE_AFTER_S: Final = 0.15
+"""From the samples to the checks that use what they showed: an offer and its answer."""
+
+Samples: TypeAlias = list[tuple[float, PortSample]]
+"""Each with the time at which it left."""
+
+
+async def sample_flows(
+    count: int,
+    server: Address,
+    schedule: Schedule,
+    open_client: Callable[[], Awaitable[StunClient]],
+    clock: Callable[[], float],
+) -> tuple[Samples, str | None]:
+    """Begin several flows, one soon after the other, and see which ports they are given.
+
+    Args:
+        count: So many.
+        server: The STUN server that they lead to.
+        schedule: When each request is sent.
+        open_client: Opens a fresh socket.
+        clock: Seconds that only go forward.
+
+    Returns:
+        Those whose first request was answered, and the outside host.
+    """
+    outside: str | None = None
+    samples: Samples = []
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            client = await open_client()
+            stack.push_async_callback(client.close)
+            clients.append(client)
+        started: list[tuple[float, Transaction]] = []
+        for client in clients:
+            if started:
+                await asyncio.sleep(SAMPLE_PACE_S)
+            started.append((clock(), client.start(server, schedule)))
+        for client, (began, transaction) in zip(clients, started, strict=True):
+            answer = await transaction.wait()
+            mapped = mapped_address(answer)
+            if answer is not None and mapped is not None and answer.transmission == 0:
+                outside = mapped[0]
+                samples.append((began, PortSample(client.local_address[1], mapped[1])))
+    return samples, outside
+
+
+class PortForecast:
+    """Learns from samples, and remembers what was learnt of the NATs of networks."""
+
+    def __init__(self) -> None:
+        self._store = PortStore()
+
+    def learn(
+        self,
+        options: PortPredictionOptions,
+        facts: NatFacts,
+        server: Address,
+        samples: Samples,
+        outside: str,
+    ) -> PortPredictor | None:
+        """What foretells the next ports.
+
+        Args:
+            options: `[port_prediction]` of the configuration.
+            facts: What is known of the NAT.
+            server: Whom the samples asked.
+            samples: What it saw.
+            outside: The outside host.
+
+        Returns:
+            None where it must foretell the last sample first, and cannot.
+        """
+        predictor = PortPredictor(
+            max_predictions=min(options.max_predictions, MAX_PREDICTED),
+            min_samples=options.min_samples,
+            prediction_window=options.prediction_window,
+            port_range_min=options.port_range_min,
+            port_range_max=options.port_range_max,
+            enable_nat_type_optimization=options.enable_nat_type_optimization,
+            remembered=self._store.recall(outside, time.time()),
+        )
+        if options.enable_nat_type_optimization:
+            predictor.diagnosed(facts.mapping, facts.allocation)
+        verified = _feed(predictor, samples, server)
+        self._store.remember(outside, predictor.learnt(time.time()))
+        if options.enable_port_verification and not verified:
+            log.debug("the next port could not be predicted")
+            return None
+        return predictor
+
+
+def foretell(
+    predictor: PortPredictor,
+    options: PortPredictionOptions,
+    samples: Samples,
+    local_ports: list[int],
+    outside: str,
+    now: float,
+) -> tuple[Address, ...]:
+    """The outside addresses that sockets will be given, in the order of their first use.
+
+    Args:
+        predictor: It has learnt from the samples.
+        options: `[port_prediction]` of the configuration.
+        samples: What a server saw.
+        local_ports: Of the sockets.
+        outside: The outside host.
+        now: The time on the clock of the samples, seconds.
+    """
+    allocation = classify_allocation([sample for _, sample in samples])
+    if allocation.kind is AllocationKind.PRESERVED:
+        return tuple((outside, port) for port in local_ports)
+    guess = predictor.predict(now, now + USE_AFTER_S, local_ports[0], ("0.0.0.0", 0))
+    if not guess.ports or not guess.believed:
+        return ()
+    if allocation.step is None:
+        return tuple((outside, port) for port in guess.ports)
+    # The sockets begin one after the other, so they take that many ports in a row: wherever in
+    # it the first one falls, one of them meets. What the range cuts off, likely ones replace.
+    row = (guess.ports[0] + allocation.step * number for number in range(len(local_ports)))
+    fits = [p for p in row if options.port_range_min <= p <= options.port_range_max]
+    ports = list(dict.fromkeys((*fits, *guess.ports)))[: len(local_ports)]
+    return tuple((outside, port) for port in ports)
+
+
+def _feed(predictor: PortPredictor, samples: Samples, server: Address) -> bool:
+    """Show the samples to the predictor; whether it knew the last one before it saw it."""
+    verified = False
+    for at, sample in samples:
+        guess = predictor.predict(at, at, sample.local_port, server)
+        verified = sample.mapped_port in guess.ports
+        predictor.observe(at, sample.local_port, server, sample.mapped_port)
+    return verified

@@ -1,0 +1,119 @@
+"""A node's way to its servers: it meets them, keeps them joined, and notices when they are gone."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeAlias
+
+from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.peers import Peer
+from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
+from p2ptui.node.connector import Connector
+from p2ptui.node.driven import Driven
+from p2ptui.node.joiner import Elsewhere, Joining
+from p2ptui.node.partings import Partings
+from p2ptui.wire.address import Address
+
+Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+class _Waiting:
+    """Who waits for something to happen to the peer at an address."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Address, list[asyncio.Future[None]]] = {}
+
+    async def wait(self, address: Address) -> None:
+        """Return when it happens."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(address, [])
+        waiting.append(future)
+        try:
+            await future
+        finally:
+            if future in waiting:
+                waiting.remove(future)
+            if self._waiting.get(address) == []:
+                del self._waiting[address]
+
+    def tell(self, address: Address) -> None:
+        """It happens now."""
+        for future in self._waiting.pop(address, ()):
+            if not future.done():
+                future.set_result(None)
+
+
+class Servers:
+    """Connects to nodes, and keeps servers joined.
+
+    Args:
+        driven: The node's endpoint.
+        local: Where its socket is bound.
+        rng: For the jitter of pauses.
+        begin: Starts a task that the node owns.
+        require_running: Raises a LocalError once the node has ended.
+        pause_until_moved: Waits so many seconds, or until the machine has moved; whether it has.
+        is_node: Whether a node answers small datagrams at an address.
+        is_real: Whether datagrams travel by the system's network, which tells of refusals.
+    """
+
+    def __init__(
+        self,
+        driven: Driven,
+        local: Address,
+        rng: random.Random,
+        begin: Begin,
+        require_running: Callable[[], None],
+        pause_until_moved: Callable[[float], Awaitable[bool]],
+        is_node: Callable[[Address], Awaitable[bool]],
+        *,
+        is_real: bool,
+    ) -> None:
+        self._endpoint = driven.endpoint
+        self.connector = Connector(
+            driven.endpoint,
+            driven.call,
+            driven.clock,
+            local,
+            require_running,
+            driven.flush,
+            begin,
+            partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if is_real else None,
+            is_node,
+        )
+        self.partings = Partings()
+        """Joined servers to which somebody said goodbye."""
+        self._departures = _Waiting()
+        self._silences = _Waiting()
+        driven.endpoint.server_watch.on_silent.append(self._note_silence)
+        self.joining = Joining(
+            self.connector.connect,
+            self._wait_until_left,
+            driven.clock,
+            rng,
+            self.partings,
+            pause_until_moved,
+            begin,
+            Elsewhere(
+                self.connector.connect_elsewhere, self._wait_until_silent, self.connector.leave
+            ),
+            driven.endpoint.peers.has_session_at,
+        )
+
+    def note(self, event: PeerStatusChanged) -> None:
+        """A peer's status has changed."""
+        if event.status in (PeerStatus.DISCONNECTED, PeerStatus.FAILED):
+            self._departures.tell(event.address)
+
+    def _note_silence(self, server: Peer, _now: float) -> None:
+        self._silences.tell(server.address)
+
+    async def _wait_until_left(self, address: Address) -> None:
+        if self._endpoint.peers.at(address) is not None:
+            await self._departures.wait(address)
+
+    async def _wait_until_silent(self, address: Address) -> None:
+        peer = self._endpoint.peers.at(address)
+        if peer is None or not self._endpoint.server_watch.is_called_silent(peer):
+            await self._silences.wait(address)
