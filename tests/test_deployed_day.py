@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from p2ptui.core.accounts import Purse
 from p2ptui.core.mesh import routing
+from p2ptui.core.peers import Peer
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.sessions import greetings, liveness
 from tests.deployed_day import BrokenError, Day
@@ -36,14 +36,14 @@ def is_always_relayed(*_: Any) -> bool:
     return True
 
 
-def has_always_room(_purse: Purse, _size: int) -> bool:
+def has_always_room(_peer: Peer, _size: int) -> bool:
     return True
 
 
 @pytest.mark.parametrize(
     ("target", "name", "value", "hours", "complaint"),
     [
-        (Purse, "has_room", has_always_room, 0.5, "too much before a proof"),
+        (Peer, "has_room", has_always_room, 0.5, "too much before a proof"),
         (Relay, "carry", is_always_relayed, 0.5, "told relayed and not left"),
         (greetings, "_NETWORK_KEY", "network", 0.1, "clients of version 0.2.0 gave up"),
         (routing, "_source", believed_source, 0.5, "routed messages arrived"),

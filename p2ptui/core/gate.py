@@ -45,6 +45,9 @@ class Payee(Protocol):
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
 
+    def has_room(self, size: int) -> bool:
+        """Whether its purse pays for so many bytes: who asks first hears what the gate will say."""
+
 
 class Gate:
     """Lets datagrams out that an account pays for, and knows every account.
@@ -205,7 +208,9 @@ class Gate:
             purse.bytes_out += len(data)
         elif grant is not None:
             return self.send(data, to, grant)
-        elif not purse.pay(len(data)):
+        elif peer.has_room(len(data)):
+            purse.charge(len(data))
+        else:
             self._counters.drop("unpaid")
             return False
         self._leave(data, to)

@@ -45,6 +45,9 @@ class Someone:
     sends_to: Address
     purse: Purse
 
+    def has_room(self, size: int) -> bool:
+        return self.purse.has_room(size)
+
 
 class Bench:
     """A gate by itself, and what it let out."""
@@ -393,6 +396,19 @@ def test_a_newcomer_is_answered_and_asked_at_its_own_cost(world: World) -> None:
     assert used["ping"] >= 1
     assert used.keys() == {"answer", "ping"}
     assert puppet.bytes_received <= 3 * puppet.bytes_sent
+
+
+def test_who_forgets_to_ask_sends_nothing(world: World) -> None:
+    node, puppet = world.host(), world.puppet()
+    puppet.answers_pings = False
+    puppet.join(node)
+    peer, before = node.peer(puppet), puppet.bytes_received
+    assert peer is not None
+    assert not node.endpoint._delivery.transmit_frame(peer, bytes(5000))
+    node.settle()
+    world.run_for(0.1)
+    assert puppet.bytes_received == before
+    assert node.endpoint.counters.drops["unpaid"] == 1
 
 
 def test_a_stranger_pays_for_being_told(world: World) -> None:
