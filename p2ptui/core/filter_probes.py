@@ -17,7 +17,6 @@ from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
@@ -91,8 +90,6 @@ class FilterProbes:
         # By age, so that the first is the first to expire.
         self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
         self._purge_planned = False
-        self._requests: TokenBucket | None = None
-        self._probes: TokenBucket | None = None
         self._calls: Calls[Peer] = state.open_room(
             "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
@@ -144,10 +141,8 @@ class FilterProbes:
 
     def handle_request(self, peer: Peer, payload: NatProbeRequestPayload, now: float) -> None:
         """A peer wants one of its sockets probed, or asks how far that is."""
-        if self._requests is None:
-            self._requests = TokenBucket(REQUESTS_PER_SECOND, now)
         tag = _tag_of(payload.tag)
-        if tag is None or not self._requests.take(now):
+        if tag is None:
             self._state.counters.drop("probe_request_refused")
             return
         armed = self._armed.get(tag)
@@ -232,15 +227,8 @@ class FilterProbes:
 
     def handle_probe(self, peer: Peer, payload: NatProbePayload, now: float) -> None:
         """A joined server wants one probe sent."""
-        if self._probes is None:
-            self._probes = TokenBucket(PROBES_PER_SECOND, now)
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
-        if (
-            tag is None
-            or address is None
-            or not _may_be_probed(address[0], peer.address[0])
-            or not self._probes.take(now)
-        ):
+        if tag is None or address is None or not _may_be_probed(address[0], peer.address[0]):
             self._state.counters.drop("probe_refused")
             return
         probe = encode(StunMessage(message_class=MessageClass.INDICATION, transaction_id=tag))

@@ -56,13 +56,16 @@ class Inbox:
         state: The shared ground.
         delivery: The way out.
         services: Who handles what.
+        table: What each message is.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, services: Services) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, services: Services, table: MessageTable
+    ) -> None:
         self._state = state
         self._delivery = delivery
         self._services = services
-        self._table = MessageTable(services)
+        self._table = table
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""

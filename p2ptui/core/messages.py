@@ -8,6 +8,21 @@ from collections.abc import Callable, Hashable, Iterable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from p2ptui.core.budgets import (
+    ALLOWANCE,
+    FILTER_PROBE_REQUESTS,
+    FILTER_PROBES,
+    FLOODS,
+    INTRODUCTIONS,
+    PAGES,
+    PARTNER_REPLIES,
+    RELAYED,
+    SEARCHES,
+    Accounts,
+    Budget,
+    Cost,
+    Handle,
+)
 from p2ptui.core.data import DataKind, DataService, read_data
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
@@ -57,19 +72,6 @@ Reader: TypeAlias = Callable[[Envelope], Any]
 Admission: TypeAlias = Callable[[Any, Peer, Any, float], bool]
 
 
-class Cost(enum.Enum):
-    """What a message may make this node do, and which budget bounds that."""
-
-    CONSTANT = "constant"
-    """One answer at most; to an unproved address within its allowance (`Peer.credit`)."""
-    LIST = "list"
-    """Pages of a list: `core.mesh.pager`, one job of a kind for each peer, within its allowance."""
-    SEARCH = "search"
-    """A message to a third node, which may send to a fourth: the buckets of the handler."""
-    RELAY = "relay"
-    """Its bytes go to another: the account of `core.relay.control`, or the flood of a route."""
-
-
 class Refusal(enum.Flag):
     """When the sender of a message that is not taken is told so, with an Error."""
 
@@ -102,7 +104,11 @@ class Row(NamedTuple):
     """What its sender must have shown; otherwise it is dropped."""
     distrusted: str = "distrusted"
     """What that is counted as."""
-    cost: Cost = Cost.CONSTANT
+    budget: Budget = ALLOWANCE
+    """What it draws on before its handler is called."""
+    sender: Callable[[Any, Peer, Any], bool] | None = None
+    """Whether it may come from this peer, where a part of the node knows whom it must come from;
+    otherwise it is dropped like what is distrusted."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: who announced that may be sent it."""
@@ -116,6 +122,11 @@ class Row(NamedTuple):
     """Called for what found no room, and may find it later."""
     meaning: Hashable = None
     """Which of its meanings this row is for."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it may make this node do."""
+        return self.budget.cost
 
 
 _DATA: Final = Row(
@@ -133,7 +144,7 @@ _P2P_CONNECT: Final = Row(
     MessageType.P2P_CONNECT,
     Rendezvous.handle_request,
     _as(P2PConnectPayload),
-    cost=Cost.SEARCH,
+    budget=INTRODUCTIONS,
     refusal=Refusal.ALWAYS,
     meaning=REQUEST,
 )
@@ -179,14 +190,14 @@ ROWS: Final = (
         handler=DataService.handle_routed,
         admits=DataService.admits_routed,
         refuse=None,
-        cost=Cost.RELAY,
+        budget=FLOODS,
     ),
     _DATA._replace(
         meaning=DataKind.ROUTES_REQUEST,
         handler=DataService.handle_routes_request,
         admits=None,
         refuse=None,
-        cost=Cost.LIST,
+        budget=PAGES,
     ),
     Row(
         MessageType.RECEIVE_WINDOW,
@@ -211,7 +222,7 @@ ROWS: Final = (
         MessageType.DISCOVERY_REQUEST,
         Discovery.handle_request,
         _as(DiscoveryRequestPayload | None),
-        cost=Cost.LIST,
+        budget=PAGES,
         refusal=Refusal.ALWAYS,
         short="Discovery?",
     ),
@@ -233,7 +244,7 @@ ROWS: Final = (
     Row(
         MessageType.LIST_NODES_REQUEST,
         Discovery.handle_list_nodes,
-        cost=Cost.LIST,
+        budget=PAGES,
         refusal=Refusal.ALWAYS,
         short="ListNodes?",
     ),
@@ -249,13 +260,14 @@ ROWS: Final = (
         handler=Rendezvous.handle_introduction,
         trust=Trust.JOINED_SERVER,
         distrusted="introduction_unasked",
+        budget=SEARCHES,
         meaning=INTRODUCTION,
     ),
     Row(
         MessageType.RELAY_REQUEST,
         Relay.handle_request,
         _as(RelayRequestPayload),
-        cost=Cost.RELAY,
+        budget=RELAYED,
         refusal=Refusal.ALWAYS,
         short="Relay?",
     ),
@@ -286,13 +298,18 @@ ROWS: Final = (
         MessageType.STUN_PARTNER,
         StunService.handle_partner,
         _as(StunPartnerPayload),
+        sender=StunService.is_partner,
+        distrusted="stun_partner_unasked",
         capability=Capability.STUN,
     ),
     Row(
         MessageType.STUN_DELEGATION,
         StunService.handle_delegation,
         _as(StunDelegationPayload),
-        cost=Cost.SEARCH,
+        trust=Trust.PROVED,
+        sender=StunService.is_partner,
+        distrusted="stun_delegation_unasked",
+        budget=PARTNER_REPLIES,
         capability=Capability.STUN,
         short="StunReply?",
     ),
@@ -300,6 +317,9 @@ ROWS: Final = (
         MessageType.STUN_DELEGATED,
         StunService.handle_delegated,
         _as(StunDelegatedPayload),
+        trust=Trust.PROVED,
+        sender=StunService.is_partner,
+        distrusted="stun_delegated_unasked",
         capability=Capability.STUN,
         short="StunReply=",
     ),
@@ -307,7 +327,7 @@ ROWS: Final = (
         MessageType.NAT_PROBE_REQUEST,
         FilterProbes.handle_request,
         _as(NatProbeRequestPayload),
-        cost=Cost.SEARCH,
+        budget=FILTER_PROBE_REQUESTS,
         refusal=Refusal.OF_PAYLOAD,
         capability=Capability.NAT_PROBE,
         short="NatProbes?",
@@ -325,7 +345,7 @@ ROWS: Final = (
         _as(NatProbePayload),
         trust=Trust.JOINED_SERVER,
         distrusted="probe_refused",
-        cost=Cost.SEARCH,
+        budget=FILTER_PROBES,
         capability=Capability.NAT_PROBE,
         short="NatProbe?",
     ),
@@ -356,7 +376,8 @@ class Entry(NamedTuple):
     """A row with the part of a node that handles it."""
 
     row: Row
-    handle: Callable[[Peer, Any, float], None]
+    handle: Handle
+    """Within its budget."""
     admits: Callable[[Peer, Any, float], bool] | None
     refuse: Callable[[Peer, Any, float], None] | None
     trusts: Callable[[Peer, Any], bool]
@@ -369,14 +390,23 @@ class _Type(NamedTuple):
     entries: dict[Hashable, Entry]
 
 
+def _both(
+    trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool] | None
+) -> Callable[[Peer, Any], bool]:
+    if is_sender is None:
+        return trusts
+    return lambda peer, content: trusts(peer, content) and is_sender(peer, content)
+
+
 class MessageTable:
     """The table as one node uses it.
 
     Args:
         parts: Who handles messages; each handler is a method of one of them.
+        accounts: What has been used of the budgets.
     """
 
-    def __init__(self, parts: Iterable[object]) -> None:
+    def __init__(self, parts: Iterable[object], accounts: Accounts) -> None:
         by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
 
         def bound(handler: Any) -> Any:
@@ -392,10 +422,10 @@ class MessageTable:
                 continue
             entry = Entry(
                 row,
-                bound(row.handler),
+                accounts.guard(row.budget, bound(row.handler)),
                 bound(row.admits),
                 bound(row.refuse),
-                TRUSTS[row.trust],
+                _both(TRUSTS[row.trust], bound(row.sender)),
             )
             known = self._types.get(row.kind)
             if known is None:

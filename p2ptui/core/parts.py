@@ -3,6 +3,7 @@
 import random
 
 from p2ptui.config import Config
+from p2ptui.core.budgets import Accounts
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
@@ -17,6 +18,7 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
+from p2ptui.core.messages import MessageTable
 from p2ptui.core.moving import Moving
 from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -174,7 +176,9 @@ class Parts:
             self._races,
             self._ways,
         )
-        inbox = Inbox(state, delivery, services)
+        accounts = Accounts(state.counters.drop)
+        lifecycle.on_left.append(accounts.forget)
+        inbox = Inbox(state, delivery, services, MessageTable(services, accounts))
         self._ways.on_message = inbox.receive
         self._dispatch = Dispatch(
             state,

@@ -14,6 +14,8 @@ class Trust(enum.Enum):
     """Nothing: an address is all that is known of it, and may be forged."""
     CLAIMED = "claimed"
     """It has a session. A forged handshake may have begun that."""
+    PROVED = "proved"
+    """Its address is its own: it has returned what was sent there."""
     VOUCHED = "vouched"
     """It names a handshake message that this node sent: only who received that can know it."""
     JOINED_SERVER = "joined server"
@@ -23,6 +25,7 @@ class Trust(enum.Enum):
 TRUSTS: Final[Mapping[Trust, Callable[[Peer, Any], bool]]] = {
     Trust.STRANGER: lambda _peer, _content: True,
     Trust.CLAIMED: lambda _peer, _content: True,
+    Trust.PROVED: lambda peer, _content: peer.proved,
     Trust.VOUCHED: lambda peer, content: content.handshake in peer.handshake_said,
     Trust.JOINED_SERVER: lambda peer, _content: peer.is_joined_server,
 }

@@ -18,7 +18,6 @@ from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import AMPLIFICATION_LIMIT, Peer
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -83,8 +82,6 @@ class Rendezvous:
         self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
         self.calls = IntroductionCalls(state, delivery, handshake, self._ping)
         """Those that wait for an introduction."""
-        self._served: TokenBucket | None = None
-        self._shares: dict[Peer, TokenBucket] = {}
         self._pairs: OrderedDict[tuple[str, str], Repeats] = OrderedDict()
         """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None
@@ -121,15 +118,6 @@ class Rendezvous:
 
     def handle_request(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
         """A peer wants to be introduced to another."""
-        if self._served is None:
-            self._served = TokenBucket(INTRODUCTIONS_PER_SECOND, now)
-        share = self._shares.get(peer)
-        if share is None:
-            share = self._shares[peer] = TokenBucket(INTRODUCTIONS_OF_ONE, now)
-        # One that asks too often takes nothing away from the others.
-        if not (share.take(now) and self._served.take(now)):
-            self._state.counters.drop("introductions_limited")
-            return
         target_id = canonical_id(payload.peer_id)
         target = self._state.peers.authenticated(target_id) if target_id else None
         if target is None or target is peer or not target.is_plain:
@@ -322,7 +310,6 @@ class Rendezvous:
                 del self._introduced[address]
 
     def _forget_server(self, server: Peer, now: float) -> None:
-        self._shares.pop(server, None)
         # Without its server an introduction lives on traffic alone.
         for introduction in self._introduced.values():
             if introduction.server_id == server.node_id:
