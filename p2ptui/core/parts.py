@@ -209,6 +209,7 @@ class Parts:
             "routes": len(self._routing.table),
             "routes_seen": self._routing.seen,
             "routed_waiting": len(self._end_to_end),
+            "sessions_awaited": len(self._state.session_calls),
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
             "introductions_awaited": len(self._rendezvous.calls),

@@ -142,8 +142,6 @@ class Attempt:
     """Whether a search begins as soon as the server is back: this machine has moved."""
     deadline: float = 0.0
     """When the last of the calls that wait gives up."""
-    tokens: list[int] = field(default_factory=list)
-    """Calls that wait for a direct path, where nothing relays."""
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
     unknown_at: set[Peer] = field(default_factory=set)

@@ -24,8 +24,9 @@ from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offer_intake import OfferIntake
 from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.path_calls import begin_call, go_on
 from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
-from p2ptui.core.traversal.refusals import Refusals, begin_call, end_calls
+from p2ptui.core.traversal.refusals import Refusals
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.session_follower import SWITCHED_OFF, SessionFollower
 from p2ptui.core.traversal.standing_sockets import StandingSockets
@@ -289,13 +290,9 @@ class Traversal:
         attempt.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
         self._handshake.renew(address, attempt.node_id, now)
-        tokens, attempt.tokens = attempt.tokens, []
-        for token in tokens:
-            timeout_s = self._state.config.security.auth_timeout
-            try:
-                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
-            except LocalError as error:
-                self._state.finish(token, error)
+        timeout_s = self._state.config.security.auth_timeout
+        node_id = attempt.node_id
+        go_on(self._state, self._handshake, node_id, address, now, timeout_s, node_id)
 
     def _end_round(self, attempt: Attempt, now: float) -> None:
         if attempt.direct is not None:
@@ -375,7 +372,7 @@ class Traversal:
         self._stop(attempt)
         if not self.head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.refusal}"
-            end_calls(self._state, attempt, RemoteError(words))
+            self._state.session_calls.end_all(attempt.node_id, RemoteError(words))
         self._reasons.tell(attempt, reason)
         self._plan(attempt, now + attempt.take_rest_s(), self._search_again)
 
@@ -387,7 +384,8 @@ class Traversal:
     def _search_again(self, attempt: Attempt, now: float) -> None:
         if attempt.direct is not None or self.offers.get(attempt.node_id) is not attempt:
             return
-        if self._state.peers.with_id(attempt.node_id) is None and not attempt.tokens:
+        waits = self._state.session_calls.waiting(attempt.node_id)
+        if self._state.peers.with_id(attempt.node_id) is None and not waits:
             self._close(attempt)  # nobody talks to it
         elif choose_server(self._state, attempt, now):
             self._search(attempt, now)
