@@ -4,7 +4,7 @@ Whoever adds a type writes its payload in `wire.message`, its row here, and its 
 """
 
 import enum
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -18,25 +18,27 @@ from p2ptui.core.budgets import (
     PARTNER_REPLIES,
     RELAYED,
     SEARCHES,
-    Accounts,
     Budget,
     Cost,
-    Handle,
 )
 from p2ptui.core.data import DataKind, DataService, read_data
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay, read_relayed
+from p2ptui.core.relay.way_checks import WayChecks
 from p2ptui.core.resumption import Resumptions
 from p2ptui.core.session_messages import SessionMessages
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.stun import StunService
-from p2ptui.core.trust import TRUSTS, Trust
-from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.core.trust import Trust
+from p2ptui.wire.codec import decode_payload
 from p2ptui.wire.message import (
     Capability,
     DisconnectPayload,
@@ -72,6 +74,11 @@ Reader: TypeAlias = Callable[[Envelope], Any]
 Admission: TypeAlias = Callable[[Any, Peer, Any, float], bool]
 
 
+Taker: TypeAlias = Callable[[Any, Any, Envelope, int, float], bool]
+"""A method that takes messages outside of a session, not bound yet: source, message, its bytes,
+time; whether it took it."""
+
+
 class Refusal(enum.Flag):
     """When the sender of a message that is not taken is told so, with an Error."""
 
@@ -97,7 +104,7 @@ class Row(NamedTuple):
     kind: str
     """Its `message_type`."""
     handler: Handler | None
-    """Who takes it; None for what is taken before there is a session, and for an Ack."""
+    """Who takes it in a session; None for what is not taken there, and for an Ack."""
     reads: Reader = _as_it_is
     """How its payload is decoded; raises MalformedError."""
     trust: Trust = Trust.CLAIMED
@@ -122,6 +129,14 @@ class Row(NamedTuple):
     """Called for what found no room, and may find it later."""
     meaning: Hashable = None
     """Which of its meanings this row is for."""
+    anybody: Taker | None = None
+    """Who takes it whether there is a session or not; its source is the address."""
+    stranger: Taker | None = None
+    """Who takes it from an address that is no peer's; its source is that."""
+    introduced: Taker | None = None
+    """Who takes it from an address that a server introduced; its source is the Introduction."""
+    handshaking: Taker | None = None
+    """Who takes it while a handshake with its address is under way; its source is the Peer."""
 
     @property
     def cost(self) -> Cost:
@@ -136,6 +151,7 @@ _DATA: Final = Row(
     refusal=Refusal.ALWAYS,
     admits=DataService.admits,
     refuse=ReceiveWindows.refuse_data,
+    introduced=Rendezvous.take_data,
     meaning=DataKind.PLAIN,
 )
 REQUEST: Final = "request"
@@ -154,21 +170,35 @@ ROWS: Final = (
         MessageType.HANDSHAKE_REQUEST,
         None,
         trust=Trust.STRANGER,
+        anybody=Responder.take_request,
         short="Handshake?",
     ),
     Row(
         MessageType.HANDSHAKE_RESPONSE,
         Resumptions.handle_late_response,
         _as(ReceivedHandshakeResponse),
+        stranger=HandshakeMessages.refuse_response,
+        handshaking=HandshakeMessages.take_response,
         short="Handshake=",
     ),
-    Row(MessageType.PING, Liveness.handle_ping, refusal=Refusal.TO_STRANGERS),
-    Row(MessageType.PONG, Liveness.handle_pong, refusal=Refusal.TO_STRANGERS),
-    Row(MessageType.ACK, None),
+    Row(
+        MessageType.PING,
+        Liveness.handle_ping,
+        refusal=Refusal.TO_STRANGERS,
+        introduced=Rendezvous.take_ping,
+    ),
+    Row(
+        MessageType.PONG,
+        Liveness.handle_pong,
+        refusal=Refusal.TO_STRANGERS,
+        introduced=Rendezvous.take_pong,
+    ),
+    Row(MessageType.ACK, None, handshaking=HandshakeMessages.take_ack),
     Row(
         MessageType.ERROR,
         SessionMessages.handle_error,
         _as(ErrorPayload),
+        handshaking=HandshakeMessages.take_error,
     ),
     Row(
         MessageType.RETRANSMIT,
@@ -224,6 +254,7 @@ ROWS: Final = (
         _as(DiscoveryRequestPayload | None),
         budget=PAGES,
         refusal=Refusal.ALWAYS,
+        stranger=Neighbours.take_request,
         short="Discovery?",
     ),
     Row(
@@ -231,6 +262,7 @@ ROWS: Final = (
         Discovery.handle_response,
         _as(list[PeerInfo]),
         refusal=Refusal.TO_STRANGERS,
+        stranger=Neighbours.take_response,
         short="Discovery=",
     ),
     Row(
@@ -292,6 +324,7 @@ ROWS: Final = (
         MessageType.RELAY_CHECK,
         None,
         trust=Trust.STRANGER,
+        anybody=WayChecks.receive,
         capability=Capability.RELAY_CHECK,
     ),
     Row(
@@ -370,81 +403,3 @@ MEANINGS: Final[dict[str, Callable[[Any], Hashable]]] = {
     MessageType.P2P_CONNECT: lambda payload: REQUEST if payload.peer_addr is None else INTRODUCTION,
 }
 """Of the types that mean several things: which one a payload does."""
-
-
-class Entry(NamedTuple):
-    """A row with the part of a node that handles it."""
-
-    row: Row
-    handle: Handle
-    """Within its budget."""
-    admits: Callable[[Peer, Any, float], bool] | None
-    refuse: Callable[[Peer, Any, float], None] | None
-    trusts: Callable[[Peer, Any], bool]
-
-
-class _Type(NamedTuple):
-    reads: Reader
-    first: Entry
-    meaning: Callable[[Any], Hashable] | None
-    entries: dict[Hashable, Entry]
-
-
-def _both(
-    trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool] | None
-) -> Callable[[Peer, Any], bool]:
-    if is_sender is None:
-        return trusts
-    return lambda peer, content: trusts(peer, content) and is_sender(peer, content)
-
-
-class MessageTable:
-    """The table as one node uses it.
-
-    Args:
-        parts: Who handles messages; each handler is a method of one of them.
-        accounts: What has been used of the budgets.
-    """
-
-    def __init__(self, parts: Iterable[object], accounts: Accounts) -> None:
-        by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
-
-        def bound(handler: Any) -> Any:
-            if handler is None:
-                return None
-            # By name, so that a class may have another one in its place.
-            owner, _, name = handler.__qualname__.partition(".")
-            return getattr(by_class[owner], name)
-
-        self._types: dict[str, _Type] = {}
-        for row in ROWS:
-            if row.handler is None:
-                continue
-            entry = Entry(
-                row,
-                accounts.guard(row.budget, bound(row.handler)),
-                bound(row.admits),
-                bound(row.refuse),
-                _both(TRUSTS[row.trust], bound(row.sender)),
-            )
-            known = self._types.get(row.kind)
-            if known is None:
-                known = _Type(row.reads, entry, MEANINGS.get(row.kind), {})
-                self._types[row.kind] = known
-            known.entries[row.meaning] = entry
-
-    def read(self, message: Envelope) -> tuple[Entry | None, Any, MalformedError | None]:
-        """Tell what a message is: its entry, its content, and what is wrong with its payload.
-
-        There is no entry for what has no row, or is not handled within a session.
-        """
-        known = self._types.get(message.message_type)
-        if known is None:
-            return None, None, None
-        try:
-            content = known.reads(message)
-        except MalformedError as error:
-            return known.first, None, error
-        if known.meaning is None:
-            return known.first, content, None
-        return known.entries[known.meaning(content)], content, None

@@ -18,7 +18,7 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
-from p2ptui.core.messages import MessageTable
+from p2ptui.core.message_table import MessageTable
 from p2ptui.core.moving import Moving
 from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -32,6 +32,7 @@ from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
@@ -126,6 +127,7 @@ class Parts:
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
+        self._responder.on_restart = self._failover.note_restart
         self._failover.on_moved = self.traversal.session_follower.follow
         self._failover.on_rescued = self.traversal.regain
         self.traversal.head_start.listed_address = self._routing.listed_address
@@ -166,25 +168,26 @@ class Parts:
             resumptions,
             SessionMessages(state, delivery, self._liveness, data, self._rendezvous),
         )
+        accounts = Accounts(state.counters.drop)
+        lifecycle.on_left.append(accounts.forget)
+        outside = HandshakeMessages(state, handshake), self._responder, self.neighbours
+        table = MessageTable((*services, *outside, self._failover.way_checks), accounts)
         self._strangers = strangers = Strangers(
             state,
             delivery,
-            self._handshake,
-            self.neighbours,
+            table,
             self._rendezvous,
             self._admission,
             self._races,
             self._ways,
         )
-        accounts = Accounts(state.counters.drop)
-        lifecycle.on_left.append(accounts.forget)
-        inbox = Inbox(state, delivery, services, MessageTable(services, accounts))
+        inbox = Inbox(state, delivery, services, table)
         self._ways.on_message = inbox.receive
         self._dispatch = Dispatch(
             state,
             self._admission,
             Receivers(
-                self._responder,
+                table,
                 strangers,
                 inbox,
                 self._relay_frames,

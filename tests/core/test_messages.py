@@ -1,18 +1,27 @@
 """The table of messages: it is whole, true, and the only way in."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from p2ptui.core import dispatch, inbox
 from p2ptui.core.data import DataService
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.requests import Relay
+from p2ptui.core.relay.way_checks import WayChecks
 from p2ptui.core.services import Services
+from p2ptui.core.sessions import strangers
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
+from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust
-from p2ptui.wire.message import MessageType
+from p2ptui.wire.message import Envelope, MessageType
 from tests.simulation import World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
@@ -87,6 +96,57 @@ def test_a_handler_without_a_row_is_found() -> None:
         if any(p.annotation is Peer for p in inspect.signature(method).parameters.values())
     }
     assert forgotten == NO_MESSAGES
+
+
+TAKERS = {
+    taker
+    for row in ROWS
+    for taker in (row.anybody, row.stranger, row.introduced, row.handshaking)
+    if taker is not None
+}
+
+
+def test_who_takes_messages_outside_of_a_session_has_a_row() -> None:
+    """One signature: source, message, its bytes, time; whether it was taken."""
+    parts = (HandshakeMessages, Neighbours, Rendezvous, Responder, WayChecks)
+    written = {
+        method
+        for part in parts
+        for base in part.__mro__
+        for name, method in vars(base).items()
+        if inspect.isfunction(method)
+        if list(inspect.signature(method).parameters.values())[2:3]
+        if list(inspect.signature(method).parameters.values())[2].annotation is Envelope
+        if inspect.signature(method).return_annotation is bool
+        if not name.startswith("_")
+    }
+    assert written == TAKERS
+    for taker in TAKERS:
+        _, _, message, size, now = inspect.signature(taker).parameters.values()
+        assert (message.annotation, size.annotation, now.annotation) == (Envelope, int, float)
+
+
+@pytest.mark.parametrize("module", [dispatch, inbox, strangers], ids=lambda module: module.__name__)
+def test_no_type_is_told_apart_but_by_the_table(module: ModuleType) -> None:
+    """But for an Ack and the answer to a request, which come before a message is judged."""
+    compared = {
+        ast.unparse(side).removeprefix("MessageType.")
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        if ast.unparse(side).startswith("MessageType.")
+    }
+    assert compared <= TOLD_APART.get(module, set())
+
+
+TOLD_APART = {
+    inbox: {
+        "ACK",  # is no message of its own: neither counted as a duplicate nor acknowledged
+        "ERROR",  # shows nothing of the session
+        "HANDSHAKE_RESPONSE",  # may begin another session, in which all after it is judged
+        "HANDSHAKE_REQUEST",  # never needs fragments
+    }
+}
 
 
 def test_handlers_do_not_ask_again_who_sent_it() -> None:

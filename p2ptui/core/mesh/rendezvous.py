@@ -258,32 +258,42 @@ class Rendezvous:
         ping = self._ping(introduction, now)
         return self._state.await_pong(ping, introduction.address, now, timeout_s)
 
-    def handle_message(self, address: Address, message: Envelope, size: int, now: float) -> bool:
-        """A message from an address that is no peer's; whether it was introduced and is served."""
+    # What comes from introduced addresses.
+
+    def at(self, address: Address, now: float) -> Introduction | None:
+        """The introduction that holds for an address."""
         introduction = self._introduced.get(address)
-        if introduction is None:
-            return False
-        if introduction.expires <= now:
+        if introduction is not None and introduction.expires <= now:
             del self._introduced[address]
+            return None
+        return introduction
+
+    def take_ping(
+        self, introduction: Introduction, message: Envelope, size: int, now: float
+    ) -> bool:
+        """An introduced node opens the way, or asks whether this one is there."""
+        if introduction.traversed:
             return False
-        if message.message_type == MessageType.PING and not introduction.traversed:
-            _, data = self._delivery.build(MessageType.PONG, message.payload, now)
-            if len(data) > AMPLIFICATION_LIMIT * size:
-                self._state.counters.drop("ping_too_short")
-            else:
-                self._state.put_datagram(data, address)
-        elif message.message_type == MessageType.PONG:
-            if introduction.pings.receive_pong(message.payload, address, now) is None:
-                self._state.counters.drop("pong_without_ping")
-        elif message.message_type == MessageType.DATA:
-            if not self._handle_data(introduction, message, now):
-                return False
+        _, data = self._delivery.build(MessageType.PONG, message.payload, now)
+        if len(data) > AMPLIFICATION_LIMIT * size:
+            self._state.counters.drop("ping_too_short")
         else:
-            return False
-        introduction.expires = now + INTRODUCTION_LIFETIME_S
+            self._state.put_datagram(data, introduction.address)
         return True
 
-    def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
+    def take_pong(
+        self, introduction: Introduction, message: Envelope, _size: int, now: float
+    ) -> bool:
+        """An introduced node answers."""
+        address = introduction.address
+        if introduction.pings.receive_pong(message.payload, address, now) is None:
+            self._state.counters.drop("pong_without_ping")
+        return True
+
+    def take_data(
+        self, introduction: Introduction, message: Envelope, _size: int, now: float
+    ) -> bool:
+        """An introduced node sends a routed message."""
         try:
             routed = decode_payload(message.payload, ReceivedRoutedPayload)
         except MalformedError:
@@ -295,6 +305,11 @@ class Rendezvous:
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
         return True
+
+    @staticmethod
+    def renew(introduction: Introduction, now: float) -> None:
+        """Something came from an introduced node: it holds for longer."""
+        introduction.expires = now + INTRODUCTION_LIFETIME_S
 
     def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """The introducing server still lists these nodes."""

@@ -118,7 +118,7 @@ class WayChecks:
         session.peer.bytes_out += len(data)
         self._frames.send(way.server, session.peer.node_id, data)
 
-    def receive(self, address: Address, message: Envelope, now: float) -> None:
+    def receive(self, address: Address, message: Envelope, _size: int, now: float) -> bool:
         """Take a check that came by way of a server, or the answer to one.
 
         Args:
@@ -126,25 +126,25 @@ class WayChecks:
             message: What came.
             now: The time, seconds.
         """
-        peer = self._state.peers.authenticated(relayed_node(address) or "")
-        server = self.servers.get(visible_address(address))
         try:
             check = decode_payload(message.payload, RelayCheckPayload)
         except MalformedError:
             self._state.counters.drop("malformed")
-            return
+            return True
+        peer = self._state.peers.authenticated(relayed_node(address) or "")
+        server = self.servers.get(visible_address(address))
         is_genuine = peer is not None and check.handshake in peer.handshake_said
         session = self.adopt(peer) if peer is not None and is_genuine else None
         if session is None or server is None:
             self._state.counters.drop("relay_check_refused")
-            return
+            return True
         way = self.way(session, server)
-        if not self.admit(session, way):
-            return
-        if check.answer:
-            self._take_answer(session, way, check.nonce, now)
-        else:
-            self._answer(session, way, check, now)
+        if self.admit(session, way):
+            if check.answer:
+                self._take_answer(session, way, check.nonce, now)
+            else:
+                self._answer(session, way, check, now)
+        return True
 
     def admit(self, session: RelayedSession, way: Way) -> bool:
         """What this server brings is the session's from now on; whether it may be."""

@@ -5,6 +5,7 @@ answered with the same bytes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from msgspec import UnsetType
@@ -82,6 +83,19 @@ class Responder:
         self._ways = ways
         self._crossings = crossings
         self._shortest_response = shortest_response_bytes(state.identity)
+        self.on_restart: Callable[[Peer, Address, float], None] = lambda *_: None
+        """Called when a relayed node begins a new session: with the address that it came from."""
+
+    def take_request(self, address: Address, message: Envelope, size: int, now: float) -> bool:
+        """Somebody wants to be a peer; see `handle_request`."""
+        peer = self._state.peers.at(address)
+        both = peer is not None and relayed_node(peer.address) and relayed_node(address)
+        if peer is not None and both:
+            # By way of whichever server, it is the same node.
+            self.on_restart(peer, address, now)
+            address = peer.address
+        self.handle_request(address, message, size, now)
+        return True
 
     def handle_request(
         self,
