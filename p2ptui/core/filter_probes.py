@@ -214,14 +214,20 @@ class FilterProbes:
         self._delivery.send(armed.helper, MessageType.NAT_PROBE, raw, now)
         return True
 
-    def handle_sent(self, peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:
+    def handle_sent(self, _peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:
         """The helper has sent a probe."""
         tag = _tag_of(payload.tag)
         armed = self._armed.get(tag) if tag is not None else None
-        if armed is None or armed.helper is not peer or armed.sent >= armed.ordered:
+        if armed is None or armed.sent >= armed.ordered:
             self._state.counters.drop("probe_sent_unasked")
             return
         armed.sent += 1
+
+    def is_helper(self, peer: Peer, payload: NatProbeSentPayload) -> bool:
+        """Whether a peer was asked to send probes with a tag."""
+        tag = _tag_of(payload.tag)
+        armed = self._armed.get(tag) if tag is not None else None
+        return armed is not None and armed.helper is peer
 
     # The helper.
 

@@ -168,6 +168,8 @@ class Inbox:
             self._refuse_payload(peer, message, entry, error, now)
         elif entry.trusts(peer, content):
             return entry
+        elif entry.doubted is not None and entry.doubted.trusts(peer, content):
+            return entry.doubted
         else:
             self._state.counters.drop(entry.row.distrusted)
         return None

@@ -23,6 +23,8 @@ class Entry(NamedTuple):
     admits: Callable[[Peer, Any, float], bool] | None
     refuse: Callable[[Peer, Any, float], None] | None
     trusts: Callable[[Peer, Any], bool]
+    doubted: "Entry | None"
+    """What it is from a sender that is not trusted; None: nothing."""
 
 
 class _Type(NamedTuple):
@@ -32,10 +34,14 @@ class _Type(NamedTuple):
     entries: dict[Hashable, Entry]
 
 
+def _anybody(_peer: Peer, _content: Any) -> bool:
+    return True
+
+
 def _both(
-    trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool] | None
+    trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool]
 ) -> Callable[[Peer, Any], bool]:
-    if is_sender is None:
+    if is_sender is _anybody:
         return trusts
     return lambda peer, content: trusts(peer, content) and is_sender(peer, content)
 
@@ -70,12 +76,18 @@ class MessageTable:
         for row in ROWS:
             if row.handler is None:
                 continue
+            is_sender = bound(row.sender) or _anybody
+            doubted = None
+            if row.doubted is not None:
+                handle = accounts.guard(row.budget, bound(row.doubted))
+                doubted = Entry(row, handle, None, None, is_sender, None)
             entry = Entry(
                 row,
                 accounts.guard(row.budget, bound(row.handler)),
                 bound(row.admits),
                 bound(row.refuse),
-                _both(TRUSTS[row.trust], bound(row.sender)),
+                _both(TRUSTS[row.trust], is_sender),
+                doubted,
             )
             known = self._types.get(row.kind)
             if known is None:

@@ -32,7 +32,7 @@ from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay, read_relayed
 from p2ptui.core.relay.way_checks import WayChecks
 from p2ptui.core.resumption import Resumptions
-from p2ptui.core.session_messages import SessionMessages
+from p2ptui.core.session_messages import SessionMessages, read_disconnect
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.responder import Responder
@@ -41,7 +41,6 @@ from p2ptui.core.trust import Trust
 from p2ptui.wire.codec import decode_payload
 from p2ptui.wire.message import (
     Capability,
-    DisconnectPayload,
     DiscoveryRequestPayload,
     DiscoveryUpdatePayload,
     Envelope,
@@ -109,13 +108,15 @@ class Row(NamedTuple):
     """How its payload is decoded; raises MalformedError."""
     trust: Trust = Trust.CLAIMED
     """What its sender must have shown; otherwise it is dropped."""
+    doubted: Handler | None = None
+    """Who takes it instead from a sender that has not shown that: to ask, or to wait."""
     distrusted: str = "distrusted"
     """What that is counted as."""
     budget: Budget = ALLOWANCE
     """What it draws on before its handler is called."""
     sender: Callable[[Any, Peer, Any], bool] | None = None
-    """Whether it may come from this peer, where a part of the node knows whom it must come from;
-    otherwise it is dropped like what is distrusted."""
+    """Whether it may come from this peer, where a part of the node knows who was asked for it;
+    otherwise it is dropped in any case."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: who announced that may be sent it."""
@@ -209,7 +210,9 @@ ROWS: Final = (
     Row(
         MessageType.DISCONNECT,
         SessionMessages.handle_disconnect,
-        _as(DisconnectPayload | None),
+        read_disconnect,
+        trust=Trust.VOUCHED,
+        doubted=SessionMessages.doubt_disconnect,
         refusal=Refusal.TO_STRANGERS,
     ),
     _DATA,
@@ -331,6 +334,8 @@ ROWS: Final = (
         MessageType.STUN_PARTNER,
         StunService.handle_partner,
         _as(StunPartnerPayload),
+        trust=Trust.PROVED,
+        doubted=StunService.keep_partner,
         sender=StunService.is_partner,
         distrusted="stun_partner_unasked",
         capability=Capability.STUN,
@@ -386,6 +391,8 @@ ROWS: Final = (
         MessageType.NAT_PROBE_SENT,
         FilterProbes.handle_sent,
         _as(NatProbeSentPayload),
+        sender=FilterProbes.is_helper,
+        distrusted="probe_sent_unasked",
         capability=Capability.NAT_PROBE,
         short="NatProbe=",
     ),

@@ -207,10 +207,12 @@ class StunService:
 
         Its two ports stand for this server's two: what differs from them cannot.
         """
-        if not peer.proved:
-            self._early = peer, payload
-        elif self._server is not None:
+        if self._server is not None:
             self._take_places(self._server, peer, payload)
+
+    def keep_partner(self, peer: Peer, payload: StunPartnerPayload, _now: float) -> None:
+        """The same, before it has proved its address: it is believed once it has."""
+        self._early = peer, payload
 
     def _take_places(self, server: StunServer, peer: Peer, payload: StunPartnerPayload) -> None:
         host = peer.address[0]

@@ -16,6 +16,7 @@ from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
 from p2ptui.core.sessions import strangers
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
@@ -25,6 +26,7 @@ from p2ptui.wire.message import Envelope, MessageType
 from tests.simulation import World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+CORE = Path(dispatch.__file__).parent
 KINDS = [value for name, value in vars(MessageType).items() if name.isupper()]
 
 NO_MESSAGES = {
@@ -151,10 +153,32 @@ TOLD_APART = {
 
 def test_handlers_do_not_ask_again_who_sent_it() -> None:
     """What the sender must have shown is said in the table only."""
-    asked = re.compile(r"is_joined_server|handshake_said")
+    asked = re.compile(r"is_joined_server|handshake_said|\.initiated|peer\.proved|_is_partner")
     for row in ROWS:
-        if row.handler is not None:
-            assert not asked.search(inspect.getsource(row.handler)), row.kind
+        for handler in (row.handler, row.doubted):
+            if handler is not None and handler not in ASK_MORE:
+                assert not asked.search(inspect.getsource(handler)), row.kind
+
+
+ASK_MORE = {
+    Rendezvous.handle_request,  # who asks is introduced; its offer goes along once both are proved
+    Resumptions.handle_late_response,  # a copy of the answer is acknowledged, but is no news
+}
+
+
+def test_who_vouches_for_a_message_is_told_in_one_place() -> None:
+    judged = {
+        path.name
+        for path in CORE.rglob("*.py")
+        if re.search(r"in [\w.]*\bhandshake_said\b", path.read_text("utf-8"))
+    }
+    assert judged == {"trust.py"}
+
+
+def test_what_is_doubted_asks_for_more_than_a_session() -> None:
+    doubted = {row.kind for row in ROWS if row.doubted is not None}
+    assert doubted == {MessageType.DISCONNECT, MessageType.STUN_PARTNER}
+    assert all(row.trust not in (Trust.STRANGER, Trust.CLAIMED) for row in ROWS if row.doubted)
 
 
 @pytest.mark.parametrize(

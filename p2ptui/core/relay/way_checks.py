@@ -15,6 +15,7 @@ from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import goes_plainly, may_be_rescued
 from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import Capability, Envelope, MessageType
@@ -133,7 +134,7 @@ class WayChecks:
             return True
         peer = self._state.peers.authenticated(relayed_node(address) or "")
         server = self.servers.get(visible_address(address))
-        is_genuine = peer is not None and check.handshake in peer.handshake_said
+        is_genuine = peer is not None and vouches(peer, check.handshake)
         session = self.adopt(peer) if peer is not None and is_genuine else None
         if session is None or server is None:
             self._state.counters.drop("relay_check_refused")

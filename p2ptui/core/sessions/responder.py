@@ -29,6 +29,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -162,7 +163,7 @@ class Responder:
                 address, message, size, at, channel, tuple(owner.handshake_ids)
             ),
         )
-        if owner.is_authenticated and continues in owner.handshake_said:
+        if owner.is_authenticated and vouches(owner, continues):
             self._takeover.grant_at_once(claim, now)
         else:
             self._takeover.begin(claim, now)
