@@ -120,6 +120,9 @@ class Row(NamedTuple):
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: who announced that may be sent it."""
+    follows: bool = False
+    """Whether it goes only to a peer that has sent a message of the same extension: that says as
+    much as an announcement."""
     short: str = ""
     """In a narrow column, where a question and its answer would be cut to the same beginning: `?`
     asks, `=` answers, `+` is news. Empty: its own name fits."""
@@ -349,6 +352,7 @@ ROWS: Final = (
         distrusted="stun_delegation_unasked",
         budget=PARTNER_REPLIES,
         capability=Capability.STUN,
+        follows=True,
         short="StunReply?",
     ),
     Row(
@@ -359,6 +363,7 @@ ROWS: Final = (
         sender=StunService.is_partner,
         distrusted="stun_delegated_unasked",
         capability=Capability.STUN,
+        follows=True,
         short="StunReply=",
     ),
     Row(
@@ -375,6 +380,7 @@ ROWS: Final = (
         FilterProbes.handle_report,
         _as(NatProbeReportPayload),
         capability=Capability.NAT_PROBE,
+        follows=True,
         short="NatProbes=",
     ),
     Row(
@@ -394,10 +400,14 @@ ROWS: Final = (
         sender=FilterProbes.is_helper,
         distrusted="probe_sent_unasked",
         capability=Capability.NAT_PROBE,
+        follows=True,
         short="NatProbe=",
     ),
 )
 """All types; a test compares this with docs/protocol.md."""
+
+EXTENSIONS: Final = {row.kind: row.capability for row in ROWS if row.capability and not row.follows}
+"""Types that only those are sent who announced a capability, and which."""
 
 TOLD_TO_SHAKE_HANDS: Final = frozenset(
     row.kind for row in ROWS if Refusal.TO_STRANGERS in row.refusal

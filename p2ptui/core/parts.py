@@ -19,6 +19,7 @@ from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
 from p2ptui.core.message_table import MessageTable
+from p2ptui.core.messages import EXTENSIONS
 from p2ptui.core.moving import Moving
 from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -67,7 +68,7 @@ class Parts:
         unix_offset: float = 0.0,
     ) -> None:
         self._state = state = NodeState(config, identity, rng, unix_offset)
-        self._delivery = delivery = Delivery(state)
+        self._delivery = delivery = Delivery(state, EXTENSIONS)
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
         self._takeover = takeover = Takeover(state, delivery, lifecycle)

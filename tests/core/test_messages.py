@@ -22,7 +22,8 @@ from p2ptui.core.sessions import strangers
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.errors import LocalError
+from p2ptui.wire.message import NULL, Envelope, MessageType
 from tests.simulation import World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
@@ -164,6 +165,52 @@ ASK_MORE = {
     Rendezvous.handle_request,  # who asks is introduced; its offer goes along once both are proved
     Resumptions.handle_late_response,  # a copy of the answer is acknowledged, but is no news
 }
+
+
+EXTENSION_ROWS = [row for row in ROWS if row.capability]
+
+
+@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
+def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
+    """Whoever sends it, and however: there is one way out for messages, which looks."""
+    if row.follows:
+        assert any(row.capability == other.capability for other in ROWS if not other.follows)
+        return
+    world = World()
+    node, client = world.host(), world.puppet()
+    client.join(node)
+    node.ping(client)
+    world.run_for(1)
+    client.take()
+    peer = node.peer(client)
+    assert peer is not None
+    delivery = node.endpoint._delivery
+    assert not delivery.send(peer, row.kind, NULL, world.now)
+    for send in (delivery.send_once, delivery.send_reliable):
+        with pytest.raises(LocalError, match=f"did not announce {row.capability}"):
+            send(peer, row.kind, NULL, world.now)
+    node.settle()
+    world.run_for(1)
+
+    assert row.kind not in client.take_types()
+    assert node.endpoint.counters.drops["not_announced"] == 3
+
+
+def test_few_put_an_extension_on_the_wire_by_themselves() -> None:
+    """And each of them knows who announced it."""
+    builders = {
+        (path.name, kind)
+        for path in CORE.rglob("*.py")
+        for kind in re.findall(
+            r"\.build\(\s*MessageType\.(\w+)", path.read_text("utf-8"), re.MULTILINE
+        )
+        if any(row.kind == getattr(MessageType, kind) for row in EXTENSION_ROWS)
+    }
+    assert builders == {
+        ("way_checks.py", "RELAY_CHECK"),  # by way of a server, before it is known to lead there
+        ("delivery.py", "SEQUENCE_SKIP"),  # numbers are only skipped where that was announced
+        ("endtoend.py", "RECEIVE_WINDOW"),  # inside a routed message, to a node that is no peer
+    }
 
 
 def test_who_vouches_for_a_message_is_told_in_one_place() -> None:
