@@ -53,8 +53,8 @@ class MessageTable:
         parts: Who handles messages; each handler is a method of one of them.
         accounts: What has been used of the budgets.
 
-    Who takes a type outside of a session stands in `anybody`, `stranger`, `introduced` and
-    `handshaking`: see `Row`.
+    Who takes a type outside of a session stands in `anybody`, `stranger`, `introduced`,
+    `handshaking` and `routed`: see `Row`.
     """
 
     def __init__(self, parts: Iterable[object], accounts: Accounts) -> None:
@@ -72,6 +72,7 @@ class MessageTable:
 
         self.anybody, self.stranger = takers("anybody"), takers("stranger")
         self.introduced, self.handshaking = takers("introduced"), takers("handshaking")
+        self.routed = takers("routed")
         self._types: dict[str, _Type] = {}
         for row in ROWS:
             if row.handler is None:

@@ -24,6 +24,7 @@ from p2ptui.core.budgets import (
 from p2ptui.core.data import DataKind, DataService, read_data
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
@@ -141,6 +142,8 @@ class Row(NamedTuple):
     """Who takes it from an address that a server introduced; its source is the Introduction."""
     handshaking: Taker | None = None
     """Who takes it while a handshake with its address is under way; its source is the Peer."""
+    routed: Taker | None = None
+    """Who takes it inside a routed message; its source is the Writer."""
 
     @property
     def cost(self) -> Cost:
@@ -156,6 +159,7 @@ _DATA: Final = Row(
     admits=DataService.admits,
     refuse=ReceiveWindows.refuse_data,
     introduced=Rendezvous.take_data,
+    routed=EndToEnd.take_data,
     meaning=DataKind.PLAIN,
 )
 REQUEST: Final = "request"
@@ -190,14 +194,21 @@ ROWS: Final = (
         Liveness.handle_ping,
         refusal=Refusal.TO_STRANGERS,
         introduced=Rendezvous.take_ping,
+        routed=EndToEnd.take_ping,
     ),
     Row(
         MessageType.PONG,
         Liveness.handle_pong,
         refusal=Refusal.TO_STRANGERS,
         introduced=Rendezvous.take_pong,
+        routed=EndToEnd.take_pong,
     ),
-    Row(MessageType.ACK, None, handshaking=HandshakeMessages.take_ack),
+    Row(
+        MessageType.ACK,
+        None,
+        handshaking=HandshakeMessages.take_ack,
+        routed=EndToEnd.take_ack,
+    ),
     Row(
         MessageType.ERROR,
         SessionMessages.handle_error,
@@ -243,6 +254,7 @@ ROWS: Final = (
         distrusted="window_without_proof",
         capability=Capability.RECEIVE_WINDOW,
         short="Window",
+        routed=EndToEnd.take_window,
     ),
     Row(
         MessageType.SEQUENCE_SKIP,

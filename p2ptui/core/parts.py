@@ -171,8 +171,15 @@ class Parts:
         )
         accounts = Accounts(state.counters.drop)
         lifecycle.on_left.append(accounts.forget)
-        outside = HandshakeMessages(state, handshake), self._responder, self.neighbours
-        table = MessageTable((*services, *outside, self._failover.way_checks), accounts)
+        outside = (
+            HandshakeMessages(state, handshake),
+            self._responder,
+            self.neighbours,
+            self._failover.way_checks,
+            self._end_to_end,
+        )
+        table = MessageTable((*services, *outside), accounts)
+        self._end_to_end.takers = table.routed
         self._strangers = strangers = Strangers(
             state,
             delivery,

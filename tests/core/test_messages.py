@@ -10,6 +10,8 @@ import pytest
 
 from p2ptui.core import dispatch, inbox
 from p2ptui.core.data import DataService
+from p2ptui.core.mesh import endtoend, rendezvous
+from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
@@ -104,14 +106,14 @@ def test_a_handler_without_a_row_is_found() -> None:
 TAKERS = {
     taker
     for row in ROWS
-    for taker in (row.anybody, row.stranger, row.introduced, row.handshaking)
+    for taker in (row.anybody, row.stranger, row.introduced, row.handshaking, row.routed)
     if taker is not None
 }
 
 
 def test_who_takes_messages_outside_of_a_session_has_a_row() -> None:
     """One signature: source, message, its bytes, time; whether it was taken."""
-    parts = (HandshakeMessages, Neighbours, Rendezvous, Responder, WayChecks)
+    parts = (HandshakeMessages, EndToEnd, Neighbours, Rendezvous, Responder, WayChecks)
     written = {
         method
         for part in parts
@@ -129,7 +131,9 @@ def test_who_takes_messages_outside_of_a_session_has_a_row() -> None:
         assert (message.annotation, size.annotation, now.annotation) == (Envelope, int, float)
 
 
-@pytest.mark.parametrize("module", [dispatch, inbox, strangers], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [dispatch, inbox, strangers, endtoend, rendezvous], ids=lambda module: module.__name__
+)
 def test_no_type_is_told_apart_but_by_the_table(module: ModuleType) -> None:
     """But for an Ack and the answer to a request, which come before a message is judged."""
     compared = {

@@ -5,9 +5,9 @@ same inner message under a new `route_id`; the receiver knows it by its own id.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Raw
 
@@ -55,6 +55,13 @@ REFUSAL_LENGTH: Final = 200
 
 FIRST_RTO_S: Final = 1.0
 """A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
+
+
+class Writer(NamedTuple):
+    """Who wrote a routed message, and who handed it over."""
+
+    origin: Origin
+    node_id: str
 
 
 @dataclass(slots=True)
@@ -113,13 +120,8 @@ class EndToEnd:
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
-        self._handlers: dict[str, Callable[[Origin, str, Envelope, float], None]] = {
-            MessageType.DATA: self._handle_data,
-            MessageType.PING: self._handle_ping,
-            MessageType.PONG: self._handle_pong,
-            MessageType.ACK: self._handle_ack,
-            MessageType.RECEIVE_WINDOW: self._handle_busy,
-        }
+        self.takers: Mapping[str, Callable[[Writer, Envelope, int, float], bool]] = {}
+        """Who takes which type inside a routed message, by the table of messages."""
 
     def __len__(self) -> int:
         return len(self._calls) + len(self._carried)
@@ -261,24 +263,25 @@ class EndToEnd:
     def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> bool:
         try:
             message = decode_envelope(bytes(raw))
-            handler = self._handlers.get(message.message_type)
-            if handler is None:
+            take = self.takers.get(message.message_type)
+            if take is None:
                 self._state.counters.drop("routed_unknown_type")
                 return False
-            handler(origin, source, message, now)
+            return take(Writer(origin, source), message, len(raw), now)
         except MalformedError:
             self._state.counters.drop("routed_malformed")
             return False
-        return True
 
-    def _handle_data(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_data(self, writer: Writer, message: Envelope, _size: int, now: float) -> bool:
+        """Data from a node that may be no peer."""
+        origin, source = writer
         payload = decode_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
         elif not self._state.admits_data(origin.node_id or source, len(message.payload), now):
             self._refuse_data(source, message, now)
-            return
+            return True
         else:
             self._delivered[mark] = None
             if len(self._delivered) > MAX_DELIVERED:
@@ -299,6 +302,7 @@ class EndToEnd:
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
             self._reply(source, ack, now)
+        return True
 
     def _refuse_data(self, source: str, message: Envelope, now: float) -> None:
         if not message.requires_ack:
@@ -313,38 +317,47 @@ class EndToEnd:
             )
             self._reply(source, busy, now)
 
-    def _handle_busy(self, _origin: Origin, source: str, message: Envelope, _now: float) -> None:
-        # It answers: the next try comes in its time, and none has failed.
-        call = self._waiting(str(message.ack_for), source)
+    def take_window(self, writer: Writer, message: Envelope, _size: int, _now: float) -> bool:
+        """A receiver has no room. It answers: the next try comes in its time, none has failed."""
+        call = self._waiting(str(message.ack_for), writer.node_id)
         if call is not None:
             call.detail.excused = call.detail.attempts
+        return True
 
-    def _handle_ping(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_ping(self, writer: Writer, message: Envelope, _size: int, now: float) -> bool:
+        """A node wants to know whether this one is there, and how far away."""
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
-        self._reply(source, pong, now)
+        self._reply(writer.node_id, pong, now)
+        return True
 
-    def _handle_pong(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_pong(self, writer: Writer, message: Envelope, _size: int, now: float) -> bool:
+        """A node answers a Ping."""
+        origin, source = writer
         nonce = decode_payload(message.payload, PingPayload).nonce
         call = self._waiting(nonce, source)
         if call is None:
             self._state.counters.drop("pong_without_ping")
-            return
+            return True
         address: Address = origin.address
         rtt_s = now - call.detail.sent_at
         self._routing.contacts.note_rtt(source, rtt_s)
         self._end(call, PingResult(rtt_s, self._path(origin, source), address))
+        return True
 
-    def _handle_ack(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_ack(self, writer: Writer, message: Envelope, _size: int, now: float) -> bool:
+        """A node confirms what was sent to it."""
+        source = writer.node_id
         call = self._waiting(str(message.ack_for), source)
         if call is None:
             self._state.counters.acks_without_message += 1
-            return
+            return True
         pending = call.detail
         rtt_s = now - pending.sent_at if pending.attempts == 1 else None
         if rtt_s is not None:
             self._routing.contacts.note_rtt(source, rtt_s)
         size = len(pending.message)
         self._end(call, SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, size))
+        return True
 
     def _reply(self, node_id: str, message: bytes, now: float) -> None:
         routed = self._routing.wrap(node_id, message, self._state.config.routing.max_hops)
