@@ -130,3 +130,27 @@ def test_what_is_over_its_budget_is_acknowledged_but_not_done() -> None:
     assert kinds[-1] == "Ack"
     assert kinds.count("Error") <= budgets.INTRODUCTIONS_OF_ONE
     assert node.endpoint.counters.drops["introductions_limited"] > budgets.INTRODUCTIONS_OF_ONE
+
+
+def test_nobody_else_counts_what_others_ask_for() -> None:
+    """A rate in a handler is one that the table does not know."""
+    core = Path(budgets.__file__).parent
+    counting = {
+        str(path.relative_to(core))
+        for path in core.rglob("*.py")
+        if "TokenBucket(" in path.read_text("utf-8")
+    }
+    judges = {Path(inspect.getfile(b.judge)).name for b in BUDGETS if b.judge is not None}
+    assert counting == {
+        "budgets.py",
+        "sessions/admission.py",  # of strangers, before their messages are read
+        "mesh/neighbours.py",  # of strangers nearby: those from afar must not use it up
+        "mesh/routing.py",
+        "relay/control.py",
+        "traversal/offer_intake.py",
+    }
+    assert {Path(path).name for path in counting} - judges == {
+        "budgets.py",
+        "admission.py",
+        "neighbours.py",
+    }
