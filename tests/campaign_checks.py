@@ -252,6 +252,10 @@ def account(story: "Story") -> Summary:
         summary.retransmissions += host.endpoint.counters.retransmissions + under_way
         summary.no_room += host.endpoint.counters.drops["reader_full"]
         summary.datagrams += host.endpoint.counters.datagrams_out
+        require(
+            not host.endpoint.counters.drops["call_forgotten"],
+            f"{host} has forgotten a call, which ended by its last resort",
+        )
     return summary
 
 

@@ -21,6 +21,8 @@ class Call(Generic[Detail]):
     """What its answer will name, or who gives it."""
     deadline: float
     detail: Detail
+    overdue: "Callable[[Call[Detail]], Outcome]"
+    """Tells what becomes of it if nothing came by its deadline."""
     timer: Timer
 
 
@@ -61,6 +63,10 @@ class Calls(Generic[Detail]):
     def __iter__(self) -> Iterator[Any]:
         """The keys that calls wait for, as they are now."""
         return iter(list(self._waiting))
+
+    def all(self) -> tuple[Call[Detail], ...]:
+        """Every call that waits, those with one key together."""
+        return tuple(call for calls in self._waiting.values() for call in calls)
 
     def require_room(self, key: Hashable) -> None:
         """One more call wants to wait.
@@ -103,18 +109,69 @@ class Calls(Generic[Detail]):
             key,
             now + timeout_s,
             detail,
-            self._timers.schedule(now + timeout_s, lambda _: self.end(call, overdue(call))),
+            overdue,
+            self._timers.schedule(now + timeout_s, lambda _: self._expire(call)),
         )
         self._waiting.setdefault(key, []).append(call)
         self._count += 1
         return call
 
+    def _expire(self, call: Call[Detail]) -> None:
+        self.end(call, call.overdue(call))
+
     def waiting(self, key: Hashable) -> tuple[Call[Detail], ...]:
         """The calls with one key, the oldest first."""
         return tuple(self._waiting.get(key, ()))
 
+    def move(
+        self,
+        call: Call[Detail],
+        key: Hashable,
+        deadline: float,
+        overdue: Callable[[Call[Detail]], Outcome] | None = None,
+    ) -> None:
+        """A call waits for something else from now on; nothing if it has ended.
+
+        Args:
+            call: Which.
+            key: For what.
+            deadline: Until when, seconds.
+            overdue: As for `begin`; None: as before.
+        """
+        if self._remove(call):
+            call.key, call.overdue = key, overdue or call.overdue
+            self._waiting.setdefault(key, []).append(call)
+            self._count += 1
+            self.extend(call, deadline)
+
+    def extend(self, call: Call[Detail], deadline: float) -> None:
+        """A call that waits does so until another time, seconds."""
+        if deadline != call.deadline:
+            call.deadline = deadline
+            call.timer.cancel()
+            call.timer = self._timers.schedule(deadline, lambda _: self._expire(call))
+
+    def hand_over(self, call: Call[Detail], begin: Callable[[int], object]) -> None:
+        """A call goes on in another room; where there is no place for it, that is its end.
+
+        Args:
+            call: Which; nothing happens if it has ended.
+            begin: Called with its token: lets it wait there.
+        """
+        if self.take(call):
+            try:
+                begin(call.token)
+            except LocalError as error:
+                self._finish(call.token, error)
+
     def take(self, call: Call[Detail]) -> bool:
-        """It waits here no longer, and goes on elsewhere; whether it did wait."""
+        """It waits here no longer; whether it did wait."""
+        waited = self._remove(call)
+        if waited:
+            call.timer.cancel()
+        return waited
+
+    def _remove(self, call: Call[Detail]) -> bool:
         same = self._waiting.get(call.key, [])
         if call not in same:
             return False
@@ -122,7 +179,6 @@ class Calls(Generic[Detail]):
         if not same:
             del self._waiting[call.key]
         self._count -= 1
-        call.timer.cancel()
         return True
 
     def end(self, call: Call[Detail], outcome: Outcome) -> None:

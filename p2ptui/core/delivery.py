@@ -1,7 +1,7 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
-from p2ptui.errors import MessageTooLargeError, QueueFullError
+from p2ptui.errors import LocalError, MessageTooLargeError, QueueFullError
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
@@ -47,10 +47,12 @@ class Delivery(Outlet):
 
     Args:
         state: The shared ground.
+        extensions: Types that only those understand who announced a capability, and which.
     """
 
-    def __init__(self, state: NodeState) -> None:
+    def __init__(self, state: NodeState, extensions: Mapping[str, str]) -> None:
         super().__init__(state)
+        self._extensions = extensions
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
@@ -84,6 +86,8 @@ class Delivery(Outlet):
             self._state.counters.drop("message_too_large")
         except QueueFullError:
             self._state.counters.drop("queue_full")
+        except LocalError:
+            pass  # it is counted
         return False
 
     def send_once(
@@ -119,7 +123,9 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
             QueueFullError: It needs fragments, and too much is already waiting for this peer.
+            LocalError: It is an extension that the peer did not announce.
         """
+        self._require_announced(peer, kind)
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
         if for_reader:
@@ -149,7 +155,9 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
             QueueFullError: Too much is already waiting for this peer.
+            LocalError: As for `send_once`.
         """
+        self._require_announced(peer, kind)
         sender = peer.channel.sender
         message_id, unix = self._state.ids.uuid(), self._state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, None, True)
@@ -174,6 +182,13 @@ class Delivery(Outlet):
         peer.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
+
+    def _require_announced(self, peer: Peer, kind: str) -> None:
+        capability = self._extensions.get(kind)
+        if capability is not None and capability not in peer.capabilities:
+            self._state.counters.drop("not_announced")
+            where = address_words(peer.address)
+            raise LocalError(f"the node at {where} did not announce {capability}")
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
         """Whether a message must be reliable, for its size."""

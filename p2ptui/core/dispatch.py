@@ -2,16 +2,16 @@
 
 from typing import Final, NamedTuple
 
-from p2ptui.core.addresses import relayed_node, socket_address
+from p2ptui.core.addresses import socket_address
 from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.inbox import Inbox
+from p2ptui.core.message_table import MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.keepalive import Keepalives
-from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
@@ -20,7 +20,6 @@ from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope
 from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED
-from p2ptui.wire.message import MessageType
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
 """STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
@@ -29,7 +28,7 @@ STUN_LAST_FIRST_BYTE: Final = 0x03
 class Receivers(NamedTuple):
     """Who handles what."""
 
-    responder: Responder
+    table: MessageTable
     strangers: Strangers
     inbox: Inbox
     relay_frames: RelayFrames
@@ -111,16 +110,9 @@ class Dispatch:
         if state.tracing:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
-        if message.message_type == MessageType.HANDSHAKE_REQUEST:
-            is_relayed = peer is not None and relayed_node(peer.address) is not None
-            if peer is not None and is_relayed and relayed_node(address) is not None:
-                # By way of whichever server, it is the same node.
-                to.failover.note_restart(peer, address, now)
-                address = peer.address
-            earned = self._gate.earned_by(len(data), address)
-            to.responder.handle_request(address, message, earned, now)
-        elif message.message_type == MessageType.RELAY_CHECK:
-            to.failover.receive(address, message, now)
+        take = to.table.anybody.get(message.message_type)
+        if take is not None:
+            take(address, message, self._gate.earned_by(len(data), address), now)
         elif peer is None:
             to.strangers.receive(address, message, self._gate.arrival, now)
         elif peer.is_authenticated:

@@ -249,9 +249,7 @@ class Endpoint(Parts):
         self._delivery.send_once(
             peer, MessageType.DATA, raw, now, reason=Reason.USER_ASKED, for_reader=True
         )
-        token = self._state.new_token()
-        self._state.finish(token, SendResult(SendStatus.SENT, 1, None, len(raw)))
-        return token
+        return self._state.answered(SendResult(SendStatus.SENT, 1, None, len(raw)))
 
     def send_routed(
         self, node_id: str, payload: object, max_hops: int, now: float, timeout_s: float

@@ -18,7 +18,6 @@ from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ProbeReport
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
@@ -92,8 +91,6 @@ class FilterProbes:
         # By age, so that the first is the first to expire.
         self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
         self._purge_planned = False
-        self._requests: TokenBucket | None = None
-        self._probes: TokenBucket | None = None
         self._calls: Calls[Peer] = state.open_room(
             "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
@@ -147,10 +144,8 @@ class FilterProbes:
 
     def handle_request(self, peer: Peer, payload: NatProbeRequestPayload, now: float) -> None:
         """A peer wants one of its sockets probed, or asks how far that is."""
-        if self._requests is None:
-            self._requests = TokenBucket(REQUESTS_PER_SECOND, now)
         tag = _tag_of(payload.tag)
-        if tag is None or not self._requests.take(now):
+        if tag is None:
             self._state.counters.drop("probe_request_refused")
             return
         armed = self._armed.get(tag)
@@ -222,28 +217,27 @@ class FilterProbes:
         self._delivery.send(armed.helper, MessageType.NAT_PROBE, raw, now)
         return True
 
-    def handle_sent(self, peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:
+    def handle_sent(self, _peer: Peer, payload: NatProbeSentPayload, _now: float) -> None:
         """The helper has sent a probe."""
         tag = _tag_of(payload.tag)
         armed = self._armed.get(tag) if tag is not None else None
-        if armed is None or armed.helper is not peer or armed.sent >= armed.ordered:
+        if armed is None or armed.sent >= armed.ordered:
             self._state.counters.drop("probe_sent_unasked")
             return
         armed.sent += 1
+
+    def is_helper(self, peer: Peer, payload: NatProbeSentPayload) -> bool:
+        """Whether a peer was asked to send probes with a tag."""
+        tag = _tag_of(payload.tag)
+        armed = self._armed.get(tag) if tag is not None else None
+        return armed is not None and armed.helper is peer
 
     # The helper.
 
     def handle_probe(self, peer: Peer, payload: NatProbePayload, now: float) -> None:
         """A joined server wants one probe sent."""
-        if self._probes is None:
-            self._probes = TokenBucket(PROBES_PER_SECOND, now)
         tag, address = _tag_of(payload.tag), parse_ip_address(payload.address)
-        if (
-            tag is None
-            or address is None
-            or not _may_be_probed(address[0], peer.address[0])
-            or not self._probes.take(now)
-        ):
+        if tag is None or address is None or not _may_be_probed(address[0], peer.address[0]):
             self._state.counters.drop("probe_refused")
             return
         probe = encode(StunMessage(message_class=MessageClass.INDICATION, transaction_id=tag))

@@ -12,6 +12,7 @@ from p2ptui.core.accounts import (
     Purse,
     Reason,
 )
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import DatagramDue, Event, StunReplyDue
 from p2ptui.nat.stun_server import Place
@@ -112,6 +113,14 @@ class Gate:
         purse = Purse(source)
         purse.earn_bytes(size)
         return purse
+
+    @classmethod
+    def by_other_server(cls, earned: Purse, address: Address) -> Purse:
+        """What a relayed node's datagram has earned, for the way to it by another server."""
+        node = relayed_node(address)
+        if earned.at is None or node is None or relayed_node(earned.at) != node:
+            return earned
+        return cls.earned_by(earned.bytes_in, address)
 
     # Accounts.
 

@@ -6,7 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
-from p2ptui.core.messages import Entry, MessageTable, Refusal
+from p2ptui.core.message_table import Entry, MessageTable
+from p2ptui.core.messages import Refusal
 from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.services import Services
@@ -56,13 +57,16 @@ class Inbox:
         state: The shared ground.
         delivery: The way out.
         services: Who handles what.
+        table: What each message is.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, services: Services) -> None:
+    def __init__(
+        self, state: NodeState, delivery: Delivery, services: Services, table: MessageTable
+    ) -> None:
         self._state = state
         self._delivery = delivery
         self._services = services
-        self._table = MessageTable(services)
+        self._table = table
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
@@ -164,6 +168,8 @@ class Inbox:
             self._refuse_payload(peer, message, entry, error, now)
         elif entry.trusts(peer, content):
             return entry
+        elif entry.doubted is not None and entry.doubted.trusts(peer, content):
+            return entry.doubted
         else:
             self._state.counters.drop(entry.row.distrusted)
         return None

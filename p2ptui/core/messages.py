@@ -4,27 +4,45 @@ Whoever adds a type writes its payload in `wire.message`, its row here, and its 
 """
 
 import enum
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from p2ptui.core.accounts import Purse
+from p2ptui.core.budgets import (
+    ALLOWANCE,
+    FILTER_PROBE_REQUESTS,
+    FILTER_PROBES,
+    FLOODS,
+    INTRODUCTIONS,
+    PAGES,
+    PARTNER_REPLIES,
+    RELAYED,
+    SEARCHES,
+    Budget,
+    Cost,
+)
 from p2ptui.core.data import DataKind, DataService, read_data
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer
 from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay, read_relayed
+from p2ptui.core.relay.way_checks import WayChecks
 from p2ptui.core.resumption import Resumptions
-from p2ptui.core.session_messages import SessionMessages
+from p2ptui.core.session_messages import SessionMessages, read_disconnect
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.stun import StunService
-from p2ptui.core.trust import TRUSTS, Trust
-from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.core.trust import Trust
+from p2ptui.wire.codec import decode_payload
 from p2ptui.wire.message import (
     Capability,
-    DisconnectPayload,
     DiscoveryRequestPayload,
     DiscoveryUpdatePayload,
     Envelope,
@@ -57,17 +75,9 @@ Reader: TypeAlias = Callable[[Envelope], Any]
 Admission: TypeAlias = Callable[[Any, Peer, Any, float], bool]
 
 
-class Cost(enum.Enum):
-    """What a message may make this node do, and which budget bounds that."""
-
-    CONSTANT = "constant"
-    """One answer at most; to an unproved address within its allowance (`Purse.credit`)."""
-    LIST = "list"
-    """Pages of a list: `core.mesh.pager`, one job of a kind for each peer, within its allowance."""
-    SEARCH = "search"
-    """A message to a third node, which may send to a fourth: the buckets of the handler."""
-    RELAY = "relay"
-    """Its bytes go to another: the account of `core.relay.control`, or the flood of a route."""
+Taker: TypeAlias = Callable[[Any, Any, Envelope, Purse, float], bool]
+"""A method that takes messages outside of a session, not bound yet: source, message, what it has
+earned, time; whether it took it."""
 
 
 class Refusal(enum.Flag):
@@ -95,17 +105,26 @@ class Row(NamedTuple):
     kind: str
     """Its `message_type`."""
     handler: Handler | None
-    """Who takes it; None for what is taken before there is a session, and for an Ack."""
+    """Who takes it in a session; None for what is not taken there, and for an Ack."""
     reads: Reader = _as_it_is
     """How its payload is decoded; raises MalformedError."""
     trust: Trust = Trust.CLAIMED
     """What its sender must have shown; otherwise it is dropped."""
+    doubted: Handler | None = None
+    """Who takes it instead from a sender that has not shown that: to ask, or to wait."""
     distrusted: str = "distrusted"
     """What that is counted as."""
-    cost: Cost = Cost.CONSTANT
+    budget: Budget = ALLOWANCE
+    """What it draws on before its handler is called."""
+    sender: Callable[[Any, Peer, Any], bool] | None = None
+    """Whether it may come from this peer, where a part of the node knows who was asked for it;
+    otherwise it is dropped in any case."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: who announced that may be sent it."""
+    follows: bool = False
+    """Whether it goes only to a peer that has sent a message of the same extension: that says as
+    much as an announcement."""
     short: str = ""
     """In a narrow column, where a question and its answer would be cut to the same beginning: `?`
     asks, `=` answers, `+` is news. Empty: its own name fits."""
@@ -116,6 +135,21 @@ class Row(NamedTuple):
     """Called for what found no room, and may find it later."""
     meaning: Hashable = None
     """Which of its meanings this row is for."""
+    anybody: Taker | None = None
+    """Who takes it whether there is a session or not; its source is the address."""
+    stranger: Taker | None = None
+    """Who takes it from an address that is no peer's; its source is that."""
+    introduced: Taker | None = None
+    """Who takes it from an address that a server introduced; its source is the Introduction."""
+    handshaking: Taker | None = None
+    """Who takes it while a handshake with its address is under way; its source is the Peer."""
+    routed: Taker | None = None
+    """Who takes it inside a routed message; its source is the Writer."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it may make this node do."""
+        return self.budget.cost
 
 
 _DATA: Final = Row(
@@ -125,6 +159,8 @@ _DATA: Final = Row(
     refusal=Refusal.ALWAYS,
     admits=DataService.admits,
     refuse=ReceiveWindows.refuse_data,
+    introduced=Rendezvous.take_data,
+    routed=EndToEnd.take_data,
     meaning=DataKind.PLAIN,
 )
 REQUEST: Final = "request"
@@ -133,7 +169,7 @@ _P2P_CONNECT: Final = Row(
     MessageType.P2P_CONNECT,
     Rendezvous.handle_request,
     _as(P2PConnectPayload),
-    cost=Cost.SEARCH,
+    budget=INTRODUCTIONS,
     refusal=Refusal.ALWAYS,
     meaning=REQUEST,
 )
@@ -143,21 +179,42 @@ ROWS: Final = (
         MessageType.HANDSHAKE_REQUEST,
         None,
         trust=Trust.STRANGER,
+        anybody=Responder.take_request,
         short="Handshake?",
     ),
     Row(
         MessageType.HANDSHAKE_RESPONSE,
         Resumptions.handle_late_response,
         _as(ReceivedHandshakeResponse),
+        stranger=HandshakeMessages.refuse_response,
+        handshaking=HandshakeMessages.take_response,
         short="Handshake=",
     ),
-    Row(MessageType.PING, Liveness.handle_ping, refusal=Refusal.TO_STRANGERS),
-    Row(MessageType.PONG, Liveness.handle_pong, refusal=Refusal.TO_STRANGERS),
-    Row(MessageType.ACK, None),
+    Row(
+        MessageType.PING,
+        Liveness.handle_ping,
+        refusal=Refusal.TO_STRANGERS,
+        introduced=Rendezvous.take_ping,
+        routed=EndToEnd.take_ping,
+    ),
+    Row(
+        MessageType.PONG,
+        Liveness.handle_pong,
+        refusal=Refusal.TO_STRANGERS,
+        introduced=Rendezvous.take_pong,
+        routed=EndToEnd.take_pong,
+    ),
+    Row(
+        MessageType.ACK,
+        None,
+        handshaking=HandshakeMessages.take_ack,
+        routed=EndToEnd.take_ack,
+    ),
     Row(
         MessageType.ERROR,
         SessionMessages.handle_error,
         _as(ErrorPayload),
+        handshaking=HandshakeMessages.take_error,
     ),
     Row(
         MessageType.RETRANSMIT,
@@ -168,7 +225,9 @@ ROWS: Final = (
     Row(
         MessageType.DISCONNECT,
         SessionMessages.handle_disconnect,
-        _as(DisconnectPayload | None),
+        read_disconnect,
+        trust=Trust.VOUCHED,
+        doubted=SessionMessages.doubt_disconnect,
         refusal=Refusal.TO_STRANGERS,
     ),
     _DATA,
@@ -179,14 +238,14 @@ ROWS: Final = (
         handler=DataService.handle_routed,
         admits=DataService.admits_routed,
         refuse=None,
-        cost=Cost.RELAY,
+        budget=FLOODS,
     ),
     _DATA._replace(
         meaning=DataKind.ROUTES_REQUEST,
         handler=DataService.handle_routes_request,
         admits=None,
         refuse=None,
-        cost=Cost.LIST,
+        budget=PAGES,
     ),
     Row(
         MessageType.RECEIVE_WINDOW,
@@ -196,6 +255,7 @@ ROWS: Final = (
         distrusted="window_without_proof",
         capability=Capability.RECEIVE_WINDOW,
         short="Window",
+        routed=EndToEnd.take_window,
     ),
     Row(
         MessageType.SEQUENCE_SKIP,
@@ -211,8 +271,9 @@ ROWS: Final = (
         MessageType.DISCOVERY_REQUEST,
         Discovery.handle_request,
         _as(DiscoveryRequestPayload | None),
-        cost=Cost.LIST,
+        budget=PAGES,
         refusal=Refusal.ALWAYS,
+        stranger=Neighbours.take_request,
         short="Discovery?",
     ),
     Row(
@@ -220,6 +281,7 @@ ROWS: Final = (
         Discovery.handle_response,
         _as(list[PeerInfo]),
         refusal=Refusal.TO_STRANGERS,
+        stranger=Neighbours.take_response,
         short="Discovery=",
     ),
     Row(
@@ -233,7 +295,7 @@ ROWS: Final = (
     Row(
         MessageType.LIST_NODES_REQUEST,
         Discovery.handle_list_nodes,
-        cost=Cost.LIST,
+        budget=PAGES,
         refusal=Refusal.ALWAYS,
         short="ListNodes?",
     ),
@@ -249,13 +311,14 @@ ROWS: Final = (
         handler=Rendezvous.handle_introduction,
         trust=Trust.JOINED_SERVER,
         distrusted="introduction_unasked",
+        budget=SEARCHES,
         meaning=INTRODUCTION,
     ),
     Row(
         MessageType.RELAY_REQUEST,
         Relay.handle_request,
         _as(RelayRequestPayload),
-        cost=Cost.RELAY,
+        budget=RELAYED,
         refusal=Refusal.ALWAYS,
         short="Relay?",
     ),
@@ -280,34 +343,47 @@ ROWS: Final = (
         MessageType.RELAY_CHECK,
         None,
         trust=Trust.STRANGER,
+        anybody=WayChecks.receive,
         capability=Capability.RELAY_CHECK,
     ),
     Row(
         MessageType.STUN_PARTNER,
         StunService.handle_partner,
         _as(StunPartnerPayload),
+        trust=Trust.PROVED,
+        doubted=StunService.keep_partner,
+        sender=StunService.is_partner,
+        distrusted="stun_partner_unasked",
         capability=Capability.STUN,
     ),
     Row(
         MessageType.STUN_DELEGATION,
         StunService.handle_delegation,
         _as(StunDelegationPayload),
-        cost=Cost.SEARCH,
+        trust=Trust.PROVED,
+        sender=StunService.is_partner,
+        distrusted="stun_delegation_unasked",
+        budget=PARTNER_REPLIES,
         capability=Capability.STUN,
+        follows=True,
         short="StunReply?",
     ),
     Row(
         MessageType.STUN_DELEGATED,
         StunService.handle_delegated,
         _as(StunDelegatedPayload),
+        trust=Trust.PROVED,
+        sender=StunService.is_partner,
+        distrusted="stun_delegated_unasked",
         capability=Capability.STUN,
+        follows=True,
         short="StunReply=",
     ),
     Row(
         MessageType.NAT_PROBE_REQUEST,
         FilterProbes.handle_request,
         _as(NatProbeRequestPayload),
-        cost=Cost.SEARCH,
+        budget=FILTER_PROBE_REQUESTS,
         refusal=Refusal.OF_PAYLOAD,
         capability=Capability.NAT_PROBE,
         short="NatProbes?",
@@ -317,6 +393,7 @@ ROWS: Final = (
         FilterProbes.handle_report,
         _as(NatProbeReportPayload),
         capability=Capability.NAT_PROBE,
+        follows=True,
         short="NatProbes=",
     ),
     Row(
@@ -325,7 +402,7 @@ ROWS: Final = (
         _as(NatProbePayload),
         trust=Trust.JOINED_SERVER,
         distrusted="probe_refused",
-        cost=Cost.SEARCH,
+        budget=FILTER_PROBES,
         capability=Capability.NAT_PROBE,
         short="NatProbe?",
     ),
@@ -333,11 +410,17 @@ ROWS: Final = (
         MessageType.NAT_PROBE_SENT,
         FilterProbes.handle_sent,
         _as(NatProbeSentPayload),
+        sender=FilterProbes.is_helper,
+        distrusted="probe_sent_unasked",
         capability=Capability.NAT_PROBE,
+        follows=True,
         short="NatProbe=",
     ),
 )
 """All types; a test compares this with docs/protocol.md."""
+
+EXTENSIONS: Final = {row.kind: row.capability for row in ROWS if row.capability and not row.follows}
+"""Types that only those are sent who announced a capability, and which."""
 
 TOLD_TO_SHAKE_HANDS: Final = frozenset(
     row.kind for row in ROWS if Refusal.TO_STRANGERS in row.refusal
@@ -350,71 +433,3 @@ MEANINGS: Final[dict[str, Callable[[Any], Hashable]]] = {
     MessageType.P2P_CONNECT: lambda payload: REQUEST if payload.peer_addr is None else INTRODUCTION,
 }
 """Of the types that mean several things: which one a payload does."""
-
-
-class Entry(NamedTuple):
-    """A row with the part of a node that handles it."""
-
-    row: Row
-    handle: Callable[[Peer, Any, float], None]
-    admits: Callable[[Peer, Any, float], bool] | None
-    refuse: Callable[[Peer, Any, float], None] | None
-    trusts: Callable[[Peer, Any], bool]
-
-
-class _Type(NamedTuple):
-    reads: Reader
-    first: Entry
-    meaning: Callable[[Any], Hashable] | None
-    entries: dict[Hashable, Entry]
-
-
-class MessageTable:
-    """The table as one node uses it.
-
-    Args:
-        parts: Who handles messages; each handler is a method of one of them.
-    """
-
-    def __init__(self, parts: Iterable[object]) -> None:
-        by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
-
-        def bound(handler: Any) -> Any:
-            if handler is None:
-                return None
-            # By name, so that a class may have another one in its place.
-            owner, _, name = handler.__qualname__.partition(".")
-            return getattr(by_class[owner], name)
-
-        self._types: dict[str, _Type] = {}
-        for row in ROWS:
-            if row.handler is None:
-                continue
-            entry = Entry(
-                row,
-                bound(row.handler),
-                bound(row.admits),
-                bound(row.refuse),
-                TRUSTS[row.trust],
-            )
-            known = self._types.get(row.kind)
-            if known is None:
-                known = _Type(row.reads, entry, MEANINGS.get(row.kind), {})
-                self._types[row.kind] = known
-            known.entries[row.meaning] = entry
-
-    def read(self, message: Envelope) -> tuple[Entry | None, Any, MalformedError | None]:
-        """Tell what a message is: its entry, its content, and what is wrong with its payload.
-
-        There is no entry for what has no row, or is not handled within a session.
-        """
-        known = self._types.get(message.message_type)
-        if known is None:
-            return None, None, None
-        try:
-            content = known.reads(message)
-        except MalformedError as error:
-            return known.first, None, error
-        if known.meaning is None:
-            return known.first, content, None
-        return known.entries[known.meaning(content)], content, None

@@ -3,6 +3,7 @@
 import random
 
 from p2ptui.config import Config
+from p2ptui.core.budgets import Accounts
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.dispatch import Dispatch, Receivers
@@ -17,6 +18,8 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
+from p2ptui.core.message_table import MessageTable
+from p2ptui.core.messages import EXTENSIONS
 from p2ptui.core.moving import Moving
 from p2ptui.core.path_probes import PathProbes
 from p2ptui.core.receive_windows import ReceiveWindows
@@ -30,6 +33,7 @@ from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
@@ -64,7 +68,7 @@ class Parts:
         unix_offset: float = 0.0,
     ) -> None:
         self._state = state = NodeState(config, identity, rng, unix_offset)
-        self._delivery = delivery = Delivery(state)
+        self._delivery = delivery = Delivery(state, EXTENSIONS)
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
         self._admission = Admission(config.security)
         state.gate.admits_answer = self._admission.may_answer
@@ -124,6 +128,7 @@ class Parts:
         )
         """What happens when the machine moved, or slept."""
         self._liveness.on_pinged = self.keepalives.note_heartbeat
+        self._responder.on_restart = self._failover.note_restart
         self._failover.on_moved = self.traversal.session_follower.follow
         self._failover.on_rescued = self.traversal.regain
         self.traversal.head_start.listed_address = self._routing.listed_address
@@ -164,23 +169,33 @@ class Parts:
             resumptions,
             SessionMessages(state, delivery, self._liveness, data, self._rendezvous),
         )
+        accounts = Accounts(state.counters.drop)
+        lifecycle.on_left.append(accounts.forget)
+        outside = (
+            HandshakeMessages(state, handshake),
+            self._responder,
+            self.neighbours,
+            self._failover.way_checks,
+            self._end_to_end,
+        )
+        table = MessageTable((*services, *outside), accounts)
+        self._end_to_end.takers = table.routed
         self._strangers = strangers = Strangers(
             state,
             delivery,
-            self._handshake,
-            self.neighbours,
+            table,
             self._rendezvous,
             self._admission,
             self._races,
             self._ways,
         )
-        inbox = Inbox(state, delivery, services)
+        inbox = Inbox(state, delivery, services, table)
         self._ways.on_message = inbox.receive
         self._dispatch = Dispatch(
             state,
             self._admission,
             Receivers(
-                self._responder,
+                table,
                 strangers,
                 inbox,
                 self._relay_frames,
@@ -206,6 +221,7 @@ class Parts:
             "routes": len(self._routing.table),
             "routes_seen": self._routing.seen,
             "routed_waiting": len(self._end_to_end),
+            "sessions_awaited": len(self._state.session_calls),
             "early_messages": len(self._strangers.early),
             "introductions": len(self._rendezvous),
             "introductions_awaited": len(self._rendezvous.calls),

@@ -1,8 +1,6 @@
 """What a session's two ends tell each other about it: gaps, refusals and the end."""
 
-from typing import Final
-
-from msgspec import UNSET
+from typing import Any, Final
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.data import DataService
@@ -12,9 +10,10 @@ from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.peers import Peer, Suspicion
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
-from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.codec import decode_payload, encode_payload
 from p2ptui.wire.message import (
     DisconnectPayload,
+    Envelope,
     ErrorCode,
     ErrorPayload,
     MessageType,
@@ -82,9 +81,28 @@ class SessionMessages:
         self._rendezvous.handle_error(peer, content, now)
         self._state.emit(ErrorReceived(peer.node_id, peer.address, content.error, content.code))
 
-    def handle_disconnect(self, peer: Peer, content: DisconnectPayload | None, now: float) -> None:
+    def handle_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
         """It says goodbye."""
-        words = content.reason[:MAX_REASON] if content is not None else ""
-        reason = f"it said goodbye: {words}" if words else "it said goodbye"
-        proof = content.handshake if content is not None else UNSET
-        self._liveness.handle_goodbye(peer, proof, now, reason)
+        self._liveness.handle_goodbye(peer, now, _goodbye(content))
+
+    def doubt_disconnect(self, peer: Peer, content: DisconnectPayload, now: float) -> None:
+        """Somebody says goodbye for it: it is asked whether it has gone."""
+        self._liveness.suspect(peer, Suspicion.LEFT, now, _goodbye(content))
+
+
+_PAYLOAD: Any = DisconnectPayload | None
+
+
+def read_disconnect(message: Envelope) -> DisconnectPayload:
+    """Decode a Disconnect, which may carry nothing.
+
+    Raises:
+        MalformedError: It is none.
+    """
+    payload = decode_payload(message.payload, _PAYLOAD)
+    return DisconnectPayload() if payload is None else payload
+
+
+def _goodbye(content: DisconnectPayload) -> str:
+    words = content.reason[:MAX_REASON]
+    return f"it said goodbye: {words}" if words else "it said goodbye"

@@ -3,14 +3,14 @@
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from itertools import count
 from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.addresses import address_words
-from p2ptui.core.calls import Calls
+from p2ptui.core.calls import Call, Calls
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -30,7 +30,7 @@ from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
-from p2ptui.errors import PeerTimeoutError
+from p2ptui.errors import HandshakeError, PeerTimeoutError
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
@@ -42,6 +42,12 @@ admitted only while there is room."""
 
 MAX_PONGS: Final = 16_384
 """Calls that wait for the Pong of a Ping, to whatever address."""
+
+LAST_RESORT_S: Final = 5.0
+"""A call for a session ends so long after its time whatever has become of what it waited for."""
+
+MAX_SESSION_CALLS: Final = 16_384
+"""Calls that wait for a session, with whomever."""
 
 
 class NodeState:
@@ -88,6 +94,11 @@ class NodeState:
         self._watched: dict[int, Callable[[Outcome], None]] = {}
         # Bounded for each address by `core.pings`.
         self._pongs = self.open_room("Pings", limit=MAX_PONGS, limit_each=1)
+        self.session_calls: Calls[None] = self.open_room(
+            "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
+        )
+        """Calls that wait for a session. Their key is what they wait for at present: a handshake,
+        by its address; one with several addresses; a direct path, by the id of the node."""
 
     @property
     def arrival(self) -> Address | None:
@@ -121,6 +132,33 @@ class NodeState:
             limit_each=limit_each,
             words=words,
         )
+
+    def await_session(
+        self, key: Hashable, now: float, timeout_s: float, token: int | None = None
+    ) -> Call[None]:
+        """Let a call wait for a session; what it waits for ends it.
+
+        Args:
+            key: See `session_calls`.
+            now: The time, seconds.
+            timeout_s: How long that takes at most, seconds.
+            token: Of the call, if it has one already.
+
+        Raises:
+            LocalError: Too many wait already.
+        """
+        longest_s = timeout_s + LAST_RESORT_S
+        return self.session_calls.begin(key, None, now, longest_s, self._handle_forgotten, token)
+
+    def _handle_forgotten(self, _call: Call[None]) -> HandshakeError:
+        self.counters.drop("call_forgotten")
+        return HandshakeError("nothing became of it in time")
+
+    def answered(self, outcome: Outcome) -> int:
+        """A name for a call whose end is known at once."""
+        token = self.new_token()
+        self.finish(token, outcome)
+        return token
 
     def new_channel(self) -> Channel:
         """A channel with a random start of its numbering."""

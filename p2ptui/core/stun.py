@@ -15,7 +15,7 @@ from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import StunServed
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.admission import Admission, TokenBucket
+from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -92,7 +92,6 @@ class StunService:
         self._early: tuple[Peer, StunPartnerPayload] | None = None
         """What came before the proof of the address."""
         self._greeting: Timer | None = None
-        self._partner_rate: TokenBucket | None = None
         self._in_work: OrderedDict[bytes, float] = OrderedDict()
         lifecycle.on_joined.append(self._greet)
         lifecycle.on_left.append(self._part)
@@ -192,26 +191,26 @@ class StunService:
         )
         self._delivery.send(peer, MessageType.STUN_DELEGATION, encode_payload(payload), now)
 
-    def handle_delegated(self, peer: Peer, payload: StunDelegatedPayload, _now: float) -> None:
+    def handle_delegated(self, _peer: Peer, payload: StunDelegatedPayload, _now: float) -> None:
         """The partner has sent a reply."""
         try:
             transaction_id = bytes.fromhex(payload.transaction_id)
         except ValueError:
             transaction_id = b""
-        if peer is not self._partner() or self._in_work.pop(transaction_id, None) is None:
+        if self._in_work.pop(transaction_id, None) is None:
             self._state.counters.drop("stun_delegated_unasked")
 
     def handle_partner(self, peer: Peer, payload: StunPartnerPayload, _now: float) -> None:
-        """The partner tells of its STUN sockets; nothing that another peer says of itself counts.
+        """The partner tells of its STUN sockets.
 
         Its two ports stand for this server's two: what differs from them cannot.
         """
-        if self._server is not None and self._is_partner(peer):
+        if self._server is not None:
             self._take_places(self._server, peer, payload)
-        elif self._server is not None and self._is_partner(peer, proved=False):
-            self._early = peer, payload
-        else:
-            self._state.counters.drop("stun_partner_unasked")
+
+    def keep_partner(self, peer: Peer, payload: StunPartnerPayload, _now: float) -> None:
+        """The same, before it has proved its address: it is believed once it has."""
+        self._early = peer, payload
 
     def _take_places(self, server: StunServer, peer: Peer, payload: StunPartnerPayload) -> None:
         host = peer.address[0]
@@ -230,26 +229,20 @@ class StunService:
         server.abilities = replace(server.abilities, partner=places)
         self._told_by = peer
 
-    def _is_partner(self, peer: Peer, *, proved: bool = True) -> bool:
-        """Whether a session is the one with the configured partner.
-
-        Args:
-            peer: The session.
-            proved: Whether it must have shown that it receives at its address: a handshake from
-                there can be forged.
-        """
-        return (
-            peer.address in self._partner_addresses
-            and peer.is_authenticated
-            and (peer.proved or not proved)
-        )
+    def is_partner(self, peer: Peer, _content: object = None) -> bool:
+        """Whether a session is with the configured partner, as far as its address says so."""
+        is_named = peer.address in self._partner_addresses
+        return is_named and self._server is not None and peer.is_authenticated
 
     def _partner(self) -> Peer | None:
         peers = (self._state.peers.at(address) for address in self._partner_addresses)
-        return next((peer for peer in peers if peer is not None and self._is_partner(peer)), None)
+        return next(
+            (peer for peer in peers if peer is not None and peer.proved and self.is_partner(peer)),
+            None,
+        )
 
     def _greet(self, peer: Peer, now: float) -> None:
-        if self._server is None or not self._is_partner(peer, proved=False):
+        if self._server is None or not self.is_partner(peer):
             return
         if self._greeting is not None:
             self._greeting.cancel()
@@ -287,20 +280,10 @@ class StunService:
     def handle_delegation(self, peer: Peer, payload: StunDelegationPayload, now: float) -> None:
         """The partner asks for a reply to one of its clients."""
         drop = self._state.counters.drop
-        if self._server is None or not self._is_partner(peer):
-            drop("stun_delegation_unasked")
-            return
-        if self._partner_rate is None:
-            self._partner_rate = TokenBucket(PARTNER_REPLIES_PER_SECOND, now)
         place = _OWN_PLACES.get(payload.place)
-        places = self._server.abilities.places
+        places = {} if self._server is None else self._server.abilities.places
         client = parse_ip_address(payload.client)
-        if (
-            client is None
-            or place is None
-            or place not in places
-            or not self._partner_rate.take(now)
-        ):
+        if client is None or place is None or place not in places:
             drop("stun_delegation_refused")
             return
         # The partner tells its clients the address by which it knows this node.

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from msgspec import UnsetType
+
 from p2ptui.core.peers import Peer
 
 
@@ -14,16 +16,24 @@ class Trust(enum.Enum):
     """Nothing: an address is all that is known of it, and may be forged."""
     CLAIMED = "claimed"
     """It has a session. A forged handshake may have begun that."""
+    PROVED = "proved"
+    """Its address is its own: it has returned what was sent there."""
     VOUCHED = "vouched"
     """It names a handshake message that this node sent: only who received that can know it."""
     JOINED_SERVER = "joined server"
     """It is a server whose session this node asked for itself."""
 
 
+def vouches(peer: Peer, handshake: str | UnsetType) -> bool:
+    """Whether an id is that of a handshake message that went to a peer in its session."""
+    return handshake in peer.handshake_said
+
+
 TRUSTS: Final[Mapping[Trust, Callable[[Peer, Any], bool]]] = {
     Trust.STRANGER: lambda _peer, _content: True,
     Trust.CLAIMED: lambda _peer, _content: True,
-    Trust.VOUCHED: lambda peer, content: content.handshake in peer.handshake_said,
+    Trust.PROVED: lambda peer, _content: peer.proved,
+    Trust.VOUCHED: lambda peer, content: vouches(peer, content.handshake),
     Trust.JOINED_SERVER: lambda peer, _content: peer.is_joined_server,
 }
 """Whether a sender has shown it: the session that the message came in, and its payload, decoded;

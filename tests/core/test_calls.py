@@ -1,14 +1,20 @@
 """Calls that wait: each ends once, whatever happens, and takes its timer with it."""
 
+import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+import p2ptui.core
 from p2ptui.core import state
+from p2ptui.core.accounts import Grant
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.state import LAST_RESORT_S
 from p2ptui.core.timers import Timers
 from p2ptui.errors import LocalError, P2PError, PeerTimeoutError
 from tests.simulation import World
@@ -83,6 +89,61 @@ def test_one_key_cannot_take_the_whole_room() -> None:
         room.begin("c")
 
 
+def test_a_call_may_wait_for_something_else_in_the_same_room() -> None:
+    room = Room()
+    call, later = room.begin("a"), PeerTimeoutError("later")
+    room.calls.move(call, "b", 20.0, lambda _: later)
+    assert room.calls.waiting("a") == ()
+    assert room.calls.waiting("b") == (call,)
+    room.timers.run(19.9)
+    assert not room.ended
+    room.timers.run(20.0)
+    assert room.ended == [(call.token, later)]
+    assert len(room.timers) == 0
+
+
+def test_a_call_that_has_ended_moves_nowhere() -> None:
+    room = Room()
+    call = room.begin("a")
+    room.calls.end(call, OVERDUE)
+    room.calls.move(call, "b", 20.0)
+    assert len(room.calls) == 0
+    assert len(room.timers) == 0
+
+
+def test_a_call_may_be_given_more_time() -> None:
+    room = Room()
+    call = room.begin("a")
+    room.calls.extend(call, 8.0)
+    room.timers.run(7.9)
+    assert not room.ended
+    room.timers.run(8.0)
+    assert room.ended == [(call.token, OVERDUE)]
+
+
+def test_a_call_that_goes_on_in_another_room_keeps_its_name() -> None:
+    room, other = Room(), Room()
+    call = room.begin("a")
+    room.calls.hand_over(
+        call, lambda token: other.calls.begin("b", "", 0.0, 5.0, lambda _: OVERDUE, token)
+    )
+    room.timers.run(10.0)
+    other.timers.run(10.0)
+    assert room.ended == []
+    assert other.ended == [(call.token, OVERDUE)]
+
+
+def test_where_there_is_no_place_for_it_in_the_other_room_that_is_its_end() -> None:
+    room, other = Room(), Room(limit=0)
+    call = room.begin("a")
+    room.calls.hand_over(
+        call, lambda token: other.calls.begin("b", "", 0.0, 5.0, lambda _: OVERDUE, token)
+    )
+    ((token, outcome),) = room.ended
+    assert token == call.token
+    assert isinstance(outcome, LocalError)
+
+
 ELSEWHERE = "99999999-0000-4000-8000-000000000009"
 FROM_NOBODY = ("10.0.0.99", 9)
 
@@ -118,7 +179,14 @@ def test_a_call_that_nobody_answers_ends_all_the_same(name: str) -> None:
     assert all(size == 0 for what, size in node.endpoint.sizes().items() if what in ROOMS)
 
 
-ROOMS = {"queries", "relay_requests", "filter_probes", "introductions_awaited"}
+ROOMS = {
+    "queries",
+    "relay_requests",
+    "filter_probes",
+    "introductions_awaited",
+    "routed_waiting",
+    "sessions_awaited",
+}
 
 
 def test_no_call_of_the_endpoint_is_left_out_here() -> None:
@@ -151,3 +219,103 @@ def test_a_ping_that_no_call_may_wait_for_does_not_leave(monkeypatch: pytest.Mon
 
     assert isinstance(node.outcomes[token], LocalError)
     assert not [message for message in other.take() if message["message_type"] == "Ping"]
+
+
+# Nobody makes a call that may never end.
+
+CORE = Path(p2ptui.core.__file__).parent
+
+NAMES_OF_THEIR_OWN = {
+    "state.py: open_room": "for the rooms",
+    "state.py: answered": "its end is told at once",
+    "state.py: watch": "see those who watch",
+    "endpoint.py: send": "the message has it, and every message is acknowledged or given up",
+    "mesh/carried.py: send": "a message to the next node, as part of a call that waits in a room",
+}
+"""Who names a call that waits in no room, and why that ends all the same."""
+
+
+def namers(source: str) -> Iterator[str]:
+    """Functions that make a name for a call by themselves."""
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and (
+                    node.attr == "new_token"
+                    or (node.attr == "watch" and ast.unparse(node.value).endswith("state"))
+                ):
+                    yield function.name
+
+
+def test_every_call_waits_in_a_room() -> None:
+    found = {
+        f"{path.relative_to(CORE)}: {name}"
+        for path in sorted(CORE.rglob("*.py"))
+        for name in namers(path.read_text("utf-8"))
+    }
+    assert found == set(NAMES_OF_THEIR_OWN)
+
+
+def test_a_call_outside_of_the_rooms_would_be_found() -> None:
+    planted = """
+class Wish:
+    def ask(self, now):
+        token = self._state.new_token()
+        self._waiting.append(token)
+        return token
+
+    def ask_and_listen(self, now):
+        return self._state.watch(self._handle_end)
+"""
+    assert list(namers(planted)) == ["ask", "ask_and_listen"]
+
+
+@pytest.mark.parametrize("name", ["connect", "connect_any"])
+def test_a_call_ends_even_if_what_it_waits_for_is_forgotten(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake, which is counted: but nobody waits for ever because of it."""
+    monkeypatch.setattr(Handshake, "_fail", lambda *_: None)
+    world = World()
+    node = world.host()
+    addresses = [FROM_NOBODY] if name == "connect" else [FROM_NOBODY, ("10.0.0.98", 9)]
+    token = node.endpoint.connect_any(addresses, world.now, 3.0)
+    node.settle()
+    world.run_for(3.0 + LAST_RESORT_S - 0.5)
+    assert token not in node.outcomes
+    world.run_for(1.0)
+
+    assert isinstance(node.outcomes[token], P2PError)
+    assert node.endpoint.counters.drops["call_forgotten"] == 1
+    assert node.endpoint.sizes()["sessions_awaited"] == 0
+
+
+def test_who_joins_a_handshake_waits_no_longer_than_it() -> None:
+    world = World()
+    node = world.host()
+    tokens = [
+        node.endpoint.connect(FROM_NOBODY, world.now, timeout_s) for timeout_s in (2.0, 6.0, 1.0)
+    ]
+    node.settle()
+    world.run_for(6.5)
+
+    assert {str(node.outcomes[token]) for token in tokens} == {str(node.outcomes[tokens[0]])}
+    assert "call_forgotten" not in node.endpoint.counters.drops
+
+
+def test_what_cannot_be_sent_at_all_ends_a_call_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system says so while the handshake is begun."""
+    world = World()
+    node = world.host()
+    gate = node.endpoint._state.gate
+    let_out = gate.send_to
+
+    def refuse(peer: Peer, data: bytes, grant: Grant | None = None) -> bool:
+        is_out = let_out(peer, data, grant)
+        node.endpoint.fail_datagram(peer.sends_to, "no route", world.now)
+        return is_out
+
+    monkeypatch.setattr(gate, "send_to", refuse)
+    token = node.endpoint.connect(FROM_NOBODY, world.now, 3.0)
+    node.settle()
+    assert "no route" in str(node.outcomes[token])

@@ -1,21 +1,36 @@
 """The table of messages: it is whole, true, and the only way in."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from p2ptui.core import dispatch, inbox
+from p2ptui.core.accounts import Purse
 from p2ptui.core.data import DataService
+from p2ptui.core.mesh import endtoend, rendezvous
+from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.requests import Relay
+from p2ptui.core.relay.way_checks import WayChecks
+from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
+from p2ptui.core.sessions import strangers
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
+from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust
-from p2ptui.wire.message import MessageType
+from p2ptui.errors import LocalError
+from p2ptui.wire.message import NULL, Envelope, MessageType
 from tests.simulation import World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+CORE = Path(dispatch.__file__).parent
 KINDS = [value for name, value in vars(MessageType).items() if name.isupper()]
 
 NO_MESSAGES = {
@@ -89,12 +104,137 @@ def test_a_handler_without_a_row_is_found() -> None:
     assert forgotten == NO_MESSAGES
 
 
+TAKERS = {
+    taker
+    for row in ROWS
+    for taker in (row.anybody, row.stranger, row.introduced, row.handshaking, row.routed)
+    if taker is not None
+}
+
+
+def test_who_takes_messages_outside_of_a_session_has_a_row() -> None:
+    """One signature: source, message, what it earned, time; whether it was taken."""
+    parts = (HandshakeMessages, EndToEnd, Neighbours, Rendezvous, Responder, WayChecks)
+    written = {
+        method
+        for part in parts
+        for base in part.__mro__
+        for name, method in vars(base).items()
+        if inspect.isfunction(method)
+        if list(inspect.signature(method).parameters.values())[2:3]
+        if list(inspect.signature(method).parameters.values())[2].annotation is Envelope
+        if inspect.signature(method).return_annotation is bool
+        if not name.startswith("_")
+    }
+    assert written == TAKERS
+    for taker in TAKERS:
+        _, _, message, earned, now = inspect.signature(taker).parameters.values()
+        assert (message.annotation, earned.annotation, now.annotation) == (
+            Envelope,
+            Purse,
+            float,
+        )
+
+
+@pytest.mark.parametrize(
+    "module", [dispatch, inbox, strangers, endtoend, rendezvous], ids=lambda module: module.__name__
+)
+def test_no_type_is_told_apart_but_by_the_table(module: ModuleType) -> None:
+    """But for an Ack and the answer to a request, which come before a message is judged."""
+    compared = {
+        ast.unparse(side).removeprefix("MessageType.")
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        if ast.unparse(side).startswith("MessageType.")
+    }
+    assert compared <= TOLD_APART.get(module, set())
+
+
+TOLD_APART = {
+    inbox: {
+        "ACK",  # is no message of its own: neither counted as a duplicate nor acknowledged
+        "ERROR",  # shows nothing of the session
+        "HANDSHAKE_RESPONSE",  # may begin another session, in which all after it is judged
+        "HANDSHAKE_REQUEST",  # never needs fragments
+    }
+}
+
+
 def test_handlers_do_not_ask_again_who_sent_it() -> None:
     """What the sender must have shown is said in the table only."""
-    asked = re.compile(r"is_joined_server|handshake_said")
+    asked = re.compile(r"is_joined_server|handshake_said|\.initiated|peer\.proved|_is_partner")
     for row in ROWS:
-        if row.handler is not None:
-            assert not asked.search(inspect.getsource(row.handler)), row.kind
+        for handler in (row.handler, row.doubted):
+            if handler is not None and handler not in ASK_MORE:
+                assert not asked.search(inspect.getsource(handler)), row.kind
+
+
+ASK_MORE = {
+    Rendezvous.handle_request,  # who asks is introduced; its offer goes along once both are proved
+    Resumptions.handle_late_response,  # a copy of the answer is acknowledged, but is no news
+}
+
+
+EXTENSION_ROWS = [row for row in ROWS if row.capability]
+
+
+@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
+def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
+    """Whoever sends it, and however: there is one way out for messages, which looks."""
+    if row.follows:
+        assert any(row.capability == other.capability for other in ROWS if not other.follows)
+        return
+    world = World()
+    node, client = world.host(), world.puppet()
+    client.join(node)
+    node.ping(client)
+    world.run_for(1)
+    client.take()
+    peer = node.peer(client)
+    assert peer is not None
+    delivery = node.endpoint._delivery
+    assert not delivery.send(peer, row.kind, NULL, world.now)
+    for send in (delivery.send_once, delivery.send_reliable):
+        with pytest.raises(LocalError, match=f"did not announce {row.capability}"):
+            send(peer, row.kind, NULL, world.now)
+    node.settle()
+    world.run_for(1)
+
+    assert row.kind not in client.take_types()
+    assert node.endpoint.counters.drops["not_announced"] == 3
+
+
+def test_few_put_an_extension_on_the_wire_by_themselves() -> None:
+    """And each of them knows who announced it."""
+    builders = {
+        (path.name, kind)
+        for path in CORE.rglob("*.py")
+        for kind in re.findall(
+            r"\.build\(\s*MessageType\.(\w+)", path.read_text("utf-8"), re.MULTILINE
+        )
+        if any(row.kind == getattr(MessageType, kind) for row in EXTENSION_ROWS)
+    }
+    assert builders == {
+        ("way_checks.py", "RELAY_CHECK"),  # by way of a server, before it is known to lead there
+        ("delivery.py", "SEQUENCE_SKIP"),  # numbers are only skipped where that was announced
+        ("endtoend.py", "RECEIVE_WINDOW"),  # inside a routed message, to a node that is no peer
+    }
+
+
+def test_who_vouches_for_a_message_is_told_in_one_place() -> None:
+    judged = {
+        path.name
+        for path in CORE.rglob("*.py")
+        if re.search(r"in [\w.]*\bhandshake_said\b", path.read_text("utf-8"))
+    }
+    assert judged == {"trust.py"}
+
+
+def test_what_is_doubted_asks_for_more_than_a_session() -> None:
+    doubted = {row.kind for row in ROWS if row.doubted is not None}
+    assert doubted == {MessageType.DISCONNECT, MessageType.STUN_PARTNER}
+    assert all(row.trust not in (Trust.STRANGER, Trust.CLAIMED) for row in ROWS if row.doubted)
 
 
 @pytest.mark.parametrize(

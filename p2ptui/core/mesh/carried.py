@@ -9,12 +9,12 @@ from msgspec import Raw
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
+from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import Outcome, SendResult, SendStatus
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError
 from p2ptui.text import seconds_words
 from p2ptui.wire.codec import encode_payload
@@ -31,12 +31,8 @@ NEVER_CONFIRMED: Final = "the node never acknowledges routed messages"
 
 @dataclass(slots=True)
 class _Carried:
-    token: int
-    node_id: str
-    route_id: str
     size_bytes: int
     timeout_s: float
-    timer: Timer | None = None
     hops: dict[int, Peer] = field(default_factory=dict)
     """The peers that it is under way to, each by the token of the message to it."""
 
@@ -54,10 +50,12 @@ class CarriedMessages:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._carried: dict[str, _Carried] = {}
+        self._calls: Calls[_Carried] = state.open_room(
+            "routed messages", limit=MAX_CARRIED, limit_each=1
+        )
 
     def __len__(self) -> int:
-        return len(self._carried)
+        return len(self._calls)
 
     def send(
         self, node_id: str, message: bytes, max_hops: int, now: float, timeout_s: float
@@ -70,22 +68,17 @@ class CarriedMessages:
         Raises:
             LocalError: No way, too many under way, too much waiting, or too large.
         """
-        if len(self._carried) >= MAX_CARRIED:
-            raise LocalError(f"{MAX_CARRIED} routed messages already wait; try again later")
         routed = self._routing.wrap(node_id, message, max_hops)
+        self._calls.require_room(routed.route_id)
         payload = encode_payload(routed)
         self._check_whole(node_id, payload, now)
         hops = self._routing.next_hops(node_id, now)
-        token = self._state.new_token()
-        carried = _Carried(token, node_id, routed.route_id, len(message), timeout_s)
-        self._carried[routed.route_id] = carried
-        carried.timer = self._state.timers.schedule(
-            now + timeout_s, partial(self._handle_timeout, carried)
-        )
+        carried = _Carried(len(message), timeout_s)
+        call = self._calls.begin(routed.route_id, carried, now, timeout_s, self._handle_overdue)
         problem = LocalError(f"no route to node {node_id}; join a server that knows it")
         left = 0
         for peer in hops:
-            hop_token = self._state.watch(partial(self._handle_end, carried, peer))
+            hop_token = self._state.watch(partial(self._handle_end, call, peer))
             carried.hops[hop_token] = peer
             try:
                 self._hand_over(peer, payload, hop_token, now)
@@ -95,9 +88,9 @@ class CarriedMessages:
                 del carried.hops[hop_token]
                 self._state.unwatch(hop_token)
         if not left:
-            self._forget(carried)
+            self._calls.take(call)
             raise problem
-        return carried.token
+        return call.token
 
     def _hand_over(self, peer: Peer, payload: Raw, hop_token: int, now: float) -> None:
         if peer.dialect is Dialect.SPEC:
@@ -124,59 +117,53 @@ class CarriedMessages:
                 f" datagrams of at most {MAX_DATAGRAM_BYTES}; send it in parts"
             )
 
-    def _forget(self, carried: _Carried) -> None:
-        self._carried.pop(carried.route_id, None)
-        if carried.timer is not None:
-            carried.timer.cancel()
-
     def _finish(
         self,
-        carried: _Carried,
+        call: Call[_Carried],
         status: SendStatus,
         attempts: int,
         reason: str,
         *,
         may_have_arrived: bool = False,
     ) -> None:
-        if self._carried.get(carried.route_id) is carried:
-            self._forget(carried)
-            size = carried.size_bytes
-            result = SendResult(status, attempts, None, size, reason, may_have_arrived)
-            self._state.finish(carried.token, result)
+        size = call.detail.size_bytes
+        result = SendResult(status, attempts, None, size, reason, may_have_arrived)
+        self._calls.end(call, result)
 
-    def _handle_end(self, carried: _Carried, peer: Peer, end: Outcome) -> None:
+    def _handle_end(self, call: Call[_Carried], peer: Peer, end: Outcome) -> None:
         """The message to one of the next nodes has come to its end."""
+        carried = call.detail
         for hop_token in [token for token, hop in carried.hops.items() if hop is peer]:
             del carried.hops[hop_token]
         if not isinstance(end, SendResult):
             return
         if end.status in (SendStatus.DELIVERED, SendStatus.UNCONFIRMED):
-            self._finish(carried, SendStatus.UNCONFIRMED, end.attempts, NEVER_CONFIRMED)
+            self._finish(call, SendStatus.UNCONFIRMED, end.attempts, NEVER_CONFIRMED)
         elif not carried.hops:
             where = address_words(peer.address)
             reason = f"it did not get as far as {where}: {end.reason}"
             may_have_arrived = end.may_have_arrived
-            self._finish(
-                carried, end.status, end.attempts, reason, may_have_arrived=may_have_arrived
-            )
+            self._finish(call, end.status, end.attempts, reason, may_have_arrived=may_have_arrived)
 
     def handle_refusal(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
         """A node that a message was handed to cannot hand it on."""
-        carried = self._carried.get(refusal.route_id or "")
-        if carried is None:
-            return
-        for hop_token in [token for token, hop in carried.hops.items() if hop is peer]:
-            del carried.hops[hop_token]
-            self._state.unwatch(hop_token)
-            self._cancel(peer, hop_token, "it was refused", now)
-        if not carried.hops:
-            self._finish(carried, SendStatus.FAILED, 1, refusal.error[:REFUSAL_LENGTH])
+        for call in self._calls.waiting(refusal.route_id):
+            hops = call.detail.hops
+            for hop_token in [token for token, hop in hops.items() if hop is peer]:
+                del hops[hop_token]
+                self._state.unwatch(hop_token)
+                self._cancel(peer, hop_token, "it was refused", now)
+            if not hops:
+                self._finish(call, SendStatus.FAILED, 1, refusal.error[:REFUSAL_LENGTH])
 
-    def _handle_timeout(self, carried: _Carried, now: float) -> None:
+    def _handle_overdue(self, call: Call[_Carried]) -> SendResult:
+        carried = call.detail
         reason = f"no acknowledgement within {seconds_words(carried.timeout_s)}"
         for hop_token, peer in list(carried.hops.items()):
-            self._cancel(peer, hop_token, reason, now)
-        self._finish(carried, SendStatus.TIMED_OUT, 1, reason, may_have_arrived=True)
+            # The end of the last one tells how far it got, and ends the call.
+            self._cancel(peer, hop_token, reason, call.deadline)
+        size = carried.size_bytes
+        return SendResult(SendStatus.TIMED_OUT, 1, None, size, reason, may_have_arrived=True)
 
     def _cancel(self, peer: Peer, hop_token: int, reason: str, now: float) -> None:
         # It may have gone on to another address of the same node meanwhile.

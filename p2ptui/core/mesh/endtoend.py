@@ -5,14 +5,16 @@ same inner message under a new `route_id`; the receiver knows it by its own id.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Raw
 
+from p2ptui.core.accounts import Purse
+from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import DataReceived, Path, PingResult, SendResult, SendStatus
+from p2ptui.core.events import DataReceived, Outcome, Path, PingResult, SendResult, SendStatus
 from p2ptui.core.mesh.carried import CarriedMessages
 from p2ptui.core.mesh.routing import Origin, Refusal, Routing
 from p2ptui.core.peers import Peer
@@ -56,15 +58,19 @@ FIRST_RTO_S: Final = 1.0
 """A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
 
 
+class Writer(NamedTuple):
+    """Who wrote a routed message, and who handed it over."""
+
+    origin: Origin
+    node_id: str
+
+
 @dataclass(slots=True)
 class _Pending:
     node_id: str
     message: bytes
     max_hops: int
-    token: int
-    began: float
     is_ping: bool
-    deadline: float
     attempts: int = 0
     excused: int = 0
     """Of these, those that found the receiver without room."""
@@ -78,6 +84,17 @@ class _Pending:
     """What the next node said against that one."""
     refusals: int = 0
     """How many tries were refused on the way."""
+
+    def given_up(self, status: SendStatus, reason: str) -> SendResult:
+        """What its call ends with where nobody has confirmed it."""
+        may_have_arrived = self.attempts > self.refusals
+        size = len(self.message)
+        return SendResult(status, self.attempts, None, size, reason, may_have_arrived)
+
+    def stop(self) -> None:
+        """No further try follows."""
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class EndToEnd:
@@ -97,21 +114,18 @@ class EndToEnd:
         self._delivery = delivery
         self._routing = routing
         self._watch = watch
-        self._pending: dict[str, _Pending] = {}
+        self._calls: Calls[_Pending] = state.open_room(
+            "routed messages", limit=MAX_PENDING, limit_each=1
+        )
         self._delivered: OrderedDict[int, None] = OrderedDict()
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
-        self._handlers: dict[str, Callable[[Origin, str, Envelope, float], None]] = {
-            MessageType.DATA: self._handle_data,
-            MessageType.PING: self._handle_ping,
-            MessageType.PONG: self._handle_pong,
-            MessageType.ACK: self._handle_ack,
-            MessageType.RECEIVE_WINDOW: self._handle_busy,
-        }
+        self.takers: Mapping[str, Callable[[Writer, Envelope, Purse, float], bool]] = {}
+        """Who takes which type inside a routed message, by the table of messages."""
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._carried)
+        return len(self._calls) + len(self._carried)
 
     def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
         """Send Data to a node by way of others; the token of its SendResult.
@@ -163,20 +177,17 @@ class EndToEnd:
         *,
         is_ping: bool = False,
     ) -> int:
-        if len(self._pending) >= MAX_PENDING:
-            raise LocalError(f"{MAX_PENDING} routed messages already wait; try again later")
-        pending = _Pending(
-            node_id, message, max_hops, self._state.new_token(), now, is_ping, now + timeout_s
-        )
-        self._pending[key] = pending
-        refusal = self._try(key, pending, now)
+        pending = _Pending(node_id, message, max_hops, is_ping)
+        call = self._calls.begin(key, pending, now, timeout_s, self._handle_overdue)
+        refusal = self._try(call, now)
         if refusal is not None:
-            del self._pending[key]
+            self._calls.take(call)
             raise _as_error(refusal)
-        return pending.token
+        return call.token
 
-    def _try(self, key: str, pending: _Pending, now: float) -> Refusal | None:
+    def _try(self, call: Call[_Pending], now: float) -> Refusal | None:
         """Send it once more; why that failed, if it was the first time."""
+        pending = call.detail
         routed = self._routing.wrap(pending.node_id, pending.message, pending.max_hops)
         # Those that brought no answer may be dead; others may know a way as well.
         for hop in pending.hops:
@@ -194,10 +205,10 @@ class EndToEnd:
         pending.sent_at = now
         options = self._state.config.reliability
         pause = min(FIRST_RTO_S * 2.0 ** min(pending.attempts - 1, 16), options.max_rto_ms / 1000)
-        when = min(now + pause, pending.deadline)
-        pending.timer = self._state.timers.schedule(
-            when, lambda at: self._handle_timeout(key, pending, at)
-        )
+        if now + pause < call.deadline:
+            pending.timer = self._state.timers.schedule(
+                now + pause, lambda at: self._handle_timeout(call, at)
+            )
         return None
 
     def _may_pass(self, refusal: Refusal) -> bool:
@@ -205,77 +216,73 @@ class EndToEnd:
         asked = self._state.peers.initiated
         return refusal.code == ErrorCode.NO_ROUTE and any(peer.resumes for peer in asked)
 
-    def _handle_timeout(self, key: str, pending: _Pending, now: float) -> None:
-        options = self._state.config.reliability
-        last = pending.is_ping or pending.attempts - pending.excused >= options.max_tries
-        if now < pending.deadline and not last:
-            self._try(key, pending, now)
-            return
-        if now < pending.deadline and pending.is_ping:
-            # A Ping is a measurement: it is not sent again, but its answer may be late.
-            pending.timer = self._state.timers.schedule(
-                pending.deadline, lambda at: self._handle_timeout(key, pending, at)
-            )
-            return
-        del self._pending[key]
+    def _handle_timeout(self, call: Call[_Pending], now: float) -> None:
+        pending, options = call.detail, self._state.config.reliability
+        if pending.is_ping:
+            return  # a measurement: it is not sent again, but its answer may be late
+        if pending.attempts - pending.excused < options.max_tries:
+            self._try(call, now)
+        else:
+            self._end(call, self._handle_overdue(call))
+
+    @staticmethod
+    def _handle_overdue(call: Call[_Pending]) -> Outcome:
+        pending = call.detail
+        pending.stop()
         tries = counted(pending.attempts, "try", "tries")
         reason = f"no answer from node {pending.node_id} after {tries}"
         if pending.is_ping:
-            self._state.finish(pending.token, PeerTimeoutError(reason))
-            return
-        self._give_up(pending, SendStatus.TIMED_OUT, pending.refused or reason)
+            return PeerTimeoutError(reason)
+        return pending.given_up(SendStatus.TIMED_OUT, pending.refused or reason)
 
-    def _give_up(self, pending: _Pending, status: SendStatus, reason: str) -> None:
-        attempts, size = pending.attempts, len(pending.message)
-        may_have_arrived = attempts > pending.refusals
-        result = SendResult(status, attempts, None, size, reason, may_have_arrived)
-        self._state.finish(pending.token, result)
+    def _end(self, call: Call[_Pending], outcome: Outcome) -> None:
+        call.detail.stop()
+        self._calls.end(call, outcome)
 
     def _handle_refused(self, peer: Peer, refusal: ErrorPayload, now: float) -> None:
         """A node that a message was handed to cannot hand it on; only that node knows how it is
         called."""
         self._carried.handle_refusal(peer, refusal, now)
-        found = [(k, p) for k, p in self._pending.items() if p.route_id == refusal.route_id]
-        for key, pending in found:
+        for call in self._calls.all():
+            pending = call.detail
+            if pending.route_id != refusal.route_id:
+                continue
             pending.refusals += 1
             pending.refused = refusal.error[:REFUSAL_LENGTH]
             # Another try may find a way, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
-                self._resolve(key, pending.node_id)
-                self._give_up(pending, SendStatus.FAILED, pending.refused)
+                self._end(call, pending.given_up(SendStatus.FAILED, pending.refused))
 
-    def _resolve(self, key: str, source: str) -> _Pending | None:
-        pending = self._pending.get(key)
-        if pending is None or pending.node_id != source:
-            return None
-        del self._pending[key]
-        if pending.timer is not None:
-            pending.timer.cancel()
-        return pending
+    def _waiting(self, key: str, source: str) -> Call[_Pending] | None:
+        """The call that waits for an answer by its key, from its node."""
+        return next(
+            (call for call in self._calls.waiting(key) if call.detail.node_id == source), None
+        )
 
     # What arrives.
 
     def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> bool:
         try:
             message = decode_envelope(bytes(raw))
-            handler = self._handlers.get(message.message_type)
-            if handler is None:
+            take = self.takers.get(message.message_type)
+            if take is None:
                 self._state.counters.drop("routed_unknown_type")
                 return False
-            handler(origin, source, message, now)
+            return take(Writer(origin, source), message, self._state.gate.arrival, now)
         except MalformedError:
             self._state.counters.drop("routed_malformed")
             return False
-        return True
 
-    def _handle_data(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_data(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
+        """Data from a node that may be no peer."""
+        origin, source = writer
         payload = decode_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
         elif not self._state.admits_data(origin.node_id or source, len(message.payload), now):
             self._refuse_data(source, message, now)
-            return
+            return True
         else:
             self._delivered[mark] = None
             if len(self._delivered) > MAX_DELIVERED:
@@ -296,6 +303,7 @@ class EndToEnd:
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
             self._reply(source, ack, now)
+        return True
 
     def _refuse_data(self, source: str, message: Envelope, now: float) -> None:
         if not message.requires_ack:
@@ -310,39 +318,47 @@ class EndToEnd:
             )
             self._reply(source, busy, now)
 
-    def _handle_busy(self, _origin: Origin, source: str, message: Envelope, _now: float) -> None:
-        # It answers: the next try comes in its time, and none has failed.
-        pending = self._pending.get(str(message.ack_for))
-        if pending is not None and pending.node_id == source:
-            pending.excused = pending.attempts
+    def take_window(self, writer: Writer, message: Envelope, _earned: Purse, _now: float) -> bool:
+        """A receiver has no room. It answers: the next try comes in its time, none has failed."""
+        call = self._waiting(str(message.ack_for), writer.node_id)
+        if call is not None:
+            call.detail.excused = call.detail.attempts
+        return True
 
-    def _handle_ping(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_ping(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
+        """A node wants to know whether this one is there, and how far away."""
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
-        self._reply(source, pong, now)
+        self._reply(writer.node_id, pong, now)
+        return True
 
-    def _handle_pong(self, origin: Origin, source: str, message: Envelope, now: float) -> None:
+    def take_pong(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
+        """A node answers a Ping."""
+        origin, source = writer
         nonce = decode_payload(message.payload, PingPayload).nonce
-        pending = self._resolve(nonce, source)
-        if pending is None:
+        call = self._waiting(nonce, source)
+        if call is None:
             self._state.counters.drop("pong_without_ping")
-            return
+            return True
         address: Address = origin.address
-        rtt_s = now - pending.sent_at
+        rtt_s = now - call.detail.sent_at
         self._routing.contacts.note_rtt(source, rtt_s)
-        self._state.finish(pending.token, PingResult(rtt_s, self._path(origin, source), address))
+        self._end(call, PingResult(rtt_s, self._path(origin, source), address))
+        return True
 
-    def _handle_ack(self, _origin: Origin, source: str, message: Envelope, now: float) -> None:
-        pending = self._resolve(str(message.ack_for), source)
-        if pending is None:
+    def take_ack(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
+        """A node confirms what was sent to it."""
+        source = writer.node_id
+        call = self._waiting(str(message.ack_for), source)
+        if call is None:
             self._state.counters.acks_without_message += 1
-            return
+            return True
+        pending = call.detail
         rtt_s = now - pending.sent_at if pending.attempts == 1 else None
         if rtt_s is not None:
             self._routing.contacts.note_rtt(source, rtt_s)
-        self._state.finish(
-            pending.token,
-            SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, len(pending.message)),
-        )
+        size = len(pending.message)
+        self._end(call, SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, size))
+        return True
 
     def _reply(self, node_id: str, message: bytes, now: float) -> None:
         routed = self._routing.wrap(node_id, message, self._state.config.routing.max_hops)

@@ -13,7 +13,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, NotIntroducedError, NotKnownThereError
+from p2ptui.errors import LocalError, NotIntroducedError, NotKnownThereError, PeerTimeoutError
 from p2ptui.wire.address import format_address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import Capability, ErrorPayload, MessageType, P2PConnectPayload
@@ -104,39 +104,42 @@ class IntroductionCalls:
     def refuse(self, payload: ErrorPayload) -> None:
         """A server refuses something; it may be a node that was asked for."""
         for node_id in self._calls:
+            if not isinstance(node_id, str):
+                continue  # it was introduced already
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 error = NotKnownThereError(f"the server does not know node {node_id}")
                 self._calls.end_all(node_id, error)
 
     def serve(self, introduction: Introduction, now: float) -> None:
         """A node was introduced: the calls that wait for that go on."""
-        for call in self._calls.waiting(introduction.node_id):
+        node_id = introduction.node_id
+        for call in self._calls.waiting(node_id):
             if call.detail.pings:
                 start = min(now + PING_AFTER_S, call.deadline)
-                self._calls.take(call)
+                self._calls.move(call, (node_id, "ping"), call.deadline, self._no_time)
                 self._state.timers.schedule(start, partial(self._ping_for, introduction, call))
             elif Capability.ROUTING not in introduction.capabilities:
                 error = LocalError(
-                    f"node {introduction.node_id} takes no handshake from a peer;"
+                    f"node {node_id} takes no handshake from a peer;"
                     " it can be reached through the server"
                 )
                 self._calls.end(call, error)
             else:
-                self._calls.take(call)
-                self._connect_for(introduction, call, now)
+                connect = partial(
+                    self._handshake.connect, introduction.address, now, call.detail.timeout_s
+                )
+                self._calls.hand_over(call, connect)
 
-    def _connect_for(self, introduction: Introduction, call: _Call, now: float) -> None:
-        try:
-            self._handshake.connect(introduction.address, now, call.detail.timeout_s, call.token)
-        except LocalError as error:
-            self._state.finish(call.token, error)
+    @staticmethod
+    def _no_time(_call: _Call) -> PeerTimeoutError:
+        return PeerTimeoutError("the introduction came too late for a Ping")
 
     def _ping_for(self, introduction: Introduction, call: _Call, now: float) -> None:
-        try:
-            self._state.require_room_for(introduction.pings)
-        except LocalError as error:
-            self._state.finish(call.token, error)
-            return
-        ping = self._ping(introduction, now)
         left_s = call.deadline - now
-        self._state.await_pong(ping, introduction.address, now, left_s, call.token)
+
+        def ping(token: int) -> None:
+            self._state.require_room_for(introduction.pings)
+            ping = self._ping(introduction, now)
+            self._state.await_pong(ping, introduction.address, now, left_s, token)
+
+        self._calls.hand_over(call, ping)

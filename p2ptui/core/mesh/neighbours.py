@@ -181,9 +181,7 @@ class Neighbours:
         if len(self._probe_ids) > MAX_PROBES:
             self._probe_ids.popitem(last=False)
 
-    def handle_request(
-        self, address: Address, message: Envelope, earned: Purse, now: float
-    ) -> bool:
+    def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """A stranger asks who is here; whether it was answered."""
         try:
             request = decode_payload(message.payload, DiscoveryRequestPayload)
@@ -211,7 +209,9 @@ class Neighbours:
         self._state.gate.send(data, address, earned)
         return True
 
-    def handle_response(self, address: Address, message: Envelope, now: float) -> bool:
+    def take_response(
+        self, address: Address, message: Envelope, _earned: Purse, now: float
+    ) -> bool:
         """A stranger answers; whether it was asked. A new neighbour gets a handshake."""
         if not self._was_probed(address, now):
             return False

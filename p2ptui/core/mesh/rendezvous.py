@@ -19,7 +19,6 @@ from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -84,8 +83,6 @@ class Rendezvous:
         self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
         self.calls = IntroductionCalls(state, delivery, handshake, self._ping)
         """Those that wait for an introduction."""
-        self._served: TokenBucket | None = None
-        self._shares: dict[Peer, TokenBucket] = {}
         self._pairs: OrderedDict[tuple[str, str], Repeats] = OrderedDict()
         """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None
@@ -122,15 +119,6 @@ class Rendezvous:
 
     def handle_request(self, peer: Peer, payload: P2PConnectPayload, now: float) -> None:
         """A peer wants to be introduced to another."""
-        if self._served is None:
-            self._served = TokenBucket(INTRODUCTIONS_PER_SECOND, now)
-        share = self._shares.get(peer)
-        if share is None:
-            share = self._shares[peer] = TokenBucket(INTRODUCTIONS_OF_ONE, now)
-        # One that asks too often takes nothing away from the others.
-        if not (share.take(now) and self._served.take(now)):
-            self._state.counters.drop("introductions_limited")
-            return
         target_id = canonical_id(payload.peer_id)
         target = self._state.peers.authenticated(target_id) if target_id else None
         if target is None or target is peer or not target.is_plain:
@@ -276,34 +264,42 @@ class Rendezvous:
         ping = self._ping(introduction, now, reason=Reason.USER_ASKED)
         return self._state.await_pong(ping, introduction.address, now, timeout_s)
 
-    def handle_message(
-        self, address: Address, message: Envelope, earned: Purse, now: float
-    ) -> bool:
-        """A message from an address that is no peer's; whether it was introduced and is served."""
+    # What comes from introduced addresses.
+
+    def at(self, address: Address, now: float) -> Introduction | None:
+        """The introduction that holds for an address."""
         introduction = self._introduced.get(address)
-        if introduction is None:
-            return False
-        if introduction.expires <= now:
+        if introduction is not None and introduction.expires <= now:
             del self._introduced[address]
+            return None
+        return introduction
+
+    def take_ping(
+        self, introduction: Introduction, message: Envelope, earned: Purse, now: float
+    ) -> bool:
+        """An introduced node opens the way, or asks whether this one is there."""
+        if introduction.traversed:
             return False
-        if message.message_type == MessageType.PING and not introduction.traversed:
-            _, data = self._delivery.build(MessageType.PONG, message.payload, now)
-            if not earned.has_room(len(data)):
-                self._state.counters.drop("ping_too_short")
-            else:
-                self._state.gate.send(data, address, earned)
-        elif message.message_type == MessageType.PONG:
-            if introduction.pings.receive_pong(message.payload, address, now) is None:
-                self._state.counters.drop("pong_without_ping")
-        elif message.message_type == MessageType.DATA:
-            if not self._handle_data(introduction, message, now):
-                return False
+        _, data = self._delivery.build(MessageType.PONG, message.payload, now)
+        if not earned.has_room(len(data)):
+            self._state.counters.drop("ping_too_short")
         else:
-            return False
-        introduction.expires = now + INTRODUCTION_LIFETIME_S
+            self._state.gate.send(data, introduction.address, earned)
         return True
 
-    def _handle_data(self, introduction: Introduction, message: Envelope, now: float) -> bool:
+    def take_pong(
+        self, introduction: Introduction, message: Envelope, _earned: Purse, now: float
+    ) -> bool:
+        """An introduced node answers."""
+        address = introduction.address
+        if introduction.pings.receive_pong(message.payload, address, now) is None:
+            self._state.counters.drop("pong_without_ping")
+        return True
+
+    def take_data(
+        self, introduction: Introduction, message: Envelope, _earned: Purse, now: float
+    ) -> bool:
+        """An introduced node sends a routed message."""
         try:
             routed = decode_payload(message.payload, ReceivedRoutedPayload)
         except MalformedError:
@@ -315,6 +311,11 @@ class Rendezvous:
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
         return True
+
+    @staticmethod
+    def renew(introduction: Introduction, now: float) -> None:
+        """Something came from an introduced node: it holds for longer."""
+        introduction.expires = now + INTRODUCTION_LIFETIME_S
 
     def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """The introducing server still lists these nodes."""
@@ -330,7 +331,6 @@ class Rendezvous:
                 del self._introduced[address]
 
     def _forget_server(self, server: Peer, now: float) -> None:
-        self._shares.pop(server, None)
         # Without its server an introduction lives on traffic alone.
         for introduction in self._introduced.values():
             if introduction.server_id == server.node_id:

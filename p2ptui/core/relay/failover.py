@@ -93,7 +93,7 @@ class Failover:
         self._checks = WayChecks(state, delivery, frames)
         self._checks.on_question = self._handle_question
         self._checks.on_answer = self._handle_answer
-        self.receive = self._checks.receive
+        self.way_checks = self._checks  # they take the messages
         self._announcing = Announcing(state, self._checks)
         self._surveys = Surveys(state, self._checks, watch)
         self._surveys.on_quicker = self._switch

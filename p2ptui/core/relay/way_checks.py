@@ -8,6 +8,7 @@ server that was asked.
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relay_address, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -15,6 +16,7 @@ from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import goes_plainly, may_be_rescued
 from p2ptui.core.relay.ways import RelayedSession, Way
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import Capability, Envelope, MessageType, RelayCheckPayload
@@ -117,7 +119,7 @@ class WayChecks:
         session.peer.purse.bytes_out += len(data)
         self._frames.send(way.server, session.peer.node_id, data)
 
-    def receive(self, address: Address, message: Envelope, now: float) -> None:
+    def receive(self, address: Address, message: Envelope, _earned: Purse, now: float) -> bool:
         """Take a check that came by way of a server, or the answer to one.
 
         Args:
@@ -125,25 +127,25 @@ class WayChecks:
             message: What came.
             now: The time, seconds.
         """
-        peer = self._state.peers.authenticated(relayed_node(address) or "")
-        server = self.servers.get(visible_address(address))
         try:
             check = decode_payload(message.payload, RelayCheckPayload)
         except MalformedError:
             self._state.counters.drop("malformed")
-            return
-        is_genuine = peer is not None and check.handshake in peer.handshake_said
+            return True
+        peer = self._state.peers.authenticated(relayed_node(address) or "")
+        server = self.servers.get(visible_address(address))
+        is_genuine = peer is not None and vouches(peer, check.handshake)
         session = self.adopt(peer) if peer is not None and is_genuine else None
         if session is None or server is None:
             self._state.counters.drop("relay_check_refused")
-            return
+            return True
         way = self.way(session, server)
-        if not self.admit(session, way):
-            return
-        if check.answer:
-            self._take_answer(session, way, check.nonce, now)
-        else:
-            self._answer(session, way, check, now)
+        if self.admit(session, way):
+            if check.answer:
+                self._take_answer(session, way, check.nonce, now)
+            else:
+                self._answer(session, way, check, now)
+        return True
 
     def admit(self, session: RelayedSession, way: Way) -> bool:
         """What this server brings is the session's from now on; whether it may be."""

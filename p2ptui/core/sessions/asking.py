@@ -51,7 +51,6 @@ class Asking:
     deadline: float
     node_id: str = ""
     """Who is there, if anything tells; empty where the answer will."""
-    tokens: list[int] = field(default_factory=list)
     contestants: list[Contestant] = field(default_factory=list)
     is_kept: bool = False
     """Whether it goes on though nobody waits for it: a session is asked for anew."""

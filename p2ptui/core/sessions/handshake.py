@@ -23,7 +23,7 @@ from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
 from p2ptui.core.sessions.takeover import Claim, Takeover
-from p2ptui.core.state import NodeState
+from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.text import counted
 from p2ptui.wire.address import Address, parse_ip_address
@@ -59,6 +59,7 @@ class Handshake:
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._attempts: dict[Address, Asking] = {}
+        self._calls = state.session_calls
         self._crossings = crossings
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
@@ -84,15 +85,22 @@ class Handshake:
             The token of the ConnectResult.
 
         Raises:
-            LocalError: The peer table is full.
+            LocalError: The peer table is full, or too many calls wait.
         """
-        token = self._state.new_token() if token is None else token
         result = self.result_at(address)
         if result is not None:
+            if token is None:
+                return self._state.answered(result)
             self._state.finish(token, result)
             return token
-        self._join(address, now, timeout_s, node_id=node_id).tokens.append(token)
-        return token
+        # Before it is asked: what cannot be sent ends while it is begun.
+        call = self._state.await_session(address, now, timeout_s, token)
+        try:
+            self._join(address, now, timeout_s, node_id=node_id)
+        except LocalError:
+            self._calls.take(call)
+            raise
+        return call.token
 
     def compete(
         self,
@@ -134,7 +142,7 @@ class Handshake:
         if attempt is None or contestant not in attempt.contestants:
             return False
         attempt.contestants.remove(contestant)
-        if attempt.tokens or attempt.contestants or attempt.is_kept:
+        if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
             return False
         self._fail(attempt, now, reason)
         return True
@@ -142,7 +150,8 @@ class Handshake:
     def withdraw_call(self, token: int, now: float, reason: str) -> None:
         """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
         for attempt in list(self._attempts.values()):
-            if attempt.tokens == [token] and not (attempt.contestants or attempt.is_kept):
+            tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
+            if tokens == [token] and not (attempt.contestants or attempt.is_kept):
                 self._fail(attempt, now, reason)
 
     def ask_anew(self, address: Address, when: float) -> None:
@@ -182,6 +191,8 @@ class Handshake:
             peer = peer or self._lifecycle.open(address, now, initiated=True, inherited=channel)
             attempt = self._begin(peer, now + timeout_s, now, greeting, node_id)
         attempt.deadline = max(attempt.deadline, now + timeout_s)
+        for call in self._calls.waiting(address):
+            self._calls.extend(call, attempt.deadline + LAST_RESORT_S)
         return attempt
 
     def result_at(self, address: Address) -> ConnectResult | None:
@@ -225,14 +236,6 @@ class Handshake:
         if peer is not None and peer.is_authenticated and peer.node_id != node_id:
             self._state.peers.set_initiated(peer)
             self.reconnect(peer, now, f"node {node_id} is at its address now")
-
-    def release(self, address: Address) -> list[int]:
-        """The calls that wait for the handshake with `address`: they are ended elsewhere now."""
-        attempt = self._attempts.get(address)
-        if attempt is None:
-            return []
-        tokens, attempt.tokens = attempt.tokens, []
-        return tokens
 
     def _begin(
         self,
@@ -301,8 +304,7 @@ class Handshake:
         contestants, attempt.contestants = attempt.contestants, []
         for contestant in contestants:
             contestant.win(loser.address, result, now)
-        for token in self.release(loser.address):
-            self._state.finish(token, result)
+        self._calls.end_all(loser.address, result)
         self._fail(attempt, now, REACHED_AT + address_words(winner.address))
 
     def _fail(self, attempt: Asking, now: float, reason: str) -> None:
@@ -310,12 +312,11 @@ class Handshake:
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
         attempt = self._forget(peer.address)
+        error = HandshakeError(reason)
         if attempt is not None:
-            error = HandshakeError(reason)
             for contestant in attempt.contestants:
                 contestant.lose(peer.address, error)
-            for token in attempt.tokens:
-                self._state.finish(token, error)
+        self._calls.end_all(peer.address, error)
 
     def _forget(self, address: Address) -> Asking | None:
         attempt = self._attempts.pop(address, None)
@@ -440,5 +441,4 @@ class Handshake:
         result = result_of(peer)
         for contestant in attempt.contestants:
             contestant.win(peer.address, result, now)
-        for token in attempt.tokens:
-            self._state.finish(token, result)
+        self._calls.end_all(peer.address, result)

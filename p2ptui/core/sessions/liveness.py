@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from msgspec import Raw, UnsetType
+from msgspec import Raw
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
@@ -153,24 +153,21 @@ class Liveness:
         peer.purse.keep_for_pings()
         self._delivery.prove(peer, now, guessable=payload == NULL)
 
-    def handle_goodbye(self, peer: Peer, proof: str | UnsetType, now: float, reason: str) -> None:
-        """A Disconnect came: believed at once if it names a handshake message of this node's.
+    def handle_goodbye(self, peer: Peer, now: float, reason: str) -> None:
+        """A peer has said goodbye, which nobody has forged.
 
-        A peer that has tried several addresses of this machine leaves those that it does not need:
+        One that has tried several addresses of this machine leaves those that it does not need:
         then it is asked whether it has gone.
 
         Args:
-            peer: Whom it names.
-            proof: The id that it names; anybody could have sent one without it.
+            peer: Who.
             now: The time, seconds.
             reason: What is told of it.
         """
-        if proof in peer.handshake_said and peer.beside is None:
-            if self.on_goodbye(peer, now):
-                return
-            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
-        else:
+        if peer.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason)
+        elif not self.on_goodbye(peer, now):
+            self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
     def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
         """Believe the worst of a peer unless it answers a Ping within a second."""

@@ -95,29 +95,30 @@ class Races:
         addresses = list(dict.fromkeys(addresses))[:MAX_RACE_ADDRESSES]
         if not addresses:
             raise LocalError("there is no address to connect to")
-        token = self._state.new_token()
         for address in addresses:
             self._losers.pop(address, None)
         for address in addresses:
             result = self._handshake.result_at(address)
             if result is not None:
-                self._state.finish(token, result)
-                return token
+                return self._state.answered(result)
         if len(addresses) == 1:
-            return self._handshake.connect(addresses[0], now, timeout_s, token)
-        race = Race(self._state, self._handshake, self, addresses, now + timeout_s, token)
-        self._running[token] = race
+            return self._handshake.connect(addresses[0], now, timeout_s)
+        race = Race(self._state, self._handshake, self, addresses, now + timeout_s)
+        call = self._state.await_session(race, now, timeout_s)
+        self._running[call.token] = race
         try:
             race.begin(now)
         except LocalError:
-            del self._running[token]
+            del self._running[call.token]
+            self._state.session_calls.take(call)
             raise
-        return token
+        return call.token
 
-    def end(self, token: int, outcome: ConnectResult | HandshakeError) -> None:
+    def end(self, race: "Race", outcome: ConnectResult | HandshakeError) -> None:
         """A race is over."""
-        self._running.pop(token, None)
-        self._state.finish(token, outcome)
+        for call in self._state.session_calls.waiting(race):
+            self._running.pop(call.token, None)
+            self._state.session_calls.end(call, outcome)
 
     def give_up(self, token: int, reason: str, now: float) -> None:
         """Nobody waits for a call of `connect` any more."""
@@ -199,7 +200,6 @@ class Race:
     waiting: list[Address]
     """Those that were not asked yet."""
     deadline: float
-    token: int
     greeting: Greeting | None = None
     asked: dict[Address, float] = field(default_factory=dict)
     """When each was asked first."""
@@ -259,7 +259,7 @@ class Race:
 
     def _give_up_if_over(self) -> None:
         if not self.running and not self.waiting:
-            self.races.end(self.token, HandshakeError(self._summary()))
+            self.races.end(self, HandshakeError(self._summary()))
 
     def give_up(self, now: float, reason: str) -> None:
         """Nobody waits for its end: no address is asked any more."""
@@ -268,7 +268,7 @@ class Race:
         for address in list(self.running):
             self.running.discard(address)
             self.handshake.withdraw(address, self, now, reason)
-        self.races.end(self.token, HandshakeError(reason))
+        self.races.end(self, HandshakeError(reason))
 
     def lose(self, address: Address, error: HandshakeError) -> None:
         """An address is out of the race; the next one need not wait any longer."""
@@ -303,7 +303,7 @@ class Race:
         if self.winner is None:
             self._close(address, now)
         self.running.discard(address)
-        self.races.end(self.token, result)
+        self.races.end(self, result)
 
     def _close(self, winner: Address, now: float) -> None:
         self.winner = winner

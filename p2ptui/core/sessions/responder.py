@@ -5,6 +5,7 @@ answered with the same bytes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from msgspec import UnsetType
@@ -28,6 +29,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -80,6 +82,20 @@ class Responder:
         self._ways = ways
         self._crossings = crossings
         self._shortest_response = shortest_response_bytes(state.identity)
+        self.on_restart: Callable[[Peer, Address, float], None] = lambda *_: None
+        """Called when a relayed node begins a new session: with the address that it came from."""
+
+    def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
+        """Somebody wants to be a peer; see `handle_request`."""
+        peer = self._state.peers.at(address)
+        both = peer is not None and relayed_node(peer.address) and relayed_node(address)
+        if peer is not None and both:
+            # By way of whichever server, it is the same node.
+            self.on_restart(peer, address, now)
+            address = peer.address
+            earned = self._state.gate.by_other_server(earned, address)
+        self.handle_request(address, message, earned, now)
+        return True
 
     def handle_request(
         self,
@@ -146,7 +162,7 @@ class Responder:
                 address, message, earned, at, channel, tuple(owner.handshake_ids)
             ),
         )
-        if owner.is_authenticated and continues in owner.handshake_said:
+        if owner.is_authenticated and vouches(owner, continues):
             self._takeover.grant_at_once(claim, now)
         else:
             self._takeover.begin(claim, now)

@@ -5,18 +5,17 @@ from typing import Final
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
-from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.message_table import MessageTable
 from p2ptui.core.messages import TOLD_TO_SHAKE_HANDS
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.early import EarlyMessages
-from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import RELAY, decode_relay
 from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
 
@@ -29,8 +28,7 @@ class Strangers:
     Args:
         state: The shared ground.
         delivery: The way out.
-        handshake: May be waiting for this address.
-        neighbours: May have looked for it.
+        table: Who takes what.
         rendezvous: May have been introduced to it.
         admission: What strangers may cost.
         races: Addresses that this node asked, and another answered first.
@@ -41,8 +39,7 @@ class Strangers:
         self,
         state: NodeState,
         delivery: Delivery,
-        handshake: Handshake,
-        neighbours: Neighbours,
+        table: MessageTable,
         rendezvous: Rendezvous,
         admission: Admission,
         races: Races,
@@ -50,8 +47,7 @@ class Strangers:
     ) -> None:
         self._state = state
         self._delivery = delivery
-        self._handshake = handshake
-        self._neighbours = neighbours
+        self._table = table
         self._rendezvous = rendezvous
         self._admission = admission
         self._races = races
@@ -62,41 +58,34 @@ class Strangers:
 
     def receive_handshaking(self, peer: Peer, message: Envelope, earned: Purse, now: float) -> None:
         """Take a message from an address with which a handshake is under way."""
-        kind = message.message_type
-        if kind == MessageType.HANDSHAKE_RESPONSE:
-            self._handshake.handle_response(peer.address, message, now)
-        elif kind == MessageType.ACK and message.ack_for is not None:
-            if not self._handshake.handle_ack(peer, message.ack_for, now):
-                self._state.counters.acks_without_message += 1
-        elif kind == MessageType.ERROR:
-            try:
-                payload = decode_payload(message.payload, ErrorPayload)
-            except MalformedError:
-                self._state.counters.drop("malformed")
-                return
-            self._handshake.handle_error(peer.address, payload, now)
+        take = self._table.handshaking.get(message.message_type)
+        if take is None:
+            self._take_introduced(peer.address, message, earned, now)
         else:
-            self._rendezvous.handle_message(peer.address, message, earned, now)
+            take(peer, message, earned, now)
 
     def receive(self, address: Address, message: Envelope, earned: Purse, now: float) -> None:
         """Take a message from an address of which nothing is known."""
         for known in (self._races, self._ways):
             if known.handle_message(address, message, now):
                 return
-        if self._rendezvous.handle_message(address, message, earned, now):
+        if self._take_introduced(address, message, earned, now):
             return
-        kind = message.message_type
-        if kind == MessageType.DISCOVERY_REQUEST:
-            if self._neighbours.handle_request(address, message, earned, now):
-                return
-        elif kind == MessageType.DISCOVERY_RESPONSE:
-            if self._neighbours.handle_response(address, message, now):
-                return
-        elif kind == MessageType.HANDSHAKE_RESPONSE:
-            self._state.counters.drop("unsolicited_handshake_response")
+        take = self._table.stranger.get(message.message_type)
+        if take is not None and take(address, message, earned, now):
             return
         if not self.early.keep(address, message, earned, now):
-            self._refuse(address, kind, earned, now)
+            self._refuse(address, message.message_type, earned, now)
+
+    def _take_introduced(
+        self, address: Address, message: Envelope, earned: Purse, now: float
+    ) -> bool:
+        introduction = self._rendezvous.at(address, now)
+        take = self._table.introduced.get(message.message_type)
+        if introduction is None or take is None or not take(introduction, message, earned, now):
+            return False
+        self._rendezvous.renew(introduction, now)
+        return True
 
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
         """Take a frame from an address without a session.
@@ -112,7 +101,7 @@ class Strangers:
 
     def _receive_early(self, address: Address, now: float) -> None:
         for message, earned in self.early.release(address):
-            self._rendezvous.handle_message(address, message, earned, now)
+            self._take_introduced(address, message, earned, now)
 
     def _refuse(self, address: Address, kind: str, earned: Purse, now: float) -> None:
         self._state.counters.drop("unauthenticated")

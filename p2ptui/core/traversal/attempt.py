@@ -48,9 +48,14 @@ class NatFacts:
     """Whether it was looked for, and this is all that could be seen."""
 
     @property
+    def is_typed(self) -> bool:
+        """Whether its type was found."""
+        return self.nat_type is not NatType.UNKNOWN
+
+    @property
     def is_known(self) -> bool:
         """Whether looking for it again would tell more."""
-        return self.diagnosed or self.nat_type is not NatType.UNKNOWN
+        return self.diagnosed or self.is_typed
 
     @property
     def side(self) -> Side:
@@ -78,8 +83,6 @@ class DirectPath:
 class WaitingCalls:
     """Calls that wait for a direct path, and how long the relay is not used for them."""
 
-    tokens: list[int] = field(default_factory=list)
-    """Where nothing relays, or not yet."""
     deadline: float = 0.0
     """When the last of them gives up."""
     holds_relay_until: float | None = None
@@ -198,16 +201,6 @@ class Attempt:
     def tried(self) -> dict[Address, int]:
         """What was tried of that."""
         return self.exchange.tried
-
-    @property
-    def tokens(self) -> list[int]:
-        """Calls that wait for a direct path."""
-        return self.waiting.tokens
-
-    @tokens.setter
-    def tokens(self, tokens: list[int]) -> None:
-        """Others wait from now on."""
-        self.waiting.tokens = tokens
 
     @property
     def refusal(self) -> str:

@@ -14,8 +14,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.core.traversal.refusals import begin_call
-from p2ptui.errors import LocalError
+from p2ptui.core.traversal.path_calls import begin_call, go_on
 from p2ptui.wire.address import Address
 
 HEAD_START_S: Final = 1.0
@@ -107,12 +106,6 @@ class HeadStart:
         if attempt.waiting.holds_relay_until is None or not attempt.server.is_authenticated:
             return False
         attempt.waiting.holds_relay_until = None
-        tokens, attempt.tokens = attempt.tokens, []
         left_s = max(attempt.waiting.deadline - now, SHORTEST_HANDSHAKE_S)
         address = self._relay.open(attempt.server, attempt.node_id)
-        for token in tokens:
-            try:
-                self._handshake.connect(address, now, left_s, token)
-            except LocalError as error:
-                self._state.finish(token, error)
-        return bool(tokens)
+        return go_on(self._state, self._handshake, attempt.node_id, address, now, left_s) > 0

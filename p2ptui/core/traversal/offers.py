@@ -20,7 +20,6 @@ from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.slowness import Slowness
 from p2ptui.errors import LocalError
-from p2ptui.nat.behavior import NatType
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import MessageType, P2PConnectPayload
@@ -325,7 +324,7 @@ class Offers:
             return False
         attempt.exchange.sent_at = now
         payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
-        if self.facts.nat_type is not NatType.UNKNOWN:
+        if self.facts.is_typed:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
         return self._delivery.send(

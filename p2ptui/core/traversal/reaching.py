@@ -8,7 +8,7 @@ from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offers import Offers
-from p2ptui.core.traversal.refusals import begin_call
+from p2ptui.core.traversal.path_calls import begin_call, go_on
 from p2ptui.core.traversal.searches import Searches
 from p2ptui.errors import LocalError
 from p2ptui.nat.punching import Pair
@@ -95,10 +95,6 @@ class Reaching:
         attempt.gathered.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
         self._handshake.renew(address, attempt.node_id, now)
-        tokens, attempt.tokens = attempt.tokens, []
-        for token in tokens:
-            timeout_s = self._state.config.security.auth_timeout
-            try:
-                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
-            except LocalError as error:
-                self._state.finish(token, error)
+        timeout_s = self._state.config.security.auth_timeout
+        node_id = attempt.node_id
+        go_on(self._state, self._handshake, node_id, address, now, timeout_s, node_id)

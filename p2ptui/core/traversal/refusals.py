@@ -15,55 +15,17 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.path_calls import go_on
 from p2ptui.errors import (
-    LocalError,
     NotKnownThereError,
     P2PError,
-    PeerTimeoutError,
     RemoteError,
     UnknownPeerError,
 )
-from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address
 
 _HOPELESS: Final = frozenset({Refusal.UNKNOWN.value, Refusal.INCAPABLE.value})
 """Refusals after which no direct path can be found either: the server brings no offer."""
-
-
-def begin_call(state: NodeState, attempt: Attempt, now: float, timeout_s: float) -> int:
-    """Let a call wait for a direct path, where nothing relays; its token.
-
-    Args:
-        state: The shared ground.
-        attempt: The search.
-        now: The time, seconds.
-        timeout_s: How long it waits, seconds.
-    """
-    token = state.new_token()
-    attempt.tokens.append(token)
-
-    def give_up(_: float) -> None:
-        why = f": {attempt.account.reason}" if attempt.account.reason else ""
-        within = seconds_words(timeout_s)
-        words = f"no direct path to node {attempt.node_id} was found within {within}{why}"
-        error = PeerTimeoutError(f"{words}; {attempt.waiting.refusal}")
-        end_call(state, attempt, token, error)
-
-    state.timers.schedule(now + timeout_s, give_up)
-    return token
-
-
-def end_call(state: NodeState, attempt: Attempt, token: int, error: P2PError) -> None:
-    """End a call that waits for a node, unless it has ended."""
-    if token in attempt.tokens:
-        attempt.tokens.remove(token)
-        state.finish(token, error)
-
-
-def end_calls(state: NodeState, attempt: Attempt, error: P2PError) -> None:
-    """End all calls that wait for a node."""
-    for token in list(attempt.tokens):
-        end_call(state, attempt, token, error)
 
 
 class Refusals:
@@ -139,32 +101,26 @@ class Refusals:
             return
         attempt.waiting.refusal = words
         error = RemoteError(f"{words}; no direct path was found in time either")
-        self._state.timers.schedule(
-            max(attempt.waiting.deadline, now), lambda _: end_calls(self._state, attempt, error)
-        )
-        self._take_calls(attempt)
+        calls = self._state.session_calls
+        # What waited for the relayed session waits for the direct one from now on.
+        for call in calls.waiting(attempt.relayed_address):
+            calls.move(call, attempt.node_id, max(attempt.waiting.deadline, now), lambda _: error)
         self._end_relayed(attempt, words, now)
 
     def _go_direct(self, attempt: Attempt, address: Address, reason: str, now: float) -> None:
         """A path was found while the relayed session was still to come: it begins there."""
-        tokens = self._handshake.release(attempt.relayed_address)
+        calls, node_id = self._state.session_calls, attempt.node_id
+        for call in calls.waiting(attempt.relayed_address):
+            calls.move(call, node_id, call.deadline)
         self._end_relayed(attempt, reason, now)
         timeout_s = self._state.config.security.auth_timeout
-        for token in tokens:
-            try:
-                self._handshake.connect(address, now, timeout_s, token, attempt.node_id)
-            except LocalError as error:
-                self._state.finish(token, error)
+        go_on(self._state, self._handshake, node_id, address, now, timeout_s, node_id)
 
     def _give_up(self, attempt: Attempt, error: P2PError, now: float) -> None:
-        self._take_calls(attempt)
-        end_calls(self._state, attempt, error)
+        for key in (attempt.node_id, attempt.relayed_address):
+            self._state.session_calls.end_all(key, error)
         self._close(attempt)
         self._end_relayed(attempt, str(error), now)
-
-    def _take_calls(self, attempt: Attempt) -> None:
-        """What waited for the relayed session waits for the direct one from now on."""
-        attempt.tokens += self._handshake.release(attempt.relayed_address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:
         peer = self._state.peers.at(attempt.relayed_address)

@@ -16,7 +16,6 @@ from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
 from p2ptui.core.traversal.offers import Offers
 from p2ptui.core.traversal.reasons import UNANSWERED, Reasons
-from p2ptui.core.traversal.refusals import end_calls
 from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.session_follower import SWITCHED_OFF
 from p2ptui.errors import LocalError, RemoteError
@@ -113,7 +112,8 @@ class Searches:
         """A rest is over."""
         if attempt.direct is not None or self._offers.get(attempt.node_id) is not attempt:
             return
-        if self._state.peers.with_id(attempt.node_id) is None and not attempt.tokens:
+        waits = self._state.session_calls.waiting(attempt.node_id)
+        if self._state.peers.with_id(attempt.node_id) is None and not waits:
             self.close(attempt)  # nobody talks to it
         elif choose_server(self._state, attempt, now):
             self.begin(attempt, now)
@@ -148,7 +148,7 @@ class Searches:
         self.stop(attempt)
         if not self._head_start.end(attempt, now) and ends_calls:
             words = f"no direct path to node {attempt.node_id}: {reason}; {attempt.waiting.refusal}"
-            end_calls(self._state, attempt, RemoteError(words))
+            self._state.session_calls.end_all(attempt.node_id, RemoteError(words))
         self._reasons.tell(attempt, reason)
         pause_s = attempt.backoff.take_rest_s(is_heard=attempt.remote is not None)
         attempt.plan(self._state.timers, now + pause_s, self.begin_again)

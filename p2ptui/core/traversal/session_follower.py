@@ -13,6 +13,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.path_calls import go_on
 from p2ptui.wire.message import Capability
 
 SWITCHED_OFF: Final = "direct paths are switched off here (ice.enable)"
@@ -71,9 +72,7 @@ class SessionFollower:
         attempt = self._offers.get(peer.node_id)
         if attempt is not None:
             # The session may have come from the other side: then no handshake answers the calls.
-            tokens, attempt.tokens = attempt.tokens, []
-            for token in tokens:
-                self._handshake.connect(peer.address, now, 1.0, token)
+            go_on(self._state, self._handshake, peer.node_id, peer.address, now, 1.0)
             if attempt.direct is not None:
                 self._paths.attach(attempt, now)
             else:
@@ -106,7 +105,7 @@ class SessionFollower:
         attempt = self._offers.get(peer.node_id or relayed_node(peer.address) or "")
         if attempt is None or self._state.peers.with_id(attempt.node_id) is not None:
             return
-        if not attempt.tokens:  # else calls still wait for a direct path
+        if not self._state.session_calls.waiting(attempt.node_id):  # else for a direct path
             self._close(attempt)
 
     def _hurry(self, peer: Peer, now: float) -> None:

@@ -1,0 +1,171 @@
+"""Budgets: what others may make this node do, in all and each of them; which bounds each message.
+
+A budget that the table of messages judges is drawn on before the handler is called: no handler can
+forget it. The others need to know more than who sent a message, and name who judges them.
+"""
+
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_PER_SECOND
+from p2ptui.core.mesh.pager import Pager
+from p2ptui.core.mesh.rendezvous import INTRODUCTIONS_OF_ONE, INTRODUCTIONS_PER_SECOND
+from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.peers import Peer
+from p2ptui.core.relay.control import RelayControl
+from p2ptui.core.sessions.admission import TokenBucket
+from p2ptui.core.stun import PARTNER_REPLIES_PER_SECOND
+from p2ptui.core.traversal.offer_intake import SEARCHES_AT_ONCE, SEARCHES_PER_SECOND, OfferIntake
+
+Handle: TypeAlias = Callable[[Peer, Any, float], None]
+
+
+class Cost(enum.Enum):
+    """What a message may make this node do."""
+
+    CONSTANT = "constant"
+    """One answer at most."""
+    LIST = "list"
+    """Pages of a list."""
+    SEARCH = "search"
+    """A message to a third node, which may send to a fourth."""
+    RELAY = "relay"
+    """Its bytes go to another."""
+
+
+class Budget(NamedTuple):
+    """What bounds messages of one kind."""
+
+    name: str
+    cost: Cost
+    rate: float | None = None
+    """A second, for all peers together; None where an option or an account says it."""
+    burst: float | None = None
+    """At once; None: one second's worth."""
+    rate_each: float | None = None
+    """Of these, for one peer; None: it may use them all."""
+    over: str = ""
+    """What a message is counted as that is dropped because the budget is used up."""
+    judge: type | None = None
+    """Who judges it; None: the table of messages, before the handler is called."""
+
+
+ALLOWANCE: Final = Budget("allowance", Cost.CONSTANT, judge=Delivery)
+"""What an unproved address may be sent; a proved one may ask as often as it likes."""
+
+PAGES: Final = Budget("pages", Cost.LIST, judge=Pager)
+"""One list of a kind at a time for each peer, and so many pages a second."""
+
+FLOODS: Final = Budget("floods", Cost.RELAY, over="flood_limited", judge=Routing)
+"""Messages without a route that go to several peers: `routing.flood_rate`."""
+
+RELAYED: Final = Budget("relayed", Cost.RELAY, over="relay_refused", judge=RelayControl)
+"""Bytes of each client: `traffic_forwarding.max_relay_rate_per_client`."""
+
+INTRODUCTIONS: Final = Budget(
+    "introductions",
+    Cost.SEARCH,
+    INTRODUCTIONS_PER_SECOND,
+    rate_each=INTRODUCTIONS_OF_ONE,
+    over="introductions_limited",
+)
+
+SEARCHES: Final = Budget(
+    "searches",
+    Cost.SEARCH,
+    SEARCHES_PER_SECOND,
+    SEARCHES_AT_ONCE,
+    over="offer_refused",
+    judge=OfferIntake,
+)
+"""Only offers that begin a search draw on it."""
+
+FILTER_PROBE_REQUESTS: Final = Budget(
+    "filter probe requests", Cost.SEARCH, REQUESTS_PER_SECOND, over="probe_request_refused"
+)
+
+FILTER_PROBES: Final = Budget("filter probes", Cost.SEARCH, PROBES_PER_SECOND, over="probe_refused")
+
+PARTNER_REPLIES: Final = Budget(
+    "partner replies", Cost.SEARCH, PARTNER_REPLIES_PER_SECOND, over="stun_delegation_refused"
+)
+
+BUDGETS: Final = (
+    ALLOWANCE,
+    PAGES,
+    FLOODS,
+    RELAYED,
+    INTRODUCTIONS,
+    SEARCHES,
+    FILTER_PROBE_REQUESTS,
+    FILTER_PROBES,
+    PARTNER_REPLIES,
+)
+"""All of them; a test compares this with docs/limits.md."""
+
+
+class Accounts:
+    """What has been used of the budgets that the table of messages judges.
+
+    Args:
+        drop: Called with a cause for each message that is over its budget.
+    """
+
+    def __init__(self, drop: Callable[[str], None]) -> None:
+        self._drop = drop
+        self._accounts: dict[Budget, _Account] = {}
+
+    def guard(self, budget: Budget, handle: Handle) -> Handle:
+        """Put a handler behind a budget: it is called for what that still allows.
+
+        Args:
+            budget: Which.
+            handle: The handler.
+        """
+        if budget.judge is not None:
+            return handle
+        account = self._accounts.setdefault(budget, _Account(budget))
+
+        def handle_within_budget(peer: Peer, content: Any, now: float) -> None:
+            if account.take(peer, now):
+                handle(peer, content, now)
+            else:
+                self._drop(budget.over)
+
+        return handle_within_budget
+
+    def forget(self, peer: Peer, _now: float) -> None:
+        """A peer has left."""
+        for account in self._accounts.values():
+            account.shares.pop(peer, None)
+
+    def __iter__(self) -> Iterator[Budget]:
+        """The budgets that are judged here."""
+        return iter(self._accounts)
+
+
+class _Account:
+    """What has been used of one budget."""
+
+    __slots__ = ("_all", "_budget", "shares")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._all: TokenBucket | None = None
+        self.shares: dict[Peer, TokenBucket] = {}
+        """Of peers that are there."""
+
+    def take(self, peer: Peer, now: float) -> bool:
+        budget = self._budget
+        if budget.rate_each is not None:
+            share = self.shares.get(peer)
+            if share is None:
+                share = self.shares[peer] = TokenBucket(budget.rate_each, now)
+            # One that asks too often takes nothing away from the others.
+            if not share.take(now):
+                return False
+        if self._all is None:
+            self._all = TokenBucket(budget.rate or 0.0, now, budget.burst)
+        return self._all.take(now)

@@ -1,0 +1,114 @@
+"""The table of messages as one node uses it: each row with the part that handles it."""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+from p2ptui.core.accounts import Purse
+from p2ptui.core.budgets import Accounts, Handle
+from p2ptui.core.messages import MEANINGS, ROWS, Reader, Row
+from p2ptui.core.peers import Peer
+from p2ptui.core.trust import TRUSTS
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.message import Envelope
+
+Take: TypeAlias = Callable[[Any, Envelope, Purse, float], bool]
+"""Source, message, what it has earned, time; whether it was taken."""
+
+
+class Entry(NamedTuple):
+    """A row with the part of a node that handles it."""
+
+    row: Row
+    handle: Handle
+    """Within its budget."""
+    admits: Callable[[Peer, Any, float], bool] | None
+    refuse: Callable[[Peer, Any, float], None] | None
+    trusts: Callable[[Peer, Any], bool]
+    doubted: "Entry | None"
+    """What it is from a sender that is not trusted; None: nothing."""
+
+
+class _Type(NamedTuple):
+    reads: Reader
+    first: Entry
+    meaning: Callable[[Any], Hashable] | None
+    entries: dict[Hashable, Entry]
+
+
+def _anybody(_peer: Peer, _content: Any) -> bool:
+    return True
+
+
+def _both(
+    trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool]
+) -> Callable[[Peer, Any], bool]:
+    if is_sender is _anybody:
+        return trusts
+    return lambda peer, content: trusts(peer, content) and is_sender(peer, content)
+
+
+class MessageTable:
+    """The table as one node uses it.
+
+    Args:
+        parts: Who handles messages; each handler is a method of one of them.
+        accounts: What has been used of the budgets.
+
+    Who takes a type outside of a session stands in `anybody`, `stranger`, `introduced`,
+    `handshaking` and `routed`: see `Row`.
+    """
+
+    def __init__(self, parts: Iterable[object], accounts: Accounts) -> None:
+        by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
+
+        def bound(handler: Any) -> Any:
+            if handler is None:
+                return None
+            # By name, so that a class may have another one in its place.
+            owner, _, name = handler.__qualname__.partition(".")
+            return getattr(by_class[owner], name)
+
+        def takers(where: str) -> dict[str, Take]:
+            return {row.kind: bound(at) for row in ROWS if (at := getattr(row, where)) is not None}
+
+        self.anybody, self.stranger = takers("anybody"), takers("stranger")
+        self.introduced, self.handshaking = takers("introduced"), takers("handshaking")
+        self.routed = takers("routed")
+        self._types: dict[str, _Type] = {}
+        for row in ROWS:
+            if row.handler is None:
+                continue
+            is_sender = bound(row.sender) or _anybody
+            doubted = None
+            if row.doubted is not None:
+                handle = accounts.guard(row.budget, bound(row.doubted))
+                doubted = Entry(row, handle, None, None, is_sender, None)
+            entry = Entry(
+                row,
+                accounts.guard(row.budget, bound(row.handler)),
+                bound(row.admits),
+                bound(row.refuse),
+                _both(TRUSTS[row.trust], is_sender),
+                doubted,
+            )
+            known = self._types.get(row.kind)
+            if known is None:
+                known = _Type(row.reads, entry, MEANINGS.get(row.kind), {})
+                self._types[row.kind] = known
+            known.entries[row.meaning] = entry
+
+    def read(self, message: Envelope) -> tuple[Entry | None, Any, MalformedError | None]:
+        """Tell what a message is: its entry, its content, and what is wrong with its payload.
+
+        There is no entry for what has no row, or is not handled within a session.
+        """
+        known = self._types.get(message.message_type)
+        if known is None:
+            return None, None, None
+        try:
+            content = known.reads(message)
+        except MalformedError as error:
+            return known.first, None, error
+        if known.meaning is None:
+            return known.first, content, None
+        return known.entries[known.meaning(content)], content, None
