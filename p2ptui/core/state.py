@@ -28,6 +28,7 @@ from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
+from p2ptui.core.tables import Tables
 from p2ptui.core.timers import Timers
 from p2ptui.errors import PeerTimeoutError
 from p2ptui.text import seconds_words
@@ -65,6 +66,8 @@ class NodeState:
         self.unix_offset = unix_offset
         self.ids = IdSource(rng)
         self.counters = Counters()
+        self.tables = Tables(self.counters.drop)
+        """Every table of the parts: a part that makes one adds it here."""
         self.peers = PeerTable(self.counters.drop)
         self.timers = Timers()
         self.closing = False
@@ -91,11 +94,22 @@ class NodeState:
         self._watched: dict[int, Callable[[Outcome], None]] = {}
         # Bounded for each address by `core.pings`.
         self._pongs = self.open_room("Pings", limit=MAX_PONGS, limit_each=1)
+        gauge = self.tables.gauge
+        gauge("peers", self.peers.__len__)
+        gauge("aliases", lambda: self.peers.aliases)
+        gauge("timers", self.timers.__len__)
+        gauge("reader_bytes", lambda: self.readers.used_bytes)
+        gauge("senders_waiting", lambda: self.readers.waiting)
+        gauge("reassembly_bytes", lambda: self.reassembly_bytes)
 
     @property
     def longest_idle_s(self) -> float:
         """How long the ways through this node's NAT may be idle, as far as that is known."""
         return self.find_longest_idle_s()
+
+    def most_peers(self) -> int:
+        """As many entries as there may be peers: the limit of what is known of each of them."""
+        return max(self.config.server.max_connections, len(self.peers))
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
 from p2ptui.core.events import Outcome, SendResult, SendStatus
@@ -53,10 +54,9 @@ class CarriedMessages:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._carried: dict[str, _Carried] = {}
-
-    def __len__(self) -> int:
-        return len(self._carried)
+        self._carried: BoundedTable[str, _Carried] = state.tables.add(
+            "routed_waiting", BoundedTable(MAX_CARRIED, refuses=True)
+        )
 
     def send(
         self, node_id: str, message: bytes, max_hops: int, now: float, timeout_s: float
@@ -69,15 +69,14 @@ class CarriedMessages:
         Raises:
             LocalError: No way, too many under way, too much waiting, or too large.
         """
-        if len(self._carried) >= MAX_CARRIED:
-            raise LocalError(f"{MAX_CARRIED} routed messages already wait; try again later")
+        self._carried.require_room("routed messages already wait")
         routed = self._routing.wrap(node_id, message, max_hops)
         payload = encode_payload(routed)
         self._check_whole(node_id, payload, now)
         hops = self._routing.next_hops(node_id, now)
         token = self._state.new_token()
         carried = _Carried(token, node_id, routed.route_id, len(message), timeout_s)
-        self._carried[routed.route_id] = carried
+        self._carried.put(routed.route_id, carried)
         carried.timer = self._state.timers.schedule(
             now + timeout_s, partial(self._handle_timeout, carried)
         )

@@ -4,13 +4,13 @@ Hops lose datagrams and remember each `route_id`, so what is sent again is the
 same inner message under a new `route_id`; the receiver knows it by its own id.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import DataReceived, Path, PingResult, SendResult, SendStatus
 from p2ptui.core.mesh.carried import CarriedMessages
@@ -97,8 +97,12 @@ class EndToEnd:
         self._delivery = delivery
         self._routing = routing
         self._watch = watch
-        self._pending: dict[str, _Pending] = {}
-        self._delivered: OrderedDict[int, None] = OrderedDict()
+        self._pending: BoundedTable[str, _Pending] = state.tables.add(
+            "routed_waiting", BoundedTable(MAX_PENDING, refuses=True)
+        )
+        self._delivered: BoundedTable[int, None] = state.tables.add(
+            "routed_delivered", BoundedTable(MAX_DELIVERED)
+        )
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
@@ -109,9 +113,6 @@ class EndToEnd:
             MessageType.ACK: self._handle_ack,
             MessageType.RECEIVE_WINDOW: self._handle_busy,
         }
-
-    def __len__(self) -> int:
-        return len(self._pending) + len(self._carried)
 
     def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
         """Send Data to a node by way of others; the token of its SendResult.
@@ -163,12 +164,11 @@ class EndToEnd:
         *,
         is_ping: bool = False,
     ) -> int:
-        if len(self._pending) >= MAX_PENDING:
-            raise LocalError(f"{MAX_PENDING} routed messages already wait; try again later")
+        self._pending.require_room("routed messages already wait")
         pending = _Pending(
             node_id, message, max_hops, self._state.new_token(), now, is_ping, now + timeout_s
         )
-        self._pending[key] = pending
+        self._pending.put(key, pending)
         refusal = self._try(key, pending, now)
         if refusal is not None:
             del self._pending[key]
@@ -277,9 +277,7 @@ class EndToEnd:
             self._refuse_data(source, message, now)
             return
         else:
-            self._delivered[mark] = None
-            if len(self._delivered) > MAX_DELIVERED:
-                self._delivered.popitem(last=False)
+            self._delivered.put(mark, None)
             self._state.counters.delivered += 1
             self._state.emit(
                 DataReceived(

@@ -6,11 +6,11 @@ answered with this node's own entry.
 """
 
 import ipaddress
-from collections import OrderedDict
 from typing import Final, TypeAlias
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.discovery import frame_list
@@ -80,12 +80,18 @@ class Neighbours:
         """Where neighbours are looked for."""
         self._probes: list[Address] = []
         self._probed_up_to = 0
-        self._probed: OrderedDict[Address, float] = OrderedDict()
-        self._probe_ids: OrderedDict[str, None] = OrderedDict()
+        self._probed: BoundedTable[Address, float] = state.tables.add(
+            "addresses_probed", BoundedTable(MAX_PROBES)
+        )
+        self._probe_ids: BoundedTable[str, None] = state.tables.add(
+            "probes_sent", BoundedTable(MAX_PROBES)
+        )
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
-        self._shunned: OrderedDict[str, Address] = OrderedDict()
+        self._shunned: BoundedTable[str, Address] = state.tables.add(
+            "neighbours_shunned", BoundedTable(MAX_SHUNNED)
+        )
 
     def start(
         self,
@@ -120,9 +126,7 @@ class Neighbours:
 
     def shun(self, node_id: str, address: Address) -> None:
         """Somebody said goodbye to the node at an address: no search connects to it again."""
-        self._shunned[node_id] = address
-        if len(self._shunned) > MAX_SHUNNED:
-            self._shunned.popitem(last=False)
+        self._shunned.put(node_id, address)
 
     def welcome(self, node_id: str) -> None:
         """Somebody has connected to a node: searches may, too."""
@@ -172,13 +176,8 @@ class Neighbours:
     def _remember(self, probe_id: str, address: Address, now: float) -> None:
         if not is_loopback(address[0]):
             self._broadcast_at = now
-        self._probed[address] = now
-        self._probed.move_to_end(address)
-        if len(self._probed) > MAX_PROBES:
-            self._probed.popitem(last=False)
-        self._probe_ids[probe_id] = None
-        if len(self._probe_ids) > MAX_PROBES:
-            self._probe_ids.popitem(last=False)
+        self._probed.put(address, now)
+        self._probe_ids.put(probe_id, None)
 
     def handle_request(self, address: Address, message: Envelope, size: int, now: float) -> bool:
         """A stranger asks who is here; whether it was answered."""

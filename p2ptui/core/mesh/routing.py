@@ -4,7 +4,6 @@ Nothing is believed before it is checked, nothing is forwarded twice, and
 nothing is forwarded for anybody who is not authenticated.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
@@ -90,20 +90,24 @@ class Routing:
         self._delivery = delivery
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        state.tables.gauge("routes", self.table.__len__)
+        self._seen: BoundedTable[tuple[str, str], None] = state.tables.add(
+            "routes_seen",
+            BoundedTable(
+                lambda: state.config.routing.max_seen,
+                full="routes_seen_full",
+                lifetime_s=lambda: state.config.routing.seen_lifetime,
+            ),
+        )
         self._flood: TokenBucket | None = None
         self.contacts = Contacts()
+        state.tables.gauge("contacts", self.contacts.__len__)
         self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
         """Called with origin, source node and inner message of what is for this node; whether it
         is a message that a node takes."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
         lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
-
-    @property
-    def seen(self) -> int:
-        """Entries of the seen-cache."""
-        return len(self._seen)
 
     def learn_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """A peer lists others: they are reached through it, if it forwards."""
@@ -231,16 +235,10 @@ class Routing:
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
         key = (source, route_id)
-        seen = self._seen
-        lifetime = self._state.config.routing.seen_lifetime
-        while seen and next(iter(seen.values())) <= now - lifetime:
-            seen.popitem(last=False)
-        if key in seen:
+        self._seen.expire(now)
+        if key in self._seen:
             return False
-        seen[key] = now
-        if len(seen) > self._state.config.routing.max_seen:
-            seen.popitem(last=False)
-            self._state.counters.drop("routes_seen_full")
+        self._seen.put(key, None, now)
         return True
 
     def _forward(

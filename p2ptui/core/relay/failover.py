@@ -121,7 +121,8 @@ class Failover:
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
         elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
-            self._checks.sessions[peer] = session = RelayedSession(peer)
+            session = RelayedSession(peer)
+            self._checks.sessions.put(peer, session)
             self._surveys.begin(session, now)
 
     def _soon(

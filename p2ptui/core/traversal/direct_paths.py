@@ -3,10 +3,10 @@
 A session does not notice: its datagrams take another way, and what was under way is sent again.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.aliases import Standing
 from p2ptui.core.connection import Connection, Method
@@ -63,7 +63,16 @@ class DirectPaths:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._asked: BoundedTable[bytes, Attempt] = state.tables.add(
+            "checks_sent",
+            BoundedTable(
+                MAX_ASKED,
+                full="checks_forgotten",
+                # Only while the round of it may still run.
+                holds=lambda asker, _: asker.punching is not None and asker.direct is None,
+                peer_share=Share(1.0),
+            ),
+        )
         self._consents: dict[bytes, Attempt] = {}
         self._homes: dict[Address, int] = {}
         """Addresses of further sockets whose path was left, and the sockets' numbers."""
@@ -365,16 +374,11 @@ class DirectPaths:
             if len(direct.asked) > MAX_CONSENTS:
                 self._consents.pop(direct.asked.popleft(), None)
             return
-        self._asked[transaction_id] = attempt
-        if len(self._asked) > MAX_ASKED:
-            _, asker = self._asked.popitem(last=False)
-            if asker.punching is not None and asker.direct is None:
-                self._state.counters.drop("checks_forgotten")  # its round may still run
+        self._asked.put(transaction_id, attempt, peers=(attempt,))
 
     def forget(self, attempt: Attempt) -> None:
         """No answer to a check of this attempt is awaited any more; its path was left before."""
-        stale = [key for key, asker in self._asked.items() if asker is attempt]
-        for key in stale:
+        for key in self._asked.of_peer(attempt):
             del self._asked[key]
         self._close_empty_homes()
 
