@@ -161,9 +161,9 @@ class BoundedTable(Generic[K, V]):
         most = self._limit_bytes
         return self.has_room and (most is None or self.used_bytes + size_bytes <= number_of(most))
 
-    def oldest(self) -> V | None:
-        """The oldest value; None if there is nothing."""
-        return next(iter(self._values.values()), None)
+    def newest_first(self) -> Iterator[V]:
+        """All values, the newest first."""
+        return reversed(self._values.values())
 
     def oldest_unproved(self) -> V | None:
         """Of the entries that `put` or `doubt` took for unproved the oldest; None if all are."""
@@ -245,7 +245,7 @@ class BoundedTable(Generic[K, V]):
             raise KeyError(key)
         self._values[key] = value
 
-    def renew(self, key: K, now: float) -> None:
+    def renew(self, key: K, now: float = 0.0) -> None:
         """An entry holds as long again, and is the newest. KeyError if there is none.
 
         Args:
@@ -352,7 +352,8 @@ class BoundedTable(Generic[K, V]):
         holdings, owner = owned
         share = holdings.share
         held = holdings.of.get(owner)
-        if held is None or len(held) < share.limit(limit):
+        most = share.limit(limit)
+        if held is None or len(held) < most or most >= limit:
             return True
         victim = self._oldest_idle(held) if share.makes_room else None
         if victim is None:

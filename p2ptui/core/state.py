@@ -68,7 +68,7 @@ class NodeState:
         self.counters = Counters()
         self.tables = Tables(self.counters.drop)
         """Every table of the parts: a part that makes one adds it here."""
-        self.peers = PeerTable(self.counters.drop)
+        self.peers = PeerTable(self.counters.drop, lambda: 2 * self.config.server.max_connections)
         self.timers = Timers()
         self.closing = False
         """Whether the node is saying goodbye: it answers nobody any more."""

@@ -105,6 +105,9 @@ class StunService:
         lifecycle.on_joined.append(self._greet)
         lifecycle.on_left.append(self._part)
 
+    def __len__(self) -> int:
+        return len(self._in_work)
+
     @property
     def _options(self) -> StunServerOptions:
         return self._state.config.stun_server

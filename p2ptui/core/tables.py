@@ -29,6 +29,8 @@ class Tables:
     def add(self, name: str, table: Bounded) -> Bounded:
         """A part makes a table: it counts what it gives up, and its size is told.
 
+        A memory, which counts nothing and holds up nobody, need not be added.
+
         Args:
             name: What `sizes` calls it; tables of one name are told together.
             table: Which.

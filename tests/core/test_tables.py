@@ -300,12 +300,13 @@ class Model:
         self.remove(entry.key)
         self.expire(entry.since)
         of_peer = [each for each in self.entries if each.peer == entry.peer]
-        if len(of_peer) >= self.peer_most:
+        if len(of_peer) >= self.peer_most < self.limit:
             self.drops["of_one"] += 1
             if not self.makes_room:
                 return False
             self.remove(of_peer[0].key)
-        if sum(each.host == entry.host for each in self.entries) >= self.host_most:
+        of_host = sum(each.host == entry.host for each in self.entries)
+        if of_host >= self.host_most < self.limit:
             self.drops["full"] += 1
             return False
         if entry.size > self.limit_bytes:

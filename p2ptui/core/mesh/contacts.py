@@ -27,9 +27,6 @@ class Contacts:
     def __init__(self) -> None:
         self._contacts: BoundedTable[str, Contact] = BoundedTable(MAX_CONTACTS)
 
-    def __len__(self) -> int:
-        return len(self._contacts)
-
     def get(self, node_id: str) -> Contact | None:
         """What was exchanged with a node; None: nothing, or it is forgotten."""
         return self._contacts.get(node_id)

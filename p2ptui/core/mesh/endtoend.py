@@ -100,9 +100,7 @@ class EndToEnd:
         self._pending: BoundedTable[str, _Pending] = state.tables.add(
             "routed_waiting", BoundedTable(MAX_PENDING, refuses=True)
         )
-        self._delivered: BoundedTable[int, None] = state.tables.add(
-            "routed_delivered", BoundedTable(MAX_DELIVERED)
-        )
+        self._delivered: BoundedTable[int, None] = BoundedTable(MAX_DELIVERED)
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused

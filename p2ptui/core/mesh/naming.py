@@ -61,6 +61,9 @@ class Naming:
         queries.on_nodes = self._learn
         lifecycle.on_left.append(self._forget)
 
+    def __len__(self) -> int:
+        return len(self._asked_at)
+
     def handle_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """A peer lists others; a server that does so without their names will be asked."""
         if not (self.watched and peer.is_joined_server) or all(

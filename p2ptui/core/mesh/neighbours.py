@@ -80,18 +80,12 @@ class Neighbours:
         """Where neighbours are looked for."""
         self._probes: list[Address] = []
         self._probed_up_to = 0
-        self._probed: BoundedTable[Address, float] = state.tables.add(
-            "addresses_probed", BoundedTable(MAX_PROBES)
-        )
-        self._probe_ids: BoundedTable[str, None] = state.tables.add(
-            "probes_sent", BoundedTable(MAX_PROBES)
-        )
+        self._probed: BoundedTable[Address, float] = BoundedTable(MAX_PROBES)
+        self._probe_ids: BoundedTable[str, None] = BoundedTable(MAX_PROBES)
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
-        self._shunned: BoundedTable[str, Address] = state.tables.add(
-            "neighbours_shunned", BoundedTable(MAX_SHUNNED)
-        )
+        self._shunned: BoundedTable[str, Address] = BoundedTable(MAX_SHUNNED)
 
     def start(
         self,

@@ -118,8 +118,7 @@ class Rendezvous:
 
     def with_id(self, node_id: str) -> Introduction | None:
         """The introduction of a node, the newest if there are several."""
-        for address in reversed(self._introduced):
-            introduction = self._introduced[address]
+        for introduction in self._introduced.newest_first():
             if introduction.node_id == node_id:
                 return introduction
         return None

@@ -101,7 +101,6 @@ class Routing:
         )
         self._flood: TokenBucket | None = None
         self.contacts = Contacts()
-        state.tables.gauge("contacts", self.contacts.__len__)
         self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
         """Called with origin, source node and inner message of what is for this node; whether it
         is a message that a node takes."""

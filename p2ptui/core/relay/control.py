@@ -7,7 +7,7 @@ does the end of either session. A client that is over its rate for a moment is k
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from p2ptui.bounded import BoundedQueue, BoundedTable, Share
@@ -138,7 +138,7 @@ class RelayControl:
     def report(self, limit: int) -> RelayReport:
         """What is relayed: at most `limit` relays and `limit` clients."""
         tables = self._accounts, self._departed
-        known = (table[node_id] for table in tables for node_id in reversed(table))
+        known = chain.from_iterable(table.newest_first() for table in tables)
         return RelayReport(
             self._options.allow_symmetric_nat_relay,
             len(self._relays),

@@ -110,9 +110,6 @@ class Failover:
         lifecycle.on_left.append(self._handle_left)
         lifecycle.on_removed.append(self._handle_removed)
 
-    def __len__(self) -> int:
-        return len(self._checks.sessions)
-
     # Who comes and goes.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:

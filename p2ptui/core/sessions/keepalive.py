@@ -128,12 +128,8 @@ class Keepalives:
                 peer_share=Share(MAX_LATE),
             ),
         )
-        self._lives: BoundedTable[str, MappingLife] = tables.add(
-            "networks_known", BoundedTable(MAX_NETWORKS)
-        )
-        self._seen_at: BoundedTable[Address, Address] = tables.add(
-            "servers_seen_at", BoundedTable(state.most_peers)
-        )
+        self._lives: BoundedTable[str, MappingLife] = BoundedTable(MAX_NETWORKS)
+        self._seen_at: BoundedTable[Address, Address] = BoundedTable(state.most_peers)
         self.recall: Callable[[str], float | None] = lambda _: None
         """Called with an outside host; what was learnt there before, seconds."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None

@@ -49,9 +49,8 @@ class Lifecycle:
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
         # What a peer sent in its last session may still arrive after it has come back.
-        self._departed: BoundedTable[Address, Channel] = state.tables.add(
-            "peers_departed",
-            BoundedTable(lambda: max(MAX_DEPARTED, state.config.server.max_connections)),
+        self._departed: BoundedTable[Address, Channel] = BoundedTable(
+            lambda: max(MAX_DEPARTED, state.config.server.max_connections)
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""

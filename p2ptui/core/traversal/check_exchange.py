@@ -53,9 +53,7 @@ class CheckExchange:
         self._paths = paths
         self._on_progress = on_progress
         self._revive = revive
-        self._copies: BoundedTable[bytes, int] = state.tables.add(
-            "checks_seen", BoundedTable(MAX_REMEMBERED)
-        )
+        self._copies: BoundedTable[bytes, int] = BoundedTable(MAX_REMEMBERED)
 
     def note_relayed(self, node_id: str, now: float) -> None:
         """A datagram came by relay from a node to which there is a path: has that side left it?"""
