@@ -114,7 +114,7 @@ class Failover:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if relays(peer):
-            self._checks.servers[peer.address] = peer
+            self._checks.servers.put(peer.address, peer)
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
         elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:

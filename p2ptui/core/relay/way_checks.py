@@ -44,7 +44,9 @@ class WayChecks:
         self._state = state
         self._delivery = delivery
         self._frames = frames
-        self.servers: dict[Address, Peer] = {}
+        self.servers: BoundedTable[Address, Peer] = state.tables.add(
+            "relaying_servers", BoundedTable(state.most_peers)
+        )
         """Joined servers that relay, by address."""
         self.sessions: BoundedTable[Peer, RelayedSession] = state.tables.add(
             "relayed_sessions", BoundedTable(state.most_peers)

@@ -1,5 +1,6 @@
 """The ways of one relayed session: a server each, how long it takes, and which is preferred."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,7 +37,7 @@ class Way:
     """Of the node by way of that server."""
     asked: BoundedTable[str, float] = field(default_factory=lambda: BoundedTable(MAX_ASKED))
     """The nonces of the latest checks, and when they left."""
-    rtts_s: list[float] = field(default_factory=list)
+    rtts_s: deque[float] = field(default_factory=lambda: deque(maxlen=SURVEY_CHECKS))
     """Of the answers since the survey began, seconds."""
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
@@ -54,7 +55,7 @@ class Way:
         if sent_at is None:
             return None
         self.answered_at = now
-        self.rtts_s = [*self.rtts_s, now - sent_at][-SURVEY_CHECKS:]
+        self.rtts_s.append(now - sent_at)
         return now - sent_at
 
     @property

@@ -16,6 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
+from p2ptui.core.traversal.offers import MAX_ATTEMPTS
 from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
@@ -73,7 +74,9 @@ class DirectPaths:
                 peer_share=Share(1.0),
             ),
         )
-        self._consents: dict[bytes, Attempt] = {}
+        self._consents: BoundedTable[bytes, Attempt] = BoundedTable(
+            MAX_CONSENTS * MAX_ATTEMPTS, peer_share=Share(MAX_CONSENTS, makes_room=True)
+        )
         self._homes: dict[Address, int] = {}
         """Addresses of further sockets whose path was left, and the sockets' numbers."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
@@ -318,8 +321,8 @@ class DirectPaths:
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
         self.drop_aliases(attempt)
-        for transaction_id in direct.asked:
-            self._consents.pop(transaction_id, None)
+        for transaction_id in self._consents.of_peer(attempt):
+            del self._consents[transaction_id]
         if direct.pair.socket:
             attempt.sockets = ()
             self._homes[direct.address] = direct.pair.socket
@@ -367,14 +370,8 @@ class DirectPaths:
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
-        direct = attempt.direct
-        if direct is not None:
-            self._consents[transaction_id] = attempt
-            direct.asked.append(transaction_id)
-            if len(direct.asked) > MAX_CONSENTS:
-                self._consents.pop(direct.asked.popleft(), None)
-            return
-        self._asked.put(transaction_id, attempt, peers=(attempt,))
+        table = self._asked if attempt.direct is None else self._consents
+        table.put(transaction_id, attempt, peers=(attempt,))
 
     def forget(self, attempt: Attempt) -> None:
         """No answer to a check of this attempt is awaited any more; its path was left before."""
