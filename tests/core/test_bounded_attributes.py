@@ -1,4 +1,4 @@
-"""Whatever grows in core/ and nat/ is of a type that has a limit, or says why others cannot fill it."""
+"""Whatever grows in core/ and nat/ has a limit by its type, or a reason why it needs none."""
 
 import ast
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ def is_growing(value: ast.expr | None) -> bool:
         case ast.Call(func=ast.Name(id=name) | ast.Subscript(value=ast.Name(id=name)), args=args):
             # `deque(maxlen=...)` has a limit; what is made of something is as large as that.
             has_limit = any(keyword.arg == "maxlen" for keyword in value.keywords)
-            return name in GROWING and not args and not has_limit
+            is_filled = bool(args) and name not in ("defaultdict",)
+            return name in GROWING and not is_filled and not has_limit
     return False
 
 
@@ -62,8 +63,159 @@ def unbounded(source: str) -> set[str]:
     }
 
 
-if __name__ == "__main__":
-    for floor in ("core", "nat"):
-        for path in sorted((PACKAGE / floor).rglob("*.py")):
-            for name in sorted(unbounded(path.read_text("utf-8"))):
-                print(f"{path.relative_to(PACKAGE)}: {name}")
+def uncounted(source: str) -> list[int]:
+    """Lines where a table is made that names a count, and that nobody gives what counts."""
+    tree = ast.parse(source)
+    added = {
+        id(argument)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add"
+        for argument in call.args
+    }
+    lines = []
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            made = call.func.value if isinstance(call.func, ast.Subscript) else call.func
+            named = {keyword.arg for keyword in call.keywords}
+            is_table = getattr(made, "id", "") in ("BoundedTable", "BoundedQueue")
+            if (
+                is_table
+                and named & {"full", "expired"}
+                and not ("count" in named or id(call) in added)
+            ):
+                lines.append(call.lineno)
+    return lines
+
+
+OWN_CALLS = "what this node was asked to do by its user, or to send; its own queues are bounded"
+NAMED_IN_CODE = "as many as are named in the code"
+OWN_MACHINE = "this machine's own addresses, sockets and options"
+ONE_OFFER = "addresses of offers, each with at most MAX_CANDIDATES, in at most MAX_LIMITED_ROUNDS"
+HOT = "a bounded type of its own, in the path of each message"
+HERE = "its limit is kept where it is filled, in one place, and tested there"
+
+EXEMPT = {
+    "Asking.contestants": OWN_CALLS,
+    "Asking.tokens": OWN_CALLS,
+    "Attempt.claimed_since": ONE_OFFER,
+    "Attempt.tokens": OWN_CALLS,
+    "Attempt.tried": ONE_OFFER,
+    "Attempt.unknown_at": "servers that this node joined",
+    "Attempt.wanted": OWN_CALLS,
+    "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",
+    "Channel._numbers": HERE,  # WINDOWS
+    "Counters.drops": NAMED_IN_CODE,
+    "Crossings._asked": "peers that this node asks, which are in the peer table",
+    "Deadlines._heap": OWN_CALLS,
+    "DirectPaths._homes": "sockets that this node opened, at most MAX_SOCKETS",
+    "Gaps._stretches": HOT,
+    "Handshake._attempts": "peers that this node asks, which are in the peer table",
+    "Lane._small": OWN_CALLS,
+    "Learnt.traffic": "read from this machine's own file, at most MAX_ENTRIES",
+    "Learnt.trust": "read from this machine's own file, at most MAX_ENTRIES",
+    "Learnt.weights": "read from this machine's own file, at most MAX_ENTRIES",
+    "MessageTable._types": NAMED_IN_CODE,
+    "Mixture._models": NAMED_IN_CODE,
+    "Mixture._priors": NAMED_IN_CODE,
+    "Mixture._weights": NAMED_IN_CODE,
+    "Neighbours._ports": OWN_MACHINE,
+    "Neighbours._probes": OWN_MACHINE,  # cut to MAX_PROBES
+    "NodeState._events": HERE,  # MAX_EVENTS, for all that may be left out
+    "NodeState._outgoing": HERE,  # MAX_OUTGOING
+    "NodeState._watched": OWN_CALLS,
+    "NodeState.detours": "one for each relayed node, and for each socket that this node opened",
+    "Offers.asking": "one for each attempt, of which there are at most MAX_ATTEMPTS",
+    "Outbox._begun": OWN_CALLS,
+    "Outbox._by_id": OWN_CALLS,
+    "Outbox._by_sequence": OWN_CALLS,
+    "Outbox._by_token": OWN_CALLS,
+    "OutgoingTransfer._lost": OWN_CALLS,
+    "OutgoingTransfer._sent_at": OWN_CALLS,
+    "OwnNetworks._places": OWN_MACHINE,
+    "Peer.deferred": HERE,  # MAX_DEFERRED and MAX_DEFERRED_BYTES
+    "Peer.handshake_ids": HERE,  # HANDSHAKES_REMEMBERED
+    "Peer.untold": HERE,  # MAX_UNTOLD
+    "PeerTable._statuses": NAMED_IN_CODE,
+    "Pings._pings": HERE,  # its limit, and MAX_WAITING_PINGS
+    "PortPredictor._trust": NAMED_IN_CODE,
+    "Punching._hosts": ONE_OFFER,
+    "Punching._pairs": HERE,  # MAX_PAIRS
+    "Race.asked": OWN_CALLS,
+    "Race.errors": OWN_CALLS,
+    "Race.running": OWN_CALLS,
+    "Races._running": OWN_CALLS,
+    "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
+    "Readers._rooms": "readers of this node's own user",
+    "RecentIds._order": HOT,
+    "RecentIds._seen": HOT,
+    "RelayedSession.ways": "servers that this node joined",
+    "ReliableSender._withdrawn": OWN_CALLS,
+    "ResendBuffer._messages": OWN_CALLS,  # within its bytes
+    "StunService._partner_places": OWN_MACHINE,
+    "StunService._ports": OWN_MACHINE,
+    "Abilities.partner": OWN_MACHINE,
+    "Tables._gauges": NAMED_IN_CODE,
+    "Timers._heap": "what is planned for an entry of a table, or for a peer",
+    "TransferQueue._under_way": OWN_CALLS,
+    "TransferQueue._waiting": OWN_CALLS,
+    "_Account.refused": NAMED_IN_CODE,
+    "_Carried.hops": "peers that one own message goes to",
+}
+"""Why others cannot fill them, or not without a limit."""
+
+MODULES = [path for floor in ("core", "nat") for path in sorted((PACKAGE / floor).rglob("*.py"))]
+
+
+def test_whatever_others_can_fill_has_a_limit() -> None:
+    found = {name for path in MODULES for name in unbounded(path.read_text("utf-8"))}
+    assert found - EXEMPT.keys() == set(), "make it a BoundedTable, or say why nobody can fill it"
+    assert EXEMPT.keys() - found == set(), "these are gone, or have a limit now"
+
+
+def test_each_table_counts_what_it_gives_up() -> None:
+    lines = {str(path): uncounted(path.read_text("utf-8")) for path in MODULES}
+    assert {path: found for path, found in lines.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "self._seen: dict[str, float] = {}",
+        "self._seen = OrderedDict()",
+        "self._seen: set[Address] = set()",
+        "self._seen = []",
+        "self._queue: deque[bytes] = deque()",
+        "self._known = defaultdict[str, list[int]](list)",
+        "self._counts = Counter[str]()",
+        "self._first = self._second = {}",
+    ],
+)
+def test_a_planted_map_without_a_limit_is_found(planted: str) -> None:
+    source = f"class Careless:\n    def __init__(self) -> None:\n        {planted}\n"
+    assert unbounded(source)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "seen: dict[str, float] = field(default_factory=dict)",
+        "seen: list[int] = field(default_factory=lambda: [])",
+        "queue: deque[int] = field(default_factory=deque)",
+    ],
+)
+def test_a_planted_field_without_a_limit_is_found(planted: str) -> None:
+    assert unbounded(f"@dataclass\nclass Careless:\n    {planted}\n") != set()
+
+
+def test_what_has_a_limit_is_no_finding() -> None:
+    source = """
+class Careful:
+    def __init__(self, state):
+        self._last = deque(maxlen=8)
+        self._seen: BoundedTable[str, int] = state.tables.add("seen", BoundedTable(8, full="full"))
+        self._memory = BoundedTable(8)
+        self.on_left = []
+"""
+    assert not unbounded(source)
+    assert not uncounted(source)
+    assert uncounted('self._seen = BoundedTable[str, int](8, full="full")')

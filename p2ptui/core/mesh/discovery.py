@@ -117,11 +117,11 @@ class Discovery:
         delivery.on_room = self._tell_untold
 
     def _changes(self) -> BoundedTable[str, None]:
-        server = self._state.config.server
+        state = self._state
         return BoundedTable(
-            lambda: max(MAX_CHANGES, server.max_connections),
+            lambda: max(MAX_CHANGES, state.config.server.max_connections),
             full="news_full",
-            count=self._state.counters.drop,
+            count=state.counters.drop,
         )
 
     # What others ask.

@@ -128,10 +128,9 @@ class RelayControl:
         return sum(account.waiting.used_bytes for account in self._accounts.values())
 
     def _new_queue(self) -> BoundedQueue[Parcel]:
-        options = self._state.config.traffic_forwarding
         return BoundedQueue(
-            lambda: options.buffer_size // MIN_WAITING_BYTES,
-            limit_bytes=lambda: options.buffer_size,
+            lambda: self._options.buffer_size // MIN_WAITING_BYTES,
+            limit_bytes=lambda: self._options.buffer_size,
             size_of=lambda parcel: max(parcel.size_bytes, MIN_WAITING_BYTES),
         )
 
