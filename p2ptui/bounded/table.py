@@ -8,6 +8,7 @@ The cost of each call does not grow with the table: entries are kept in the orde
 of those in use at most `LOOKED_AT` are passed over in search of one that may go.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, ValuesView
 from typing import Any, Final, Generic, TypeVar
@@ -46,6 +47,7 @@ class BoundedTable(Generic[K, V]):
         "_by_address",
         "_by_peer",
         "_by_prefix",
+        "_due",
         "_expired",
         "_full",
         "_holds",
@@ -100,6 +102,7 @@ class BoundedTable(Generic[K, V]):
         # Made for the first of them: most tables ask nobody for a proof.
         self._unproved: OrderedDict[K, None] | None = None
         self._since: dict[K, float] | None = None if lifetime_s is None else {}
+        self._due = math.inf
         self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = None if address_share is None else Holdings[K](address_share)
@@ -213,7 +216,7 @@ class BoundedTable(Generic[K, V]):
         values = self._values
         if key in values:
             self._drop(key)
-        if self._since is not None:
+        if now >= self._due:
             self.expire(now)
         limit = number_of(self._limit)
         owned = self._owners(peers, address) if self._owned is not None else None
@@ -230,6 +233,8 @@ class BoundedTable(Generic[K, V]):
             self._unproved[key] = None
         if self._since is not None:
             self._since[key] = now
+            if self._due == math.inf:
+                self._due = now + self._lifetime()
         if self._sizes is not None:
             self._sizes[key] = size_bytes
             self.used_bytes += size_bytes
@@ -315,12 +320,17 @@ class BoundedTable(Generic[K, V]):
         Args:
             now: The time, seconds.
         """
+        if now < self._due:
+            return
         since = self._since
         while since:
             key = next(iter(self._values))
-            if since[key] + self._lifetime() > now:
+            due = since[key] + self._lifetime()
+            if due > now:
+                self._due = due
                 return
             self._evict(key, self._expired)
+        self._due = math.inf
 
     def next_expiry(self) -> float | None:
         """When the first entry comes to its end, seconds; None if none does."""

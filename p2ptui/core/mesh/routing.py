@@ -91,7 +91,7 @@ class Routing:
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
         state.tables.gauge("routes", self.table.__len__)
-        self._seen: BoundedTable[tuple[str, str], None] = state.tables.add(
+        self._seen: BoundedTable[tuple[str, str], bool] = state.tables.add(
             "routes_seen",
             BoundedTable(
                 lambda: state.config.routing.max_seen,
@@ -234,11 +234,11 @@ class Routing:
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
         key = (source, route_id)
-        self._seen.expire(now)
-        if key in self._seen:
-            return False
-        self._seen.put(key, None, now)
-        return True
+        if self._seen.get(key):
+            self._seen.expire(now)
+            if key in self._seen:
+                return False
+        return self._seen.put(key, True, now)
 
     def _forward(
         self,

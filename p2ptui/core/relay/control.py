@@ -100,7 +100,7 @@ class RelayControl:
             "relay_clients",
             BoundedTable(lambda: max(MAX_DEPARTED_CLIENTS, state.config.server.max_connections)),
         )
-        self._relays: BoundedTable[Pair, None] = state.tables.add(
+        self._relays: BoundedTable[Pair, bool] = state.tables.add(
             "relays",
             BoundedTable(
                 lambda: state.config.traffic_forwarding.max_concurrent_relays,
@@ -165,7 +165,7 @@ class RelayControl:
         objection = self._objection(client, parcel, now)
         if objection is not None:
             self._conclude(account, client, parcel, objection, now)
-        elif account.waiting or account.meter.wait(parcel.size_bytes, now):
+        elif account.waiting.used_bytes or account.meter.wait(parcel.size_bytes, now):
             self._keep_waiting(account, client, parcel, now)
         else:
             self._carry(account, client, parcel, now)
@@ -291,9 +291,9 @@ class RelayControl:
 
     def _open(self, one: str, other: str, now: float) -> Refused | None:
         pair = (one, other) if one < other else (other, one)
-        if pair in self._relays:
+        if self._relays.get(pair):
             self._relays.renew(pair, now)
-        elif not self._relays.put(pair, None, now, peers=pair):
+        elif not self._relays.put(pair, True, now, peers=pair):
             limit = self._options.max_concurrent_relays
             text = (
                 f"all {limit} relays of this server are in use (max_concurrent_relays);"
