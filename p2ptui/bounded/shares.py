@@ -25,6 +25,11 @@ def count_nothing(_cause: str) -> None:
     """For a table that nobody watches."""
 
 
+def never_touched(_key: Hashable) -> None:
+    """For a table whose order is that of the times at which its entries come to their end."""
+    raise TypeError("what holds for a time is renewed, not touched")
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one peer, one address or one prefix may hold of a table.
@@ -56,6 +61,10 @@ class Holdings(Generic[K]):
     def add(self, owner: Hashable, key: K) -> None:
         """An entry is this owner's."""
         self.of.setdefault(owner, OrderedDict())[key] = None
+
+    def keys_of(self, owner: Hashable) -> tuple[K, ...]:
+        """The entries of one owner, the oldest first."""
+        return tuple(self.of.get(owner, ()))
 
     def discard(self, owner: Hashable, key: K) -> None:
         """An entry is this owner's no more."""

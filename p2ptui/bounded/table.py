@@ -13,7 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, ValuesView
 from typing import Any, Final, Generic, TypeVar
 
-from p2ptui.bounded.shares import Holdings, Limit, Share, count_nothing, number_of, prefix_of
+from p2ptui.bounded.shares import (
+    Holdings,
+    Limit,
+    Share,
+    count_nothing,
+    never_touched,
+    number_of,
+    prefix_of,
+)
 from p2ptui.errors import LocalError
 
 K = TypeVar("K", bound=Hashable)
@@ -115,7 +123,7 @@ class BoundedTable(Generic[K, V]):
         self.get = self._values.get
         """The value of a key, or None, or another default: as of a dict."""
         self.touch: Callable[[K], None] = (
-            self._values.move_to_end if lifetime_s is None else _never_touched
+            self._values.move_to_end if lifetime_s is None else never_touched
         )
         """An entry was used: it makes room last. KeyError if there is none. What holds for a time
         only is renewed instead; see `renew`."""
@@ -150,11 +158,6 @@ class BoundedTable(Generic[K, V]):
         return self._values.items()
 
     @property
-    def limit(self) -> int:
-        """Most entries, now."""
-        return number_of(self._limit)
-
-    @property
     def has_room(self) -> bool:
         """Whether there is room for one more entry without anybody making any."""
         return len(self._values) < number_of(self._limit)
@@ -175,11 +178,11 @@ class BoundedTable(Generic[K, V]):
 
     def of_peer(self, owner: Hashable) -> tuple[K, ...]:
         """The keys of one peer's entries, the oldest first; see `peer_share`."""
-        return _held(self._by_peer, owner)
+        return () if self._by_peer is None else self._by_peer.keys_of(owner)
 
     def of_address(self, host: str) -> tuple[K, ...]:
         """The keys of one host's entries, the oldest first; see `address_share`."""
-        return _held(self._by_address, host)
+        return () if self._by_address is None else self._by_address.keys_of(host)
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries one peer has; see `peer_share`."""
@@ -285,7 +288,7 @@ class BoundedTable(Generic[K, V]):
             LocalError: The table is full.
         """
         if not self.has_room:
-            raise LocalError(f"{self.limit} {words}; try again later")
+            raise LocalError(f"{number_of(self._limit)} {words}; try again later")
 
     # The ways out.
 
@@ -308,11 +311,10 @@ class BoundedTable(Generic[K, V]):
         self._unproved = None
         self.used_bytes = 0
         for each in (self._since, self._sizes, self._owned):
-            if each is not None:
+            if each:
                 each.clear()
-        for holdings in (self._by_peer, self._by_address, self._by_prefix):
-            if holdings is not None:
-                holdings.of.clear()
+        for holdings in filter(None, (self._by_peer, self._by_address, self._by_prefix)):
+            holdings.of.clear()
 
     def expire(self, now: float) -> None:
         """Take out what holds no longer.
@@ -442,12 +444,3 @@ class BoundedTable(Generic[K, V]):
         if self._owned:
             for holdings, owner in self._owned.pop(key, ()):
                 holdings.discard(owner, key)
-
-
-def _never_touched(_key: Hashable) -> None:
-    """The order of such a table is that of the times at which its entries come to their end."""
-    raise TypeError("what holds for a time is renewed, not touched")
-
-
-def _held(holdings: Holdings[K] | None, owner: Hashable) -> tuple[K, ...]:
-    return () if holdings is None else tuple(holdings.of.get(owner, ()))

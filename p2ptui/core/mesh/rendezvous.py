@@ -97,7 +97,7 @@ class Rendezvous:
         )
         self._pairs: BoundedTable[tuple[str, str], Repeats] = state.tables.add(
             "introduced_pairs",
-            BoundedTable(MAX_PAIRS, full="introduction_pairs_full", holds=Repeats.holds),
+            BoundedTable(lambda: MAX_PAIRS, full="introduction_pairs_full", holds=Repeats.holds),
         )
         """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None

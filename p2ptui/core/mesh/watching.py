@@ -56,6 +56,9 @@ class Watching:
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._end)
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def set_watched(self, now: float, *, enabled: bool) -> None:
         """Whether somebody looks from now on."""
         self._naming.watched = enabled

@@ -139,6 +139,9 @@ class Keepalives:
         lifecycle.on_left.append(self._pause)
         lifecycle.on_removed.append(self._forget)
 
+    def __len__(self) -> int:
+        return len(self._bindings) + len(self._late)
+
     # Who comes and goes.
 
     def _begin(self, peer: Peer, now: float) -> None:

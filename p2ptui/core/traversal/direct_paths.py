@@ -67,7 +67,7 @@ class DirectPaths:
         self._asked: BoundedTable[bytes, Attempt] = state.tables.add(
             "checks_sent",
             BoundedTable(
-                MAX_ASKED,
+                lambda: MAX_ASKED,
                 full="checks_forgotten",
                 # Only while the round of it may still run.
                 holds=lambda asker, _: asker.punching is not None and asker.direct is None,

@@ -16,7 +16,9 @@ class EarlyChecks:
     """Where checks came from before there was a round, and what each allows."""
 
     def __init__(self) -> None:
-        self._checks: BoundedTable[tuple[Address, int], tuple[bool, int]] = BoundedTable(MAX_EARLY)
+        self._checks: BoundedTable[tuple[Address, int], tuple[bool, int]] = BoundedTable(
+            lambda: MAX_EARLY
+        )
 
     def __len__(self) -> int:
         return len(self._checks)

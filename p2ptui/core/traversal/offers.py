@@ -70,7 +70,7 @@ class Offers:
         self._state = state
         self._delivery = delivery
         self._attempts: BoundedTable[str, Attempt] = state.tables.add(
-            "traversals", BoundedTable(MAX_ATTEMPTS, refuses=True)
+            "traversals", BoundedTable(lambda: MAX_ATTEMPTS, refuses=True)
         )
         # One name for each of them.
         self._by_ufrag: BoundedTable[str, Attempt] = state.tables.add(

@@ -81,9 +81,7 @@ class Reasons:
         self._state = state
         self._offers = offers
         self._paths = paths
-        self._found_at: BoundedTable[Attempt, _Whereabouts] = state.tables.add(
-            "reasons", BoundedTable(MAX_ATTEMPTS)
-        )
+        self._found_at: BoundedTable[Attempt, _Whereabouts] = BoundedTable(MAX_ATTEMPTS)
         offers.on_networks_changed = self._check_all
 
     def __len__(self) -> int:
