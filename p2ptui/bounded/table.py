@@ -57,12 +57,14 @@ class BoundedTable(Generic[K, V]):
         "_by_prefix",
         "_due",
         "_expired",
+        "_fixed_limit",
         "_full",
         "_holds",
         "_in_use",
         "_lifetime_s",
         "_limit",
         "_limit_bytes",
+        "_limit_now",
         "_on_evicted",
         "_owned",
         "_refuses",
@@ -94,6 +96,8 @@ class BoundedTable(Generic[K, V]):
         count: Callable[[str], None] = count_nothing,
     ) -> None:
         self._limit = limit
+        self._fixed_limit = 0 if callable(limit) else limit
+        self._limit_now = limit if callable(limit) else None
         self._limit_bytes = limit_bytes
         self._full = full
         self._refuses = refuses
@@ -221,7 +225,7 @@ class BoundedTable(Generic[K, V]):
             self._drop(key)
         if now >= self._due:
             self.expire(now)
-        limit = number_of(self._limit)
+        limit = self._fixed_limit if self._limit_now is None else self._limit_now()
         owned = self._owners(peers, address) if self._owned is not None else None
         if owned and not all(self._within_share(each, limit, now) for each in owned):
             return False

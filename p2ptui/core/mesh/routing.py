@@ -91,7 +91,7 @@ class Routing:
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
         state.tables.gauge("routes", self.table.__len__)
-        self._seen: BoundedTable[tuple[str, str], bool] = state.tables.add(
+        self._seen: BoundedTable[int, bool] = state.tables.add(
             "routes_seen",
             BoundedTable(
                 lambda: state.config.routing.max_seen,
@@ -211,12 +211,12 @@ class Routing:
             if self._forward(origin, source, destination, routed, now):
                 return True
             # It is not acknowledged, and may come again.
-            self._seen.pop((source, routed.route_id), None)
+            self._seen.pop(_mark(source, routed.route_id))
             return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, now)
             if not self.on_arrived(origin, source, routed.original_message, now):
-                self._seen.pop((source, routed.route_id), None)
+                self._seen.pop(_mark(source, routed.route_id))
                 self._object(origin, routed, "the message inside is none that a node takes", now)
                 return False
         return True
@@ -233,7 +233,7 @@ class Routing:
         self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
-        key = (source, route_id)
+        key = _mark(source, route_id)
         if self._seen.get(key):
             self._seen.expire(now)
             if key in self._seen:
@@ -265,7 +265,7 @@ class Routing:
         if writer is None:
             return True
         # It may come again, and find a way then.
-        self._seen.pop((source, routed.route_id), None)
+        self._seen.pop(_mark(source, routed.route_id))
         self._refuse(writer, onward, refusal, now)
         return False
 
@@ -382,3 +382,9 @@ class Routing:
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)
         return candidates
+
+
+def _mark(source: str, route_id: str) -> int:
+    """By which a message is known as seen. Salted for each process, so that nobody can build two
+    that collide."""
+    return hash((source, route_id))
