@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_limits import MEMORIES
+
 PACKAGE = Path(__file__).parents[2] / "p2ptui"
 GROWING = {"dict", "OrderedDict", "Counter", "defaultdict", "set", "list", "deque"}
 
@@ -63,6 +65,27 @@ def unbounded(source: str) -> set[str]:
     }
 
 
+def tables_in(tree: ast.Module) -> Iterator[ast.Call]:
+    """Where a table or a queue is made."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            made = call.func.value if isinstance(call.func, ast.Subscript) else call.func
+            if getattr(made, "id", "") in ("BoundedTable", "BoundedQueue"):
+                yield call
+
+
+def silent(source: str) -> set[str]:
+    """What limits the tables that forget without a word: constants, options, and others' limits."""
+    return {
+        getattr(part, "id", "") or getattr(part, "attr", "")
+        for call in tables_in(ast.parse(source))
+        if not {keyword.arg for keyword in call.keywords} & {"full", "refuses", "on_evicted"}
+        and getattr(call.func, "id", "") != "BoundedQueue"
+        for part in ast.walk(call.args[0])
+        if isinstance(part, ast.Name | ast.Attribute)
+    } - PARTS_OF_LIMITS
+
+
 def uncounted(source: str) -> list[int]:
     """Lines where a table is made that names a count, and that nobody gives what counts."""
     tree = ast.parse(source)
@@ -73,19 +96,25 @@ def uncounted(source: str) -> list[int]:
         for argument in call.args
     }
     lines = []
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call):
-            made = call.func.value if isinstance(call.func, ast.Subscript) else call.func
-            named = {keyword.arg for keyword in call.keywords}
-            is_table = getattr(made, "id", "") in ("BoundedTable", "BoundedQueue")
-            if (
-                is_table
-                and named & {"full", "expired"}
-                and not ("count" in named or id(call) in added)
-            ):
-                lines.append(call.lineno)
+    for call in tables_in(tree):
+        named = {keyword.arg for keyword in call.keywords}
+        is_counted = "count" in named or id(call) in added
+        if named & {"full", "expired"} and not is_counted:
+            lines.append(call.lineno)
     return lines
 
+
+PARTS_OF_LIMITS = {"state", "self", "server", "config", "max", "max_connections"}
+
+AS_MANY_AS_OTHERS = {
+    "most_peers",  # what is known of each peer
+    "limit",  # the indexes of the peer table
+    "MAX_ATTEMPTS",  # what is known of each attempt
+    "budget",  # a round may be told to send more checks than are usual
+    "checks",
+    "MAX_EARLY",  # its table chooses itself who goes, and tells its caller
+    "MAX_LEARNT",  # who is forgotten loses nothing but a few checks
+}
 
 OWN_CALLS = "what this node was asked to do by its user, or to send; its own queues are bounded"
 NAMED_IN_CODE = "as many as are named in the code"
@@ -177,6 +206,12 @@ def test_each_table_counts_what_it_gives_up() -> None:
     assert {path: found for path, found in lines.items() if found} == {}
 
 
+def test_only_memories_forget_in_silence() -> None:
+    memories = {row[0].strip("`").rpartition(":")[2] for row in MEMORIES}
+    for path in MODULES:
+        assert silent(path.read_text("utf-8")) <= memories | AS_MANY_AS_OTHERS, path
+
+
 @pytest.mark.parametrize(
     "planted",
     [
@@ -218,4 +253,5 @@ class Careful:
 """
     assert not unbounded(source)
     assert not uncounted(source)
+    assert silent("BoundedTable(MAX_CALLS)") == {"MAX_CALLS"}
     assert uncounted('self._seen = BoundedTable[str, int](8, full="full")')
