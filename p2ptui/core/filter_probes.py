@@ -106,6 +106,9 @@ class FilterProbes:
         )
         state.tables.gauge("filter_probes", self._calls.__len__)
 
+    def __len__(self) -> int:
+        return len(self._armed) + len(self._calls)
+
     # The node that wants to know.
 
     def request(self, server: Peer, tag: bytes, now: float, timeout_s: float) -> int:
