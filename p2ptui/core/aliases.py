@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
+from p2ptui.bounded import BoundedTable, Limit, Share, number_of
 from p2ptui.nat.allowances import MAX_LEARNT
 from p2ptui.nat.punching import MAX_PAIRS
 from p2ptui.wire.address import Address
@@ -35,24 +36,31 @@ class Aliases(Generic[OwnerT]):
 
     Args:
         count: Called with a cause when a full table refuses or evicts an address.
+        limit: Most owners.
     """
 
-    def __init__(self, count: Callable[[str], None]) -> None:
+    def __init__(self, count: Callable[[str], None], limit: Limit = 65_536) -> None:
         self._count = count
-        self._owners: dict[Address, OwnerT] = {}
-        # By owner, in the order in which they came.
-        self._standings: dict[OwnerT, dict[Address, Standing]] = {}
+        # Of each owner in the order in which they came.
+        self._known: BoundedTable[Address, tuple[OwnerT, Standing]] = BoundedTable(
+            lambda: MAX_ALIASES * number_of(limit),
+            refuses=True,
+            full="aliases_full",
+            peer_share=Share(MAX_ALIASES),
+            count=count,
+        )
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._known)
 
     def owner(self, address: Address) -> OwnerT | None:
         """Whose alias an address is."""
-        return self._owners.get(address)
+        known = self._known.get(address)
+        return None if known is None else known[0]
 
     def of(self, owner: OwnerT) -> Collection[Address]:
         """The aliases of an owner."""
-        return self._standings.get(owner, {}).keys()
+        return self._known.of_peer(owner)
 
     def enter(self, owner: OwnerT, address: Address, standing: Standing) -> OwnerT | None:
         """What comes from an address is from an owner too.
@@ -69,30 +77,29 @@ class Aliases(Generic[OwnerT]):
         Returns:
             Who owns the address now; None if there was no room for it.
         """
-        holder = self._owners.get(address)
+        holder, known = self._known.get(address, (None, None))
         if holder is not None and holder is not owner and standing is Standing.CLAIMED:
             return holder
-        own = self._standings.get(owner, {})
-        known = own.get(address)
-        if known is None and not self._make_room(owner, own, standing):
-            return None
+        if holder is not owner:
+            known = None
+            if not self._make_room(owner, standing):
+                return None
         if standing is Standing.CHOSEN:
-            for other, before in own.items():
-                if before is Standing.CHOSEN:
-                    own[other] = Standing.ANSWERED
-        if holder is not None and holder is not owner:
-            self.remove(holder, address)
-        self._owners[address] = owner
-        self._standings.setdefault(owner, {})[address] = max(standing, known or standing)
-        return owner
+            for other in self._known.of_peer(owner):
+                if self._known[other][1] is Standing.CHOSEN:
+                    self._known.replace(other, (owner, Standing.ANSWERED))
+        if known is not None:
+            self._known.replace(address, (owner, max(standing, known)))
+            return owner
+        return owner if self._known.put(address, (owner, standing), peers=(owner,)) else None
 
-    def _make_room(self, owner: OwnerT, own: dict[Address, Standing], standing: Standing) -> bool:
+    def _make_room(self, owner: OwnerT, standing: Standing) -> bool:
         """Whether there is room for one more; the oldest that is known less well goes for it."""
+        own = {address: self._known[address][1] for address in self._known.of_peer(owner)}
+        is_full = len(own) >= MAX_ALIASES
         if standing is Standing.CLAIMED:
             claims = sum(known is Standing.CLAIMED for known in own.values())
-            is_full = claims >= MAX_CLAIMED_ALIASES or len(own) >= MAX_ALIASES
-        else:
-            is_full = len(own) >= MAX_ALIASES
+            is_full = is_full or claims >= MAX_CLAIMED_ALIASES
         if not is_full:
             return True
         self._count("aliases_full")
@@ -100,19 +107,15 @@ class Aliases(Generic[OwnerT]):
         victim = min(lesser, key=own.__getitem__, default=None)
         if victim is None:
             return False
-        self.remove(owner, victim)
+        del self._known[victim]
         return True
 
     def remove(self, owner: OwnerT, address: Address) -> None:
         """What comes from an address is no longer from this owner."""
-        if self._owners.get(address) is owner:
-            del self._owners[address]
-            own = self._standings[owner]
-            del own[address]
-            if not own:
-                del self._standings[owner]
+        if self.owner(address) is owner:
+            del self._known[address]
 
     def clear(self, owner: OwnerT) -> None:
         """This owner sends from its own address only."""
-        for address in self._standings.pop(owner, ()):
-            del self._owners[address]
+        for address in self._known.of_peer(owner):
+            del self._known[address]

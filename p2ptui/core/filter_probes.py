@@ -7,12 +7,12 @@ of the session, so that nobody can aim a probe at an address that did not ask.
 """
 
 import ipaddress
-from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.calls import Calls
 from p2ptui.core.delivery import Delivery
@@ -88,11 +88,19 @@ class FilterProbes:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        # By age, so that the first is the first to expire.
-        self._armed: OrderedDict[bytes, _Armed] = OrderedDict()
+        self._armed: BoundedTable[bytes, _Armed] = state.tables.add(
+            "filter_probes",
+            BoundedTable(
+                MAX_ARMED,
+                refuses=True,
+                full="probe_request_refused",
+                peer_share=Share(MAX_ARMED_BY_ONE, full="probes_of_one_full", makes_room=True),
+                lifetime_s=ARMED_S,
+            ),
+        )
         self._purge_planned = False
         self._calls: Calls[Peer] = state.open_room(
-            "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
+            "filter_probes", "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
 
     def __len__(self) -> int:
@@ -149,8 +157,7 @@ class FilterProbes:
             self._state.counters.drop("probe_request_refused")
             return
         armed = self._armed.get(tag)
-        if armed is None and len(self._armed) >= MAX_ARMED:
-            self._state.counters.drop("probe_request_refused")
+        if armed is None and not self._armed.admit():
             return
         if armed is None:
             armed = self._arm(peer, tag, now)
@@ -162,11 +169,8 @@ class FilterProbes:
         self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
 
     def _arm(self, asker: Peer, tag: bytes, now: float) -> _Armed:
-        own = [other for other, armed in self._armed.items() if armed.asker is asker]
-        if len(own) >= MAX_ARMED_BY_ONE:
-            del self._armed[own[0]]
-            self._state.counters.drop("probes_of_one_full")
-        armed = self._armed[tag] = _Armed(asker, now + ARMED_S, self._find_helper(asker))
+        armed = _Armed(asker, now + ARMED_S, self._find_helper(asker))
+        self._armed.put(tag, armed, now, peers=(asker,))
         if not self._purge_planned:
             self._plan_purge(armed.expires)
         return armed
@@ -177,12 +181,10 @@ class FilterProbes:
 
     def _purge(self, now: float) -> None:
         self._purge_planned = False
-        while self._armed:
-            expires = next(iter(self._armed.values())).expires
-            if expires > now:
-                self._plan_purge(expires)
-                return
-            self._armed.popitem(last=False)
+        self._armed.expire(now)
+        expires = self._armed.next_expiry()
+        if expires is not None:
+            self._plan_purge(expires)
 
     def _find_helper(self, asker: Peer) -> Peer | None:
         """A peer elsewhere: behind the same address the NAT would treat it as its own."""

@@ -1,4 +1,4 @@
-"""The parts of one endpoint: which there are, whom each knows, and how full they are."""
+"""The parts of one endpoint: which there are, and whom each knows."""
 
 import random
 
@@ -70,7 +70,7 @@ class Parts:
         self._state = state = NodeState(config, identity, rng, unix_offset)
         self._delivery = delivery = Delivery(state, EXTENSIONS)
         self._lifecycle = lifecycle = Lifecycle(state, delivery)
-        self._admission = Admission(config.security)
+        self._admission = Admission(config.security, state.tables)
         state.gate.admits_answer = self._admission.may_answer
         self._takeover = takeover = Takeover(state, delivery, lifecycle)
         crossings = Crossings(identity.id)
@@ -209,42 +209,4 @@ class Parts:
 
     def sizes(self) -> dict[str, int]:
         """How full everything is that grows with what others do; each has a limit."""
-        return {
-            "peers": len(self._state.peers),
-            "aliases": self._state.peers.aliases,
-            "timers": len(self._state.timers),
-            "grants": len(self._state.gate),
-            "tracked_strangers": len(self._admission),
-            "id_disputes": len(self._takeover),
-            "addresses_that_lost": len(self._races),
-            "other_ways": len(self._ways),
-            "routes": len(self._routing.table),
-            "routes_seen": self._routing.seen,
-            "routed_waiting": len(self._end_to_end),
-            "sessions_awaited": len(self._state.session_calls),
-            "early_messages": len(self._strangers.early),
-            "introductions": len(self._rendezvous),
-            "introductions_awaited": len(self._rendezvous.calls),
-            "introduced_pairs": self._rendezvous.pairs,
-            "lists": len(self._pager),
-            "lists_paused": self._pager.paused,
-            "queries": len(self._queries),
-            "servers_asked_for_names": len(self.naming),
-            "lists_kept_fresh": len(self.watching),
-            "membership_questions": len(self._membership),
-            "keepalives": len(self.keepalives),
-            "relays": len(self._relay_control),
-            "relay_clients": self._relay_control.accounts,
-            "relay_waiting_bytes": self._relay_control.waiting_bytes,
-            "relay_requests": len(self._relay),
-            "relayed_nodes": len(self._relay_frames),
-            "relayed_sessions": len(self._failover),
-            "servers_doubted": len(self.server_watch),
-            "resumptions": len(self._resumptions),
-            "traversals": len(self.traversal),
-            "filter_probes": len(self.probes),
-            "stun_in_work": len(self.stun),
-            "reader_bytes": self._state.readers.used_bytes,
-            "senders_waiting": self._state.readers.waiting,
-            "reassembly_bytes": self._state.reassembly_bytes,
-        }
+        return self._state.tables.sizes()

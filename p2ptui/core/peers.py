@@ -1,11 +1,12 @@
 """The peer table: every node that this one talks to, by id and by address, most recent last."""
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import UNSET, UnsetType
 
+from p2ptui.bounded import BoundedTable, Limit
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
@@ -43,15 +44,20 @@ class PeerTable:
 
     Args:
         count: Called with a cause when there is no room for an alias.
+        limit: Most peers, whatever happens. Who lets in newcomers keeps to less, and makes room
+            for them first; a node that is asked at two addresses may be in it twice for a moment.
     """
 
-    def __init__(self, count: Callable[[str], None] = lambda _: None) -> None:
-        self._by_address: OrderedDict[Address, Peer] = OrderedDict()
-        self._by_id: dict[str, Peer] = {}
-        self._aliases: Aliases[Peer] = Aliases(count)
-        self._doubtful: OrderedDict[Address, Peer] = OrderedDict()
-        self._initiated: dict[Address, Peer] = {}
-        self.relayed: Relayed[Peer] = Relayed()
+    def __init__(
+        self, count: Callable[[str], None] = lambda _: None, limit: Limit = 65_536
+    ) -> None:
+        self._by_address: BoundedTable[Address, Peer] = BoundedTable(
+            limit, refuses=True, full="peers_full", count=count
+        )
+        self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
+        self._aliases: Aliases[Peer] = Aliases(count, limit)
+        self._initiated: BoundedTable[Address, Peer] = BoundedTable(limit)
+        self.relayed: Relayed[Peer] = Relayed(limit)
         """Where relayed peers are by way of other servers than the one in their address."""
         self.on_rerouted: Callable[[Peer], None] = lambda _: None
         """Called with each peer whose datagrams go another way from now on."""
@@ -175,7 +181,7 @@ class PeerTable:
 
     def recent(self) -> Iterator[Peer]:
         """All peers, the one heard of last first."""
-        return reversed(self._by_address.values())
+        return self._by_address.newest_first()
 
     @property
     def initiated(self) -> Iterable[Peer]:
@@ -211,12 +217,11 @@ class PeerTable:
     def add(self, peer: Peer) -> None:
         """Enter a peer by its address."""
         self._uncount(peer.address)
-        self._by_address[peer.address] = peer
+        if not self._by_address.put(peer.address, peer, proved=peer.initiated):
+            return
         self._statuses[peer.status] += 1
         if peer.initiated:
-            self._initiated[peer.address] = peer
-        else:
-            self._doubtful[peer.address] = peer
+            self._initiated.put(peer.address, peer)
 
     def set_status(self, peer: Peer, status: PeerStatus) -> None:
         """Note how far a peer is."""
@@ -228,8 +233,8 @@ class PeerTable:
     def set_initiated(self, peer: Peer) -> None:
         """From now on it counts as one that this node asked for a session."""
         peer.initiated = True
-        if self._by_address.get(peer.address) is peer:
-            self._initiated[peer.address] = peer
+        if self._by_address.get(peer.address) is peer and peer.address not in self._initiated:
+            self._initiated.put(peer.address, peer)
 
     def _uncount(self, address: Address) -> None:
         peer = self._by_address.get(address)
@@ -241,7 +246,7 @@ class PeerTable:
         """Note who a peer says it is, which may be another than before."""
         self._forget_id(peer)
         peer.info = info
-        self._by_id[info.id] = peer
+        self._by_id.put(info.id, peer)
 
     def _forget_id(self, peer: Peer) -> None:
         if self._by_id.get(peer.node_id) is peer:
@@ -249,17 +254,17 @@ class PeerTable:
 
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
-        self._by_address.move_to_end(peer.address)
-        if not peer.proved and peer.address in self._doubtful:
-            self._doubtful.move_to_end(peer.address)
+        if peer.proved:
+            self._by_address.touch(peer.address)
+        else:
+            self._by_address.renew(peer.address)
 
     def most_doubtful(self) -> Peer | None:
         """Of the peers that came by themselves and never proved their address the most silent."""
-        while self._doubtful:
-            peer = next(iter(self._doubtful.values()))
+        while (peer := self._by_address.oldest_unproved()) is not None:
             if not peer.proved and not peer.initiated:
                 return peer
-            del self._doubtful[peer.address]
+            self._by_address.prove(peer.address)
         return None
 
     def remove(self, peer: Peer) -> None:
@@ -267,7 +272,6 @@ class PeerTable:
         if self._by_address.get(peer.address) is peer:
             self._uncount(peer.address)
             del self._by_address[peer.address]
-            self._doubtful.pop(peer.address, None)
         self.remove_aliases(peer)
         self.relayed.clear(peer)
         self._forget_id(peer)

@@ -7,9 +7,10 @@ finds no room waits in line, and what is read is kept for the first of them.
 """
 
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
+
+from p2ptui.bounded import BoundedTable
 
 EVENT_OVERHEAD_BYTES: Final = 512
 """What a message takes in a reader's memory beside its own bytes, about."""
@@ -75,8 +76,11 @@ class Readers:
 
     def __init__(self) -> None:
         self._rooms: list[weakref.ref[ReaderRoom]] = []
-        self._waiting: OrderedDict[str, int] = OrderedDict()
-        self._promised: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._waiting: BoundedTable[str, int] = BoundedTable(MAX_WAITING, refuses=True)
+        # Each was in line before: when so many are promised room, the first goes without.
+        self._promised: BoundedTable[str, tuple[int, float]] = BoundedTable(
+            MAX_WAITING, on_evicted=self._handle_evicted
+        )
         self._promised_bytes = 0
         self.on_read: Callable[[], None] | None = None
         """Called when something was read while a sender waits."""
@@ -146,7 +150,7 @@ class Readers:
 
     def _kept_from(self, node_id: str, now: float) -> int:
         """Bytes that are kept for others: promised, or to be promised next."""
-        while self._promised and next(iter(self._promised.values()))[1] <= now:
+        while self._promised and self._promised[next(iter(self._promised))][1] <= now:
             self._settle(next(iter(self._promised)))
         kept = self._promised_bytes - self._promised.get(node_id, (0, 0.0))[0]
         first = next(iter(self._waiting), node_id)
@@ -154,8 +158,12 @@ class Readers:
 
     def _settle(self, node_id: str) -> None:
         """Nothing is kept for a sender any more."""
-        size, _ = self._promised.pop(node_id, (0, 0.0))
-        self._promised_bytes -= size
+        promised = self._promised.pop(node_id)
+        if promised is not None:
+            self._promised_bytes -= promised[0]
+
+    def _handle_evicted(self, _node_id: str, promised: tuple[int, float]) -> None:
+        self._promised_bytes -= promised[0]
 
     def wait(self, node_id: str, size_bytes: int) -> bool:
         """Put a sender in line, to be told when there is room; whether the line has a place.
@@ -165,10 +173,8 @@ class Readers:
             size_bytes: The payload for which it found none.
         """
         self._settle(node_id)
-        if node_id not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            return False
-        self._waiting.setdefault(node_id, size_bytes + EVENT_OVERHEAD_BYTES)
-        return True
+        cost = size_bytes + EVENT_OVERHEAD_BYTES
+        return node_id in self._waiting or self._waiting.put(node_id, cost)
 
     def forget(self, node_id: str) -> None:
         """A sender is gone."""
@@ -199,6 +205,6 @@ class Readers:
             offered = min(offered, share)
             promised = max(promised, step)
         del self._waiting[node_id]
-        self._promised[node_id] = (promised, now + RESERVED_S)
+        self._promised.put(node_id, (promised, now + RESERVED_S))
         self._promised_bytes += promised
         return node_id, offered

@@ -1,21 +1,29 @@
 """Relayed nodes by way of servers: each node at most once at each server."""
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from p2ptui.bounded import BoundedTable, Limit, Share, number_of
 from p2ptui.wire.address import Address
 
 OwnerT = TypeVar("OwnerT")
+
+RELAYS_OF_ONE: Final = 64
+"""Of each on the average, at most: servers come and go while a session lasts."""
 
 
 class Relayed(Generic[OwnerT]):
     """Addresses of relayed nodes besides the one that each has for its whole life.
 
     There are as many for each as the node asks servers for it.
+
+    Args:
+        limit: Most owners.
     """
 
-    def __init__(self) -> None:
-        self._owners: dict[Address, OwnerT] = {}
-        self._addresses: dict[OwnerT, set[Address]] = {}
+    def __init__(self, limit: Limit = 65_536) -> None:
+        self._owners: BoundedTable[Address, OwnerT] = BoundedTable(
+            lambda: RELAYS_OF_ONE * number_of(limit), refuses=True, peer_share=Share(1.0)
+        )
 
     def __len__(self) -> int:
         return len(self._owners)
@@ -26,16 +34,16 @@ class Relayed(Generic[OwnerT]):
 
     def of(self, owner: OwnerT) -> frozenset[Address]:
         """Where somebody is."""
-        return frozenset(self._addresses.get(owner, ()))
+        return frozenset(self._owners.of_peer(owner))
 
     def enter(self, owner: OwnerT, address: Address) -> bool:
         """Somebody is at an address, unless another is; whether that is so."""
-        if self._owners.setdefault(address, owner) is not owner:
-            return False
-        self._addresses.setdefault(owner, set()).add(address)
-        return True
+        known = self._owners.get(address)
+        if known is not None:
+            return known is owner
+        return self._owners.put(address, owner, peers=(owner,))
 
     def clear(self, owner: OwnerT) -> None:
         """Somebody is gone."""
-        for address in self._addresses.pop(owner, ()):
+        for address in self._owners.of_peer(owner):
             del self._owners[address]

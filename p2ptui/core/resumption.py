@@ -12,6 +12,7 @@ searched as between any two nodes that it knows.
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.delivery import Delivery
@@ -78,11 +79,10 @@ class Resumptions:
         self._delivery = delivery
         self._handshake = handshake
         self._failover = failover
-        self._asked: dict[Peer, _Asked] = {}
+        self._asked: BoundedTable[Peer, _Asked] = state.tables.add(
+            "resumptions", BoundedTable(state.most_peers)
+        )
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
-
-    def __len__(self) -> int:
-        return len(self._asked)
 
     def is_under_way(self, peer: Peer) -> bool:
         """Whether a peer's session is being taken up again: what its address says is no news."""
@@ -111,7 +111,8 @@ class Resumptions:
         self._forget(peer)
         deadline = now + self._state.config.security.auth_timeout
         greeting = self._greet(peer, now) if _is_one_place(peer.address) else None
-        asked = self._asked[peer] = _Asked(greeting, reason, deadline)
+        asked = _Asked(greeting, reason, deadline)
+        self._asked.put(peer, asked)
         peer.forget_pair()
         self._failover.hold(peer, reason, now)
         self._try(peer, asked, now)

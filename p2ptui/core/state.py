@@ -29,6 +29,7 @@ from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
+from p2ptui.core.tables import Tables
 from p2ptui.core.timers import Timers
 from p2ptui.errors import HandshakeError, PeerTimeoutError
 from p2ptui.text import seconds_words
@@ -69,7 +70,9 @@ class NodeState:
         self.unix_offset = unix_offset
         self.ids = IdSource(rng)
         self.counters = Counters()
-        self.peers = PeerTable(self.counters.drop)
+        self.tables = Tables(self.counters.drop)
+        """Every table of the parts: a part that makes one adds it here."""
+        self.peers = PeerTable(self.counters.drop, lambda: 2 * self.config.server.max_connections)
         self.timers = Timers()
         self.closing = False
         """Whether the node is saying goodbye: it answers nobody any more."""
@@ -93,12 +96,20 @@ class NodeState:
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
         # Bounded for each address by `core.pings`.
-        self._pongs = self.open_room("Pings", limit=MAX_PONGS, limit_each=1)
+        self._pongs = self.open_room("pings_awaited", "Pings", limit=MAX_PONGS, limit_each=1)
         self.session_calls: Calls[None] = self.open_room(
-            "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
+            "sessions_awaited", "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
         )
         """Calls that wait for a session. Their key is what they wait for at present: a handshake,
         by its address; one with several addresses; a direct path, by the id of the node."""
+        gauge = self.tables.gauge
+        gauge("peers", self.peers.__len__)
+        gauge("aliases", lambda: self.peers.aliases)
+        gauge("timers", self.timers.__len__)
+        gauge("reader_bytes", lambda: self.readers.used_bytes)
+        gauge("senders_waiting", lambda: self.readers.waiting)
+        gauge("reassembly_bytes", lambda: self.reassembly_bytes)
+        gauge("grants", self.gate.__len__)
 
     @property
     def arrival(self) -> Address | None:
@@ -109,6 +120,10 @@ class NodeState:
     def longest_idle_s(self) -> float:
         """How long the ways through this node's NAT may be idle, as far as that is known."""
         return self.find_longest_idle_s()
+
+    def most_peers(self) -> int:
+        """As many entries as there may be peers: the limit of what is known of each of them."""
+        return max(self.config.server.max_connections, len(self.peers))
 
     def unix(self, now: float) -> int:
         """The Unix time that belongs to `now`, whole seconds."""
@@ -122,9 +137,16 @@ class NodeState:
         """A name for a call whose end will be told by a CallFinished."""
         return next(self._tokens)
 
-    def open_room(self, words: str, *, limit: int, limit_each: int) -> Calls[Any]:
-        """A room where calls of one kind wait for their answers; see `Calls`."""
-        return Calls(
+    def open_room(self, name: str, words: str, *, limit: int, limit_each: int) -> Calls[Any]:
+        """A room where calls of one kind wait for their answers; see `Calls`.
+
+        Args:
+            name: What `Tables.sizes` calls it.
+            words: What is awaited, for an error.
+            limit: Calls that may wait in it.
+            limit_each: And for one key.
+        """
+        room: Calls[Any] = Calls(
             self.timers,
             self.finish,
             self.new_token,
@@ -132,6 +154,8 @@ class NodeState:
             limit_each=limit_each,
             words=words,
         )
+        self.tables.gauge(name, room.__len__)
+        return room
 
     def await_session(
         self, key: Hashable, now: float, timeout_s: float, token: int | None = None

@@ -5,11 +5,11 @@ one address may have a partner instead: another node, each naming the other in i
 configuration, that sends the replies which must come from elsewhere.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.config import StunServerOptions
 from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.delivery import Delivery
@@ -92,7 +92,16 @@ class StunService:
         self._early: tuple[Peer, StunPartnerPayload] | None = None
         """What came before the proof of the address."""
         self._greeting: Timer | None = None
-        self._in_work: OrderedDict[bytes, float] = OrderedDict()
+        self._in_work: BoundedTable[bytes, float] = state.tables.add(
+            "stun_in_work",
+            BoundedTable(
+                lambda: self._options.max_concurrent_requests,
+                refuses=True,
+                full="stun_busy",
+                lifetime_s=lambda: self._options.timeout_ms / 1000,
+                expired="stun_partner_silent",
+            ),
+        )
         lifecycle.on_joined.append(self._greet)
         lifecycle.on_left.append(self._part)
 
@@ -172,14 +181,9 @@ class StunService:
         if peer is None:
             self._state.counters.drop("stun_partner_gone")
             return
-        while self._in_work and next(iter(self._in_work.values())) <= now:
-            self._in_work.popitem(last=False)
-            self._state.counters.drop("stun_partner_silent")
-        known = self._in_work.pop(delegation.transaction_id, None) is not None
-        if not known and len(self._in_work) >= self._options.max_concurrent_requests:
-            self._state.counters.drop("stun_busy")
+        self._in_work.expire(now)
+        if not self._in_work.put(delegation.transaction_id, now, now):
             return
-        self._in_work[delegation.transaction_id] = now + self._options.timeout_ms / 1000
         other = delegation.other_address
         payload = StunDelegationPayload(
             transaction_id=delegation.transaction_id.hex(),

@@ -4,11 +4,11 @@ import contextlib
 import errno
 import os
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.errors import LocalError
 from p2ptui.io.file_names import harmless_name, numbered_name
 
@@ -60,9 +60,9 @@ class FileStore:
         self.directory = directory
         self._files_left = self._max_files = max_files
         self._bytes_left = self._max_bytes = max_bytes
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._numbers: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
         """The last number that was given to a name."""
-        self._used_up: OrderedDict[str, int] = OrderedDict()
+        self._used_up: BoundedTable[str, int] = BoundedTable(MAX_REMEMBERED)
         """Names of which no number was free, and when the directory had last changed by then."""
         try:
             # Whether files can be made there is known by making one.
@@ -101,7 +101,7 @@ class FileStore:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
             if name in self._used_up:
-                self._used_up[name] = self._changed_at()
+                self._used_up.replace(name, self._changed_at())
         if path is None:
             raise FileNotKeptError(_USED_UP)
         self._files_left -= 1
@@ -132,15 +132,15 @@ class FileStore:
 
         The bare name is tried first, then the numbers from the last one that was given.
         """
-        last = self._numbers.pop(name, 1)
+        last = self._numbers.pop(name) or 1
         for number in (1, *range(last + 1, MAX_NUMBER + 1), *range(2, last + 1)):
             path = self.directory / (name if number == 1 else numbered_name(name, number))
             with contextlib.suppress(FileExistsError):
                 _move_to_free_name(part, path)
-                _remember(self._numbers, name, number if number > 1 else last)
+                self._numbers.put(name, number if number > 1 else last)
                 return path
-        _remember(self._numbers, name, last)
-        _remember(self._used_up, name, 0)
+        self._numbers.put(name, last)
+        self._used_up.put(name, 0)
         return None
 
     def _is_used_up(self, name: str) -> bool:
@@ -156,13 +156,6 @@ class FileStore:
             return self.directory.stat().st_mtime_ns
         except OSError:
             return 0
-
-
-def _remember(numbers: OrderedDict[str, int], name: str, number: int) -> None:
-    numbers[name] = number
-    numbers.move_to_end(name)
-    if len(numbers) > MAX_REMEMBERED:
-        numbers.popitem(last=False)
 
 
 def _move_to_free_name(part: Path, path: Path) -> None:

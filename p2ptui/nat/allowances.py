@@ -3,6 +3,7 @@
 import math
 from typing import Final, TypeAlias
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import MAX_PREDICTED
 
@@ -24,7 +25,7 @@ class Allowances:
     """What may still be sent to each address, over all rounds of a search."""
 
     def __init__(self) -> None:
-        self._left: dict[Key, float] = {}
+        self._left: BoundedTable[Key, float] = BoundedTable(MAX_LEARNT)
 
     def __len__(self) -> int:
         return len(self._left)
@@ -36,17 +37,21 @@ class Allowances:
     def take(self, key: Key) -> bool:
         """One goes there; whether it was the last."""
         left = self.left(key)
-        if left < PROVED:
-            self._left[key] = left - 1
+        if key in self._left and left < PROVED:
+            self._left.replace(key, left - 1)
         return left <= 1
 
     def allow(self, key: Key, checks: float) -> None:
         """So many may go there, if not more may already."""
-        if key not in self._left and len(self._left) >= MAX_LEARNT:
+        known = self._left.get(key)
+        if known is not None:
+            self._left.replace(key, max(known, checks))
+            return
+        if not self._left.has_room:
             # Never one that answered, while there is another: the next path may be through it.
             unproved = (known for known, left in self._left.items() if left < PROVED)
             del self._left[next(unproved, next(iter(self._left)))]
-        self._left[key] = max(self._left.get(key, checks), checks)
+        self._left.put(key, checks)
 
     def earn(self, key: Key, checks: int) -> None:
         """A check came from there, for which at most so many may go back."""
@@ -54,12 +59,12 @@ class Allowances:
         if left is None:
             self.allow(key, min(checks, TRIGGERED_CHECKS))
         elif left < TRIGGERED_CHECKS:
-            self._left[key] = left + min(checks, 1)
+            self._left.replace(key, left + min(checks, 1))
 
     def prove(self, key: Key) -> None:
         """It answered: nothing is limited any more."""
         if key in self._left:
-            self._left[key] = PROVED
+            self._left.replace(key, PROVED)
 
     def clear(self) -> None:
         """Forget all."""

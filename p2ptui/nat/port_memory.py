@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from p2ptui.bounded import BoundedTable
+
 MAX_NETWORKS: Final = 64
 """Networks that are remembered; the one not seen for longest makes room."""
 
@@ -59,7 +61,7 @@ class PortMemory:
     """What was learnt, by network."""
 
     def __init__(self) -> None:
-        self._networks: dict[str, Learnt] = {}
+        self._networks: BoundedTable[str, Learnt] = BoundedTable(MAX_NETWORKS)
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -72,10 +74,12 @@ class PortMemory:
             learnt: What `PortPredictor.learnt` says.
         """
         key = network[:MAX_KEY_LENGTH]
-        self._networks.pop(key, None)
-        self._networks[key] = learnt
-        while len(self._networks) > MAX_NETWORKS:
-            del self._networks[min(self._networks, key=lambda name: self._networks[name].at)]
+        if key not in self._networks and not self._networks.has_room:
+            oldest = min(self._networks, key=lambda name: self._networks[name].at)
+            if learnt.at < self._networks[oldest].at:
+                return
+            del self._networks[oldest]
+        self._networks.put(key, learnt)
 
     def recall(self, network: str, now: float) -> Learnt | None:
         """What is still worth knowing about a network, or None.

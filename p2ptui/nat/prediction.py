@@ -6,10 +6,10 @@ everything from one socket (endpoint-independent mapping); how reliably it does 
 new one: which? That is answered by the mixture of allocators.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.nat.allocation import AllocationKind, PortAllocation
 from p2ptui.nat.allocators import (
     BLOCK,
@@ -118,7 +118,7 @@ class PortPredictor:
         self._range = PortRange(port_range_min, port_range_max)
         self._listens = enable_nat_type_optimization
         self._mixture = Mixture(self._range)
-        self._known: OrderedDict[_Key, _Known] = OrderedDict()
+        self._known: BoundedTable[_Key, _Known] = BoundedTable(3 * MAX_MAPPINGS)
         self._trust: dict[str, tuple[float, float]] = {}
         self._samples = 0
         self._remembered_samples = 0
@@ -189,10 +189,7 @@ class PortPredictor:
         if (known is None or known[1] != mapped_port) and mapped_port in self._range:
             self._mixture.learn(now, local_port, mapped_port)
         for key in _keys(local_port, destination):
-            self._known[key] = _Known(mapped_port, now)
-            self._known.move_to_end(key)
-        while len(self._known) > 3 * MAX_MAPPINGS:
-            self._known.popitem(last=False)
+            self._known.put(key, _Known(mapped_port, now))
 
     def predict(
         self,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.nat.allowances import MAX_LEARNT, TRIGGERED_CHECKS, Allowances
 from p2ptui.nat.guessing import Guesses
 from p2ptui.wire.address import Address
@@ -156,13 +157,22 @@ class Punching:
         self._opener_pause_s = opener_pause_s
         self._opener_ttl = opener_ttl
         self._pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
-        self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
+        self._sent: BoundedTable[bytes, _Sent] = BoundedTable(
+            lambda: max(MAX_OUTSTANDING, self.budget.checks)
+        )
         self.guesses: Guesses | None = None
         """Ports that are tried besides the pairs."""
         self._next_check = now
         self._first_pause_s = first_pause_s
         self._learnt = Allowances() if learnt is None else learnt
-        self._learnt_pairs: OrderedDict[tuple[int, Address], Pair] = OrderedDict()
+        # For one that the other side chose the oldest goes of those that never answered.
+        self._learnt_pairs: BoundedTable[tuple[int, Address], Pair] = BoundedTable(
+            MAX_LEARNT,
+            full="pairs_full",
+            in_use=lambda pair: pair.valid or pair.nominated,
+            on_evicted=lambda key, _: self._forget(key),
+            count=count,
+        )
         self._count = count
         self._hosts: set[str] = set()
         self.checks_sent = 0
@@ -283,9 +293,7 @@ class Punching:
 
     def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:
         transaction_id = self._rng.randbytes(TRANSACTION_ID_BYTES)
-        self._sent[transaction_id] = _Sent(pair, now)
-        if len(self._sent) > max(MAX_OUTSTANDING, self.budget.checks):
-            self._sent.popitem(last=False)
+        self._sent.put(transaction_id, _Sent(pair, now))
         self.checks_sent += 1
         pair.triggered = False
         ttl = None
@@ -325,11 +333,13 @@ class Punching:
         key = socket, remote
         pair = self._pairs.get(key)
         if pair is None:
-            if not self._may_learn(nominated=nominated):
+            pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
+            if not (nominated or self._learnt_pairs.has_room):
                 self._count("pairs_full")
                 return
-            pair = Pair(socket, remote, Kind.REFLEXIVE, now, opened=True)
-            self._pairs[key] = self._learnt_pairs[key] = pair
+            if not self._learnt_pairs.put(key, pair):
+                return
+            self._pairs[key] = pair
         elif nominated or not pair.valid:
             pair.remote = remote  # the same, with the address of this machine that it asks
         # To a host that is tried anyway nothing is added by what a check pretends.
@@ -346,18 +356,8 @@ class Punching:
         pair.nominated = pair.nominated or nominated
         self._choose()
 
-    def _may_learn(self, *, nominated: bool) -> bool:
-        """Whether another address may be tried; for one that the other side chose the oldest goes
-        of those that never answered."""
-        if len(self._learnt_pairs) < MAX_LEARNT:
-            return True
-        idle = (k for k, pair in self._learnt_pairs.items() if not (pair.valid or pair.nominated))
-        key = next(idle, None) if nominated else None
-        if key is None:
-            return False
-        self._count("pairs_full")
-        del self._pairs[key], self._learnt_pairs[key]
-        return True
+    def _forget(self, key: tuple[int, Address]) -> None:
+        self._pairs.pop(key, None)
 
     def receive_response(
         self, transaction_id: bytes, remote: Address, socket: int, now: float

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.nat.mapping_life import USUAL_S
 from p2ptui.node.state_file import StateFile
 
@@ -28,7 +29,7 @@ class IdleStore:
     def __init__(self, wall: Callable[[], float], path: Path | None = None) -> None:
         self._wall = wall
         self._file = StateFile(FILE_NAME, "how long a way may be idle", path)
-        self._known: dict[str, tuple[float, float]] | None = None
+        self._known: BoundedTable[str, tuple[float, float]] | None = None
 
     def recall(self, network: str) -> float | None:
         """What was learnt of a network, seconds; None if it is not known."""
@@ -40,18 +41,18 @@ class IdleStore:
         known = self._loaded()
         if known.get(network, (USUAL_S, 0.0))[0] == idle_s:
             return
-        known.pop(network, None)
-        known[network] = idle_s, self._wall()
-        while len(known) > MAX_KEPT_NETWORKS:
-            del known[next(iter(known))]
+        known.put(network, (idle_s, self._wall()))
         self._file.write({host: {"idle_s": idle, "at": at} for host, (idle, at) in known.items()})
 
-    def _loaded(self) -> dict[str, tuple[float, float]]:
+    def _loaded(self) -> BoundedTable[str, tuple[float, float]]:
         if self._known is None:
             content = self._file.read()
             entries = content.items() if isinstance(content, dict) else ()
-            read = {host: self._read(entry) for host, entry in entries}
-            self._known = {host: entry for host, entry in read.items() if entry is not None}
+            self._known = BoundedTable(MAX_KEPT_NETWORKS)
+            for host, written in entries:
+                entry = self._read(written)
+                if entry is not None:
+                    self._known.put(host, entry)
         return self._known
 
     def _read(self, entry: Any) -> tuple[float, float] | None:

@@ -51,11 +51,8 @@ class CarriedMessages:
         self._delivery = delivery
         self._routing = routing
         self._calls: Calls[_Carried] = state.open_room(
-            "routed messages", limit=MAX_CARRIED, limit_each=1
+            "routed_waiting", "routed messages", limit=MAX_CARRIED, limit_each=1
         )
-
-    def __len__(self) -> int:
-        return len(self._calls)
 
     def send(
         self, node_id: str, message: bytes, max_hops: int, now: float, timeout_s: float

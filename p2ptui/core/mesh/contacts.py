@@ -1,8 +1,9 @@
 """What was exchanged with nodes that are reached by way of others; a table shows it."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
+
+from p2ptui.bounded import BoundedTable
 
 MAX_CONTACTS: Final = 1024
 """Nodes of which this is remembered."""
@@ -24,17 +25,19 @@ class Contacts:
     """Remembers the nodes with which something was exchanged last."""
 
     def __init__(self) -> None:
-        self._contacts: OrderedDict[str, Contact] = OrderedDict()
+        self._contacts: BoundedTable[str, Contact] = BoundedTable(MAX_CONTACTS)
 
     def get(self, node_id: str) -> Contact | None:
         """What was exchanged with a node; None: nothing, or it is forgotten."""
         return self._contacts.get(node_id)
 
     def _touch(self, node_id: str) -> Contact:
-        contact = self._contacts.setdefault(node_id, Contact())
-        self._contacts.move_to_end(node_id)
-        if len(self._contacts) > MAX_CONTACTS:
-            self._contacts.popitem(last=False)
+        contact = self._contacts.get(node_id)
+        if contact is None:
+            contact = Contact()
+            self._contacts.put(node_id, contact)
+        else:
+            self._contacts.touch(node_id)
         return contact
 
     def note_sent(self, node_id: str) -> None:

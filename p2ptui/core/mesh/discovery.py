@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered
 from p2ptui.core.identity import canonical_id, told_name
@@ -99,8 +100,9 @@ class Discovery:
         self._state = state
         self._delivery = delivery
         self._pager = pager
-        self._joined: dict[str, None] = {}
-        self._left: dict[str, None] = {}
+        # One that is left out is news to some: the oldest is.
+        self._joined: BoundedTable[str, None] = self._changes()
+        self._left: BoundedTable[str, None] = self._changes()
         self._changed_at = 0.0
         self._timer: Timer | None = None
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
@@ -113,6 +115,14 @@ class Discovery:
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
         delivery.on_room = self._tell_untold
+
+    def _changes(self) -> BoundedTable[str, None]:
+        state = self._state
+        return BoundedTable(
+            lambda: max(MAX_CHANGES, state.config.server.max_connections),
+            full="news_full",
+            count=state.counters.drop,
+        )
 
     # What others ask.
 
@@ -190,7 +200,7 @@ class Discovery:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
-        self._joined[peer.node_id] = None
+        self._joined.put(peer.node_id, None)
         self._note_change(now)
         if peer.accepted:
             self._push(peer, now)
@@ -261,14 +271,10 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left[peer.node_id] = None
+        self._left.put(peer.node_id, None)
         self._note_change(now)
 
     def _note_change(self, now: float) -> None:
-        for changes in (self._joined, self._left):
-            if len(changes) > max(MAX_CHANGES, self._state.config.server.max_connections):
-                del changes[next(iter(changes))]
-                self._state.counters.drop("news_full")
         server = self._state.config.server
         if self._timer is None:
             self._changed_at = now

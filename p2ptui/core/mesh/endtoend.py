@@ -4,13 +4,13 @@ Hops lose datagrams and remember each `route_id`, so what is sent again is the
 same inner message under a new `route_id`; the receiver knows it by its own id.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import Delivery
@@ -115,17 +115,14 @@ class EndToEnd:
         self._routing = routing
         self._watch = watch
         self._calls: Calls[_Pending] = state.open_room(
-            "routed messages", limit=MAX_PENDING, limit_each=1
+            "routed_waiting", "routed messages", limit=MAX_PENDING, limit_each=1
         )
-        self._delivered: OrderedDict[int, None] = OrderedDict()
+        self._delivered: BoundedTable[int, None] = BoundedTable(MAX_DELIVERED)
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
         self.takers: Mapping[str, Callable[[Writer, Envelope, Purse, float], bool]] = {}
         """Who takes which type inside a routed message, by the table of messages."""
-
-    def __len__(self) -> int:
-        return len(self._calls) + len(self._carried)
 
     def send(self, node_id: str, payload: Raw, max_hops: int, now: float, timeout_s: float) -> int:
         """Send Data to a node by way of others; the token of its SendResult.
@@ -284,9 +281,7 @@ class EndToEnd:
             self._refuse_data(source, message, now)
             return True
         else:
-            self._delivered[mark] = None
-            if len(self._delivered) > MAX_DELIVERED:
-                self._delivered.popitem(last=False)
+            self._delivered.put(mark, None)
             self._state.counters.delivered += 1
             self._state.emit(
                 DataReceived(

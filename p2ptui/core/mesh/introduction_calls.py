@@ -61,7 +61,7 @@ class IntroductionCalls:
         self._handshake = handshake
         self._ping = ping
         self._calls: Calls[_Wish] = state.open_room(
-            "introductions", limit=MAX_WAITING, limit_each=MAX_WAITING
+            "introductions_awaited", "introductions", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ here knows; and, where a person looks on, once a while when nodes without a name
 from collections.abc import Iterator
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.identity import told_name
 from p2ptui.core.mesh.contacts import Contact
 from p2ptui.core.mesh.discovery import MAX_LISTED
@@ -51,7 +52,9 @@ class Naming:
         self._state = state
         self._queries = queries
         self._routing = routing
-        self._asked_at: dict[str, float] = {}
+        self._asked_at: BoundedTable[str, float] = state.tables.add(
+            "servers_asked_for_names", BoundedTable(state.most_peers)
+        )
         """When each server was last asked, or will be; only of those that have a session."""
         self.watched = False
         """Whether somebody looks at names: only then they are asked for without being needed."""
@@ -72,7 +75,7 @@ class Naming:
             return  # it will be asked anyway, or all have names
         earliest = max(now + FIRST_PAUSE_S, last + ASK_EVERY_S)
         due = earliest + (earliest - now) * self._state.rng.uniform(0.0, JITTER)
-        self._asked_at[peer.node_id] = due
+        self._asked_at.put(peer.node_id, due)
         self._state.timers.schedule(due, lambda at: self._ask(peer, at))
 
     def _forget(self, peer: Peer, _now: float) -> None:
@@ -84,11 +87,11 @@ class Naming:
 
     def note_planned(self, peer: Peer, due: float) -> None:
         """A server will be asked with `ask` at `due`, seconds: nobody has to ask it before."""
-        self._asked_at[peer.node_id] = due
+        self._asked_at.put(peer.node_id, due)
 
     def ask(self, peer: Peer, now: float) -> None:
         """Ask a server whom it knows, whether names are missing or not."""
-        self._asked_at[peer.node_id] = max(now, self._asked_at.get(peer.node_id, now))
+        self._asked_at.put(peer.node_id, max(now, self._asked_at.get(peer.node_id, now)))
         self._queries.ask_names(peer, now, ANSWER_S)
 
     def beyond(self, now: float) -> Iterator[tuple[str, Route]]:
@@ -117,7 +120,7 @@ class Naming:
             if self._queries.awaits(peer) or not now - FRESH_S < last <= now:
                 found.append(peer)
                 if last <= now:
-                    self._asked_at[peer.node_id] = now
+                    self._asked_at.put(peer.node_id, now)
         return found
 
     def _learn(self, peer: Peer, nodes: tuple[NodeInfo, ...], now: float) -> None:

@@ -6,11 +6,11 @@ answered with this node's own entry.
 """
 
 import ipaddress
-from collections import OrderedDict
 from typing import Final, TypeAlias
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
@@ -80,12 +80,12 @@ class Neighbours:
         """Where neighbours are looked for."""
         self._probes: list[Address] = []
         self._probed_up_to = 0
-        self._probed: OrderedDict[Address, float] = OrderedDict()
-        self._probe_ids: OrderedDict[str, None] = OrderedDict()
+        self._probed: BoundedTable[Address, float] = BoundedTable(MAX_PROBES)
+        self._probe_ids: BoundedTable[str, None] = BoundedTable(MAX_PROBES)
         self._broadcast_at = float("-inf")
         self._connects = 0
         self._answers: TokenBucket | None = None
-        self._shunned: OrderedDict[str, Address] = OrderedDict()
+        self._shunned: BoundedTable[str, Address] = BoundedTable(MAX_SHUNNED)
 
     def start(
         self,
@@ -120,9 +120,7 @@ class Neighbours:
 
     def shun(self, node_id: str, address: Address) -> None:
         """Somebody said goodbye to the node at an address: no search connects to it again."""
-        self._shunned[node_id] = address
-        if len(self._shunned) > MAX_SHUNNED:
-            self._shunned.popitem(last=False)
+        self._shunned.put(node_id, address)
 
     def welcome(self, node_id: str) -> None:
         """Somebody has connected to a node: searches may, too."""
@@ -173,13 +171,8 @@ class Neighbours:
     def _remember(self, probe_id: str, address: Address, now: float) -> None:
         if not is_loopback(address[0]):
             self._broadcast_at = now
-        self._probed[address] = now
-        self._probed.move_to_end(address)
-        if len(self._probed) > MAX_PROBES:
-            self._probed.popitem(last=False)
-        self._probe_ids[probe_id] = None
-        if len(self._probe_ids) > MAX_PROBES:
-            self._probe_ids.popitem(last=False)
+        self._probed.put(address, now)
+        self._probe_ids.put(probe_id, None)
 
     def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """A stranger asks who is here; whether it was answered."""

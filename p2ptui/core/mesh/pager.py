@@ -4,7 +4,6 @@ To an address that has proved nothing goes what its request pays for; the rest w
 or for the next request.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
@@ -135,19 +135,15 @@ class Pager:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._jobs: dict[tuple[str, str], _Job] = {}
+        self._jobs: BoundedTable[tuple[str, str], _Job] = state.tables.add(
+            "lists", BoundedTable(MAX_JOBS, refuses=True, full="lists_full")
+        )
         """Lists under way, in the order of their turns."""
-        self._paused: OrderedDict[tuple[str, str], _Job] = OrderedDict()
+        self._paused: BoundedTable[tuple[str, str], _Job] = state.tables.add(
+            "lists_paused", BoundedTable(MAX_PAUSED)
+        )
         """Lists that wait for the next request of a peer that has not proved itself."""
         self._running = False
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    @property
-    def paused(self) -> int:
-        """Lists that wait for the next request of their peers."""
-        return len(self._paused)
 
     def start(
         self, peer: Peer, kind: str, label: str, entries: Iterator[Any], frame: Frame, now: float
@@ -170,15 +166,17 @@ class Pager:
         if known is not None and not (known.peer is peer and self._waits_for_proof(known)):
             self._state.counters.drop("list_under_way")
             return
-        if known is None and len(self._jobs) >= MAX_JOBS:
-            self._state.counters.drop("lists_full")
+        if known is None and not self._jobs.admit():
             return
         paused = known or self._paused.pop(key, None)
         job = _Job(peer, kind, frame, Cutter(entries), now + PROOF_PATIENCE_S)
         if paused is not None and paused.peer is peer and self._waits_for_proof(paused):
             job = paused
             job.expires = now + PROOF_PATIENCE_S
-        self._jobs[key] = job
+        if known is None:
+            self._jobs.put(key, job)
+        else:
+            self._jobs.replace(key, job)
         # Its own request pays for it: it does not wait behind lists of others.
         if not peer.proved and not self._serve(job, now):
             del self._jobs[key]
@@ -200,9 +198,7 @@ class Pager:
     def _pause(self, key: tuple[str, str], job: _Job) -> None:
         for other in [k for k, paused in self._paused.items() if not paused.peer.is_authenticated]:
             del self._paused[other]
-        self._paused[key] = job
-        if len(self._paused) > MAX_PAUSED:
-            self._paused.popitem(last=False)
+        self._paused.put(key, job)
 
     @staticmethod
     def _waits_for_proof(job: _Job) -> bool:
@@ -210,9 +206,10 @@ class Pager:
 
     def _tick(self, now: float) -> None:
         for key in list(islice(self._jobs, PAGES_PER_TICK)):
-            job = self._jobs.pop(key)
+            job = self._jobs[key]
+            del self._jobs[key]
             if self._advance(job, now):
-                self._jobs[key] = job
+                self._jobs.put(key, job)
             elif self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
                 self._pause(key, job)
         self._running = bool(self._jobs)

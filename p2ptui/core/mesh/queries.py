@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NodeList
@@ -11,7 +12,6 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.errors import LocalError
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     NULL,
@@ -35,7 +35,9 @@ MAX_NODES: Final = 100_000
 class _Query:
     peer: Peer
     deadline: float
-    pages: dict[int, tuple[NodeInfo, ...]] = field(default_factory=dict)
+    pages: BoundedTable[int, tuple[NodeInfo, ...]] = field(
+        default_factory=lambda: BoundedTable(MAX_NODES, refuses=True)
+    )
     size: int = 0
     last_page: int | None = None
     timer: Timer | None = None
@@ -60,15 +62,16 @@ class Queries:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._queries: dict[str, _Query] = {}
-        self._calls = state.open_room("node lists", limit=MAX_CALLS, limit_each=MAX_CALLS)
+        self._queries: BoundedTable[str, _Query] = state.tables.add(
+            "queries", BoundedTable(MAX_QUERIES, refuses=True, full="names_unasked")
+        )
+        self._calls = state.open_room(
+            "lists_awaited", "node lists", limit=MAX_CALLS, limit_each=MAX_CALLS
+        )
         self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float], None] = lambda *_: None
         """Called with each page that a peer sent because it was asked."""
         self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
         """Called with each list; whether somebody else asked for it."""
-
-    def __len__(self) -> int:
-        return len(self._queries)
 
     def list_nodes(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ask a peer whom it knows; the token of the NodeList.
@@ -77,12 +80,12 @@ class Queries:
             LocalError: Too many such questions wait.
         """
         known = self._queries.get(peer.node_id)
-        if known is None and len(self._queries) >= MAX_QUERIES:
-            raise LocalError(f"{MAX_QUERIES} node lists are awaited already; try again later")
+        if known is None:
+            self._queries.require_room("node lists are awaited already")
         query = known or _Query(peer, now + timeout_s)
         call = self._calls.begin(peer.node_id, query, now, timeout_s, lambda _: query.result())
         if known is None:
-            self._queries[peer.node_id] = query
+            self._queries.put(peer.node_id, query)
             self._ask(query, now)
         return call.token
 
@@ -111,11 +114,9 @@ class Queries:
         """Ask a peer whom it knows, for what `on_nodes` makes of it alone."""
         if peer.node_id in self._queries:
             return
-        if len(self._queries) >= MAX_QUERIES:
-            self._state.counters.drop("names_unasked")
-            return
-        query = self._queries[peer.node_id] = _Query(peer, now + timeout_s)
-        self._ask(query, now)
+        query = _Query(peer, now + timeout_s)
+        if self._queries.put(peer.node_id, query):
+            self._ask(query, now)
 
     def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
         """A page came."""
@@ -131,11 +132,12 @@ class Queries:
         if query.size > MAX_NODES:
             self._state.counters.drop("node_list_too_long")
             return
-        nodes = query.pages[payload.page] = tuple(
+        nodes = tuple(
             _as_node(node, node_id)
             for node in payload.nodes
             if (node_id := canonical_id(node.id or node.node_id)) is not None
         )
+        query.pages.put(payload.page, nodes)
         self.on_nodes(peer, nodes, now)
         if not payload.more:
             query.last_page = payload.page

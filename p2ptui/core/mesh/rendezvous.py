@@ -5,10 +5,10 @@ messages of the node it belongs to are taken. Two of our own nodes go on to a
 handshake over the way that the Pings have opened.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Purse, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
@@ -80,10 +80,21 @@ class Rendezvous:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._introduced: OrderedDict[Address, Introduction] = OrderedDict()
+        self._introduced: BoundedTable[Address, Introduction] = state.tables.add(
+            "introductions",
+            BoundedTable(
+                lambda: state.config.routing.introductions_max,
+                full="introductions_full",
+                peer_share=Share(1.0),
+                in_use=lambda introduction: bool(introduction.pings.awaited),
+            ),
+        )
         self.calls = IntroductionCalls(state, delivery, handshake, self._ping)
         """Those that wait for an introduction."""
-        self._pairs: OrderedDict[tuple[str, str], Repeats] = OrderedDict()
+        self._pairs: BoundedTable[tuple[str, str], Repeats] = state.tables.add(
+            "introduced_pairs",
+            BoundedTable(lambda: MAX_PAIRS, full="introduction_pairs_full", holds=Repeats.holds),
+        )
         """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None
         """Called when a server names a node of our kind: a direct path may be searched."""
@@ -95,14 +106,6 @@ class Rendezvous:
         """Called when a server does not know a node that was asked for."""
         lifecycle.on_left.append(self._forget_server)
 
-    def __len__(self) -> int:
-        return len(self._introduced)
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of nodes of which one was named to the other, and cannot search."""
-        return len(self._pairs)
-
     @property
     def introductions(self) -> tuple[Introduction, ...]:
         """All that hold, oldest first."""
@@ -110,7 +113,7 @@ class Rendezvous:
 
     def with_id(self, node_id: str) -> Introduction | None:
         """The introduction of a node, the newest if there are several."""
-        for introduction in reversed(self._introduced.values()):
+        for introduction in self._introduced.newest_first():
             if introduction.node_id == node_id:
                 return introduction
         return None
@@ -148,12 +151,8 @@ class Rendezvous:
 
     def _may_tell(self, target: Peer, asker: Peer, now: float) -> bool:
         pair = (asker.node_id, target.node_id)
-        repeats = self._pairs.pop(pair, None) or Repeats()
-        self._pairs[pair] = repeats
-        if len(self._pairs) > MAX_PAIRS:
-            _, oldest = self._pairs.popitem(last=False)
-            if oldest.holds(now):
-                self._state.counters.drop("introduction_pairs_full")
+        repeats = self._pairs.get(pair) or Repeats()
+        self._pairs.put(pair, repeats, now)
         return repeats.take(now)
 
     def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:
@@ -198,8 +197,7 @@ class Rendezvous:
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S
-        self._introduced[address] = introduction
-        self._limit_introductions()
+        self._introduced.put(address, introduction, now, peers=(introduction.server_id,))
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
@@ -217,13 +215,6 @@ class Rendezvous:
         # Whatever the options say, all Pings that open the way can be answered.
         probed = self._state.config.routing.introduction_probe_ports
         return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
-
-    def _limit_introductions(self) -> None:
-        """The one refreshed longest ago makes room, but none whose Ping a call waits for."""
-        if len(self._introduced) > self._state.config.routing.introductions_max:
-            idle = (a for a, known in self._introduced.items() if not known.pings.awaited)
-            del self._introduced[next(idle)]  # the newest is idle, for nobody could ping it yet
-            self._state.counters.drop("introductions_full")
 
     def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
         # Only the address that the server observed is probed, and few ports of it,
@@ -320,19 +311,22 @@ class Rendezvous:
     def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """The introducing server still lists these nodes."""
         listed = {entry.id for entry in entries}
-        for introduction in self._introduced.values():
-            if introduction.server_id == server.node_id and introduction.node_id in listed:
+        for introduction in self._by(server):
+            if introduction.node_id in listed:
                 introduction.expires = now + INTRODUCTION_LIFETIME_S
 
     def forget(self, server: Peer, left: tuple[str, ...], _now: float) -> None:
         """The introducing server says that these nodes left."""
-        for address, introduction in list(self._introduced.items()):
-            if introduction.server_id == server.node_id and introduction.node_id in left:
-                del self._introduced[address]
+        for introduction in self._by(server):
+            if introduction.node_id in left:
+                del self._introduced[introduction.address]
+
+    def _by(self, server: Peer) -> list[Introduction]:
+        """Those of one server, the one refreshed longest ago first."""
+        return [self._introduced[address] for address in self._introduced.of_peer(server.node_id)]
 
     def _forget_server(self, server: Peer, now: float) -> None:
         # Without its server an introduction lives on traffic alone.
-        for introduction in self._introduced.values():
-            if introduction.server_id == server.node_id:
-                timeout = self._state.config.server.connection_timeout
-                introduction.expires = min(introduction.expires, now + timeout)
+        timeout = self._state.config.server.connection_timeout
+        for introduction in self._by(server):
+            introduction.expires = min(introduction.expires, now + timeout)

@@ -1,8 +1,9 @@
 """The distance table: through whom a node is reached, how far it is, and until when that holds."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from p2ptui.bounded import BoundedTable, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,14 @@ class RouteTable:
         self, lifetime_s: float, limit: int, count: Callable[[str], None] = lambda _: None
     ) -> None:
         self._lifetime_s = lifetime_s
-        self._limit = limit
-        self._count = count
-        self._routes: OrderedDict[str, Route] = OrderedDict()
-        # Destinations by next hop, so that a peer that leaves costs its own routes only.
-        self._behind: dict[str, set[str]] = {}
+        # Known by next hop as well, so that a peer that leaves costs its own routes only.
+        self._routes: BoundedTable[str, Route] = BoundedTable(
+            limit,
+            full="routes_full",
+            holds=lambda route, now: route.expires > now,
+            peer_share=Share(1.0),
+            count=count,
+        )
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -85,33 +89,18 @@ class RouteTable:
             name = name if name and is_sure else known.name
         if known is not None:
             listed_at = listed_at or known.listed_at
-            self._remove(destination)
         expires = now + self._lifetime_s
-        self._routes[destination] = Route(
-            next_hop, distance, expires, capabilities, name, listed_at
-        )
-        self._behind.setdefault(next_hop, set()).add(destination)
-        if len(self._routes) > self._limit:
-            oldest, route = next(iter(self._routes.items()))
-            self._remove(oldest)
-            if route.expires > now:
-                self._count("routes_full")
-
-    def _remove(self, destination: str) -> None:
-        next_hop = self._routes.pop(destination).next_hop
-        destinations = self._behind[next_hop]
-        destinations.remove(destination)
-        if not destinations:
-            del self._behind[next_hop]
+        route = Route(next_hop, distance, expires, capabilities, name, listed_at)
+        self._routes.put(destination, route, now, peers=(next_hop,))
 
     def lookup(self, destination: str, now: float) -> Route | None:
         """The way to a node, or None."""
         route = self._routes.get(destination)
         if route is not None and route.expires <= now:
-            self._remove(destination)
+            del self._routes[destination]
             return None
         if route is not None:
-            self._routes.move_to_end(destination)  # what is in use makes room last
+            self._routes.touch(destination)  # what is in use makes room last
         return route
 
     def peek(self, destination: str, now: float) -> Route | None:
@@ -123,12 +112,12 @@ class RouteTable:
         """The way through `next_hop` has ended."""
         route = self._routes.get(destination)
         if route is not None and route.next_hop == next_hop:
-            self._remove(destination)
+            del self._routes[destination]
 
     def forget_next_hop(self, next_hop: str) -> None:
         """A peer is gone, and so is every way through it."""
-        for destination in list(self._behind.get(next_hop, ())):
-            self._remove(destination)
+        for destination in self._routes.of_peer(next_hop):
+            del self._routes[destination]
 
     def items(self, now: float) -> Iterator[tuple[str, Route]]:
         """All ways that hold."""

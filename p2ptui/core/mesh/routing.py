@@ -4,7 +4,6 @@ Nothing is believed before it is checked, nothing is forwarded twice, and
 nothing is forwarded for anybody who is not authenticated.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
@@ -90,7 +90,15 @@ class Routing:
         self._delivery = delivery
         options = state.config.routing
         self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        state.tables.gauge("routes", self.table.__len__)
+        self._seen: BoundedTable[int, bool] = state.tables.add(
+            "routes_seen",
+            BoundedTable(
+                lambda: state.config.routing.max_seen,
+                full="routes_seen_full",
+                lifetime_s=lambda: state.config.routing.seen_lifetime,
+            ),
+        )
         self._flood: TokenBucket | None = None
         self.contacts = Contacts()
         self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
@@ -99,11 +107,6 @@ class Routing:
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
         lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
-
-    @property
-    def seen(self) -> int:
-        """Entries of the seen-cache."""
-        return len(self._seen)
 
     def learn_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
         """A peer lists others: they are reached through it, if it forwards."""
@@ -208,12 +211,12 @@ class Routing:
             if self._forward(origin, source, destination, routed, now):
                 return True
             # It is not acknowledged, and may come again.
-            self._seen.pop((source, routed.route_id), None)
+            self._seen.pop(_mark(source, routed.route_id))
             return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, now)
             if not self.on_arrived(origin, source, routed.original_message, now):
-                self._seen.pop((source, routed.route_id), None)
+                self._seen.pop(_mark(source, routed.route_id))
                 self._object(origin, routed, "the message inside is none that a node takes", now)
                 return False
         return True
@@ -230,18 +233,12 @@ class Routing:
         self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
 
     def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
-        key = (source, route_id)
-        seen = self._seen
-        lifetime = self._state.config.routing.seen_lifetime
-        while seen and next(iter(seen.values())) <= now - lifetime:
-            seen.popitem(last=False)
-        if key in seen:
-            return False
-        seen[key] = now
-        if len(seen) > self._state.config.routing.max_seen:
-            seen.popitem(last=False)
-            self._state.counters.drop("routes_seen_full")
-        return True
+        key = _mark(source, route_id)
+        if self._seen.get(key):
+            self._seen.expire(now)
+            if key in self._seen:
+                return False
+        return self._seen.put(key, True, now)
 
     def _forward(
         self,
@@ -268,7 +265,7 @@ class Routing:
         if writer is None:
             return True
         # It may come again, and find a way then.
-        self._seen.pop((source, routed.route_id), None)
+        self._seen.pop(_mark(source, routed.route_id))
         self._refuse(writer, onward, refusal, now)
         return False
 
@@ -385,3 +382,9 @@ class Routing:
         if len(candidates) > options.flood_fanout:
             return self._state.rng.sample(candidates, options.flood_fanout)
         return candidates
+
+
+def _mark(source: str, route_id: str) -> int:
+    """By which a message is known as seen. Salted for each process, so that nobody can build two
+    that collide."""
+    return hash((source, route_id))

@@ -7,6 +7,7 @@ joins, and again three times within that lifetime: two questions may be lost. No
 
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.naming import Naming
@@ -50,7 +51,9 @@ class Watching:
         self._state = state
         self._delivery = delivery
         self._naming = naming
-        self._due: dict[str, Timer] = {}
+        self._due: BoundedTable[str, Timer] = state.tables.add(
+            "lists_kept_fresh", BoundedTable(MAX_SERVERS, refuses=True, full="lists_unkept")
+        )
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._end)
 
@@ -82,8 +85,7 @@ class Watching:
         known = self._due.pop(peer.node_id, None)
         if known is not None:
             known.cancel()
-        if len(self._due) >= MAX_SERVERS:
-            self._state.counters.drop("lists_unkept")
+        if not self._due.admit():
             return False
         due = now + FIRST_PAUSE_S * self._state.rng.uniform(1.0, 1 + JITTER)
         if not _tells_names(peer):
@@ -98,7 +100,8 @@ class Watching:
             self._begin_others(now)
 
     def _plan(self, peer: Peer, due: float) -> None:
-        self._due[peer.node_id] = self._state.timers.schedule(due, lambda at: self._ask(peer, at))
+        timer = self._state.timers.schedule(due, lambda at: self._ask(peer, at))
+        self._due.put(peer.node_id, timer)
 
     def _ask(self, peer: Peer, now: float) -> None:
         if not (self._naming.watched and peer.is_joined_server):

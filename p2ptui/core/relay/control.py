@@ -5,12 +5,12 @@ does the end of either session. A client that is over its rate for a moment is k
 `buffer_size`; beyond that, and beyond every other limit, its datagrams are refused, with a reason.
 """
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
+from p2ptui.bounded import BoundedQueue, BoundedTable, Share
 from p2ptui.config import TrafficForwardingOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -72,11 +72,10 @@ class _Account:
     meter: _Meter
     refusals: TokenBucket
     lasting_refusals: TokenBucket
+    waiting: BoundedQueue[Parcel]
     datagrams: int = 0
     size_bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    waiting: deque[Parcel] = field(default_factory=deque)
-    waiting_bytes: int = 0
     timer: Timer | None = None
 
 
@@ -94,13 +93,24 @@ class RelayControl:
         self._delivery = delivery
         self._read: TrafficForwardingOptions | None = None
         self._allowed = self._denied = frozenset[str]()
-        self._accounts: OrderedDict[str, _Account] = OrderedDict()
-        self._departed: OrderedDict[str, _Account] = OrderedDict()
-        self._relays: OrderedDict[Pair, float] = OrderedDict()
-        self._pairs_of: dict[str, set[Pair]] = {}
+        self._accounts: BoundedTable[str, _Account] = state.tables.add(
+            "relay_clients", BoundedTable(state.most_peers)
+        )
+        self._departed: BoundedTable[str, _Account] = state.tables.add(
+            "relay_clients",
+            BoundedTable(lambda: max(MAX_DEPARTED_CLIENTS, state.config.server.max_connections)),
+        )
+        self._relays: BoundedTable[Pair, bool] = state.tables.add(
+            "relays",
+            BoundedTable(
+                lambda: state.config.traffic_forwarding.max_concurrent_relays,
+                refuses=True,
+                peer_share=Share(1.0),
+                lifetime_s=lambda: state.config.traffic_forwarding.relay_timeout,
+            ),
+        )
         self._expiry: Timer | None = None
-        self.waiting_bytes = 0
-        """Bytes that wait, of all clients."""
+        state.tables.gauge("relay_waiting_bytes", self._waiting_bytes)
         lifecycle.on_left.append(self._release)
 
     @property
@@ -114,17 +124,20 @@ class RelayControl:
                 account.meter.set_rate(options.max_relay_rate_per_client)
         return options
 
-    def __len__(self) -> int:
-        return len(self._relays)
+    def _waiting_bytes(self) -> int:
+        return sum(account.waiting.used_bytes for account in self._accounts.values())
 
-    @property
-    def accounts(self) -> int:
-        """Clients of which something is known, gone ones too."""
-        return len(self._accounts) + len(self._departed)
+    def _new_queue(self) -> BoundedQueue[Parcel]:
+        return BoundedQueue(
+            lambda: self._options.buffer_size // MIN_WAITING_BYTES,
+            limit_bytes=lambda: self._options.buffer_size,
+            size_of=lambda parcel: max(parcel.size_bytes, MIN_WAITING_BYTES),
+        )
 
     def report(self, limit: int) -> RelayReport:
         """What is relayed: at most `limit` relays and `limit` clients."""
-        known = chain(reversed(self._accounts.values()), reversed(self._departed.values()))
+        tables = self._accounts, self._departed
+        known = chain.from_iterable(table.newest_first() for table in tables)
         return RelayReport(
             self._options.allow_symmetric_nat_relay,
             len(self._relays),
@@ -137,10 +150,10 @@ class RelayControl:
         return RelayClient(
             account.node_id,
             account.node_id in self._accounts,
-            len(self._pairs_of.get(account.node_id, ())),
+            self._relays.held_by(account.node_id),
             account.datagrams,
             account.size_bytes,
-            account.waiting_bytes,
+            account.waiting.used_bytes,
             dict(account.refused),
         )
 
@@ -152,7 +165,7 @@ class RelayControl:
         objection = self._objection(client, parcel, now)
         if objection is not None:
             self._conclude(account, client, parcel, objection, now)
-        elif account.waiting or account.meter.wait(parcel.size_bytes, now):
+        elif account.waiting.used_bytes or account.meter.wait(parcel.size_bytes, now):
             self._keep_waiting(account, client, parcel, now)
         else:
             self._carry(account, client, parcel, now)
@@ -172,7 +185,7 @@ class RelayControl:
         node_id = client.node_id
         account = self._accounts.get(node_id)
         if account is not None:
-            self._accounts.move_to_end(node_id)
+            self._accounts.touch(node_id)
             return account
         account = self._departed.pop(node_id, None)
         if account is None:
@@ -182,8 +195,9 @@ class RelayControl:
                 meter,
                 TokenBucket(REFUSALS_PER_SECOND, now),
                 TokenBucket(LASTING_REFUSALS_PER_SECOND, now),
+                self._new_queue(),
             )
-        self._accounts[node_id] = account
+        self._accounts.put(node_id, account)
         return account
 
     def _objection(self, client: Peer, parcel: Parcel, now: float) -> Refused | None:
@@ -220,24 +234,17 @@ class RelayControl:
         return None
 
     def _keep_waiting(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
-        options = self._options
-        size = max(parcel.size_bytes, MIN_WAITING_BYTES)
-        if account.waiting_bytes + size > options.buffer_size:
+        if not account.waiting.append(parcel):
+            options = self._options
             text = (
                 f"over the limit of {options.max_relay_rate_per_client} bytes a second"
-                f" (max_relay_rate_per_client), and {account.waiting_bytes} of"
+                f" (max_relay_rate_per_client), and {account.waiting.used_bytes} of"
                 f" {options.buffer_size} bytes wait already (buffer_size); send more slowly"
             )
             self._conclude(account, client, parcel, Refused(Refusal.RATE, text), now)
             return
-        account.waiting.append(parcel)
-        self._note_waiting(account, size)
         if account.timer is None:
             self._plan(account, client, now)
-
-    def _note_waiting(self, account: _Account, size: int) -> None:
-        account.waiting_bytes += size
-        self.waiting_bytes += size
 
     def _plan(self, account: _Account, client: Peer, now: float) -> None:
         pause_s = max(account.meter.wait(account.waiting[0].size_bytes, now), PUMP_INTERVAL_S)
@@ -249,7 +256,6 @@ class RelayControl:
         account.timer = None
         while account.waiting and not account.meter.wait(account.waiting[0].size_bytes, now):
             parcel = account.waiting.popleft()
-            self._note_waiting(account, -max(parcel.size_bytes, MIN_WAITING_BYTES))
             objection = self._objection(client, parcel, now)  # much may have changed
             if objection is not None:
                 self._conclude(account, client, parcel, objection, now)
@@ -285,51 +291,31 @@ class RelayControl:
 
     def _open(self, one: str, other: str, now: float) -> Refused | None:
         pair = (one, other) if one < other else (other, one)
-        if pair not in self._relays:
-            self._expire(now)
+        if self._relays.get(pair):
+            self._relays.renew(pair, now)
+        elif not self._relays.put(pair, True, now, peers=pair):
             limit = self._options.max_concurrent_relays
-            if len(self._relays) >= limit:
-                text = (
-                    f"all {limit} relays of this server are in use (max_concurrent_relays);"
-                    " try again later, or another server"
-                )
-                return Refused(Refusal.RELAYS, text)
-            for node_id in pair:
-                self._pairs_of.setdefault(node_id, set()).add(pair)
-        self._relays[pair] = now
-        self._relays.move_to_end(pair)
+            text = (
+                f"all {limit} relays of this server are in use (max_concurrent_relays);"
+                " try again later, or another server"
+            )
+            return Refused(Refusal.RELAYS, text)
         if self._expiry is None:
             self._plan_expiry()
         return None
 
     def _plan_expiry(self) -> None:
-        oldest = next(iter(self._relays.values()))
-        when = oldest + self._options.relay_timeout
-        self._expiry = self._state.timers.schedule(when, self._handle_expiry)
+        when = self._relays.next_expiry()
+        if when is not None:
+            self._expiry = self._state.timers.schedule(when, self._handle_expiry)
 
     def _handle_expiry(self, now: float) -> None:
         self._expiry = None
-        self._expire(now)
-        if self._relays and self._expiry is None:
-            self._plan_expiry()
-
-    def _expire(self, now: float) -> None:
-        for pair, used_at in self._oldest_first():
-            if now < used_at + self._options.relay_timeout:
-                return
-            self._close(pair)
-
-    def _oldest_first(self) -> Iterator[tuple[Pair, float]]:
-        while self._relays:
-            yield next(iter(self._relays.items()))
+        self._relays.expire(now)
+        self._plan_expiry()
 
     def _close(self, pair: Pair) -> None:
         del self._relays[pair]
-        for node_id in pair:
-            pairs = self._pairs_of[node_id]
-            pairs.discard(pair)
-            if not pairs:
-                del self._pairs_of[node_id]
         if not self._relays and self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -337,7 +323,7 @@ class RelayControl:
     # Who comes and goes.
 
     def _release(self, peer: Peer, _now: float) -> None:
-        for pair in tuple(self._pairs_of.get(peer.node_id, ())):
+        for pair in self._relays.of_peer(peer.node_id):
             self._close(pair)
         account = self._accounts.pop(peer.node_id, None)
         if account is None:
@@ -349,8 +335,4 @@ class RelayControl:
             account.refused[Refusal.GONE.value] += len(account.waiting)
             self._state.counters.drops["relay_refused"] += len(account.waiting)
             account.waiting.clear()
-            self._note_waiting(account, -account.waiting_bytes)
-        self._departed[peer.node_id] = account
-        limit = max(MAX_DEPARTED_CLIENTS, self._state.config.server.max_connections)
-        if len(self._departed) > limit:
-            self._departed.popitem(last=False)
+        self._departed.put(peer.node_id, account)

@@ -110,18 +110,16 @@ class Failover:
         lifecycle.on_left.append(self._handle_left)
         lifecycle.on_removed.append(self._handle_removed)
 
-    def __len__(self) -> int:
-        return len(self._checks.sessions)
-
     # Who comes and goes.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         if relays(peer):
-            self._checks.servers[peer.address] = peer
+            self._checks.servers.put(peer.address, peer)
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
         elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
-            self._checks.sessions[peer] = session = RelayedSession(peer)
+            session = RelayedSession(peer)
+            self._checks.sessions.put(peer, session)
             self._surveys.begin(session, now)
 
     def _soon(

@@ -6,13 +6,13 @@ over a relay as it does directly. To each of them the other is at an address of 
 which names the node and the server.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import UNSET
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
@@ -69,9 +69,16 @@ class RelayFrames:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._control = control
-        self._ways: dict[Address, _Way] = {}
-        self._unsettled: OrderedDict[Address, None] = OrderedDict()
-        self._through: dict[Peer, set[Address]] = {}
+        self._ways: BoundedTable[Address, _Way] = state.tables.add(
+            "relayed_nodes",
+            BoundedTable(
+                MAX_RELAYED_NODES, refuses=True, full="relayed_nodes_full", peer_share=Share(1.0)
+            ),
+        )
+        self._unsettled: BoundedTable[Address, None] = state.tables.add(
+            "relayed_unsettled",
+            BoundedTable(MAX_UNSETTLED, on_evicted=self._handle_unsettled),
+        )
         self.on_refused: Callable[[Peer, str, float, str, str], None] = lambda *_: None
         """Called when a server does not relay to a node, and will not in a moment either."""
         self.on_refused_in_use: Callable[[Peer, Peer, float], None] = lambda *_: None
@@ -80,9 +87,6 @@ class RelayFrames:
         """Asked when the server by way of which a node is reached is gone: whether its session
         goes on, with the reason with which it would end."""
         lifecycle.on_removed.append(self._handle_removed)
-
-    def __len__(self) -> int:
-        return len(self._ways)
 
     @property
     def _limit(self) -> int:
@@ -96,7 +100,7 @@ class RelayFrames:
         way = self._ways.get(address)
         if way is not None and way.server is server:
             if address in self._unsettled:
-                self._unsettled.move_to_end(address)
+                self._unsettled.touch(address)
             return address
         self.close(address)
         head = _to_bytes(node_id)
@@ -107,12 +111,9 @@ class RelayFrames:
             else:
                 self._state.counters.drop("no_relay")
 
-        self._ways[address] = _Way(server)
-        self._state.detours[address] = wrap
-        self._through.setdefault(server, set()).add(address)
-        self._unsettled[address] = None
-        while len(self._unsettled) > MAX_UNSETTLED:
-            self._settle_oldest()
+        if self._ways.put(address, _Way(server), peers=(server,)):
+            self._state.detours[address] = wrap
+            self._unsettled.put(address, None)
         return address
 
     def send(self, server: Peer, node_id: str, data: bytes) -> None:
@@ -127,24 +128,27 @@ class RelayFrames:
         """Whose datagrams go the first part of their way to a peer, and the part of a datagram of
         `size_bytes` there that is theirs: the peer itself, and those that it relays to."""
         yield server, size_bytes
-        for address in list(self._through.get(server, ())):
+        for address in self._ways.of_peer(server):
             peer = self._state.peers.authenticated(relayed_node(address) or "")
             if peer is not None and peer.sends_to == address:
                 yield peer, size_bytes - RELAY_OVERHEAD
 
-    def _settle_oldest(self) -> bool:
-        """Close the way named longest ago unless a peer is behind it; whether it was closed."""
-        address, _ = self._unsettled.popitem(last=False)
+    def _settle(self, address: Address) -> bool:
+        """Close a way unless a peer is behind it; whether it was closed."""
+        self._unsettled.pop(address)
         if self._state.peers.at(address) is not None:
             return False
         self.close(address)
         self._state.counters.drop("relayed_unsettled_full")
         return True
 
+    def _handle_unsettled(self, address: Address, _: None) -> None:
+        self._settle(address)
+
     def _make_room(self) -> bool:
         """Close a way that may lead nowhere; whether there was one."""
         while self._unsettled:
-            if self._settle_oldest():
+            if self._settle(next(iter(self._unsettled))):
                 return True
         return False
 
@@ -201,22 +205,17 @@ class RelayFrames:
             return
         self._state.detours.pop(address, None)
         self._unsettled.pop(address, None)
-        beside = self._through.get(way.server)
-        if beside is not None:
-            beside.discard(address)
-            if not beside:
-                del self._through[way.server]
 
     def _handle_removed(self, peer: Peer, reason: str) -> None:
         self.close(peer.address)
-        addresses = self._through.pop(peer, None)
-        if addresses is not None:
+        addresses = self._ways.of_peer(peer)
+        if addresses:
             # At once, but not in the midst of a removal.
             self._state.timers.schedule(
                 peer.last_received, lambda now: self._end(peer, addresses, reason, now)
             )
 
-    def _end(self, server: Peer, addresses: set[Address], reason: str, now: float) -> None:
+    def _end(self, server: Peer, addresses: tuple[Address, ...], reason: str, now: float) -> None:
         """The server is gone, and with it whom it relayed, unless there is a direct path."""
         where = format_address(server.address)
         reason = f"the server at {where}, which relayed, is gone: {reason}"

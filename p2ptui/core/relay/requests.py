@@ -81,14 +81,11 @@ class Relay:
         self._delivery = delivery
         self._control = control
         self._calls: Calls[_Request] = state.open_room(
-            "relay requests", limit=MAX_CALLS, limit_each=MAX_WAITING
+            "relay_requests", "relay requests", limit=MAX_CALLS, limit_each=MAX_WAITING
         )
         self.on_refused: Callable[[Peer, RelayResponsePayload, float], None] = lambda *_: None
         """Called when a server refused a relayed datagram, not a request."""
         lifecycle.on_left.append(self._forget)
-
-    def __len__(self) -> int:
-        return len(self._calls)
 
     # The server's part.
 

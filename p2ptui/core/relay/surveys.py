@@ -122,7 +122,7 @@ class Surveys:
         if len(ways) < 2:
             return
         for way in ways:
-            way.rtts_s = []
+            way.rtts_s.clear()
 
         def ask(at: float) -> None:
             if self._checks.is_current(session):

@@ -8,6 +8,7 @@ server that was asked.
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relay_address, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
@@ -44,9 +45,13 @@ class WayChecks:
         self._state = state
         self._delivery = delivery
         self._frames = frames
-        self.servers: dict[Address, Peer] = {}
+        self.servers: BoundedTable[Address, Peer] = state.tables.add(
+            "relaying_servers", BoundedTable(state.most_peers)
+        )
         """Joined servers that relay, by address."""
-        self.sessions: dict[Peer, RelayedSession] = {}
+        self.sessions: BoundedTable[Peer, RelayedSession] = state.tables.add(
+            "relayed_sessions", BoundedTable(state.most_peers)
+        )
         """Sessions whose other end understands checks: relayed ones, and those that began at the
         node's own address while that is silent, or once a server has brought the node."""
         self.on_question: Callable[[RelayedSession, Way, bool, float], None] = lambda *_: None
@@ -67,7 +72,8 @@ class WayChecks:
         """
         known = self.sessions.get(peer)
         if known is None and self.may_adopt(peer):
-            known = self.sessions[peer] = session or RelayedSession(peer)
+            known = session or RelayedSession(peer)
+            self.sessions.put(peer, known)
         return known
 
     def may_adopt(self, peer: Peer) -> bool:

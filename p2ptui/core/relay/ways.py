@@ -1,10 +1,11 @@
 """The ways of one relayed session: a server each, how long it takes, and which is preferred."""
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address
@@ -34,9 +35,9 @@ class Way:
     server: Peer
     address: Address
     """Of the node by way of that server."""
-    asked: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    asked: BoundedTable[str, float] = field(default_factory=lambda: BoundedTable(MAX_ASKED))
     """The nonces of the latest checks, and when they left."""
-    rtts_s: list[float] = field(default_factory=list)
+    rtts_s: deque[float] = field(default_factory=lambda: deque(maxlen=SURVEY_CHECKS))
     """Of the answers since the survey began, seconds."""
     asked_at: float = float("-inf")
     answered_at: float = float("-inf")
@@ -45,9 +46,8 @@ class Way:
 
     def note_asked(self, nonce: str, now: float) -> None:
         """A check leaves."""
-        self.asked[nonce] = self.asked_at = now
-        if len(self.asked) > MAX_ASKED:
-            self.asked.popitem(last=False)
+        self.asked_at = now
+        self.asked.put(nonce, now)
 
     def take_answer(self, nonce: str, now: float) -> float | None:
         """The answer to a check: the round trip, seconds; None if it was not asked."""
@@ -55,7 +55,7 @@ class Way:
         if sent_at is None:
             return None
         self.answered_at = now
-        self.rtts_s = [*self.rtts_s, now - sent_at][-SURVEY_CHECKS:]
+        self.rtts_s.append(now - sent_at)
         return now - sent_at
 
     @property

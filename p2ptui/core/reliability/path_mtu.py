@@ -10,11 +10,11 @@ and what the own system refuses to send: neither a forged datagram nor a peer th
 make a path smaller than the floor.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.reliability.rtt import RttEstimator
 
 FLOOR_BYTES: Final = 531
@@ -166,7 +166,7 @@ class PathMtu:
         self._search: _Search | None = None
         self._round: _Round | None = None
         self._wanted: tuple[int, ...] = ()
-        self._sent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._sent: BoundedTable[str, tuple[int, float]] = BoundedTable(ANSWERS_REMEMBERED)
         self._raise_at = float("-inf")
         self._checked_bytes = 0
         self._forget_losses()
@@ -278,9 +278,7 @@ class PathMtu:
         probes = []
         for size in wanted:
             probes.append(Probe(new_key(), size, self._is_unfragmented(size)))
-            self._sent[probes[-1].key] = size, now
-            if len(self._sent) > ANSWERS_REMEMBERED:
-                self._sent.popitem(last=False)
+            self._sent.put(probes[-1].key, (size, now))
         return probes
 
     def _is_unfragmented(self, size: int) -> bool:

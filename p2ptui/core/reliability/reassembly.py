@@ -2,10 +2,10 @@
 
 import zlib
 from array import array
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS
 from p2ptui.wire.frames import MAX_BITMAP_BYTES, Fragment, FragmentAck, TransferStatus
 
@@ -130,10 +130,16 @@ class Reassembly:
     max_bytes: int
     timeout_s: float
     budget: ReassemblyBudget
-    _partial: dict[int, _Partial] = field(default_factory=dict)
-    _completed: OrderedDict[int, _Completed] = field(default_factory=OrderedDict)
-    _used: int = 0
+    _partial: BoundedTable[int, _Partial] = field(init=False)
+    _completed: BoundedTable[int, _Completed] = field(
+        default_factory=lambda: BoundedTable(COMPLETED_REMEMBERED)
+    )
     _paused: bool = False
+
+    def __post_init__(self) -> None:
+        self._partial = BoundedTable(
+            PARTIAL_MESSAGES_PER_PEER, limit_bytes=self.max_bytes, refuses=True
+        )
 
     def pause(self) -> None:
         """The peer was told to wait: what is not whole is no fault of its, and stays."""
@@ -183,8 +189,7 @@ class Reassembly:
 
     def _has_room(self, total_bytes: int) -> bool:
         return (
-            len(self._partial) < PARTIAL_MESSAGES_PER_PEER
-            and self._used + total_bytes <= self.max_bytes
+            self._partial.has_room_for(total_bytes)
             and self.budget.used_bytes + total_bytes <= self.budget.limit_bytes
         )
 
@@ -201,8 +206,7 @@ class Reassembly:
             arrived=bytearray(count),
             remaining=count,
         )
-        self._partial[fragment.sequence] = partial
-        self._used += fragment.total_bytes
+        self._partial.put(fragment.sequence, partial, size_bytes=fragment.total_bytes)
         self.budget.used_bytes += fragment.total_bytes
         return partial
 
@@ -233,10 +237,8 @@ class Reassembly:
         checksums = array(
             "I", (zlib.crc32(data[at : at + chunk]) for at in range(0, partial.total_bytes, chunk))
         )
-        self._completed[fragment.sequence] = _Completed(partial.total_bytes, chunk, checksums)
-        self._completed.move_to_end(fragment.sequence)
-        if len(self._completed) > COMPLETED_REMEMBERED:
-            self._completed.popitem(last=False)
+        completed = _Completed(partial.total_bytes, chunk, checksums)
+        self._completed.put(fragment.sequence, completed)
         return FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
 
     def defer(self, fragment: Fragment, now: float) -> FragmentAck:
@@ -322,10 +324,10 @@ class Reassembly:
     @property
     def partial_bytes(self) -> int:
         """Bytes held by partial messages of this peer."""
-        return self._used
+        return self._partial.used_bytes
 
     def _drop(self, sequence: int) -> _Partial:
-        partial = self._partial.pop(sequence)
-        self._used -= partial.total_bytes
+        partial = self._partial[sequence]
+        del self._partial[sequence]
         self.budget.used_bytes -= partial.total_bytes
         return partial

@@ -1,7 +1,8 @@
 """The round-trip time and the retransmission timeout (RFC 6298)."""
 
-from collections import OrderedDict
 from typing import Final
+
+from p2ptui.bounded import BoundedTable
 
 SECOND_ACKS: Final = 256
 """Messages that were sent again and acknowledged, of which a second Ack may come."""
@@ -110,13 +111,11 @@ class SecondAcks:
 
     def __init__(self, rtt: RttEstimator) -> None:
         self._rtt = rtt
-        self._expected: OrderedDict[int | str, float] = OrderedDict()
+        self._expected: BoundedTable[int | str, float] = BoundedTable(SECOND_ACKS)
 
     def expect(self, key: int | str, timeout_s: float) -> None:
         """A message that was sent again after `timeout_s` was acknowledged."""
-        self._expected[key] = timeout_s
-        if len(self._expected) > SECOND_ACKS:
-            self._expected.popitem(last=False)
+        self._expected.put(key, timeout_s)
 
     def handle(self, key: int | str) -> bool:
         """An Ack of nothing that waits; whether it is the second one of a message."""

@@ -1,10 +1,11 @@
 """What strangers may cost: rate limits for addresses that have not completed a handshake."""
 
-from collections import OrderedDict
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.config import SecurityOptions
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT
+from p2ptui.core.tables import Tables
 from p2ptui.wire.address import Address
 
 MAX_TRACKED_HOSTS: Final = 4096
@@ -56,12 +57,16 @@ class Admission:
 
     Args:
         options: `[security]` of the configuration.
+        tables: Where the sizes of its memories are told, if anywhere.
     """
 
-    def __init__(self, options: SecurityOptions) -> None:
+    def __init__(self, options: SecurityOptions, tables: Tables | None = None) -> None:
         self._options = options
-        self._hosts: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._told: OrderedDict[Address, float] = OrderedDict()
+        self._hosts: BoundedTable[str, TokenBucket] = BoundedTable(MAX_TRACKED_HOSTS)
+        self._told: BoundedTable[Address, float] = BoundedTable(MAX_TRACKED_ERRORS)
+        if tables is not None:
+            tables.add("tracked_strangers", self._hosts)
+            tables.add("tracked_strangers", self._told)
         self._answers: TokenBucket | None = None
 
     def reload(self, options: SecurityOptions) -> None:
@@ -80,11 +85,10 @@ class Admission:
         host = address[0]
         bucket = self._hosts.get(host)
         if bucket is None:
-            bucket = self._hosts[host] = TokenBucket(self._options.max_requests_per_ip, now)
-            if len(self._hosts) > MAX_TRACKED_HOSTS:
-                self._hosts.popitem(last=False)
+            bucket = TokenBucket(self._options.max_requests_per_ip, now)
+            self._hosts.put(host, bucket)
         else:
-            self._hosts.move_to_end(host)
+            self._hosts.touch(host)
         return bucket.take(now)
 
     def may_answer(self, answer_bytes: int, request_bytes: int, now: float) -> bool:
@@ -104,8 +108,4 @@ class Admission:
         """Whether this address is told (again) that it must shake hands."""
         if self.was_told(address, now):
             return False
-        self._told[address] = now
-        self._told.move_to_end(address)
-        if len(self._told) > MAX_TRACKED_ERRORS:
-            self._told.popitem(last=False)
-        return True
+        return self._told.put(address, now)

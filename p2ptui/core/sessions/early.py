@@ -4,13 +4,12 @@ A server names two nodes to each other at the same time. What the one sends at o
 other before the server's word does, and an Error would be shown to a person over there.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import UNSET
 
+from p2ptui.bounded import BoundedQueue, BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -25,9 +24,7 @@ MAX_BYTES: Final = 1500
 """What waits: messages of so many addresses, so many of each, each so long at most."""
 
 
-@dataclass(slots=True)
-class _Sender:
-    messages: list[tuple[Envelope, Purse]] = field(default_factory=list)
+_Waiting: TypeAlias = BoundedQueue[tuple[Envelope, Purse]]
 
 
 class EarlyMessages:
@@ -44,10 +41,13 @@ class EarlyMessages:
     ) -> None:
         self._state = state
         self._on_overdue = on_overdue
-        self._senders: OrderedDict[Address, _Sender] = OrderedDict()
+        self._senders: BoundedTable[Address, _Waiting] = state.tables.add(
+            "early_senders", BoundedTable(MAX_ADDRESSES, refuses=True, full="early_full")
+        )
+        state.tables.gauge("early_messages", self._count)
 
-    def __len__(self) -> int:
-        return sum(len(sender.messages) for sender in self._senders.values())
+    def _count(self) -> int:
+        return sum(map(len, self._senders.values()))
 
     def keep(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Let a stranger's message wait, if it may be an introduced one; whether it waits."""
@@ -55,29 +55,26 @@ class EarlyMessages:
             return False
         if not any(peer.is_joined_server for peer in self._state.peers.initiated):
             return False  # nobody introduces anybody to this node
-        sender = self._senders.get(address)
-        if sender is None:
-            if len(self._senders) >= MAX_ADDRESSES:
-                self._state.counters.drop("early_full")
+        waiting = self._senders.get(address)
+        if waiting is None:
+            waiting = BoundedQueue(MAX_MESSAGES, full="early_full", count=self._state.counters.drop)
+            if not self._senders.put(address, waiting):
                 return False
-            sender = self._senders[address] = _Sender()
-            self._state.timers.schedule(now + PATIENCE_S, lambda at: self._end(address, sender, at))
-        elif len(sender.messages) >= MAX_MESSAGES:
-            self._state.counters.drop("early_full")
-            return True  # it will be told with the others
-        sender.messages.append((message, earned))
+            self._state.timers.schedule(
+                now + PATIENCE_S, lambda at: self._end(address, waiting, at)
+            )
+        waiting.append((message, earned))  # without room it will be told with the others
         return True
 
-    def _end(self, address: Address, sender: _Sender, now: float) -> None:
-        if self._senders.get(address) is not sender:
+    def _end(self, address: Address, waiting: _Waiting, now: float) -> None:
+        if self._senders.get(address) is not waiting:
             return  # it was introduced
         for message, earned in self.release(address):
             self._on_overdue(address, message.message_type, earned, now)
 
     def release(self, address: Address) -> list[tuple[Envelope, Purse]]:
         """What waits of this address, and what it has earned; it waits no longer."""
-        sender = self._senders.pop(address, None)
-        return [] if sender is None else sender.messages
+        return list(self._senders.pop(address) or ())
 
 
 def _may_be_introduced(message: Envelope) -> bool:

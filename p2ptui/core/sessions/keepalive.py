@@ -9,11 +9,11 @@ that for the trial. Whether anybody is still there is not judged here, but by he
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -116,10 +116,21 @@ class Keepalives:
         self._own_addresses = own_addresses
         self._nat_type = nat_type
         self._listens_at = parse_ip_address(state.identity.listen_addr)
-        self._bindings: dict[Address, _Binding] = {}
-        self._late: dict[Peer, dict[bytes, Timer]] = {}
-        self._lives: OrderedDict[str, MappingLife] = OrderedDict()
-        self._seen_at: dict[Address, Address] = {}
+        tables = state.tables
+        self._bindings: BoundedTable[Address, _Binding] = tables.add(
+            "keepalives", BoundedTable(state.most_peers)
+        )
+        self._late: BoundedTable[tuple[Peer, bytes], Timer] = tables.add(
+            "keepalives",
+            BoundedTable(
+                lambda: MAX_LATE * state.most_peers(),
+                refuses=True,
+                full="keepalives_full",
+                peer_share=Share(MAX_LATE),
+            ),
+        )
+        self._lives: BoundedTable[str, MappingLife] = BoundedTable(MAX_NETWORKS)
+        self._seen_at: BoundedTable[Address, Address] = BoundedTable(state.most_peers)
         self.recall: Callable[[str], float | None] = lambda _: None
         """Called with an outside host; what was learnt there before, seconds."""
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
@@ -130,14 +141,17 @@ class Keepalives:
         lifecycle.on_removed.append(self._forget)
 
     def __len__(self) -> int:
-        return len(self._bindings) + sum(map(len, self._late.values()))
+        return len(self._bindings) + len(self._late)
 
     # Who comes and goes.
 
     def _begin(self, peer: Peer, now: float) -> None:
         if not peer.initiated or not peer.is_plain or is_loopback(peer.address[0]):
             return
-        binding = self._bindings.setdefault(peer.address, _Binding(peer))
+        binding = self._bindings.get(peer.address)
+        if binding is None:
+            binding = _Binding(peer)
+            self._bindings.put(peer.address, binding)
         binding.peer = peer
         self._notice_new_mapping(binding)
         self._seek_rest(binding)
@@ -148,7 +162,7 @@ class Keepalives:
         before, after = self._seen_at.get(binding.peer.address), binding.peer.public_address
         if after is None:
             return
-        self._seen_at[binding.peer.address] = after
+        self._seen_at.put(binding.peer.address, after)
         if before is not None and before != after and before[0] == after[0]:
             life = self._life(binding.peer)
             if binding.idle_before_s > life.interval_s / 2:  # sooner, it was another cause
@@ -158,8 +172,9 @@ class Keepalives:
         binding = self._bindings.get(peer.address)
         if binding is not None and binding.timer is not None:
             binding.timer.cancel()
-        for late in self._late.pop(peer, {}).values():
-            late.cancel()
+        for key in self._late.of_peer(peer):
+            self._late[key].cancel()
+            del self._late[key]
 
     def _forget(self, peer: Peer, _reason: str) -> None:
         self._bindings.pop(peer.address, None)
@@ -349,10 +364,9 @@ class Keepalives:
     def _life_in(self, network: str) -> MappingLife:
         life = self._lives.get(network)
         if life is None:
-            life = self._lives[network] = MappingLife(self.recall(network) if network else None)
-            if len(self._lives) > MAX_NETWORKS:
-                self._lives.popitem(last=False)
-        self._lives.move_to_end(network)  # what is in use is not forgotten for what is not
+            life = MappingLife(self.recall(network) if network else None)
+            self._lives.put(network, life)
+        self._lives.touch(network)  # what is in use is not forgotten for what is not
         return life
 
     def _learn(self, peer: Peer, *, open_s: float = 0.0, closed_s: float = 0.0) -> None:
@@ -390,30 +404,30 @@ class Keepalives:
             self._state.counters.drop("bad_frame")
             return
         if asked.later_s:
-            owed = self._late.setdefault(peer, {})
-            if asked.nonce in owed:
-                owed.pop(asked.nonce).cancel()
-            if len(owed) >= MAX_LATE:
-                # What is not promised is not missed: no first answer, and nothing is learnt.
-                self._state.counters.drop("keepalives_full")
-                return
-            owed[asked.nonce] = self._state.timers.schedule(
-                now + min(asked.later_s, LONGEST_LATE_S),
-                lambda at: self._answer_late(peer, asked, LATE_COPIES, at),
-            )
+            before = self._late.pop((peer, asked.nonce))
+            if before is not None:
+                before.cancel()
+            due = now + min(asked.later_s, LONGEST_LATE_S)
+            if not self._owe(peer, asked, LATE_COPIES, due):
+                return  # what is not promised is not missed: no first answer, nothing is learnt
         self._send_answer(peer, KeptAlive(asked.nonce, is_late=False))
+
+    def _owe(self, peer: Peer, asked: Keepalive, copies: int, due: float) -> bool:
+        """Answer late, with so many copies from `due` on; whether there was room for that."""
+        timer = self._state.timers.schedule(
+            due, lambda at: self._answer_late(peer, asked, copies, at)
+        )
+        if self._late.put((peer, asked.nonce), timer, peers=(peer,)):
+            return True
+        timer.cancel()
+        return False
 
     def _answer_late(self, peer: Peer, asked: Keepalive, left: int, now: float) -> None:
         self._send_answer(peer, KeptAlive(asked.nonce, is_late=True))
-        owed = self._late[peer]
         if left > 1:
-            owed[asked.nonce] = self._state.timers.schedule(
-                now + COPY_PAUSE_S, lambda at: self._answer_late(peer, asked, left - 1, at)
-            )
-            return
-        del owed[asked.nonce]
-        if not owed:
-            del self._late[peer]
+            self._owe(peer, asked, left - 1, now + COPY_PAUSE_S)
+        else:
+            del self._late[peer, asked.nonce]
 
     def _send_answer(self, peer: Peer, answer: KeptAlive) -> None:
         data = encode_kept_alive(answer)

@@ -1,9 +1,9 @@
 """How a peer comes and goes: every change of its status passes here, and all who care are told."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
@@ -50,7 +50,9 @@ class Lifecycle:
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
         # What a peer sent in its last session may still arrive after it has come back.
-        self._departed: OrderedDict[Address, Channel] = OrderedDict()
+        self._departed: BoundedTable[Address, Channel] = BoundedTable(
+            lambda: max(MAX_DEPARTED, state.config.server.max_connections)
+        )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
 
@@ -206,10 +208,7 @@ class Lifecycle:
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
-            self._departed[peer.address] = peer.channel
-            limit = max(MAX_DEPARTED, self._state.config.server.max_connections)
-            if len(self._departed) > limit:
-                self._departed.popitem(last=False)
+            self._departed.put(peer.address, peer.channel)
             self._tell_left(peer, now)
 
     def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
@@ -55,14 +56,13 @@ class Membership:
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._questions: dict[str, _Question] = {}
+        self._questions: BoundedTable[str, _Question] = state.tables.add(
+            "membership_questions", BoundedTable(state.most_peers)
+        )
         self.on_forgotten: Callable[[Peer, float, str], None] = lambda *_: None
         """Called when a server does not know this node any more."""
         lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
-
-    def __len__(self) -> int:
-        return len(self._questions)
 
     @staticmethod
     def _begin(peer: Peer, now: float) -> None:
@@ -77,7 +77,8 @@ class Membership:
             self._forget(peer)
             return
         self._forget(peer)
-        question = self._questions[peer.node_id] = _Question(peer, began=now)
+        question = _Question(peer, began=now)
+        self._questions.put(peer.node_id, question)
         self._ask(question, now)
 
     def _ask(self, question: _Question, now: float) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import GOES_ON_AT
@@ -78,10 +79,15 @@ class AlternatePaths:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
-        self._ways: dict[Address, tuple[AlternatePath, Grant]] = {}
-
-    def __len__(self) -> int:
-        return len(self._ways)
+        self._ways: BoundedTable[Address, tuple[AlternatePath, Grant]] = state.tables.add(
+            "other_ways",
+            BoundedTable(
+                MAX_OTHER_WAYS,
+                refuses=True,
+                full="other_ways_full",
+                peer_share=Share(MAX_OTHER_WAYS_OF_ONE),
+            ),
+        )
 
     @staticmethod
     def open(owner: Peer, now: float) -> None:
@@ -115,14 +121,9 @@ class AlternatePaths:
             accept: Lets the asker in at the address of the way.
             now: The time, seconds.
         """
-        of_owner = [one for one, _ in self._ways.values() if one.owner is way.owner]
-        is_full = len(self._ways) >= MAX_OTHER_WAYS or len(of_owner) >= MAX_OTHER_WAYS_OF_ONE
-        if way.address not in self._ways and is_full:
-            self._state.counters.drop("other_ways_full")
-            return
-        is_known = self._ways.get(way.address, (None,))[0] is way
-        self._ways[way.address] = way, accept
-        if not is_known:
+        if self._ways.get(way.address, (None,))[0] is way:
+            self._ways.replace(way.address, (way, accept))
+        elif self._ways.put(way.address, (way, accept), peers=(way.owner,)):
             self._state.timers.schedule(now + UNDECIDED_S, lambda _: self._forget(way))
 
     def _forget(self, way: AlternatePath) -> None:
@@ -153,13 +154,12 @@ class AlternatePaths:
 
     def handle_goodbye(self, owner: Peer, now: float) -> bool:
         """An asker has closed the way by which it was accepted; whether it goes on by another."""
-        for way, _ in list(self._ways.values()):
-            if way.owner is owner and self._take(way, now, is_proved=False):
-                return True
-        return False
+        ways = [self._ways[address][0] for address in self._ways.of_peer(owner)]
+        return any(self._take(way, now, is_proved=False) for way in ways)
 
     def _take(self, way: AlternatePath, now: float, *, is_proved: bool) -> bool:
-        _, accept = self._ways.pop(way.address)
+        _, accept = self._ways[way.address]
+        del self._ways[way.address]
         owner = way.owner
         is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
         if not is_open or self._state.peers.at(owner.address) is not owner:

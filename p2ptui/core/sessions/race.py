@@ -5,11 +5,11 @@ for the same attempt. The first handshake wins. What answers after it is told go
 the answer of the same session, come another way.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
@@ -72,11 +72,10 @@ class Races:
         self._state = state
         self._delivery = delivery
         self._handshake = handshake
-        self._losers: OrderedDict[Address, _Loser] = OrderedDict()
+        self._losers: BoundedTable[Address, _Loser] = state.tables.add(
+            "addresses_that_lost", BoundedTable(MAX_LOSERS)
+        )
         self._running: dict[int, Race] = {}
-
-    def __len__(self) -> int:
-        return len(self._losers)
 
     def connect(self, addresses: Sequence[Address], now: float, timeout_s: float) -> int:
         """Shake hands with a node at the first of its addresses that answers.
@@ -130,9 +129,8 @@ class Races:
 
     def note_loser(self, address: Address, greeting: Greeting, winner: Address, now: float) -> None:
         """An address was asked, and another one answered first."""
-        loser = self._losers[address] = _Loser(greeting, winner)
-        if len(self._losers) > MAX_LOSERS:
-            self._losers.popitem(last=False)
+        loser = _Loser(greeting, winner)
+        self._losers.put(address, loser)
 
         def forget(_: float) -> None:
             if self._losers.get(address) is loser:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import SILENT_PINGS, SILENT_S
@@ -49,18 +50,18 @@ class ServerWatch:
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._looks: dict[Peer, _Look] = {}
+        self._looks: BoundedTable[Peer, _Look] = state.tables.add(
+            "servers_doubted", BoundedTable(state.most_peers)
+        )
         self.on_silent: list[Callable[[Peer, float], None]] = []
         """Called once in each look when the server has not answered several Pings."""
         lifecycle.on_left.append(lambda peer, _: self._end(peer))
 
-    def __len__(self) -> int:
-        return len(self._looks)
-
     def doubt(self, server: Peer, now: float) -> None:
         """Look whether a server is there, unless that is under way."""
         if server.is_authenticated and server not in self._looks:
-            self._looks[server] = look = _Look(now)
+            look = _Look(now)
+            self._looks.put(server, look)
             self._go_on(server, look, SHORTEST_PAUSE_S, now)
 
     def is_called_silent(self, server: Peer) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
@@ -80,11 +81,18 @@ class Takeover:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
-        self._disputes: dict[str, _Dispute] = {}
-        self._settled: dict[str, _Settled] = {}
-
-    def __len__(self) -> int:
-        return len(self._disputes) + len(self._settled)
+        self._disputes: BoundedTable[str, _Dispute] = state.tables.add(
+            "id_disputes",
+            BoundedTable(
+                lambda: state.config.security.max_unauthenticated_connections,
+                refuses=True,
+                full="disputes_full",
+            ),
+        )
+        # Only ids of peers get here, each for ten seconds.
+        self._settled: BoundedTable[str, _Settled] = state.tables.add(
+            "id_disputes", BoundedTable(state.most_peers)
+        )
 
     def begin(self, claim: Claim, now: float) -> None:
         """Ask the owner whether it is there, unless it proved so a short time ago."""
@@ -96,14 +104,12 @@ class Takeover:
         if settled is not None and settled.owner_answered:
             claim.refuse(now)
             return
-        if len(self._disputes) >= self._state.config.security.max_unauthenticated_connections:
-            self._state.counters.drop("disputes_full")
-            return
         # Handshakes that somebody forges under one id must not make one address after the other a
         # target of Pings.
         is_gentle = settled is not None and not claim.owner.proved
-        dispute = self._disputes[node_id] = _Dispute(claim, now, is_gentle=is_gentle)
-        self._probe(node_id, dispute, now)
+        dispute = _Dispute(claim, now, is_gentle=is_gentle)
+        if self._disputes.put(node_id, dispute):
+            self._probe(node_id, dispute, now)
 
     def grant_at_once(self, claim: Claim, now: float) -> None:
         """The newcomer names what only the owner can know of its session: it is the owner.
@@ -159,8 +165,8 @@ class Takeover:
         """Ask the one that has just been let in whether it is there still."""
         end = first.newest_at + SECOND_ANSWER_S
         second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True, is_gentle=True)
-        self._disputes[node_id] = second
-        self._probe(node_id, second, now)
+        if self._disputes.put(node_id, second):
+            self._probe(node_id, second, now)
 
     def _decide(self, node_id: str, dispute: _Dispute, now: float) -> None:
         claim, owner = dispute.claim, dispute.claim.owner
@@ -180,8 +186,8 @@ class Takeover:
         claim.grant(now, None)
 
     def _remember_settled(self, node_id: str, now: float, *, owner_answered: bool) -> None:
-        settled = self._settled[node_id] = _Settled(owner_answered)
-        # Never more entries than peers: only ids of peers get here, each for ten seconds.
+        settled = _Settled(owner_answered)
+        self._settled.put(node_id, settled)
         self._state.timers.schedule(
             now + COOLDOWN_S, lambda _: self._forget_settled(node_id, settled)
         )

@@ -75,8 +75,6 @@ class DirectPath:
     """Checks since an answer came."""
     asked_at: float = 0.0
     """When the first of them left."""
-    asked: deque[bytes] = field(default_factory=deque)
-    """The ids of the latest checks."""
 
 
 @dataclass(slots=True, eq=False)

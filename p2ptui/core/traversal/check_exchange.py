@@ -1,9 +1,9 @@
 """Where connectivity checks arrive: requests are answered, and answers open a path."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.addresses import socket_address
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
@@ -52,7 +52,7 @@ class CheckExchange:
         self._paths = paths
         self._on_progress = on_progress
         self._revive = revive
-        self._copies: OrderedDict[bytes, int] = OrderedDict()
+        self._copies: BoundedTable[bytes, int] = BoundedTable(MAX_REMEMBERED)
 
     def note_relayed(self, node_id: str, now: float) -> None:
         """A datagram came by relay from a node to which there is a path: has that side left it?"""
@@ -118,9 +118,11 @@ class CheckExchange:
 
     def _count(self, transaction_id: bytes) -> int:
         """How often this check came, with this time."""
-        copies = self._copies[transaction_id] = self._copies.get(transaction_id, 0) + 1
-        if len(self._copies) > MAX_REMEMBERED:
-            self._copies.popitem(last=False)
+        copies = self._copies.get(transaction_id, 0) + 1
+        if copies > 1:
+            self._copies.replace(transaction_id, copies)
+        else:
+            self._copies.put(transaction_id, copies)
         return copies
 
     def _receive_answer(

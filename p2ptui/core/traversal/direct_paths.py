@@ -3,10 +3,10 @@
 A session does not notice: its datagrams take another way, and what was under way is sent again.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.aliases import Standing
 from p2ptui.core.connection import Method
@@ -16,6 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from
+from p2ptui.core.traversal.offers import MAX_ATTEMPTS
 from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
 
@@ -63,8 +64,19 @@ class DirectPaths:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._asked: OrderedDict[bytes, Attempt] = OrderedDict()
-        self._consents: dict[bytes, Attempt] = {}
+        self._asked: BoundedTable[bytes, Attempt] = state.tables.add(
+            "checks_sent",
+            BoundedTable(
+                lambda: MAX_ASKED,
+                full="checks_forgotten",
+                # Only while the round of it may still run.
+                holds=lambda asker, _: asker.punching is not None and asker.direct is None,
+                peer_share=Share(1.0),
+            ),
+        )
+        self._consents: BoundedTable[bytes, Attempt] = BoundedTable(
+            MAX_CONSENTS * MAX_ATTEMPTS, peer_share=Share(MAX_CONSENTS, makes_room=True)
+        )
         self._homes: dict[Address, int] = {}
         """Addresses of further sockets whose path was left, and the sockets' numbers."""
         self.on_lost: Callable[[Attempt, float], None] | None = None
@@ -299,8 +311,8 @@ class DirectPaths:
 
     def _release(self, attempt: Attempt, direct: DirectPath) -> None:
         self.drop_aliases(attempt)
-        for transaction_id in direct.asked:
-            self._consents.pop(transaction_id, None)
+        for transaction_id in self._consents.of_peer(attempt):
+            del self._consents[transaction_id]
         if direct.pair.socket:
             attempt.sockets = ()
             self._homes[direct.address] = direct.pair.socket
@@ -348,23 +360,12 @@ class DirectPaths:
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
-        direct = attempt.direct
-        if direct is not None:
-            self._consents[transaction_id] = attempt
-            direct.asked.append(transaction_id)
-            if len(direct.asked) > MAX_CONSENTS:
-                self._consents.pop(direct.asked.popleft(), None)
-            return
-        self._asked[transaction_id] = attempt
-        if len(self._asked) > MAX_ASKED:
-            _, asker = self._asked.popitem(last=False)
-            if asker.punching is not None and asker.direct is None:
-                self._state.counters.drop("checks_forgotten")  # its round may still run
+        table = self._asked if attempt.direct is None else self._consents
+        table.put(transaction_id, attempt, peers=(attempt,))
 
     def forget(self, attempt: Attempt) -> None:
         """No answer to a check of this attempt is awaited any more; its path was left before."""
-        stale = [key for key, asker in self._asked.items() if asker is attempt]
-        for key in stale:
+        for key in self._asked.of_peer(attempt):
             del self._asked[key]
         self._close_empty_homes()
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.nat.allowances import MAX_LEARNT
 from p2ptui.wire.address import Address
 
@@ -15,7 +16,9 @@ class EarlyChecks:
     """Where checks came from before there was a round, and what each allows."""
 
     def __init__(self) -> None:
-        self._checks: dict[tuple[Address, int], tuple[bool, int]] = {}
+        self._checks: BoundedTable[tuple[Address, int], tuple[bool, int]] = BoundedTable(
+            lambda: MAX_EARLY
+        )
 
     def __len__(self) -> int:
         return len(self._checks)
@@ -33,15 +36,14 @@ class EarlyChecks:
             False if it, or the one whose place it took, is not kept.
         """
         key = source, socket
-        is_room = True
-        if key not in self._checks and len(self._checks) >= MAX_EARLY:
-            is_room = False
+        is_room = key in self._checks or self._checks.has_room
+        if not is_room:
             victim = next((k for k, (chosen, _) in self._checks.items() if not chosen), None)
             if victim is None or not nominated:
                 return False
             del self._checks[victim]
         before, spared = self._checks.get(key, (False, 0))
-        self._checks[key] = before or nominated, spared + spare_bytes
+        self._checks.put(key, (before or nominated, spared + spare_bytes))
         return is_room
 
     def take(self) -> list[tuple[Address, int, bool, int]]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -19,7 +20,6 @@ from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
 from p2ptui.core.traversal.slowness import Slowness
-from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import MessageType, P2PConnectPayload
@@ -70,8 +70,13 @@ class Offers:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._attempts: dict[str, Attempt] = {}
-        self._by_ufrag: dict[str, Attempt] = {}
+        self._attempts: BoundedTable[str, Attempt] = state.tables.add(
+            "traversals", BoundedTable(lambda: MAX_ATTEMPTS, refuses=True)
+        )
+        # One name for each of them.
+        self._by_ufrag: BoundedTable[str, Attempt] = state.tables.add(
+            "names_in_checks", BoundedTable(MAX_ATTEMPTS)
+        )
         self.asking: set[str] = set()
         """Nodes whose answer is awaited."""
         self.slowness = Slowness()
@@ -124,12 +129,11 @@ class Offers:
         if known is not None:
             known.use(server)
             return known
-        if len(self._attempts) >= MAX_ATTEMPTS:
-            raise LocalError(f"{MAX_ATTEMPTS} paths are searched already; try again later")
+        self._attempts.require_room("paths are searched already")
         offer = self._described(self._new_names(), server, (), 0)
         attempt = Attempt(node_id, server, controlling, offer, Backoff(now))
-        self._attempts[node_id] = attempt
-        self._by_ufrag[offer.ufrag] = attempt
+        self._attempts.put(node_id, attempt)
+        self._by_ufrag.put(offer.ufrag, attempt)
         return attempt
 
     def has_more(self, attempt: Attempt) -> bool:
@@ -181,7 +185,7 @@ class Offers:
         """Begin a search: new names, so that rounds begin again on both sides."""
         self._by_ufrag.pop(attempt.offer.ufrag, None)
         attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
-        self._by_ufrag[attempt.offer.ufrag] = attempt
+        self._by_ufrag.put(attempt.offer.ufrag, attempt)
         attempt.controlling = True
         attempt.remote = None
         # This side's own search: its checks are nobody else's doing.

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.check_round import why_relayed
 from p2ptui.core.traversal.common_ground import shared_network
 from p2ptui.core.traversal.direct_paths import DirectPaths
-from p2ptui.core.traversal.offers import Offers
+from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers
 from p2ptui.core.traversal.own_networks import Network, OwnNetworks
 from p2ptui.wire.address import Address
 
@@ -81,7 +82,7 @@ class Reasons:
         self._state = state
         self._offers = offers
         self._paths = paths
-        self._found_at: dict[Attempt, _Whereabouts] = {}
+        self._found_at: BoundedTable[Attempt, _Whereabouts] = BoundedTable(MAX_ATTEMPTS)
         offers.on_networks_changed = self._check_all
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Reasons:
 
     def tell(self, attempt: Attempt, reason: str) -> None:
         """Tell what a search found."""
-        self._found_at[attempt] = self._whereabouts(attempt, is_found=True)
+        self._found_at.put(attempt, self._whereabouts(attempt, is_found=True))
         self._paths.explain(attempt, reason, ends_search=True)
 
     def check(self, attempt: Attempt) -> None:
@@ -115,7 +116,7 @@ class Reasons:
         if found_at.is_left_in(now):
             self.withdraw(attempt)
         else:
-            self._found_at[attempt] = found_at.with_news(now)
+            self._found_at.replace(attempt, found_at.with_news(now))
 
     def withdraw(self, attempt: Attempt) -> None:
         """One of the two is elsewhere: what was found is true no more."""

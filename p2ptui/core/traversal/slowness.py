@@ -11,6 +11,7 @@ less than since the last time (the rule of Karn; RFC 6298, section 3).
 
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.wire.address import Address
 
 HALF_LIFE_S: Final = 4.0
@@ -43,12 +44,16 @@ class _Delay:
         return self._seen_s * faded
 
 
+SERVERS_REMEMBERED: Final = 64
+"""Servers of which it is known how late they are; the one that was late first makes room."""
+
+
 class Slowness:
     """The longest delays of late, which fade: of this machine, and of each server."""
 
     def __init__(self) -> None:
         self._machine = _Delay()
-        self._servers: dict[Address, _Delay] = {}
+        self._servers: BoundedTable[Address, _Delay] = BoundedTable(SERVERS_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._servers)
@@ -62,8 +67,15 @@ class Slowness:
             server: Which answered late; None: this program itself had its turn late.
         """
         if 0 < delay_s <= LONGEST_SLOWNESS_S:
-            delay = self._machine if server is None else self._servers.setdefault(server, _Delay())
+            delay = self._machine if server is None else self._of(server)
             delay.note(delay_s, now)
+
+    def _of(self, server: Address) -> _Delay:
+        delay = self._servers.get(server)
+        if delay is None:
+            delay = _Delay()
+            self._servers.put(server, delay)
+        return delay
 
     def forget(self, server: Address) -> None:
         """A server is gone, or begins anew."""

@@ -448,7 +448,7 @@ def test_news_of_a_crowd_are_kept_for_as_many_as_may_join(world: World) -> None:
     few, many = world.host(), world.host(max_connections=3000)
     for host in (few, many):
         for number in range(2000):
-            host.endpoint._discovery._left[f"{number:08x}-0000-4000-8000-000000000000"] = None
+            host.endpoint._discovery._left.put(f"{number:08x}-0000-4000-8000-000000000000", None)
             host.endpoint._discovery._note_change(world.now)
 
     assert len(many.endpoint._discovery._left) == 2000

@@ -269,7 +269,8 @@ def test_relays_are_never_more_than_allowed_and_all_end(
         world.run_for(pause)
     world.run_for(6)
     assert open_relays(server) == 0
-    assert server.endpoint._relay_control._pairs_of == {}
+    held_by = server.endpoint._relay_control._relays.held_by
+    assert [held_by(client.id) for client in clients] == [0] * 5
 
 
 # Who.

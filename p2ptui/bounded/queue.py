@@ -1,0 +1,76 @@
+"""A queue that others fill: what finds no room in it is refused, and counted."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from p2ptui.bounded.shares import Limit, count_nothing, number_of
+
+T = TypeVar("T")
+
+
+class BoundedQueue(Generic[T]):
+    """A queue with a limit: what finds no room is refused, and nothing in it is given up.
+
+    Args:
+        limit: Most items.
+        full: Counted for each item that is refused; empty: whoever appends is told, and tells.
+        limit_bytes: Most bytes of all items; None: not counted.
+        size_of: The bytes of an item, which must not change while it waits.
+        count: What counts; set by `Tables.add`.
+    """
+
+    __slots__ = ("_full", "_items", "_limit", "_limit_bytes", "_size_of", "count", "used_bytes")
+
+    def __init__(
+        self,
+        limit: Limit,
+        *,
+        full: str = "",
+        limit_bytes: Limit | None = None,
+        size_of: Callable[[T], int] = lambda _: 0,
+        count: Callable[[str], None] = count_nothing,
+    ) -> None:
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._size_of = size_of
+        self._full = full
+        self.count = count
+        """Called with the cause when an item is refused."""
+        self.used_bytes = 0
+        """Bytes of all items."""
+        self._items: deque[T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items)
+
+    def __getitem__(self, index: int) -> T:
+        return self._items[index]
+
+    def append(self, item: T) -> bool:
+        """Put something at the end; whether there was room."""
+        size_bytes = self._size_of(item)
+        if len(self._items) >= number_of(self._limit) or (
+            self._limit_bytes is not None
+            and self.used_bytes + size_bytes > number_of(self._limit_bytes)
+        ):
+            if self._full:
+                self.count(self._full)
+            return False
+        self._items.append(item)
+        self.used_bytes += size_bytes
+        return True
+
+    def popleft(self) -> T:
+        """Take the oldest item out. IndexError if there is none."""
+        item = self._items.popleft()
+        self.used_bytes -= self._size_of(item)
+        return item
+
+    def clear(self) -> None:
+        """Take everything out."""
+        self._items.clear()
+        self.used_bytes = 0

@@ -1,0 +1,450 @@
+"""A map that others fill: it has a limit, an order in which entries go, and counts what it loses.
+
+An entry comes in by `put` only, which finds room for it or refuses it: there is no way round the
+limit. What is given up is counted under the name that the table was made with; a table without
+one is a memory, which loses its oldest entry as a rule.
+
+The cost of each call does not grow with the table: entries are kept in the order of their age, and
+of those in use at most `LOOKED_AT` are passed over in search of one that may go.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, ValuesView
+from typing import Any, Final, Generic, TypeVar
+
+from p2ptui.bounded.shares import (
+    Holdings,
+    Limit,
+    Share,
+    count_nothing,
+    never_touched,
+    number_of,
+    prefix_of,
+)
+from p2ptui.errors import LocalError
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+LOOKED_AT: Final = 64
+"""Entries, the oldest, that are looked at in search of one that is not in use."""
+
+
+class BoundedTable(Generic[K, V]):
+    """A map with a limit; iterated from its oldest entry to its newest.
+
+    Args:
+        limit: Most entries.
+        full: Counted for each entry that is evicted or refused; empty: a memory, nobody is told.
+        refuses: Whether a full table refuses the new entry; otherwise the oldest one is evicted.
+        limit_bytes: Most bytes of all entries together, as told to `put`; None: not counted.
+        peer_share: Of each owner named to `put` in `peers`; None: not known apart.
+        address_share: Of each host named to `put` by `address`; likewise.
+        prefix_share: Of each prefix of these; likewise.
+        lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
+        expired: Counted for each entry that came to its end so; empty: not counted.
+        in_use: Whether an entry must stay, whoever needs room.
+        holds: Whether an evicted entry still meant something at a time; otherwise it is not
+            counted.
+        on_evicted: Called with each entry that was evicted, or expired, once it is out.
+        count: What counts; set by `Tables.add`.
+    """
+
+    __slots__ = (
+        "_by_address",
+        "_by_peer",
+        "_by_prefix",
+        "_due",
+        "_expired",
+        "_fixed_limit",
+        "_full",
+        "_holds",
+        "_in_use",
+        "_lifetime_s",
+        "_limit",
+        "_limit_bytes",
+        "_limit_now",
+        "_on_evicted",
+        "_owned",
+        "_refuses",
+        "_since",
+        "_sizes",
+        "_unproved",
+        "_values",
+        "count",
+        "get",
+        "touch",
+        "used_bytes",
+    )
+
+    def __init__(
+        self,
+        limit: Limit,
+        *,
+        full: str = "",
+        refuses: bool = False,
+        limit_bytes: Limit | None = None,
+        peer_share: Share | None = None,
+        address_share: Share | None = None,
+        prefix_share: Share | None = None,
+        lifetime_s: float | Callable[[], float] | None = None,
+        expired: str = "",
+        in_use: Callable[[V], bool] | None = None,
+        holds: Callable[[V, float], bool] | None = None,
+        on_evicted: Callable[[K, V], None] | None = None,
+        count: Callable[[str], None] = count_nothing,
+    ) -> None:
+        self._limit = limit
+        self._fixed_limit = 0 if callable(limit) else limit
+        self._limit_now = limit if callable(limit) else None
+        self._limit_bytes = limit_bytes
+        self._full = full
+        self._refuses = refuses
+        self._lifetime_s = lifetime_s
+        self._expired = expired
+        self._in_use = in_use
+        self._holds = holds
+        self._on_evicted = on_evicted
+        self.count = count
+        """Called with the cause when an entry is evicted, refused or expired."""
+        self.used_bytes = 0
+        """Bytes of all entries, if they are counted."""
+        self._values: OrderedDict[K, V] = OrderedDict()
+        # Made for the first of them: most tables ask nobody for a proof.
+        self._unproved: OrderedDict[K, None] | None = None
+        self._since: dict[K, float] | None = None if lifetime_s is None else {}
+        self._due = math.inf
+        self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
+        self._by_peer = None if peer_share is None else Holdings[K](peer_share)
+        self._by_address = None if address_share is None else Holdings[K](address_share)
+        self._by_prefix = None if prefix_share is None else Holdings[K](prefix_share)
+        shares = (peer_share, address_share, prefix_share)
+        self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
+            {} if any(share is not None for share in shares) else None
+        )
+        # Reading is as quick as of a dict, and so is noting that an entry is in use.
+        self.get = self._values.get
+        """The value of a key, or None, or another default: as of a dict."""
+        self.touch: Callable[[K], None] = (
+            self._values.move_to_end if lifetime_s is None else never_touched
+        )
+        """An entry was used: it makes room last. KeyError if there is none. What holds for a time
+        only is renewed instead; see `renew`."""
+
+    # What is in it.
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: K) -> V:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._values)
+
+    def __reversed__(self) -> Iterator[K]:
+        return reversed(self._values)
+
+    def keys(self) -> KeysView[K]:
+        """All keys, of the oldest entry first."""
+        return self._values.keys()
+
+    def values(self) -> ValuesView[V]:
+        """All values, the oldest first."""
+        return self._values.values()
+
+    def items(self) -> ItemsView[K, V]:
+        """All entries, the oldest first."""
+        return self._values.items()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for one more entry without anybody making any."""
+        return len(self._values) < number_of(self._limit)
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Whether there is room for one more entry of that size; likewise."""
+        most = self._limit_bytes
+        return self.has_room and (most is None or self.used_bytes + size_bytes <= number_of(most))
+
+    def newest_first(self) -> Iterator[V]:
+        """All values, the newest first."""
+        return reversed(self._values.values())
+
+    def oldest_unproved(self) -> V | None:
+        """Of the entries that `put` or `doubt` took for unproved the oldest; None if all are."""
+        key = next(iter(self._unproved or ()), None)
+        return None if key is None else self._values[key]
+
+    def of_peer(self, owner: Hashable) -> tuple[K, ...]:
+        """The keys of one peer's entries, the oldest first; see `peer_share`."""
+        return () if self._by_peer is None else self._by_peer.keys_of(owner)
+
+    def of_address(self, host: str) -> tuple[K, ...]:
+        """The keys of one host's entries, the oldest first; see `address_share`."""
+        return () if self._by_address is None else self._by_address.keys_of(host)
+
+    def held_by(self, owner: Hashable) -> int:
+        """How many entries one peer has; see `peer_share`."""
+        return 0 if self._by_peer is None else len(self._by_peer.of.get(owner, ()))
+
+    # The one way in.
+
+    def put(
+        self,
+        key: K,
+        value: V,
+        now: float = 0.0,
+        *,
+        peers: tuple[Hashable, ...] = (),
+        address: tuple[str, int] | None = None,
+        size_bytes: int = 0,
+        proved: bool = True,
+    ) -> bool:
+        """Enter something as the newest entry; an earlier one with this key is gone.
+
+        Args:
+            key: By which it is found.
+            value: What.
+            now: The time, seconds.
+            peers: Whose it is, for `peer_share`: any of them.
+            address: Where that one is, for `address_share` and `prefix_share`.
+            size_bytes: What it takes, for `limit_bytes`.
+            proved: Whether its owner has shown that it is where it says; what has not makes room
+                first, and takes no place from what has.
+
+        Returns:
+            Whether it is in.
+        """
+        values = self._values
+        if key in values:
+            self._drop(key)
+        if now >= self._due:
+            self.expire(now)
+        limit = self._fixed_limit if self._limit_now is None else self._limit_now()
+        owned = self._owners(peers, address) if self._owned is not None else None
+        if owned and not all(self._within_share(each, limit, now) for each in owned):
+            return False
+        if (len(values) >= limit or self._sizes is not None) and not self._make_room(
+            limit, size_bytes, now, proved=proved
+        ):
+            return False
+        values[key] = value
+        if not proved:
+            if self._unproved is None:
+                self._unproved = OrderedDict()
+            self._unproved[key] = None
+        if self._since is not None:
+            self._since[key] = now
+            if self._due == math.inf:
+                self._due = now + self._lifetime()
+        if self._sizes is not None:
+            self._sizes[key] = size_bytes
+            self.used_bytes += size_bytes
+        if owned and self._owned is not None:
+            self._owned[key] = owned
+            for holdings, owner in owned:
+                holdings.add(owner, key)
+        return True
+
+    def replace(self, key: K, value: V) -> None:
+        """Change a value; the entry is as old as before. KeyError if there is none."""
+        if key not in self._values:
+            raise KeyError(key)
+        self._values[key] = value
+
+    def renew(self, key: K, now: float = 0.0) -> None:
+        """An entry holds as long again, and is the newest. KeyError if there is none.
+
+        Args:
+            key: Which.
+            now: The time, seconds.
+        """
+        self._values.move_to_end(key)
+        if self._unproved and key in self._unproved:
+            self._unproved.move_to_end(key)
+        if self._since is not None:
+            self._since[key] = now
+
+    def prove(self, key: K) -> None:
+        """The owner of an entry has shown that it is where it says; nothing if it had."""
+        if self._unproved:
+            self._unproved.pop(key, None)
+
+    def admit(self) -> bool:
+        """Whether a table that refuses has room for one more; if not, that counts as a refusal."""
+        if self.has_room:
+            return True
+        self._tell(self._full)
+        return False
+
+    def require_room(self, words: str) -> None:
+        """A call of this node's user wants an entry of its own.
+
+        Args:
+            words: What the entries are, in the plural.
+
+        Raises:
+            LocalError: The table is full.
+        """
+        if not self.has_room:
+            raise LocalError(f"{number_of(self._limit)} {words}; try again later")
+
+    # The ways out.
+
+    def pop(self, key: K, default: None = None) -> V | None:
+        """Take an entry out; its value, or None if there is none."""
+        if key not in self._values:
+            return default
+        value = self._values[key]
+        self._drop(key)
+        return value
+
+    def __delitem__(self, key: K) -> None:
+        if key not in self._values:
+            raise KeyError(key)
+        self._drop(key)
+
+    def clear(self) -> None:
+        """Take everything out."""
+        self._values.clear()
+        self._unproved = None
+        self.used_bytes = 0
+        for each in (self._since, self._sizes, self._owned):
+            if each:
+                each.clear()
+        for holdings in filter(None, (self._by_peer, self._by_address, self._by_prefix)):
+            holdings.of.clear()
+
+    def expire(self, now: float) -> None:
+        """Take out what holds no longer.
+
+        Args:
+            now: The time, seconds.
+        """
+        if now < self._due:
+            return
+        since = self._since
+        while since:
+            key = next(iter(self._values))
+            due = since[key] + self._lifetime()
+            if due > now:
+                self._due = due
+                return
+            self._evict(key, self._expired)
+        self._due = math.inf
+
+    def next_expiry(self) -> float | None:
+        """When the first entry comes to its end, seconds; None if none does."""
+        if not self._since:
+            return None
+        return self._since[next(iter(self._values))] + self._lifetime()
+
+    def _lifetime(self) -> float:
+        lifetime_s = self._lifetime_s
+        assert lifetime_s is not None
+        return lifetime_s() if callable(lifetime_s) else lifetime_s
+
+    # Room.
+
+    def _owners(
+        self, peers: tuple[Hashable, ...], address: tuple[str, int] | None
+    ) -> list[tuple[Holdings[K], Hashable]]:
+        owned: list[tuple[Holdings[K], Hashable]] = []
+        if self._by_peer is not None:
+            owned += [(self._by_peer, peer) for peer in peers]
+        if address is not None and self._by_address is not None:
+            owned.append((self._by_address, address[0]))
+        if address is not None and self._by_prefix is not None:
+            owned.append((self._by_prefix, prefix_of(address[0])))
+        return owned
+
+    def _within_share(self, owned: tuple[Holdings[K], Hashable], limit: int, now: float) -> bool:
+        """Whether an owner may have one entry more; its oldest goes for it if it may."""
+        holdings, owner = owned
+        share = holdings.share
+        held = holdings.of.get(owner)
+        most = share.limit(limit)
+        if held is None or len(held) < most or most >= limit:
+            return True
+        victim = self._oldest_idle(held) if share.makes_room else None
+        if victim is None:
+            self._tell(share.full or self._full)
+            return False
+        self._evict(victim, share.full or self._full, now)
+        return True
+
+    def _make_room(self, limit: int, size_bytes: int, now: float, *, proved: bool) -> bool:
+        """Whether there is room for one entry more; others go for it if they may."""
+        most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
+        if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
+            self._tell(self._full)
+            return False
+        while len(self._values) >= limit or (
+            most_bytes is not None and self.used_bytes + size_bytes > most_bytes
+        ):
+            victim = self._victim(proved=proved)
+            if victim is None:
+                self._tell(self._full)
+                return False
+            self._evict(victim, self._full, now)
+        return True
+
+    def _victim(self, *, proved: bool) -> K | None:
+        """Who makes room: the unproved first, then the oldest, and never what is in use."""
+        if self._refuses:
+            return None
+        if self._unproved:
+            victim = self._oldest_idle(self._unproved)
+            if victim is not None or not proved:
+                return victim
+        elif not proved:
+            return None
+        return self._oldest_idle(self._values)
+
+    def _oldest_idle(self, order: "OrderedDict[K, Any]") -> K | None:
+        in_use = self._in_use
+        for _ in range(min(len(order), LOOKED_AT)):
+            key = next(iter(order))
+            if in_use is None or not in_use(self._values[key]):
+                return key
+            if self._since is not None:
+                return self._oldest_idle_in(order)
+            order.move_to_end(key)  # so that the next search does not meet it first
+        return None
+
+    def _oldest_idle_in(self, order: "OrderedDict[K, Any]") -> K | None:
+        """The same where the order is that of the times, and must stay."""
+        assert self._in_use is not None
+        for key, _ in zip(order, range(LOOKED_AT), strict=False):
+            if not self._in_use(self._values[key]):
+                return key
+        return None
+
+    def _evict(self, key: K, cause: str, now: float | None = None) -> None:
+        value = self._values[key]
+        self._drop(key)
+        if now is None or self._holds is None or self._holds(value, now):
+            self._tell(cause)
+        if self._on_evicted is not None:
+            self._on_evicted(key, value)
+
+    def _tell(self, cause: str) -> None:
+        if cause:
+            self.count(cause)
+
+    def _drop(self, key: K) -> None:
+        del self._values[key]
+        if self._unproved:
+            self._unproved.pop(key, None)
+        if self._since is not None:
+            del self._since[key]
+        if self._sizes is not None:
+            self.used_bytes -= self._sizes.pop(key)
+        if self._owned:
+            for holdings, owner in self._owned.pop(key, ()):
+                holdings.discard(owner, key)

@@ -1,0 +1,54 @@
+"""All tables of one endpoint: each counts what it gives up, and all are told of at once."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+
+class _Counting(Protocol):
+    """A table or queue of `p2ptui.bounded`."""
+
+    count: Callable[[str], None]
+
+    def __len__(self) -> int: ...
+
+
+Bounded = TypeVar("Bounded", bound=_Counting)
+
+
+class Tables:
+    """All tables of one endpoint, and what else is counted of what others may fill.
+
+    Args:
+        count: Called with the cause when a table gives something up.
+    """
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+        self._gauges: list[tuple[str, Callable[[], int]]] = []
+
+    def add(self, name: str, table: Bounded) -> Bounded:
+        """A part makes a table: it counts what it gives up, and its size is told.
+
+        A memory, which counts nothing and holds up nobody, need not be added.
+
+        Args:
+            name: What `sizes` calls it; tables of one name are told together.
+            table: Which.
+
+        Returns:
+            The same.
+        """
+        table.count = self._count
+        self._gauges.append((name, table.__len__))
+        return table
+
+    def gauge(self, name: str, measure: Callable[[], int]) -> None:
+        """Tell something else that grows with what others do, and has a limit elsewhere."""
+        self._gauges.append((name, measure))
+
+    def sizes(self) -> dict[str, int]:
+        """How full everything is, by name."""
+        sizes: dict[str, int] = {}
+        for name, measure in self._gauges:
+            sizes[name] = sizes.get(name, 0) + measure()
+        return sizes

@@ -1,0 +1,257 @@
+"""Whatever grows in core/ and nat/ has a limit by its type, or a reason why it needs none."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_limits import MEMORIES
+
+PACKAGE = Path(__file__).parents[2] / "p2ptui"
+GROWING = {"dict", "OrderedDict", "Counter", "defaultdict", "set", "list", "deque"}
+
+
+def is_growing(value: ast.expr | None) -> bool:
+    """Whether an expression makes something empty that can grow without a limit."""
+    match value:
+        case ast.Dict(keys=[]) | ast.List(elts=[]) | ast.DictComp() | ast.ListComp():
+            return True
+        case ast.Call(func=ast.Name(id="field"), keywords=keywords):
+            makers = {keyword.arg: keyword.value for keyword in keywords}
+            maker = makers.get("default_factory")
+            if isinstance(maker, ast.Lambda):
+                return is_growing(maker.body)
+            return isinstance(maker, ast.Name) and maker.id in GROWING
+        case ast.Call(func=ast.Name(id=name) | ast.Subscript(value=ast.Name(id=name)), args=args):
+            # `deque(maxlen=...)` has a limit; what is made of something is as large as that.
+            has_limit = any(keyword.arg == "maxlen" for keyword in value.keywords)
+            is_filled = bool(args) and name not in ("defaultdict",)
+            return name in GROWING and not is_filled and not has_limit
+    return False
+
+
+def attributes(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
+    """`Class.attribute` and what it is made of: in `__init__`, or as a field of a dataclass."""
+    for owner in ast.walk(tree):
+        if not isinstance(owner, ast.ClassDef):
+            continue
+        makers = [
+            statement
+            for method in owner.body
+            if isinstance(method, ast.FunctionDef)
+            and method.name in ("__init__", "__post_init__", "__new__")
+            for statement in ast.walk(method)
+        ]
+        for statement in (*owner.body, *makers):
+            targets = []
+            if isinstance(statement, ast.Assign):
+                targets = statement.targets
+            elif isinstance(statement, ast.AnnAssign):
+                targets = [statement.target]
+            for target in targets:
+                if isinstance(target, ast.Attribute):
+                    yield f"{owner.name}.{target.attr}", statement.value
+                elif isinstance(target, ast.Name) and statement in owner.body:
+                    yield f"{owner.name}.{target.id}", statement.value
+
+
+def unbounded(source: str) -> set[str]:
+    """The attributes in a module that can grow, but for lists of listeners, which parts fill."""
+    return {
+        name
+        for name, value in attributes(ast.parse(source))
+        if is_growing(value) and not name.rpartition(".")[2].startswith("on_")
+    }
+
+
+def tables_in(tree: ast.Module) -> Iterator[ast.Call]:
+    """Where a table or a queue is made."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            made = call.func.value if isinstance(call.func, ast.Subscript) else call.func
+            if getattr(made, "id", "") in ("BoundedTable", "BoundedQueue"):
+                yield call
+
+
+def silent(source: str) -> set[str]:
+    """What limits the tables that forget without a word: constants, options, and others' limits."""
+    return {
+        getattr(part, "id", "") or getattr(part, "attr", "")
+        for call in tables_in(ast.parse(source))
+        if not {keyword.arg for keyword in call.keywords} & {"full", "refuses", "on_evicted"}
+        and getattr(call.func, "id", "") != "BoundedQueue"
+        for part in ast.walk(call.args[0])
+        if isinstance(part, ast.Name | ast.Attribute)
+    } - PARTS_OF_LIMITS
+
+
+def uncounted(source: str) -> list[int]:
+    """Lines where a table is made that names a count, and that nobody gives what counts."""
+    tree = ast.parse(source)
+    added = {
+        id(argument)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add"
+        for argument in call.args
+    }
+    lines = []
+    for call in tables_in(tree):
+        named = {keyword.arg for keyword in call.keywords}
+        is_counted = "count" in named or id(call) in added
+        if named & {"full", "expired"} and not is_counted:
+            lines.append(call.lineno)
+    return lines
+
+
+PARTS_OF_LIMITS = {"state", "self", "server", "config", "max", "max_connections"}
+
+AS_MANY_AS_OTHERS = {
+    "most_peers",  # what is known of each peer
+    "limit",  # the indexes of the peer table
+    "MAX_ATTEMPTS",  # what is known of each attempt
+    "budget",  # a round may be told to send more checks than are usual
+    "checks",
+    "MAX_EARLY",  # its table chooses itself who goes, and tells its caller
+    "MAX_LEARNT",  # who is forgotten loses nothing but a few checks
+}
+
+OWN_CALLS = "what this node was asked to do by its user, or to send; its own queues are bounded"
+NAMED_IN_CODE = "as many as are named in the code"
+OWN_MACHINE = "this machine's own addresses, sockets and options"
+ONE_OFFER = "addresses of offers, each with at most MAX_CANDIDATES, in at most MAX_LIMITED_ROUNDS"
+HOT = "a bounded type of its own, in the path of each message"
+HERE = "its limit is kept where it is filled, in one place, and tested there"
+
+EXEMPT = {
+    "Asking.contestants": OWN_CALLS,
+    "Asking.tokens": OWN_CALLS,
+    "Attempt.claimed_since": ONE_OFFER,
+    "Attempt.tokens": OWN_CALLS,
+    "Attempt.tried": ONE_OFFER,
+    "Attempt.unknown_at": "servers that this node joined",
+    "Attempt.wanted": OWN_CALLS,
+    "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",
+    "Channel._numbers": HERE,  # WINDOWS
+    "Counters.drops": NAMED_IN_CODE,
+    "Crossings._asked": "peers that this node asks, which are in the peer table",
+    "Deadlines._heap": OWN_CALLS,
+    "DirectPaths._homes": "sockets that this node opened, at most MAX_SOCKETS",
+    "Gaps._stretches": HOT,
+    "Handshake._attempts": "peers that this node asks, which are in the peer table",
+    "Lane._small": OWN_CALLS,
+    "Learnt.traffic": "read from this machine's own file, at most MAX_ENTRIES",
+    "Learnt.trust": "read from this machine's own file, at most MAX_ENTRIES",
+    "Learnt.weights": "read from this machine's own file, at most MAX_ENTRIES",
+    "MessageTable._types": NAMED_IN_CODE,
+    "Mixture._models": NAMED_IN_CODE,
+    "Mixture._priors": NAMED_IN_CODE,
+    "Mixture._weights": NAMED_IN_CODE,
+    "Neighbours._ports": OWN_MACHINE,
+    "Neighbours._probes": OWN_MACHINE,  # cut to MAX_PROBES
+    "NodeState._events": HERE,  # MAX_EVENTS, for all that may be left out
+    "NodeState._outgoing": HERE,  # MAX_OUTGOING
+    "NodeState._watched": OWN_CALLS,
+    "NodeState.detours": "one for each relayed node, and for each socket that this node opened",
+    "Offers.asking": "one for each attempt, of which there are at most MAX_ATTEMPTS",
+    "Outbox._begun": OWN_CALLS,
+    "Outbox._by_id": OWN_CALLS,
+    "Outbox._by_sequence": OWN_CALLS,
+    "Outbox._by_token": OWN_CALLS,
+    "OutgoingTransfer._lost": OWN_CALLS,
+    "OutgoingTransfer._sent_at": OWN_CALLS,
+    "OwnNetworks._places": OWN_MACHINE,
+    "Peer.deferred": HERE,  # MAX_DEFERRED and MAX_DEFERRED_BYTES
+    "Peer.handshake_ids": HERE,  # HANDSHAKES_REMEMBERED
+    "Peer.untold": HERE,  # MAX_UNTOLD
+    "PeerTable._statuses": NAMED_IN_CODE,
+    "Pings._pings": HERE,  # its limit, and MAX_WAITING_PINGS
+    "PortPredictor._trust": NAMED_IN_CODE,
+    "Punching._hosts": ONE_OFFER,
+    "Punching._pairs": HERE,  # MAX_PAIRS
+    "Race.asked": OWN_CALLS,
+    "Race.errors": OWN_CALLS,
+    "Race.running": OWN_CALLS,
+    "Races._running": OWN_CALLS,
+    "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
+    "Readers._rooms": "readers of this node's own user",
+    "RecentIds._order": HOT,
+    "RecentIds._seen": HOT,
+    "RelayedSession.ways": "servers that this node joined",
+    "ReliableSender._withdrawn": OWN_CALLS,
+    "ResendBuffer._messages": OWN_CALLS,  # within its bytes
+    "StunService._partner_places": OWN_MACHINE,
+    "StunService._ports": OWN_MACHINE,
+    "Abilities.partner": OWN_MACHINE,
+    "Tables._gauges": NAMED_IN_CODE,
+    "Timers._heap": "what is planned for an entry of a table, or for a peer",
+    "TransferQueue._under_way": OWN_CALLS,
+    "TransferQueue._waiting": OWN_CALLS,
+    "_Account.refused": NAMED_IN_CODE,
+    "_Carried.hops": "peers that one own message goes to",
+}
+"""Why others cannot fill them, or not without a limit."""
+
+MODULES = [path for floor in ("core", "nat") for path in sorted((PACKAGE / floor).rglob("*.py"))]
+
+
+def test_whatever_others_can_fill_has_a_limit() -> None:
+    found = {name for path in MODULES for name in unbounded(path.read_text("utf-8"))}
+    assert found - EXEMPT.keys() == set(), "make it a BoundedTable, or say why nobody can fill it"
+    assert EXEMPT.keys() - found == set(), "these are gone, or have a limit now"
+
+
+def test_each_table_counts_what_it_gives_up() -> None:
+    lines = {str(path): uncounted(path.read_text("utf-8")) for path in MODULES}
+    assert {path: found for path, found in lines.items() if found} == {}
+
+
+def test_only_memories_forget_in_silence() -> None:
+    memories = {row[0].strip("`").rpartition(":")[2] for row in MEMORIES}
+    for path in MODULES:
+        assert silent(path.read_text("utf-8")) <= memories | AS_MANY_AS_OTHERS, path
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "self._seen: dict[str, float] = {}",
+        "self._seen = OrderedDict()",
+        "self._seen: set[Address] = set()",
+        "self._seen = []",
+        "self._queue: deque[bytes] = deque()",
+        "self._known = defaultdict[str, list[int]](list)",
+        "self._counts = Counter[str]()",
+        "self._first = self._second = {}",
+    ],
+)
+def test_a_planted_map_without_a_limit_is_found(planted: str) -> None:
+    source = f"class Careless:\n    def __init__(self) -> None:\n        {planted}\n"
+    assert unbounded(source)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "seen: dict[str, float] = field(default_factory=dict)",
+        "seen: list[int] = field(default_factory=lambda: [])",
+        "queue: deque[int] = field(default_factory=deque)",
+    ],
+)
+def test_a_planted_field_without_a_limit_is_found(planted: str) -> None:
+    assert unbounded(f"@dataclass\nclass Careless:\n    {planted}\n") != set()
+
+
+def test_what_has_a_limit_is_no_finding() -> None:
+    source = """
+class Careful:
+    def __init__(self, state):
+        self._last = deque(maxlen=8)
+        self._seen: BoundedTable[str, int] = state.tables.add("seen", BoundedTable(8, full="full"))
+        self._memory = BoundedTable(8)
+        self.on_left = []
+"""
+    assert not unbounded(source)
+    assert not uncounted(source)
+    assert silent("BoundedTable(MAX_CALLS)") == {"MAX_CALLS"}
+    assert uncounted('self._seen = BoundedTable[str, int](8, full="full")')
