@@ -170,7 +170,7 @@ class FilterProbes:
 
     def _arm(self, asker: Peer, tag: bytes, now: float) -> _Armed:
         armed = _Armed(asker, now + ARMED_S, self._find_helper(asker))
-        self._armed.put(tag, armed, now, peers=(asker,))
+        self._armed.put(tag, armed, now, peers=(asker,), address=asker.address)
         if not self._purge_planned:
             self._plan_purge(armed.expires)
         return armed

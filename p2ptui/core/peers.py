@@ -217,7 +217,9 @@ class PeerTable:
     def add(self, peer: Peer) -> None:
         """Enter a peer by its address."""
         self._uncount(peer.address)
-        if not self._by_address.put(peer.address, peer, proved=peer.initiated):
+        if not self._by_address.put(
+            peer.address, peer, address=peer.address, proved=peer.initiated
+        ):
             return
         self._statuses[peer.status] += 1
         if peer.initiated:

@@ -182,7 +182,7 @@ class StunService:
             self._state.counters.drop("stun_partner_gone")
             return
         self._in_work.expire(now)
-        if not self._in_work.put(delegation.transaction_id, now, now):
+        if not self._in_work.put(delegation.transaction_id, now, now, address=delegation.client):
             return
         other = delegation.other_address
         payload = StunDelegationPayload(

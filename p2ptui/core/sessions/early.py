@@ -58,7 +58,7 @@ class EarlyMessages:
         waiting = self._senders.get(address)
         if waiting is None:
             waiting = BoundedQueue(MAX_MESSAGES, full="early_full", count=self._state.counters.drop)
-            if not self._senders.put(address, waiting):
+            if not self._senders.put(address, waiting, address=address):
                 return False
             self._state.timers.schedule(
                 now + PATIENCE_S, lambda at: self._end(address, waiting, at)

@@ -123,7 +123,7 @@ class AlternatePaths:
         """
         if self._ways.get(way.address, (None,))[0] is way:
             self._ways.replace(way.address, (way, accept))
-        elif self._ways.put(way.address, (way, accept), peers=(way.owner,)):
+        elif self._ways.put(way.address, (way, accept), peers=(way.owner,), address=way.address):
             self._state.timers.schedule(now + UNDECIDED_S, lambda _: self._forget(way))
 
     def _forget(self, way: AlternatePath) -> None:

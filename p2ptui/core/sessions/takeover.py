@@ -108,7 +108,7 @@ class Takeover:
         # target of Pings.
         is_gentle = settled is not None and not claim.owner.proved
         dispute = _Dispute(claim, now, is_gentle=is_gentle)
-        if self._disputes.put(node_id, dispute):
+        if self._disputes.put(node_id, dispute, address=claim.address):
             self._probe(node_id, dispute, now)
 
     def grant_at_once(self, claim: Claim, now: float) -> None:
@@ -165,7 +165,7 @@ class Takeover:
         """Ask the one that has just been let in whether it is there still."""
         end = first.newest_at + SECOND_ANSWER_S
         second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True, is_gentle=True)
-        if self._disputes.put(node_id, second):
+        if self._disputes.put(node_id, second, address=claim.address):
             self._probe(node_id, second, now)
 
     def _decide(self, node_id: str, dispute: _Dispute, now: float) -> None:
