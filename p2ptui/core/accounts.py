@@ -179,18 +179,18 @@ MIB: Final = KIB * KIB
 
 BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
     {
-        Reason.USER_ASKED: Bound(64 * MIB, 65_536, 10.0),
-        Reason.OWN_SESSION: Bound(64 * MIB, 65_536, 10.0),
+        Reason.USER_ASKED: Bound(16 * MIB, 16_384, 10.0),
+        Reason.OWN_SESSION: Bound(4 * MIB, 8192, 10.0),
         Reason.HANDSHAKE: Bound(128 * KIB, 128, 10.0),
         Reason.ANSWER: Bound(4 * KIB, 1, 0.0),
         Reason.PING: Bound(512, 1, 0.0),
         Reason.OWNER_CHECK: Bound(4 * KIB, 16, 10.0),
         Reason.STUN_ANSWER: Bound(124, 1, 0.0),
-        Reason.OWN_SEARCH: Bound(1 * MIB, 8192, 10.0, of_host=True),
+        Reason.OWN_SEARCH: Bound(4 * MIB, 32_768, 10.0, of_host=True),
         Reason.OWN_PLAN: Bound(64 * KIB, 128, 10.0),
-        Reason.GOODBYE: Bound(16 * KIB, 64, 10.0),
+        Reason.GOODBYE: Bound(8 * KIB, 32, 10.0),
         Reason.PROBE_FOR_PEER: Bound(128 * KIB, 1024, 10.0),
-        Reason.DIAGNOSIS: Bound(64 * KIB, 512, 10.0),
+        Reason.DIAGNOSIS: Bound(256 * KIB, 1024, 10.0),
     }
 )
 """What each reason is worth towards one address: above what the plans of this node come to, and
