@@ -233,20 +233,20 @@ class StunService:
         server.abilities = replace(server.abilities, partner=places)
         self._told_by = peer
 
-    def is_partner(self, peer: Peer, _content: object = None) -> bool:
+    def is_named(self, peer: Peer, _content: object = None) -> bool:
         """Whether a session is with the configured partner, as far as its address says so."""
         is_named = peer.address in self._partner_addresses
         return is_named and self._server is not None and peer.is_authenticated
 
+    def _is_partner(self, peer: Peer) -> bool:
+        return peer.proved and self.is_named(peer)
+
     def _partner(self) -> Peer | None:
         peers = (self._state.peers.at(address) for address in self._partner_addresses)
-        return next(
-            (peer for peer in peers if peer is not None and peer.proved and self.is_partner(peer)),
-            None,
-        )
+        return next((peer for peer in peers if peer is not None and self._is_partner(peer)), None)
 
     def _greet(self, peer: Peer, now: float) -> None:
-        if self._server is None or not self.is_partner(peer):
+        if self._server is None or not self.is_named(peer):
             return
         if self._greeting is not None:
             self._greeting.cancel()
