@@ -71,7 +71,7 @@ class Inbox:
             return
         if message.message_type != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
-            peer.last_received = now
+            peer.liveness.hear(now)
         self._state.peers.touch(peer)
         if message.message_type == MessageType.ACK:
             self._count(peer)
@@ -92,7 +92,7 @@ class Inbox:
             self._delivery.release(peer, now)
 
     def _count(self, peer: Peer) -> None:
-        peer.messages_in += 1
+        peer.traffic.messages_in += 1
         self._state.counters.messages_in += 1
 
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
@@ -204,7 +204,7 @@ class Inbox:
             return
         finished = peer.channel.sender.handle_ack(key, now)
         if finished is not None:
-            peer.acks = True
+            peer.facts.acks = True
             self._delivery.report(finished)
             self._delivery.prove(peer, now)
             self._delivery.flush(peer, now)
@@ -219,7 +219,7 @@ class Inbox:
         if frame is None or Capability.FRAGMENTS not in peer.capabilities:
             self._state.counters.drop("bad_frame")
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         if not peer.proved:
             # What a forged handshake begins must stay small, and a report can be longer
             # than the fragment that asks for it.
@@ -233,7 +233,8 @@ class Inbox:
         else:
             sender = peer.channel.sender
             if sender.awaits_report(frame.sequence):
-                peer.answered_at = now  # of anything else it shows nothing: anybody can write it
+                # Of anything else it shows nothing: anybody can write it.
+                peer.liveness.note_answer(now)
             finished = sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)
@@ -268,7 +269,7 @@ class Inbox:
             return None
         kind = message.message_type
         self._state.trace(Direction.IN, peer.address, peer.node_id, kind, data)
-        peer.last_received = now
+        peer.liveness.hear(now)
         self._state.peers.touch(peer)
         outcome = self._receive_reliable(peer, message, now)
         if outcome is _Outcome.TAKEN:

@@ -58,15 +58,15 @@ class Outlet:
         return message_id, encode_envelope(envelope)
 
     def _put(self, peer: Peer, data: bytes, kind: str, now: float) -> None:
-        peer.messages_out += 1
+        peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         self._note_sent(peer, now)
         self.transmit_frame(peer, data, on_ping=kind == MessageType.PING)
         self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
 
     def _note_sent(self, peer: Peer, now: float) -> None:
-        was_quiet = now - peer.last_sent > QUIET_S
-        peer.last_sent = now
+        was_quiet = now - peer.traffic.last_sent > QUIET_S
+        peer.traffic.last_sent = now
         if was_quiet and peer.path is not None and self.on_busy is not None:
             self.on_busy(peer, now)
 
@@ -92,20 +92,20 @@ class Outlet:
     def _transmit_ping(
         self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
     ) -> OutstandingPing:
-        is_missed = peer.last_received < peer.last_ping_sent
+        is_missed = peer.liveness.has_missed_ping
         self._put(peer, data, MessageType.PING, now)
         if peer.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
-        peer.last_ping_sent = now
+        peer.liveness.last_ping_sent = now
         return peer.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
 
     def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
         settles that."""
         where = peer.sends_to
-        if peer.beside is not None and peer.beside == where:
+        if peer.reach.beside is not None and peer.reach.beside == where:
             peer.spend(len(data))
-            self._state.put_datagram(data, peer.beside)
+            self._state.put_datagram(data, peer.reach.beside)
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
             peer.spend(len(data))
@@ -124,7 +124,7 @@ class Outlet:
         left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
         may be sent is never a challenge.
         """
-        if peer.proved or now - peer.last_ping_sent < challenge_interval_s(peer):
+        if peer.proved or now - peer.liveness.last_ping_sent < challenge_interval_s(peer):
             return
         if peer.is_ours or (not len(peer.pings) and peer.may_receive(2 * PING_BYTES)):
             self.ping(peer, now)

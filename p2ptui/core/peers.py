@@ -10,15 +10,15 @@ from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peer import (
     AMPLIFICATION_LIMIT,
-    HANDSHAKES_REMEMBERED,
     MAX_ACKS_OWED,
     PING_BYTES,
-    Dialect,
     Held,
     OnLost,
     Peer,
-    Suspicion,
 )
+from p2ptui.core.peer_parts.facts import Dialect
+from p2ptui.core.peer_parts.handshakes import HANDSHAKES_REMEMBERED
+from p2ptui.core.peer_parts.liveness import Suspicion
 from p2ptui.core.relayed import Relayed
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
@@ -241,7 +241,7 @@ class PeerTable:
     def identify(self, peer: Peer, info: NodeInfo) -> None:
         """Note who a peer says it is, which may be another than before."""
         self._forget_id(peer)
-        peer.info = info
+        peer.facts.info = info
         self._by_id[info.id] = peer
 
     def _forget_id(self, peer: Peer) -> None:

@@ -14,7 +14,7 @@ from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import AMPLIFICATION_LIMIT, HANDSHAKES_REMEMBERED, Dialect, Peer
+from p2ptui.core.peers import AMPLIFICATION_LIMIT, Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
@@ -103,7 +103,7 @@ class Responder:
             former_ids: Of the requests that it made from there.
         """
         peer = self._state.peers.at(address)
-        if peer is not None and message.id in peer.handshake_ids:
+        if peer is not None and message.id in peer.handshakes.requests:
             self._repeat(peer, address, message, now)
             return
         try:
@@ -145,7 +145,7 @@ class Responder:
             message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
             grant=lambda at, channel: self.handle_request(
-                address, message, size, at, channel, tuple(owner.handshake_ids)
+                address, message, size, at, channel, owner.handshakes.requests
             ),
         )
         if owner.is_authenticated and continues in owner.handshake_said:
@@ -154,13 +154,13 @@ class Responder:
             self._takeover.begin(claim, now)
 
     def _repeat(self, peer: Peer, address: Address, message: Envelope, now: float) -> None:
-        if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
+        if not peer.handshakes.may_repeat(message.id):
             self._state.counters.duplicates += 1
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
-        if peer.initiated or peer.may_receive(len(peer.handshake_response)):
+        if peer.initiated or peer.may_receive(len(peer.handshakes.response)):
             self._transmit_response(peer, address, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
@@ -237,9 +237,9 @@ class Responder:
             peer = known
             if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
                 self._lifecycle.restart(peer, now, "it began a new session")
-        peer.accepted = True
+        peer.session.accepted = True
         peer.take_pair(arrival.address)
-        peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
+        peer.handshakes.note_request(message.id)
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
@@ -250,13 +250,10 @@ class Responder:
             told = self._tell(arrival, sequence, allowance, now)
         elif told.sequence is not None:
             numbering.begin_at(told.sequence)
-        peer.handshake_response = told.response
-        peer.handshake_keys = (*peer.handshake_keys[-2:], *told.keys)
-        # When the requests crossed, this node's own belongs to the same session.
-        own = peer.handshake_said if peer.status is PeerStatus.HANDSHAKING else ()
-        peer.handshake_said = (*own, told.response_id)
+        has_crossed = peer.status is PeerStatus.HANDSHAKING
+        peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
-            peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
+            peer.liveness.last_ping_sent = now  # the response asks for an Ack, which proves as much
         if is_told:
             peer.spend(len(told.response))
         else:
@@ -292,12 +289,13 @@ class Responder:
         )
         peer.note_datagram(arrival.size_bytes)
         # A late copy of what the one before it sent must not bring that one back.
-        peer.handshake_ids = list(arrival.former_ids if other is None else other.handshake_ids)
+        former_ids = arrival.former_ids if other is None else other.handshakes.requests
+        peer.handshakes.requests = former_ids
         return peer
 
     def _transmit_response(self, peer: Peer, address: Address, now: float) -> None:
         """Answer where the request came from, which need not be where the session goes."""
-        response = peer.handshake_response
+        response = peer.handshakes.response
         kind = MessageType.HANDSHAKE_RESPONSE
         if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)

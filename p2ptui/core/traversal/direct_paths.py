@@ -168,7 +168,7 @@ class DirectPaths:
         method = _method(attempt)
         # One that was asked by its address may be a server, and is so however it is reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
-            peer.connection = Connection(
+            peer.reach.connection = Connection(
                 method,
                 attempt.won_after_s,
                 attempt.rounds,
@@ -212,7 +212,7 @@ class DirectPaths:
                 # Nothing better is left, and the session's own heartbeats judge it: the other side
                 # may simply have forgotten this search.
                 interval = CONSENT_INTERVAL_S
-        elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
+        elif peer is not None and peer.traffic.last_sent + BUSY_FOR_S > now:
             interval = BUSY_INTERVAL_S
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)
