@@ -150,7 +150,7 @@ class Delivery(Outlet):
         sender = peer.channel.sender
         message_id, unix = self._state.ids.uuid(), self._state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, None, True)
-        whole = Capability.FRAGMENTS not in peer.capabilities
+        whole = Capability.FRAGMENTS not in peer.facts.capabilities
         message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)
         if not peer.facts.is_expected_to_ack:
@@ -173,7 +173,7 @@ class Delivery(Outlet):
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
         """Whether a message must be reliable, for its size."""
-        if Capability.FRAGMENTS not in peer.capabilities:
+        if Capability.FRAGMENTS not in peer.facts.capabilities:
             return False
         if size > self.datagram_bytes(peer):
             return True
@@ -197,7 +197,7 @@ class Delivery(Outlet):
                 f"the message is {size} bytes, the limit is {limit} (max_message_size);"
                 " send it in parts"
             )
-        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.capabilities:
+        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.facts.capabilities:
             raise MessageTooLargeError(
                 f"the message is {size} bytes, and this peer takes single datagrams of at most"
                 f" {MAX_DATAGRAM_BYTES}; send it in parts"

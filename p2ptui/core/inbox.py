@@ -99,7 +99,7 @@ class Inbox:
         # What is acknowledged is where it was to go, or was there before.
         channel = peer.channel
         # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
-        numbered = Capability.RETRANSMIT in peer.capabilities and not message.speaks_reference
+        numbered = Capability.RETRANSMIT in peer.facts.capabilities and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
         if verdict is Verdict.UNKNOWN:
             self._handle_unknown_number(peer, now)
@@ -216,7 +216,7 @@ class Inbox:
     def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a binary frame of an authenticated peer."""
         frame = decode_frame(data) or decode_path_probe(data)
-        if frame is None or Capability.FRAGMENTS not in peer.capabilities:
+        if frame is None or Capability.FRAGMENTS not in peer.facts.capabilities:
             self._state.counters.drop("bad_frame")
             return
         peer.liveness.hear(now)
@@ -277,7 +277,7 @@ class Inbox:
         if outcome is _Outcome.REFUSED:
             busy = reassembly.defer(fragment, now)
             # Who understands a window was told by it.
-            return None if Capability.RECEIVE_WINDOW in peer.capabilities else busy
+            return None if Capability.RECEIVE_WINDOW in peer.facts.capabilities else busy
         reassembly.discard(fragment)
         return None
 

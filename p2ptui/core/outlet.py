@@ -65,8 +65,9 @@ class Outlet:
         self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
 
     def _note_sent(self, peer: Peer, now: float) -> None:
-        was_quiet = now - peer.traffic.last_sent > QUIET_S
-        peer.traffic.last_sent = now
+        traffic = peer.traffic
+        was_quiet = now - traffic.last_sent > QUIET_S
+        traffic.last_sent = now
         if was_quiet and peer.path is not None and self.on_busy is not None:
             self.on_busy(peer, now)
 
@@ -92,12 +93,13 @@ class Outlet:
     def _transmit_ping(
         self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
     ) -> OutstandingPing:
-        is_missed = peer.liveness.has_missed_ping
+        liveness = peer.liveness
+        is_missed = liveness.has_missed_ping
         self._put(peer, data, MessageType.PING, now)
         if peer.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
-        peer.liveness.last_ping_sent = now
-        return peer.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
+        liveness.last_ping_sent = now
+        return liveness.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
 
     def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong

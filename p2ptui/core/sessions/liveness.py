@@ -136,15 +136,16 @@ class Liveness:
 
     def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""
-        names_all = Capability.RETRANSMIT in peer.capabilities
-        answered = peer.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
+        liveness = peer.liveness
+        names_all = Capability.RETRANSMIT in peer.facts.capabilities
+        answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
         rtt_s, is_certain = answered
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
-        peer.liveness.clear(now)
+        liveness.clear(now)
         peer.keep_for_pings()
         self._delivery.prove(peer, now, guessable=payload == NULL)
 
