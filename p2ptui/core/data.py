@@ -153,7 +153,7 @@ class DataService:
                 len(message.payload),
             )
         )
-        if content.kind is DataKind.PLAIN and peer.session.accepted and self._expects_echo(peer):
+        if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:

@@ -309,7 +309,7 @@ class Delivery(Outlet):
             return True
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
-        return not peer.proved and peer.session.accepted and not peer.initiated
+        return not peer.proved and peer.accepted and not peer.initiated
 
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""

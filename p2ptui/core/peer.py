@@ -83,7 +83,17 @@ class Peer:
     _path: Address | None = None
     _home: Address | None = None
 
-    # What it says of itself.
+    # What it says of itself, and what it asked for.
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it asked for the session; with `initiated`, the requests crossed."""
+        return self.session.accepted
+
+    @accepted.setter
+    def accepted(self, accepted: bool) -> None:
+        """Say so; of one in a table `Responder` does."""
+        self.session.accepted = accepted
 
     @property
     def info(self) -> NodeInfo | None:

@@ -323,7 +323,7 @@ KEPT = {
 }
 """Fields that only the methods of their part change: they belong together."""
 
-TOLD = {"info", "capabilities", "public_address", "resumes", "status"}
+TOLD = {"accepted", "info", "capabilities", "public_address", "resumes", "status"}
 """Names of a peer that could be assigned, with who does so."""
 
 

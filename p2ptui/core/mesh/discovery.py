@@ -192,7 +192,7 @@ class Discovery:
         self._left.pop(peer.node_id, None)
         self._joined[peer.node_id] = None
         self._note_change(now)
-        if peer.session.accepted:
+        if peer.accepted:
             self._push(peer, now)
 
     def _push(self, peer: Peer, now: float) -> None:
