@@ -121,11 +121,11 @@ class DataService:
 
     def handle_routed(self, peer: Peer, _content: DataContent, now: float) -> None:
         """A message for another node, or by way of another, was handed on."""
-        peer.data_at = now
+        peer.traffic.data_at = now
 
     def handle_routes_request(self, peer: Peer, _content: DataContent, now: float) -> None:
         """A peer wants the table of routes."""
-        peer.data_at = now
+        peer.traffic.data_at = now
         self._pager.start(
             peer, MessageType.DATA, "routes", self._routing.entries(now), frame_routes, now
         )
@@ -136,7 +136,7 @@ class DataService:
 
     def handle(self, peer: Peer, content: DataContent, now: float) -> None:
         """Data for those who read here; it is no duplicate, and there is room for it."""
-        peer.data_at = now
+        peer.traffic.data_at = now
         message = content.message
         if content.kind is DataKind.ROUTES:
             self._handle_routes(peer, message)
@@ -177,7 +177,7 @@ class DataService:
         echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))
         # To whoever may never prove its address the echo goes once, within what that allows.
         surely = peer.proved or Capability.RETRANSMIT in peer.capabilities
-        if not (message.requires_ack and surely and peer.is_expected_to_ack):
+        if not (message.requires_ack and surely and peer.facts.is_expected_to_ack):
             self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
             return
         try:

@@ -129,7 +129,7 @@ class Delivery(Outlet):
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
         if for_reader:
-            peer.data_at = now
+            peer.traffic.data_at = now
         if self._must_be_acknowledged(peer, kind, len(data)):
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
@@ -161,10 +161,10 @@ class Delivery(Outlet):
         sender = peer.channel.sender
         message_id, unix = self._state.ids.uuid(), self._state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, None, True)
-        whole = Capability.FRAGMENTS not in peer.capabilities
+        whole = Capability.FRAGMENTS not in peer.facts.capabilities
         message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)
-        if not peer.is_expected_to_ack:
+        if not peer.facts.is_expected_to_ack:
             message.write(sender.numbering.take())
             # What a call of the user waits for leaves at once; what answers the peer, it pays for.
             reason = None if token is None else Reason.USER_ASKED
@@ -178,8 +178,8 @@ class Delivery(Outlet):
             return
         sender.submit(message)
         if for_reader:
-            peer.data_at = now
-        peer.messages_out += 1
+            peer.traffic.data_at = now
+        peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
 
@@ -192,7 +192,7 @@ class Delivery(Outlet):
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
         """Whether a message must be reliable, for its size."""
-        if Capability.FRAGMENTS not in peer.capabilities:
+        if Capability.FRAGMENTS not in peer.facts.capabilities:
             return False
         if size > self.datagram_bytes(peer):
             return True
@@ -216,7 +216,7 @@ class Delivery(Outlet):
                 f"the message is {size} bytes, the limit is {limit} (max_message_size);"
                 " send it in parts"
             )
-        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.capabilities:
+        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.facts.capabilities:
             raise MessageTooLargeError(
                 f"the message is {size} bytes, and this peer takes single datagrams of at most"
                 f" {MAX_DATAGRAM_BYTES}; send it in parts"
@@ -317,7 +317,7 @@ class Delivery(Outlet):
             now: The time, seconds.
             guessable: Whether somebody else may have guessed it; then it moves nothing.
         """
-        peer.answered_at = now
+        peer.liveness.note_answer(now)
         if self._state.arrival is not None and not guessable:
             peer.take_pair(self._state.arrival)
         if peer.proved:
@@ -328,7 +328,7 @@ class Delivery(Outlet):
         self.flush(peer, now)
 
     def _is_held(self, peer: Peer) -> bool:
-        if _is_stranded(peer):
+        if peer.is_stranded:
             return True
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
@@ -356,7 +356,7 @@ class Delivery(Outlet):
             self._plan(peer, peer.channel.next_timeout(now), now)
             return
         when = peer.channel.next_receive_timeout()
-        if len(sender) and not _is_stranded(peer):
+        if len(sender) and not peer.is_stranded:
             self.challenge(peer, now)
             again = now + challenge_interval_s(peer)
             when = again if when is None else min(when, again)
@@ -382,12 +382,12 @@ class Delivery(Outlet):
         if when is None:
             return
         when = max(when, now)
-        timer = peer.channel_timer
+        timer = peer.session.channel_timer
         if timer is not None and timer.action is not None:
             if timer.when <= when:
                 return
             timer.cancel()
-        peer.channel_timer = self._state.timers.schedule(
+        peer.session.channel_timer = self._state.timers.schedule(
             when, lambda at: self._handle_channel_timeout(peer, at)
         )
 
@@ -397,7 +397,7 @@ class Delivery(Outlet):
         channel = peer.channel
         if channel.sender.is_overdue(now):
             self.on_overdue(peer, now)
-        if not _is_stranded(peer):
+        if not peer.is_stranded:
             for finished in channel.sender.handle_timeout(now):
                 self.report(finished, peer)
         if channel.numbers is not None:
@@ -422,7 +422,3 @@ class Delivery(Outlet):
 
 def _why(peer: Peer, size: int) -> str:
     return peer.channel.sender.path.why(size, address_words(peer.sends_to))
-
-
-def _is_stranded(peer: Peer) -> bool:
-    return peer.stranded and peer.path is None

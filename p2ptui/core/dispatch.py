@@ -136,7 +136,7 @@ class Dispatch:
                 self._take(*unwrapped, now)
                 if sender is not None and sender.path is None:
                     if sender.answered_at == now and sender.home == unwrapped[1]:
-                        peer.answered_at = now  # what was answered went by way of it, too
+                        peer.liveness.note_answer(now)  # what was answered went by way of it, too
                     to.failover.note_received(sender, now)
         elif data[0] in (KEEPALIVE, KEPT_ALIVE):
             to.keepalives.receive(peer, data, now)

@@ -188,7 +188,7 @@ class Endpoint(Parts):
 
     def disconnect(self, peer: Peer, reason: str, now: float) -> None:
         """Say goodbye to a peer and forget it; messages that still wait fail."""
-        peer.parted = True
+        peer.session.parted = True
         if peer.is_authenticated:
             self._lifecycle.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"

@@ -75,7 +75,7 @@ class Inbox:
             return
         if message.message_type != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
-            peer.last_received = now
+            peer.liveness.hear(now)
         self._state.peers.touch(peer)
         if message.message_type == MessageType.ACK:
             self._count(peer)
@@ -96,14 +96,14 @@ class Inbox:
             self._delivery.release(peer, now)
 
     def _count(self, peer: Peer) -> None:
-        peer.messages_in += 1
+        peer.traffic.messages_in += 1
         self._state.counters.messages_in += 1
 
     def _receive_reliable(self, peer: Peer, message: Envelope, now: float) -> _Outcome:
         # What is acknowledged is where it was to go, or was there before.
         channel = peer.channel
         # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
-        numbered = Capability.RETRANSMIT in peer.capabilities and not message.speaks_reference
+        numbered = Capability.RETRANSMIT in peer.facts.capabilities and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
         if verdict is Verdict.UNKNOWN:
             self._handle_unknown_number(peer, now)
@@ -210,7 +210,7 @@ class Inbox:
             return
         finished = peer.channel.sender.handle_ack(key, now)
         if finished is not None:
-            peer.acks = True
+            peer.facts.acks = True
             self._delivery.report(finished)
             self._delivery.prove(peer, now)
             self._delivery.flush(peer, now)
@@ -222,10 +222,10 @@ class Inbox:
     def receive_frame(self, peer: Peer, data: bytes, now: float) -> None:
         """Take a binary frame of an authenticated peer."""
         frame = decode_frame(data) or decode_path_probe(data)
-        if frame is None or Capability.FRAGMENTS not in peer.capabilities:
+        if frame is None or Capability.FRAGMENTS not in peer.facts.capabilities:
             self._state.counters.drop("bad_frame")
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         if not peer.proved:
             # What a forged handshake begins must stay small, and a report can be longer
             # than the fragment that asks for it.
@@ -239,7 +239,8 @@ class Inbox:
         else:
             sender = peer.channel.sender
             if sender.awaits_report(frame.sequence):
-                peer.answered_at = now  # of anything else it shows nothing: anybody can write it
+                # Of anything else it shows nothing: anybody can write it.
+                peer.liveness.note_answer(now)
             finished = sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)
@@ -274,7 +275,7 @@ class Inbox:
             return None
         kind = message.message_type
         self._state.trace(Direction.IN, peer.address, peer.node_id, kind, data)
-        peer.last_received = now
+        peer.liveness.hear(now)
         self._state.peers.touch(peer)
         outcome = self._receive_reliable(peer, message, now)
         if outcome is _Outcome.TAKEN:
@@ -282,7 +283,7 @@ class Inbox:
         if outcome is _Outcome.REFUSED:
             busy = reassembly.defer(fragment, now)
             # Who understands a window was told by it.
-            return None if Capability.RECEIVE_WINDOW in peer.capabilities else busy
+            return None if Capability.RECEIVE_WINDOW in peer.facts.capabilities else busy
         reassembly.discard(fragment)
         return None
 

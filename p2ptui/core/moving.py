@@ -121,8 +121,7 @@ class Moving:
             began = min(began, known_from)
         self._excused = began, now
         for peer in self._state.peers:
-            peer.last_received = max(peer.last_received, min(peer.last_received + slept_s, now))
-            peer.answered_at = max(peer.answered_at, min(peer.answered_at + slept_s, now))
+            peer.liveness.excuse(slept_s, now)
 
     def wake(self, slept_s: float, is_reachable: Callable[[Address], bool], now: float) -> None:
         """The machine stood still, and may have kept everybody waiting.

@@ -72,8 +72,9 @@ class Outlet:
         return True
 
     def _note_sent(self, peer: Peer, now: float) -> None:
-        was_quiet = now - peer.last_sent > QUIET_S
-        peer.last_sent = now
+        traffic = peer.traffic
+        was_quiet = now - traffic.last_sent > QUIET_S
+        traffic.last_sent = now
         if was_quiet and peer.path is not None and self.on_busy is not None:
             self.on_busy(peer, now)
 
@@ -136,8 +137,8 @@ class Outlet:
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
-        peer.last_ping_sent = now
-        return peer.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
+        liveness.last_ping_sent = now
+        return liveness.pings.add(nonce, now, self._state.counters.drop, is_bare=is_bare)
 
     def _ping_elsewhere(self, peer: Peer, data: bytes, *, is_missed: bool) -> None:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
@@ -163,7 +164,7 @@ class Outlet:
         left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
         may be sent is never a challenge.
         """
-        if peer.proved or now - peer.last_ping_sent < challenge_interval_s(peer):
+        if peer.proved or now - peer.liveness.last_ping_sent < challenge_interval_s(peer):
             return
         if peer.is_ours or (not len(peer.pings) and peer.purse.may_receive(2 * PING_BYTES)):
             self.ping(peer, now)

@@ -9,9 +9,14 @@ from typing import Final, NamedTuple, TypeAlias
 from p2ptui.core.accounts import Purse
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
+from p2ptui.core.peer_parts.facts import Dialect, Facts
+from p2ptui.core.peer_parts.handshakes import Handshakes
+from p2ptui.core.peer_parts.liveness import PeerLiveness
+from p2ptui.core.peer_parts.reach import Reach
+from p2ptui.core.peer_parts.session import Session
+from p2ptui.core.peer_parts.traffic import Traffic
 from p2ptui.core.pings import Pings
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.timers import Timer
 from p2ptui.wire.address import Address, format_address, own_host
 from p2ptui.wire.message import Capability, NodeInfo
 
@@ -19,22 +24,6 @@ HANDSHAKES_REMEMBERED: Final = 4
 """Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
 
 MAX_ACKS_OWED: Final = 16
-
-
-class Dialect(enum.Enum):
-    """Whose habits a peer has: see `Envelope.speaks_reference`."""
-
-    SPEC = "spec"
-    REFERENCE = "reference"
-
-
-class Suspicion(enum.Enum):
-    """What is believed of a peer unless it answers a Ping."""
-
-    LEFT = "left"
-    """A Disconnect came, which anybody could have forged."""
-    FORGOT = "forgot"
-    """It says that it does not know this node: restarted, or forged."""
 
 
 OnLost: TypeAlias = Callable[[str, float], None]
@@ -50,20 +39,18 @@ class Held(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """One node at one address, and the session with it."""
+    """One node at one address: its parts, and what is asked of several of them at once.
+
+    What it tells of a part is for reading: the part has the methods by which it changes.
+    """
 
     address: Address
     """Where it is, and as an `AskedAddress` which address of this machine it knows this node by."""
     channel: Channel
     initiated: bool
-    """Whether this node asked for the session."""
+    """Whether this node asked for the session. `PeerTable.set_initiated` changes it, which keeps a
+    list of those."""
     created_at: float
-    resumes: bool = False
-    """Whether there was a session, and another is asked for: messages wait for that."""
-    accepted: bool = False
-    """Whether the peer asked for it; both are true when their requests crossed."""
-    info: NodeInfo | None = None
-    """Who it says it is; None until its handshake."""
     status: PeerStatus = PeerStatus.CONNECTING
     dialect: Dialect = Dialect.SPEC
     capabilities: frozenset[str] = frozenset()
@@ -105,28 +92,114 @@ class Peer:
     """Acks that wait until its address is proved."""
     untold: dict[str, None] = field(default_factory=dict)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
-    suspicion: Suspicion | None = None
-    suspected_at: float = 0.0
-    cleared_at: float = float("-inf")
-    """When it last turned out that it knows this node after all."""
-    timer: Timer | None = None
-    """Heartbeat and expiry, or the handshake's next step."""
-    channel_timer: Timer | None = None
     _path: Address | None = None
-    beside: Address | None = None
-    """Its address, where something came from there to another address of this machine than the one
-    it is known to know. Anybody can forge that: only an answer shows that it has moved."""
     _home: Address | None = None
-    stranded: bool = False
-    """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
-    parted: bool = False
-    """Whether this node itself says goodbye to it."""
-    connection: Connection | None = None
-    """How its path was won, or why there is none; None for a peer that was addressed directly."""
-    last_sent: float = float("-inf")
-    """When a message last went to it."""
-    data_at: float = float("-inf")
-    """When Data last went to it or came from it: heartbeats alone are no use of a session."""
+
+    # What it says of itself, and what it asked for.
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it asked for the session; with `initiated`, the requests crossed."""
+        return self.session.accepted
+
+    @accepted.setter
+    def accepted(self, accepted: bool) -> None:
+        """Say so; of one in a table `Responder` does."""
+        self.session.accepted = accepted
+
+    @property
+    def info(self) -> NodeInfo | None:
+        """Who it says it is; None until its handshake."""
+        return self.facts.info
+
+    @info.setter
+    def info(self, info: NodeInfo) -> None:
+        """Say who it is; of one in a table `PeerTable.identify` does."""
+        self.facts.info = info
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose habits it has."""
+        return self.facts.dialect
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it announced, as far as that is believed."""
+        return self.facts.capabilities
+
+    @capabilities.setter
+    def capabilities(self, capabilities: frozenset[str]) -> None:
+        """Say what it can do; its handshake does by `Facts.describe`."""
+        self.facts.capabilities = capabilities
+
+    @property
+    def public_address(self) -> Address | None:
+        """This node's address as the peer saw it."""
+        return self.facts.public_address
+
+    @public_address.setter
+    def public_address(self, address: Address) -> None:
+        """Say where it sees this node."""
+        self.facts.public_address = address
+
+    @property
+    def handshake_heard(self) -> str:
+        """Id of the handshake message that came from it."""
+        return self.handshakes.heard
+
+    @property
+    def handshake_said(self) -> tuple[str, ...]:
+        """Ids of the handshake messages of this session that went to it."""
+        return self.handshakes.said
+
+    @property
+    def handshake_keys(self) -> tuple[int | str, ...]:
+        """Numbers and ids of the handshake messages sent to it."""
+        return self.handshakes.keys
+
+    # Whether it is there.
+
+    @property
+    def resumes(self) -> bool:
+        """Whether there was a session, and another is asked for: messages wait for that."""
+        return self.session.resumes
+
+    @resumes.setter
+    def resumes(self, resumes: bool) -> None:
+        """Say so; of one in a table `Lifecycle` does."""
+        self.session.resumes = resumes
+
+    @property
+    def pings(self) -> Pings:
+        """The Pings that went to it."""
+        return self.liveness.pings
+
+    @property
+    def last_received(self) -> float:
+        """When something last came from it; seconds."""
+        return self.liveness.last_received
+
+    @property
+    def answered_at(self) -> float:
+        """When it last answered something of this node's; seconds."""
+        return self.liveness.answered_at
+
+    @property
+    def messages_in(self) -> int:
+        """How many messages came from it."""
+        return self.traffic.messages_in
+
+    @property
+    def messages_out(self) -> int:
+        """How many messages went to it."""
+        return self.traffic.messages_out
+
+    # Where it is.
+
+    @property
+    def connection(self) -> Connection | None:
+        """How its path was won, or why there is none; None for one that was addressed directly."""
+        return self.reach.connection
 
     @property
     def path(self) -> Address | None:
@@ -147,20 +220,26 @@ class Peer:
         """Where its datagrams go at present."""
         return self._path or self.home
 
+    @property
+    def is_stranded(self) -> bool:
+        """Whether what is sent to it waits until a way to it is found."""
+        return self.reach.stranded and self._path is None
+
     def is_silent(self, now: float) -> bool:
         """Whether Pings were sent, nothing has come since, and an answer is overdue."""
-        return self.pings.are_ignored(self.hears_at, now)
+        return self.liveness.pings.are_ignored(self.hears_at, now)
 
     @property
     def hears_at(self) -> float:
         """When it last showed that it hears this node, as far as programs of its kind do."""
-        return self.answered_at if self.dialect is Dialect.SPEC else self.last_received
+        liveness, answers = self.liveness, self.facts.dialect is Dialect.SPEC
+        return liveness.answered_at if answers else liveness.last_received
 
     def note_asked(self, address: Address) -> None:
         """A datagram came from `address`: does it still go to the same address of this machine?"""
         known = self._path or self.address
         if address is not known and address == known and own_host(address) != own_host(known):
-            self.beside = address
+            self.reach.beside = address
 
     def take_pair(self, address: Address) -> None:
         """From `address` came what nobody else could send: so it knows this node by the address
@@ -168,7 +247,7 @@ class Peer:
         """
         if own_host(address) is None or address not in (self.address, self._path):
             return
-        self.beside = None
+        self.reach.beside = None
         if address == self.address:
             self.address = address
         if address == self._path:
@@ -177,7 +256,7 @@ class Peer:
     def forget_pair(self) -> None:
         """From which address of this machine its datagrams leave is the system's choice again."""
         self.address = self.address[0], self.address[1]
-        self.beside = None
+        self.reach.beside = None
 
     @property
     def is_plain(self) -> bool:
@@ -188,23 +267,28 @@ class Peer:
     def is_joined_server(self) -> bool:
         """Whether this node asked it for the session by its address: it may serve."""
         return (
-            self.initiated and self.is_authenticated and self.connection is None and self.is_plain
+            self.initiated
+            and self.is_authenticated
+            and self.reach.connection is None
+            and self.is_plain
         )
 
     @property
     def is_ours(self) -> bool:
         """Whether it passes traversal offers on."""
-        return Capability.RELAY_FRAMES in self.capabilities
+        return Capability.RELAY_FRAMES in self.facts.capabilities
 
     @property
     def node_id(self) -> str:
         """Its id in canonical form; empty while unknown."""
-        return self.info.id if self.info is not None else ""
+        info = self.facts.info
+        return info.id if info is not None else ""
 
     @property
     def name(self) -> str:
         """Its name, or its address while it has none: remote text."""
-        return self.info.name if self.info is not None else format_address(self.address)
+        info = self.facts.info
+        return info.name if info is not None else format_address(self.address)
 
     @property
     def is_authenticated(self) -> bool:
@@ -247,9 +331,9 @@ class Peer:
     @property
     def is_routing(self) -> bool:
         """Whether messages for other nodes may be handed to it."""
-        return self.is_authenticated and Capability.ROUTING in self.capabilities
+        return self.is_authenticated and Capability.ROUTING in self.facts.capabilities
 
     @property
     def forwards(self) -> bool:
         """Whether it may bring messages of others: it routes, or is a server that was joined."""
-        return self.initiated or Capability.ROUTING in self.capabilities
+        return self.initiated or Capability.ROUTING in self.facts.capabilities

@@ -17,8 +17,10 @@ from p2ptui.core.peer import (
     Held,
     OnLost,
     Peer,
-    Suspicion,
 )
+from p2ptui.core.peer_parts.facts import Dialect
+from p2ptui.core.peer_parts.handshakes import HANDSHAKES_REMEMBERED
+from p2ptui.core.peer_parts.liveness import Suspicion
 from p2ptui.core.relayed import Relayed
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo

@@ -71,7 +71,7 @@ class ReceiveWindows:
 
     def handle_update(self, peer: Peer, content: ReceiveWindowPayload, now: float) -> None:
         """A receiver says what it has room for."""
-        peer.answered_at = now
+        peer.liveness.note_answer(now)
         peer.channel.sender.handle_receive_window(content.number, content.room, now)
         self._delivery.flush(peer, now)
 

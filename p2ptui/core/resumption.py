@@ -120,8 +120,7 @@ class Resumptions:
     def _greet(self, peer: Peer, now: float) -> Greeting:
         number = peer.channel.sender.numbering.take()
         greeting = write_request(self._state, self._delivery, number, peer.handshake_heard, now)
-        # Beside those of the session that goes on, until the answer comes.
-        peer.handshake_keys = (*peer.handshake_keys[-2:], greeting.message_id, greeting.sequence)
+        peer.handshakes.ask_beside(greeting.message_id, greeting.sequence)
         return greeting
 
     def _try(self, peer: Peer, asked: _Asked, now: float) -> None:
@@ -173,7 +172,7 @@ class Resumptions:
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        peer.public_address = parse_ip_address(response.public_addr or "")
+        peer.facts.public_address = parse_ip_address(response.public_addr or "")
 
     def _part(self, peer: Peer, asked: _Asked, message: Envelope, now: float) -> None:
         """In the network of now another node has this address: it takes this one for its peer."""

@@ -163,7 +163,7 @@ class FileReceiver:
         kept_as = "" if outcome.path is None else outcome.path.name
         receipt = Receipt(told[:64], outcome.path is not None, kept_as, outcome.reason)
         peer = self._runtime.endpoint.peers.authenticated(node_id)
-        if peer is not None and not peer.is_expected_to_ack:
+        if peer is not None and not peer.facts.is_expected_to_ack:
             return  # it knows nothing of receipts, and may be somebody else's forged address
         mine = self._receipts[node_id]
         routed = sum(self._receipts.values()) if peer is None else 0

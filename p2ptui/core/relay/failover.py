@@ -141,7 +141,7 @@ class Failover:
         session = self._checks.sessions.pop(peer, None)
         if session is not None:
             session.stop()
-            peer.stranded = False
+            peer.reach.find()
 
     def _handle_removed(self, peer: Peer, _reason: str) -> None:
         node_id = peer.node_id or relayed_node(peer.address)
@@ -153,8 +153,8 @@ class Failover:
 
     def _keep(self, peer: Peer, server: Peer, reason: str, now: float) -> bool:
         """The server of a relayed node is gone; whether the session waits for another way."""
-        session = self._checks.sessions.get(peer)
-        if session is None or self._state.closing or (server.parted and not self._checks.servers):
+        session, parted = self._checks.sessions.get(peer), server.session.parted
+        if session is None or self._state.closing or (parted and not self._checks.servers):
             return False
         session.lost_id = server.node_id
         self._wait(session, reason, now)
@@ -199,15 +199,15 @@ class Failover:
         if nonce == session.announced:
             session.announced = ""
         peer, trouble = session.peer, session.trouble
-        way.server.answered_at = now  # it took the question there, and the answer back
+        way.server.liveness.note_answer(now)  # it took the question there, and the answer back
         if goes_plainly(peer):
             if trouble is not None:
                 self._judge_address(session, trouble, now)
             return
         was_silent = trouble is not None and peer.last_received <= trouble.began
-        peer.last_received = now
+        peer.liveness.hear(now)
         if way.address == peer.sends_to:
-            peer.answered_at = now
+            peer.liveness.note_answer(now)
         if way.address == peer.home:
             self._recover(session, way, now, was_silent=was_silent)
         elif self._checks.server_in_use(peer) is None or (
@@ -247,7 +247,7 @@ class Failover:
         session = self._checks.adopt(peer)
         if session is not None and goes_plainly(peer):
             session.held = reason
-            peer.stranded = True
+            peer.reach.stranded = True
             self._begin_trouble(session, now)
 
     def is_held(self, peer: Peer) -> bool:
@@ -259,7 +259,8 @@ class Failover:
         """Nothing has come from its own address in time: messages wait no longer than any other."""
         session = self._checks.sessions.get(peer)
         if session is not None and session.held is not None:
-            session.held, peer.stranded = None, False
+            session.held = None
+            session.peer.reach.find()
             self._delivery.hasten(peer, now)
 
     # Trouble.
@@ -342,8 +343,7 @@ class Failover:
             return True
         if session.lost is not None or self._is_hopeless(session, now):
             self._strand(session)
-        elif session.peer.stranded:  # the server answers again, and does not refuse
-            session.peer.stranded = False
+        elif session.peer.reach.find():  # the server answers again, and does not refuse
             self._delivery.hasten(session.peer, now)
         return False
 
@@ -391,8 +391,8 @@ class Failover:
 
     def _strand(self, session: RelayedSession) -> None:
         peer = session.peer
-        peer.stranded = peer.path is None
-        if peer.stranded and relayed_node(peer.address) is None:
+        peer.reach.stranded = peer.path is None
+        if peer.reach.stranded and relayed_node(peer.address) is None:
             # Where the session began is a way as well: from now on that is asked, too.
             session.lost = None
             self._state.peers.take_home(peer, peer.address)
@@ -401,7 +401,7 @@ class Failover:
         """All is well; whether the session had been stranded."""
         session.trouble = session.held = None
         session.stop(("timer",))
-        was_stranded, session.peer.stranded = session.peer.stranded, False
+        was_stranded = session.peer.reach.find()
         self._checks.release(session)
         return was_stranded
 

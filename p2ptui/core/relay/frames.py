@@ -162,7 +162,7 @@ class RelayFrames:
         if frame is None or not self._may_relay(server):
             self._state.counters.drop("relay_frame_refused")
             return None
-        server.last_received = now
+        server.liveness.hear(now)
         node_id, datagram = _to_text(frame[0]), frame[1]
         is_full = len(self._ways) >= self._limit and not self.is_open(server, node_id)
         if is_full and not self._make_room():
@@ -238,7 +238,7 @@ class RelayFrames:
         if frame is None or Capability.RELAY_FRAMES not in peer.capabilities:
             self._state.counters.drop("relay_frame_refused")
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         node_id, datagram = frame
         wrapped = encode_relay(RELAYED, _to_bytes(peer.node_id), datagram)
         target_id = _to_text(node_id)

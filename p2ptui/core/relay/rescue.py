@@ -27,7 +27,7 @@ def goes_plainly(peer: Peer) -> bool:
 
 def may_be_rescued(peer: Peer) -> bool:
     """Whether a server may bring a session on that began without one."""
-    is_known = peer.is_authenticated and peer.proved and not peer.parted
+    is_known = peer.is_authenticated and peer.proved and not peer.session.parted
     is_known = is_known and relayed_node(peer.address) is None
     return is_known and Capability.RELAY_CHECK in peer.capabilities
 
@@ -39,4 +39,4 @@ def note_relayed(peer: Peer, reason: str) -> None:
     """
     if not peer.is_joined_server:
         known = peer.connection or Connection(Method.RELAY)
-        peer.connection = replace(known, method=Method.RELAY, reason=reason)
+        peer.reach.connection = replace(known, method=Method.RELAY, reason=reason)

@@ -77,7 +77,7 @@ class Surveys:
             session.quiet = self._state.timers.schedule(
                 now + QUIET_S, partial(self._look_quiet, session)
             )
-        if session.tick is None and now < peer.data_at + ATTENTIVE_S:
+        if session.tick is None and now < peer.traffic.data_at + ATTENTIVE_S:
             session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
 
     def _look_quiet(self, session: RelayedSession, now: float) -> None:
@@ -97,13 +97,13 @@ class Surveys:
     def _tick(self, session: RelayedSession, now: float) -> None:
         session.tick = None
         peer = session.peer
-        if not self._checks.is_current(session) or now >= peer.data_at + ATTENTIVE_S:
+        if not self._checks.is_current(session) or now >= peer.traffic.data_at + ATTENTIVE_S:
             return
         session.tick = self._state.timers.schedule(now + TICK_S, partial(self._tick, session))
         server = self._checks.server_in_use(peer)
         if peer.path is None and server is not None and now >= server.last_received + TICK_S / 2:
             self._watch.doubt(server, now)
-        if now < peer.data_at + IN_USE_S:
+        if now < peer.traffic.data_at + IN_USE_S:
             self._look(session, now)
 
     def _look(self, session: RelayedSession, now: float) -> None:

@@ -82,8 +82,7 @@ def greet(
         greeting = write_request(state, delivery, numbering.begin(), _continued(peer), now)
     else:
         numbering.begin_at(greeting.sequence)
-    peer.handshake_keys = (greeting.message_id, greeting.sequence)
-    peer.handshake_said = (greeting.message_id,)
+    peer.handshakes.ask(greeting.message_id, greeting.sequence)
     return greeting
 
 

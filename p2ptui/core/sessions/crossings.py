@@ -109,4 +109,4 @@ class Crossings:
 
 
 def _is_young(owner: Peer, now: float) -> bool:
-    return owner.is_authenticated and now < owner.joined_at + CROSSING_S
+    return owner.is_authenticated and now < owner.session.joined_at + CROSSING_S

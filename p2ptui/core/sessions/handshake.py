@@ -1,5 +1,6 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -216,8 +217,7 @@ class Handshake:
     ) -> None:
         """Begin a new session with a peer by its answer to a request, which left in the old one."""
         self._lifecycle.suspend(peer, now, reason)
-        peer.handshake_keys = (greeting.message_id, greeting.sequence)
-        peer.handshake_said = (greeting.message_id,)
+        peer.handshakes.ask(greeting.message_id, greeting.sequence)
         peer.channel.sender.numbering.handle_acknowledged(greeting.sequence)
         attempt = Asking(peer, greeting, now, peer.node_id, is_kept=True)
         self._attempts[peer.address] = attempt
@@ -279,10 +279,8 @@ class Handshake:
     def _schedule(
         self, attempt: Asking, when: float, action: Callable[[Asking, float], None]
     ) -> None:
-        peer = attempt.peer
-        if peer.timer is not None:
-            peer.timer.cancel()
-        peer.timer = self._state.timers.schedule(when, lambda at: action(attempt, at))
+        session = attempt.peer.session
+        session.schedule(self._state.timers, when, lambda at: action(attempt, at))
 
     def _hand_over(self, winner: Peer, now: float) -> None:
         """A session with a node has begun: what asked for it by other ways has what it wants."""
@@ -297,8 +295,7 @@ class Handshake:
         """End a handshake with a node with which there is a session, by another way."""
         loser, result = attempt.peer, result_of(winner)
         self._state.peers.set_initiated(winner)
-        winner.handshake_keys = (*winner.handshake_keys[-2:], *loser.handshake_keys[-2:])
-        winner.handshake_said = (*winner.handshake_said[-2:], *loser.handshake_said[-1:])
+        winner.handshakes.take_over(loser.handshakes)
         if loser.channel is winner.channel:
             loser.channel = self._state.new_channel()  # what waits in it goes on
         contestants, attempt.contestants = attempt.contestants, []
@@ -358,7 +355,7 @@ class Handshake:
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
-        peer.public_address = parse_ip_address(response.public_addr or "")
+        peer.facts.public_address = parse_ip_address(response.public_addr or "")
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)
@@ -415,16 +412,16 @@ class Handshake:
 
     def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
         """An Ack of a handshake message, in either role; whether it was one."""
-        if key not in peer.handshake_keys:
+        if key not in peer.handshakes.keys:
             return False
-        peer.acks = True
-        peer.undecided_until = float("-inf")
+        peer.facts.acks = True
+        peer.handshakes.decide()
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)
         if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
             attempt.is_acked = True
             # The answer left together with it: unless that is late, it was lost.
-            if peer.timer is not None and peer.timer.when > now + ANSWER_GRACE_S:
+            if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
                 self._plan(attempt, now + ANSWER_GRACE_S)
         return True
 

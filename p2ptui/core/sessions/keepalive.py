@@ -89,7 +89,7 @@ class _Binding:
 
     @property
     def last_left(self) -> float:
-        return max(self.peer.last_sent, self.sent_at)
+        return max(self.peer.traffic.last_sent, self.sent_at)
 
 
 class Keepalives:
@@ -305,7 +305,7 @@ class Keepalives:
         if frame is None:
             self._state.counters.drop("bad_frame")
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         if isinstance(frame, Keepalive):
             self._answer(peer, frame, now)
             return
@@ -313,7 +313,7 @@ class Keepalives:
         if binding is None or not binding.nonce or frame.nonce != binding.nonce:
             self._state.counters.drop("keepalive_unasked")
             return
-        peer.answered_at = now
+        peer.liveness.note_answer(now)
         if not frame.is_late:
             self._handle_first(binding, now)
         elif binding.traffic is not None and binding.later_s:
@@ -437,8 +437,7 @@ class Keepalives:
 
 def _next_beat(peer: Peer) -> float:
     """When the session's timer is due: most often with a heartbeat."""
-    timer = peer.timer
-    return math.inf if timer is None or timer.action is None else timer.when
+    return peer.session.next_step_at
 
 
 def _network_of(peer: Peer) -> str:

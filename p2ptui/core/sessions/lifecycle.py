@@ -9,6 +9,8 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
+from p2ptui.core.peer_parts.liveness import PeerLiveness
+from p2ptui.core.peer_parts.session import Session
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
@@ -73,9 +75,9 @@ class Lifecycle:
             address=address,
             channel=inherited or self._channel_for(address),
             initiated=initiated,
-            accepted=not initiated,
             created_at=now,
-            last_received=now,
+            session=Session(accepted=not initiated),
+            liveness=PeerLiveness(last_received=now),
         )
         self._state.peers.add(peer)
         return peer
@@ -111,9 +113,9 @@ class Lifecycle:
             self._state.readers.forget(peer.node_id)
         was_numbered = Capability.RETRANSMIT in peer.capabilities
         self._state.peers.identify(peer, info)
-        peer.handshake_heard = handshake.id
-        peer.dialect = dialect_of(handshake)
-        peer.capabilities = believed_capabilities(info, peer.dialect)
+        peer.handshakes.heard = handshake.id
+        dialect = dialect_of(handshake)
+        peer.facts.describe(dialect, believed_capabilities(info, dialect))
         numbered = Capability.RETRANSMIT in peer.capabilities
         channel = peer.channel
         channel.sender.numbering.bounded = Capability.SEQUENCE_SKIP in peer.capabilities
@@ -125,10 +127,8 @@ class Lifecycle:
 
     def authenticate(self, peer: Peer, now: float) -> None:
         """The handshake is complete."""
-        peer.last_received = peer.answered_at = peer.joined_at = now
-        peer.suspicion = None
-        peer.resumes = False
-        self._cancel_timer(peer)
+        peer.liveness.begin(now)
+        peer.session.begin(now)
         self.set_status(peer, PeerStatus.AUTHENTICATED)
         for listener in self.on_joined:
             listener(peer, now)
@@ -151,7 +151,7 @@ class Lifecycle:
             self._fail_messages(ended, now, reason)
             peer.channel = self._state.new_channel()
             peer.channel.follow(ended)
-        peer.acks = False
+        peer.facts.acks = False
 
     def move(self, peer: Peer, now: float, reason: str, grant: Grant) -> None:
         """A peer was found silent, and comes back at another address: there it goes on.
@@ -175,9 +175,9 @@ class Lifecycle:
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""
         self.set_status(peer, PeerStatus.HANDSHAKING, reason)
-        self._cancel_timer(peer)
+        peer.session.cancel()
         self.restart(peer, now, reason)
-        peer.resumes = True
+        peer.session.suspend()
         self._tell_left(peer, now)
 
     def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
@@ -200,8 +200,7 @@ class Lifecycle:
         was_authenticated = peer.is_authenticated
         self.set_status(peer, status, reason)
         self._state.peers.remove(peer)
-        self._cancel_timer(peer)
-        peer.resumes = False
+        peer.session.end()
         self._end_session(peer, reason, now)
         self._fail_messages(peer.channel, now, reason)
         peer.channel.reassembly.clear()
@@ -256,12 +255,4 @@ class Lifecycle:
         for message in held:
             if message.on_lost is not None:
                 message.on_lost(reason, now)
-        if peer.channel_timer is not None:
-            peer.channel_timer.cancel()
-            peer.channel_timer = None
-
-    @staticmethod
-    def _cancel_timer(peer: Peer) -> None:
-        if peer.timer is not None:
-            peer.timer.cancel()
-            peer.timer = None
+        peer.session.cancel_channel()

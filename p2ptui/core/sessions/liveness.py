@@ -84,10 +84,8 @@ class Liveness:
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.last_received + self._state.config.server.connection_timeout
-        if peer.timer is not None:
-            peer.timer.cancel()
-        peer.timer = self._state.timers.schedule(
-            min(heartbeat, expiry), lambda now: self._beat(peer, now)
+        peer.session.schedule(
+            self._state.timers, min(heartbeat, expiry), lambda now: self._beat(peer, now)
         )
 
     def _last_chance(self, peer: Peer) -> float:
@@ -109,16 +107,16 @@ class Liveness:
                 self._delivery.ping(peer, now)
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / LAST_CHANCE_PINGS)
             return
-        if now < peer.heartbeat_due and peer.last_received >= peer.last_ping_sent:
+        if now < peer.liveness.heartbeat_due and not peer.liveness.has_missed_ping:
             # The last Ping was answered.
-            self._plan(peer, min(peer.heartbeat_due, last_chance))
+            self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
             return
         self._delivery.ping(peer, now)
         for listener in self.on_beat:
             listener(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         interval = self._state.config.server.heartbeat_interval * jitter
-        peer.heartbeat_due = now + interval
+        peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, last_chance))
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
@@ -133,14 +131,15 @@ class Liveness:
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
-        peer.known_at = now
+        peer.liveness.known_at = now
         self._delivery.send(peer, MessageType.PONG, payload, now)
         self.on_pinged(peer, now)
 
     def handle_pong(self, peer: Peer, payload: Raw, now: float) -> None:
         """A Pong names its Ping, or is a deployed program's `null`."""
-        names_all = Capability.RETRANSMIT in peer.capabilities
-        answered = peer.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
+        liveness = peer.liveness
+        names_all = Capability.RETRANSMIT in peer.facts.capabilities
+        answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
@@ -171,24 +170,23 @@ class Liveness:
 
     def suspect(self, peer: Peer, suspicion: Suspicion, now: float, reason: str) -> None:
         """Believe the worst of a peer unless it answers a Ping within a second."""
-        if peer.suspicion is not None or self.is_asked_anew(peer):
+        if peer.liveness.suspicion is not None or self.is_asked_anew(peer):
             return
-        peer.suspicion = suspicion
-        peer.suspected_at = now
+        peer.liveness.suspect(suspicion, now)
         if suspicion is Suspicion.LEFT:
             self._probe(peer, SUSPICION_PROBES, reason, now, now)
             return
         left = 0 if _is_restarted(peer, now) else SUSPICION_PROBES
         # What was forged once may be forged without end.
-        due = max(now, peer.cleared_at + SUSPICION_PAUSE_S)
+        due = max(now, peer.liveness.cleared_at + SUSPICION_PAUSE_S)
         due += self._state.rng.uniform(0.0, REJOIN_JITTER_S)
         self._state.timers.schedule(due, lambda at: self._probe(peer, left, reason, now, at))
 
     def _probe(self, peer: Peer, left: int, reason: str, began: float, now: float) -> None:
         # An answer ends a suspicion, and the next one has all its time again.
-        if peer.suspicion is None or peer.suspected_at != began or not peer.is_authenticated:
+        if not (peer.liveness.is_suspected_since(began) and peer.is_authenticated):
             return
-        is_sure = peer.suspicion is Suspicion.FORGOT and _is_restarted(peer, now)
+        is_sure = peer.liveness.suspicion is Suspicion.FORGOT and _is_restarted(peer, now)
         if left == 0 or is_sure:
             self._judge(peer, reason, now)
             return
@@ -198,8 +196,7 @@ class Liveness:
         )
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
-        forgot = peer.suspicion is Suspicion.FORGOT
-        peer.suspicion = None
+        forgot = peer.liveness.judge() is Suspicion.FORGOT
         if forgot and peer.initiated and self.on_forgotten is not None:
             self.on_forgotten(peer, now, reason)
         else:

@@ -61,7 +61,6 @@ class Membership:
         )
         self.on_forgotten: Callable[[Peer, float, str], None] = lambda *_: None
         """Called when a server does not know this node any more."""
-        lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     @staticmethod
@@ -73,7 +72,7 @@ class Membership:
         if peer.dialect is not Dialect.REFERENCE or not peer.is_joined_server:
             return
         interval = self._state.config.server.heartbeat_interval
-        if now - peer.known_at < FRESH_SHARE * interval:
+        if now - peer.liveness.known_at < FRESH_SHARE * interval:
             self._forget(peer)
             return
         self._forget(peer)
@@ -85,7 +84,7 @@ class Membership:
         if question.timer is not None:
             question.timer.cancel()
         peer = question.peer
-        if question.asked >= MOST_ASKED or peer.known_at > question.began:
+        if question.asked >= MOST_ASKED or peer.liveness.known_at > question.began:
             return
         question.asked += 1
         self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
@@ -103,7 +102,7 @@ class Membership:
         if not is_whole or any(
             own_id in (canonical_id(node.id), canonical_id(node.node_id)) for node in payload.nodes
         ):
-            peer.known_at = now
+            peer.liveness.known_at = now
             self._forget(peer)
             return True
         question.without += 1

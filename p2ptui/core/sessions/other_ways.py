@@ -92,12 +92,12 @@ class AlternatePaths:
     @staticmethod
     def open(owner: Peer, now: float) -> None:
         """A request was accepted; it may come another way as well."""
-        owner.undecided_until = now + UNDECIDED_S
+        owner.handshakes.leave_open(now + UNDECIDED_S)
 
     @staticmethod
     def is_same_attempt(owner: Peer, message: Envelope, now: float) -> bool:
         """Whether a request from elsewhere is one that an owner of its id has made."""
-        return now < owner.undecided_until and message.id in owner.handshake_ids[-1:]
+        return owner.handshakes.is_undecided(message.id, now)
 
     @staticmethod
     def is_late_copy(owner: Peer, message: Envelope) -> bool:
@@ -106,7 +106,7 @@ class AlternatePaths:
         It was long on its way, or somebody repeats what he has seen. It claims nothing: the owner
         is not even asked, and its id stays free to move at once.
         """
-        return owner.acks and message.id in owner.handshake_ids
+        return owner.facts.acks and message.id in owner.handshakes.requests
 
     def at(self, address: Address, message: Envelope) -> AlternatePath | None:
         """The way that a repeated request came before."""
@@ -161,7 +161,7 @@ class AlternatePaths:
         _, accept = self._ways[way.address]
         del self._ways[way.address]
         owner = way.owner
-        is_open = now < owner.undecided_until and owner.handshake_ids[-1:] == [way.request_id]
+        is_open = owner.handshakes.is_undecided(way.request_id, now)
         if not is_open or self._state.peers.at(owner.address) is not owner:
             return False
         if self._state.peers.at(way.address) is not None:
@@ -172,6 +172,6 @@ class AlternatePaths:
         if peer is None or not peer.is_authenticated:
             return False
         if is_proved:
-            peer.acks = True
+            peer.facts.acks = True
             self._delivery.prove(peer, now)
         return True

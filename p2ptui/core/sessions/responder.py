@@ -173,7 +173,7 @@ class Responder:
         if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
             self._state.counters.duplicates += 1
             return
-        peer.last_received = now
+        peer.liveness.hear(now)
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
         if peer.initiated or peer.purse.may_receive(len(peer.handshake_response)):
@@ -248,9 +248,9 @@ class Responder:
             peer = known
             if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
                 self._lifecycle.restart(peer, now, "it began a new session")
-        peer.accepted = True
+        peer.session.accepted = True
         peer.take_pair(arrival.address)
-        peer.handshake_ids = [*peer.handshake_ids[1 - HANDSHAKES_REMEMBERED :], message.id]
+        peer.handshakes.note_request(message.id)
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
@@ -261,11 +261,8 @@ class Responder:
             told = self._tell(arrival, sequence, allowance, now)
         elif told.sequence is not None:
             numbering.begin_at(told.sequence)
-        peer.handshake_response = told.response
-        peer.handshake_keys = (*peer.handshake_keys[-2:], *told.keys)
-        # When the requests crossed, this node's own belongs to the same session.
-        own = peer.handshake_said if peer.status is PeerStatus.HANDSHAKING else ()
-        peer.handshake_said = (*own, told.response_id)
+        has_crossed = peer.status is PeerStatus.HANDSHAKING
+        peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
             peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
         if not is_told:
@@ -302,12 +299,13 @@ class Responder:
         )
         peer.purse.absorb(arrival.earned)
         # A late copy of what the one before it sent must not bring that one back.
-        peer.handshake_ids = list(arrival.former_ids if other is None else other.handshake_ids)
+        former_ids = arrival.former_ids if other is None else other.handshakes.requests
+        peer.handshakes.requests = former_ids
         return peer
 
     def _transmit_response(self, peer: Peer, address: Address, earned: Purse, now: float) -> None:
         """Answer where the request came from, which need not be where the session goes."""
-        response = peer.handshake_response
+        response = peer.handshakes.response
         kind = MessageType.HANDSHAKE_RESPONSE
         if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)

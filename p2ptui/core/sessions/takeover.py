@@ -153,7 +153,7 @@ class Takeover:
         if newest is None:
             return
         owner = self._state.peers.with_id(node_id)
-        is_same_attempt = owner is not None and newest.request_id in owner.handshake_ids[-1:]
+        is_same_attempt = owner is not None and newest.request_id in owner.handshakes.requests[-1:]
         if owner is None or owner.address == newest.address or is_same_attempt:
             newest.grant(now, None)
         elif dispute.is_second or owner.address != dispute.claim.address:

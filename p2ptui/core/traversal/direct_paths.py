@@ -214,7 +214,7 @@ class DirectPaths:
                 # Nothing better is left, and the session's own heartbeats judge it: the other side
                 # may simply have forgotten this search.
                 interval = CONSENT_INTERVAL_S
-        elif peer is not None and peer.last_sent + BUSY_FOR_S > now:
+        elif peer is not None and peer.traffic.last_sent + BUSY_FOR_S > now:
             interval = BUSY_INTERVAL_S
         else:
             interval *= self._state.rng.uniform(1 - CONSENT_JITTER, 1 + CONSENT_JITTER)

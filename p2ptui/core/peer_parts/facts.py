@@ -1,0 +1,40 @@
+"""What a peer has told of itself, and what was seen of its habits."""
+
+import enum
+from dataclasses import dataclass
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import NodeInfo
+
+
+class Dialect(enum.Enum):
+    """Whose habits a peer has: see `Envelope.speaks_reference`."""
+
+    SPEC = "spec"
+    REFERENCE = "reference"
+
+
+@dataclass(slots=True, eq=False)
+class Facts:
+    """What is known of a peer, as far as it is believed."""
+
+    info: NodeInfo | None = None
+    """Who it says it is; None until its handshake. `PeerTable.identify` changes it, which finds
+    peers by it."""
+    dialect: Dialect = Dialect.SPEC
+    capabilities: frozenset[str] = frozenset()
+    """What it announced; of our extensions none that a peer of the reference's kind claims."""
+    acks: bool = False
+    """Whether it has ever acknowledged anything in this session."""
+    public_address: Address | None = None
+    """This node's address as the peer saw it."""
+
+    def describe(self, dialect: Dialect, capabilities: frozenset[str]) -> None:
+        """Note the habits that its handshake message shows: one goes by the other."""
+        self.dialect = dialect
+        self.capabilities = capabilities
+
+    @property
+    def is_expected_to_ack(self) -> bool:
+        """Whether it will acknowledge; programs of the reference's kind may never do so."""
+        return self.dialect is Dialect.SPEC or self.acks

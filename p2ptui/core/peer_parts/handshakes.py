@@ -1,0 +1,88 @@
+"""The handshake messages of a peer's session, by which both sides recognise each other."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+HANDSHAKES_REMEMBERED: Final = 4
+"""Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
+
+_FORMER_KEYS: Final = 2
+"""Of the handshake before: its id and its number. An Ack of that may be under way."""
+
+
+@dataclass(slots=True, eq=False)
+class Handshakes:
+    """Which handshake messages came from a peer, and which went to it."""
+
+    requests: tuple[str, ...] = ()
+    """Ids of the peer's own requests, the latest last."""
+    response: bytes = b""
+    """What answered the latest, for a repeated request."""
+    keys: tuple[int | str, ...] = ()
+    """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
+    said: tuple[str, ...] = ()
+    """Ids of the handshake messages of this session that went to it: only who got them knows."""
+    heard: str = ""
+    """Id of the handshake message that came from it: a goodbye that names it is genuine."""
+    undecided_until: float = -math.inf
+    """Until then its request may come from another of its addresses as well; seconds."""
+
+    def ask(self, request_id: str, sequence: int) -> None:
+        """This node asks for a new session: nothing that went before it belongs to that.
+
+        Args:
+            request_id: The id of its request.
+            sequence: And its number.
+        """
+        self.keys = (request_id, sequence)
+        self.said = (request_id,)
+
+    def ask_beside(self, request_id: str, sequence: int) -> None:
+        """This node asks for a new session, and the one that there is goes on until the answer."""
+        self.keys = (*self.keys[-_FORMER_KEYS:], request_id, sequence)
+
+    def note_request(self, request_id: str) -> None:
+        """The peer asks for a session, and is let in."""
+        self.requests = (*self.requests[1 - HANDSHAKES_REMEMBERED :], request_id)
+
+    def answer(
+        self, response: bytes, response_id: str, keys: Collection[int | str], *, crossed: bool
+    ) -> None:
+        """The peer's request is answered.
+
+        Args:
+            response: What answers it.
+            response_id: Its id.
+            keys: What an Ack of it may name.
+            crossed: Whether a request of this node was under way: it belongs to the same session.
+        """
+        self.response = response
+        self.keys = (*self.keys[-_FORMER_KEYS:], *keys)
+        self.said = (*(self.said if crossed else ()), response_id)
+
+    def take_over(self, other: "Handshakes") -> None:
+        """What went to another address of the same node began the same session."""
+        self.keys = (*self.keys[-_FORMER_KEYS:], *other.keys[-_FORMER_KEYS:])
+        self.said = (*self.said[-2:], *other.said[-1:])
+
+    def is_latest(self, request_id: str) -> bool:
+        """Whether that is the peer's latest request."""
+        return self.requests[-1:] == (request_id,)
+
+    def may_repeat(self, request_id: str) -> bool:
+        """Whether the answer to a request is the one that the session began with."""
+        return bool(self.response) and self.is_latest(request_id)
+
+    def leave_open(self, until: float) -> None:
+        """The latest request may come from another address as well, until then; seconds."""
+        self.undecided_until = until
+
+    def decide(self) -> None:
+        """The peer has taken the answer: the session is where that went."""
+        self.undecided_until = -math.inf
+
+    def is_undecided(self, request_id: str, now: float) -> bool:
+        """Whether a request may still move the session to another address that it comes from."""
+        return now < self.undecided_until and self.is_latest(request_id)

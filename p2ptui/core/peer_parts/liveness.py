@@ -1,0 +1,80 @@
+"""What shows that a peer is there, and what is believed of it while nothing does."""
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+from p2ptui.core.pings import Pings
+
+
+class Suspicion(enum.Enum):
+    """What is believed of a peer unless it answers a Ping."""
+
+    LEFT = "left"
+    """A Disconnect came, which anybody could have forged."""
+    FORGOT = "forgot"
+    """It says that it does not know this node: restarted, or forged."""
+
+
+@dataclass(slots=True, eq=False)
+class PeerLiveness:
+    """When a peer was last heard, what it was asked, and whether it is suspected to be gone."""
+
+    last_received: float = 0.0
+    """When something last came from it; seconds."""
+    answered_at: float = 0.0
+    """When it last answered something of this node's: what it sends by itself does not show that it
+    hears this node."""
+    last_ping_sent: float = -math.inf
+    heartbeat_due: float = -math.inf
+    """When it is pinged next if it answers the last Ping."""
+    known_at: float = -math.inf
+    """When it last showed that it knows this node, as a server does by a Ping of its own."""
+    pings: Pings = field(default_factory=Pings)
+    suspicion: Suspicion | None = None
+    _suspected_at: float = 0.0
+    cleared_at: float = -math.inf
+    """When it last turned out that it knows this node after all."""
+
+    def hear(self, now: float) -> None:
+        """Something came from it."""
+        self.last_received = now
+
+    def note_answer(self, now: float) -> None:
+        """It answered something, so that it hears this node."""
+        self.answered_at = now
+
+    def begin(self, now: float) -> None:
+        """A handshake is complete: all doubts are over."""
+        self.last_received = self.answered_at = self.known_at = now
+        self.suspicion = None
+
+    def excuse(self, silent_s: float, now: float) -> None:
+        """Nobody listened for so many seconds: they do not count as silence."""
+        self.last_received = max(self.last_received, min(self.last_received + silent_s, now))
+        self.answered_at = max(self.answered_at, min(self.answered_at + silent_s, now))
+
+    @property
+    def has_missed_ping(self) -> bool:
+        """Whether nothing has come since the last Ping."""
+        return self.last_received < self.last_ping_sent
+
+    def suspect(self, suspicion: Suspicion, now: float) -> None:
+        """Something is believed of it from now on, unless it answers."""
+        self.suspicion = suspicion
+        self._suspected_at = now
+
+    def is_suspected_since(self, began: float) -> bool:
+        """Whether it is still the same suspicion: an answer ends one, and the next begins anew."""
+        return self.suspicion is not None and self._suspected_at == began
+
+    def clear(self, now: float) -> None:
+        """It answered a Ping: nothing is believed of it any more."""
+        if self.suspicion is Suspicion.FORGOT:
+            self.cleared_at = now
+        self.suspicion = None
+
+    def judge(self) -> Suspicion | None:
+        """It did not answer: what was believed of it is so, and is settled."""
+        suspicion, self.suspicion = self.suspicion, None
+        return suspicion

@@ -1,0 +1,68 @@
+"""How far the session with a peer is, and what it plans next."""
+
+import math
+from dataclasses import dataclass
+
+from p2ptui.core.timers import Action, Timer, Timers
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """Whether there is a session with a peer, since when, and the timers of it."""
+
+    accepted: bool = False
+    """Whether the peer asked for it; with `initiated`, their requests crossed."""
+    resumes: bool = False
+    """Whether there was a session, and another is asked for: messages wait for that."""
+    joined_at: float = -math.inf
+    """When its latest handshake was complete; seconds."""
+    parted: bool = False
+    """Whether this node itself says goodbye to the peer."""
+    channel_timer: Timer | None = None
+    """The channel's next step."""
+    _timer: Timer | None = None
+    """Heartbeat and expiry, or the handshake's next step."""
+
+    def begin(self, now: float) -> None:
+        """A handshake is complete: there is a session, and no step of the handshake is left."""
+        self.joined_at = now
+        self.resumes = False
+        self.cancel()
+
+    def suspend(self) -> None:
+        """It is over, and another one is asked for."""
+        self.resumes = True
+
+    def end(self) -> None:
+        """The peer is taken out: nothing goes on."""
+        self.resumes = False
+        self.cancel()
+
+    def schedule(self, timers: Timers, when: float, action: Action) -> None:
+        """Plan the next step, in place of the one that was planned before.
+
+        Args:
+            timers: Where.
+            when: The time, seconds.
+            action: What is done then.
+        """
+        self.cancel()
+        self._timer = timers.schedule(when, action)
+
+    def cancel(self) -> None:
+        """Plan no next step."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def next_step_at(self) -> float:
+        """When the next step is due, seconds; infinity if none is planned."""
+        timer = self._timer
+        return math.inf if timer is None or timer.action is None else timer.when
+
+    def cancel_channel(self) -> None:
+        """Nothing is to be done for the channel by itself."""
+        if self.channel_timer is not None:
+            self.channel_timer.cancel()
+            self.channel_timer = None
