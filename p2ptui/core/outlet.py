@@ -66,7 +66,7 @@ class Outlet:
         self._note_sent(peer, now)
         if not self._gate.send_to(peer, data, grant):
             return False
-        peer.messages_out += 1
+        peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
         return True
@@ -132,7 +132,8 @@ class Outlet:
         *,
         is_bare: bool = False,
     ) -> OutstandingPing:
-        is_missed = peer.last_received < peer.last_ping_sent
+        liveness = peer.liveness
+        is_missed = liveness.has_missed_ping
         self._put(peer, data, MessageType.PING, now, grant)
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
@@ -144,8 +145,8 @@ class Outlet:
         """Ask from this machine's other addresses too, where the peer may rather hear it: its Pong
         settles that."""
         where = peer.sends_to
-        if peer.beside is not None and peer.beside == where:
-            self._gate.send(data, peer.beside, self._gate.ping(peer.purse, peer.beside))
+        if peer.reach.beside is not None and peer.reach.beside == where:
+            self._gate.send(data, peer.reach.beside, self._gate.ping(peer.purse, peer.reach.beside))
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
             elsewhere = where[0], where[1]

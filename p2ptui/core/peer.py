@@ -1,6 +1,5 @@
 """One node at one address: what is known of it, what it may be sent, and the session with it."""
 
-import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,9 +18,6 @@ from p2ptui.core.pings import Pings
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.wire.address import Address, format_address, own_host
 from p2ptui.wire.message import Capability, NodeInfo
-
-HANDSHAKES_REMEMBERED: Final = 4
-"""Message ids of a peer's earlier handshakes: a late copy of one must not reset the session."""
 
 MAX_ACKS_OWED: Final = 16
 
@@ -52,40 +48,15 @@ class Peer:
     list of those."""
     created_at: float
     status: PeerStatus = PeerStatus.CONNECTING
-    dialect: Dialect = Dialect.SPEC
-    capabilities: frozenset[str] = frozenset()
-    """What it announced; of our extensions none that a peer of the reference's kind claims."""
-    acks: bool = False
-    """Whether it has ever acknowledged anything."""
-    handshake_ids: list[str] = field(default_factory=list)
-    handshake_response: bytes = b""
-    """What answered its handshake, for a repeated request."""
-    handshake_keys: tuple[int | str, ...] = ()
-    """Numbers and ids of the handshake messages sent to it: an Ack of one proves its address."""
-    handshake_said: tuple[str, ...] = ()
-    """Ids of the handshake messages of this session that went to it."""
-    handshake_heard: str = ""
-    """Id of the handshake message that came from it: a goodbye that names it is genuine."""
-    joined_at: float = float("-inf")
-    """When its latest handshake was complete; seconds."""
-    undecided_until: float = float("-inf")
-    """Until then its request may come from another of its addresses as well; seconds."""
-    public_address: Address | None = None
-    """This node's address as the peer saw it."""
+    """How far it is: `Lifecycle` changes it, and tells all who care."""
+    session: Session = field(default_factory=Session)
+    handshakes: Handshakes = field(default_factory=Handshakes)
+    facts: Facts = field(default_factory=Facts)
+    liveness: PeerLiveness = field(default_factory=PeerLiveness)
+    reach: Reach = field(default_factory=Reach)
+    traffic: Traffic = field(default_factory=Traffic)
     purse: Purse = field(default_factory=Purse)
     """What it has earned and may still be sent."""
-    messages_in: int = 0
-    messages_out: int = 0
-    last_received: float = 0.0
-    answered_at: float = 0.0
-    """When it last answered something of this node's: what it sends by itself does not show that it
-    hears this node."""
-    last_ping_sent: float = float("-inf")
-    heartbeat_due: float = float("-inf")
-    """When it is pinged next if it answers the last Ping."""
-    known_at: float = float("-inf")
-    """When it last showed that it knows this node, as a server does by a Ping of its own."""
-    pings: Pings = field(default_factory=Pings)
     deferred: deque[Held] = field(default_factory=deque)
     """Messages that wait until its address is proved or it has sent enough itself."""
     acks_owed: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ACKS_OWED))
@@ -294,11 +265,6 @@ class Peer:
     def is_authenticated(self) -> bool:
         """Whether messages are taken from it and sent to it."""
         return self.status is PeerStatus.AUTHENTICATED
-
-    @property
-    def is_expected_to_ack(self) -> bool:
-        """Whether it will acknowledge; programs of the reference's kind may never do so."""
-        return self.dialect is Dialect.SPEC or self.acks
 
     @property
     def proved(self) -> bool:

@@ -11,9 +11,7 @@ from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peer import (
-    HANDSHAKES_REMEMBERED,
     MAX_ACKS_OWED,
-    Dialect,
     Held,
     OnLost,
     Peer,
@@ -249,7 +247,7 @@ class PeerTable:
     def identify(self, peer: Peer, info: NodeInfo) -> None:
         """Note who a peer says it is, which may be another than before."""
         self._forget_id(peer)
-        peer.info = info
+        peer.facts.info = info
         self._by_id.put(info.id, peer)
 
     def _forget_id(self, peer: Peer) -> None:

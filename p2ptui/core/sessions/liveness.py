@@ -146,9 +146,7 @@ class Liveness:
         rtt_s, is_certain = answered
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
-        if peer.suspicion is Suspicion.FORGOT:
-            peer.cleared_at = now
-        peer.suspicion = None
+        liveness.clear(now)
         peer.purse.keep_for_pings()
         self._delivery.prove(peer, now, guessable=payload == NULL)
 
@@ -163,7 +161,7 @@ class Liveness:
             now: The time, seconds.
             reason: What is told of it.
         """
-        if peer.beside is not None:
+        if peer.reach.beside is not None:
             self.suspect(peer, Suspicion.LEFT, now, reason)
         elif not self.on_goodbye(peer, now):
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)

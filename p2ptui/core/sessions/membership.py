@@ -65,7 +65,7 @@ class Membership:
 
     @staticmethod
     def _begin(peer: Peer, now: float) -> None:
-        peer.known_at = now
+        peer.liveness.known_at = now
 
     def check(self, peer: Peer, now: float) -> None:
         """A heartbeat is due: ask a deployed server, unless it has just shown what it knows."""

@@ -16,7 +16,7 @@ from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import HANDSHAKES_REMEMBERED, Dialect, Peer
+from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import (
@@ -117,7 +117,7 @@ class Responder:
             former_ids: Of the requests that it made from there.
         """
         peer = self._state.peers.at(address)
-        if peer is not None and message.id in peer.handshake_ids:
+        if peer is not None and message.id in peer.handshakes.requests:
             self._repeat(peer, address, message, earned, now)
             return
         try:
@@ -159,7 +159,7 @@ class Responder:
             message.id,
             refuse=lambda at: self._refuse_known(arrival, at),
             grant=lambda at, channel: self.handle_request(
-                address, message, earned, at, channel, tuple(owner.handshake_ids)
+                address, message, earned, at, channel, tuple(owner.handshakes.requests)
             ),
         )
         if owner.is_authenticated and vouches(owner, continues):
@@ -170,13 +170,13 @@ class Responder:
     def _repeat(
         self, peer: Peer, address: Address, message: Envelope, earned: Purse, now: float
     ) -> None:
-        if peer.handshake_ids[-1] != message.id or not peer.handshake_response:
+        if peer.handshakes.requests[-1] != message.id or not peer.handshakes.response:
             self._state.counters.duplicates += 1
             return
         peer.liveness.hear(now)
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
-        if peer.initiated or peer.purse.may_receive(len(peer.handshake_response)):
+        if peer.initiated or peer.purse.may_receive(len(peer.handshakes.response)):
             self._transmit_response(peer, address, earned, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
@@ -264,7 +264,7 @@ class Responder:
         has_crossed = peer.status is PeerStatus.HANDSHAKING
         peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
-            peer.last_ping_sent = now  # the response asks for an Ack, which proves as much
+            peer.liveness.last_ping_sent = now  # the response asks for an Ack, which proves as much
         if not is_told:
             self._ways.open(peer, now)
             self._transmit_response(peer, arrival.address, arrival.earned, now)

@@ -177,7 +177,7 @@ class DirectPaths:
         method = _method(attempt)
         # One that was asked by its address may be a server, and is so however it is reached.
         if not (peer.is_joined_server and relayed_node(peer.home)):
-            peer.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
+            peer.reach.connection = attempt.account.explain(method, attempt.backoff.won_after_s)
         path = Path.DIRECT if direct is not None else Path.RELAY
         address = direct.pair.remote if direct is not None else attempt.server.address
         self._state.emit(
