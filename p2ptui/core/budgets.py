@@ -8,6 +8,7 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_PER_SECOND
 from p2ptui.core.mesh.pager import Pager
@@ -111,10 +112,12 @@ class Accounts:
 
     Args:
         drop: Called with a cause for each message that is over its budget.
+        most_peers: How many peers there may be, each with a share of its own.
     """
 
-    def __init__(self, drop: Callable[[str], None]) -> None:
+    def __init__(self, drop: Callable[[str], None], most_peers: Callable[[], int]) -> None:
         self._drop = drop
+        self._most_peers = most_peers
         self._accounts: dict[Budget, _Account] = {}
 
     def guard(self, budget: Budget, handle: Handle) -> Handle:
@@ -126,7 +129,7 @@ class Accounts:
         """
         if budget.judge is not None:
             return handle
-        account = self._accounts.setdefault(budget, _Account(budget))
+        account = self._accounts.setdefault(budget, _Account(budget, self._most_peers))
 
         def handle_within_budget(peer: Peer, content: Any, now: float) -> None:
             if account.take(peer, now):
@@ -139,7 +142,7 @@ class Accounts:
     def forget(self, peer: Peer, _now: float) -> None:
         """A peer has left."""
         for account in self._accounts.values():
-            account.shares.pop(peer, None)
+            account.shares.pop(peer)
 
     def __iter__(self) -> Iterator[Budget]:
         """The budgets that are judged here."""
@@ -151,10 +154,10 @@ class _Account:
 
     __slots__ = ("_all", "_budget", "shares")
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, most_peers: Callable[[], int]) -> None:
         self._budget = budget
         self._all: TokenBucket | None = None
-        self.shares: dict[Peer, TokenBucket] = {}
+        self.shares: BoundedTable[Peer, TokenBucket] = BoundedTable(most_peers)
         """Of peers that are there."""
 
     def take(self, peer: Peer, now: float) -> bool:
@@ -162,7 +165,8 @@ class _Account:
         if budget.rate_each is not None:
             share = self.shares.get(peer)
             if share is None:
-                share = self.shares[peer] = TokenBucket(budget.rate_each, now)
+                share = TokenBucket(budget.rate_each, now)
+                self.shares.put(peer, share)
             # One that asks too often takes nothing away from the others.
             if not share.take(now):
                 return False

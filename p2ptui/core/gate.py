@@ -1,9 +1,10 @@
 """The one way out: every datagram that leaves is paid for here, or does not leave."""
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import (
     BOUNDS,
     Account,
@@ -82,7 +83,9 @@ class Gate:
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
-        self._grants: OrderedDict[tuple[Reason, object], Grant] = OrderedDict()
+        self._grants: BoundedTable[tuple[Reason, object], Grant] = BoundedTable(
+            MAX_GRANTS, full="grants_full", count=counters.drop
+        )
 
     def __len__(self) -> int:
         return len(self._grants)
@@ -150,13 +153,10 @@ class Gate:
 
     def _keep(self, key: tuple[Reason, object], grant: Grant) -> None:
         grants = self._grants
-        grants[key] = grant
-        grants.move_to_end(key)
-        while next(iter(grants.values())).expires < self.now:
-            grants.popitem(last=False)
-        if len(grants) > MAX_GRANTS:
-            grants.popitem(last=False)
-            self._counters.drop("grants_full")
+        grants.pop(key)
+        while grants and next(iter(grants.values())).expires < self.now:
+            del grants[next(iter(grants))]
+        grants.put(key, grant)
 
     def close(self) -> None:
         """The node has said goodbye: what was granted is over."""

@@ -169,7 +169,7 @@ class Parts:
             resumptions,
             SessionMessages(state, delivery, self._liveness, data, self._rendezvous),
         )
-        accounts = Accounts(state.counters.drop)
+        accounts = Accounts(state.counters.drop, state.most_peers)
         lifecycle.on_left.append(accounts.forget)
         outside = (
             HandshakeMessages(state, handshake),

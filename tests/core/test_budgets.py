@@ -35,7 +35,7 @@ class Desk:
         self.peers = list(node.endpoint.peers)
         self.dropped: list[str] = []
         self.handled: list[Peer] = []
-        self.accounts = Accounts(self.dropped.append)
+        self.accounts = Accounts(self.dropped.append, lambda: 10)
         self.handle = self.accounts.guard(budget, lambda peer, _content, _now: self._note(peer))
 
     def _note(self, peer: Peer) -> None:
