@@ -17,7 +17,12 @@ PACKAGE = ROOT / "p2ptui"
 PAGE = ROOT / "docs" / "limits.md"
 FLOORS = ("core", "nat", "io", "node")
 
-OF_DELIVERY = ("core/reliability/", "core/state.py", "core/inbox.py", "node/subscription.py")
+OF_DELIVERY = (
+    "core/reliability/",
+    "core/state.py",
+    "core/messages/inbox.py",
+    "node/subscription.py",
+)
 """What waits to be sent, put together or read: bounded by options, described with these."""
 
 NO_BOUNDS = {"nat.behavior:MAX_FALSE_SILENCE"}

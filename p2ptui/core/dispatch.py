@@ -5,14 +5,14 @@ from typing import Final, NamedTuple
 from p2ptui.core.addresses import socket_address
 from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.inbox import Inbox
-from p2ptui.core.message_table import MessageTable
+from p2ptui.core.messages.inbox import Inbox
+from p2ptui.core.messages.strangers import Strangers
+from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.keepalive import Keepalives
-from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.check_exchange import CheckExchange

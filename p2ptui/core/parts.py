@@ -3,12 +3,10 @@
 import random
 
 from p2ptui.config import Config
-from p2ptui.core.budgets import Accounts
-from p2ptui.core.data import DataService
-from p2ptui.core.delivery import Delivery
+from p2ptui.core.data import DataService, ReceiveWindows
+from p2ptui.core.delivery import Delivery, PathProbes
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.inbox import Inbox
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.naming import Naming
@@ -18,18 +16,19 @@ from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.mesh.watching import Watching
-from p2ptui.core.message_table import MessageTable
 from p2ptui.core.messages import EXTENSIONS
-from p2ptui.core.moving import Moving
-from p2ptui.core.path_probes import PathProbes
-from p2ptui.core.receive_windows import ReceiveWindows
+from p2ptui.core.messages.budgets import Accounts
+from p2ptui.core.messages.inbox import Inbox
+from p2ptui.core.messages.session_messages import SessionMessages
+from p2ptui.core.messages.strangers import Strangers
+from p2ptui.core.messages.table import MessageTable
+from p2ptui.core.mobility.moving import Moving
+from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.control import RelayControl
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.requests import Relay
-from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
-from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
@@ -42,7 +41,6 @@ from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.server_watch import ServerWatch
-from p2ptui.core.sessions.strangers import Strangers
 from p2ptui.core.sessions.takeover import Takeover
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService

@@ -2,16 +2,15 @@
 
 from typing import NamedTuple
 
-from p2ptui.core.data import DataService
+from p2ptui.core.data import DataService, ReceiveWindows
+from p2ptui.core.delivery import PathProbes
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
-from p2ptui.core.path_probes import PathProbes
-from p2ptui.core.receive_windows import ReceiveWindows
+from p2ptui.core.messages.session_messages import SessionMessages
+from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.requests import Relay
-from p2ptui.core.resumption import Resumptions
-from p2ptui.core.session_messages import SessionMessages
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.stun import StunService

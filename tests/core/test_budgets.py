@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from p2ptui.core import budgets
-from p2ptui.core.budgets import BUDGETS, Accounts, Budget, Cost
-from p2ptui.core.messages import ROWS, Row
+from p2ptui.core.messages import ROWS, Cost, Row, budgets
+from p2ptui.core.messages.budgets import BUDGETS, Accounts, Budget
 from p2ptui.core.peers import Peer
 from p2ptui.wire.message import MessageType
 from tests.simulation import World

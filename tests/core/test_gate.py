@@ -532,7 +532,7 @@ MAKES_ACCOUNTS = {
 """Who may make what lets datagrams out; a new purse is empty, and what only matches is no exit."""
 
 FILLS_THEM = {
-    "earn_bytes": {ACCOUNTS, GATE, "core/peer.py"},
+    "earn_bytes": {ACCOUNTS, GATE, "core/peers/peer.py"},
     "earned_by": {GATE, "core/dispatch.py", "core/stun.py"},
     "note_arrival": {GATE, "core/dispatch.py"},
     "earn_handshake": {"core/sessions/responder.py", "core/sessions/handshake.py"},
@@ -587,7 +587,10 @@ def _uses(node: ast.Attribute, name: str) -> Iterator[str]:
     if node.attr in FILLS_THEM and name not in FILLS_THEM[node.attr]:
         yield f"{where} uses {of}.{node.attr}"
     if node.attr in ("credit", "datagrams", "proved", "kept") and not is_read:
-        proves = node.attr == "proved" and name in ("core/delivery.py", "core/peer.py")
+        proves = node.attr == "proved" and name in (
+            "core/delivery/delivery.py",
+            "core/peers/peer.py",
+        )
         if name != ACCOUNTS and not proves and "purse" in of + node.attr:
             yield f"{where} changes {of}.{node.attr}"
     sends = node.attr in SENDS and not name.startswith("core/")

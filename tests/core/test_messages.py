@@ -8,20 +8,19 @@ from types import ModuleType
 
 import pytest
 
-from p2ptui.core import dispatch, inbox
+from p2ptui.core import dispatch
 from p2ptui.core.accounts import Purse
 from p2ptui.core.data import DataService
 from p2ptui.core.mesh import endtoend, rendezvous
 from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.rendezvous import Rendezvous
-from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row
+from p2ptui.core.messages import MEANINGS, ROWS, Cost, Refusal, Row, inbox, strangers
+from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.requests import Relay
 from p2ptui.core.relay.way_checks import WayChecks
-from p2ptui.core.resumption import Resumptions
 from p2ptui.core.services import Services
-from p2ptui.core.sessions import strangers
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust

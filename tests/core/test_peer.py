@@ -12,13 +12,13 @@ import p2ptui
 from p2ptui.config import Config
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.peer import Peer
-from p2ptui.core.peer_parts.facts import Dialect, Facts
-from p2ptui.core.peer_parts.handshakes import HANDSHAKES_REMEMBERED, Handshakes
-from p2ptui.core.peer_parts.liveness import PeerLiveness, Suspicion
-from p2ptui.core.peer_parts.reach import Reach
-from p2ptui.core.peer_parts.session import Session
-from p2ptui.core.peer_parts.traffic import Traffic
+from p2ptui.core.peers import HANDSHAKES_REMEMBERED, Dialect, Peer, Suspicion
+from p2ptui.core.peers.facts import Facts
+from p2ptui.core.peers.handshakes import Handshakes
+from p2ptui.core.peers.liveness import PeerLiveness
+from p2ptui.core.peers.reach import Reach
+from p2ptui.core.peers.session import Session
+from p2ptui.core.peers.traffic import Traffic
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers

@@ -9,9 +9,9 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peer_parts.liveness import PeerLiveness
-from p2ptui.core.peer_parts.session import Session
 from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers.liveness import PeerLiveness
+from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.state import NodeState

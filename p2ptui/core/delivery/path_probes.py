@@ -7,7 +7,7 @@ proved its address.
 """
 
 from p2ptui.core.accounts import Reason
-from p2ptui.core.delivery import Delivery
+from p2ptui.core.delivery.delivery import Delivery
 from p2ptui.core.events import PathMtuChanged, PingResult
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.frames import RelayFrames

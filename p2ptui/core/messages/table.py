@@ -4,8 +4,8 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 from p2ptui.core.accounts import Purse
-from p2ptui.core.budgets import Accounts, Handle
-from p2ptui.core.messages import MEANINGS, ROWS, Reader, Row
+from p2ptui.core.messages.budgets import Accounts, Handle
+from p2ptui.core.messages.rows import MEANINGS, ROWS, Reader, Row
 from p2ptui.core.peers import Peer
 from p2ptui.core.trust import TRUSTS
 from p2ptui.wire.codec import MalformedError

@@ -9,8 +9,8 @@ from msgspec import Raw
 
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
+from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.outlet import Outlet, challenge_interval_s
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES

@@ -7,36 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import BoundedTable, Limit
-from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.peer import (
-    MAX_ACKS_OWED,
-    Held,
-    OnLost,
-    Peer,
-)
-from p2ptui.core.peer_parts.facts import Dialect
-from p2ptui.core.peer_parts.handshakes import HANDSHAKES_REMEMBERED
-from p2ptui.core.peer_parts.liveness import Suspicion
-from p2ptui.core.relayed import Relayed
+from p2ptui.core.peers.peer import Peer
+from p2ptui.core.peers.relayed import Relayed
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
-
-# Whoever uses the table uses what is in it: both are found here.
-__all__ = [
-    "AMPLIFICATION_LIMIT",
-    "HANDSHAKES_REMEMBERED",
-    "MAX_ACKS_OWED",
-    "PING_BYTES",
-    "Dialect",
-    "Held",
-    "OnLost",
-    "Peer",
-    "PeerTable",
-    "Suspicion",
-    "peer_info",
-]
 
 
 class PeerTable:

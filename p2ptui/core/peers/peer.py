@@ -8,12 +8,12 @@ from typing import Final, NamedTuple, TypeAlias
 from p2ptui.core.accounts import Purse
 from p2ptui.core.connection import Connection
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.peer_parts.facts import Dialect, Facts
-from p2ptui.core.peer_parts.handshakes import Handshakes
-from p2ptui.core.peer_parts.liveness import PeerLiveness
-from p2ptui.core.peer_parts.reach import Reach
-from p2ptui.core.peer_parts.session import Session
-from p2ptui.core.peer_parts.traffic import Traffic
+from p2ptui.core.peers.facts import Dialect, Facts
+from p2ptui.core.peers.handshakes import Handshakes
+from p2ptui.core.peers.liveness import PeerLiveness
+from p2ptui.core.peers.reach import Reach
+from p2ptui.core.peers.session import Session
+from p2ptui.core.peers.traffic import Traffic
 from p2ptui.core.pings import Pings
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.wire.address import Address, format_address, own_host

@@ -11,8 +11,8 @@ from typing import Final
 
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.peers import Dialect, Peer, Suspicion
-from p2ptui.core.resumption import Resumptions
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState

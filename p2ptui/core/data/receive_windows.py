@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from p2ptui.core.data import DataContent
+from p2ptui.core.data.service import DataContent
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle

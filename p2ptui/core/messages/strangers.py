@@ -6,11 +6,11 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.mesh.rendezvous import Rendezvous
-from p2ptui.core.message_table import MessageTable
-from p2ptui.core.messages import TOLD_TO_SHAKE_HANDS
+from p2ptui.core.messages.early import EarlyMessages
+from p2ptui.core.messages.rows import TOLD_TO_SHAKE_HANDS
+from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import Admission
-from p2ptui.core.sessions.early import EarlyMessages
 from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
-from p2ptui.core.message_table import Entry, MessageTable
-from p2ptui.core.messages import Refusal
+from p2ptui.core.messages.rows import Refusal
+from p2ptui.core.messages.table import Entry, MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.duplicates import Verdict
 from p2ptui.core.services import Services

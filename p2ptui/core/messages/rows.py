@@ -9,7 +9,14 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from p2ptui.core.accounts import Purse
-from p2ptui.core.budgets import (
+from p2ptui.core.data import DataKind, DataService, ReceiveWindows, read_data
+from p2ptui.core.filter_probes import FilterProbes
+from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.messages.budgets import (
     ALLOWANCE,
     FILTER_PROBE_REQUESTS,
     FILTER_PROBES,
@@ -22,19 +29,11 @@ from p2ptui.core.budgets import (
     Budget,
     Cost,
 )
-from p2ptui.core.data import DataKind, DataService, read_data
-from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.mesh.discovery import Discovery
-from p2ptui.core.mesh.endtoend import EndToEnd
-from p2ptui.core.mesh.neighbours import Neighbours
-from p2ptui.core.mesh.queries import Queries
-from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.messages.session_messages import SessionMessages, read_disconnect
+from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.peers import Peer
-from p2ptui.core.receive_windows import ReceiveWindows
 from p2ptui.core.relay.requests import Relay, read_relayed
 from p2ptui.core.relay.way_checks import WayChecks
-from p2ptui.core.resumption import Resumptions
-from p2ptui.core.session_messages import SessionMessages, read_disconnect
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.responder import Responder

@@ -1,0 +1,22 @@
+"""Data: what its payload means, what is done with it here, and how its sender is slowed."""
+
+from p2ptui.core.data.receive_windows import BUSY_INTERVAL_S, ReceiveWindows
+from p2ptui.core.data.service import (
+    DataContent,
+    DataKind,
+    DataService,
+    encode_data,
+    frame_routes,
+    read_data,
+)
+
+__all__ = [
+    "BUSY_INTERVAL_S",
+    "DataContent",
+    "DataKind",
+    "DataService",
+    "ReceiveWindows",
+    "encode_data",
+    "frame_routes",
+    "read_data",
+]

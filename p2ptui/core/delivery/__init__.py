@@ -1,0 +1,19 @@
+"""The way out: messages become datagrams, each within what its peer may be sent."""
+
+from p2ptui.core.delivery.delivery import (
+    INSISTENCE_S,
+    MAX_DATAGRAM_BYTES,
+    MAX_DEFERRED,
+    MAX_DEFERRED_BYTES,
+    Delivery,
+)
+from p2ptui.core.delivery.path_probes import PathProbes
+
+__all__ = [
+    "INSISTENCE_S",
+    "MAX_DATAGRAM_BYTES",
+    "MAX_DEFERRED",
+    "MAX_DEFERRED_BYTES",
+    "Delivery",
+    "PathProbes",
+]

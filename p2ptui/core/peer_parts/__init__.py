@@ -1,1 +1,0 @@
-"""What is known of one peer, each idea with its own rules; `core.peer` puts them together."""

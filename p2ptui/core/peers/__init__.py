@@ -1,0 +1,22 @@
+"""Who this node talks to: the table of peers, and what is known of each."""
+
+from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
+from p2ptui.core.peers.facts import Dialect
+from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
+from p2ptui.core.peers.liveness import Suspicion
+from p2ptui.core.peers.peer import MAX_ACKS_OWED, Held, OnLost, Peer
+from p2ptui.core.peers.peers import PeerTable, peer_info
+
+__all__ = [
+    "AMPLIFICATION_LIMIT",
+    "HANDSHAKES_REMEMBERED",
+    "MAX_ACKS_OWED",
+    "PING_BYTES",
+    "Dialect",
+    "Held",
+    "OnLost",
+    "Peer",
+    "PeerTable",
+    "Suspicion",
+    "peer_info",
+]
