@@ -3,22 +3,19 @@
 from typing import Final, NamedTuple
 
 from p2ptui.core.addresses import socket_address
-from p2ptui.core.events import Direction
 from p2ptui.core.filter_probes import FilterProbes
+from p2ptui.core.messages.arrivals import Arrivals
 from p2ptui.core.messages.inbox import Inbox
-from p2ptui.core.messages.strangers import Strangers
-from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
-from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
 from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import JSON_START, MalformedError, decode_envelope
+from p2ptui.wire.codec import JSON_START
 from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
@@ -28,8 +25,7 @@ STUN_LAST_FIRST_BYTE: Final = 0x03
 class Receivers(NamedTuple):
     """Who handles what."""
 
-    table: MessageTable
-    strangers: Strangers
+    arrivals: Arrivals
     inbox: Inbox
     relay_frames: RelayFrames
     keepalives: Keepalives
@@ -44,14 +40,12 @@ class Dispatch:
 
     Args:
         state: The shared ground.
-        admission: What strangers may cost.
         receivers: Who handles what.
     """
 
-    def __init__(self, state: NodeState, admission: Admission, receivers: Receivers) -> None:
+    def __init__(self, state: NodeState, receivers: Receivers) -> None:
         self._state = state
         self._gate = state.gate
-        self._admission = admission
         self._receivers = receivers
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
@@ -80,7 +74,7 @@ class Dispatch:
             self._gate.note_arrival(None, address, len(data))
         first = data[0] if data else -1
         if first == JSON_START:
-            self._receive_json(data, address, peer, now)
+            self._receivers.arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
@@ -95,36 +89,10 @@ class Dispatch:
         else:
             counters.drop("junk")
 
-    def _receive_json(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
-        state, to = self._state, self._receivers
-        # What is no message at all is dropped without this: its source may be forged, and
-        # must not pay for it.
-        if peer is None and not self._admission.admits(address, now):
-            state.counters.drop("rate_limited")
-            return
-        try:
-            message = decode_envelope(data)
-        except MalformedError:
-            state.counters.drop("malformed")
-            return
-        if state.tracing:
-            node_id = peer.node_id if peer is not None else ""
-            state.trace(Direction.IN, address, node_id, message.message_type, data)
-        take = to.table.anybody.get(message.message_type)
-        if take is not None:
-            take(address, message, self._gate.earned_by(len(data), address), now)
-        elif peer is None:
-            to.strangers.receive(address, message, self._gate.arrival, now)
-        elif peer.is_authenticated:
-            to.inbox.receive(peer, message, now)
-        else:
-            earned = self._gate.earned_by(len(data), peer.address)
-            to.strangers.receive_handshaking(peer, message, earned, now)
-
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers
         if peer is None or not peer.is_authenticated:
-            to.strangers.receive_frame(address, peer, data, now)
+            to.arrivals.receive_frame(address, peer, data, now)
         elif data[0] == RELAY:
             to.relay_frames.forward(peer, data, now)
         elif data[0] == RELAYED:

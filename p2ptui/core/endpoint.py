@@ -6,6 +6,7 @@ else is what the user of this node asks for; such a call returns a token, and a
 CallFinished event with that token tells its end.
 """
 
+import random
 from collections.abc import Sequence
 
 from p2ptui.config import Config
@@ -19,6 +20,7 @@ from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
+from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
@@ -39,6 +41,15 @@ class Endpoint(Parts):
         rng: The only source of randomness.
         unix_offset: Unix time minus the clock that all `now` come from, seconds.
     """
+
+    def __init__(
+        self,
+        config: Config,
+        identity: NodeInfo,
+        rng: random.Random,
+        unix_offset: float = 0.0,
+    ) -> None:
+        super().__init__(NodeState(config, identity, rng, unix_offset))
 
     # Getters.
 
@@ -129,7 +140,7 @@ class Endpoint(Parts):
     def reload(self, config: Config) -> None:
         """Go by other options from now on: those that are read where they are used."""
         self._state.config = config
-        self._admission.reload(config.security)
+        self._sessions.admission.reload(config.security)
 
     def set_tracing(self, *, enabled: bool) -> None:
         """Whether each message is told as a MessageTraced event."""

@@ -133,7 +133,7 @@ def test_what_is_over_its_budget_is_acknowledged_but_not_done() -> None:
 
 def test_nobody_else_counts_what_others_ask_for() -> None:
     """A rate in a handler is one that the table does not know."""
-    core = Path(budgets.__file__).parent
+    core = Path(budgets.__file__).parent.parent
     counting = {
         str(path.relative_to(core))
         for path in core.rglob("*.py")
@@ -141,7 +141,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
     }
     judges = {Path(inspect.getfile(b.judge)).name for b in BUDGETS if b.judge is not None}
     assert counting == {
-        "budgets.py",
+        "messages/budgets.py",
         "sessions/admission.py",  # of strangers, before their messages are read
         "mesh/neighbours.py",  # of strangers nearby: those from afar must not use it up
         "mesh/routing.py",
@@ -149,7 +149,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "traversal/offer_intake.py",
     }
     assert {Path(path).name for path in counting} - judges == {
-        "budgets.py",
+        "messages/budgets.py",
         "admission.py",
         "neighbours.py",
     }

@@ -533,8 +533,8 @@ MAKES_ACCOUNTS = {
 
 FILLS_THEM = {
     "earn_bytes": {ACCOUNTS, GATE, "core/peers/peer.py"},
-    "earned_by": {GATE, "core/dispatch.py", "core/stun.py"},
-    "note_arrival": {GATE, "core/dispatch.py"},
+    "earned_by": {GATE, "core/dispatch.py", "core/messages/arrivals.py", "core/stun.py"},
+    "note_arrival": {GATE, "core/dispatch.py", "core/messages/arrivals.py"},
     "earn_handshake": {"core/sessions/responder.py", "core/sessions/handshake.py"},
     "absorb": {"core/sessions/responder.py"},
     "lets_out": {GATE, "io/exits.py"},

@@ -6,11 +6,12 @@ a message that they did not acknowledge was too large for the path. Nobody is pr
 proved its address.
 """
 
+from collections.abc import Callable, Iterable
+
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery.delivery import Delivery
 from p2ptui.core.events import PathMtuChanged, PingResult
 from p2ptui.core.peers import Peer
-from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.reliability.path_mtu import Probe
 from p2ptui.core.state import NodeState
 from p2ptui.errors import P2PError
@@ -35,13 +36,14 @@ class PathProbes:
     Args:
         state: The shared ground.
         delivery: The way out, which says when it is a peer's turn.
-        relay_frames: Knows who shares the first part of their way.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, relay_frames: RelayFrames) -> None:
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._relay_frames = relay_frames
+        self.sharing: Callable[[Peer, int], Iterable[tuple[Peer, int]]] = lambda *one: (one,)
+        """Whose datagrams go the first part of their way to a peer, and how much of a datagram of
+        a size there is theirs; set by who knows it."""
         delivery.probe_path = self._send
 
     def _send(self, peer: Peer, now: float) -> None:
@@ -100,7 +102,7 @@ class PathProbes:
         peer = self._state.peers.at(address)
         if peer is None:
             return False
-        for each, size in self._relay_frames.sharing(peer, size_bytes):
+        for each, size in self.sharing(peer, size_bytes):
             each.channel.sender.path.note_refused(size, now)
             self._delivery.flush(each, now)
         return peer.is_authenticated

@@ -1,0 +1,39 @@
+"""The parts of the mesh: lists, introductions, routes, and what is looked for nearby."""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.naming import Naming
+from p2ptui.core.mesh.neighbours import Neighbours
+from p2ptui.core.mesh.pager import Pager
+from p2ptui.core.mesh.queries import Queries
+from p2ptui.core.mesh.rendezvous import Rendezvous
+from p2ptui.core.mesh.routing import Routing
+from p2ptui.core.mesh.watching import Watching
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+
+
+class MeshParts:
+    """Makes the parts of the mesh.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        sessions: Where peers come and go.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, sessions: SessionParts) -> None:
+        lifecycle, handshake = sessions.lifecycle, sessions.handshake
+        self.pager = Pager(state, delivery)
+        self.discovery = discovery = Discovery(state, delivery, lifecycle, self.pager)
+        self.queries = queries = Queries(state, delivery)
+        self.routing = routing = Routing(state, delivery, lifecycle)
+        self.naming = naming = Naming(state, queries, routing, lifecycle)
+        self.watching = Watching(state, delivery, naming, lifecycle)
+        self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
+        self.rendezvous = rendezvous = Rendezvous(state, delivery, lifecycle, handshake, routing)
+        self.neighbours = Neighbours(state, delivery, handshake)
+        queries.on_list = sessions.membership.handle_list
+        discovery.on_listed += [routing.learn_listed, rendezvous.refresh, naming.handle_listed]
+        discovery.on_unlisted += [routing.forget_unlisted, rendezvous.forget]

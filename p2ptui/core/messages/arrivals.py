@@ -1,0 +1,74 @@
+"""Messages as they arrive, before it is known from whom: decoded, and handed to who takes them."""
+
+from typing import NamedTuple
+
+from p2ptui.core.events import Direction
+from p2ptui.core.messages.inbox import Inbox
+from p2ptui.core.messages.strangers import Strangers
+from p2ptui.core.messages.table import MessageTable
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_envelope
+
+
+class Takers(NamedTuple):
+    """Who takes messages."""
+
+    table: MessageTable
+    strangers: Strangers
+    inbox: Inbox
+
+
+class Arrivals:
+    """The first look at every message.
+
+    Args:
+        state: The shared ground.
+        admission: What strangers may cost.
+        takers: Who takes messages.
+    """
+
+    def __init__(self, state: NodeState, admission: Admission, takers: Takers) -> None:
+        self._state = state
+        self._admission = admission
+        self._takers = takers
+
+    def receive(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+        """Take a datagram that begins as a message does.
+
+        Args:
+            data: Its bytes.
+            address: Where it came from.
+            peer: The one that is there, if there is one.
+            now: The time, seconds.
+        """
+        state, to = self._state, self._takers
+        # What is no message at all is dropped without this: its source may be forged, and
+        # must not pay for it.
+        if peer is None and not self._admission.admits(address, now):
+            state.counters.drop("rate_limited")
+            return
+        try:
+            message = decode_envelope(data)
+        except MalformedError:
+            state.counters.drop("malformed")
+            return
+        if state.tracing:
+            node_id = peer.node_id if peer is not None else ""
+            state.trace(Direction.IN, address, node_id, message.message_type, data)
+        take = to.table.anybody.get(message.message_type)
+        if take is not None:
+            take(address, message, state.gate.earned_by(len(data), address), now)
+        elif peer is None:
+            to.strangers.receive(address, message, state.gate.arrival, now)
+        elif peer.is_authenticated:
+            to.inbox.receive(peer, message, now)
+        else:
+            earned = state.gate.earned_by(len(data), peer.address)
+            to.strangers.receive_handshaking(peer, message, earned, now)
+
+    def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
+        """Take a frame from an address without a session."""
+        self._takers.strangers.receive_frame(address, peer, data, now)

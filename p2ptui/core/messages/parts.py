@@ -1,0 +1,62 @@
+"""The parts of the way in: the table of messages bound to who handles them, and who reads it."""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mesh.parts import MeshParts
+from p2ptui.core.messages.arrivals import Arrivals, Takers
+from p2ptui.core.messages.budgets import Accounts
+from p2ptui.core.messages.inbox import Inbox
+from p2ptui.core.messages.strangers import Strangers
+from p2ptui.core.messages.table import MessageTable
+from p2ptui.core.relay.failover import Failover
+from p2ptui.core.services import Services
+from p2ptui.core.sessions.handshake_messages import HandshakeMessages
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+
+
+class MessageParts:
+    """Makes the parts of the way in.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        sessions: Who answers handshakes.
+        mesh: Who knows strangers by their introduction, or looked for them.
+        failover: Who takes the checks of relayed sessions.
+        services: Who handles messages of peers.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        sessions: SessionParts,
+        mesh: MeshParts,
+        failover: Failover,
+        services: Services,
+    ) -> None:
+        admission, ways = sessions.admission, sessions.ways
+        accounts = Accounts(state.counters.drop, state.most_peers)
+        sessions.lifecycle.on_left.append(accounts.forget)
+        outside = (
+            HandshakeMessages(state, sessions.handshake),
+            sessions.responder,
+            mesh.neighbours,
+            failover.way_checks,
+            mesh.end_to_end,
+        )
+        table = MessageTable((*services, *outside), accounts)
+        mesh.end_to_end.takers = table.routed
+        self.strangers = Strangers(
+            state,
+            delivery,
+            table,
+            mesh.rendezvous,
+            admission,
+            sessions.races,
+            ways,
+        )
+        self.inbox = Inbox(state, delivery, services, table)
+        ways.on_message = self.inbox.receive
+        takers = Takers(table, self.strangers, self.inbox)
+        self.arrivals = Arrivals(state, admission, takers)

@@ -1,0 +1,46 @@
+"""The parts that keep a node's sessions while addresses change: its own, its NAT's, its peers'."""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mobility.moving import Moving
+from p2ptui.core.mobility.resumption import Resumptions
+from p2ptui.core.relay.failover import Failover
+from p2ptui.core.sessions.keepalive import Keepalives
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.room import Traversal
+
+
+class MobilityParts:
+    """Makes the parts of mobility.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        sessions: Which go on.
+        failover: Brings them on by way of servers.
+        traversal: Knows the own addresses and the direct paths.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        sessions: SessionParts,
+        failover: Failover,
+        traversal: Traversal,
+    ) -> None:
+        lifecycle, liveness = sessions.lifecycle, sessions.liveness
+        self.resumptions = resumptions = Resumptions(
+            state, delivery, lifecycle, sessions.handshake, failover
+        )
+        self.keepalives = keepalives = Keepalives(
+            state,
+            delivery,
+            lifecycle,
+            lambda: traversal.offers.hosts,
+            lambda: traversal.offers.facts.nat_type,
+        )
+        self.moving = Moving(state, delivery, resumptions, liveness, traversal, keepalives)
+        liveness.on_forgotten = resumptions.take_up
+        liveness.is_asked_anew = resumptions.is_under_way
+        liveness.on_pinged = keepalives.note_heartbeat

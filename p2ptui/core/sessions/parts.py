@@ -1,0 +1,41 @@
+"""The parts of sessions: how they begin, in both roles, and how they are kept and end."""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.crossings import Crossings
+from p2ptui.core.sessions.handshake import Handshake
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.liveness import Liveness
+from p2ptui.core.sessions.membership import Membership
+from p2ptui.core.sessions.other_ways import AlternatePaths
+from p2ptui.core.sessions.race import Races
+from p2ptui.core.sessions.responder import Responder
+from p2ptui.core.sessions.server_watch import ServerWatch
+from p2ptui.core.sessions.takeover import Takeover
+from p2ptui.core.state import NodeState
+
+
+class SessionParts:
+    """Makes the parts of sessions.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self.lifecycle = lifecycle = Lifecycle(state, delivery)
+        self.admission = admission = Admission(state.config.security, state.tables)
+        state.gate.admits_answer = admission.may_answer
+        self.takeover = takeover = Takeover(state, delivery, lifecycle)
+        self.crossings = crossings = Crossings(state.identity.id)
+        self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
+        self.races = Races(state, delivery, handshake)
+        self.ways = ways = AlternatePaths(state, delivery, lifecycle)
+        self.responder = Responder(state, delivery, lifecycle, takeover, handshake, ways, crossings)
+        self.liveness = liveness = Liveness(state, delivery, lifecycle)
+        self.membership = Membership(state, delivery, lifecycle)
+        self.membership.on_forgotten = handshake.reconnect
+        self.server_watch = ServerWatch(state, delivery, lifecycle)
+        liveness.on_goodbye = ways.handle_goodbye
+        liveness.on_beat.append(self.membership.check)
