@@ -227,7 +227,7 @@ class Endpoint(Parts):
         """
         introduction = self._rendezvous.with_id(node_id)
         if introduction is not None and Capability.ROUTING not in introduction.capabilities:
-            return self._rendezvous.ping(introduction, now, timeout_s)
+            return self._mesh.punches.ping(introduction, now, timeout_s)
         if self._routing.is_deaf(node_id, now):
             server = self._routing.introducer_of(node_id, now)
             if server is None:

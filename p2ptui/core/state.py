@@ -27,8 +27,7 @@ from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
 from p2ptui.core.pings import OutstandingPing, Pings
 from p2ptui.core.readers import Readers
-from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.reliability.reassembly import ReassemblyBudget
+from p2ptui.core.reliability.channel import Channel, Channels
 from p2ptui.core.tables import Tables
 from p2ptui.core.timers import Timers
 from p2ptui.errors import HandshakeError, PeerTimeoutError
@@ -80,7 +79,7 @@ class NodeState:
         """Whether a MessageTraced is wanted for each message."""
         self.readers = Readers()
         """Who reads Data here, and has room for how much."""
-        self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
+        self._channels = Channels(config, rng)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
         self.gate = gate = Gate(self.counters, self.emit)
@@ -186,12 +185,12 @@ class NodeState:
 
     def new_channel(self) -> Channel:
         """A channel with a random start of its numbering."""
-        return Channel(self.config, self.rng.getrandbits(32), self._reassembly)
+        return self._channels.new()
 
     @property
     def reassembly_bytes(self) -> int:
         """Bytes that partial messages of all peers hold."""
-        return self._reassembly.used_bytes
+        return self._channels.reassembly_bytes
 
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Send what the peer at an address pays for; nothing where there is none."""

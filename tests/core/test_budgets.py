@@ -149,7 +149,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "traversal/offer_intake.py",
     }
     assert {Path(path).name for path in counting} - judges == {
-        "messages/budgets.py",
+        "budgets.py",
         "admission.py",
         "neighbours.py",
     }

@@ -3,9 +3,11 @@
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.naming import Naming
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.pager import Pager
+from p2ptui.core.mesh.punching import Punches
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.mesh.routing import Routing
@@ -32,7 +34,11 @@ class MeshParts:
         self.naming = naming = Naming(state, queries, routing, lifecycle)
         self.watching = Watching(state, delivery, naming, lifecycle)
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
-        self.rendezvous = rendezvous = Rendezvous(state, delivery, lifecycle, handshake, routing)
+        self.punches = punches = Punches(state, delivery)
+        calls = IntroductionCalls(state, delivery, handshake, punches.send)
+        self.rendezvous = rendezvous = Rendezvous(
+            state, delivery, lifecycle, punches, calls, routing
+        )
         self.neighbours = Neighbours(state, delivery, handshake)
         queries.on_list = sessions.membership.handle_list
         discovery.on_listed += [routing.learn_listed, rendezvous.refresh, naming.handle_listed]

@@ -6,20 +6,19 @@ handshake over the way that the Pings have opened.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from p2ptui.bounded import BoundedTable, Share
-from p2ptui.core.accounts import Purse, Reason
+from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
-from p2ptui.core.mesh.introduction import Introduction
+from p2ptui.core.mesh.introduction import Introduction, OnIntroduced
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
+from p2ptui.core.mesh.punching import Punches
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
-from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
-from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address, parse_ip_address
@@ -34,17 +33,12 @@ from p2ptui.wire.message import (
     PeerInfo,
     ReceivedRoutedPayload,
 )
-from p2ptui.wire.offer import TraversalOffer
 
 INTRODUCTION_LIFETIME_S: Final = 120.0
 """An introduction holds this long without the server listing the node or traffic from it."""
 
 MAX_PAIRS: Final = 1024
 """Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
-
-PUNCH_PINGS: Final = 3
-PUNCH_INTERVAL_S: Final = 0.2
-"""Pings that open the own NAT for the other side; full traversal is a matter of its own."""
 
 INTRODUCTIONS_PER_SECOND: Final = 2000
 """Served by this node to all its peers together: a whole LAN may want to meet at once."""
@@ -55,8 +49,6 @@ INTRODUCTIONS_OF_ONE: Final = 200
 MAX_NAME: Final = 128
 """Characters kept of an introduced node's name."""
 
-OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
-
 
 class Rendezvous:
     """Introduces peers to each other, and acts on introductions.
@@ -65,7 +57,8 @@ class Rendezvous:
         state: The shared ground.
         delivery: The way out.
         lifecycle: Tells of servers that are gone.
-        handshake: Connects to introduced nodes of our kind.
+        punches: Open the own NAT for introduced nodes.
+        calls: Those that wait for an introduction.
         routing: Takes routed messages from introduced addresses.
     """
 
@@ -74,7 +67,8 @@ class Rendezvous:
         state: NodeState,
         delivery: Delivery,
         lifecycle: Lifecycle,
-        handshake: Handshake,
+        punches: Punches,
+        calls: IntroductionCalls,
         routing: Routing,
     ) -> None:
         self._state = state
@@ -89,7 +83,8 @@ class Rendezvous:
                 in_use=lambda introduction: bool(introduction.pings.awaited),
             ),
         )
-        self.calls = IntroductionCalls(state, delivery, handshake, self._ping)
+        self._punches = punches
+        self.calls = calls
         """Those that wait for an introduction."""
         self._pairs: BoundedTable[tuple[str, str], Repeats] = state.tables.add(
             "introduced_pairs",
@@ -193,7 +188,7 @@ class Rendezvous:
                 expires=0.0,
                 capabilities=bounded_capabilities(payload.peer_capabilities or ()),
                 name=(payload.peer_name or "")[:MAX_NAME],
-                pings=self._new_pings(),
+                pings=self._punches.new_pings(),
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S
@@ -207,55 +202,11 @@ class Rendezvous:
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
-            self._punch(introduction, ports, PUNCH_PINGS, now)
+            self._punches.begin(introduction, ports, now)
         if introduction.capabilities and not introduction.traversed:
             self.on_incapable(server, node_id, now)
         self.on_named(address, now)
         self.calls.serve(introduction, now)
-
-    def _new_pings(self) -> Pings:
-        # Whatever the options say, all Pings that open the way can be answered.
-        probed = self._state.config.routing.introduction_probe_ports
-        return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
-
-    def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
-        # Only the address that the server observed is probed, and few ports of it,
-        # whatever the other side claims: a claim must not aim this node at a third.
-        if self._state.closing or left == 0:
-            return
-        if self._state.peers.authenticated(introduction.node_id) is not None:
-            return
-        self._ping(introduction, now)
-        if left == PUNCH_PINGS:
-            few = ports[: self._state.config.routing.introduction_probe_ports]
-            for port in few:
-                self._ping(introduction, now, port)
-        self._state.timers.schedule(
-            now + PUNCH_INTERVAL_S, lambda at: self._punch(introduction, [], left - 1, at)
-        )
-
-    def _ping(
-        self,
-        introduction: Introduction,
-        now: float,
-        port: int | None = None,
-        reason: Reason = Reason.OWN_SEARCH,
-    ) -> OutstandingPing:
-        nonce, data = self._delivery.build_ping(now)
-        host, observed_port = introduction.address
-        gate, to = self._state.gate, (host, port or observed_port)
-        gate.send(data, to, gate.grant(reason, to, now))
-        return introduction.pings.add(nonce, now, self._state.counters.drop)
-
-    def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
-        """Ping an introduced node directly; the token of its PingResult.
-
-        Raises:
-            LocalError: Too many Pings to it wait for their answer.
-        """
-        self._state.require_room_for(introduction.pings)
-        ping = self._ping(introduction, now, reason=Reason.USER_ASKED)
-        return self._state.await_pong(ping, introduction.address, now, timeout_s)
 
     # What comes from introduced addresses.
 

@@ -1,6 +1,7 @@
 """Who this node talks to: the table of peers, and what is known of each."""
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES
+from p2ptui.core.aliases import Standing
 from p2ptui.core.peers.facts import Dialect
 from p2ptui.core.peers.handshakes import HANDSHAKES_REMEMBERED
 from p2ptui.core.peers.liveness import Suspicion
@@ -17,6 +18,7 @@ __all__ = [
     "OnLost",
     "Peer",
     "PeerTable",
+    "Standing",
     "Suspicion",
     "peer_info",
 ]

@@ -26,13 +26,12 @@ from p2ptui.core.relay.announcing import Announcing
 from p2ptui.core.relay.frames import RelayFrames
 from p2ptui.core.relay.rescue import SILENT_ROUNDS, goes_plainly, note_relayed
 from p2ptui.core.relay.surveys import SURVEY_AGAIN_S, Surveys, leads
-from p2ptui.core.relay.way_checks import WayChecks, relays
+from p2ptui.core.relay.way_checks import WayChecks, is_relayed, relays
 from p2ptui.core.relay.ways import RelayedSession, Trouble, Way
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import Capability
 
 OVERDUE_S: Final = 0.25
 """A message without an Ack means something when nothing has come from its receiver for so long, or
@@ -117,7 +116,7 @@ class Failover:
             self._checks.servers.put(peer.address, peer)
             for session in self._checks.sessions.values():
                 self._soon(session, now, partial(self._welcome, peer))
-        elif relayed_node(peer.address) and Capability.RELAY_CHECK in peer.capabilities:
+        elif is_relayed(peer):
             session = RelayedSession(peer)
             self._checks.sessions.put(peer, session)
             self._surveys.begin(session, now)

@@ -32,6 +32,11 @@ def relays(peer: Peer) -> bool:
     return peer.is_joined_server and wanted <= peer.capabilities
 
 
+def is_relayed(peer: Peer) -> bool:
+    """Whether a server brings a session, and its other end understands checks."""
+    return relayed_node(peer.address) is not None and Capability.RELAY_CHECK in peer.capabilities
+
+
 class WayChecks:
     """Asks, answers, and takes the answers.
 

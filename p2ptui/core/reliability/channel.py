@@ -1,5 +1,6 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
+from random import Random
 from typing import Final
 
 from p2ptui.config import Config
@@ -166,3 +167,26 @@ class Channel:
         numbers = self.numbers
         asking = None if numbers is None else numbers.next_timeout()
         return earliest(asking, self.reassembly.next_timeout())
+
+
+class Channels:
+    """Makes channels, which share the memory for partial messages.
+
+    Args:
+        config: The node's configuration.
+        rng: Where their numbering starts.
+    """
+
+    def __init__(self, config: Config, rng: Random) -> None:
+        self._config = config
+        self._rng = rng
+        self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
+
+    def new(self) -> Channel:
+        """A channel with a random start of its numbering."""
+        return Channel(self._config, self._rng.getrandbits(32), self._reassembly)
+
+    @property
+    def reassembly_bytes(self) -> int:
+        """Bytes that partial messages of all peers hold."""
+        return self._reassembly.used_bytes

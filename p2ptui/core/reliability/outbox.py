@@ -1,9 +1,13 @@
-"""All messages of one session that have not ended: those that wait, and those that have left."""
+"""All messages of one session that have not ended: those that wait, and those that have left.
+
+And the last ones that have: their receiver may still ask for them.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 from p2ptui.core.reliability.outgoing import OutgoingMessage, TransferQueue
+from p2ptui.errors import QueueFullError
 
 
 class Lane:
@@ -80,19 +84,25 @@ class Lane:
 
 class Outbox:
     """Messages by number, id and token, in two lanes: for the readers at the other end, who may
-    have no room, and for the node itself, which always has."""
+    have no room, and for the node itself, which always has.
+
+    Args:
+        max_queued_bytes: What may wait, or be under way.
+    """
 
     __slots__ = (
         "_begun",
         "_by_id",
         "_by_sequence",
         "_by_token",
+        "_max_queued_bytes",
         "for_node",
         "for_readers",
         "queued_bytes",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, max_queued_bytes: int) -> None:
+        self._max_queued_bytes = max_queued_bytes
         self.for_node = Lane()
         self.for_readers = Lane()
         # Those that have left, in the order of their numbers.
@@ -142,6 +152,14 @@ class Outbox:
     def with_token(self, token: int) -> OutgoingMessage | None:
         """The message whose end is told by a token."""
         return self._by_token.get(token)
+
+    def check_room(self, size: int) -> None:
+        """Raise QueueFullError if `size` more bytes may not wait."""
+        if self.queued_bytes + size > self._max_queued_bytes:
+            raise QueueFullError(
+                f"{self.queued_bytes} bytes already wait for this peer"
+                f" (max_queued_bytes = {self._max_queued_bytes}); try again later"
+            )
 
     def add(self, message: OutgoingMessage) -> None:
         """A message waits."""
@@ -197,3 +215,35 @@ class Outbox:
         """All have ended."""
         self.for_node.clear()
         self.for_readers.clear()
+
+
+class ResendBuffer:
+    """The latest acknowledged messages, by number: the Ack may be lost, not they.
+
+    Args:
+        limit_bytes: What may be kept.
+    """
+
+    __slots__ = ("_limit_bytes", "_messages", "_used_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._messages: OrderedDict[int, bytes] = OrderedDict()
+        self._used_bytes = 0
+
+    def add(self, sequence: int, data: bytes) -> None:
+        """Keep a message; the oldest make room."""
+        self._messages[sequence] = data
+        self._used_bytes += len(data)
+        while self._used_bytes > self._limit_bytes:
+            _, oldest = self._messages.popitem(last=False)
+            self._used_bytes -= len(oldest)
+
+    def get(self, sequence: int) -> bytes | None:
+        """The message with a number, if it is still kept."""
+        return self._messages.get(sequence)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._messages.clear()
+        self._used_bytes = 0

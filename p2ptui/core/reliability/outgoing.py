@@ -7,6 +7,7 @@ from typing import Final
 
 from p2ptui.core.events import SendResult
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
+from p2ptui.text import counted
 from p2ptui.wire.codec import encode_envelope
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
 
@@ -83,6 +84,13 @@ class OutgoingMessage:
         if self.transfer is not None:
             return self.transfer.largest
         return 0 if self.is_large else self.size_bytes
+
+    @property
+    def silence_words(self) -> str:
+        """Why it is given up when its receiver says nothing."""
+        if self.transfer is not None:
+            return "no fragment was acknowledged any more"
+        return f"no acknowledgement after {counted(self.attempts, 'try', 'tries')}"
 
     def write(self, sequence: int) -> None:
         """Give it its number, and with that its bytes."""

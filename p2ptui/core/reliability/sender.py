@@ -14,17 +14,14 @@ from p2ptui.core.reliability.congestion import CongestionWindow
 from p2ptui.core.reliability.deadlines import Deadlines, earliest
 from p2ptui.core.reliability.fitting import Fitting
 from p2ptui.core.reliability.numbering import Numbering
-from p2ptui.core.reliability.outbox import Outbox
+from p2ptui.core.reliability.outbox import Outbox, ResendBuffer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import PathMtu
 from p2ptui.core.reliability.receiver_room import ReceiverRoom
-from p2ptui.core.reliability.resend import ResendBuffer
 from p2ptui.core.reliability.rtt import RttEstimator, SecondAcks
 from p2ptui.core.reliability.skips import Skips
 from p2ptui.core.reliability.transfers import Transfers
 from p2ptui.core.reliability.turns import Turns
-from p2ptui.errors import QueueFullError
-from p2ptui.text import counted
 from p2ptui.wire.frames import FragmentAck, TransferStatus
 
 
@@ -56,7 +53,7 @@ class ReliableSender:
         self.numbering = Numbering(first_sequence)
         self.skips = Skips(self.numbering, rtt, options.max_tries)
         self.room = ReceiverRoom(rtt)
-        self._outbox = Outbox()
+        self._outbox = Outbox(options.max_queued_bytes)
         self._turns = Turns(self._outbox, self.numbering, self.room)
         self._withdrawn: list[int] = []
         self._deadlines = Deadlines()
@@ -99,11 +96,7 @@ class ReliableSender:
 
     def check_room(self, size: int) -> None:
         """Raise QueueFullError if `size` more bytes may not wait."""
-        if self.queued_bytes + size > self._options.max_queued_bytes:
-            raise QueueFullError(
-                f"{self.queued_bytes} bytes already wait for this peer"
-                f" (max_queued_bytes = {self._options.max_queued_bytes}); try again later"
-            )
+        self._outbox.check_room(size)
 
     def submit(self, message: OutgoingMessage) -> None:
         """Queue a message; see `to_send`.
@@ -111,7 +104,7 @@ class ReliableSender:
         Raises:
             QueueFullError: `max_queued_bytes` are already waiting.
         """
-        self.check_room(message.size_bytes)
+        self._outbox.check_room(message.size_bytes)
         message.is_large = message.size_bytes > self.path.size_bytes and not message.whole
         self._outbox.add(message)
 
@@ -358,10 +351,7 @@ class ReliableSender:
         return [self._finish(message, SendStatus.TIMED_OUT, now, reason) for message in waiting]
 
     def _time_out(self, message: OutgoingMessage, now: float) -> Finished:
-        reason = f"no acknowledgement after {counted(message.attempts, 'try', 'tries')}"
-        if message.transfer is not None:
-            reason = "no fragment was acknowledged any more"
-        return self._finish(message, SendStatus.TIMED_OUT, now, reason)
+        return self._finish(message, SendStatus.TIMED_OUT, now, message.silence_words)
 
     def resend(self, sequence: int, now: float) -> bytes | None:
         """The peer asks for a message again (`Retransmit`).

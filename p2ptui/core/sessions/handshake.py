@@ -6,11 +6,10 @@ from typing import Final
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
-from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.sessions.asking import (
     Asking,
     Contestant,
@@ -26,7 +25,6 @@ from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pa
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.text import counted
 from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import Envelope, ErrorPayload, MessageType, ReceivedNodeInfo
@@ -180,13 +178,8 @@ class Handshake:
         attempt = self._attempts.get(address)
         if attempt is None:
             peer = self._state.peers.at(address)
-            if peer is None and not self._lifecycle.make_room(now):
-                limit = self._state.config.server.max_connections
-                peers = counted(limit, "peer is", "peers are")
-                raise LocalError(
-                    f"cannot connect to {address_words(address)}: {peers} the limit"
-                    " (max_connections)"
-                )
+            if peer is None:
+                self._lifecycle.require_room(address, now)
             node_id = node_id or relayed_node(address) or ""
             channel = self._crossings.channel(node_id, address)
             peer = peer or self._lifecycle.open(address, now, initiated=True, inherited=channel)

@@ -15,7 +15,8 @@ from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.state import NodeState
-from p2ptui.errors import PeerGoneError
+from p2ptui.errors import LocalError, PeerGoneError
+from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
@@ -103,6 +104,17 @@ class Lifecycle:
             self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
             return True
         return False
+
+    def require_room(self, address: Address, now: float) -> None:
+        """This node wants to enter a peer itself; see `make_room`.
+
+        Raises:
+            LocalError: There is no room.
+        """
+        if not self.make_room(now):
+            peers = counted(self._state.config.server.max_connections, "peer is", "peers are")
+            where = address_words(address)
+            raise LocalError(f"cannot connect to {where}: {peers} the limit (max_connections)")
 
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope, now: float) -> None:
         """Note who a peer says it is, and the habits that its handshake message shows."""

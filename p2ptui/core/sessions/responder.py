@@ -12,11 +12,10 @@ from msgspec import UnsetType
 
 from p2ptui.core.accounts import Grant, Purse, Reason
 from p2ptui.core.addresses import relayed_node
-from p2ptui.core.aliases import Standing
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Dialect, Peer, Standing
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.greetings import (

@@ -8,11 +8,10 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
-from p2ptui.core.aliases import Standing
 from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Path, PathChanged, SocketsDone
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
 from p2ptui.core.traversal.checks import build_check, send_from

@@ -1,0 +1,76 @@
+"""Pings to introduced nodes: they open the own NAT for the other side, and ask who is there."""
+
+from typing import Final
+
+from p2ptui.core.accounts import Reason
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.mesh.introduction import Introduction
+from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
+from p2ptui.core.state import NodeState
+
+PUNCH_PINGS: Final = 3
+PUNCH_INTERVAL_S: Final = 0.2
+"""Pings that open the own NAT for the other side; full traversal is a matter of its own."""
+
+
+class Punches:
+    """Sends Pings to the addresses that servers have told.
+
+    Args:
+        state: The shared ground.
+        delivery: Makes Pings.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+
+    def new_pings(self) -> Pings:
+        """The record of Pings to one introduced node."""
+        # Whatever the options say, all Pings that open the way can be answered.
+        probed = self._state.config.routing.introduction_probe_ports
+        return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
+
+    def begin(self, introduction: Introduction, ports: list[int], now: float) -> None:
+        """Open the own NAT for an introduced node, also at the ports that it may come from."""
+        self._punch(introduction, ports, PUNCH_PINGS, now)
+
+    def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
+        # Only the address that the server observed is probed, and few ports of it,
+        # whatever the other side claims: a claim must not aim this node at a third.
+        if self._state.closing or left == 0:
+            return
+        if self._state.peers.authenticated(introduction.node_id) is not None:
+            return
+        self.send(introduction, now)
+        if left == PUNCH_PINGS:
+            few = ports[: self._state.config.routing.introduction_probe_ports]
+            for port in few:
+                self.send(introduction, now, port)
+        self._state.timers.schedule(
+            now + PUNCH_INTERVAL_S, lambda at: self._punch(introduction, [], left - 1, at)
+        )
+
+    def send(
+        self,
+        introduction: Introduction,
+        now: float,
+        port: int | None = None,
+        reason: Reason = Reason.OWN_SEARCH,
+    ) -> OutstandingPing:
+        """Send one Ping to an introduced node, perhaps at another port."""
+        nonce, data = self._delivery.build_ping(now)
+        host, observed_port = introduction.address
+        gate, to = self._state.gate, (host, port or observed_port)
+        gate.send(data, to, gate.grant(reason, to, now))
+        return introduction.pings.add(nonce, now, self._state.counters.drop)
+
+    def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
+        """Ping an introduced node directly; the token of its PingResult.
+
+        Raises:
+            LocalError: Too many Pings to it wait for their answer.
+        """
+        self._state.require_room_for(introduction.pings)
+        ping = self.send(introduction, now, reason=Reason.USER_ASKED)
+        return self._state.await_pong(ping, introduction.address, now, timeout_s)
