@@ -5,33 +5,38 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CORE = ROOT / "p2ptui" / "core"
 MODULES = sorted((ROOT / "p2ptui").rglob("*.py"))
 MAX_IMPORTS = 15
 """Modules of ours that one may know: what needs more is an assembly without parts of its own."""
 
-STILL = {
-    f"p2ptui.core.{name}"
-    for name in (
-        "dispatch",
-        "mesh.rendezvous",
-        "messages",
-        "parts",
-        "relay.failover",
-        "reliability.sender",
-        "sessions.handshake",
-        "sessions.responder",
-        "sessions.strangers",
-        "state",
-        "traversal.searches",
-    )
+ROOTS = {
+    "p2ptui.core.messages.rows": "the table of messages names who handles each",
+    "p2ptui.core.traversal.room": "makes the parts of its room, and does nothing else",
 }
+"""They bring others together, and know more."""
 
+
+def module_name(path: Path, root: Path = ROOT) -> str:
+    """The name that a file is imported by."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Our own modules that a module imports from, each with the name that it takes."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("p2ptui"):
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+NAMES = {module_name(path) for path in MODULES}
 ids = [str(path.relative_to(ROOT)) for path in MODULES]
 
 
@@ -47,7 +52,7 @@ def test_no_two_modules_need_each_other() -> None:
     """Not by way of others, nor for their types alone: a circle has no beginning to read from."""
     needs: dict[str, set[str]] = {}
     for path in MODULES:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        name = module_name(path)
         needs[name] = set()
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -59,6 +64,41 @@ def test_no_two_modules_need_each_other() -> None:
     sorter.prepare()  # raises CycleError, which names them
 
 
+def test_the_core_says_what_is_where() -> None:
+    """Whatever stands in its folder has a place in the plan, and the plan names nothing else."""
+    plan = ast.get_docstring(ast.parse((CORE / "__init__.py").read_text("utf-8"))) or ""
+    rooms = {f"{path.parent.name}/" for path in CORE.glob("*/__init__.py")}
+    loose = {path.stem for path in CORE.glob("*.py")} - {"__init__"}
+    rows = {line.split()[0] for line in plan.splitlines() if line.startswith("    ")}
+    assert rows | set(re.findall(r"`(\w+)`", plan)) == rooms | loose
+
+
+def test_the_plan_of_the_core_is_the_one_that_is_kept() -> None:
+    plan = ast.get_docstring(ast.parse((CORE / "__init__.py").read_text("utf-8"))) or ""
+    rows = [line.split()[0].rstrip("/") for line in plan.splitlines() if line.startswith("    ")]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (rooms,) = [one for one in contracts["contracts"] if one["name"].startswith("Rooms")]
+    kept = [
+        {name.strip().removeprefix("p2ptui.core.") for name in layer.split("|")}
+        for layer in rooms["layers"]
+    ]
+    floor_of = {name: floor for floor, names in enumerate(kept) for name in names}
+    assert [floor_of[row] for row in rows] == sorted(floor_of[row] for row in rows)
+
+
+def test_a_room_is_entered_by_its_door() -> None:
+    """What a room passes on by its `__init__` is taken from there by all who are outside of it."""
+    doors = {path.parent for path in CORE.glob("*/__init__.py") if "__all__" in path.read_text()}
+    assert {door.name for door in doors} >= {"data", "delivery", "messages", "peers"}
+    for door in doors:
+        room = module_name(door / "__init__.py")
+        passed_on = set(imported(door / "__init__.py"))
+        for path in MODULES:
+            if door not in path.parents:
+                past = {one for one in imported(path) if one[0].startswith(f"{room}.")} & passed_on
+                assert not past, f"{path}: {past}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_a_module_has_one_idea_and_says_it(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
@@ -66,15 +106,10 @@ def test_a_module_has_one_idea_and_says_it(path: Path) -> None:
     assert docstring.splitlines()[0].strip()
 
 
-def _module(path: Path, root: Path) -> str:
-    """The name that a file is imported by."""
-    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-
-
 def _imports(root: Path) -> dict[str, set[str]]:
     """The modules of ours that each one imports, if only for their types."""
     trees = {
-        _module(path, root): ast.parse(path.read_text("utf-8"))
+        module_name(path, root): ast.parse(path.read_text("utf-8"))
         for path in (root / "p2ptui").rglob("*.py")
     }
 
@@ -99,7 +134,7 @@ def _those_that_know_too_many(root: Path) -> dict[str, int]:
 
 
 def test_no_module_knows_many_others() -> None:
-    assert _those_that_know_too_many(ROOT).keys() <= STILL
+    assert _those_that_know_too_many(ROOT).keys() == ROOTS.keys()
 
 
 def test_a_module_that_knows_many_others_is_found(tmp_path: Path) -> None:

@@ -1,1 +1,29 @@
-"""Floor 1: the protocol, sans-I/O. No socket, no event loop, no clock, no global random."""
+"""Floor 1: the protocol, sans-I/O. No socket, no event loop, no clock, no global random.
+
+From the top down; a room imports from those below it only:
+
+    endpoint        one socket's whole protocol state: the five calls that drive it
+    parts           makes the rooms, and brings them together
+    dispatch        the way in begins: what arrives, told apart by its first byte
+    messages/       the way in: the table of messages, and who takes them
+    mobility/       addresses change, and sessions go on
+    traversal/      direct paths between nodes that met on a server
+    relay/          the server between two nodes
+    data/           the payload of Data, and how its sender is slowed
+    mesh/           nodes beyond the direct peers: lists, introductions, routes
+    stun            a STUN server on the node's sockets
+    filter_probes   peers that help a node to learn what its NAT lets in
+    sessions/       who is a peer: handshakes, strangers, who is still there
+    delivery/       the way out: messages become datagrams
+    state           what all rooms share
+    peers/          the table of peers, and what is known of each
+    reliability/    nothing is lost and nothing comes twice
+    gate            the one way out: what no account pays for does not leave
+
+Beside the rooms stand the values and the small books that they all use, which know no room:
+`events`, what the core tells the outside; `addresses`, also those that name a server or a further
+socket; `connection`, how a node is reached; `identity`, who a node is; `trust`, what a sender must
+have shown; `services`, who handles messages; `calls`, `pings`, `readers` and `aliases`, who waits
+for what, and who sends from where; `accounts`, what a datagram is paid with; `tables`, all that
+others can fill; `timers`, `counters` and `ids`.
+"""
