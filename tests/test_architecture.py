@@ -73,6 +73,14 @@ def test_the_core_says_what_is_where() -> None:
     assert rows | set(re.findall(r"`(\w+)`", plan)) == rooms | loose
 
 
+def test_a_room_says_what_is_in_it() -> None:
+    """Each module is named where its room begins, so that nobody has to search for an idea."""
+    for door in (*CORE.glob("*/__init__.py"), ROOT / "p2ptui" / "nat" / "__init__.py"):
+        text = ast.get_docstring(ast.parse(door.read_text("utf-8"))) or ""
+        modules = {path.stem for path in door.parent.glob("*.py")} - {"__init__", "parts"}
+        assert modules <= set(re.findall(r"`(\w+)`", text)), door.parent.name
+
+
 def test_the_plan_of_the_core_is_the_one_that_is_kept() -> None:
     plan = ast.get_docstring(ast.parse((CORE / "__init__.py").read_text("utf-8"))) or ""
     rows = [line.split()[0].rstrip("/") for line in plan.splitlines() if line.startswith("    ")]

@@ -1,4 +1,7 @@
-"""Data: what its payload means, what is done with it here, and how its sender is slowed."""
+"""Data: what its payload means, what is done with it here, and how its sender is slowed.
+
+`service` knows what a payload means; `receive_windows` tell senders what readers have room for.
+"""
 
 from p2ptui.core.data.receive_windows import BUSY_INTERVAL_S, ReceiveWindows
 from p2ptui.core.data.service import (

@@ -1,4 +1,8 @@
-"""The way out: messages become datagrams, each within what its peer may be sent."""
+"""The way out: messages become datagrams, each within what its peer may be sent.
+
+`delivery` makes datagrams or transfers of messages, `outlet` is what leaves at once, Pings above
+all, and `path_probes` find out how large a datagram may be.
+"""
 
 from p2ptui.core.delivery.delivery import (
     INSISTENCE_S,

@@ -1,1 +1,5 @@
-"""A node moves, or sleeps, or its address changes: its sessions go on."""
+"""A node moves, or sleeps, or its address changes: its sessions go on.
+
+`moving` says what happens when the machine moved or slept; `resumption` asks for a new session
+beside the old one, where a server may bring that on.
+"""
