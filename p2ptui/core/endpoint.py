@@ -201,7 +201,7 @@ class Endpoint(Parts):
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         peer.session.parted = True
         if peer.is_authenticated:
-            self._lifecycle.say_goodbye(peer, reason, now)
+            self._liveness.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
