@@ -126,9 +126,9 @@ class Liveness:
         Raises:
             LocalError: Too many Pings to it wait for their answer.
         """
-        self._state.require_room_for(peer.pings)
+        self._state.pongs.require_room(peer.pings)
         ping = self._delivery.send_ping(peer, Reason.USER_ASKED, now)
-        return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
+        return self._state.pongs.begin(ping, peer.sends_to, now, timeout_s)
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
