@@ -69,11 +69,11 @@ class Strangers:
     def _take_introduced(
         self, address: Address, message: Envelope, earned: Purse, now: float
     ) -> bool:
-        introduction = self._rendezvous.at(address, now)
+        introduction = self._rendezvous.introductions.at(address, now)
         take = self._table.introduced.get(message.message_type)
         if introduction is None or take is None or not take(introduction, message, earned, now):
             return False
-        self._rendezvous.renew(introduction, now)
+        self._rendezvous.introductions.renew(introduction, now)
         return True
 
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
