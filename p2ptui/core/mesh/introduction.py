@@ -8,7 +8,6 @@ from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import Pings
-from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import PeerInfo
@@ -45,11 +44,9 @@ class Introductions:
 
     Args:
         state: The shared ground.
-        lifecycle: Tells of servers that are gone.
     """
 
-    def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:
-        self._state = state
+    def __init__(self, state: NodeState) -> None:
         self._table: BoundedTable[Address, Introduction] = state.tables.add(
             "introductions",
             BoundedTable(
@@ -59,7 +56,6 @@ class Introductions:
                 in_use=lambda introduction: bool(introduction.pings.awaited),
             ),
         )
-        lifecycle.on_left.append(self._forget_server)
 
     def all(self) -> tuple[Introduction, ...]:
         """All of them, oldest first."""
@@ -85,7 +81,7 @@ class Introductions:
         return self._table.pop(address, None)
 
     def put(self, introduction: Introduction, now: float) -> None:
-        """Note a new one; the oldest of its server makes room if need be."""
+        """Note one as the newest; an older one makes room if need be."""
         self._table.put(
             introduction.address,
             introduction,
@@ -112,12 +108,11 @@ class Introductions:
             if introduction.node_id in left:
                 del self._table[introduction.address]
 
+    def shorten(self, server: Peer, until: float) -> None:
+        """What one server introduced holds until then at most, seconds."""
+        for introduction in self._by(server):
+            introduction.expires = min(introduction.expires, until)
+
     def _by(self, server: Peer) -> list[Introduction]:
         """Those of one server, the one refreshed longest ago first."""
         return [self._table[address] for address in self._table.of_peer(server.node_id)]
-
-    def _forget_server(self, server: Peer, now: float) -> None:
-        # Without its server an introduction lives on traffic alone.
-        timeout = self._state.config.server.connection_timeout
-        for introduction in self._by(server):
-            introduction.expires = min(introduction.expires, now + timeout)

@@ -37,8 +37,11 @@ class MeshParts:
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
         self.punches = punches = Punches(state, delivery)
         calls = IntroductionCalls(state, delivery, handshake, punches.send)
-        introductions = Introductions(state, lifecycle)
-        self.rendezvous = Rendezvous(state, delivery, introductions, punches, calls, routing)
+        introductions = Introductions(state)
+        self.rendezvous = rendezvous = Rendezvous(
+            state, delivery, introductions, punches, calls, routing
+        )
+        lifecycle.on_left.append(rendezvous.leave_server)
         self.neighbours = Neighbours(state, delivery, handshake)
         queries.on_list = sessions.membership.handle_list
         discovery.on_listed += [routing.learn_listed, introductions.refresh, naming.handle_listed]

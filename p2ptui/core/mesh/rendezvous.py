@@ -186,6 +186,10 @@ class Rendezvous:
         self.on_named(address, now)
         self.calls.serve(introduction, now)
 
+    def leave_server(self, server: Peer, now: float) -> None:
+        """A server is gone: without it an introduction lives on traffic alone."""
+        self.introductions.shorten(server, now + self._state.config.server.connection_timeout)
+
     # What comes from introduced addresses.
 
     def take_ping(
