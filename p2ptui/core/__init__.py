@@ -23,7 +23,7 @@ From the top down; a room imports from those below it only:
 Beside the rooms stand the values and the small books that they all use, which know no room:
 `events`, what the core tells the outside; `addresses`, also those that name a server or a further
 socket; `connection`, how a node is reached; `identity`, who a node is; `trust`, what a sender must
-have shown; `services`, who handles messages; `calls`, `pings`, `readers` and `aliases`, who waits
-for what, and who sends from where; `accounts`, what a datagram is paid with; `tables`, all that
-others can fill; `timers`, `counters` and `ids`.
+have shown; `services`, who handles messages; `calls`, `pings`, `pongs`, `readers` and `aliases`,
+who waits for what, and who sends from where; `accounts`, what a datagram is paid with; `tables`,
+all that others can fill; `timers`, `counters` and `ids`.
 """

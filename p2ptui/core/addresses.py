@@ -5,7 +5,7 @@ of one that is reached from a further socket has the number of the socket behind
 """
 
 from p2ptui.core.events import Path
-from p2ptui.wire.address import Address, format_address, like
+from p2ptui.wire.address import Address, bare_ip, format_address, like
 
 
 def relay_address(server: Address, node_id: str) -> Address:
@@ -38,6 +38,15 @@ def visible_address(address: Address) -> Address:
     """An address as others know it: of a relayed node the server's."""
     host, port = address
     return host.rpartition("@")[2].partition("#")[0], port
+
+
+def is_one_place(address: Address) -> bool:
+    """Whether an address means the same machine wherever this one is.
+
+    In another network of the same numbers somebody else has it, and would be told what proves to
+    the node that was meant that this one speaks.
+    """
+    return bare_ip(visible_address(address)[0]).is_global
 
 
 def shown_address(address: Address) -> str:

@@ -76,7 +76,7 @@ class Endpoint(Parts):
     @property
     def introductions(self) -> tuple[Introduction, ...]:
         """Nodes whose address a server has told."""
-        return self._rendezvous.introductions
+        return self._rendezvous.introductions.all()
 
     def routes(self, now: float) -> list[RouteEntry]:
         """All routes that hold."""
@@ -201,7 +201,7 @@ class Endpoint(Parts):
         """Say goodbye to a peer and forget it; messages that still wait fail."""
         peer.session.parted = True
         if peer.is_authenticated:
-            self._lifecycle.say_goodbye(peer, reason, now)
+            self._liveness.say_goodbye(peer, reason, now)
             words = f"disconnected: {reason}" if reason else "this node said goodbye"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, words)
         else:
@@ -225,7 +225,7 @@ class Endpoint(Parts):
         Raises:
             LocalError: There is no way to it.
         """
-        introduction = self._rendezvous.with_id(node_id)
+        introduction = self._rendezvous.introductions.with_id(node_id)
         if introduction is not None and Capability.ROUTING not in introduction.capabilities:
             return self._mesh.punches.ping(introduction, now, timeout_s)
         if self._routing.is_deaf(node_id, now):

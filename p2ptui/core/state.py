@@ -4,12 +4,10 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Hashable
-from functools import partial
 from itertools import count
 from typing import Any, Final
 
 from p2ptui.config import Config
-from p2ptui.core.addresses import address_words
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
@@ -25,13 +23,12 @@ from p2ptui.core.events import (
 from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
 from p2ptui.core.peers import PeerTable
-from p2ptui.core.pings import OutstandingPing, Pings
+from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
 from p2ptui.core.tables import Tables
 from p2ptui.core.timers import Timers
-from p2ptui.errors import HandshakeError, PeerTimeoutError
-from p2ptui.text import seconds_words
+from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -94,8 +91,8 @@ class NodeState:
         """Set by who knows it; see `longest_idle_s`."""
         self._tokens = count(1)
         self._watched: dict[int, Callable[[Outcome], None]] = {}
-        # Bounded for each address by `core.pings`.
-        self._pongs = self.open_room("pings_awaited", "Pings", limit=MAX_PONGS, limit_each=1)
+        self.pongs = Pongs(self.open_room("pings_awaited", "Pings", limit=MAX_PONGS, limit_each=1))
+        """Calls that wait for the answer to a Ping."""
         self.session_calls: Calls[None] = self.open_room(
             "sessions_awaited", "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
         )
@@ -246,44 +243,6 @@ class NodeState:
         """The end of that call is of no interest any more; it is told to nobody."""
         if token in self._watched:
             self._watched[token] = lambda _: None
-
-    def require_room_for(self, pings: Pings) -> None:
-        """One more call wants to wait for a Ping, which has not left yet.
-
-        Raises:
-            LocalError: Too many wait already, for this node or for all.
-        """
-        pings.require_room()
-        self._pongs.require_room(pings)
-
-    def await_pong(
-        self,
-        ping: OutstandingPing,
-        address: Address,
-        now: float,
-        timeout_s: float,
-        token: int | None = None,
-    ) -> int:
-        """Let a call wait for the answer to a Ping.
-
-        Args:
-            ping: Which.
-            address: Where it went.
-            now: The time, seconds.
-            timeout_s: How long to wait, seconds.
-            token: Of the call, if it has one already.
-
-        Returns:
-            The token of a PingResult or a PeerTimeoutError.
-
-        Raises:
-            LocalError: As `require_room_for`, which is asked before the Ping leaves.
-        """
-        words = f"no answer from {address_words(address)} within {seconds_words(timeout_s)}"
-        error = PeerTimeoutError(words)
-        call = self._pongs.begin(ping, None, now, timeout_s, lambda _: ping.give_up(error), token)
-        ping.on_end = partial(self._pongs.end, call)
-        return call.token
 
     def next_event(self) -> Event | None:
         """The oldest event, or None."""

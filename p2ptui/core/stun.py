@@ -37,11 +37,7 @@ from p2ptui.wire.address import (
     parse_ip_address,
 )
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import (
-    Capability,
-    MessageType,
-)
-from p2ptui.wire.stun import StunError
+from p2ptui.wire.message import Capability, MessageType
 from p2ptui.wire.stun_partner import (
     StunDelegatedPayload,
     StunDelegationPayload,
@@ -302,7 +298,7 @@ class StunService:
                 other_address=parse_ip_address(payload.other_address or ""),
                 fingerprint=payload.fingerprint,
             )
-        except (StunError, ValueError):
+        except ValueError:  # and StunError, which is one
             drop("stun_delegation_refused")
             return
         account = self._state.gate.grant(Reason.PROBE_FOR_PEER, to, now)

@@ -23,7 +23,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
 from p2ptui.text import counted
-from p2ptui.wire.address import Address
 from p2ptui.wire.codec import (
     MalformedError,
     decode_any,
@@ -334,10 +333,9 @@ class EndToEnd:
         if call is None:
             self._state.counters.drop("pong_without_ping")
             return True
-        address: Address = origin.address
         rtt_s = now - call.detail.sent_at
         self._routing.contacts.note_rtt(source, rtt_s)
-        self._end(call, PingResult(rtt_s, self._path(origin, source), address))
+        self._end(call, PingResult(rtt_s, self._path(origin, source), origin.address))
         return True
 
     def take_ack(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:

@@ -1,14 +1,20 @@
-"""What is known of a node that a joined server named, as long as it is no peer."""
+"""What is known of nodes that joined servers named, as long as they are no peers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import Pings
+from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import PeerInfo
 from p2ptui.wire.offer import TraversalOffer
+
+INTRODUCTION_LIFETIME_S: Final = 120.0
+"""An introduction holds this long without the server listing the node or traffic from it."""
 
 
 @dataclass(slots=True)
@@ -31,3 +37,82 @@ class Introduction:
 
 OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
 """Is told that a server names a node at an address, with its offer if it made one, and when."""
+
+
+class Introductions:
+    """The introductions that hold.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._table: BoundedTable[Address, Introduction] = state.tables.add(
+            "introductions",
+            BoundedTable(
+                lambda: state.config.routing.introductions_max,
+                full="introductions_full",
+                peer_share=Share(1.0),
+                in_use=lambda introduction: bool(introduction.pings.awaited),
+            ),
+        )
+
+    def all(self) -> tuple[Introduction, ...]:
+        """All of them, oldest first."""
+        return tuple(self._table.values())
+
+    def with_id(self, node_id: str) -> Introduction | None:
+        """The introduction of a node, the newest if there are several."""
+        for introduction in self._table.newest_first():
+            if introduction.node_id == node_id:
+                return introduction
+        return None
+
+    def at(self, address: Address, now: float) -> Introduction | None:
+        """The introduction that holds for an address."""
+        introduction = self._table.get(address)
+        if introduction is not None and introduction.expires <= now:
+            del self._table[address]
+            return None
+        return introduction
+
+    def take(self, address: Address) -> Introduction | None:
+        """Take the one of an address out, be it to put it back as the newest."""
+        return self._table.pop(address, None)
+
+    def put(self, introduction: Introduction, now: float) -> None:
+        """Note one as the newest; an older one makes room if need be."""
+        self._table.put(
+            introduction.address,
+            introduction,
+            now,
+            peers=(introduction.server_id,),
+            address=introduction.address,
+        )
+
+    @staticmethod
+    def renew(introduction: Introduction, now: float) -> None:
+        """Something came from an introduced node: it holds for longer."""
+        introduction.expires = now + INTRODUCTION_LIFETIME_S
+
+    def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+        """The introducing server still lists these nodes."""
+        listed = {entry.id for entry in entries}
+        for introduction in self._by(server):
+            if introduction.node_id in listed:
+                introduction.expires = now + INTRODUCTION_LIFETIME_S
+
+    def forget(self, server: Peer, left: tuple[str, ...], _now: float) -> None:
+        """The introducing server says that these nodes left."""
+        for introduction in self._by(server):
+            if introduction.node_id in left:
+                del self._table[introduction.address]
+
+    def shorten(self, server: Peer, until: float) -> None:
+        """What one server introduced holds until then at most, seconds."""
+        for introduction in self._by(server):
+            introduction.expires = min(introduction.expires, until)
+
+    def _by(self, server: Peer) -> list[Introduction]:
+        """Those of one server, the one refreshed longest ago first."""
+        return [self._table[address] for address in self._table.of_peer(server.node_id)]

@@ -138,8 +138,8 @@ class IntroductionCalls:
         left_s = call.deadline - now
 
         def ping(token: int) -> None:
-            self._state.require_room_for(introduction.pings)
+            self._state.pongs.require_room(introduction.pings)
             ping = self._ping(introduction, now)
-            self._state.await_pong(ping, introduction.address, now, left_s, token)
+            self._state.pongs.begin(ping, introduction.address, now, left_s, token)
 
         self._calls.hand_over(call, ping)

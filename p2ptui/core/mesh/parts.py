@@ -3,6 +3,7 @@
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.introduction import Introductions
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.naming import Naming
 from p2ptui.core.mesh.neighbours import Neighbours
@@ -36,10 +37,12 @@ class MeshParts:
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
         self.punches = punches = Punches(state, delivery)
         calls = IntroductionCalls(state, delivery, handshake, punches.send)
+        introductions = Introductions(state)
         self.rendezvous = rendezvous = Rendezvous(
-            state, delivery, lifecycle, punches, calls, routing
+            state, delivery, introductions, punches, calls, routing
         )
+        lifecycle.on_left.append(rendezvous.leave_server)
         self.neighbours = Neighbours(state, delivery, handshake)
         queries.on_list = sessions.membership.handle_list
-        discovery.on_listed += [routing.learn_listed, rendezvous.refresh, naming.handle_listed]
-        discovery.on_unlisted += [routing.forget_unlisted, rendezvous.forget]
+        discovery.on_listed += [routing.learn_listed, introductions.refresh, naming.handle_listed]
+        discovery.on_unlisted += [routing.forget_unlisted, introductions.forget]

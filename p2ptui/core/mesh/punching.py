@@ -71,6 +71,6 @@ class Punches:
         Raises:
             LocalError: Too many Pings to it wait for their answer.
         """
-        self._state.require_room_for(introduction.pings)
+        self._state.pongs.require_room(introduction.pings)
         ping = self.send(introduction, now, reason=Reason.USER_ASKED)
-        return self._state.await_pong(ping, introduction.address, now, timeout_s)
+        return self._state.pongs.begin(ping, introduction.address, now, timeout_s)

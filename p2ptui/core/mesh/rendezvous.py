@@ -8,18 +8,22 @@ handshake over the way that the Pings have opened.
 from collections.abc import Callable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerIntroduced
 from p2ptui.core.identity import bounded_capabilities, canonical_id
-from p2ptui.core.mesh.introduction import Introduction, OnIntroduced
+from p2ptui.core.mesh.introduction import (
+    INTRODUCTION_LIFETIME_S,
+    Introduction,
+    Introductions,
+    OnIntroduced,
+)
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.punching import Punches
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
@@ -30,12 +34,8 @@ from p2ptui.wire.message import (
     ErrorPayload,
     MessageType,
     P2PConnectPayload,
-    PeerInfo,
     ReceivedRoutedPayload,
 )
-
-INTRODUCTION_LIFETIME_S: Final = 120.0
-"""An introduction holds this long without the server listing the node or traffic from it."""
 
 MAX_PAIRS: Final = 1024
 """Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
@@ -56,7 +56,7 @@ class Rendezvous:
     Args:
         state: The shared ground.
         delivery: The way out.
-        lifecycle: Tells of servers that are gone.
+        introductions: Those that hold.
         punches: Open the own NAT for introduced nodes.
         calls: Those that wait for an introduction.
         routing: Takes routed messages from introduced addresses.
@@ -66,7 +66,7 @@ class Rendezvous:
         self,
         state: NodeState,
         delivery: Delivery,
-        lifecycle: Lifecycle,
+        introductions: Introductions,
         punches: Punches,
         calls: IntroductionCalls,
         routing: Routing,
@@ -74,15 +74,8 @@ class Rendezvous:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._introduced: BoundedTable[Address, Introduction] = state.tables.add(
-            "introductions",
-            BoundedTable(
-                lambda: state.config.routing.introductions_max,
-                full="introductions_full",
-                peer_share=Share(1.0),
-                in_use=lambda introduction: bool(introduction.pings.awaited),
-            ),
-        )
+        self.introductions = introductions
+        """Those that hold."""
         self._punches = punches
         self.calls = calls
         """Those that wait for an introduction."""
@@ -99,19 +92,6 @@ class Rendezvous:
         """Called when a server names a node that cannot search."""
         self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server does not know a node that was asked for."""
-        lifecycle.on_left.append(self._forget_server)
-
-    @property
-    def introductions(self) -> tuple[Introduction, ...]:
-        """All that hold, oldest first."""
-        return tuple(self._introduced.values())
-
-    def with_id(self, node_id: str) -> Introduction | None:
-        """The introduction of a node, the newest if there are several."""
-        for introduction in self._introduced.newest_first():
-            if introduction.node_id == node_id:
-                return introduction
-        return None
 
     # The server's part.
 
@@ -179,7 +159,7 @@ class Rendezvous:
         if address is None or node_id is None or node_id == self._state.identity.id:
             self._state.counters.drop("introduction_invalid")
             return
-        introduction = self._introduced.pop(address, None)
+        introduction = self.introductions.take(address)
         if introduction is None or introduction.node_id != node_id:
             introduction = Introduction(
                 node_id=node_id,
@@ -192,9 +172,7 @@ class Rendezvous:
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S
-        self._introduced.put(
-            address, introduction, now, peers=(introduction.server_id,), address=address
-        )
+        self.introductions.put(introduction, now)
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
@@ -208,15 +186,11 @@ class Rendezvous:
         self.on_named(address, now)
         self.calls.serve(introduction, now)
 
-    # What comes from introduced addresses.
+    def leave_server(self, server: Peer, now: float) -> None:
+        """A server is gone: without it an introduction lives on traffic alone."""
+        self.introductions.shorten(server, now + self._state.config.server.connection_timeout)
 
-    def at(self, address: Address, now: float) -> Introduction | None:
-        """The introduction that holds for an address."""
-        introduction = self._introduced.get(address)
-        if introduction is not None and introduction.expires <= now:
-            del self._introduced[address]
-            return None
-        return introduction
+    # What comes from introduced addresses.
 
     def take_ping(
         self, introduction: Introduction, message: Envelope, earned: Purse, now: float
@@ -255,31 +229,3 @@ class Rendezvous:
         origin = Origin(introduction.node_id, introduction.address, None)
         self._routing.handle(origin, routed, now)
         return True
-
-    @staticmethod
-    def renew(introduction: Introduction, now: float) -> None:
-        """Something came from an introduced node: it holds for longer."""
-        introduction.expires = now + INTRODUCTION_LIFETIME_S
-
-    def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
-        """The introducing server still lists these nodes."""
-        listed = {entry.id for entry in entries}
-        for introduction in self._by(server):
-            if introduction.node_id in listed:
-                introduction.expires = now + INTRODUCTION_LIFETIME_S
-
-    def forget(self, server: Peer, left: tuple[str, ...], _now: float) -> None:
-        """The introducing server says that these nodes left."""
-        for introduction in self._by(server):
-            if introduction.node_id in left:
-                del self._introduced[introduction.address]
-
-    def _by(self, server: Peer) -> list[Introduction]:
-        """Those of one server, the one refreshed longest ago first."""
-        return [self._introduced[address] for address in self._introduced.of_peer(server.node_id)]
-
-    def _forget_server(self, server: Peer, now: float) -> None:
-        # Without its server an introduction lives on traffic alone.
-        timeout = self._state.config.server.connection_timeout
-        for introduction in self._by(server):
-            introduction.expires = min(introduction.expires, now + timeout)

@@ -7,6 +7,7 @@ from p2ptui.core.messages.budgets import Accounts
 from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
+from p2ptui.core.messages.telling import Telling
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.handshake_messages import HandshakeMessages
@@ -49,10 +50,9 @@ class MessageParts:
         mesh.end_to_end.takers = table.routed
         self.strangers = Strangers(
             state,
-            delivery,
             table,
             mesh.rendezvous,
-            admission,
+            Telling(state, delivery, admission),
             sessions.races,
             ways,
         )

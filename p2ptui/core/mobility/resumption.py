@@ -14,33 +14,22 @@ from typing import Final
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
-from p2ptui.core.addresses import visible_address
+from p2ptui.core.addresses import is_one_place
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
-from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
-from p2ptui.core.sessions.asking import Greeting, write_request
+from p2ptui.core.sessions.asking import Greeting, read_answer, seen_address, write_request
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S, RETRY_JITTER
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
-from p2ptui.wire.address import Address, bare_ip, parse_ip_address
-from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType, ReceivedNodeInfo
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import DisconnectPayload, Envelope, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 NOT_THE_ONE: Final = "another node was asked for"
-
-
-def _is_one_place(address: Address) -> bool:
-    """Whether an address means the same machine wherever this one is.
-
-    In another network of the same numbers somebody else has it, and would be told what proves to
-    the node that was meant that this one speaks.
-    """
-    return bare_ip(visible_address(address)[0]).is_global
 
 
 @dataclass(slots=True)
@@ -110,7 +99,7 @@ class Resumptions:
         """Ask for a new one while the old one goes on; see `take_up`."""
         self._forget(peer)
         deadline = now + self._state.config.security.auth_timeout
-        greeting = self._greet(peer, now) if _is_one_place(peer.address) else None
+        greeting = self._greet(peer, now) if is_one_place(peer.address) else None
         asked = _Asked(greeting, reason, deadline)
         self._asked.put(peer, asked)
         peer.forget_pair()
@@ -152,19 +141,14 @@ class Resumptions:
             return False
         if message.ack_for is None or not greeting.is_named_by(message):
             return False
-        try:
-            response = decode_payload(message.payload, Response)
-            received = response.node_info or ReceivedNodeInfo()
-            node_id = accept_node_info(received, self._state.identity, None).id
-        except (MalformedError, RefusedError):
+        answer = read_answer(message, self._state.identity)
+        if answer is None or answer.info is None:
             self._state.counters.drop("malformed")
-            return True
-        if node_id != peer.node_id:
-            if response.success:
-                self._part(peer, asked, message, now)
-        elif response.success:
+        elif answer.response.success and answer.info.id == peer.node_id:
             self._forget(peer)
             self._handshake.resume(peer, greeting, message, now, asked.reason)
+        elif answer.response.success:
+            self._part(peer, asked, message, now)
         return True
 
     def handle_late_response(self, peer: Peer, response: Response, _now: float) -> None:
@@ -172,7 +156,7 @@ class Resumptions:
         if not peer.initiated or peer.public_address is not None:
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        peer.facts.public_address = parse_ip_address(response.public_addr or "")
+        peer.facts.public_address = seen_address(response)
 
     def _part(self, peer: Peer, asked: _Asked, message: Envelope, now: float) -> None:
         """In the network of now another node has this address: it takes this one for its peer."""

@@ -1,5 +1,5 @@
-"""One handshake as the side that asks has it: the request, where it went, and who waits for the
-answer."""
+"""One handshake as the side that asks has it: the request, where it went, who waits for the answer,
+and what that says."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -7,13 +7,16 @@ from typing import Protocol
 from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
+from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError
-from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.address import Address, format_address, parse_ip_address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import Envelope, MessageType, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,17 @@ class Greeting:
     def is_named_by(self, answer: Envelope) -> bool:
         """Whether an answer belongs to it; the reference's names no request."""
         return answer.ack_for is None or answer.ack_for in (self.sequence, self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response to a request, read."""
+
+    response: Response
+    info: NodeInfo | None
+    """Who answers; None where that cannot be a peer."""
+    flaw: str = ""
+    """Why it cannot."""
 
 
 class Contestant(Protocol):
@@ -106,6 +120,30 @@ def write_request(
         requires_ack=True,
     )
     return Greeting(message_id, sequence, data)
+
+
+def read_answer(message: Envelope, own: NodeInfo, brought_for: str | None = None) -> Answer | None:
+    """Read a response; None if it is none.
+
+    Args:
+        message: The response.
+        own: Who this node is.
+        brought_for: The id of the node whose datagrams a server says these are; None for any.
+    """
+    try:
+        response = decode_payload(message.payload, Response)
+        try:
+            received = response.node_info or ReceivedNodeInfo()
+            return Answer(response, accept_node_info(received, own, brought_for))
+        except RefusedError as error:
+            return Answer(response, None, str(error))
+    except MalformedError:
+        return None
+
+
+def seen_address(response: Response) -> Address | None:
+    """Where this node is, as whoever answered sees it."""
+    return parse_ip_address(response.public_addr or "")
 
 
 def _continued(peer: Peer) -> str:

@@ -8,15 +8,17 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
-from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
+from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.sessions.asking import (
     Asking,
     Contestant,
     Greeting,
     greet,
+    read_answer,
     refusal,
     result_of,
+    seen_address,
     taken,
 )
 from p2ptui.core.sessions.crossings import Crossings
@@ -25,8 +27,7 @@ from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pa
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
-from p2ptui.wire.address import Address, parse_ip_address
-from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, ErrorPayload, MessageType, ReceivedNodeInfo
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
@@ -320,19 +321,16 @@ class Handshake:
         if attempt is None or attempt.is_paused or not attempt.greeting.is_named_by(message):
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        where = address_words(address)
-        try:
-            response = decode_payload(message.payload, Response)
-            if not response.success:
-                self._handle_refusal(attempt, response, now)
-                return
-            received = response.node_info or ReceivedNodeInfo()
-            info = accept_node_info(received, self._state.identity, relayed_node(address))
-        except MalformedError:
+        answer = read_answer(message, self._state.identity, relayed_node(address))
+        if answer is None:
             self._state.counters.drop("malformed")
             return
-        except RefusedError as error:
-            self._fail(attempt, now, f"{where} cannot be a peer: {error}")
+        response, info = answer.response, answer.info
+        if not response.success:
+            self._handle_refusal(attempt, response, now)
+            return
+        if info is None:
+            self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
@@ -348,7 +346,7 @@ class Handshake:
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
-        peer.facts.public_address = parse_ip_address(response.public_addr or "")
+        peer.facts.public_address = seen_address(response)
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)

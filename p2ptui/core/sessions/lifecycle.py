@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
@@ -18,14 +17,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerGoneError
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import (
-    Capability,
-    DisconnectPayload,
-    Envelope,
-    MessageType,
-    NodeInfo,
-)
+from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
 Listener: TypeAlias = Callable[[Peer, float], None]
 
@@ -191,14 +183,6 @@ class Lifecycle:
         self.restart(peer, now, reason)
         peer.session.suspend()
         self._tell_left(peer, now)
-
-    def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
-        """Tell a peer that its session ends, in a way that only this node can."""
-        goodbye = DisconnectPayload(reason)
-        if peer.dialect is Dialect.SPEC:
-            goodbye.handshake = peer.handshake_heard
-        payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
 
     def remove(self, peer: Peer, status: PeerStatus, now: float, reason: str) -> None:
         """Take a peer out of the table.

@@ -8,11 +8,12 @@ from msgspec import Raw
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus
-from p2ptui.core.peers import Peer, Suspicion
+from p2ptui.core.peers import Dialect, Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
-from p2ptui.wire.message import NULL, Capability, MessageType
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import NULL, Capability, DisconnectPayload, MessageType
 
 HEARTBEAT_JITTER: Final = 0.1
 """Heartbeats drift apart by this share of their interval."""
@@ -125,9 +126,9 @@ class Liveness:
         Raises:
             LocalError: Too many Pings to it wait for their answer.
         """
-        self._state.require_room_for(peer.pings)
+        self._state.pongs.require_room(peer.pings)
         ping = self._delivery.send_ping(peer, Reason.USER_ASKED, now)
-        return self._state.await_pong(ping, peer.sends_to, now, timeout_s)
+        return self._state.pongs.begin(ping, peer.sends_to, now, timeout_s)
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:
         """Answer with the same payload."""
@@ -149,6 +150,14 @@ class Liveness:
         liveness.clear(now)
         peer.purse.keep_for_pings()
         self._delivery.prove(peer, now, guessable=payload == NULL)
+
+    def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
+        """Tell a peer that its session ends, in a way that only this node can."""
+        goodbye = DisconnectPayload(reason)
+        if peer.dialect is Dialect.SPEC:
+            goodbye.handshake = peer.handshake_heard
+        payload = encode_payload(goodbye)
+        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
 
     def handle_goodbye(self, peer: Peer, now: float, reason: str) -> None:
         """A peer has said goodbye, which nobody has forged.

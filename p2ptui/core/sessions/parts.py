@@ -2,6 +2,8 @@
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.answers import Answers
+from p2ptui.core.sessions.arrival import Requests
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -32,7 +34,11 @@ class SessionParts:
         self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self.races = Races(state, delivery, handshake)
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
-        self.responder = Responder(state, delivery, lifecycle, takeover, handshake, ways, crossings)
+        answers = Answers(state, delivery)
+        requests = Requests(state, lifecycle, answers.refuse)
+        self.responder = Responder(
+            state, delivery, lifecycle, takeover, handshake, requests, answers, ways, crossings
+        )
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect

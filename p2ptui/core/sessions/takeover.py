@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
@@ -15,6 +17,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 
 PROBES: Final = 4
@@ -42,6 +45,8 @@ class Claim:
     """Called with the time if the owner is alive."""
     grant: Grant
     """Called with the time once the id is free."""
+    continues: str | UnsetType = UNSET
+    """What the newcomer names of the owner's session, if anything."""
 
 
 @dataclass(slots=True)
@@ -95,7 +100,14 @@ class Takeover:
         )
 
     def begin(self, claim: Claim, now: float) -> None:
-        """Ask the owner whether it is there, unless it proved so a short time ago."""
+        """Ask the owner whether it is there, unless it proved so a short time ago.
+
+        A newcomer that names what only the owner can know of its session is the owner; a goodbye
+        that names it is believed as well.
+        """
+        if claim.owner.is_authenticated and vouches(claim.owner, claim.continues):
+            self.grant_at_once(claim, now)
+            return
         node_id = claim.owner.node_id
         if node_id in self._disputes:
             self._queue(self._disputes[node_id], claim, now)
@@ -112,10 +124,7 @@ class Takeover:
             self._probe(node_id, dispute, now)
 
     def grant_at_once(self, claim: Claim, now: float) -> None:
-        """The newcomer names what only the owner can know of its session: it is the owner.
-
-        A goodbye that names it is believed as well.
-        """
+        """The newcomer is the owner: nobody is asked."""
         reason = f"it goes on at {address_words(claim.address)}"
         self._lifecycle.move(claim.owner, now, reason, claim.grant)
 

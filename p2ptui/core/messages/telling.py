@@ -1,0 +1,65 @@
+"""Strangers are told to shake hands: once, and with no more than their message pays for."""
+
+from typing import Final
+
+from p2ptui.core.accounts import Purse
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
+from p2ptui.core.messages.rows import TOLD_TO_SHAKE_HANDS
+from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import ErrorCode, ErrorPayload, MessageType
+
+_TOLD_TEXT: Final = "unauthenticated: shake hands first"
+
+
+class Telling:
+    """Tells strangers that they have no session.
+
+    Args:
+        state: The shared ground.
+        delivery: Makes messages.
+        admission: What strangers may cost.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, admission: Admission) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._admission = admission
+
+    def refuse(self, address: Address, kind: str, earned: Purse, now: float) -> None:
+        """A message of a stranger means nothing here.
+
+        Args:
+            address: Where it came from.
+            kind: Its `message_type`.
+            earned: What it pays for.
+            now: The time, seconds.
+        """
+        self._state.counters.drop("unauthenticated")
+        if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
+            self._tell(address, earned, now)
+
+    def refuse_frame(self, address: Address, now: float) -> None:
+        """A frame of a stranger is to be relayed: it is told as if it were a message.
+
+        Args:
+            address: Where it came from.
+            now: The time, seconds.
+        """
+        if self._admission.admits(address, now):
+            self._tell(address, self._state.gate.arrival, now)
+
+    def _tell(self, address: Address, earned: Purse, now: float) -> None:
+        payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
+        _, data = self._delivery.build(MessageType.ERROR, payload, now)
+        # A message too short to be answered must not use up the one answer.
+        if not earned.has_room(len(data)):
+            self._state.counters.drop("untold")
+        elif not self._admission.was_told(address, now) and self._state.gate.refuse(
+            data, address, earned, now
+        ):
+            self._admission.may_tell(address, now)
+            self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)

@@ -1,0 +1,115 @@
+"""Answers to requests for a handshake: written, and sent where they begin no session."""
+
+from p2ptui.core.accounts import Purse
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
+from p2ptui.core.identity import dialect_of
+from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.greetings import (
+    is_extended,
+    response_payloads,
+    shortest_response_bytes,
+)
+from p2ptui.core.sessions.other_ways import Told
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import Envelope, MessageType
+
+
+class Answers:
+    """Writes HandshakeResponses, and sends those that begin no session.
+
+    Args:
+        state: The shared ground.
+        delivery: Makes messages.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+        self.shortest_bytes = shortest_response_bytes(state.identity)
+        """What the shortest of them takes, at most."""
+
+    def refuse(
+        self, address: Address, message: Envelope, earned: Purse, reason: str, now: float
+    ) -> None:
+        """A request is refused.
+
+        Args:
+            address: Where it came from.
+            message: The request.
+            earned: What it pays for.
+            reason: Why, in one line; told where that is paid for.
+            now: The time, seconds.
+        """
+        self._state.counters.handshakes_refused += 1
+        peer = self._state.peers.at(address)
+        purse = None if peer is None else peer.purse
+        limit = (purse or earned).allowance
+        _, data = self._write(address, message, reason, None, limit, now)
+        to = address if peer is None else peer.sends_to
+        if self._state.gate.refuse(data, to, earned, now, purse):
+            self._trace(address, data)
+        else:
+            self._state.counters.drop("refusal_unsent")
+
+    def send(self, arrival: Arrival, data: bytes, now: float) -> bool:
+        """Answer where a request came from that begins no session there; whether it pays for that.
+
+        Args:
+            arrival: The request.
+            data: The answer.
+            now: The time, seconds.
+        """
+        is_out = self._state.gate.refuse(data, arrival.address, arrival.earned, now)
+        if is_out:
+            self._trace(arrival.address, data)
+        else:
+            self._state.counters.drop("refusal_unsent")
+        return is_out
+
+    def _trace(self, address: Address, data: bytes) -> None:
+        self._state.trace(Direction.OUT, address, "", MessageType.HANDSHAKE_RESPONSE, data)
+
+    def accept(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
+        """Write the answer to a request that is accepted; it has not left yet.
+
+        Args:
+            arrival: The request.
+            sequence: Of the answer, where that is numbered.
+            limit: Its bytes, at most.
+            now: The time, seconds.
+        """
+        extended = is_extended(arrival.info)
+        response_id, data = self._write(
+            arrival.address, arrival.message, None, sequence, limit, now, extended=extended
+        )
+        return Told(response_id, sequence, data)
+
+    def _write(
+        self,
+        address: Address,
+        message: Envelope,
+        reason: str | None,
+        sequence: int | None,
+        limit: float,
+        now: float,
+        *,
+        extended: bool = False,
+    ) -> tuple[str, bytes]:
+        """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
+        own, dialect = self._state.identity, dialect_of(message)
+        # The request's number comes back, as proof to who asked; the reference writes null.
+        ack_for = None if message.speaks_reference else message.sequence_number
+        for payload in response_payloads(own, dialect, address, reason, extended=extended):
+            message_id, data = self._delivery.build(
+                MessageType.HANDSHAKE_RESPONSE,
+                payload,
+                now,
+                sequence_number=sequence,
+                requires_ack=sequence is not None,
+                ack_for=ack_for,
+            )
+            if len(data) <= limit:
+                break
+        return message_id, data
