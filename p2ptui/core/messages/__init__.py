@@ -3,7 +3,8 @@
 `rows` is the table: of each type what it is, what its sender must have shown, on which of the
 `budgets` it draws, who handles it and what a refusal answers; `table`, the same as one node uses
 it. `arrivals` decodes, `inbox` takes what peers send, `strangers` all else, of which some waits
-(`early`); `session_messages` are what two ends tell each other about their session.
+(`early`) and some is told to shake hands (`telling`); `session_messages` are what two ends tell
+each other about their session.
 """
 
 from p2ptui.core.messages.budgets import Cost

@@ -1,10 +1,11 @@
 """Who is a peer: handshakes in both roles, what strangers may cost, who is still there.
 
-`handshake` and `responder` are the two sides of a handshake, `greetings` what is said in it and
-`handshake_messages` what comes while it runs; `asking` is one request, `repetition` when it is
-sent again, `race` one to several addresses of a node, `other_ways` one that came from several
-addresses, `crossings` two nodes that ask each other. `takeover` decides who owns an id,
-`admission` what strangers may cost. `lifecycle` makes every change of status, `liveness` sends
-heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a
-deployed server still knows this node, and `keepalive` keeps the ways to servers open.
+`handshake` and `responder` are the two sides of a handshake, `arrival` reads requests and
+`answers` writes what answers them; `greetings` are what is said and `handshake_messages` what
+comes while it runs; `asking` is one request, `repetition` when it is sent again, `race` one to
+several addresses of a node, `other_ways` one that came from several addresses, `crossings` two
+nodes that ask each other. `takeover` decides who owns an id, `admission` what strangers may cost.
+`lifecycle` makes every change of status, `liveness` sends heartbeats and doubts, `server_watch`
+looks at servers more closely, `membership` asks whether a deployed server still knows this node,
+and `keepalive` keeps the ways to servers open.
 """
