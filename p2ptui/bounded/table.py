@@ -8,7 +8,6 @@ The cost of each call does not grow with the table: entries are kept in the orde
 of those in use at most `LOOKED_AT` are passed over in search of one that may go.
 """
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, ValuesView
 from typing import Any, Final, Generic, TypeVar
@@ -55,7 +54,6 @@ class BoundedTable(Generic[K, V]):
         "_by_address",
         "_by_peer",
         "_by_prefix",
-        "_due",
         "_expired",
         "_fixed_limit",
         "_full",
@@ -114,7 +112,6 @@ class BoundedTable(Generic[K, V]):
         # Made for the first of them: most tables ask nobody for a proof.
         self._unproved: OrderedDict[K, None] | None = None
         self._since: dict[K, float] | None = None if lifetime_s is None else {}
-        self._due = math.inf
         self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = None if address_share is None else Holdings[K](address_share)
@@ -223,7 +220,7 @@ class BoundedTable(Generic[K, V]):
         values = self._values
         if key in values:
             self._drop(key)
-        if now >= self._due:
+        if self._since:
             self.expire(now)
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
         owned = self._owners(peers, address) if self._owned is not None else None
@@ -240,8 +237,6 @@ class BoundedTable(Generic[K, V]):
             self._unproved[key] = None
         if self._since is not None:
             self._since[key] = now
-            if self._due == math.inf:
-                self._due = now + self._lifetime()
         if self._sizes is not None:
             self._sizes[key] = size_bytes
             self.used_bytes += size_bytes
@@ -326,17 +321,8 @@ class BoundedTable(Generic[K, V]):
         Args:
             now: The time, seconds.
         """
-        if now < self._due:
-            return
-        since = self._since
-        while since:
-            key = next(iter(self._values))
-            due = since[key] + self._lifetime()
-            if due > now:
-                self._due = due
-                return
-            self._evict(key, self._expired)
-        self._due = math.inf
+        while (due := self.next_expiry()) is not None and due <= now:
+            self._evict(next(iter(self._values)), self._expired)
 
     def next_expiry(self) -> float | None:
         """When the first entry comes to its end, seconds; None if none does."""

@@ -456,3 +456,19 @@ def test_order_is_that_of_use(steps: list[tuple[int, str]]) -> None:
             table.pop(key)
             order = [each for each in order if each != key]
         assert list(table) == order
+
+
+def test_a_lifetime_that_becomes_shorter_holds_for_what_comes_and_for_what_is_there() -> None:
+    lifetime_s = [60.0]
+    table: BoundedTable[str, int] = BoundedTable(10, lifetime_s=lambda: lifetime_s[0])
+    table.put("gone", 1, 0.0)
+    table.pop("gone")
+    table.put("there", 2, 1.0)
+    lifetime_s[0] = 5.0
+    table.put("new", 3, 2.0)
+    assert table.next_expiry() == 6.0
+    table.expire(6.0)
+    assert list(table) == ["new"]
+    assert table.next_expiry() == 7.0
+    table.expire(7.0)
+    assert table.next_expiry() is None
