@@ -1,7 +1,8 @@
 """Data: what its payload means, and what is done with it here."""
 
 import enum
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from msgspec import UNSET, Raw
 
@@ -41,7 +42,8 @@ class DataKind(enum.Enum):
     ROUTES = "routes"
 
 
-class DataContent(NamedTuple):
+@dataclass(slots=True)
+class DataContent:
     """A Data payload, understood."""
 
     kind: DataKind

@@ -408,7 +408,7 @@ class Delivery(Outlet):
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
                 request = encode_payload(RetransmitPayload(sequence))
                 self.send(peer, MessageType.RETRANSMIT, request, now)
-        reports, expired = channel.reassembly.handle_timeout(now)
+        reports, expired = channel.handle_reassembly_timeout(now)
         for report in reports:
             self.transmit_report(peer, report)
         if expired:
