@@ -97,7 +97,8 @@ class NodeState:
             "sessions_awaited", "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
         )
         """Calls that wait for a session. Their key is what they wait for at present: a handshake,
-        by its address; one with several addresses; a direct path, by the id of the node."""
+        by its `PeerTable.own_address`; one with several addresses; a direct path, by the id of the
+        node."""
         gauge = self.tables.gauge
         gauge("peers", self.peers.__len__)
         gauge("aliases", lambda: self.peers.aliases)

@@ -53,6 +53,15 @@ class PeerTable:
             peer = self._aliases.owner(address) or self.relayed.owner(address)
         return peer
 
+    def own_address(self, address: Address) -> Address:
+        """The own address of the peer at `address`; where nobody is, that itself.
+
+        Whoever waits for a handshake, or ends it, knows it by this one: a peer has other addresses
+        too, and they change.
+        """
+        peer = self.at(address)
+        return address if peer is None else peer.address
+
     @property
     def aliases(self) -> int:
         """How many addresses count as some peer's besides its own."""
