@@ -26,7 +26,7 @@ from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust
 from p2ptui.errors import LocalError
 from p2ptui.wire.message import NULL, Envelope, MessageType
-from tests.simulation import World
+from tests.simulation import Host, Puppet, World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 CORE = Path(dispatch.__file__).parent
@@ -175,15 +175,8 @@ ASK_MORE = {
 }
 
 
-EXTENSION_ROWS = [row for row in ROWS if row.capability]
-
-
-@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
-def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
-    """Whoever sends it, and however: there is one way out for messages, which looks."""
-    if row.follows:
-        assert any(row.capability == other.capability for other in ROWS if not other.follows)
-        return
+def with_a_plain_client() -> tuple[World, Host, Puppet, Peer]:
+    """A node, and a client that announced nothing and has proved its address."""
     world = World()
     node, client = world.host(), world.puppet()
     client.join(node)
@@ -192,6 +185,17 @@ def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None
     client.take()
     peer = node.peer(client)
     assert peer is not None
+    assert peer.proved
+    return world, node, client, peer
+
+
+EXTENSION_ROWS = [row for row in ROWS if row.capability]
+
+
+@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
+def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
+    """Whoever sends it, and however: there is one way out for messages, which looks."""
+    world, node, client, peer = with_a_plain_client()
     delivery = node.endpoint._delivery
     assert not delivery.send(peer, row.kind, NULL, world.now)
     for send in (delivery.send_once, delivery.send_reliable):
@@ -202,6 +206,41 @@ def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None
 
     assert row.kind not in client.take_types()
     assert node.endpoint.counters.drops["not_announced"] == 3
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.follows], ids=lambda row: row.kind)
+def test_what_follows_leaves_for_who_has_sent_one_of_that_extension(row: Row) -> None:
+    """Which says as much as an announcement; one of another extension says nothing."""
+    world, node, client, peer = with_a_plain_client()
+    leading = {one.capability: one for one in ROWS if one.capability and not one.follows}
+    assert row.capability in leading
+    delivery = node.endpoint._delivery
+    for capability in leading.keys() - {row.capability}:
+        peer.facts.note_used(capability)
+    assert not delivery.send(peer, row.kind, NULL, world.now)
+    peer.facts.note_used(row.capability)
+    assert delivery.send(peer, row.kind, NULL, world.now)
+    assert not delivery.send(peer, leading[row.capability].kind, NULL, world.now)
+    node.settle()
+    world.run_for(1)
+
+    assert client.take_types() == [row.kind]
+
+
+def test_what_a_node_takes_is_noted_as_used_and_what_it_refuses_is_not() -> None:
+    world, node, client, peer = with_a_plain_client()
+    client.say(MessageType.STUN_DELEGATION, {"transaction_id": "00"}, node)
+    client.say(MessageType.NAT_PROBE, {"tag": "00" * 12, "address": "10.9.9.9:1"}, node)
+    client.say(MessageType.NAT_PROBE_REQUEST, {"tag": 5}, node)
+    world.run_for(1)
+    assert not peer.facts.used
+    client.take()
+
+    client.say(MessageType.NAT_PROBE_REQUEST, {"tag": "00" * 12}, node)
+    world.run_for(1)
+
+    assert peer.facts.used == {"nat_probe"}
+    assert client.take_types() == [MessageType.NAT_PROBE_REPORT]
 
 
 def test_few_put_an_extension_on_the_wire_by_themselves() -> None:

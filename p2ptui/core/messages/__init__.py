@@ -10,6 +10,7 @@ each other about their session.
 from p2ptui.core.messages.budgets import Cost
 from p2ptui.core.messages.rows import (
     EXTENSIONS,
+    FOLLOWING,
     INTRODUCTION,
     MEANINGS,
     REQUEST,
@@ -25,6 +26,7 @@ from p2ptui.core.messages.rows import (
 
 __all__ = [
     "EXTENSIONS",
+    "FOLLOWING",
     "INTRODUCTION",
     "MEANINGS",
     "REQUEST",
