@@ -117,7 +117,8 @@ class Row(NamedTuple):
     """What it draws on before its handler is called."""
     sender: Callable[[Any, Peer, Any], bool] | None = None
     """Whether it may come from this peer, where a part of the node knows who was asked for it;
-    otherwise it is dropped in any case."""
+    otherwise it is dropped in any case. Which call an answer is for is told by its key in its
+    waiting room: one that comes too late is acknowledged, so that it does not come again."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
     """For an extension: only who announced that is sent it."""
@@ -382,6 +383,8 @@ ROWS: Final = (
         MessageType.NAT_PROBE_REQUEST,
         FilterProbes.handle_request,
         _as(NatProbeRequestPayload),
+        sender=FilterProbes.may_ask,
+        distrusted="probe_request_refused",
         budget=FILTER_PROBE_REQUESTS,
         refusal=Refusal.OF_PAYLOAD,
         capability=Capability.NAT_PROBE,
