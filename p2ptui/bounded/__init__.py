@@ -1,7 +1,16 @@
 """Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it."""
 
 from p2ptui.bounded.queue import BoundedQueue
-from p2ptui.bounded.shares import Limit, Share, number_of, prefix_of
+from p2ptui.bounded.shares import INDEXED, Limit, Share, number_of, prefix_of
 from p2ptui.bounded.table import LOOKED_AT, BoundedTable
 
-__all__ = ["LOOKED_AT", "BoundedQueue", "BoundedTable", "Limit", "Share", "number_of", "prefix_of"]
+__all__ = [
+    "INDEXED",
+    "LOOKED_AT",
+    "BoundedQueue",
+    "BoundedTable",
+    "Limit",
+    "Share",
+    "number_of",
+    "prefix_of",
+]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
-from p2ptui.bounded import BoundedQueue, BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedQueue, BoundedTable
 from p2ptui.config import TrafficForwardingOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -105,7 +105,7 @@ class RelayControl:
             BoundedTable(
                 lambda: state.config.traffic_forwarding.max_concurrent_relays,
                 refuses=True,
-                peer_share=Share(1.0),
+                peer_share=INDEXED,
                 lifetime_s=lambda: state.config.traffic_forwarding.relay_timeout,
             ),
         )
