@@ -67,6 +67,10 @@ class PeerTable:
         """How many addresses count as some peer's besides its own."""
         return len(self._aliases)
 
+    def sizes(self) -> dict[str, int]:
+        """How many there are, and at how many addresses besides their own."""
+        return {"peers": len(self), "aliases": self.aliases}
+
     def aliases_of(self, peer: Peer) -> Collection[Address]:
         """From where a peer may send besides its own address."""
         return self._aliases.of(peer)
