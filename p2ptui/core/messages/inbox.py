@@ -210,7 +210,7 @@ class Inbox:
             return
         finished = peer.channel.sender.handle_ack(key, now)
         if finished is not None:
-            peer.facts.acks = True
+            peer.facts.note_ack()
             self._delivery.report(finished)
             self._delivery.prove(peer, now)
             self._delivery.flush(peer, now)

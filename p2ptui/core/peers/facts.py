@@ -36,6 +36,14 @@ class Facts:
         self.dialect = dialect
         self.capabilities = capabilities
 
+    def note_ack(self) -> None:
+        """It has acknowledged something in this session."""
+        self.acks = True
+
+    def begin_session(self) -> None:
+        """Another session begins, in which it has acknowledged nothing yet."""
+        self.acks = False
+
     def note_used(self, capability: str) -> None:
         """A message came that this node takes, and that belongs to a capability."""
         self.used |= {capability}

@@ -409,7 +409,7 @@ class Handshake:
         """An Ack of a handshake message, in either role; whether it was one."""
         if key not in peer.handshakes.keys:
             return False
-        peer.facts.acks = True
+        peer.facts.note_ack()
         peer.handshakes.decide()
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)

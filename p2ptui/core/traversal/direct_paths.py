@@ -354,8 +354,7 @@ class DirectPaths:
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        attempt.account.checks += 1
-        attempt.account.bytes_spent += len(data)
+        attempt.account.note_check(len(data))
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
