@@ -11,32 +11,20 @@ from p2ptui.core.messages.budgets import Cost
 from p2ptui.core.messages.rows import (
     EXTENSIONS,
     FOLLOWING,
-    INTRODUCTION,
     MEANINGS,
-    REQUEST,
     ROWS,
     TOLD_TO_SHAKE_HANDS,
-    Admission,
-    Handler,
-    Reader,
     Refusal,
     Row,
-    Taker,
 )
 
 __all__ = [
     "EXTENSIONS",
     "FOLLOWING",
-    "INTRODUCTION",
     "MEANINGS",
-    "REQUEST",
     "ROWS",
     "TOLD_TO_SHAKE_HANDS",
-    "Admission",
     "Cost",
-    "Handler",
-    "Reader",
     "Refusal",
     "Row",
-    "Taker",
 ]
