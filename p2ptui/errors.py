@@ -42,6 +42,10 @@ class QueueFullError(LocalError):
     """Too much is already waiting to be sent to this peer."""
 
 
+class NotAnnouncedError(LocalError):
+    """It is an extension, and this peer did not say that it understands that."""
+
+
 class RemoteError(P2PError):
     """The other side, or the way to it, failed."""
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable
 from typing import Any, Final, TypeGuard
 
+from p2ptui.bounded import TokenBucket
 from p2ptui.config import Config, config_warnings
 from p2ptui.core.events import (
     DataReceived,
@@ -18,7 +19,6 @@ from p2ptui.core.events import (
     PeerIntroduced,
     PeerStatusChanged,
 )
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.errors import P2PError
 from p2ptui.event_log import log_event as _log_event
 from p2ptui.event_log import log_file, log_unkept

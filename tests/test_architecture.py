@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,12 @@ def module_name(path: Path, root: Path = ROOT) -> str:
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Our own modules that a module imports from, each with the name that it takes."""
+    """Our own modules that a module imports from, each with the name that it takes; of one that is
+    imported as a whole, with none."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            ours = [alias.name for alias in node.names if alias.name.startswith("p2ptui")]
+            yield from ((name, "") for name in ours)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("p2ptui"):
             yield from ((node.module or "", alias.name) for alias in node.names)
 
@@ -50,18 +54,68 @@ def test_imports_point_down_only() -> None:
 
 def test_no_two_modules_need_each_other() -> None:
     """Not by way of others, nor for their types alone: a circle has no beginning to read from."""
-    needs: dict[str, set[str]] = {}
-    for path in MODULES:
-        name = module_name(path)
-        needs[name] = set()
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                both = (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-                needs[name] |= {module for module in both if module != name}
+    require_no_circle({module_name(path): path.read_text("utf-8") for path in MODULES})
+
+
+def require_no_circle(sources: dict[str, str]) -> None:
+    """Raises CycleError, which names the modules, where some need each other."""
+    needs = {
+        name: {module for node in ast.walk(ast.parse(source)) for module in needed(node)}
+        for name, source in sources.items()
+    }
     sorter = TopologicalSorter(
-        {name: {one for one in others if one in needs} for name, others in needs.items()}
+        {
+            name: {one for one in others if one in needs and one != name}
+            for name, others in needs.items()
+        }
     )
-    sorter.prepare()  # raises CycleError, which names them
+    sorter.prepare()
+
+
+def needed(node: ast.AST) -> set[str]:
+    """The modules that an import may mean; relative ones are forbidden, and found below."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return set()
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from p2ptui.one import ONE",
+        "from p2ptui import one",
+        "import p2ptui.one",
+        "import p2ptui.one as first",
+        "def late():\n    import p2ptui.one",
+        "if TYPE_CHECKING:\n    from p2ptui.one import One",
+    ],
+)
+def test_a_circle_is_found_however_it_is_imported(back: str) -> None:
+    sources = {"p2ptui.one": "import p2ptui.two", "p2ptui.two": back}
+    with pytest.raises(CycleError):
+        require_no_circle(sources)
+
+
+def relative_imports(source: str) -> list[int]:
+    """Lines that import from a module by where it is from here."""
+    nodes = ast.walk(ast.parse(source))
+    return [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_module_is_imported_by_its_whole_name(path: Path) -> None:
+    """So that each test here sees it."""
+    assert relative_imports(path.read_text("utf-8")) == []
+
+
+def test_a_relative_import_is_found() -> None:
+    assert relative_imports("from .one import ONE\nfrom . import two\nfrom ..core import x") == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_the_core_says_what_is_where() -> None:
@@ -103,7 +157,12 @@ def test_a_room_is_entered_by_its_door() -> None:
         passed_on = set(imported(door / "__init__.py"))
         for path in MODULES:
             if door not in path.parents:
-                past = {one for one in imported(path) if one[0].startswith(f"{room}.")} & passed_on
+                taken = {one for one in imported(path) if one[0].startswith(f"{room}.")}
+                # Of a module that is imported as a whole, whatever it has is taken.
+                behind = {module for module, _ in passed_on}
+                past = (taken & passed_on) | {one for one in taken if not one[1]} & {
+                    (module, "") for module in behind
+                }
                 assert not past, f"{path}: {past}"
 
 

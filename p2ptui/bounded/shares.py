@@ -32,10 +32,7 @@ def never_touched(_key: Hashable) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one peer, one address or one prefix may hold of a table.
-
-    `Share(1.0)` limits nothing: the table only knows the entries of each.
-    """
+    """What one peer, one address or one prefix may hold of a table."""
 
     most: int | float
     """So many entries; a float is a part of the table's limit, and at least one entry."""
@@ -47,6 +44,10 @@ class Share:
     def limit(self, whole: int) -> int:
         """Entries, of a table with room for `whole`."""
         return max(int(self.most * whole), 1) if isinstance(self.most, float) else self.most
+
+
+INDEXED: Final = Share(1.0)
+"""No limit: the table knows the entries of each owner, to find them or to remove them together."""
 
 
 class Holdings(Generic[K]):

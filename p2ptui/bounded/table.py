@@ -39,7 +39,8 @@ class BoundedTable(Generic[K, V]):
         refuses: Whether a full table refuses the new entry; otherwise the oldest one is evicted.
         limit_bytes: Most bytes of all entries together, as told to `put`; None: not counted.
         peer_share: Of each owner named to `put` in `peers`; None: not known apart.
-        address_share: Of each host named to `put` by `address`; likewise.
+        address_share: Of each host named to `put` by `address`; off until a table asks for it,
+            and none does yet: those that many strangers fill name the address already.
         prefix_share: Of each prefix of these; likewise.
         lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
         expired: Counted for each entry that came to its end so; empty: not counted.
@@ -281,7 +282,8 @@ class BoundedTable(Generic[K, V]):
         """A call of this node's user wants an entry of its own.
 
         Args:
-            words: What the entries are, in the plural.
+            words: What so many of them do, as a clause without its number: "paths are searched
+                already".
 
         Raises:
             LocalError: The table is full.

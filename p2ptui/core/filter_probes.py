@@ -99,7 +99,7 @@ class FilterProbes:
             ),
         )
         self._purge_planned = False
-        self._calls: Calls[Peer] = state.open_room(
+        self._calls: Calls[None] = state.open_room(
             "filter_probes", "probes", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
 
@@ -130,7 +130,9 @@ class FilterProbes:
             raise LocalError(f"the node at {where} arranges no probes by its peers")
         where = format_address(server.address)
         error = PeerTimeoutError(f"the server at {where} did not answer in time")
-        call = self._calls.begin(tag.hex(), server, now, timeout_s, lambda _: error)
+        # The helper knows the tag as well: what it says is no answer.
+        key = tag.hex(), server
+        call = self._calls.begin(key, None, now, timeout_s, lambda _: error)
         payload = encode_payload(NatProbeRequestPayload(tag.hex()))
         self._delivery.send(
             server, MessageType.NAT_PROBE_REQUEST, payload, now, reason=Reason.USER_ASKED
@@ -139,14 +141,12 @@ class FilterProbes:
 
     def handle_report(self, peer: Peer, payload: NatProbeReportPayload, _now: float) -> None:
         """A server tells what became of a request."""
-        # The helper knows the tag as well.
-        calls = [call for call in self._calls.waiting(payload.tag) if call.detail is peer]
-        if not calls:
+        key = payload.tag, peer
+        if not self._calls.waiting(key):
             self._state.counters.drop("probe_report_unasked")
             return
         helper = parse_ip_address(payload.helper or "")
-        for call in calls:
-            self._calls.end(call, ProbeReport(payload.has_helper, payload.sent, helper))
+        self._calls.end_all(key, ProbeReport(payload.has_helper, payload.sent, helper))
 
     # The server, which arranges it.
 
@@ -161,12 +161,15 @@ class FilterProbes:
             return
         if armed is None:
             armed = self._arm(peer, tag, now)
-        elif armed.asker is not peer:
-            self._state.counters.drop("probe_request_refused")
-            return
         helper = format_address(armed.helper.address) if armed.helper is not None else None
         report = NatProbeReportPayload(payload.tag, helper is not None, armed.sent, helper)
         self._delivery.send(peer, MessageType.NAT_PROBE_REPORT, encode_payload(report), now)
+
+    def may_ask(self, peer: Peer, payload: NatProbeRequestPayload) -> bool:
+        """Whether a tag is not another peer's."""
+        tag = _tag_of(payload.tag)
+        armed = self._armed.get(tag) if tag is not None else None
+        return armed is None or armed.asker is peer
 
     def _arm(self, asker: Peer, tag: bytes, now: float) -> _Armed:
         armed = _Armed(asker, now + ARMED_S, self._find_helper(asker))

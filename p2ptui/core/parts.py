@@ -5,7 +5,7 @@ from p2ptui.core.delivery import Delivery, PathProbes
 from p2ptui.core.dispatch import Dispatch, Receivers
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.parts import MeshParts
-from p2ptui.core.messages import EXTENSIONS
+from p2ptui.core.messages import EXTENSIONS, FOLLOWING
 from p2ptui.core.messages.parts import MessageParts
 from p2ptui.core.messages.session_messages import SessionMessages
 from p2ptui.core.mobility.parts import MobilityParts
@@ -26,7 +26,7 @@ class Parts:
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
-        self._delivery = delivery = Delivery(state, EXTENSIONS)
+        self._delivery = delivery = Delivery(state, EXTENSIONS, FOLLOWING)
         self._sessions = sessions = SessionParts(state, delivery)
         self._lifecycle, self._handshake = sessions.lifecycle, sessions.handshake
         self._races, self._liveness = sessions.races, sessions.liveness

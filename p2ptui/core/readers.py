@@ -90,6 +90,10 @@ class Readers:
         """How many senders wait for room."""
         return len(self._waiting)
 
+    def sizes(self) -> dict[str, int]:
+        """How much waits, and who."""
+        return {"reader_bytes": self.used_bytes, "senders_waiting": self.waiting}
+
     @property
     def used_bytes(self) -> int:
         """Bytes that wait for all readers together."""

@@ -97,15 +97,10 @@ class NodeState:
             "sessions_awaited", "sessions", limit=MAX_SESSION_CALLS, limit_each=MAX_SESSION_CALLS
         )
         """Calls that wait for a session. Their key is what they wait for at present: a handshake,
-        by its address; one with several addresses; a direct path, by the id of the node."""
-        gauge = self.tables.gauge
-        gauge("peers", self.peers.__len__)
-        gauge("aliases", lambda: self.peers.aliases)
-        gauge("timers", self.timers.__len__)
-        gauge("reader_bytes", lambda: self.readers.used_bytes)
-        gauge("senders_waiting", lambda: self.readers.waiting)
-        gauge("reassembly_bytes", lambda: self.reassembly_bytes)
-        gauge("grants", self.gate.__len__)
+        by its `PeerTable.own_address`; one with several addresses; a direct path, by the id of the
+        node."""
+        self.tables.watch(self.peers, self.timers, self.readers, self._channels)
+        self.tables.gauge("grants", self.gate.__len__)
 
     @property
     def arrival(self) -> Address | None:
@@ -183,11 +178,6 @@ class NodeState:
     def new_channel(self) -> Channel:
         """A channel with a random start of its numbering."""
         return self._channels.new()
-
-    @property
-    def reassembly_bytes(self) -> int:
-        """Bytes that partial messages of all peers hold."""
-        return self._channels.reassembly_bytes
 
     def put_datagram(self, data: bytes, address: Address) -> None:
         """Send what the peer at an address pays for; nothing where there is none."""

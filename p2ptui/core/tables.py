@@ -1,6 +1,6 @@
 """All tables of one endpoint: each counts what it gives up, and all are told of at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 
@@ -10,6 +10,10 @@ class _Counting(Protocol):
     count: Callable[[str], None]
 
     def __len__(self) -> int: ...
+
+
+class _Measured(Protocol):
+    def sizes(self) -> Mapping[str, int]: ...
 
 
 Bounded = TypeVar("Bounded", bound=_Counting)
@@ -25,6 +29,7 @@ class Tables:
     def __init__(self, count: Callable[[str], None]) -> None:
         self._count = count
         self._gauges: list[tuple[str, Callable[[], int]]] = []
+        self._measured: tuple[_Measured, ...] = ()
 
     def add(self, name: str, table: Bounded) -> Bounded:
         """A part makes a table: it counts what it gives up, and its size is told.
@@ -46,9 +51,15 @@ class Tables:
         """Tell something else that grows with what others do, and has a limit elsewhere."""
         self._gauges.append((name, measure))
 
+    def watch(self, *parts: _Measured) -> None:
+        """Tell of parts that know by themselves how full they are, and of what."""
+        self._measured += parts
+
     def sizes(self) -> dict[str, int]:
         """How full everything is, by name."""
         sizes: dict[str, int] = {}
         for name, measure in self._gauges:
             sizes[name] = sizes.get(name, 0) + measure()
+        for part in self._measured:
+            sizes |= part.sizes()
         return sizes

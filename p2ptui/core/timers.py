@@ -76,6 +76,10 @@ class Timers:
             for entry in remaining:
                 heapq.heappush(self._heap, entry)
 
+    def sizes(self) -> dict[str, int]:
+        """How many are planned."""
+        return {"timers": len(self)}
+
     def forget_one(self) -> None:
         """Account for one cancelled timer (called by `Timer.cancel`)."""
         self._live -= 1

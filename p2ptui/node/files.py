@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.config import Config, FilesOptions
 from p2ptui.core.events import (
     DataReceived,
@@ -84,7 +85,9 @@ class FileReceiver:
         self._store = store
         self._wanted = config.files.receive_from
         self._max_hops = config.routing.max_hops
-        self._names: dict[str, str] = {}
+        self._names: BoundedTable[str, str] = BoundedTable(
+            lambda: 2 * config.server.max_connections
+        )
         """Of the peers, at the moment of the event that is read: who sent a file and left at once
         is in no table any more."""
         self._receipts: Counter[str] = Counter()
@@ -122,17 +125,19 @@ class FileReceiver:
             self._learn_names()
         elif isinstance(event, PeerStatusChanged) and event.node_id is not None:
             if event.status is PeerStatus.AUTHENTICATED:
-                self._names[event.node_id] = event.name
+                self._names.put(event.node_id, event.name)
             elif event.status is PeerStatus.DISCONNECTED:
                 self._names.pop(event.node_id, None)
 
     def _learn_names(self) -> None:
-        peers = self._runtime.endpoint.peers
-        self._names = {peer.node_id: peer.name for peer in peers if peer.is_authenticated}
+        self._names.clear()
+        for peer in self._runtime.endpoint.peers:
+            if peer.is_authenticated:
+                self._names.put(peer.node_id, peer.name)
 
     async def _take(self, event: DataReceived) -> None:
         payload: Mapping[str, Any] = event.payload
-        sender = self._names.get(event.node_id, "")
+        sender = self._names.get(event.node_id) or ""
         self._begin_work()
         try:
             if is_meant(self._wanted, event.node_id, sender):

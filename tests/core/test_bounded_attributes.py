@@ -1,4 +1,4 @@
-"""Whatever grows in core/ and nat/ has a limit by its type, or a reason why it needs none."""
+"""Whatever grows in core/, nat/, node/ and io/ has a limit by its type, or a reason for none."""
 
 import ast
 from collections.abc import Iterator
@@ -9,51 +9,82 @@ import pytest
 from tests.test_limits import MEMORIES
 
 PACKAGE = Path(__file__).parents[2] / "p2ptui"
+MADE_OF_SOMETHING = ast.DictComp | ast.ListComp | ast.SetComp
 GROWING = {"dict", "OrderedDict", "Counter", "defaultdict", "set", "list", "deque"}
 
 
 def is_growing(value: ast.expr | None) -> bool:
     """Whether an expression makes something empty that can grow without a limit."""
     match value:
-        case ast.Dict(keys=[]) | ast.List(elts=[]) | ast.DictComp() | ast.ListComp():
+        case ast.Dict(keys=[]) | ast.List(elts=[]):
             return True
-        case ast.Call(func=ast.Name(id="field"), keywords=keywords):
+        case ast.DictComp() | ast.ListComp() | ast.SetComp():
+            return True
+        case ast.Call(func=func, keywords=keywords) if name_of(func) == "field":
             makers = {keyword.arg: keyword.value for keyword in keywords}
             maker = makers.get("default_factory")
             if isinstance(maker, ast.Lambda):
                 return is_growing(maker.body)
-            return isinstance(maker, ast.Name) and maker.id in GROWING
-        case ast.Call(func=ast.Name(id=name) | ast.Subscript(value=ast.Name(id=name)), args=args):
+            return maker is not None and name_of(maker) in GROWING
+        case ast.Call(func=func, args=args):
             # `deque(maxlen=...)` has a limit; what is made of something is as large as that.
+            name = name_of(func)
             has_limit = any(keyword.arg == "maxlen" for keyword in value.keywords)
-            is_filled = bool(args) and name not in ("defaultdict",)
+            is_filled = bool(args) and name != "defaultdict" and not is_empty(args[0])
             return name in GROWING and not is_filled and not has_limit
+        case ast.BoolOp(values=values):
+            return any(is_growing(each) for each in values)
+        case ast.IfExp(body=body, orelse=orelse):
+            return is_growing(body) or is_growing(orelse)
     return False
 
 
+def name_of(maker: ast.expr) -> str:
+    """The last name of what makes something: `collections.deque[int]` is a `deque`."""
+    if isinstance(maker, ast.Subscript):
+        return name_of(maker.value)
+    return getattr(maker, "attr", "") or getattr(maker, "id", "")
+
+
+def is_empty(value: ast.expr) -> bool:
+    """Whether an expression holds nothing, so that what is made of it begins empty."""
+    return (isinstance(value, ast.List | ast.Tuple) and not value.elts) or is_growing(value)
+
+
 def attributes(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
-    """`Class.attribute` and what it is made of: in `__init__`, or as a field of a dataclass."""
+    """`Class.attribute` and what it is made of, in whichever method, or as a field of a dataclass;
+    and likewise the names of the module itself."""
+    for statement in tree.body:
+        for target, value in assigned(statement):
+            if isinstance(target, ast.Name) and not isinstance(value, MADE_OF_SOMETHING):
+                yield target.id, value
     for owner in ast.walk(tree):
         if not isinstance(owner, ast.ClassDef):
             continue
-        makers = [
-            statement
-            for method in owner.body
-            if isinstance(method, ast.FunctionDef)
-            and method.name in ("__init__", "__post_init__", "__new__")
-            for statement in ast.walk(method)
-        ]
-        for statement in (*owner.body, *makers):
-            targets = []
-            if isinstance(statement, ast.Assign):
-                targets = statement.targets
-            elif isinstance(statement, ast.AnnAssign):
-                targets = [statement.target]
-            for target in targets:
-                if isinstance(target, ast.Attribute):
-                    yield f"{owner.name}.{target.attr}", statement.value
+        methods = [each for each in owner.body if not isinstance(each, ast.ClassDef)]
+        for statement in (each for method in methods for each in ast.walk(method)):
+            for target, value in assigned(statement):
+                if isinstance(target, ast.Attribute) and name_of(target.value) in ("self", "cls"):
+                    yield f"{owner.name}.{target.attr}", value
                 elif isinstance(target, ast.Name) and statement in owner.body:
-                    yield f"{owner.name}.{target.id}", statement.value
+                    yield f"{owner.name}.{target.id}", value
+
+
+def assigned(statement: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+    """What a statement assigns to what: each of several by itself."""
+    if isinstance(statement, ast.AnnAssign):
+        yield statement.target, statement.value
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from pairs(target, statement.value)
+
+
+def pairs(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for one, its_value in zip(target.elts, value.elts, strict=False):
+            yield from pairs(one, its_value)
+    else:
+        yield target, value
 
 
 def unbounded(source: str) -> set[str]:
@@ -70,7 +101,7 @@ def tables_in(tree: ast.Module) -> Iterator[ast.Call]:
     for call in ast.walk(tree):
         if isinstance(call, ast.Call):
             made = call.func.value if isinstance(call.func, ast.Subscript) else call.func
-            if getattr(made, "id", "") in ("BoundedTable", "BoundedQueue"):
+            if name_of(made) in ("BoundedTable", "BoundedQueue"):
                 yield call
 
 
@@ -84,6 +115,15 @@ def silent(source: str) -> set[str]:
         for part in ast.walk(call.args[0])
         if isinstance(part, ast.Name | ast.Attribute)
     } - PARTS_OF_LIMITS
+
+
+def unnamed(source: str) -> list[int]:
+    """Lines where a table is made whose limit is a bare number: it stands in no list of limits."""
+    return [
+        call.lineno
+        for call in tables_in(ast.parse(source))
+        if not any(isinstance(part, ast.Name | ast.Attribute) for part in ast.walk(call.args[0]))
+    ]
 
 
 def uncounted(source: str) -> list[int]:
@@ -104,7 +144,7 @@ def uncounted(source: str) -> list[int]:
     return lines
 
 
-PARTS_OF_LIMITS = {"state", "self", "server", "config", "max", "max_connections"}
+PARTS_OF_LIMITS = {"state", "config", "self", "server", "max", "max_connections"}
 
 AS_MANY_AS_OTHERS = {
     "most_peers",  # what is known of each peer
@@ -120,6 +160,7 @@ OWN_CALLS = "what this node was asked to do by its user, or to send; its own que
 NAMED_IN_CODE = "as many as are named in the code"
 OWN_MACHINE = "this machine's own addresses, sockets and options"
 ONE_OFFER = "addresses of offers, each with at most MAX_CANDIDATES, in at most MAX_LIMITED_ROUNDS"
+SIMULATED = "a network inside of one process, for tests and examples"
 HOT = "a bounded type of its own, in the path of each message"
 HERE = "its limit is kept where it is filled, in one place, and tested there"
 
@@ -133,6 +174,53 @@ EXEMPT = {
     "Gate.outgoing": HERE,  # MAX_OUTGOING
     "Gathered.wanted": OWN_CALLS,
     "Asking.contestants": OWN_CALLS,
+    "Clockwork.sockets": SIMULATED,
+    "Connector.met_over_ipv4": "the one partner that the options name",
+    "Control._beside_tests": OWN_CALLS,
+    "Control._fresh": OWN_CALLS,
+    "Control._tracks": OWN_CALLS,
+    "DependencyFinder._found_at": OWN_CALLS,
+    "Driven._calls": OWN_CALLS,
+    "FileReceiver._receipts": HERE,  # MAX_RECEIPTS
+    "FirstContact._clients": OWN_MACHINE,  # one for each version of IP
+    "FirstContact._first_answer_at": OWN_MACHINE,
+    "FirstContact._known": OWN_CALLS,  # cut to MAX_SERVERS
+    "FirstContact._tasks": OWN_CALLS,
+    "Ground.transactions": OWN_CALLS,
+    "Joining._tasks": OWN_CALLS,
+    "Joining.found_at": OWN_CALLS,
+    "KernelChoice.known": HERE,  # MAX_CHOICES
+    "KnownServer.contacts": OWN_CALLS,
+    "MemoryNetwork._attached": SIMULATED,
+    "MemoryNetwork._cuts": SIMULATED,
+    "MemoryNetwork._in_flight": HERE,  # MAX_IN_FLIGHT
+    "MemoryNetwork._links": SIMULATED,
+    "MemorySocket._inbox": SIMULATED,
+    "NatService.found_at": OWN_CALLS,
+    "NetworkMonitor._away": HERE,  # MAX_DESTINATIONS, looked up anew each time
+    "NetworkMonitor._down": OWN_MACHINE,
+    "NetworkMonitor._ways": HERE,  # MAX_DESTINATIONS, looked up anew each time
+    "Partings._kept": OWN_CALLS,
+    "Partings._wanted": OWN_CALLS,
+    "PktinfoStream._earlier": HERE,  # MAX_SOURCES
+    "PktinfoStream._sources": HERE,  # MAX_SOURCES
+    "ProbeSockets.own_hosts": OWN_MACHINE,
+    "Roster._others": "a copy of what the tables of the core hold, made anew each time",
+    "Runtime._tasks": OWN_CALLS,
+    "SendFailures._counts": NAMED_IN_CODE,  # the errors of the system
+    "SocketPerAddress._members": OWN_MACHINE,
+    "SocketPerAddress._readable": OWN_MACHINE,
+    "Stats.grants": NAMED_IN_CODE,
+    "StunClient._waiting": OWN_CALLS,
+    "StunServing.partner": "the addresses of the one partner that the options name",
+    "Subscription._events": HERE,  # its limit, and the reader's room for Data
+    "Subscriptions._references": "readers of this node's own user",
+    "Track._asked": OWN_CALLS,
+    "Transaction.sent_at_s": OWN_CALLS,
+    "TraversalSupport._sockets": HERE,  # MAX_SOCKETS
+    "UdpSocket._backlog": HERE,  # BACKLOG_DATAGRAMS
+    "_Questions._asked": OWN_CALLS,
+    "_Waiting._waiting": OWN_CALLS,
     "Attempt.unknown_at": "servers that this node joined",
     "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",
     "Channel._numbers": HERE,  # WINDOWS
@@ -192,7 +280,8 @@ EXEMPT = {
 }
 """Why others cannot fill them, or not without a limit."""
 
-MODULES = [path for floor in ("core", "nat") for path in sorted((PACKAGE / floor).rglob("*.py"))]
+FLOORS = ("core", "nat", "node", "io")
+MODULES = [path for floor in FLOORS for path in sorted((PACKAGE / floor).rglob("*.py"))]
 
 
 def test_whatever_others_can_fill_has_a_limit() -> None:
@@ -203,6 +292,11 @@ def test_whatever_others_can_fill_has_a_limit() -> None:
 
 def test_each_table_counts_what_it_gives_up() -> None:
     lines = {str(path): uncounted(path.read_text("utf-8")) for path in MODULES}
+    assert {path: found for path, found in lines.items() if found} == {}
+
+
+def test_each_limit_has_a_name() -> None:
+    lines = {str(path): unnamed(path.read_text("utf-8")) for path in MODULES}
     assert {path: found for path, found in lines.items() if found} == {}
 
 
@@ -223,11 +317,20 @@ def test_only_memories_forget_in_silence() -> None:
         "self._known = defaultdict[str, list[int]](list)",
         "self._counts = Counter[str]()",
         "self._first = self._second = {}",
+        "self._first, self._second = {}, []",
+        "self._seen = collections.deque()",
+        "self._seen = deque([])",
+        "self._seen = dict(())",
+        "self._seen = known or {}",
+        "self._seen = {} if known is None else known",
+        "self._seen: set[str] = collections.OrderedDict[str, int]()",
     ],
 )
 def test_a_planted_map_without_a_limit_is_found(planted: str) -> None:
-    source = f"class Careless:\n    def __init__(self) -> None:\n        {planted}\n"
-    assert unbounded(source)
+    for method in ("def __init__", "def reset", "async def open"):
+        source = f"class Careless:\n    {method}(self) -> None:\n        {planted}\n"
+        assert unbounded(source)
+    assert unbounded(planted.replace("self.", ""))
 
 
 @pytest.mark.parametrize(
@@ -236,6 +339,9 @@ def test_a_planted_map_without_a_limit_is_found(planted: str) -> None:
         "seen: dict[str, float] = field(default_factory=dict)",
         "seen: list[int] = field(default_factory=lambda: [])",
         "queue: deque[int] = field(default_factory=deque)",
+        "seen: dict[str, int] = field(default_factory=dict[str, int])",
+        "seen: dict[str, int] = dataclasses.field(default_factory=collections.OrderedDict)",
+        "seen: ClassVar[dict[str, int]] = {}",
     ],
 )
 def test_a_planted_field_without_a_limit_is_found(planted: str) -> None:
@@ -253,5 +359,7 @@ class Careful:
 """
     assert not unbounded(source)
     assert not uncounted(source)
+    assert not unnamed("BoundedTable(MAX_CALLS)\nBoundedTable(lambda: 2 * self._most)")
+    assert unnamed("BoundedTable(lambda: 10**9)\nBoundedQueue[int](10**9)") == [1, 2]
     assert silent("BoundedTable(MAX_CALLS)") == {"MAX_CALLS"}
     assert uncounted('self._seen = BoundedTable[str, int](8, full="full")')

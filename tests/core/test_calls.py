@@ -238,13 +238,49 @@ NAMES_OF_THEIR_OWN = {
 def namers(source: str) -> Iterator[str]:
     """Functions that make a name for a call by themselves."""
     for function in ast.walk(ast.parse(source)):
-        if isinstance(function, ast.FunctionDef):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Attribute) and (
                     node.attr == "new_token"
                     or (node.attr == "watch" and ast.unparse(node.value).endswith("state"))
                 ):
                     yield function.name
+
+
+WAITS = {"begin", "await_session", "extend", "move", "schedule"}
+
+
+def endless(source: str) -> Iterator[str]:
+    """Calls that are to wait until the end of all days."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in WAITS:
+            told = [*node.args, *(keyword.value for keyword in node.keywords)]
+            if any(is_endless(part) for each in told for part in ast.walk(each)):
+                yield ast.unparse(node)
+
+
+def is_endless(value: ast.AST) -> bool:
+    if isinstance(value, ast.Call):
+        words = [part.value for part in value.args if isinstance(part, ast.Constant)]
+        return getattr(value.func, "id", "") == "float" and "inf" in words
+    return (getattr(value, "attr", "") or getattr(value, "id", "")) in ("inf", "INFINITY")
+
+
+def test_no_call_waits_for_ever() -> None:
+    found = {
+        f"{path.relative_to(CORE)}: {call}"
+        for path in sorted(CORE.rglob("*.py"))
+        for call in endless(path.read_text("utf-8"))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("never", ["math.inf", "inf", 'float("inf")', "max(5.0, math.inf)"])
+def test_a_call_that_would_wait_for_ever_is_found(never: str) -> None:
+    assert list(endless(f"self._calls.begin(key, None, now, {never}, overdue)"))
+    assert list(endless(f"state.await_session(key, now, timeout_s={never})"))
+    assert list(endless(f"self._calls.extend(call, {never})"))
+    assert not list(endless("self._calls.begin(key, None, now, timeout_s, overdue)"))
 
 
 def test_every_call_waits_in_a_room() -> None:
@@ -266,8 +302,12 @@ class Wish:
 
     def ask_and_listen(self, now):
         return self._state.watch(self._handle_end)
+
+    async def ask_and_wait(self, now):
+        token = self._state.new_token()
+        await self._answers[token]
 """
-    assert list(namers(planted)) == ["ask", "ask_and_listen"]
+    assert list(namers(planted)) == ["ask", "ask_and_listen", "ask_and_wait"]
 
 
 @pytest.mark.parametrize("name", ["connect", "connect_any"])

@@ -3,8 +3,11 @@
 import ast
 import inspect
 import re
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -26,7 +29,7 @@ from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.trust import TRUSTS, Trust
 from p2ptui.errors import LocalError
 from p2ptui.wire.message import NULL, Envelope, MessageType
-from tests.simulation import World
+from tests.simulation import Host, Puppet, World
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
 CORE = Path(dispatch.__file__).parent
@@ -37,6 +40,10 @@ NO_MESSAGES = {
     "Rendezvous.handle_error",
     "Handshake.handle_crossing",  # from the responder
     "Handshake.handle_ack",  # the rest of an Ack, from the inbox
+    "Liveness.say_goodbye",  # these three: what this node says itself
+    "Queries.ask_names",
+    "Relay.carry",
+    "Resumptions.take_answer",  # the answer that may begin another session, from the inbox
     "Liveness.handle_goodbye",  # its share of a Disconnect
     "PathProbes.handle",  # a frame
 }
@@ -92,15 +99,47 @@ def test_what_finds_no_room_is_told_to_somebody_or_was_handed_on() -> None:
 
 def test_a_handler_without_a_row_is_found() -> None:
     """Whoever writes one and forgets its row would wonder why nothing comes."""
-    in_table = {row.handler for row in ROWS}
-    forgotten = {
-        f"{part.__name__}.{name}"
-        for part in Services.__annotations__.values()
-        for name, method in vars(part).items()
-        if name.startswith("handle") and method not in in_table
-        if any(p.annotation is Peer for p in inspect.signature(method).parameters.values())
-    }
+    forgotten = {name for part in Services.__annotations__.values() for name in without_a_row(part)}
     assert forgotten == NO_MESSAGES
+
+
+def without_a_row(part: type) -> set[str]:
+    """Methods that look like a handler, by their name or by what they take, and are in no row."""
+    in_table = {method for row in ROWS for method in named_by(row)}
+    return {
+        f"{part.__name__}.{name}"
+        for base in part.__mro__
+        for name, method in vars(base).items()
+        if inspect.isfunction(method) and not name.startswith("_") and method not in in_table
+        if is_handler(name, inspect.signature(method))
+    }
+
+
+def named_by(row: Row) -> set[Callable[..., Any]]:
+    """All methods of the parts that a row names."""
+    return {cell for cell in row if inspect.isfunction(cell)} - {row.reads}
+
+
+def is_handler(name: str, signature: inspect.Signature) -> bool:
+    kinds = [parameter.annotation for parameter in signature.parameters.values()][1:]
+    if name.startswith("handle") and Peer in kinds:
+        return True
+    takes_content = len(kinds) == 3 and kinds[0] is Peer and kinds[2] is float
+    return takes_content and signature.return_annotation in (None, bool)
+
+
+def test_a_planted_handler_is_found_whatever_it_is_called() -> None:
+    class Careless:
+        def take_hint(self, peer: Peer, content: object, now: float) -> None: ...
+        def admits_hint(self, source: Peer, hint: dict[str, int], now: float) -> bool: ...
+        def handle_hint(self, peer: Peer, now: float) -> None: ...
+        def ask(self, peer: Peer, content: str, now: float) -> int: ...
+
+    assert without_a_row(Careless) == {
+        "Careless.take_hint",
+        "Careless.admits_hint",
+        "Careless.handle_hint",
+    }
 
 
 TAKERS = {
@@ -162,28 +201,79 @@ TOLD_APART = {
 
 def test_handlers_do_not_ask_again_who_sent_it() -> None:
     """What the sender must have shown is said in the table only."""
-    asked = re.compile(r"is_joined_server|handshake_said|\.initiated|peer\.proved|_is_partner")
-    for row in ROWS:
-        for handler in (row.handler, row.doubted):
-            if handler is not None and handler not in ASK_MORE:
-                assert not asked.search(inspect.getsource(handler)), row.kind
+    found = {
+        method
+        for row in ROWS
+        for method in named_by(row) - {row.sender}
+        if asks_who(inspect.getsource(method))
+    }
+    assert found == ASK_MORE
+
+
+SHOWN = {
+    "handshake_said",
+    "initiated",
+    "is_helper",
+    "is_joined_server",
+    "is_named",
+    "is_server",
+    "may_ask",
+    "proved",
+    "said",
+    "vouches",
+    "_is_partner",
+}
+"""What tells of what somebody has shown, or of who was asked."""
+
+
+def asks_who(source: str) -> set[str]:
+    """What a function asks of the sender of a message, however that one is called in it."""
+    found = set[str]()
+    function = ast.parse(textwrap.dedent(source)).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    sender = function.args.args[1].arg
+    for node in ast.walk(function):
+        name = getattr(node, "attr", "") or getattr(node, "id", "")
+        if name in SHOWN:
+            found.add(name)
+        if isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            same = [ast.Is, ast.IsNot, ast.Eq, ast.NotEq, ast.In, ast.NotIn]
+            if sender in sides and "None" not in sides and type(node.ops[0]) in same:
+                found.add(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "if peer.proved: pass",
+        "if not peer.purse.proved: return",
+        "if peer.session.accepted and not peer.is_joined_server: return",
+        "if content.handshake in peer.handshakes.said: pass",
+        "if not vouches(peer, content.handshake): return",
+        "if not self.is_named(peer): return",
+        "calls = [call for call in self._calls if call.detail is peer]",
+        "if peer not in self._asked: return",
+    ],
+)
+def test_a_planted_look_at_the_sender_is_found(planted: str) -> None:
+    for name in ("peer", "sender"):
+        body = planted.replace("peer", name)
+        source = f"    def take_hint(self, {name}: Peer, content, now) -> None:\n        {body}\n"
+        assert asks_who(source)
+    assert not asks_who("def handle(self, peer, content, now):\n    self._send(peer, now)\n")
 
 
 ASK_MORE = {
     Rendezvous.handle_request,  # who asks is introduced; its offer goes along once both are proved
     Resumptions.handle_late_response,  # a copy of the answer is acknowledged, but is no news
+    WayChecks.receive,  # its source is no peer's address yet: who vouches for it stands inside
 }
 
 
-EXTENSION_ROWS = [row for row in ROWS if row.capability]
-
-
-@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
-def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
-    """Whoever sends it, and however: there is one way out for messages, which looks."""
-    if row.follows:
-        assert any(row.capability == other.capability for other in ROWS if not other.follows)
-        return
+def with_a_plain_client() -> tuple[World, Host, Puppet, Peer]:
+    """A node, and a client that announced nothing and has proved its address."""
     world = World()
     node, client = world.host(), world.puppet()
     client.join(node)
@@ -192,6 +282,17 @@ def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None
     client.take()
     peer = node.peer(client)
     assert peer is not None
+    assert peer.proved
+    return world, node, client, peer
+
+
+EXTENSION_ROWS = [row for row in ROWS if row.capability]
+
+
+@pytest.mark.parametrize("row", EXTENSION_ROWS, ids=lambda row: row.kind)
+def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None:
+    """Whoever sends it, and however: there is one way out for messages, which looks."""
+    world, node, client, peer = with_a_plain_client()
     delivery = node.endpoint._delivery
     assert not delivery.send(peer, row.kind, NULL, world.now)
     for send in (delivery.send_once, delivery.send_reliable):
@@ -202,6 +303,41 @@ def test_an_extension_never_leaves_for_who_did_not_announce_it(row: Row) -> None
 
     assert row.kind not in client.take_types()
     assert node.endpoint.counters.drops["not_announced"] == 3
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.follows], ids=lambda row: row.kind)
+def test_what_follows_leaves_for_who_has_sent_one_of_that_extension(row: Row) -> None:
+    """Which says as much as an announcement; one of another extension says nothing."""
+    world, node, client, peer = with_a_plain_client()
+    leading = {one.capability: one for one in ROWS if one.capability and not one.follows}
+    assert row.capability in leading
+    delivery = node.endpoint._delivery
+    for capability in leading.keys() - {row.capability}:
+        peer.facts.note_used(capability)
+    assert not delivery.send(peer, row.kind, NULL, world.now)
+    peer.facts.note_used(row.capability)
+    assert delivery.send(peer, row.kind, NULL, world.now)
+    assert not delivery.send(peer, leading[row.capability].kind, NULL, world.now)
+    node.settle()
+    world.run_for(1)
+
+    assert client.take_types() == [row.kind]
+
+
+def test_what_a_node_takes_is_noted_as_used_and_what_it_refuses_is_not() -> None:
+    world, node, client, peer = with_a_plain_client()
+    client.say(MessageType.STUN_DELEGATION, {"transaction_id": "00"}, node)
+    client.say(MessageType.NAT_PROBE, {"tag": "00" * 12, "address": "10.9.9.9:1"}, node)
+    client.say(MessageType.NAT_PROBE_REQUEST, {"tag": 5}, node)
+    world.run_for(1)
+    assert not peer.facts.used
+    client.take()
+
+    client.say(MessageType.NAT_PROBE_REQUEST, {"tag": "00" * 12}, node)
+    world.run_for(1)
+
+    assert peer.facts.used == {"nat_probe"}
+    assert client.take_types() == [MessageType.NAT_PROBE_REPORT]
 
 
 def test_few_put_an_extension_on_the_wire_by_themselves() -> None:

@@ -22,6 +22,7 @@ from p2ptui.core.peers.traffic import Traffic
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
 from p2ptui.core.timers import Timers
+from tests.core.stores import all_stores, fields_of, stores
 from tests.simulation import World
 
 PARTS = {
@@ -344,3 +345,70 @@ def test_fields_that_belong_together_are_changed_by_their_part_alone() -> None:
     table = {each for each in found if each[0] == "peer.status"}
     assert len(table) == 1  # `PeerTable.set_status`, which counts them
     assert found == own | table
+
+
+MAY_STORE = {
+    "core/data/service.py: peer.traffic.data_at",
+    "core/delivery/delivery.py: peer.session.channel_timer",
+    "core/delivery/delivery.py: peer.traffic.data_at",
+    "core/delivery/delivery.py: peer.traffic.messages_out",
+    "core/delivery/outlet.py: liveness.last_ping_sent",
+    "core/delivery/outlet.py: peer.traffic.messages_out",
+    "core/delivery/outlet.py: traffic.last_sent",
+    "core/endpoint.py: peer.session.parted",
+    "core/messages/inbox.py: peer.traffic.messages_in",
+    "core/mobility/resumption.py: peer.facts.public_address",
+    "core/peers/peer.py: self.facts.capabilities",  # these: setters for tests, and its addresses
+    "core/peers/peer.py: self.facts.info",
+    "core/peers/peer.py: self.facts.public_address",
+    "core/peers/peer.py: self.reach.beside",
+    "core/peers/peer.py: self.session.accepted",
+    "core/peers/peer.py: self.session.resumes",
+    "core/peers/peers.py: peer.facts.info",  # the table finds peers by it
+    "core/relay/failover.py: peer.reach.stranded",
+    "core/relay/rescue.py: peer.reach.connection",
+    "core/sessions/handshake.py: peer.facts.public_address",
+    "core/sessions/lifecycle.py: peer.handshakes.heard",
+    "core/sessions/liveness.py: peer.liveness.heartbeat_due",
+    "core/sessions/responder.py: peer.handshakes.requests",
+    "core/sessions/responder.py: peer.liveness.last_ping_sent",
+    "core/sessions/responder.py: peer.session.accepted",
+    "core/traversal/direct_paths.py: peer.reach.connection",
+}
+"""Who else changes a field of a part, one that goes with no other."""
+
+OF_OTHERS = {
+    "core/delivery/delivery.py: self._state.counters.messages_out",
+    "core/delivery/outlet.py: self._state.counters.messages_out",
+    "core/mesh/contacts.py: contact.last_received",
+    "core/mesh/contacts.py: contact.messages_in",
+    "core/mesh/contacts.py: self._touch(node_id).messages_out",
+    "core/mesh/rendezvous.py: introduction.capabilities",
+    "core/messages/inbox.py: self._state.counters.messages_in",
+    "core/relay/surveys.py: session.heard",
+    "core/sessions/server_watch.py: look.pings",
+    "core/traversal/standing_sockets.py: self._offers.beside",
+}
+"""Fields of the same name that are no part of a peer."""
+
+
+def test_no_part_of_a_peer_is_changed_by_who_is_not_named_here() -> None:
+    assert all_stores(PARTS.values()) == MAY_STORE | OF_OTHERS
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "peer.liveness.known_at = now",
+        "peer.liveness.last_ping_sent = now",
+        "peer.reach.stranded = True",
+        "alive = peer.liveness; alive.suspicion = None",
+        "self._peer.traffic.messages_in += 1",
+        "peer.facts.acks, other = True, False",
+        "del peer.session.channel_timer",
+        "setattr(peer.session, 'parted', True)",
+        "for peer.session.parted in (True, False): pass",
+    ],
+)
+def test_a_planted_change_of_a_part_is_found(planted: str) -> None:
+    assert list(stores(planted, fields_of(PARTS.values())))

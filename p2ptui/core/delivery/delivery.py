@@ -1,7 +1,7 @@
 """The way out: messages become datagrams or transfers, within what a peer may be sent."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +15,7 @@ from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
-from p2ptui.errors import LocalError, MessageTooLargeError, QueueFullError
+from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullError
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
@@ -48,11 +48,15 @@ class Delivery(Outlet):
     Args:
         state: The shared ground.
         extensions: Types that only those understand who announced a capability, and which.
+        following: Those of them that are sent also to who has sent one of the same capability.
     """
 
-    def __init__(self, state: NodeState, extensions: Mapping[str, str]) -> None:
+    def __init__(
+        self, state: NodeState, extensions: Mapping[str, str], following: Collection[str] = ()
+    ) -> None:
         super().__init__(state)
         self._extensions = extensions
+        self._following = following
         self.on_overdue: Callable[[Peer, float], None] = lambda *_: None
         """Called when messages to a peer were not acknowledged in time, before they are sent again
         or given up."""
@@ -86,7 +90,7 @@ class Delivery(Outlet):
             self._state.counters.drop("message_too_large")
         except QueueFullError:
             self._state.counters.drop("queue_full")
-        except LocalError:
+        except NotAnnouncedError:
             pass  # it is counted
         return False
 
@@ -123,7 +127,7 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
             QueueFullError: It needs fragments, and too much is already waiting for this peer.
-            LocalError: It is an extension that the peer did not announce.
+            NotAnnouncedError: It is an extension that the peer did not announce.
         """
         if kind in self._extensions:
             self._require_announced(peer, kind)
@@ -156,7 +160,7 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
             QueueFullError: Too much is already waiting for this peer.
-            LocalError: As for `send_once`.
+            NotAnnouncedError: As for `send_once`.
         """
         if kind in self._extensions:
             self._require_announced(peer, kind)
@@ -187,10 +191,12 @@ class Delivery(Outlet):
 
     def _require_announced(self, peer: Peer, kind: str) -> None:
         capability = self._extensions[kind]
-        if capability not in peer.facts.capabilities:
+        if capability in peer.facts.capabilities:
+            return
+        if kind not in self._following or capability not in peer.facts.used:
             self._state.counters.drop("not_announced")
             where = address_words(peer.address)
-            raise LocalError(f"the node at {where} did not announce {capability}")
+            raise NotAnnouncedError(f"the node at {where} did not announce {capability}")
 
     def _must_be_acknowledged(self, peer: Peer, kind: str, size: int) -> bool:
         """Whether a message must be reliable, for its size."""

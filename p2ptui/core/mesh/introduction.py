@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import Pings
@@ -52,7 +52,7 @@ class Introductions:
             BoundedTable(
                 lambda: state.config.routing.introductions_max,
                 full="introductions_full",
-                peer_share=Share(1.0),
+                peer_share=INDEXED,
                 in_use=lambda introduction: bool(introduction.pings.awaited),
             ),
         )

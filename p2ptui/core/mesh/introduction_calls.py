@@ -64,9 +64,6 @@ class IntroductionCalls:
             "introductions_awaited", "introductions", limit=MAX_WAITING, limit_each=MAX_WAITING
         )
 
-    def __len__(self) -> int:
-        return len(self._calls)
-
     def request(
         self, server: Peer, node_id: str, now: float, timeout_s: float, *, pings: bool = False
     ) -> int:

@@ -10,12 +10,11 @@ from typing import Final, TypeAlias
 
 from msgspec import Raw
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.accounts import Purse, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.discovery import frame_list
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError

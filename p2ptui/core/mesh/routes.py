@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RouteTable:
             limit,
             full="routes_full",
             holds=lambda route, now: route.expires > now,
-            peer_share=Share(1.0),
+            peer_share=INDEXED,
             count=count,
         )
 

@@ -12,13 +12,12 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import OnLost, Peer
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.errors import MessageTooLargeError, QueueFullError

@@ -10,31 +10,21 @@ each other about their session.
 from p2ptui.core.messages.budgets import Cost
 from p2ptui.core.messages.rows import (
     EXTENSIONS,
-    INTRODUCTION,
+    FOLLOWING,
     MEANINGS,
-    REQUEST,
     ROWS,
     TOLD_TO_SHAKE_HANDS,
-    Admission,
-    Handler,
-    Reader,
     Refusal,
     Row,
-    Taker,
 )
 
 __all__ = [
     "EXTENSIONS",
-    "INTRODUCTION",
+    "FOLLOWING",
     "MEANINGS",
-    "REQUEST",
     "ROWS",
     "TOLD_TO_SHAKE_HANDS",
-    "Admission",
     "Cost",
-    "Handler",
-    "Reader",
     "Refusal",
     "Row",
-    "Taker",
 ]

@@ -8,17 +8,21 @@ import enum
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_PER_SECOND
 from p2ptui.core.mesh.pager import Pager
-from p2ptui.core.mesh.rendezvous import INTRODUCTIONS_OF_ONE, INTRODUCTIONS_PER_SECOND
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.control import RelayControl
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.stun import PARTNER_REPLIES_PER_SECOND
 from p2ptui.core.traversal.offer_intake import SEARCHES_AT_ONCE, SEARCHES_PER_SECOND, OfferIntake
+
+INTRODUCTIONS_PER_SECOND: Final = 2000
+"""Served by this node to all its peers together: a whole LAN may want to meet at once."""
+
+INTRODUCTIONS_OF_ONE: Final = 200
+"""Of these to one peer."""
 
 Handle: TypeAlias = Callable[[Peer, Any, float], None]
 

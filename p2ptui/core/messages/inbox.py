@@ -1,8 +1,7 @@
 """What authenticated peers send: duplicates dropped, acknowledged, and each type to its handler."""
 
 import enum
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
@@ -30,8 +29,6 @@ from p2ptui.wire.message import (
     MessageType,
     RetransmitPayload,
 )
-
-Handle: TypeAlias = Callable[[Peer, Envelope, Any, float], None]
 
 ANSWERED_BYTES: Final = 800
 """An Ack, and an answer of the usual length after it."""
@@ -216,7 +213,7 @@ class Inbox:
             return
         finished = peer.channel.sender.handle_ack(key, now)
         if finished is not None:
-            peer.facts.acks = True
+            peer.facts.note_ack()
             self._delivery.report(finished)
             self._delivery.prove(peer, now)
             self._delivery.flush(peer, now)

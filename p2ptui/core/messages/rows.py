@@ -116,13 +116,14 @@ class Row(NamedTuple):
     """What it draws on before its handler is called."""
     sender: Callable[[Any, Peer, Any], bool] | None = None
     """Whether it may come from this peer, where a part of the node knows who was asked for it;
-    otherwise it is dropped in any case."""
+    otherwise it is dropped in any case. Which call an answer is for is told by its key in its
+    waiting room: one that comes too late is acknowledged, so that it does not come again."""
     refusal: Refusal = Refusal.NEVER
     capability: str = ""
-    """For an extension: who announced that may be sent it."""
+    """For an extension: only who announced that is sent it."""
     follows: bool = False
-    """Whether it goes only to a peer that has sent a message of the same extension: that says as
-    much as an announcement."""
+    """Whether it is sent also to who announced nothing, but has sent another of that extension's
+    messages: that says as much."""
     short: str = ""
     """In a narrow column, where a question and its answer would be cut to the same beginning: `?`
     asks, `=` answers, `+` is news. Empty: its own name fits."""
@@ -381,6 +382,8 @@ ROWS: Final = (
         MessageType.NAT_PROBE_REQUEST,
         FilterProbes.handle_request,
         _as(NatProbeRequestPayload),
+        sender=FilterProbes.may_ask,
+        distrusted="probe_request_refused",
         budget=FILTER_PROBE_REQUESTS,
         refusal=Refusal.OF_PAYLOAD,
         capability=Capability.NAT_PROBE,
@@ -417,8 +420,11 @@ ROWS: Final = (
 )
 """All types; a test compares this with docs/protocol.md."""
 
-EXTENSIONS: Final = {row.kind: row.capability for row in ROWS if row.capability and not row.follows}
+EXTENSIONS: Final = {row.kind: row.capability for row in ROWS if row.capability}
 """Types that only those are sent who announced a capability, and which."""
+
+FOLLOWING: Final = frozenset(row.kind for row in ROWS if row.follows)
+"""Of these, types that are sent also to who has sent one of that capability; see `Row.follows`."""
 
 TOLD_TO_SHAKE_HANDS: Final = frozenset(
     row.kind for row in ROWS if Refusal.TO_STRANGERS in row.refusal

@@ -40,6 +40,18 @@ class _Type:
     entries: dict[Hashable, Entry]
 
 
+def _noting_use(capability: str, handle: Handle) -> Handle:
+    """A handler that is told of what may be answered by a message of the same extension."""
+    if not any(row.follows and row.capability == capability for row in ROWS):
+        return handle
+
+    def handle_and_note(peer: Peer, content: Any, now: float) -> None:
+        peer.facts.note_used(capability)
+        handle(peer, content, now)
+
+    return handle_and_note
+
+
 def _both(
     trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool]
 ) -> Callable[[Peer, Any], bool]:
@@ -84,12 +96,12 @@ class MessageTable:
             is_sender = bound(row.sender) or whoever
             doubted = None
             if row.doubted is not None:
-                handle = accounts.guard(row.budget, bound(row.doubted))
+                handle = accounts.guard(row.budget, _noting_use(row.capability, bound(row.doubted)))
                 doubted = Entry(row, handle, None, None, is_sender, None)
             trusts = _both(TRUSTS[row.trust], is_sender)
             entry = Entry(
                 row,
-                accounts.guard(row.budget, bound(row.handler)),
+                accounts.guard(row.budget, _noting_use(row.capability, bound(row.handler))),
                 bound(row.admits),
                 bound(row.refuse),
                 trusts,

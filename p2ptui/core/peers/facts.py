@@ -24,6 +24,8 @@ class Facts:
     dialect: Dialect = Dialect.SPEC
     capabilities: frozenset[str] = frozenset()
     """What it announced; of our extensions none that a peer of the reference's kind claims."""
+    used: frozenset[str] = frozenset()
+    """Capabilities of which it has sent a message: that says as much as an announcement."""
     acks: bool = False
     """Whether it has ever acknowledged anything in this session."""
     public_address: Address | None = None
@@ -33,6 +35,18 @@ class Facts:
         """Note the habits that its handshake message shows: one goes by the other."""
         self.dialect = dialect
         self.capabilities = capabilities
+
+    def note_ack(self) -> None:
+        """It has acknowledged something in this session."""
+        self.acks = True
+
+    def begin_session(self) -> None:
+        """Another session begins, in which it has acknowledged nothing yet."""
+        self.acks = False
+
+    def note_used(self, capability: str) -> None:
+        """A message came that this node takes, and that belongs to a capability."""
+        self.used |= {capability}
 
     @property
     def is_expected_to_ack(self) -> bool:

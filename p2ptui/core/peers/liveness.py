@@ -40,6 +40,10 @@ class PeerLiveness:
         """Something came from it."""
         self.last_received = now
 
+    def note_known(self, now: float) -> None:
+        """It has shown that it knows this node."""
+        self.known_at = now
+
     def note_answer(self, now: float) -> None:
         """It answered something, so that it hears this node."""
         self.answered_at = now

@@ -53,10 +53,23 @@ class PeerTable:
             peer = self._aliases.owner(address) or self.relayed.owner(address)
         return peer
 
+    def own_address(self, address: Address) -> Address:
+        """The own address of the peer at `address`; where nobody is, that itself.
+
+        Whoever waits for a handshake, or ends it, knows it by this one: a peer has other addresses
+        too, and they change.
+        """
+        peer = self.at(address)
+        return address if peer is None else peer.address
+
     @property
     def aliases(self) -> int:
         """How many addresses count as some peer's besides its own."""
         return len(self._aliases)
+
+    def sizes(self) -> dict[str, int]:
+        """How many there are, and at how many addresses besides their own."""
+        return {"peers": len(self), "aliases": self.aliases}
 
     def aliases_of(self, peer: Peer) -> Collection[Address]:
         """From where a peer may send besides its own address."""

@@ -2,7 +2,7 @@
 
 from typing import Final, Generic, TypeVar
 
-from p2ptui.bounded import BoundedTable, Limit, Share, number_of
+from p2ptui.bounded import INDEXED, BoundedTable, Limit, number_of
 from p2ptui.wire.address import Address
 
 OwnerT = TypeVar("OwnerT")
@@ -22,7 +22,7 @@ class Relayed(Generic[OwnerT]):
 
     def __init__(self, limit: Limit = 65_536) -> None:
         self._owners: BoundedTable[Address, OwnerT] = BoundedTable(
-            lambda: RELAYS_OF_ONE * number_of(limit), refuses=True, peer_share=Share(1.0)
+            lambda: RELAYS_OF_ONE * number_of(limit), refuses=True, peer_share=INDEXED
         )
 
     def __len__(self) -> int:

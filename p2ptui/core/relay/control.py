@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
-from p2ptui.bounded import BoundedQueue, BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedQueue, BoundedTable, TokenBucket
 from p2ptui.config import TrafficForwardingOptions
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import Pair, Parcel, Refusal, Refused, RelayClient, RelayReport
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -38,38 +37,12 @@ LASTING_REFUSALS_PER_SECOND: Final = 50
 a client asks again and again."""
 
 
-class _Meter:
-    """A rate with a burst of one second's worth; what is larger than a burst passes after one."""
-
-    __slots__ = ("_rate", "_tokens", "_updated")
-
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate = rate
-        self._tokens = rate
-        self._updated = now
-
-    def wait(self, size: int, now: float) -> float:
-        """Seconds until `size` bytes may pass."""
-        self._tokens = min(self._rate, self._tokens + (now - self._updated) * self._rate)
-        self._updated = now
-        missing = min(size, self._rate) - self._tokens
-        return missing / self._rate if missing > 1e-6 else 0.0
-
-    def set_rate(self, rate: float) -> None:
-        """Another rate holds from now on."""
-        self._rate = rate
-
-    def take(self, size: int) -> None:
-        """They pass."""
-        self._tokens -= size
-
-
 @dataclass(slots=True, eq=False)
 class _Account:
     """What one client, by its node id, has used."""
 
     node_id: str
-    meter: _Meter
+    meter: TokenBucket
     refusals: TokenBucket
     lasting_refusals: TokenBucket
     waiting: BoundedQueue[Parcel]
@@ -105,7 +78,7 @@ class RelayControl:
             BoundedTable(
                 lambda: state.config.traffic_forwarding.max_concurrent_relays,
                 refuses=True,
-                peer_share=Share(1.0),
+                peer_share=INDEXED,
                 lifetime_s=lambda: state.config.traffic_forwarding.relay_timeout,
             ),
         )
@@ -165,7 +138,7 @@ class RelayControl:
         objection = self._objection(client, parcel, now)
         if objection is not None:
             self._conclude(account, client, parcel, objection, now)
-        elif account.waiting.used_bytes or account.meter.wait(parcel.size_bytes, now):
+        elif account.waiting.used_bytes or account.meter.wait_s(now, parcel.size_bytes):
             self._keep_waiting(account, client, parcel, now)
         else:
             self._carry(account, client, parcel, now)
@@ -189,7 +162,7 @@ class RelayControl:
             return account
         account = self._departed.pop(node_id, None)
         if account is None:
-            meter = _Meter(self._options.max_relay_rate_per_client, now)
+            meter = TokenBucket(self._options.max_relay_rate_per_client, now)
             account = _Account(
                 node_id,
                 meter,
@@ -248,14 +221,14 @@ class RelayControl:
             self._plan(account, client, now)
 
     def _plan(self, account: _Account, client: Peer, now: float) -> None:
-        pause_s = max(account.meter.wait(account.waiting[0].size_bytes, now), PUMP_INTERVAL_S)
+        pause_s = max(account.meter.wait_s(now, account.waiting[0].size_bytes), PUMP_INTERVAL_S)
         account.timer = self._state.timers.schedule(
             now + pause_s, lambda at: self._pump(account, client, at)
         )
 
     def _pump(self, account: _Account, client: Peer, now: float) -> None:
         account.timer = None
-        while account.waiting and not account.meter.wait(account.waiting[0].size_bytes, now):
+        while account.waiting and not account.meter.wait_s(now, account.waiting[0].size_bytes):
             parcel = account.waiting.popleft()
             objection = self._objection(client, parcel, now)  # much may have changed
             if objection is not None:
@@ -275,7 +248,7 @@ class RelayControl:
                 refused = Refused(Refusal.UNPROVED, "the target has not answered yet")
             self._conclude(account, client, parcel, refused, now)
             return
-        account.meter.take(parcel.size_bytes)
+        account.meter.use(parcel.size_bytes)
         account.datagrams += 1
         account.size_bytes += parcel.size_bytes
         self._state.counters.relayed += 1

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
@@ -72,7 +72,7 @@ class RelayFrames:
         self._ways: BoundedTable[Address, _Way] = state.tables.add(
             "relayed_nodes",
             BoundedTable(
-                MAX_RELAYED_NODES, refuses=True, full="relayed_nodes_full", peer_share=Share(1.0)
+                MAX_RELAYED_NODES, refuses=True, full="relayed_nodes_full", peer_share=INDEXED
             ),
         )
         self._unsettled: BoundedTable[Address, None] = state.tables.add(

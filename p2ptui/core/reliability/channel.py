@@ -206,7 +206,6 @@ class Channels:
         """A channel with a random start of its numbering."""
         return Channel(self._config, self._rng.getrandbits(32), self._reassembly)
 
-    @property
-    def reassembly_bytes(self) -> int:
-        """Bytes that partial messages of all peers hold."""
-        return self._reassembly.used_bytes
+    def sizes(self) -> dict[str, int]:
+        """What partial messages of all peers hold."""
+        return {"reassembly_bytes": self._reassembly.used_bytes}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.config import SecurityOptions
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT
 from p2ptui.core.tables import Tables
@@ -19,34 +19,6 @@ ERROR_INTERVAL_S: Final = 5.0
 
 REFUSALS_PER_SECOND: Final = 200
 """Answers to all strangers together, so that no flood makes this node a source of one."""
-
-
-class TokenBucket:
-    """A rate with a burst of one second's worth, or of another size.
-
-    Args:
-        rate: A second.
-        now: The time, seconds.
-        burst: At once; None: one second's worth.
-    """
-
-    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
-
-    def __init__(self, rate: float, now: float, burst: float | None = None) -> None:
-        self._rate = rate
-        self._burst = rate if burst is None else burst
-        self._tokens = self._burst
-        self._updated = now
-
-    def take(self, now: float, amount: float = 1.0) -> bool:
-        """Whether `amount` may pass now; if so it is used up."""
-        tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
-        self._updated = now
-        if tokens < amount:
-            self._tokens = tokens
-            return False
-        self._tokens = tokens - amount
-        return True
 
 
 class Admission:

@@ -49,6 +49,9 @@ class Contestant(Protocol):
     def takes(self, address: Address, dialect: Dialect, now: float) -> bool:
         """Whether the answer from an address is taken now; else it is asked for again later."""
 
+    def wait_until(self, deadline: float) -> None:
+        """A handshake that it has begun or joined ends by then, seconds."""
+
     def win(self, address: Address, result: ConnectResult, now: float) -> None:
         """The handshake with an address is complete."""
 

@@ -93,6 +93,7 @@ class Handshake:
                 return self._state.answered(result)
             self._state.finish(token, result)
             return token
+        address = self._state.peers.own_address(address)
         # Before it is asked: what cannot be sent ends while it is begun.
         call = self._state.await_session(address, now, timeout_s, token)
         try:
@@ -113,7 +114,7 @@ class Handshake:
         """Begin (or join) a handshake with one of several addresses that are asked.
 
         Args:
-            address: Whom to ask, an address without a session.
+            address: Whom to ask: the own address of a peer without a session.
             contestant: Is told of the end.
             now: The time, seconds.
             timeout_s: How long to try, seconds.
@@ -127,6 +128,7 @@ class Handshake:
         """
         attempt = self._join(address, now, timeout_s, greeting)
         attempt.contestants.append(contestant)
+        contestant.wait_until(attempt.deadline)
         return attempt.greeting
 
     def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
@@ -188,6 +190,8 @@ class Handshake:
         attempt.deadline = max(attempt.deadline, now + timeout_s)
         for call in self._calls.waiting(address):
             self._calls.extend(call, attempt.deadline + LAST_RESORT_S)
+        for contestant in attempt.contestants:
+            contestant.wait_until(attempt.deadline)
         return attempt
 
     def result_at(self, address: Address) -> ConnectResult | None:
@@ -405,7 +409,7 @@ class Handshake:
         """An Ack of a handshake message, in either role; whether it was one."""
         if key not in peer.handshakes.keys:
             return False
-        peer.facts.acks = True
+        peer.facts.note_ack()
         peer.handshakes.decide()
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)

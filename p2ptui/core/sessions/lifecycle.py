@@ -155,7 +155,7 @@ class Lifecycle:
             self._fail_messages(ended, now, reason)
             peer.channel = self._state.new_channel()
             peer.channel.follow(ended)
-        peer.facts.acks = False
+        peer.facts.begin_session()
 
     def move(self, peer: Peer, now: float, reason: str, grant: Grant) -> None:
         """A peer was found silent, and comes back at another address: there it goes on.

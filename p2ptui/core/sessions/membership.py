@@ -63,10 +63,6 @@ class Membership:
         """Called when a server does not know this node any more."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
-    @staticmethod
-    def _begin(peer: Peer, now: float) -> None:
-        peer.liveness.known_at = now
-
     def check(self, peer: Peer, now: float) -> None:
         """A heartbeat is due: ask a deployed server, unless it has just shown what it knows."""
         if peer.dialect is not Dialect.REFERENCE or not peer.is_joined_server:
@@ -102,7 +98,7 @@ class Membership:
         if not is_whole or any(
             own_id in (canonical_id(node.id), canonical_id(node.node_id)) for node in payload.nodes
         ):
-            peer.liveness.known_at = now
+            peer.liveness.note_known(now)
             self._forget(peer)
             return True
         question.without += 1

@@ -172,6 +172,6 @@ class AlternatePaths:
         if peer is None or not peer.is_authenticated:
             return False
         if is_proved:
-            peer.facts.acks = True
+            peer.facts.note_ack()
             self._delivery.prove(peer, now)
         return True

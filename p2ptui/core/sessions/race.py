@@ -18,7 +18,7 @@ from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.asking import Greeting
 from p2ptui.core.sessions.handshake import Handshake
-from p2ptui.core.state import NodeState
+from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import HandshakeError, LocalError, P2PError
 from p2ptui.wire.address import Address
@@ -225,9 +225,13 @@ class Race:
             self.waiting.clear()
             self._give_up_if_over()
             return
-        address = self.waiting.pop(0)
+        address = self.state.peers.own_address(self.waiting.pop(0))
         if (result := self.handshake.result_at(address)) is not None:
             self.win(address, result, now)  # it has come by itself meanwhile
+            return
+        if address in self.asked:
+            self._ask_next(now)  # two addresses of one peer
+            self._give_up_if_over()
             return
         # Before it is asked: what cannot be sent ends while it is begun.
         self.running.add(address)
@@ -267,6 +271,11 @@ class Race:
             self.running.discard(address)
             self.handshake.withdraw(address, self, now, reason)
         self.races.end(self, HandshakeError(reason))
+
+    def wait_until(self, deadline: float) -> None:
+        """One of its handshakes is older than the race, or lasts longer for somebody else."""
+        for call in self.state.session_calls.waiting(self):
+            self.state.session_calls.extend(call, max(call.deadline, deadline + LAST_RESORT_S))
 
     def lose(self, address: Address, error: HandshakeError) -> None:
         """An address is out of the race; the next one need not wait any longer."""

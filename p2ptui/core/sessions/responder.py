@@ -136,7 +136,7 @@ class Responder:
     def _repeat(
         self, peer: Peer, address: Address, message: Envelope, earned: Purse, now: float
     ) -> None:
-        if peer.handshakes.requests[-1] != message.id or not peer.handshakes.response:
+        if not peer.handshakes.may_repeat(message.id):
             self._state.counters.duplicates += 1
             return
         peer.liveness.hear(now)

@@ -147,6 +147,15 @@ class Account:
     reason: str | None = None
     """Why there is no direct path."""
 
+    def note_check(self, size_bytes: int) -> None:
+        """A check was sent."""
+        self.checks += 1
+        self.bytes_spent += size_bytes
+
+    def note_answer(self, size_bytes: int) -> None:
+        """A check of the other side was answered."""
+        self.bytes_spent += size_bytes
+
     def explain(self, method: Method, won_after_s: float | None) -> Connection:
         """The explanation of the connection.
 

@@ -45,6 +45,24 @@ class Backoff:
         self.failures = 0
         self.won_after_s = now - self.began
 
+    def forget_failures(self) -> None:
+        """Something has changed: what was found before says little of the next search."""
+        self.failures = 0
+
+    def note_moved(self, *, waits: bool) -> None:
+        """This machine has moved.
+
+        Args:
+            waits: Whether the server must come back first.
+        """
+        self.forget_failures()
+        self.begins_again = waits
+
+    def take_begins_again(self) -> bool:
+        """Whether a search has waited for the server, which is back."""
+        begins_again, self.begins_again = self.begins_again, False
+        return begins_again
+
     def may_begin_for_other(self, now: float) -> bool:
         """Whether the other side may begin a search, and note that it does."""
         begun = self.begun_for_other

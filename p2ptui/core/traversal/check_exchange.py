@@ -92,7 +92,7 @@ class CheckExchange:
             return True
         attempt.heard.is_checked = True
         answer = build_answer(check, source, attempt.offer)
-        attempt.account.bytes_spent += len(answer)
+        attempt.account.note_answer(len(answer))
         earned = self._state.gate.arrival
         send_from(self._state, socket, answer, source, account=earned)
         spare_bytes = earned.credit

@@ -6,7 +6,7 @@ A session does not notice: its datagrams take another way, and what was under wa
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import INDEXED, BoundedTable, Share
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
@@ -70,7 +70,7 @@ class DirectPaths:
                 full="checks_forgotten",
                 # Only while the round of it may still run.
                 holds=lambda asker, _: asker.punching is not None and asker.direct is None,
-                peer_share=Share(1.0),
+                peer_share=INDEXED,
             ),
         )
         self._consents: BoundedTable[bytes, Attempt] = BoundedTable(
@@ -354,8 +354,7 @@ class DirectPaths:
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        attempt.account.checks += 1
-        attempt.account.bytes_spent += len(data)
+        attempt.account.note_check(len(data))
         send_from(self._state, check.socket, data, check.remote, check.ttl)
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:

@@ -40,6 +40,16 @@ class Exchange:
     tried: dict[Address, int] = field(default_factory=dict)
     """What was tried of that, and in which round first."""
 
+    def note_sent(self, now: float) -> None:
+        """This side's offer leaves: what was asked by the one before is not answered any more."""
+        self.asked = None
+        self.sent_at = now
+
+    def take_asked(self) -> Asked | None:
+        """What was asked: from now on that is answered, or nobody waits for it."""
+        asked, self.asked = self.asked, None
+        return asked
+
     def note_asked(self, now: float, resent: int) -> None:
         """This side's offer left; see `Asked`."""
         self.asked = Asked(now, resent)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.bounded import TokenBucket
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.admission import TokenBucket
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, Attempt
 from p2ptui.core.traversal.offers import MAX_ATTEMPTS, Offers

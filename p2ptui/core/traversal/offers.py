@@ -256,7 +256,7 @@ class Offers:
     def handle_introduced(self, attempt: Attempt, server: Peer, now: float) -> None:
         """A server has named a node, in return for an offer if one is out: after a round trip at
         least."""
-        asked, attempt.exchange.asked = attempt.exchange.asked, None
+        asked = attempt.exchange.take_asked()
         sender, rtt = server.channel.sender, server.channel.rtt
         # Who named it unasked has answered nothing; and what was sent again may have been lost.
         if asked is None or sender.retransmissions != asked.resent:
@@ -270,7 +270,7 @@ class Offers:
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
         of it later is no answer any more."""
-        attempt.exchange.asked = None
+        attempt.exchange.take_asked()
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:
         return self.slowness.answer_s(now, attempt.server.address)
@@ -294,7 +294,7 @@ class Offers:
         if (is_answered and is_known) or not is_current or is_over:
             if is_current:
                 self.asking.discard(attempt.node_id)
-                attempt.exchange.asked = None
+                attempt.exchange.take_asked()
             return
         self.asking.add(attempt.node_id)
         if tries == 0:
@@ -323,10 +323,10 @@ class Offers:
 
     def send(self, attempt: Attempt, now: float) -> bool:
         """Send this side's offer once; whether it left."""
-        attempt.exchange.asked = None  # from now on something else is under way
         if not attempt.server.is_authenticated:
+            attempt.exchange.take_asked()
             return False
-        attempt.exchange.sent_at = now
+        attempt.exchange.note_sent(now)
         payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
         if self.facts.is_typed:
             payload.nat_type = self.facts.nat_type.value

@@ -103,24 +103,28 @@ class Refusals:
         error = RemoteError(f"{words}; no direct path was found in time either")
         calls = self._state.session_calls
         # What waited for the relayed session waits for the direct one from now on.
-        for call in calls.waiting(attempt.relayed_address):
+        for call in calls.waiting(self._relayed(attempt)):
             calls.move(call, attempt.node_id, max(attempt.waiting.deadline, now), lambda _: error)
         self._end_relayed(attempt, words, now)
 
     def _go_direct(self, attempt: Attempt, address: Address, reason: str, now: float) -> None:
         """A path was found while the relayed session was still to come: it begins there."""
         calls, node_id = self._state.session_calls, attempt.node_id
-        for call in calls.waiting(attempt.relayed_address):
+        for call in calls.waiting(self._relayed(attempt)):
             calls.move(call, node_id, call.deadline)
         self._end_relayed(attempt, reason, now)
         timeout_s = self._state.config.security.auth_timeout
         go_on(self._state, self._handshake, node_id, address, now, timeout_s, node_id)
 
     def _give_up(self, attempt: Attempt, error: P2PError, now: float) -> None:
-        for key in (attempt.node_id, attempt.relayed_address):
+        for key in (attempt.node_id, self._relayed(attempt)):
             self._state.session_calls.end_all(key, error)
         self._close(attempt)
         self._end_relayed(attempt, str(error), now)
+
+    def _relayed(self, attempt: Attempt) -> Address:
+        """By what calls wait for the relayed session."""
+        return self._state.peers.own_address(attempt.relayed_address)
 
     def _end_relayed(self, attempt: Attempt, reason: str, now: float) -> None:
         peer = self._state.peers.at(attempt.relayed_address)

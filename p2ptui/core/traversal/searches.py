@@ -79,7 +79,7 @@ class Searches:
         if attempt is None or not choose_server(self._state, attempt, now):
             raise LocalError(f"no server introduces node {node_id}: connect to it by its id first")
         if attempt.direct is None:
-            attempt.backoff.failures = 0
+            attempt.backoff.forget_failures()
             self.begin(attempt, now)
 
     def regain(self, peer: Peer, server: Peer, now: float) -> None:
@@ -99,7 +99,7 @@ class Searches:
             return
         attempt.backoff.began_direct = True
         if attempt.direct is None:  # else it is watched, and searched again once it is given up
-            attempt.backoff.failures = 0
+            attempt.backoff.forget_failures()
             self.begin(attempt, now)
 
     def begin(self, attempt: Attempt, now: float) -> None:
@@ -206,8 +206,7 @@ class Searches:
                 continue
             self.stop(attempt)
             self._reasons.withdraw(attempt)
-            attempt.backoff.failures = 0
-            attempt.backoff.begins_again = not attempt.server.is_authenticated
+            attempt.backoff.note_moved(waits=not attempt.server.is_authenticated)
             attempt.plan(self._state.timers, now, self.begin_again)
 
     def remotes(self) -> list[Address]:

@@ -97,8 +97,7 @@ class SessionFollower:
                 self._check_reason(attempt)
                 if Capability.RELAY in server.capabilities:
                     self._relay.open(server, attempt.node_id)
-                if attempt.backoff.begins_again and self._is_enabled:
-                    attempt.backoff.begins_again = False
+                if self._is_enabled and attempt.backoff.take_begins_again():
                     attempt.plan(self._state.timers, now, self._search_again)
 
     def _forget(self, peer: Peer, _reason: str) -> None:

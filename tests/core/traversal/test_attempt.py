@@ -20,6 +20,7 @@ from p2ptui.core.traversal.backoff import (
 from p2ptui.core.traversal.exchange import Exchange
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
+from tests.core.stores import all_stores, fields_of, stores
 
 PARTS = [Account, Exchange, Heard, Gathered, Backoff, WaitingCalls]
 HERE, THERE = ("192.0.2.1", 1), ("192.0.2.2", 2)
@@ -35,6 +36,39 @@ def test_an_attempt_is_made_of_parts() -> None:
     kinds = [field.type for field in dataclasses.fields(Attempt)]
     assert set(PARTS) <= set(kinds)
     assert len(kinds) <= 10 + len(PARTS), "what is new belongs into a part, or is one"
+
+
+MAY_STORE = {
+    "core/traversal/check_exchange.py: attempt.heard.is_checked",
+    "core/traversal/check_round.py: attempt.account.guessed_blindly",
+    "core/traversal/checklist.py: attempt.account.method",
+    "core/traversal/direct_paths.py: attempt.account.reason",
+    "core/traversal/direct_paths.py: attempt.heard.last_good",
+    "core/traversal/direct_paths.py: attempt.sockets",
+    "core/traversal/gathering.py: attempt.sockets",
+    "core/traversal/head_start.py: attempt.waiting.holds_relay_until",
+    "core/traversal/offer_intake.py: attempt.exchange.observed",
+    "core/traversal/offer_intake.py: attempt.exchange.offered_at",
+    "core/traversal/offers.py: attempt.backoff.began",
+    "core/traversal/offers.py: attempt.exchange.asks_until",
+    "core/traversal/offers.py: attempt.exchange.claimed_in",
+    "core/traversal/reaching.py: attempt.waiting.deadline",
+    "core/traversal/refusals.py: attempt.waiting.refusal",
+    "core/traversal/rounds.py: attempt.account.rounds",
+    "core/traversal/searches.py: attempt.backoff.began_direct",
+    "core/traversal/searches.py: attempt.sockets",
+}
+"""Who else changes a field of a part, one that goes with no other."""
+
+
+def test_no_part_of_an_attempt_is_changed_by_who_is_not_named_here() -> None:
+    assert all_stores(PARTS, under="core/traversal") == MAY_STORE
+
+
+def test_a_planted_change_of_a_part_is_found() -> None:
+    fields = fields_of(PARTS)
+    assert list(stores("attempt.backoff.failures = 0", fields))
+    assert list(stores("said = attempt.exchange; said.asked = None", fields))
 
 
 # How long a search backoff.
