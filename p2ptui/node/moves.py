@@ -139,7 +139,7 @@ class NetworkMonitor:
         return any(host not in self._ways and host not in self._away for host in self._hosts())
 
     def _compare_routes(self) -> None:
-        """Compare the ways with those of before, and have done what follows."""
+        """Compare the routes with the last ones, and act on what has changed."""
         self._compared_at = self._loop.time()
         before, away = self._ways, self._away
         self._ways, self._away = {}, set()

@@ -41,7 +41,7 @@ MAX_PAIRS: Final = 1024
 """Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
 
 INTRODUCTIONS_PER_SECOND: Final = 2000
-"""Served by this node to all its peers together: a whole LAN may want to meet at once."""
+"""What this node does for all its peers together: a whole LAN may want to meet at once."""
 
 INTRODUCTIONS_OF_ONE: Final = 200
 """Of these to one peer."""

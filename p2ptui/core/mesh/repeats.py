@@ -33,5 +33,5 @@ class Repeats:
         return True
 
     def holds(self, now: float) -> bool:
-        """Whether what was done counts still."""
+        """Whether what was done still counts."""
         return now - self.began < REPEATS_HOLD_S

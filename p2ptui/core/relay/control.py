@@ -31,7 +31,7 @@ PUMP_INTERVAL_S: Final = 0.005
 """Waiting datagrams leave in batches this far apart, not with a timer each."""
 
 REFUSALS_PER_SECOND: Final = 2
-"""A client that sends datagrams on although they are refused is told this often."""
+"""How often a client is told that keeps sending datagrams although they are refused."""
 
 LASTING_REFUSALS_PER_SECOND: Final = 50
 """Likewise where it may not be so in a moment: each may be about another node, and until it is told

@@ -58,7 +58,7 @@ class Skips:
             self._wanted = True
 
     def is_needed(self, *, waiting: bool) -> bool:
-        """Whether one is to be written; `waiting` is whether a message waits for its number."""
+        """Whether a skip is due; `waiting` says whether a message waits for its number."""
         return not self._message_id and (self._wanted or (waiting and self._numbering.is_exhausted))
 
     @property

@@ -269,7 +269,7 @@ class Offers:
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
-        of it later is no answer any more."""
+        of it later is no answer."""
         attempt.exchange.asked = None
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:
