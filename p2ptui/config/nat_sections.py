@@ -275,8 +275,8 @@ class IceOptions(Section, frozen=True, kw_only=True):
     opener_ttl: Annotated[
         int,
         About(
-            "Hops of the first datagrams, which open the own NAT only; 0: no such, and no waiting"
-            " until they are sent.",
+            "Hops of the first datagrams, which open this node's NAT only; 0: no such, and no"
+            " waiting until they are sent.",
             "hops",
             0,
             255,

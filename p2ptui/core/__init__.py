@@ -11,7 +11,7 @@ From the top down; a room imports from those below it only:
     relay/          the server between two nodes
     data/           the payload of Data, and how its sender is slowed
     mesh/           nodes beyond the direct peers: lists, introductions, routes
-    stun            a STUN server on the node's sockets
+    stun            a STUN server: what it answers, and by which socket
     filter_probes   peers that help a node to learn what its NAT lets in
     sessions/       who is a peer: handshakes, strangers, who is still there
     delivery/       the way out: messages become datagrams
@@ -22,8 +22,9 @@ From the top down; a room imports from those below it only:
 
 Beside the rooms stand the values and the small books that they all use, which know no room:
 `events`, what the core tells the outside; `addresses`, also those that name a server or a further
-socket; `connection`, how a node is reached; `identity`, who a node is; `trust`, what a sender must
-have shown; `services`, who handles messages; `calls`, `pings`, `pongs`, `readers` and `aliases`,
-who waits for what, and who sends from where; `accounts`, what a datagram is paid with; `tables`,
-all that others can fill; `timers`, `counters` and `ids`.
+socket; `connection`, how a node is reached; `calls`, `pings`, `pongs` and `readers`, who waits for
+what; `aliases`, who sends from where; `accounts`, what a datagram is paid with; `tables`, all that
+others can fill; `timers`, `counters` and `ids`. Two know peers: `identity`, who a node is and which
+dialect it speaks, and `trust`, what a sender must have shown. `services` names the parts of the
+rooms that handle messages; only the way in, and what makes it, know that.
 """

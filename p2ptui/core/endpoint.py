@@ -311,7 +311,7 @@ class Endpoint(Parts):
         self._lifecycle.give_up(address, f"cannot send to {format_address(address)}: {reason}", now)
 
     def refuse(self, address: Address, reason: str, now: float) -> bool:
-        """Somebody says that nobody is at `address`: whether a handshake has ended by that."""
+        """Somebody says that nobody is at `address`; returns whether that ended a handshake."""
         return self._lifecycle.give_up(address, reason, now, resuming=False)
 
     def close(self, reason: str, now: float) -> None:

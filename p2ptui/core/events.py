@@ -332,7 +332,7 @@ class FlowProbeWanted:
 
 @dataclass(frozen=True, slots=True)
 class SocketsDone:
-    """These sockets are needed no more."""
+    """These sockets are no longer needed."""
 
     sockets: tuple[int, ...]
 

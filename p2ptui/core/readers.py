@@ -13,7 +13,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 
 EVENT_OVERHEAD_BYTES: Final = 512
-"""What a message takes in a reader's memory beside its own bytes, about."""
+"""About what a message takes in a reader's memory beside its own bytes."""
 
 RESERVED_S: Final = 2.0
 """Room that was promised to a sender is kept for it this long."""
@@ -64,7 +64,7 @@ class ReaderRoom:
         self._readers.handle_read()
 
     def close(self) -> None:
-        """The reader ends: it holds up nobody any more."""
+        """The reader ends, and no longer holds anybody up."""
         self._readers.close(self)
 
 

@@ -230,7 +230,7 @@ class NodeState:
         return token
 
     def unwatch(self, token: int) -> None:
-        """The end of that call is of no interest any more; it is told to nobody."""
+        """Nobody is interested in the end of that call any more: it is not told."""
         if token in self._watched:
             self._watched[token] = lambda _: None
 
@@ -246,6 +246,6 @@ class NodeState:
     def trace(
         self, direction: Direction, address: Address, node_id: str, kind: str, data: bytes
     ) -> None:
-        """Tell of one message, if somebody traces."""
+        """Report one message, if somebody traces them."""
         if self.tracing:
             self.emit(MessageTraced(direction, address, node_id or None, kind, len(data), data))

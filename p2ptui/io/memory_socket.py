@@ -135,7 +135,7 @@ class MemorySocket:
         ttl: int | None = None,
         unfragmented: bool = False,
     ) -> None:
-        """Send one datagram, with a limit of hops no further than through the own NAT."""
+        """Send one datagram, with a limit of hops no further than through this node's NAT."""
         if self._closed:
             self._traffic.dropped_out += 1
             return

@@ -1,4 +1,4 @@
-"""Guesses of ports: random ones, none twice, at a pace that the own NAT lets pass."""
+"""Guesses of ports: random ones, none twice, at a pace that this node's NAT lets pass."""
 
 import random
 from collections.abc import Iterator

@@ -49,8 +49,8 @@ EXTENSIONS: Final = 2
 length: with loss the two begin and end far apart."""
 
 OPENER_TTL: Final = 2
-"""Hops of the first datagram to each outside address: far enough to open the own NAT, too short to
-reach the other one, which might move its mapping if it heard of it too early."""
+"""Hops of the first datagram to each outside address: far enough to open this node's NAT, too short
+to reach the other one, which might move its mapping if it heard of it too early."""
 
 
 class Kind(IntEnum):

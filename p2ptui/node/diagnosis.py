@@ -18,7 +18,7 @@ from p2ptui.node.depended import Dependencies, plan_filtering
 from p2ptui.node.nat_evidence import OwnSocket, unreached
 from p2ptui.node.nat_lifetime import measure_harmlessly
 from p2ptui.node.nat_tests import SENDS, Ground, OpenSocket, observe_mapping
-from p2ptui.node.nat_verdict import Observations, finished, report_of
+from p2ptui.node.nat_verdict import Observations, complete, report_of
 from p2ptui.node.probe_sockets import ProbeSockets
 from p2ptui.node.stun_contact import FindRefusal, FirstContact
 from p2ptui.node.stun_servers import (
@@ -122,7 +122,7 @@ class Diagnosis:
                     known = contact.servers
         except BaseExceptionGroup as group:
             raise _first_of(group) from None
-        return finished(report, known, surplus, self._loop.time() - began)
+        return complete(report, known, surplus, self._loop.time() - began)
 
     async def _is_node(self, address: Address) -> bool:
         if self._own is not None and address in self._own.heard:
@@ -190,7 +190,7 @@ class Diagnosis:
             results = await behavior.run(list(dict.fromkeys(targets)), asked, ask_peer)
         observations = Observations(main, ground.server, self._sockets.own_hosts)
         observations.take(contact.of_version(version), results.seen)
-        if observations.is_open:
+        if observations.is_undecided:
             await contact.settle(version)
             more = [at for at in self._witnesses if ip_version(at[0]) == version]
             told = [*results.seen, *await observe_mapping(ground, main, more)]

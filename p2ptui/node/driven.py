@@ -81,11 +81,11 @@ class Driven:
         return self._loop.call_later(delay_s, run)
 
     def close(self) -> None:
-        """Move nothing any more."""
+        """Stop the pump."""
         self._driver.close()
 
     def end_calls(self, reason: str) -> None:
-        """No call that is awaited will end by itself."""
+        """End all calls that are awaited: none will end by itself."""
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(LocalError(reason))

@@ -178,7 +178,7 @@ def _controlled_one(
 def banned(
     tests: Sequence[tuple[KnownServer, FilterTest]], fell_silent: Collection[Address]
 ) -> list[Address]:
-    """Who fell silent by a reply that nobody let in: one that came in was not refused."""
+    """Those who fell silent after a reply that was not let in: one that came in was not refused."""
     return [
         source
         for server, test in tests

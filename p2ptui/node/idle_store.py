@@ -19,7 +19,7 @@ EXPIRY_S: Final = 30 * 86_400.0
 
 
 class IdleStore:
-    """Remembers it by the outside host.
+    """Remembers the idle time by outside host.
 
     Args:
         wall: Unix time, seconds.

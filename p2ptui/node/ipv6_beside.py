@@ -52,7 +52,7 @@ async def keep_ipv6_beside(
         port: Of the node's own socket: the same one is taken if it is free.
         open_socket: Binds one address.
         use: Called with each socket that is opened, and with None when there is no address any
-            more; closes the one before, when it is needed no more.
+            more; closes the one before, when it is no longer needed.
         look_up: Tells the address.
         pause: Waits so many seconds, or until there may be news.
     """

@@ -160,12 +160,12 @@ def _each_once(known: Iterable[_Known]) -> list[_Known]:
     best: dict[str, _Known] = {}
     for node in known:
         before = best.get(node.node_id)
-        if before is None or _use(node) > _use(before):
+        if before is None or _usefulness(node) > _usefulness(before):
             best[node.node_id] = node
     return list(best.values())
 
 
-def _use(node: Peer | OtherNode) -> int:
+def _usefulness(node: Peer | OtherNode) -> int:
     if isinstance(node, OtherNode):
         return 1
     if node.is_authenticated:

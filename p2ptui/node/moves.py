@@ -20,13 +20,13 @@ SETTLE_S: Final = 0.2
 """Changes come in swarms: an address goes, another comes, and then a route."""
 
 SPACING_S: Final = 0.5
-"""Between two looks, however many changes there are."""
+"""Between two comparisons of routes, however many changes there are."""
 
 TICK_S: Final = 0.5
-"""How often the clocks are compared; and the ways looked up, where the system tells no changes."""
+"""How often clocks are compared, and routes read where the system announces no changes."""
 
 SLEPT_S: Final = 2.0
-"""A machine that stood still for less has been missed by nobody."""
+"""Nobody notices a shorter sleep."""
 
 MAX_DESTINATIONS: Final = 256
 """Peers whose way is looked up; of more, the most recent ones'."""
@@ -60,9 +60,9 @@ class NetworkMonitor:
         self._ways: dict[str, Way] = {}
         """As the hosts in use were last reached."""
         self._away: set[str] = set()
-        """Hosts to which there was no way at the last look, or whose link was interrupted."""
-        self._look: asyncio.TimerHandle | None = None
-        self._looked_at = -SPACING_S
+        """Hosts to which there was no way at the last comparison, or whose link was interrupted."""
+        self._planned: asyncio.TimerHandle | None = None
+        self._compared_at = -SPACING_S
         self._down: set[int] = set()
         """Interfaces without a carrier."""
         self._changed = asyncio.Event()
@@ -84,7 +84,7 @@ class NetworkMonitor:
         """Watch until cancelled."""
         stop = self._machine.watch(self._handle_change)
         asleep_s, at = self._machine.asleep_s(), self._clock()
-        self._look_up()
+        self._compare_routes()
         try:
             while True:
                 await asyncio.sleep(TICK_S)
@@ -94,10 +94,10 @@ class NetworkMonitor:
                 if slept_s >= SLEPT_S:
                     self._handle_sleep(slept_s, at)
                 if stop is None or self._has_new_hosts():
-                    self._look_up()
+                    self._compare_routes()
         finally:
-            if self._look is not None:
-                self._look.cancel()
+            if self._planned is not None:
+                self._planned.cancel()
             if stop is not None:
                 stop()
 
@@ -105,23 +105,23 @@ class NetworkMonitor:
         went_down = {index for index, has_carrier in links.items() if not has_carrier}
         self._interrupt(went_down)
         self._down = (self._down | went_down) - (links.keys() - went_down)
-        if self._look is None:
-            wait_s = max(SETTLE_S, self._looked_at + SPACING_S - self._loop.time())
-            self._look = self._loop.call_later(wait_s, self._look_after_change)
+        if self._planned is None:
+            wait_s = max(SETTLE_S, self._compared_at + SPACING_S - self._loop.time())
+            self._planned = self._loop.call_later(wait_s, self._handle_settled_change)
 
     def _interrupt(self, links: set[int]) -> None:
         """Links that are down, if only for a moment: who is reached by them must be asked."""
         if links:
             self._away |= {host for host, way in self._ways.items() if way.interface in links}
 
-    def _look_after_change(self) -> None:
-        self._look = None
-        self._look_up()
+    def _handle_settled_change(self) -> None:
+        self._planned = None
+        self._compare_routes()
         _pulse(self._changed)
 
     def _handle_sleep(self, slept_s: float, now: float) -> None:
         log.info("this machine stood still for %.0f s: its peers are asked", slept_s)
-        self._look_up()
+        self._compare_routes()
         self._endpoint.moving.wake(slept_s, lambda address: address[0] not in self._away, now)
         self._flush()
         _pulse(self._moved)
@@ -138,9 +138,9 @@ class NetworkMonitor:
     def _has_new_hosts(self) -> bool:
         return any(host not in self._ways and host not in self._away for host in self._hosts())
 
-    def _look_up(self) -> None:
-        """Compare the ways with those of before, and have done what follows."""
-        self._looked_at = self._loop.time()
+    def _compare_routes(self) -> None:
+        """Compare the routes with the last ones, and act on what has changed."""
+        self._compared_at = self._loop.time()
         before, away = self._ways, self._away
         self._ways, self._away = {}, set()
         moved, back = set[str](), set[str]()

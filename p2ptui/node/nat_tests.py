@@ -108,7 +108,7 @@ class Ground:
         return transaction
 
     async def open_flow(self, client: StunClient, transaction: Transaction) -> StunAnswer | None:
-        """Wait until a flow is established: what follows meets an old one.
+        """Wait until a flow is established, so that what follows is not taken for a new one.
 
         Where something limits new flows it is tried for longer.
         """

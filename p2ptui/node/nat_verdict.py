@@ -59,7 +59,7 @@ class Observations:
         return classify_mapping(self.local, self.seen, self.own_hosts)
 
     @property
-    def is_open(self) -> bool:
+    def is_undecided(self) -> bool:
         """Whether more have to be asked for a verdict."""
         verdict = self.verdict
         return verdict.kind is Dependence.UNKNOWN and not verdict.varies
@@ -150,7 +150,7 @@ def report_of(
     )
 
 
-def finished(
+def complete(
     report: NatReport,
     known: Sequence[KnownServer],
     not_asked: Sequence[str],

@@ -1,5 +1,6 @@
 """Everybody a node knows, in an order, without a snapshot of each: for tables of thousands."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from p2ptui.node.ways import shell_target
 from p2ptui.wire.address import Address, format_address
 
 _STATUSES: Final = list(PeerStatus)
-_FAR: Final = float("inf")
+_FAR: Final = math.inf
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
@@ -64,7 +65,7 @@ class Roster:
         self._endpoint = endpoint
         self._clock = clock
         self._others: dict[str, OtherNode] = {}
-        self._noted_at = float("-inf")
+        self._noted_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._endpoint.peers) + len(self._others)

@@ -1,4 +1,4 @@
-"""What can be seen of a running node from outside."""
+"""What a running node shows to the outside."""
 
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.values import RelayReport

@@ -1,6 +1,7 @@
 """The STUN servers of a diagnosis: what is known of each, and where it is."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -129,7 +130,7 @@ class KnownServer:
     @property
     def rtt_s(self) -> float:
         """The round trip to it, seconds; without end while it is silent."""
-        return self.answer.rtt_s if self.answer is not None else float("inf")
+        return self.answer.rtt_s if self.answer is not None else math.inf
 
     @property
     def mapped(self) -> Address | None:

@@ -6,6 +6,7 @@ itself. Read as keys, a line end would carry out a command. So nothing of a past
 the parser of keys, and where its end is in doubt, what follows is text as well.
 """
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -83,9 +84,9 @@ class PasteGuard:
         self._text: list[str] = []
         self._size = 0
         self._rest = ""
-        self._heard = float("-inf")
+        self._heard = -math.inf
         self._ended = 0.0
-        self._doubt_until = float("-inf")
+        self._doubt_until = -math.inf
 
     @property
     def waits(self) -> bool:

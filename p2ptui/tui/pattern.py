@@ -6,6 +6,7 @@ runs in the same loop with it. The ways are counted before the expression is use
 """
 
 import importlib
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, Final
@@ -70,7 +71,7 @@ def _ways_of(operation: str, argument: Any) -> float:
         most = min(int(most), SUBJECT_CHARACTERS)
         inner = _ways(body)
         if inner > 1 and most > 1:
-            return float("inf") if most * _log2(inner) > 17 else inner**most * (most - least + 1)
+            return math.inf if most * _log2(inner) > 17 else inner**most * (most - least + 1)
         return max(most - int(least), 0) * inner + 1
     if operation == "BRANCH":
         return sum(_ways(branch) for branch in argument[1])
@@ -86,4 +87,4 @@ def _ways_of(operation: str, argument: Any) -> float:
 
 
 def _log2(value: float) -> float:
-    return float("inf") if value == float("inf") else value.__ceil__().bit_length()
+    return math.inf if value == math.inf else value.__ceil__().bit_length()

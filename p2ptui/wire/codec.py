@@ -1,5 +1,6 @@
 """Bytes to messages and back; the one place that knows how JSON may be malformed."""
 
+import math
 import re
 from array import array
 from itertools import accumulate
@@ -160,7 +161,7 @@ def _check_nesting(data: bytes, limit: int) -> None:
 def _refuse_nonfinite(value: Any) -> None:
     # msgspec writes NaN and the infinities as null; a caller who sent NaN would
     # never learn that something else arrived.
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and (value != value or value in (math.inf, -math.inf)):
         raise MalformedError(f"{value} has no JSON form")
     if isinstance(value, dict):
         for item in value.values():

@@ -1,5 +1,6 @@
 """How a node that has no room for Data tells its senders, and what it is told as a sender."""
 
+import math
 from typing import Final
 
 from p2ptui.core.data.service import DataContent
@@ -59,7 +60,7 @@ class ReceiveWindows:
             node_id, room_bytes = found
             peer = self._state.peers.authenticated(node_id)
             if peer is not None:
-                peer.channel.busy_told_at = float("-inf")
+                peer.channel.busy_told_at = -math.inf
                 peer.channel.reassembly.resume(now)
                 self._delivery.flush(peer, now)
                 self._tell(peer, room_bytes, now)

@@ -3,7 +3,7 @@
 `discovery` tells who is here, in pages (`pager`); `queries` ask others, `watching` keeps it
 fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous` introduces: an `introduction`
 is what is known of a node, and their table; `contacts` what was exchanged with far nodes,
-`introduction_calls` wait for one, `punching` opens the own NAT, `repeats` are served once.
+`introduction_calls` wait for one, `punching` opens this node's NAT, `repeats` are served once.
 `routing` goes by its `routes`; `endtoend` makes routed messages reliable, and `carried` ones that
 others acknowledge.
 """

@@ -99,7 +99,7 @@ class CarriedMessages:
         self._state.finish(hop_token, result)
 
     def _check_whole(self, node_id: str, payload: Raw, now: float) -> None:
-        """What the last hop cannot be sent need not begin its way."""
+        """What is too large for the last hop need not set out."""
         capabilities = self._routing.capabilities_of(node_id, now)
         if (
             capabilities is None

@@ -35,8 +35,8 @@ MAX_RECIPIENTS: Final = 256
 ask, or hear of it from their own searches; a join must not cost as much as there are peers."""
 
 MAX_CHANGES: Final = 1024
-"""Joins, and leaves, that may wait for the next update, or as many as there may be peers; the
-oldest are left out."""
+"""Joins, and likewise leaves, that may wait for the next update, or as many as there may be peers;
+the oldest are left out."""
 
 TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32

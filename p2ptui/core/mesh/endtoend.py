@@ -313,7 +313,7 @@ class EndToEnd:
             self._reply(source, busy, now)
 
     def take_window(self, writer: Writer, message: Envelope, _earned: Purse, _now: float) -> bool:
-        """A receiver has no room. It answers: the next try comes in its time, none has failed."""
+        """A receiver has no room. That is an answer: no try failed, and the next comes when due."""
         call = self._waiting(str(message.ack_for), writer.node_id)
         if call is not None:
             call.detail.excused = call.detail.attempts

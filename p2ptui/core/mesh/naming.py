@@ -5,6 +5,7 @@ ListNodesRequest, and whole. So one is asked seldom: when a person names somebod
 here knows; and, where a person looks on, once a while when nodes without a name have turned up.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -70,7 +71,7 @@ class Naming:
             told_name(entry.name) for entry in entries
         ):
             return
-        last = self._asked_at.get(peer.node_id, float("-inf"))
+        last = self._asked_at.get(peer.node_id, -math.inf)
         if last > now or not self._routing.has_unnamed(peer, now):
             return  # it will be asked anyway, or all have names
         earliest = max(now + FIRST_PAUSE_S, last + ASK_EVERY_S)
@@ -114,7 +115,7 @@ class Naming:
         """The joined servers that may know a name that nobody here does; they count as asked."""
         found = []
         for peer in self._state.peers.initiated:
-            last = self._asked_at.get(peer.node_id, float("-inf"))
+            last = self._asked_at.get(peer.node_id, -math.inf)
             if not peer.is_joined_server:
                 continue
             if self._queries.awaits(peer) or not now - FRESH_S < last <= now:

@@ -6,6 +6,7 @@ answered with this node's own entry.
 """
 
 import ipaddress
+import math
 from typing import Final, TypeAlias
 
 from msgspec import Raw
@@ -81,7 +82,7 @@ class Neighbours:
         self._probed_up_to = 0
         self._probed: BoundedTable[Address, float] = BoundedTable(MAX_PROBES)
         self._probe_ids: BoundedTable[str, None] = BoundedTable(MAX_PROBES)
-        self._broadcast_at = float("-inf")
+        self._broadcast_at = -math.inf
         self._connects = 0
         self._answers: TokenBucket | None = None
         self._shunned: BoundedTable[str, Address] = BoundedTable(MAX_SHUNNED)
@@ -233,7 +234,7 @@ class Neighbours:
         return True
 
     def _was_probed(self, address: Address, now: float) -> bool:
-        if self._probed.get(address, float("-inf")) > now - ANSWER_WINDOW_S:
+        if self._probed.get(address, -math.inf) > now - ANSWER_WINDOW_S:
             return True
         return (
             self._broadcast_at > now - ANSWER_WINDOW_S

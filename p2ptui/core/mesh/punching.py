@@ -1,4 +1,4 @@
-"""Pings to introduced nodes: they open the own NAT for the other side, and ask who is there."""
+"""Pings to introduced nodes: they open this node's NAT for the other side, and ask who is there."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from p2ptui.core.state import NodeState
 
 PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
-"""Pings that open the own NAT for the other side; full traversal is a matter of its own."""
+"""Pings that open this node's NAT for the other side; full traversal is a matter of its own."""
 
 
 class Punches:
@@ -32,7 +32,7 @@ class Punches:
         return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
 
     def begin(self, introduction: Introduction, ports: list[int], now: float) -> None:
-        """Open the own NAT for an introduced node, also at the ports that it may come from."""
+        """Open this node's NAT for an introduced node, also at the ports that it may come from."""
         self._punch(introduction, ports, PUNCH_PINGS, now)
 
     def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:

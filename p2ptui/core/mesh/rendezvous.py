@@ -51,7 +51,7 @@ class Rendezvous:
         state: The shared ground.
         delivery: The way out.
         introductions: Those that hold.
-        punches: Open the own NAT for introduced nodes.
+        punches: Open this node's NAT for introduced nodes.
         calls: Those that wait for an introduction.
         routing: Takes routed messages from introduced addresses.
     """

@@ -4,6 +4,7 @@ Whoever asks for a node asks again until something comes of it. A node that cann
 more about the fourth introduction, or the tenth Ping, than about the first.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,8 @@ REPEATS_HOLD_S: Final = 30.0
 class Repeats:
     """How often something was done for somebody."""
 
-    began: float = float("-inf")
-    last: float = float("-inf")
+    began: float = -math.inf
+    last: float = -math.inf
     count: int = 0
 
     def take(self, now: float) -> bool:
@@ -32,5 +33,5 @@ class Repeats:
         return True
 
     def holds(self, now: float) -> bool:
-        """Whether what was done counts still."""
+        """Whether what was done still counts."""
         return now - self.began < REPEATS_HOLD_S

@@ -74,7 +74,7 @@ class Resumptions:
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def is_under_way(self, peer: Peer) -> bool:
-        """Whether a peer's session is being taken up again: what its address says is no news."""
+        """Whether a peer's session is being taken up again: then its address says nothing new."""
         return peer in self._asked
 
     def take_up(self, peer: Peer, now: float, reason: str) -> None:

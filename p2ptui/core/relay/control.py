@@ -30,7 +30,7 @@ PUMP_INTERVAL_S: Final = 0.005
 """Waiting datagrams leave in batches this far apart, not with a timer each."""
 
 REFUSALS_PER_SECOND: Final = 2
-"""A client that sends datagrams on although they are refused is told this often."""
+"""How often a client is told that keeps sending datagrams although they are refused."""
 
 LASTING_REFUSALS_PER_SECOND: Final = 50
 """Likewise where it may not be so in a moment: each may be about another node, and until it is told
@@ -64,7 +64,7 @@ class RelayControl:
     def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._read: TrafficForwardingOptions | None = None
+        self._options_read: TrafficForwardingOptions | None = None
         self._allowed = self._denied = frozenset[str]()
         self._accounts: BoundedTable[str, _Account] = state.tables.add(
             "relay_clients", BoundedTable(state.most_peers)
@@ -86,11 +86,11 @@ class RelayControl:
         state.tables.gauge("relay_waiting_bytes", self._waiting_bytes)
         lifecycle.on_left.append(self._release)
 
-    @property
-    def _options(self) -> TrafficForwardingOptions:
+    def _read_options(self) -> TrafficForwardingOptions:
+        """The options in force; what follows from them changes with them."""
         options = self._state.config.traffic_forwarding
-        if options is not self._read:
-            self._read = options
+        if options is not self._options_read:
+            self._options_read = options
             self._allowed = frozenset(map(str.lower, options.allow))
             self._denied = frozenset(map(str.lower, options.deny))
             for account in (*self._accounts.values(), *self._departed.values()):
@@ -102,8 +102,8 @@ class RelayControl:
 
     def _new_queue(self) -> BoundedQueue[Parcel]:
         return BoundedQueue(
-            lambda: self._options.buffer_size // MIN_WAITING_BYTES,
-            limit_bytes=lambda: self._options.buffer_size,
+            lambda: self._read_options().buffer_size // MIN_WAITING_BYTES,
+            limit_bytes=lambda: self._read_options().buffer_size,
             size_of=lambda parcel: max(parcel.size_bytes, MIN_WAITING_BYTES),
         )
 
@@ -112,9 +112,9 @@ class RelayControl:
         tables = self._accounts, self._departed
         known = chain.from_iterable(table.newest_first() for table in tables)
         return RelayReport(
-            self._options.allow_symmetric_nat_relay,
+            self._read_options().allow_symmetric_nat_relay,
             len(self._relays),
-            self._options.max_concurrent_relays,
+            self._read_options().max_concurrent_relays,
             tuple(islice(reversed(self._relays), limit)),
             tuple(self._describe(account) for account in islice(known, limit)),
         )
@@ -162,7 +162,7 @@ class RelayControl:
             return account
         account = self._departed.pop(node_id, None)
         if account is None:
-            meter = TokenBucket(self._options.max_relay_rate_per_client, now)
+            meter = TokenBucket(self._read_options().max_relay_rate_per_client, now)
             account = _Account(
                 node_id,
                 meter,
@@ -175,7 +175,7 @@ class RelayControl:
 
     def _objection(self, client: Peer, parcel: Parcel, now: float) -> Refused | None:
         """Why a parcel cannot be relayed, whatever the rate; opens its relay otherwise."""
-        if not self._options.allow_symmetric_nat_relay:
+        if not self._read_options().allow_symmetric_nat_relay:
             text = "relaying is disabled on this server (allow_symmetric_nat_relay); use another"
             return Refused(Refusal.DISABLED, text)
         target = self._state.peers.authenticated(parcel.target_id)
@@ -209,7 +209,7 @@ class RelayControl:
 
     def _keep_waiting(self, account: _Account, client: Peer, parcel: Parcel, now: float) -> None:
         if not account.waiting.append(parcel):
-            options = self._options
+            options = self._read_options()
             text = (
                 f"over the limit of {options.max_relay_rate_per_client} bytes a second"
                 f" (max_relay_rate_per_client), and {account.waiting.used_bytes} of"
@@ -268,7 +268,7 @@ class RelayControl:
         if self._relays.get(pair):
             self._relays.renew(pair, now)
         elif not self._relays.put(pair, True, now, peers=pair):
-            limit = self._options.max_concurrent_relays
+            limit = self._read_options().max_concurrent_relays
             text = (
                 f"all {limit} relays of this server are in use (max_concurrent_relays);"
                 " try again later, or another server"

@@ -48,7 +48,7 @@ DECIDING_ROUNDS: Final = 2
 each of four ways in a third of all cases."""
 
 IDLE_ROUNDS: Final = 4
-"""A session for which nothing waits is not looked at for longer."""
+"""Rounds after which a session for which nothing waits is left alone."""
 
 PATIENCE_S: Final = 10.0
 """A session whose server is gone ends after so long, unless another one brings it. If that server

@@ -6,6 +6,7 @@ over a relay as it does directly. To each of them the other is at an address of 
 which names the node and the server.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -49,7 +50,7 @@ class _Way:
     """How a node is reached."""
 
     server: Peer
-    refused_at: float = float("-inf")
+    refused_at: float = -math.inf
 
 
 class RelayFrames:

@@ -42,7 +42,7 @@ class _Request:
 
 
 class RelayedBytes(NamedTuple):
-    """A RelayData, understood."""
+    """A decoded RelayData."""
 
     node_id: str
     """From whom."""

@@ -21,7 +21,7 @@ one in eight hundred stays silent by chance, and the way by a server is longer."
 
 
 def goes_plainly(peer: Peer) -> bool:
-    """Whether no server is between: neither its address nor its home names one."""
+    """Whether the session has no server between: neither its address nor its home names one."""
     return relayed_node(peer.home) is None
 
 

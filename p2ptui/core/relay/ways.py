@@ -1,5 +1,6 @@
 """The ways of one relayed session: a server each, how long it takes, and which is preferred."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -39,9 +40,9 @@ class Way:
     """The nonces of the latest checks, and when they left."""
     rtts_s: deque[float] = field(default_factory=lambda: deque(maxlen=SURVEY_CHECKS))
     """Of the answers since the survey began, seconds."""
-    asked_at: float = float("-inf")
-    answered_at: float = float("-inf")
-    refused_at: float = float("-inf")
+    asked_at: float = -math.inf
+    answered_at: float = -math.inf
+    refused_at: float = -math.inf
     """When the server last said that it does not bring it there."""
 
     def note_asked(self, nonce: str, now: float) -> None:
@@ -61,7 +62,7 @@ class Way:
     @property
     def rtt_s(self) -> float:
         """The least round trip of the survey, seconds; infinite without enough answers."""
-        return min(self.rtts_s) if len(self.rtts_s) >= MIN_ANSWERS else float("inf")
+        return min(self.rtts_s) if len(self.rtts_s) >= MIN_ANSWERS else math.inf
 
 
 @dataclass(slots=True)
@@ -85,13 +86,13 @@ class RelayedSession:
     """While it is in use: whether there is a quicker way."""
     quiet: Timer | None = None
     """The end of what the other side sends, if it sends nothing for a moment."""
-    heard_at: float = float("-inf")
+    heard_at: float = -math.inf
     heard: int = 0
     """Datagrams since the last such end."""
-    surveyed_at: float = float("-inf")
-    recovered_at: float = float("-inf")
+    surveyed_at: float = -math.inf
+    recovered_at: float = -math.inf
     """When an answer last came by the way in use."""
-    switched_at: float = float("-inf")
+    switched_at: float = -math.inf
     hold_s: float = HOLD_S
     announced: str = ""
     """The nonce of this side's announcement of a change that the other side has not answered."""
@@ -131,7 +132,7 @@ class RelayedSession:
         best = min(self.ways.values(), key=lambda way: way.rtt_s, default=None)
         if home is None or best is None or best is home or now < self.switched_at + self.hold_s:
             return None
-        is_better = best.rtt_s < float("inf") and _is_better(best.rtt_s, home.rtt_s)
+        is_better = best.rtt_s < math.inf and _is_better(best.rtt_s, home.rtt_s)
         return best if is_better else None
 
     @staticmethod

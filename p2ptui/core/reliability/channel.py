@@ -1,5 +1,6 @@
 """One session with a peer: both halves of reliability, and the round trip that they share."""
 
+import math
 from random import Random
 from typing import Final
 
@@ -71,11 +72,11 @@ class Channel:
         self._config = config
         self.windows_told = 0
         """How often the peer was told what the readers here have room for."""
-        self.busy_told_at = float("-inf")
+        self.busy_told_at = -math.inf
         """When it was last told that there is none."""
         self.skips_heard = 0
         """How often the peer has said that it skips numbers, in this session."""
-        self.lost_track_at = float("-inf")
+        self.lost_track_at = -math.inf
         """When the peer was last told that its numbers are unknown here."""
         self._gap_options = options.reorder_wait_ms / 1000, options.retransmit_requests
         # Newest first; empty for a peer that does not number without holes.
@@ -98,7 +99,7 @@ class Channel:
 
     def renew(self, now: float) -> None:
         """A new session with the same node begins: what waits for it is sent in that one."""
-        self.busy_told_at = float("-inf")
+        self.busy_told_at = -math.inf
         self.sender.renew(now)
 
     def follow(self, earlier: "Channel") -> None:

@@ -1,5 +1,6 @@
 """How much may be under way to one peer, and how fast it leaves: slow start, halving, pacing."""
 
+import math
 from typing import Final
 
 from p2ptui.core.reliability.rtt import RttEstimator
@@ -50,7 +51,7 @@ class CongestionWindow:
         self._rtt = rtt
         self._threshold = float(self._maximum)
         self._next_send = 0.0
-        self._recovery_until = float("-inf")
+        self._recovery_until = -math.inf
         self.window = float(self._initial)
         """Bytes that may be under way."""
         self.in_flight = 0

@@ -29,7 +29,7 @@ class Deadlines:
         """Let a message have until `now + timeout_s`.
 
         Args:
-            message: Which; an earlier deadline of it counts no more.
+            message: Which; this replaces its earlier deadline.
             timeout_s: Seconds.
             now: The time, seconds.
             count: How many messages have deadlines, about.

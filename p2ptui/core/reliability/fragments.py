@@ -1,5 +1,6 @@
 """Messages larger than a datagram, as their sender cuts them, and what of them has arrived."""
 
+import math
 from collections import deque
 from typing import Final
 
@@ -51,8 +52,8 @@ class OutgoingTransfer:
         self._lost: deque[int] = deque()
         self._next = 0
         self._named = False
-        self._deaf_until = float("-inf")
-        self.last_sent_at = float("-inf")
+        self._deaf_until = -math.inf
+        self.last_sent_at = -math.inf
         """When any of its fragments left last."""
         # Fragments under way only, in the order of their last transmission.
         self._sent_at: dict[int, float] = {}

@@ -112,7 +112,7 @@ def longest_size(envelope: Envelope) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A message that needs no more care, and what became of it."""
+    """A message that is done with, and what became of it."""
 
     message: OutgoingMessage
     result: SendResult
@@ -169,7 +169,7 @@ class TransferQueue:
         return within and len(self._under_way) < MAX_TRANSFERS
 
     def discard(self, message: OutgoingMessage) -> None:
-        """A message needs no more care."""
+        """A message is done with."""
         if self._under_way.pop(message.sequence, None) is not None:
             self.bytes_under_way -= message.size_bytes
         elif message in self._waiting:

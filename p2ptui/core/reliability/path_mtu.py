@@ -10,6 +10,7 @@ and what the own system refuses to send: neither a forged datagram nor a peer th
 make a path smaller than the floor.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -116,7 +117,7 @@ class PathMtu:
     does not. The sender of data tells what of it was lost and what passed.
 
     Args:
-        base_bytes: Where it begins.
+        base_bytes: The size it begins with.
         ceiling_bytes: Nothing larger is tried; never less than the base.
         rtt: The path's round-trip estimator.
     """
@@ -167,15 +168,15 @@ class PathMtu:
         self._round: _Round | None = None
         self._wanted: tuple[int, ...] = ()
         self._sent: BoundedTable[str, tuple[int, float]] = BoundedTable(ANSWERS_REMEMBERED)
-        self._raise_at = float("-inf")
+        self._raise_at = -math.inf
         self._checked_bytes = 0
         self._forget_losses()
-        self._passed_bytes, self._passed_at = 0, float("-inf")
+        self._passed_bytes, self._passed_at = 0, -math.inf
 
     def _forget_losses(self) -> None:
         self._losses = 0
         self._lost_bytes = 0
-        self._lost_since = float("-inf")
+        self._lost_since = -math.inf
 
     @property
     def is_settled(self) -> bool:
@@ -351,7 +352,7 @@ class PathMtu:
         """Datagrams of this size do not pass any more."""
         self._end_doubt()
         self._sent.clear()
-        self._passed_bytes, self._passed_at = 0, float("-inf")
+        self._passed_bytes, self._passed_at = 0, -math.inf
         self._raise_at = now + RAISE_INTERVAL_S
         self._vanishing = vanishing
         if self.size_bytes >= vanishing:

@@ -231,7 +231,7 @@ class Reassembly:
         return Assembled(progressed=True)
 
     def accept(self, fragment: Fragment) -> FragmentAck:
-        """The message that `fragment` made whole was taken; the report of its completion."""
+        """Accept the message that `fragment` completed; returns the report that says so."""
         partial = self._drop(fragment.sequence)
         chunk, data = partial.chunk_bytes, memoryview(partial.data)
         checksums = array(

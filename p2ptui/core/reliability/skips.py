@@ -1,6 +1,7 @@
 """How a sender goes on after it gave up more than the receiver's window holds: it says so, with
 something that only the owner of the session knows, and waits until that is acknowledged."""
 
+import math
 from typing import Final
 
 from p2ptui.core.reliability.numbering import Numbering
@@ -37,7 +38,7 @@ class Skips:
         self._numbering = numbering
         self._rtt = rtt
         self._max_tries = max_tries
-        self._last_began = float("-inf")
+        self._last_began = -math.inf
         self._count = 0
         self.reset()
 
@@ -57,7 +58,7 @@ class Skips:
             self._wanted = True
 
     def is_needed(self, *, waiting: bool) -> bool:
-        """Whether one is to be written; `waiting` is whether a message waits for its number."""
+        """Whether a skip is due; `waiting` says whether a message waits for its number."""
         return not self._message_id and (self._wanted or (waiting and self._numbering.is_exhausted))
 
     @property

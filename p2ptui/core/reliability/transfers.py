@@ -1,5 +1,6 @@
 """Messages under way in fragments: what leaves, what is reported, what counts as lost."""
 
+import math
 from typing import Final
 
 from p2ptui.core.reliability.congestion import CongestionWindow
@@ -100,7 +101,7 @@ class Transfers:
         news = transfer.handle_ack(ack)
         if transfer.arrived == before:
             return
-        newest = float("-inf")
+        newest = -math.inf
         clean = False
         for index, sent_at, sent_once in news:
             self._path.note_passed(transfer.size(index), sent_at)

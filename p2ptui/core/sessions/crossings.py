@@ -61,7 +61,7 @@ class Crossings:
         self._asked.setdefault(node_id, {})[peer.address] = peer
 
     def end(self, node_id: str, address: Address) -> None:
-        """It is asked no more, at an address."""
+        """A node is no longer asked at an address."""
         asked = self._asked.get(node_id, {})
         asked.pop(address, None)
         if not asked:

@@ -21,7 +21,7 @@ from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
 Listener: TypeAlias = Callable[[Peer, float], None]
 
-Grant: TypeAlias = Callable[[float, Channel | None], None]
+LetIn: TypeAlias = Callable[[float, Channel | None], None]
 """Lets a node in, at a time, with the channel that it had at its last address, if there is one."""
 
 MAX_DEPARTED: Final = 256
@@ -157,7 +157,7 @@ class Lifecycle:
             peer.channel.follow(ended)
         peer.facts.begin_session()
 
-    def move(self, peer: Peer, now: float, reason: str, grant: Grant) -> None:
+    def move(self, peer: Peer, now: float, reason: str, grant: LetIn) -> None:
         """A peer was found silent, and comes back at another address: there it goes on.
 
         Args:

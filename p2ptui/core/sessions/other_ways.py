@@ -20,7 +20,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import GOES_ON_AT
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
+from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -79,7 +79,7 @@ class AlternatePaths:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
-        self._ways: BoundedTable[Address, tuple[AlternatePath, Grant]] = state.tables.add(
+        self._ways: BoundedTable[Address, tuple[AlternatePath, LetIn]] = state.tables.add(
             "other_ways",
             BoundedTable(
                 MAX_OTHER_WAYS,
@@ -113,7 +113,7 @@ class AlternatePaths:
         way, _ = self._ways.get(address, (None, None))
         return way if way is not None and way.request_id == message.id else None
 
-    def keep(self, way: AlternatePath, accept: Grant, now: float) -> None:
+    def keep(self, way: AlternatePath, accept: LetIn, now: float) -> None:
         """Remember a way that was answered, if there is room.
 
         Args:

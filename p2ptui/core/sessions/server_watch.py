@@ -65,7 +65,7 @@ class ServerWatch:
             self._go_on(server, look, SHORTEST_PAUSE_S, now)
 
     def is_called_silent(self, server: Peer) -> bool:
-        """Whether it was, and has not answered since."""
+        """Whether a server was called silent, and has not answered since."""
         look = self._looks.get(server)
         return look is not None and look.is_told
 

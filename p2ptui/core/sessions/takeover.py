@@ -15,7 +15,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import Grant, Lifecycle
+from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
@@ -43,7 +43,7 @@ class Claim:
     """Of the handshake message that claims it."""
     refuse: Callable[[float], None]
     """Called with the time if the owner is alive."""
-    grant: Grant
+    grant: LetIn
     """Called with the time once the id is free."""
     continues: str | UnsetType = UNSET
     """What the newcomer names of the owner's session, if anything."""

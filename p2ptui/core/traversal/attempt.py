@@ -22,8 +22,8 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_LIMITED_ROUNDS: Final = 12
-"""So many where a NAT limits new flows: short ones, each with fresh sockets, which meet all that
-was opened in the ones before. And where there are more addresses than a few rounds have."""
+"""Rounds at most where a NAT limits new flows, or an offer holds more addresses than `MAX_ROUNDS`
+can try. They are short, each with fresh sockets, which meet all that was opened before."""
 
 MAX_ROUNDS: Final = 4
 """Offers with which a path is tried before the relay is accepted for a while: one plain, and
@@ -86,7 +86,7 @@ class WaitingCalls:
     holds_relay_until: float | None = None
     """So long they wait for a direct path although the server would relay; None: they do not."""
     refusal: str = NOT_RELAYING
-    """Why they cannot be answered by way of the server."""
+    """Why waiting calls cannot go by way of the server."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +211,7 @@ class Attempt:
 
     @property
     def refusal(self) -> str:
-        """Why they cannot be answered by way of the server."""
+        """Why waiting calls cannot go by way of the server."""
         return self.waiting.refusal
 
     @refusal.setter

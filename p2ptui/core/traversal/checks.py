@@ -40,7 +40,7 @@ class CheckMessage:
 
     @property
     def nominates(self) -> bool:
-        """Whether it tells that this pair was chosen."""
+        """Whether the check says that this pair was chosen."""
         return any(kind == USE_CANDIDATE for kind, _ in self.message.others)
 
     def is_authentic(self, password: str) -> bool:

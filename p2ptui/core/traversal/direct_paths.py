@@ -332,7 +332,7 @@ class DirectPaths:
         self._state.emit(SocketsDone((socket,)))
 
     def retire(self, socket: int, attempts: Iterable[Attempt], now: float) -> None:
-        """A socket stands for all no more: its paths go where there is another way, and it closes
+        """A socket is no longer shared: its paths go where there is another way, and it closes
         when nobody uses it.
 
         Args:
@@ -362,7 +362,7 @@ class DirectPaths:
         table.put(transaction_id, attempt, peers=(attempt,))
 
     def forget(self, attempt: Attempt) -> None:
-        """No answer to a check of this attempt is awaited any more; its path was left before."""
+        """Stop waiting for answers to the checks of this attempt; its path was left before."""
         for key in self._asked.of_peer(attempt):
             del self._asked[key]
         self._close_empty_homes()

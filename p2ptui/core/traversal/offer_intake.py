@@ -138,7 +138,7 @@ class OfferIntake:
         return attempt
 
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
-        """Whether an offer with new names is taken up."""
+        """Whether an offer with another ufrag is taken up."""
         if offer.answer:
             return attempt.remote is None and attempt.controlling
         if self._begun is None:

@@ -182,7 +182,7 @@ class Offers:
         )
 
     def begin(self, attempt: Attempt, now: float) -> None:
-        """Begin a search: new names, so that rounds begin again on both sides."""
+        """Begin a search: another ufrag, so that rounds begin again on both sides."""
         self._by_ufrag.pop(attempt.offer.ufrag, None)
         attempt.offer = self._described(self._new_names(), attempt.server, (), 0)
         self._by_ufrag.put(attempt.offer.ufrag, attempt)
@@ -269,7 +269,7 @@ class Offers:
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
-        of it later is no answer any more."""
+        of it later is no answer."""
         attempt.exchange.take_asked()
 
     def _answer_s(self, attempt: Attempt, now: float) -> float:

@@ -91,7 +91,7 @@ class Reaching:
 
     def take(self, attempt: Attempt, pair: Pair, now: float) -> None:
         """A round has found a path: it is used, and what waited for it goes that way."""
-        # What was asked for meanwhile is needed no more, and must not end this path.
+        # What was asked for meanwhile is no longer needed, and must not end this path.
         attempt.gathered.wanted.clear()
         address = self._paths.adopt(attempt, pair, now)
         self._handshake.renew(address, attempt.node_id, now)

@@ -94,7 +94,7 @@ class Reasons:
         if remote is None:
             return UNANSWERED
         if attempt.controlling and remote.round < attempt.offer.round:
-            # What it said of itself before may be true no more.
+            # What it said of itself before may no longer hold.
             return UNANSWERED_NOW
         offers = self._offers
         return why_relayed(attempt, offers.facts, self._state.config, offers.own)
@@ -119,7 +119,7 @@ class Reasons:
             self._found_at.replace(attempt, found_at.with_news(now))
 
     def withdraw(self, attempt: Attempt) -> None:
-        """One of the two is elsewhere: what was found is true no more."""
+        """One of the two has moved: what was found no longer holds."""
         if self._found_at.pop(attempt, None) is not None and attempt.direct is None:
             self._paths.explain(attempt, ELSEWHERE)
 

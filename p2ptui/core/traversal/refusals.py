@@ -1,4 +1,4 @@
-"""What follows when a server does not bring two nodes together: it knows one not, or relays not.
+"""When a server does not bring two nodes together: it does not know one of them, or does not relay.
 
 Without the relay a direct path may be found all the same: calls that waited for the relayed
 session then wait for that.

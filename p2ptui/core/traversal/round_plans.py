@@ -16,7 +16,7 @@ all do so at the first try (measured for libp2p's DCUtR)."""
 OPENER_MARGIN_S: Final = 0.02
 
 OPENED_SHARE: Final = 0.25
-"""Of the time of a first birthday round the many sockets only open the own NAT, and wait to be
+"""Of the time of a first birthday round the many sockets only open this node's NAT, and wait to be
 met: what went to the other NAT before that one's host sent there could move its mapping. After
 that they reach out themselves: what was guessed too early, or lost, is open there."""
 

@@ -23,7 +23,7 @@ from p2ptui.wire.address import Address
 
 
 class Searches:
-    """Begins and ends them, one attempt for each node.
+    """Begins and ends searches, one attempt for each node.
 
     Args:
         state: The shared ground.

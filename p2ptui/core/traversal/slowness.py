@@ -9,6 +9,7 @@ What is lost is not slow: of a question that was repeated it is only known that 
 less than since the last time (the rule of Karn; RFC 6298, section 3).
 """
 
+import math
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -31,7 +32,7 @@ class _Delay:
 
     def __init__(self) -> None:
         self._seen_s = 0.0
-        self._seen_at = float("-inf")
+        self._seen_at = -math.inf
 
     def note(self, delay_s: float, now: float) -> None:
         if delay_s > self.expected_s(now):

@@ -13,7 +13,7 @@ class StandingSockets:
     Args:
         state: The shared ground.
         offers: Tell where the one beside is reached.
-        paths: Leave a socket that stands no more.
+        paths: Leave a socket that is no longer shared.
     """
 
     def __init__(self, state: NodeState, offers: Offers, paths: DirectPaths) -> None:
