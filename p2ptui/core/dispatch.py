@@ -47,6 +47,7 @@ class Dispatch:
         self._state = state
         self._gate = state.gate
         self._receivers = receivers
+        self._arrivals = receivers.arrivals
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -74,7 +75,7 @@ class Dispatch:
             self._gate.note_arrival(None, address, len(data))
         first = data[0] if data else -1
         if first == JSON_START:
-            self._receivers.arrivals.receive(data, address, peer, now)
+            self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:

@@ -32,6 +32,9 @@ _GET_ROUTES = b'"get_routes"'
 class DataKind(enum.Enum):
     """What a Data payload is."""
 
+    # As they compare. Its own is written in Python, and each message is looked up by its meaning.
+    __hash__ = object.__hash__
+
     PLAIN = "plain"
     ECHO = "echo"
     ROUTED = "routed"
@@ -39,7 +42,7 @@ class DataKind(enum.Enum):
     ROUTES = "routes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataContent:
     """A Data payload, understood."""
 
@@ -153,7 +156,7 @@ class DataService:
                 len(message.payload),
             )
         )
-        if content.kind is DataKind.PLAIN and peer.accepted and self._expects_echo(peer):
+        if content.kind is DataKind.PLAIN and peer.session.accepted and self._expects_echo(peer):
             self._echo(peer, message, now)
 
     def handle_error(self, peer: Peer, error: ErrorPayload, now: float) -> None:
@@ -170,13 +173,14 @@ class DataService:
 
     def _expects_echo(self, peer: Peer) -> bool:
         option = self._state.config.server.echo
-        announced = peer.info.capabilities if peer.info is not None else ()
+        info = peer.facts.info
+        announced = info.capabilities if info is not None else ()
         return option == "all" or (option == "deployed" and Capability.NO_ECHO not in announced)
 
     def _echo(self, peer: Peer, message: Envelope, now: float) -> None:
         echo = b'{"echo":%s,"timestamp":%d}' % (bytes(message.payload), self._state.unix(now))
         # To whoever may never prove its address the echo goes once, within what that allows.
-        surely = peer.proved or Capability.RETRANSMIT in peer.capabilities
+        surely = peer.purse.proved or Capability.RETRANSMIT in peer.facts.capabilities
         if not (message.requires_ack and surely and peer.facts.is_expected_to_ack):
             self._delivery.send(peer, MessageType.DATA, Raw(echo), now)
             return

@@ -125,7 +125,8 @@ class Delivery(Outlet):
             QueueFullError: It needs fragments, and too much is already waiting for this peer.
             LocalError: It is an extension that the peer did not announce.
         """
-        self._require_announced(peer, kind)
+        if kind in self._extensions:
+            self._require_announced(peer, kind)
         _, data = self.build(kind, payload, now, ack_for=ack_for)
         self.check_size(peer, len(data))
         if for_reader:
@@ -157,7 +158,8 @@ class Delivery(Outlet):
             QueueFullError: Too much is already waiting for this peer.
             LocalError: As for `send_once`.
         """
-        self._require_announced(peer, kind)
+        if kind in self._extensions:
+            self._require_announced(peer, kind)
         sender = peer.channel.sender
         message_id, unix = self._state.ids.uuid(), self._state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, None, True)
@@ -184,8 +186,8 @@ class Delivery(Outlet):
         self.flush(peer, now)
 
     def _require_announced(self, peer: Peer, kind: str) -> None:
-        capability = self._extensions.get(kind)
-        if capability is not None and capability not in peer.capabilities:
+        capability = self._extensions[kind]
+        if capability not in peer.facts.capabilities:
             self._state.counters.drop("not_announced")
             where = address_words(peer.address)
             raise LocalError(f"the node at {where} did not announce {capability}")
@@ -234,7 +236,7 @@ class Delivery(Outlet):
         on_lost: OnLost | None = None,
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
-        if reason is None and not peer.has_room(len(data)):
+        if reason is None and not peer.purse.has_room(len(data)):
             return waits and self._defer(peer, Held(data, on_lost), now)
         grant = None if reason is None else self.grant(peer, reason, now)
         return self._put(peer, data, kind, now, grant)
@@ -318,9 +320,10 @@ class Delivery(Outlet):
             guessable: Whether somebody else may have guessed it; then it moves nothing.
         """
         peer.liveness.note_answer(now)
-        if self._state.arrival is not None and not guessable:
-            peer.take_pair(self._state.arrival)
-        if peer.proved:
+        arrival = self._gate.source
+        if arrival is not None and not guessable:
+            peer.take_pair(arrival)
+        if peer.purse.proved:
             return
         peer.purse.proved = True
         self.pay_acks(peer, now)
@@ -332,7 +335,7 @@ class Delivery(Outlet):
             return True
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
-        return not peer.proved and peer.accepted and not peer.initiated
+        return not peer.purse.proved and peer.session.accepted and not peer.initiated
 
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""
@@ -351,8 +354,9 @@ class Delivery(Outlet):
                 self.transmit_frame(peer, data, grant)
             self.probe_path(peer, now)
             for message in sender.take_begun():
-                kind = message.kind
-                self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, message.data)
+                if self._state.tracing:
+                    to, node_id = peer.sends_to, peer.node_id
+                    self._state.trace(Direction.OUT, to, node_id, message.kind, message.data)
             self._plan(peer, peer.channel.next_timeout(now), now)
             return
         when = peer.channel.next_receive_timeout()
@@ -404,7 +408,7 @@ class Delivery(Outlet):
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
                 request = encode_payload(RetransmitPayload(sequence))
                 self.send(peer, MessageType.RETRANSMIT, request, now)
-        reports, expired = channel.reassembly.handle_timeout(now)
+        reports, expired = channel.handle_reassembly_timeout(now)
         for report in reports:
             self.transmit_report(peer, report)
         if expired:

@@ -35,6 +35,8 @@ class Outlet:
     def __init__(self, state: NodeState) -> None:
         self._state = state
         self._gate = state.gate
+        self.transmit_frame = state.gate.send_to
+        """Puts a datagram on the wire that is no message of its own; as `Gate.send_to`."""
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
 
@@ -68,28 +70,16 @@ class Outlet:
             return False
         peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
-        self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+        if self._state.tracing:
+            self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
         return True
 
     def _note_sent(self, peer: Peer, now: float) -> None:
         traffic = peer.traffic
         was_quiet = now - traffic.last_sent > QUIET_S
         traffic.last_sent = now
-        if was_quiet and peer.path is not None and self.on_busy is not None:
+        if was_quiet and self.on_busy is not None and peer.path is not None:
             self.on_busy(peer, now)
-
-    def transmit_frame(self, peer: Peer, data: bytes, grant: Grant | None = None) -> bool:
-        """Put a datagram on the wire that is no message of its own.
-
-        Args:
-            peer: To whom.
-            data: Its bytes.
-            grant: What pays for it; None for the peer's own purse.
-
-        Returns:
-            Whether it was paid for.
-        """
-        return self._gate.send_to(peer, data, grant)
 
     def grant(self, peer: Peer, reason: Reason | None, now: float | None = None) -> Grant | None:
         """What pays for what a peer is sent; None if its purse does.
@@ -165,7 +155,7 @@ class Outlet:
         left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
         may be sent is never a challenge.
         """
-        if peer.proved or now - peer.liveness.last_ping_sent < challenge_interval_s(peer):
+        if peer.purse.proved or now - peer.liveness.last_ping_sent < challenge_interval_s(peer):
             return
         if peer.is_ours or (not len(peer.pings) and peer.purse.may_receive(2 * PING_BYTES)):
             self.ping(peer, now)

@@ -49,9 +49,9 @@ class PathProbes:
     def _send(self, peer: Peer, now: float) -> None:
         """Send what is due to a peer, and tell what was found out."""
         path = peer.channel.sender.path
-        if peer.proved:
+        if peer.purse.proved:
             probes = path.take(self._state.ids.nonce, now)
-            if probes and Capability.PATH_PROBE not in peer.capabilities:
+            if probes and Capability.PATH_PROBE not in peer.facts.capabilities:
                 self._ping(peer, probes, now)
             else:
                 for probe in probes:

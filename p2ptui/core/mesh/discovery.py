@@ -66,7 +66,7 @@ def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
 
 def _entry(peer: Peer, receiver: Peer, now: float, unix: int) -> PeerInfo:
     """What a list says of a peer; to an unproved receiver as little as possible."""
-    named = Capability.PEER_UPDATES in receiver.capabilities and peer.info is not None
+    named = Capability.PEER_UPDATES in receiver.facts.capabilities and peer.facts.info is not None
     info = peer_info(peer, now, unix, told_name(peer.name) if named else UNSET)
     if receiver.proved or receiver.is_ours:
         return info
@@ -150,8 +150,8 @@ class Discovery:
     def _nodes(self) -> Iterator[NodeInfo]:
         for node_id in [peer.node_id for peer in self._state.peers]:
             peer = self._state.peers.authenticated(node_id)
-            if peer is not None and peer.info is not None and peer.is_plain:
-                info = peer.info
+            info = peer.facts.info if peer is not None else None
+            if peer is not None and info is not None and peer.is_plain:
                 yield NodeInfo(
                     id=info.id,
                     node_id=info.id,
@@ -214,8 +214,8 @@ class Discovery:
             for other in recent
             if other is not peer and other.is_authenticated and other.is_plain
         ][:FIRST_PAGE_ENTRIES]
-        is_reliable = Capability.RETRANSMIT in peer.capabilities
-        if others and not peer.proved and not is_reliable:
+        is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
+        if others and not peer.purse.proved and not is_reliable:
             peer.untold |= dict.fromkeys(other.node_id for other in others)
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
@@ -343,10 +343,10 @@ class Discovery:
             if is_named:
                 joined = [entry for entry in joined if entry.id != node_id]
             payloads: Sequence[Raw | None]
-            if Capability.PEER_UPDATES in peer.capabilities:
+            if Capability.PEER_UPDATES in peer.facts.capabilities:
                 payloads = self._delta_payloads(joined, news.left) if is_named else news.deltas
                 kind = MessageType.DISCOVERY_UPDATE
-            elif not peer.proved:
+            elif not peer.purse.proved:
                 if not joined:
                     continue  # the news is that it is here
                 self._note_untold(peer, joined)

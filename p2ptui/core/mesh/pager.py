@@ -178,7 +178,7 @@ class Pager:
         else:
             self._jobs.replace(key, job)
         # Its own request pays for it: it does not wait behind lists of others.
-        if not peer.proved and not self._serve(job, now):
+        if not peer.purse.proved and not self._serve(job, now):
             del self._jobs[key]
         if self._jobs and not self._running:
             self._tick(now)
@@ -202,15 +202,16 @@ class Pager:
 
     @staticmethod
     def _waits_for_proof(job: _Job) -> bool:
-        return job.number > 0 and not job.peer.proved and not _is_reliable(job.peer)
+        return job.number > 0 and not job.peer.purse.proved and not _is_reliable(job.peer)
 
     def _tick(self, now: float) -> None:
         for key in list(islice(self._jobs, PAGES_PER_TICK)):
             job = self._jobs[key]
-            del self._jobs[key]
             if self._advance(job, now):
-                self._jobs.put(key, job)
-            elif self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
+                self._jobs.touch(key)
+                continue
+            del self._jobs[key]
+            if self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
                 self._pause(key, job)
         self._running = bool(self._jobs)
         if self._running:
@@ -243,7 +244,7 @@ class Pager:
         """The next page, or None if its peer may not be sent one before it proves its address."""
         peer, cutter = job.peer, job.cutter
         budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
-        if peer.proved or _is_reliable(peer):
+        if peer.purse.proved or _is_reliable(peer):
             return cutter.cut(budget) or cutter.cut_one()
         if job.number and not job.asked:
             return None
@@ -269,4 +270,4 @@ class Pager:
 
 
 def _is_reliable(peer: Peer) -> bool:
-    return Capability.RETRANSMIT in peer.capabilities
+    return Capability.RETRANSMIT in peer.facts.capabilities

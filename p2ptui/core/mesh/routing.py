@@ -144,7 +144,7 @@ class Routing:
         """What a node announced; None if nobody told."""
         peer = self._state.peers.authenticated(node_id)
         if peer is not None:
-            return tuple(peer.capabilities)
+            return tuple(peer.facts.capabilities)
         route = self.table.lookup(node_id, now)
         return (route.capabilities or None) if route is not None else None
 
@@ -202,7 +202,8 @@ class Routing:
             # An introduced address may be heard; nothing is forwarded for it.
             counters.drop("routed_unauthenticated")
             return False
-        if not self._is_first_sight(source, routed.route_id, now):
+        mark = _mark(source, routed.route_id)
+        if not self._is_first_sight(mark, now):
             counters.drop("routed_seen")
             return True
         if second_hand and self._state.peers.authenticated(source) is None:
@@ -211,12 +212,12 @@ class Routing:
             if self._forward(origin, source, destination, routed, now):
                 return True
             # It is not acknowledged, and may come again.
-            self._seen.pop(_mark(source, routed.route_id))
+            self._seen.pop(mark)
             return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, now)
             if not self.on_arrived(origin, source, routed.original_message, now):
-                self._seen.pop(_mark(source, routed.route_id))
+                self._seen.pop(mark)
                 self._object(origin, routed, "the message inside is none that a node takes", now)
                 return False
         return True
@@ -232,13 +233,12 @@ class Routing:
         )
         self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
 
-    def _is_first_sight(self, source: str, route_id: str, now: float) -> bool:
-        key = _mark(source, route_id)
-        if self._seen.get(key):
+    def _is_first_sight(self, mark: int, now: float) -> bool:
+        if self._seen.get(mark):
             self._seen.expire(now)
-            if key in self._seen:
+            if mark in self._seen:
                 return False
-        return self._seen.put(key, True, now)
+        return self._seen.put(mark, True, now)
 
     def _forward(
         self,
@@ -375,7 +375,7 @@ class Routing:
             peer
             for peer in islice(peers.recent(), FLOOD_CANDIDATES)
             if peer.is_routing
-            and peer.proved
+            and peer.purse.proved
             and peer.node_id not in avoid
             and not peer.is_silent(now)
         ]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from p2ptui.core.events import Direction
+from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
@@ -33,7 +33,9 @@ class Arrivals:
     def __init__(self, state: NodeState, admission: Admission, takers: Takers) -> None:
         self._state = state
         self._admission = admission
-        self._takers = takers
+        self._anybody = takers.table.anybody
+        self._strangers = takers.strangers
+        self._inbox = takers.inbox
 
     def receive(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         """Take a datagram that begins as a message does.
@@ -44,7 +46,7 @@ class Arrivals:
             peer: The one that is there, if there is one.
             now: The time, seconds.
         """
-        state, to = self._state, self._takers
+        state = self._state
         # What is no message at all is dropped without this: its source may be forged, and
         # must not pay for it.
         if peer is None and not self._admission.admits(address, now):
@@ -58,17 +60,17 @@ class Arrivals:
         if state.tracing:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
-        take = to.table.anybody.get(message.message_type)
+        take = self._anybody.get(message.message_type)
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)
         elif peer is None:
-            to.strangers.receive(address, message, state.gate.arrival, now)
-        elif peer.is_authenticated:
-            to.inbox.receive(peer, message, now)
+            self._strangers.receive(address, message, state.gate.arrival, now)
+        elif peer.status is PeerStatus.AUTHENTICATED:
+            self._inbox.receive(peer, message, now)
         else:
             earned = state.gate.earned_by(len(data), peer.address)
-            to.strangers.receive_handshaking(peer, message, earned, now)
+            self._strangers.receive_handshaking(peer, message, earned, now)
 
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:
         """Take a frame from an address without a session."""
-        self._takers.strangers.receive_frame(address, peer, data, now)
+        self._strangers.receive_frame(address, peer, data, now)

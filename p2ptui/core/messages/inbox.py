@@ -70,14 +70,15 @@ class Inbox:
 
     def receive(self, peer: Peer, message: Envelope, now: float) -> None:
         """Take a message of an authenticated peer."""
-        is_response = message.message_type == MessageType.HANDSHAKE_RESPONSE
+        kind = message.message_type
+        is_response = kind == MessageType.HANDSHAKE_RESPONSE
         if is_response and self._services.resumptions.take_answer(peer, message, now):
             return
-        if message.message_type != MessageType.ERROR:
+        if kind != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
             peer.liveness.hear(now)
         self._state.peers.touch(peer)
-        if message.message_type == MessageType.ACK:
+        if kind == MessageType.ACK:
             self._count(peer)
             self._receive_ack(peer, message, now)
             return
@@ -89,9 +90,12 @@ class Inbox:
         else:
             self._count(peer)
             entry, content, error = self._table.read(message)
-            accepted = self._accept(peer, message, entry, content, error, now)
-            if accepted is not None and self._admits(peer, accepted, content, now):
-                accepted.handle(peer, content, now)
+            if entry is None or error is not None or not entry.is_open:
+                entry = self._accept(peer, message, entry, content, error, now)
+            if entry is not None and (
+                entry.admits is None or self._admits(peer, entry, content, now)
+            ):
+                entry.handle(peer, content, now)
         if peer.deferred or peer.untold or peer.acks_owed:
             self._delivery.release(peer, now)
 
@@ -116,15 +120,17 @@ class Inbox:
         accepted: Entry | None = None
         # Of requests that make no sense an Ack says that they came, and an Error what is wrong.
         if entry is not None and (error is None or entry.admits is not None):
-            accepted = self._accept(peer, message, entry, content, error, now)
+            accepted = entry
+            if error is not None or not entry.is_open:
+                accepted = self._accept(peer, message, entry, content, error, now)
             if accepted is None:
                 return _Outcome.DROPPED
-            if not self._admits(peer, accepted, content, now):
+            if accepted.admits is not None and not self._admits(peer, accepted, content, now):
                 return _Outcome.DROPPED if accepted.refuse is None else _Outcome.REFUSED
         channel.remember(message, numbered=numbered, now=now)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
-        pays_for_both = peer.has_room(ANSWERED_BYTES)
+        pays_for_both = peer.purse.has_room(ANSWERED_BYTES)
         if pays_for_both:
             self._delivery.acknowledge(peer, message, now)
         if accepted is not None:
@@ -226,7 +232,7 @@ class Inbox:
             self._state.counters.drop("bad_frame")
             return
         peer.liveness.hear(now)
-        if not peer.proved:
+        if not peer.purse.proved:
             # What a forged handshake begins must stay small, and a report can be longer
             # than the fragment that asks for it.
             self._state.counters.drop("unproved_frame")

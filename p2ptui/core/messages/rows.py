@@ -90,8 +90,7 @@ class Refusal(enum.Flag):
     ALWAYS = TO_STRANGERS | OF_PAYLOAD
 
 
-def _as_it_is(message: Envelope) -> Any:
-    return message.payload
+_as_it_is: Final[Reader] = attrgetter("payload")
 
 
 def _as(kind: Any) -> Reader:

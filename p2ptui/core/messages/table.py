@@ -1,13 +1,14 @@
 """The table of messages as one node uses it: each row with the part that handles it."""
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.messages.budgets import Accounts, Handle
 from p2ptui.core.messages.rows import MEANINGS, ROWS, Reader, Row
 from p2ptui.core.peers import Peer
-from p2ptui.core.trust import TRUSTS
+from p2ptui.core.trust import TRUSTS, whoever
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import Envelope
 
@@ -15,7 +16,8 @@ Take: TypeAlias = Callable[[Any, Envelope, Purse, float], bool]
 """Source, message, what it has earned, time; whether it was taken."""
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A row with the part of a node that handles it."""
 
     row: Row
@@ -26,24 +28,25 @@ class Entry(NamedTuple):
     trusts: Callable[[Peer, Any], bool]
     doubted: "Entry | None"
     """What it is from a sender that is not trusted; None: nothing."""
+    is_open: bool = False
+    """Whether a session is all that its sender needs: `trusts` need not be asked."""
 
 
-class _Type(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Type:
     reads: Reader
     first: Entry
     meaning: Callable[[Any], Hashable] | None
     entries: dict[Hashable, Entry]
 
 
-def _anybody(_peer: Peer, _content: Any) -> bool:
-    return True
-
-
 def _both(
     trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool]
 ) -> Callable[[Peer, Any], bool]:
-    if is_sender is _anybody:
+    if is_sender is whoever:
         return trusts
+    if trusts is whoever:
+        return is_sender
     return lambda peer, content: trusts(peer, content) and is_sender(peer, content)
 
 
@@ -78,18 +81,20 @@ class MessageTable:
         for row in ROWS:
             if row.handler is None:
                 continue
-            is_sender = bound(row.sender) or _anybody
+            is_sender = bound(row.sender) or whoever
             doubted = None
             if row.doubted is not None:
                 handle = accounts.guard(row.budget, bound(row.doubted))
                 doubted = Entry(row, handle, None, None, is_sender, None)
+            trusts = _both(TRUSTS[row.trust], is_sender)
             entry = Entry(
                 row,
                 accounts.guard(row.budget, bound(row.handler)),
                 bound(row.admits),
                 bound(row.refuse),
-                _both(TRUSTS[row.trust], is_sender),
+                trusts,
                 doubted,
+                is_open=trusts is whoever,
             )
             known = self._types.get(row.kind)
             if known is None:

@@ -189,7 +189,7 @@ class Peer:
     @property
     def sends_to(self) -> Address:
         """Where its datagrams go at present."""
-        return self._path or self.home
+        return self._path or self._home or self.address
 
     @property
     def is_stranded(self) -> bool:

@@ -153,7 +153,8 @@ class PeerTable:
     def authenticated(self, node_id: str) -> Peer | None:
         """The peer with this id, if messages may be sent to it."""
         peer = self._by_id.get(node_id)
-        return peer if peer is not None and peer.is_authenticated else None
+        is_ready = peer is not None and peer.status is PeerStatus.AUTHENTICATED
+        return peer if is_ready else None
 
     def recent(self) -> Iterator[Peer]:
         """All peers, the one heard of last first."""
@@ -232,7 +233,7 @@ class PeerTable:
 
     def touch(self, peer: Peer) -> None:
         """A message came from `peer`: it is the most recent one now."""
-        if peer.proved:
+        if peer.purse.proved:
             self._by_address.touch(peer.address)
         else:
             self._by_address.renew(peer.address)
@@ -257,16 +258,17 @@ class PeerTable:
 
 def _usefulness(server: Peer, now: float) -> tuple[bool, bool, float]:
     rtt_s = server.channel.rtt.srtt
-    relays = Capability.RELAY in server.capabilities
+    relays = Capability.RELAY in server.facts.capabilities
     return server.is_silent(now), not relays, math.inf if rtt_s is None else rtt_s
 
 
 def peer_info(peer: Peer, now: float, unix_now: int, name: str | UnsetType = UNSET) -> PeerInfo:
     """The entry of `peer` in a peer list; its address is the one that this node sees."""
+    info = peer.facts.info
     return PeerInfo(
-        id=peer.node_id,
+        id=info.id if info is not None else "",
         addr=format_address(peer.address),
-        last_seen=unix_now - int(max(now - peer.last_received, 0)),
-        capabilities=peer.info.capabilities if peer.info is not None else (),
+        last_seen=unix_now - int(max(now - peer.liveness.last_received, 0)),
+        capabilities=info.capabilities if info is not None else (),
         name=name,
     )

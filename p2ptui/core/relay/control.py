@@ -208,22 +208,23 @@ class RelayControl:
         target = self._state.peers.authenticated(parcel.target_id)
         if target is None or target is client:
             return Refused(Refusal.UNKNOWN, f"node not found: {parcel.target_id[:64]}")
-        for node_id in (client.node_id, parcel.target_id):
+        client_id = client.node_id
+        for node_id in (client_id, parcel.target_id):
             if node_id in self._denied or (self._allowed and node_id not in self._allowed):
                 text = f"this server does not relay for node {node_id}; ask its operator"
                 return Refused(Refusal.DENIED, text)
         capability = parcel.capability
         if capability is not None:
-            if capability not in client.capabilities:
+            if capability not in client.facts.capabilities:
                 return Refused(Refusal.INCAPABLE, f"this node did not announce {capability}")
-            if capability not in target.capabilities:
+            if capability not in target.facts.capabilities:
                 text = "the node understands no relayed datagrams; use routed messages"
                 return Refused(Refusal.INCAPABLE, text)
         if not client.is_plain or not target.is_plain:
             text = "one of the two nodes reaches this server through another; join it by address"
             return Refused(Refusal.CHAINED, text)
-        if client.proved and target.proved:
-            return self._open(client.node_id, parcel.target_id, now)
+        if client.purse.proved and target.purse.proved:
+            return self._open(client_id, parcel.target_id, now)
         for peer in (client, target):
             self._delivery.challenge(peer, now)
         if parcel.capability is not None:
@@ -270,7 +271,7 @@ class RelayControl:
             refused = Refused(
                 Refusal.UNSENDABLE, "the target cannot be sent to at present; send less at once"
             )
-            if target is not None and not target.proved:
+            if target is not None and not target.purse.proved:
                 refused = Refused(Refusal.UNPROVED, "the target has not answered yet")
             self._conclude(account, client, parcel, refused, now)
             return

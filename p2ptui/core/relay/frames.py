@@ -172,7 +172,7 @@ class RelayFrames:
 
     @staticmethod
     def _may_relay(server: Peer) -> bool:
-        return server.is_joined_server and Capability.RELAY_FRAMES in server.capabilities
+        return server.is_joined_server and Capability.RELAY_FRAMES in server.facts.capabilities
 
     def handle_refusal(self, server: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server did not relay a datagram: the user is told once per burst."""
@@ -235,7 +235,7 @@ class RelayFrames:
     def forward(self, peer: Peer, data: bytes, now: float) -> None:
         """Pass a client's datagram on to another client, or tell why not."""
         frame = decode_relay(data)
-        if frame is None or Capability.RELAY_FRAMES not in peer.capabilities:
+        if frame is None or Capability.RELAY_FRAMES not in peer.facts.capabilities:
             self._state.counters.drop("relay_frame_refused")
             return
         peer.liveness.hear(now)

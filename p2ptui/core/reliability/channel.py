@@ -15,6 +15,7 @@ from p2ptui.core.reliability.duplicates import (
 from p2ptui.core.reliability.reassembly import Reassembly, ReassemblyBudget
 from p2ptui.core.reliability.rtt import RttEstimator
 from p2ptui.core.reliability.sender import ReliableSender
+from p2ptui.wire.frames import FragmentAck
 from p2ptui.wire.message import Envelope
 
 WINDOWS: Final = 4
@@ -35,13 +36,15 @@ class Channel:
     """
 
     __slots__ = (
+        "_config",
         "_gap_options",
         "_numbers",
+        "_reassembly",
+        "_reassembly_budget",
         "_reliable_ids",
         "_unreliable_ids",
         "busy_told_at",
         "lost_track_at",
-        "reassembly",
         "rtt",
         "sender",
         "skips_heard",
@@ -62,12 +65,10 @@ class Channel:
             config.server.datagram_budget,
             config.server.datagram_ceiling,
         )
-        self.reassembly = Reassembly(
-            config.server.max_message_size,
-            options.reassembly_bytes_per_peer,
-            options.reassembly_timeout,
-            reassembly_budget,
-        )
+        # Made for the first fragment: most peers never send one.
+        self._reassembly: Reassembly | None = None
+        self._reassembly_budget = reassembly_budget
+        self._config = config
         self.windows_told = 0
         """How often the peer was told what the readers here have room for."""
         self.busy_told_at = float("-inf")
@@ -81,6 +82,19 @@ class Channel:
         self._numbers: list[ReceivedNumbers] = []
         self._reliable_ids = RecentIds(RELIABLE_IDS)
         self._unreliable_ids = RecentIds(UNRELIABLE_IDS)
+
+    @property
+    def reassembly(self) -> Reassembly:
+        """The messages that come in fragments."""
+        if self._reassembly is None:
+            options = self._config.reliability
+            self._reassembly = Reassembly(
+                self._config.server.max_message_size,
+                options.reassembly_bytes_per_peer,
+                options.reassembly_timeout,
+                self._reassembly_budget,
+            )
+        return self._reassembly
 
     def renew(self, now: float) -> None:
         """A new session with the same node begins: what waits for it is sent in that one."""
@@ -166,7 +180,13 @@ class Channel:
         """When something of the receiving half is due next, or None."""
         numbers = self.numbers
         asking = None if numbers is None else numbers.next_timeout()
-        return earliest(asking, self.reassembly.next_timeout())
+        if self._reassembly is None:
+            return asking
+        return earliest(asking, self._reassembly.next_timeout())
+
+    def handle_reassembly_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
+        """As `Reassembly.handle_timeout`, if anything ever came in fragments."""
+        return ([], 0) if self._reassembly is None else self._reassembly.handle_timeout(now)
 
 
 class Channels:

@@ -64,4 +64,8 @@ class Deadlines:
 
 def earliest(*times: float | None) -> float | None:
     """The first of some times, of which any may not be set."""
-    return min((time for time in times if time is not None), default=None)
+    first = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first

@@ -306,6 +306,8 @@ class Reassembly:
 
     def next_timeout(self) -> float | None:
         """When `handle_timeout` has something to do next, or None."""
+        if not self._partial:
+            return None
         return min(
             (
                 partial.expires if partial.report_at is None else partial.report_at

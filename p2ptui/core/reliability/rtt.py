@@ -111,15 +111,18 @@ class SecondAcks:
 
     def __init__(self, rtt: RttEstimator) -> None:
         self._rtt = rtt
-        self._expected: BoundedTable[int | str, float] = BoundedTable(SECOND_ACKS)
+        # Made for the first of them: most peers acknowledge everything in time.
+        self._expected: BoundedTable[int | str, float] | None = None
 
     def expect(self, key: int | str, timeout_s: float) -> None:
         """A message that was sent again after `timeout_s` was acknowledged."""
+        if self._expected is None:
+            self._expected = BoundedTable(SECOND_ACKS)
         self._expected.put(key, timeout_s)
 
     def handle(self, key: int | str) -> bool:
         """An Ack of nothing that waits; whether it is the second one of a message."""
-        timeout_s = self._expected.pop(key, None)
+        timeout_s = None if self._expected is None else self._expected.pop(key)
         if timeout_s is None:
             return False
         self._rtt.hold(timeout_s)

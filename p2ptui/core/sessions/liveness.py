@@ -84,7 +84,7 @@ class Liveness:
             self._delivery.ping(peer, now)
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
-        expiry = peer.last_received + self._state.config.server.connection_timeout
+        expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
         peer.session.schedule(
             self._state.timers, min(heartbeat, expiry), lambda now: self._beat(peer, now)
         )
@@ -92,19 +92,19 @@ class Liveness:
     def _last_chance(self, peer: Peer) -> float:
         """When the last Pings to a silent peer begin."""
         timeout = self._state.config.server.connection_timeout
-        return peer.last_received + timeout * (1 - LAST_CHANCE_SHARE)
+        return peer.liveness.last_received + timeout * (1 - LAST_CHANCE_SHARE)
 
     def _beat(self, peer: Peer, now: float) -> None:
         if not peer.is_authenticated:
             return
         timeout = self._state.config.server.connection_timeout
-        if now >= peer.last_received + timeout:  # as planned, to the last digit
+        if now >= peer.liveness.last_received + timeout:  # as planned, to the last digit
             reason = f"nothing heard for {seconds_words(timeout)}"
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
             return
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            if peer.proved or len(peer.pings) < SEVERAL_PINGS:
+            if peer.purse.proved or len(peer.liveness.pings) < SEVERAL_PINGS:
                 self._delivery.ping(peer, now)
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / LAST_CHANCE_PINGS)
             return
