@@ -118,24 +118,24 @@ def test_what_is_kept_for_pings_pays_for_pings_and_answers_only(bench: Bench) ->
     assert bench.sends(600 - KEPT_FOR_PINGS, purse)
     assert not bench.sends(1, purse)
     for left in (PING_BYTES, 0):
-        assert bench.sends(PING_BYTES, bench.gate.ping(purse, ALICE))
+        assert bench.sends(PING_BYTES, bench.gate.grant_ping(purse, ALICE))
         purse.note_ping(PING_BYTES)
         assert (purse.kept, purse.credit) == (left, left)
-    assert not bench.sends(1, bench.gate.ping(purse, ALICE))
-    assert not bench.sends(1, bench.gate.answer(purse, ALICE))
+    assert not bench.sends(1, bench.gate.grant_ping(purse, ALICE))
+    assert not bench.sends(1, bench.gate.grant_answer(purse, ALICE))
 
 
 def test_an_answer_is_paid_by_what_it_answers_where_the_purse_is_empty(bench: Bench) -> None:
     purse = Purse()
     purse.charge(1000)  # by a grant
-    account = bench.gate.answer(purse, ALICE, bench.gate.earned_by(100, ALICE))
+    account = bench.gate.grant_answer(purse, ALICE, bench.gate.earned_by(100, ALICE))
     assert bench.sends(300, account)
     assert not bench.sends(1, account), "it is for one answer"
     assert purse.credit == -1300, "and lowers what comes later"
 
 
 def test_an_answer_is_worth_nothing_later(bench: Bench) -> None:
-    account = bench.gate.answer(Purse(), ALICE, bench.gate.earned_by(100, ALICE))
+    account = bench.gate.grant_answer(Purse(), ALICE, bench.gate.earned_by(100, ALICE))
     bench.gate.now += 0.001
     assert not bench.sends(1, account)
 
@@ -149,13 +149,13 @@ def test_what_a_newcomer_has_earned_moves_to_its_purse(bench: Bench) -> None:
 
 
 def test_a_stranger_pays_with_the_datagram_that_is_handled(bench: Bench) -> None:
-    assert not bench.sends(1, bench.gate.arrival)
+    assert not bench.sends(1, bench.gate.answer_purse)
     bench.gate.note_arrival(None, ALICE, 10)
-    assert bench.sends(30, bench.gate.arrival)
-    assert not bench.sends(1, bench.gate.arrival)
+    assert bench.sends(30, bench.gate.answer_purse)
+    assert not bench.sends(1, bench.gate.answer_purse)
     bench.gate.note_arrival(None, ALICE, 10)
     bench.gate.settle()
-    assert not bench.sends(1, bench.gate.arrival)
+    assert not bench.sends(1, bench.gate.answer_purse)
 
 
 def test_refusals_need_what_was_earned_and_room_among_all(bench: Bench) -> None:
@@ -227,7 +227,7 @@ def test_what_is_granted_is_charged_to_the_purse_as_well(bench: Bench) -> None:
 
 def test_who_has_proved_itself_needs_no_grant(bench: Bench) -> None:
     alice = Someone(ALICE, Purse())
-    spent = bench.gate.ping(alice.purse, ALICE)
+    spent = bench.gate.grant_ping(alice.purse, ALICE)
     alice.purse.proved = True
     assert bench.gate.send_to(alice, b"data", spent)
     assert bench.counters.grants["ping"].datagrams == 0
@@ -248,8 +248,8 @@ def test_a_purse_pays_for_the_way_to_its_peer_only(bench: Bench) -> None:
 def test_what_a_datagram_earned_pays_for_where_it_came_from(bench: Bench) -> None:
     bench.gate.note_arrival(None, ALICE, 1000)
     for other in (BOB, (ALICE[0], ALICE[1] + 1)):
-        assert not bench.sends(1, bench.gate.arrival, other)
-    assert bench.sends(1, bench.gate.arrival, AskedAddress(ALICE, "192.0.2.9"))
+        assert not bench.sends(1, bench.gate.answer_purse, other)
+    assert bench.sends(1, bench.gate.answer_purse, AskedAddress(ALICE, "192.0.2.9"))
 
 
 @pytest.mark.parametrize("reason", KEPT_WHOLE)
@@ -266,9 +266,9 @@ def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
     purse.proved = True
     earned = bench.gate.earned_by(100, ALICE)
     for account in (
-        bench.gate.answer(purse, ALICE, earned),
-        bench.gate.ping(purse, ALICE),
-        bench.gate.stun_answer(earned, ALICE),
+        bench.gate.grant_answer(purse, ALICE, earned),
+        bench.gate.grant_ping(purse, ALICE),
+        bench.gate.grant_stun_answer(earned, ALICE),
     ):
         assert not bench.sends(1, account, BOB)
         assert bench.sends(1, account, ALICE)
@@ -277,7 +277,7 @@ def test_one_answer_or_ping_is_for_one_address(bench: Bench) -> None:
 
 def test_a_stun_answer_is_what_the_standard_demands_or_what_was_earned(bench: Bench) -> None:
     for asked, most in ((20, MANDATORY_IPV6_BYTES + 8), (500, 1500)):
-        account = bench.gate.stun_answer(bench.gate.earned_by(asked, ALICE), ALICE)
+        account = bench.gate.grant_stun_answer(bench.gate.earned_by(asked, ALICE), ALICE)
         assert not bench.gate.reply(Place.PRIMARY, bytes(most + 1), ALICE, account)
         assert bench.gate.reply(Place.PRIMARY, bytes(most), ALICE, account)
         assert not bench.gate.reply(Place.PRIMARY, b"", ALICE, account)
