@@ -11,19 +11,25 @@ from typing import Any
 
 import pytest
 
+from p2ptui.config import Config
 from p2ptui.core.accounts import (
     AMPLIFICATION_LIMIT,
     BOUNDS,
+    CHECK_BYTES,
     DATAGRAMS_EACH,
     DATAGRAMS_OF_HANDSHAKE,
     KEPT_FOR_PINGS,
     PING_BYTES,
+    ROUNDS_AT_ONCE,
+    SEARCHES_AT_ONCE,
     Purse,
     Reason,
+    bound_of_search,
 )
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import DatagramDue, Event, StunReplyDue
 from p2ptui.core.gate import MAX_GRANTS, MAX_OUTGOING, Gate
+from p2ptui.errors import QueueFullError
 from p2ptui.nat.stun_server import MANDATORY_IPV6_BYTES, Place
 from p2ptui.wire.address import Address, AskedAddress, format_address
 from p2ptui.wire.message import NatProbePayload
@@ -518,6 +524,103 @@ def test_a_probe_for_a_peer_is_granted(world: World) -> None:
     assert uses(node)["probe for peer"] == 1
 
 
+# What does not leave is not told as sent.
+
+
+def test_what_finds_no_room_or_no_way_does_not_leave(bench: Bench) -> None:
+    alice = Someone(ALICE, Purse())
+    alice.purse.proved = True
+    bench.gate.outgoing.extend([(b"", BOB)] * MAX_OUTGOING)
+    assert not bench.gate.send_to(alice, b"data")
+    assert not bench.gate.send(b"data", ALICE, bench.gate.grant(Reason.GOODBYE, ALICE, 1.0))
+    bench.gate.take()
+    bench.gate.detours[ALICE] = lambda _: False
+    assert not bench.gate.send_to(alice, b"data")
+    gone = Someone(("someone@192.0.2.9", 1000), alice.purse)
+    assert not bench.gate.send_to(gone, b"data")
+    assert bench.counters.datagrams_out == 0
+
+
+@pytest.mark.parametrize("reliable", [False, True])
+def test_a_call_whose_message_is_dropped_fails(world: World, *, reliable: bool) -> None:
+    node = world.host()
+    puppet = silent_server(world, node)
+    peer = node.peer(puppet)
+    assert peer is not None
+    told = len(node.outcomes)
+    node.endpoint._state.gate.grant(Reason.USER_ASKED, peer.sends_to, world.now).datagrams = 0
+    busy = peer.traffic.last_sent
+    with pytest.raises(QueueFullError, match="was not sent"):
+        node.endpoint.send(peer, "lost", world.now, reliable=reliable)
+    with pytest.raises(QueueFullError, match="was not sent"):
+        node.ping(puppet)
+    world.run_for(0.1)
+    assert len(node.outcomes) == told
+    assert peer.traffic.last_sent == busy
+    assert len(peer.pings) == 0 or not node.endpoint.sizes()["pings_awaited"]
+    # The time of the call tells that what was granted is over: nothing else has happened since.
+    later = world.now + 1000
+    node.endpoint.send(peer, "arrives", later, reliable=reliable)
+    assert node.endpoint._state.gate.now == later
+
+
+def test_as_much_is_sent_as_a_program_asks_for(world: World) -> None:
+    node = world.host()
+    puppet = silent_server(world, node)
+    for number in range(20_000):
+        node.send(puppet, number, reliable=False)
+    world.run_for(1)
+    assert puppet.take_types().count("Data") == 20_000
+    assert uses(node)["user asked"] == 20_000
+
+
+def test_a_check_that_is_dropped_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = Meeting()
+    gate = meeting.a.endpoint._state.gate
+    tried: list[Address] = []
+
+    def refuse(_data: bytes, to: Address, *_: Any, **__: Any) -> bool:
+        tried.append(to)
+        return False
+
+    monkeypatch.setattr(gate, "send", refuse)
+    meeting.ask()
+
+    def punches() -> Any:
+        attempt = meeting.attempt(meeting.a)
+        return None if attempt is None else attempt.punching
+
+    meeting.world.run_until(lambda: punches() is not None)
+    punching, attempt = punches(), meeting.attempt(meeting.a)
+    assert attempt is not None
+    meeting.world.run_for(0.5)
+    assert len(tried) > 1
+    assert (punching.checks_sent, attempt.account.checks, attempt.account.bytes_spent) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("checks", "pace_ms"), [(1, 1.0), (2000, 1.0), (200_000, 0.1), (1_000_000, 1000)]
+)
+def test_a_search_may_send_what_its_options_allow(
+    world: World, checks: int, pace_ms: float
+) -> None:
+    node = world.host(ice={"max_checks": checks, "pace_ms": pace_ms})
+    gate = node.endpoint._state.gate
+    grant = gate.grant(Reason.OWN_SEARCH, ALICE, world.now)
+    most = min(checks, int(10_000 / pace_ms))
+    assert grant.datagrams >= SEARCHES_AT_ONCE * most
+    assert grant.size == CHECK_BYTES * grant.datagrams
+    assert grant.datagrams <= SEARCHES_AT_ONCE * max(ROUNDS_AT_ONCE * checks, 1000)
+    node.endpoint.reload(Config())
+    again = gate.grant(Reason.OWN_SEARCH, BOB, world.now)
+    assert again.datagrams == BOUNDS[Reason.OWN_SEARCH].datagrams
+
+
+def test_the_bound_of_a_search_is_for_the_options_by_default() -> None:
+    ice = Config().ice
+    assert bound_of_search(ice.max_checks, ice.pace_ms / 1000) == BOUNDS[Reason.OWN_SEARCH]
+
+
 # No other way out.
 
 
@@ -534,7 +637,7 @@ USES: dict[str, set[str]] = {
     "Purse": {GATE, PEER},
     "Gate": {STATE, "io/exits.py"},
     "Reason": set(),
-    "BOUNDS": {ACCOUNTS, GATE},
+    "BOUNDS": {GATE},
     "bound_of_search": {ACCOUNTS, GATE},
     "DatagramDue": {GATE, "node/traversal_support.py"},
     "StunReplyDue": {GATE, "node/runtime.py"},
