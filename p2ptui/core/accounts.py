@@ -122,6 +122,10 @@ class Purse:
         """From now on keep what Pings will need, as far as there is so much."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
+    def note_detour(self, size: int) -> None:
+        """A datagram of `size` bytes goes to the peer on a way that another pays for."""
+        self.bytes_out += size
+
     def note_ping(self, size: int) -> None:
         """A Ping of `size` bytes has left: so much less is kept for Pings."""
         self.kept = max(self.kept - size, 0)
@@ -177,24 +181,51 @@ class Bound:
 KIB: Final = 1024
 MIB: Final = KIB * KIB
 
+LIFETIME_S: Final = 10.0
+
+SEARCHES_AT_ONCE: Final = 16
+"""Nodes behind one address to which all that a search may send is sent at the same time."""
+
+ROUNDS_AT_ONCE: Final = 4
+"""Rounds of one search that begin within the time of a grant."""
+
+SEARCH_PACE: Final = (2000, 0.001)
+"""Checks of one round, and seconds between two, as the options are by default."""
+
+CHECK_BYTES: Final = 128
+"""A check, at most; offers, which are longer, are few."""
+
+
+def bound_of_search(checks: int, pace_s: float) -> Bound:
+    """What searches for nodes at one host may send there, as the options have it.
+
+    Args:
+        checks: Those of one round, at most.
+        pace_s: Between two of the known addresses, and two guesses; seconds.
+    """
+    in_time = 2 * math.ceil(LIFETIME_S / pace_s)
+    datagrams = SEARCHES_AT_ONCE * max(min(ROUNDS_AT_ONCE * checks, in_time), 1000)
+    return Bound(CHECK_BYTES * datagrams, datagrams, LIFETIME_S, of_host=True)
+
+
 BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
     {
-        Reason.USER_ASKED: Bound(16 * MIB, 16_384, 10.0),
-        Reason.OWN_SESSION: Bound(4 * MIB, 8192, 10.0),
-        Reason.HANDSHAKE: Bound(128 * KIB, 128, 10.0),
+        Reason.USER_ASKED: Bound(512 * MIB, 524_288, LIFETIME_S),
+        Reason.OWN_SESSION: Bound(4 * MIB, 8192, LIFETIME_S),
+        Reason.HANDSHAKE: Bound(128 * KIB, 128, LIFETIME_S),
         Reason.ANSWER: Bound(4 * KIB, 1, 0.0),
         Reason.PING: Bound(512, 1, 0.0),
-        Reason.OWNER_CHECK: Bound(4 * KIB, 16, 10.0),
+        Reason.OWNER_CHECK: Bound(4 * KIB, 16, LIFETIME_S),
         Reason.STUN_ANSWER: Bound(124, 1, 0.0),
-        Reason.OWN_SEARCH: Bound(4 * MIB, 32_768, 10.0, of_host=True),
-        Reason.OWN_PLAN: Bound(64 * KIB, 128, 10.0),
-        Reason.GOODBYE: Bound(8 * KIB, 32, 10.0),
-        Reason.PROBE_FOR_PEER: Bound(128 * KIB, 1024, 10.0),
-        Reason.DIAGNOSIS: Bound(256 * KIB, 1024, 10.0),
+        Reason.OWN_SEARCH: bound_of_search(*SEARCH_PACE),
+        Reason.OWN_PLAN: Bound(64 * KIB, 128, LIFETIME_S),
+        Reason.GOODBYE: Bound(8 * KIB, 32, LIFETIME_S),
+        Reason.PROBE_FOR_PEER: Bound(128 * KIB, 1024, LIFETIME_S),
+        Reason.DIAGNOSIS: Bound(256 * KIB, 1024, LIFETIME_S),
     }
 )
 """What each reason is worth towards one address: above what the plans of this node come to, and
-below what would make it a weapon."""
+below what would make it a weapon. That of a search is for the options as they are by default."""
 
 
 @dataclass(slots=True)

@@ -247,7 +247,7 @@ class Endpoint(Parts):
         """Send Data to a peer; the token of a SendResult.
 
         Raises:
-            LocalError: Not JSON, too large, too much waiting, or no session with the peer.
+            LocalError: Not JSON, too large, too much waiting or sent, or no session with the peer.
         """
         if not (peer.is_authenticated or (reliable and peer.resumes)):
             where = address_words(peer.address)
@@ -257,9 +257,7 @@ class Endpoint(Parts):
             token = self._state.new_token()
             self._delivery.send_reliable(peer, MessageType.DATA, raw, now, token, for_reader=True)
             return token
-        self._delivery.send_once(
-            peer, MessageType.DATA, raw, now, reason=Reason.USER_ASKED, for_reader=True
-        )
+        self._delivery.send_at_once(peer, MessageType.DATA, raw, now, for_reader=True)
         return self._state.answered(SendResult(SendStatus.SENT, 1, None, len(raw)))
 
     def send_routed(

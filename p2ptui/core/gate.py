@@ -7,11 +7,13 @@ from typing import Final, Protocol
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import (
     BOUNDS,
+    SEARCH_PACE,
     Account,
     Grant,
     GrantUse,
     Purse,
     Reason,
+    bound_of_search,
 )
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.counters import Counters
@@ -60,26 +62,34 @@ class Gate:
     not pay for is dropped and counted as `unpaid`.
 
     Args:
-        counters: Where is counted what leaves and what does not.
+        counters: Counts what leaves and what is dropped.
         emit: Takes what leaves by other sockets than the node's own; without it nothing does.
+        search: The options of a search at present: checks of one round, and seconds between two.
     """
 
-    def __init__(self, counters: Counters, emit: Callable[[Event], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        emit: Callable[[Event], None] = lambda _: None,
+        search: Callable[[], tuple[int, float]] = lambda: SEARCH_PACE,
+    ) -> None:
         self._counters = counters
         self._emit = emit
+        self._search = search
         self.outgoing: deque[tuple[bytes, Address]] = deque()
         """What was let out and waits for the node's own socket."""
-        self.detours: dict[Address, Callable[[bytes], None]] = {}
-        """Addresses that the socket does not reach itself, and what brings a datagram there."""
+        self.detours: dict[Address, Callable[[bytes], object]] = {}
+        """Addresses that the socket does not reach itself, and what brings a datagram there; it
+        returns False for one that it drops."""
         self.source: Address | None = None
         """Where the datagram came from that is being handled. What is sent there meanwhile answers
         it, and leaves from the address of this machine that it was sent to."""
-        self.arrival = Purse()
+        self.answer_purse = Purse()
         """What pays for answers to the datagram that is being handled: the purse of the peer that
         sent it, or, for a stranger, what this one datagram has earned. Empty in between."""
-        self._nobodys = self.arrival
+        self._nobodys = self.answer_purse
         self.now = 0.0
-        """The time, seconds, by which grants expire."""
+        """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
@@ -103,12 +113,12 @@ class Gate:
         if purse is None:
             purse = Purse(source)
         purse.earn_bytes(size)
-        self.arrival = purse
+        self.answer_purse = purse
 
     def settle(self) -> None:
         """The datagram is handled: what comes now is no answer to it."""
         self.source = None
-        self.arrival = self._nobodys
+        self.answer_purse = self._nobodys
 
     @staticmethod
     def earned_by(size: int, source: Address) -> Purse:
@@ -127,25 +137,24 @@ class Gate:
 
     # Accounts.
 
-    def grant(
-        self, reason: Reason, to: Address, now: float | None = None, purse: Purse | None = None
-    ) -> Grant:
+    def grant(self, reason: Reason, to: Address, now: float, purse: Purse | None = None) -> Grant:
         """What may be sent to an address for a reason, of its bound in the table.
 
         Args:
             reason: Why.
             to: Where to.
-            now: The time, seconds; None for that of the last call.
+            now: The time, seconds.
             purse: Of the address, if it has one, which is charged as well.
         """
-        if now is not None and now > self.now:
-            self.now = now
+        self.now = now
         bound = BOUNDS[reason]
         at = to[0] if bound.of_host else (to[0], to[1])
         key = reason, at
         grant = self._grants.get(key)
-        if grant is None or grant.expires < self.now:
-            expires = self.now + bound.lifetime_s
+        if grant is None or grant.expires < now:
+            if reason is Reason.OWN_SEARCH:
+                bound = bound_of_search(*self._search())
+            expires = now + bound.lifetime_s
             grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
             self._keep(key, grant)
         grant.purse = purse
@@ -159,10 +168,10 @@ class Gate:
         grants.put(key, grant)
 
     def close(self) -> None:
-        """The node has said goodbye: what was granted is over."""
+        """Forget all grants."""
         self._grants.clear()
 
-    def answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
+    def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
         """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.
 
         Args:
@@ -173,7 +182,7 @@ class Gate:
         """
         return self._one(Reason.ANSWER, purse, to, earned)
 
-    def ping(self, purse: Purse, to: Address) -> Grant:
+    def grant_ping(self, purse: Purse, to: Address) -> Grant:
         """One Ping to a peer, likewise."""
         return self._one(Reason.PING, purse, to, None)
 
@@ -186,7 +195,7 @@ class Gate:
             datagrams = min(datagrams, max(each.datagrams for each in others))
         return Grant(self._use(reason), to, size, datagrams, self.now, purse)
 
-    def stun_answer(self, earned: Purse, to: Address) -> Grant:
+    def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:
         """One answer to a STUN request: what it earned, or what its standard demands."""
         bound = BOUNDS[Reason.STUN_ANSWER]
         size = max(earned.credit, bound.size)
@@ -210,7 +219,7 @@ class Gate:
             grant: What pays before the peer has proved its address; None for its purse alone.
 
         Returns:
-            Whether it was paid for.
+            Whether it was paid for, and leaves.
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
@@ -222,8 +231,7 @@ class Gate:
         else:
             self._counters.drop("unpaid")
             return False
-        self._leave(data, to)
-        return True
+        return self._leave(data, to)
 
     def send(
         self,
@@ -244,15 +252,14 @@ class Gate:
             ttl: Hops that it may travel; None: all.
 
         Returns:
-            Whether it was paid for.
+            Whether it was paid for, and leaves.
         """
         if not self.lets_out(len(data), to, account):
             return False
         if socket or ttl is not None:
             self._leave_by(socket, data, to, ttl)
-        else:
-            self._leave(data, to)
-        return True
+            return True
+        return self._leave(data, to)
 
     def lets_out(self, size: int, to: Address, account: Account) -> bool:
         """Whether an account pays for a datagram of `size` bytes, which is gone then.
@@ -281,7 +288,7 @@ class Gate:
             return False
         if not self.admits_answer(len(data), earned.bytes_in, now):
             return False
-        return self.send(data, to, earned if purse is None else self.answer(purse, to))
+        return self.send(data, to, earned if purse is None else self.grant_answer(purse, to))
 
     def reply(self, place: Place, data: bytes, to: Address, account: Account) -> bool:
         """Let an answer of the STUN server out by one of its sockets; see `send`."""
@@ -297,19 +304,21 @@ class Gate:
         """What brings a datagram that was paid for on its way by a further socket."""
         return lambda data: self._leave_by(route.socket, data, route.remote, None)
 
-    def _leave(self, data: bytes, to: Address) -> None:
+    def _leave(self, data: bytes, to: Address) -> bool:
         if self.source == to:
             to = self.source
         if self.detours and (detour := self.detours.get(to)) is not None:
-            detour(data)
-        elif "@" in to[0]:  # relayed, and the server is gone
+            return detour(data) is not False
+        if "@" in to[0]:  # relayed, and the server is gone
             self._counters.drop("no_relay")
-        elif len(self.outgoing) >= MAX_OUTGOING:
+            return False
+        if len(self.outgoing) >= MAX_OUTGOING:
             self._counters.drop("outgoing_full")
-        else:
-            self._counters.datagrams_out += 1
-            self._counters.bytes_out += len(data)
-            self.outgoing.append((data, to))
+            return False
+        self._counters.datagrams_out += 1
+        self._counters.bytes_out += len(data)
+        self.outgoing.append((data, to))
+        return True
 
     def _leave_by(self, socket: int, data: bytes, to: Address, ttl: int | None) -> None:
         self._count(data)

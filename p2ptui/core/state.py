@@ -79,11 +79,11 @@ class NodeState:
         self._channels = Channels(config, rng)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
-        self.gate = gate = Gate(self.counters, self.emit)
+        self.gate = gate = Gate(self.counters, self.emit, self._search_pace)
         """The one way out."""
         self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
-        self._outgoing = gate.outgoing
+        self._outgoing = gate.outgoing  # only to be looked at
         self.socket_of_version: dict[int, int] = {4: 0, 6: 0}
         """IP versions, and the number of the socket that reaches such addresses: 0, the node's own,
         or one that stands beside it."""
@@ -103,9 +103,13 @@ class NodeState:
         self.tables.gauge("grants", self.gate.__len__)
 
     @property
-    def arrival(self) -> Address | None:
+    def source(self) -> Address | None:
         """Where the datagram came from that is being handled."""
         return self.gate.source
+
+    def _search_pace(self) -> tuple[int, float]:
+        ice = self.config.ice
+        return ice.max_checks, ice.pace_ms / 1000
 
     @property
     def longest_idle_s(self) -> float:
@@ -180,7 +184,10 @@ class NodeState:
         return self._channels.new()
 
     def put_datagram(self, data: bytes, address: Address) -> None:
-        """Send what the peer at an address pays for; nothing where there is none."""
+        """Send what the peer at an address pays for; nothing where there is none.
+
+        For who has a datagram and no part of the core that sends it.
+        """
         peer = self.peers.at(address)
         if peer is not None and peer.sends_to == address:
             self.gate.send_to(peer, data)

@@ -153,7 +153,7 @@ class StunService:
         answer = self._server.answer(data, source, place)
         if isinstance(answer, Reply):
             gate = self._state.gate
-            account = gate.stun_answer(gate.earned_by(len(data), source), answer.to)
+            account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
             self._send(answer.place, answer.data, answer.to, account)
             self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):

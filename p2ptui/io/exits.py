@@ -32,25 +32,32 @@ class Exit:
         self._send = sock.send
         self._gate = new_gate() if gate is None else gate
 
-    def ask(self, data: bytes, to: Address) -> None:
+    def ask(self, data: bytes, to: Address) -> bool:
         """Send one datagram, if it is granted; never raises.
 
         Args:
             data: Its bytes.
             to: A literal IP address and a port.
+
+        Returns:
+            Whether it is granted; otherwise nothing will be answered.
         """
-        if _is_granted(self._gate, to, len(data)):
+        is_granted = _is_granted(self._gate, to, len(data))
+        if is_granted:
             self._send(data, to)
+        return is_granted
 
 
-def ask_connected(sock: socket.socket, to: Address, gate: Gate) -> None:
-    """Send an empty datagram from a connected socket, if it is granted.
+def ask_connected(sock: socket.socket, to: Address, gate: Gate) -> bool:
+    """Send an empty datagram from a connected socket, if it is granted; whether it is.
 
     Raises:
         OSError: The system did not send it, or one before it did not arrive.
     """
-    if _is_granted(gate, to, 0):
+    is_granted = _is_granted(gate, to, 0)
+    if is_granted:
         sock.send(b"")
+    return is_granted
 
 
 def _is_granted(gate: Gate, to: Address, size: int) -> bool:

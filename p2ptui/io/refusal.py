@@ -144,7 +144,8 @@ async def _ask(sock: socket.socket, address: Address, pause_s: float, gate: Gate
     """
     try:
         # An empty datagram answers nothing, and asks nothing of whoever is there.
-        ask_connected(sock, address, gate)
+        if not ask_connected(sock, address, gate):
+            return None
         async with asyncio.timeout(pause_s):
             await asyncio.get_running_loop().sock_recv(sock, 1)
     except TimeoutError:

@@ -181,10 +181,11 @@ class StunClient:
         self._transmit(transaction)
         return transaction
 
-    def indicate(self, address: Address) -> None:
-        """Send a Binding indication, which nobody answers, with the id `tag`."""
+    def indicate(self, address: Address) -> bool:
+        """Send a Binding indication, which nobody answers, with the id `tag`; whether it is
+        granted."""
         message = StunMessage(message_class=MessageClass.INDICATION, transaction_id=self.tag)
-        self._exit.ask(encode(message), address)
+        return self._exit.ask(encode(message), address)
 
     async def close(self) -> None:
         """Give up everything, and close the socket."""
@@ -205,8 +206,9 @@ class StunClient:
             transaction.request, transaction_id=prefix + bytes((number,))
         )
         transaction.sent_at_s.append(self._loop.time())
-        self._exit.ask(encode(request), transaction.server)
-        is_failed = False
+        is_failed = not self._exit.ask(encode(request), transaction.server)
+        if is_failed:
+            transaction.error = "too many questions were sent there; ask again in ten seconds"
         while (failure := self._socket.next_send_failure()) is not None:
             address, error = failure
             if address == transaction.server:

@@ -278,6 +278,10 @@ class Punching:
                 checks.append(self._check(Pair(0, remote, Kind.GUESSED, now, opened=True), now))
         return checks
 
+    def note_unsent(self) -> None:
+        """One of those that were to be sent did not leave."""
+        self.checks_sent -= 1
+
     def _due_pairs(self, now: float) -> list[Pair]:
         due = [
             pair

@@ -51,7 +51,8 @@ async def is_node_at(
     way_out = Exit(sock, gate)
     try:
         for _ in range(SENDS):
-            way_out.ask(_ping(rng), address)
+            if not way_out.ask(_ping(rng), address):
+                break
             try:
                 async with asyncio.timeout(PAUSE_S):
                     while True:

@@ -60,6 +60,25 @@ def test_a_connected_socket_asks_within_the_same_bound(counters: Counters) -> No
     run_virtual(story())
 
 
+def test_who_asks_hears_that_it_was_not_granted(counters: Counters) -> None:
+    async def story() -> None:
+        wire, gate = Wire(), new_gate(counters)
+        answers = [Exit(wire, gate).ask(b"?", THERE) for _ in range(BOUND.datagrams + 1)]
+        assert answers == [True] * BOUND.datagrams + [False]
+        assert not ask_connected(wire, THERE, gate)
+        assert ask_connected(wire, ELSEWHERE, gate)
+        sock = await MemorySocket.open(MemoryNetwork(), HERE)
+        client = StunClient(sock, random.Random(1), gate)
+        assert not client.indicate(THERE)
+        asked = client.start(THERE, Schedule((0.0, 0.1), 5.0))
+        assert asked.done.is_set(), "nobody waits for the answer to what did not leave"
+        assert (asked.sent, asked.answer) == (0, None)
+        assert "too many questions" in str(asked.error)
+        await client.close()
+
+    run_virtual(story())
+
+
 def test_each_transmission_of_a_client_is_counted(counters: Counters) -> None:
     async def story() -> None:
         sock = await MemorySocket.open(MemoryNetwork(), HERE)

@@ -11,6 +11,7 @@ from p2ptui.core.delivery.delivery import (
     MAX_DEFERRED_BYTES,
     Delivery,
 )
+from p2ptui.core.delivery.outlet import not_sent
 from p2ptui.core.delivery.path_probes import PathProbes
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "MAX_DEFERRED_BYTES",
     "Delivery",
     "PathProbes",
+    "not_sent",
 ]

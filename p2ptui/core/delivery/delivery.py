@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
-from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s
+from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
@@ -140,6 +140,19 @@ class Delivery(Outlet):
             return True
         return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=on_lost)
 
+    def send_at_once(
+        self, peer: Peer, kind: str, payload: Raw, now: float, *, for_reader: bool = False
+    ) -> None:
+        """Send what a call of the user waits to see leave; see `send_once`.
+
+        Raises:
+            QueueFullError: It does not leave: too much at once, or no way there.
+            LocalError: As for `send_once`.
+        """
+        user = Reason.USER_ASKED
+        if not self.send_once(peer, kind, payload, now, reason=user, for_reader=for_reader):
+            raise not_sent(peer)
+
     def send_reliable(
         self,
         peer: Peer,
@@ -159,7 +172,8 @@ class Delivery(Outlet):
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.
-            QueueFullError: Too much is already waiting for this peer.
+            QueueFullError: Too much is already waiting for this peer, or one that leaves at once
+                does not.
             NotAnnouncedError: As for `send_once`.
         """
         if kind in self._extensions:
@@ -174,7 +188,8 @@ class Delivery(Outlet):
             message.write(sender.numbering.take())
             # What a call of the user waits for leaves at once; what answers the peer, it pays for.
             reason = None if token is None else Reason.USER_ASKED
-            self.transmit(peer, message.data, kind, now, reason=reason)
+            if not self.transmit(peer, message.data, kind, now, reason=reason) and reason:
+                raise not_sent(peer)
             size = message.size_bytes
             words = f"the peer never acknowledges{_why(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, words))
@@ -355,9 +370,10 @@ class Delivery(Outlet):
             for sequence in sender.take_withdrawn():
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
-                self._note_sent(peer, now)
                 grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
-                self.transmit_frame(peer, data, grant)
+                self._gate.now = now
+                if self.transmit_frame(peer, data, grant):
+                    self._note_sent(peer, now)
             self.probe_path(peer, now)
             for message in sender.take_begun():
                 if self._state.tracing:

@@ -6,10 +6,12 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.accounts import PING_BYTES, Grant, Reason
+from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.state import NodeState
+from p2ptui.errors import QueueFullError
 from p2ptui.wire.address import own_host
 from p2ptui.wire.codec import encode_envelope, encode_payload
 from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
@@ -64,10 +66,11 @@ class Outlet:
     def _put(
         self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None
     ) -> bool:
-        """Put one message on the wire; whether it was paid for."""
-        self._note_sent(peer, now)
+        """Put one message on the wire; whether it leaves."""
+        self._gate.now = now
         if not self._gate.send_to(peer, data, grant):
             return False
+        self._note_sent(peer, now)
         peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         if self._state.tracing:
@@ -81,7 +84,7 @@ class Outlet:
         if was_quiet and self.on_busy is not None and peer.path is not None:
             self.on_busy(peer, now)
 
-    def grant(self, peer: Peer, reason: Reason | None, now: float | None = None) -> Grant | None:
+    def grant(self, peer: Peer, reason: Reason | None, now: float) -> Grant | None:
         """What pays for what a peer is sent; None if its purse does.
 
         Args:
@@ -97,34 +100,36 @@ class Outlet:
 
     def ping(self, peer: Peer, now: float) -> None:
         """Ask whether a peer is there, if it may be sent that."""
+        self._gate.now = now
         purse = peer.purse
         if purse.proved:
             nonce, data = self.build_ping(now)
-            self._transmit_ping(peer, nonce, data, None, now)
+            # One that a relay drops counts as well: it is silence all the same.
+            self._put(peer, data, MessageType.PING, now)
+            self._note_ping(peer, nonce, data, now)
         elif purse.may_receive(PING_BYTES):
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
-            grant = self._gate.ping(purse, peer.sends_to)
-            self._transmit_ping(peer, self._state.ids.nonce(), data, grant, now, is_bare=True)
+            grant = self._gate.grant_ping(purse, peer.sends_to)
+            self._put(peer, data, MessageType.PING, now, grant)
+            self._note_ping(peer, self._state.ids.nonce(), data, now, is_bare=True)
 
-    def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing:
-        """Send a Ping whose Pong can be recognised, for a reason of this node's own."""
+    def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing | None:
+        """Send a Ping whose Pong can be recognised, for a reason of this node's own.
+
+        Returns:
+            What its Pong is known by; None if it does not leave, and no Pong will come.
+        """
         nonce, data = self.build_ping(now)
-        return self._transmit_ping(peer, nonce, data, self.grant(peer, reason, now), now)
+        if not self._put(peer, data, MessageType.PING, now, self.grant(peer, reason, now)):
+            return None
+        return self._note_ping(peer, nonce, data, now)
 
-    def _transmit_ping(
-        self,
-        peer: Peer,
-        nonce: str,
-        data: bytes,
-        grant: Grant | None,
-        now: float,
-        *,
-        is_bare: bool = False,
+    def _note_ping(
+        self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
     ) -> OutstandingPing:
         liveness = peer.liveness
         is_missed = liveness.has_missed_ping
-        self._put(peer, data, MessageType.PING, now, grant)
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
             self._ping_elsewhere(peer, data, is_missed=is_missed)
@@ -136,11 +141,12 @@ class Outlet:
         settles that."""
         where = peer.sends_to
         if peer.reach.beside is not None and peer.reach.beside == where:
-            self._gate.send(data, peer.reach.beside, self._gate.ping(peer.purse, peer.reach.beside))
+            beside = self._gate.grant_ping(peer.purse, where)
+            self._gate.send(data, peer.reach.beside, beside)
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
             elsewhere = where[0], where[1]
-            self._gate.send(data, elsewhere, self._gate.ping(peer.purse, elsewhere))
+            self._gate.send(data, elsewhere, self._gate.grant_ping(peer.purse, elsewhere))
 
     def build_ping(self, now: float) -> tuple[str, bytes]:
         """Make a Ping: its nonce and its bytes."""
@@ -164,3 +170,11 @@ class Outlet:
 def challenge_interval_s(peer: Peer) -> float:
     """How long a peer that has not proved its address is not asked again; seconds."""
     return OUR_CHALLENGE_INTERVAL_S if peer.is_ours else CHALLENGE_INTERVAL_S
+
+
+def not_sent(peer: Peer) -> QueueFullError:
+    """The error for what was to leave at once and was dropped."""
+    where = address_words(peer.address)
+    return QueueFullError(
+        f"it was not sent to {where}: too much at once, or no way there; try again in a few seconds"
+    )

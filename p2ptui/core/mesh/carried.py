@@ -7,7 +7,6 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import MAX_DATAGRAM_BYTES, Delivery
@@ -94,7 +93,7 @@ class CarriedMessages:
             self._delivery.send_reliable(peer, MessageType.DATA, payload, now, hop_token)
             return
         # Programs of the reference's kind hand on, or show, the same message twice.
-        self._delivery.send_once(peer, MessageType.DATA, payload, now, reason=Reason.USER_ASKED)
+        self._delivery.send_at_once(peer, MessageType.DATA, payload, now)
         result = SendResult(SendStatus.UNCONFIRMED, 1, None, len(payload))
         self._state.finish(hop_token, result)
 

@@ -264,7 +264,7 @@ class EndToEnd:
             if take is None:
                 self._state.counters.drop("routed_unknown_type")
                 return False
-            return take(Writer(origin, source), message, self._state.gate.arrival, now)
+            return take(Writer(origin, source), message, self._state.gate.answer_purse, now)
         except MalformedError:
             self._state.counters.drop("routed_malformed")
             return False

@@ -36,7 +36,7 @@ class MeshParts:
         self.watching = Watching(state, delivery, naming, lifecycle)
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
         self.punches = punches = Punches(state, delivery)
-        calls = IntroductionCalls(state, delivery, handshake, punches.send)
+        calls = IntroductionCalls(state, delivery, handshake, punches.ask)
         introductions = Introductions(state)
         self.rendezvous = rendezvous = Rendezvous(
             state, delivery, introductions, punches, calls, routing

@@ -7,6 +7,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
 from p2ptui.core.state import NodeState
+from p2ptui.errors import QueueFullError
 
 PUNCH_PINGS: Final = 3
 PUNCH_INTERVAL_S: Final = 0.2
@@ -57,20 +58,35 @@ class Punches:
         now: float,
         port: int | None = None,
         reason: Reason = Reason.OWN_SEARCH,
-    ) -> OutstandingPing:
-        """Send one Ping to an introduced node, perhaps at another port."""
+    ) -> OutstandingPing | None:
+        """Send one Ping to an introduced node, perhaps at another port; None if it does not leave,
+        and no Pong will come."""
         nonce, data = self._delivery.build_ping(now)
         host, observed_port = introduction.address
         gate, to = self._state.gate, (host, port or observed_port)
-        gate.send(data, to, gate.grant(reason, to, now))
+        if not gate.send(data, to, gate.grant(reason, to, now)):
+            return None
         return introduction.pings.add(nonce, now, self._state.counters.drop)
+
+    def ask(
+        self, introduction: Introduction, now: float, reason: Reason = Reason.OWN_SEARCH
+    ) -> OutstandingPing:
+        """Send one Ping whose Pong somebody waits for.
+
+        Raises:
+            QueueFullError: It does not leave.
+        """
+        ping = self.send(introduction, now, reason=reason)
+        if ping is None:
+            raise QueueFullError("too much was sent there; try again in a few seconds")
+        return ping
 
     def ping(self, introduction: Introduction, now: float, timeout_s: float) -> int:
         """Ping an introduced node directly; the token of its PingResult.
 
         Raises:
-            LocalError: Too many Pings to it wait for their answer.
+            LocalError: Too many Pings to it wait for their answer, or it does not leave.
         """
         self._state.pongs.require_room(introduction.pings)
-        ping = self.send(introduction, now, reason=Reason.USER_ASKED)
+        ping = self.ask(introduction, now, Reason.USER_ASKED)
         return self._state.pongs.begin(ping, introduction.address, now, timeout_s)

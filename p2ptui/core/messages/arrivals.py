@@ -64,7 +64,7 @@ class Arrivals:
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)
         elif peer is None:
-            self._strangers.receive(address, message, state.gate.arrival, now)
+            self._strangers.receive(address, message, state.gate.answer_purse, now)
         elif peer.status is PeerStatus.AUTHENTICATED:
             self._inbox.receive(peer, message, now)
         else:

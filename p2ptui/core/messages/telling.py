@@ -50,7 +50,7 @@ class Telling:
             now: The time, seconds.
         """
         if self._admission.admits(address, now):
-            self._tell(address, self._state.gate.arrival, now)
+            self._tell(address, self._state.gate.answer_purse, now)
 
     def _tell(self, address: Address, earned: Purse, now: float) -> None:
         payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))

@@ -106,24 +106,25 @@ class RelayFrames:
         self.close(address)
         head = _to_bytes(node_id)
 
-        def wrap(data: bytes) -> None:
+        def wrap(data: bytes) -> bool:
             if server.is_authenticated:
-                self._hand_over(server, encode_relay(RELAY, head, data))
-            else:
-                self._state.counters.drop("no_relay")
+                return self._hand_over(server, encode_relay(RELAY, head, data))
+            self._state.counters.drop("no_relay")
+            return False
 
         if self._ways.put(address, _Way(server), peers=(server,)):
             self._state.detours[address] = wrap
             self._unsettled.put(address, None)
         return address
 
-    def send(self, server: Peer, node_id: str, data: bytes) -> None:
-        """Send a datagram to a node by way of a server, whatever is known of the way."""
-        self._hand_over(server, encode_relay(RELAY, _to_bytes(node_id), data))
+    def send(self, server: Peer, node_id: str, data: bytes) -> bool:
+        """Send a datagram to a node by way of a server, whatever is known of the way; whether it
+        leaves."""
+        return self._hand_over(server, encode_relay(RELAY, _to_bytes(node_id), data))
 
-    def _hand_over(self, server: Peer, frame: bytes) -> None:
-        grant = self._delivery.grant(server, Reason.OWN_SESSION)
-        self._delivery.transmit_frame(server, frame, grant)
+    def _hand_over(self, server: Peer, frame: bytes) -> bool:
+        grant = self._delivery.grant(server, Reason.OWN_SESSION, self._state.gate.now)
+        return self._delivery.transmit_frame(server, frame, grant)
 
     def sharing(self, server: Peer, size_bytes: int) -> Iterator[tuple[Peer, int]]:
         """Whose datagrams go the first part of their way to a peer, and the part of a datagram of
@@ -247,9 +248,8 @@ class RelayFrames:
         self._control.submit(peer, parcel, now)
 
     def carry(self, target: Peer, parcel: Parcel, _now: float) -> bool:
-        """Send a datagram to its target."""
-        self._delivery.transmit_frame(target, parcel.data)
-        return True
+        """Send a datagram to its target; whether it leaves."""
+        return self._delivery.transmit_frame(target, parcel.data)
 
     def conclude(self, client: Peer, parcel: Parcel, refused: Refused | None, now: float) -> None:
         """Of a refusal the client is told, now and then."""

@@ -127,7 +127,7 @@ class WayChecks:
         self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
     ) -> None:
         _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
-        session.peer.purse.bytes_out += len(data)
+        session.peer.purse.note_detour(len(data))
         self._frames.send(way.server, session.peer.node_id, data)
 
     def receive(self, address: Address, message: Envelope, _earned: Purse, now: float) -> bool:

@@ -344,8 +344,8 @@ class Handshake:
         dialect = dialect_of(message)
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
-        if self._state.arrival is not None:
-            peer.take_pair(self._state.arrival)
+        if self._state.source is not None:
+            peer.take_pair(self._state.source)
         peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Raw
 
 from p2ptui.core.accounts import Reason
-from p2ptui.core.delivery import Delivery
+from p2ptui.core.delivery import Delivery, not_sent
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Suspicion
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -124,10 +124,12 @@ class Liveness:
         """Ping a peer; the token of its PingResult.
 
         Raises:
-            LocalError: Too many Pings to it wait for their answer.
+            LocalError: Too many Pings to it wait for their answer, or it does not leave.
         """
         self._state.pongs.require_room(peer.pings)
         ping = self._delivery.send_ping(peer, Reason.USER_ASKED, now)
+        if ping is None:
+            raise not_sent(peer)
         return self._state.pongs.begin(ping, peer.sends_to, now, timeout_s)
 
     def handle_ping(self, peer: Peer, payload: Raw, now: float) -> None:

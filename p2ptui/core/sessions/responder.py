@@ -260,7 +260,7 @@ class Responder:
         if peer.initiated:
             # A peer that this node asked itself is no victim of what it is sent.
             return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
-        return gate.answer(peer.purse, to, earned)
+        return gate.grant_answer(peer.purse, to, earned)
 
 
 def _allowance(arrival: Arrival, known: Peer | None) -> float:

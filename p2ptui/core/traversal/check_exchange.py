@@ -92,9 +92,9 @@ class CheckExchange:
             return True
         attempt.heard.is_checked = True
         answer = build_answer(check, source, attempt.offer)
-        attempt.account.note_answer(len(answer))
-        earned = self._state.gate.arrival
-        send_from(self._state, socket, answer, source, account=earned)
+        earned = self._state.gate.answer_purse
+        if send_from(self._state, socket, answer, source, account=earned):
+            attempt.account.note_answer(len(answer))
         spare_bytes = earned.credit
         if check.nominates:
             self._paths.expect_from(attempt, source, socket)

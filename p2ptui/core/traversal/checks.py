@@ -106,7 +106,8 @@ def send_from(
     to: Address,
     ttl: int | None = None,
     account: Account | None = None,
-) -> None:
+    now: float | None = None,
+) -> bool:
     """Send from one of the node's sockets; 0 is its own.
 
     Args:
@@ -116,7 +117,11 @@ def send_from(
         to: Where to.
         ttl: Hops that it may travel; None: all.
         account: What pays for it; None for what this node's own search is granted.
+        now: The time, seconds; None for that of what is being handled.
+
+    Returns:
+        Whether it leaves.
     """
     gate = state.gate
-    account = gate.grant(Reason.OWN_SEARCH, to) if account is None else account
-    gate.send(data, to, account, socket=socket, ttl=ttl)
+    account = account or gate.grant(Reason.OWN_SEARCH, to, gate.now if now is None else now)
+    return gate.send(data, to, account, socket=socket, ttl=ttl)

@@ -252,7 +252,7 @@ class DirectPaths:
             direct.asked_at = now
         direct.unanswered += 1
         check = attempt.punching.confirm(direct.pair, now)
-        self.send_check(attempt, check)
+        self.send_check(attempt, check, now)
         self._plan_consent(attempt, now)
 
     def _is_unused(self, attempt: Attempt, now: float) -> bool:
@@ -346,16 +346,18 @@ class DirectPaths:
                 self._give_up(attempt, direct, now)
         self._close_unused(socket)
 
-    def send_check(self, attempt: Attempt, check: Check) -> None:
-        """Put one check on the wire."""
+    def send_check(self, attempt: Attempt, check: Check, now: float) -> None:
+        """Put one check on the wire; what does not leave is counted nowhere."""
         if attempt.remote is None:
             return
         data = build_check(
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        attempt.account.note_check(len(data))
-        send_from(self._state, check.socket, data, check.remote, check.ttl)
+        if send_from(self._state, check.socket, data, check.remote, check.ttl, now=now):
+            attempt.account.note_check(len(data))
+        elif attempt.punching is not None:
+            attempt.punching.note_unsent()
 
     def _note_asked(self, attempt: Attempt, transaction_id: bytes) -> None:
         table = self._asked if attempt.direct is None else self._consents

@@ -120,7 +120,7 @@ class Rounds:
         if punching is None or attempt.direct is not None:
             return
         for check in punching.to_send(now):
-            self._paths.send_check(attempt, check)
+            self._paths.send_check(attempt, check, now)
         self._flows.want_probes(attempt)
         if punching.selected is not None:
             self._reaching.take(attempt, punching.selected, now)

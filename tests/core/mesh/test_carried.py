@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from p2ptui.core.events import SendStatus
-from p2ptui.errors import MessageTooLargeError
+from p2ptui.errors import MessageTooLargeError, QueueFullError
 from tests.simulation import Host, Puppet, World
 
 
@@ -312,3 +312,12 @@ def test_a_new_session_of_a_node_loses_nothing_in_silence(
     world.run_for(1)
 
     assert len(errors(bob.take())) == held
+
+
+def test_what_does_not_leave_for_the_next_node_is_no_message_under_way(
+    world: World, server: Host, bob: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.endpoint._state.gate, "send_to", lambda *_: False)
+    with pytest.raises(QueueFullError, match="was not sent"):
+        server.endpoint.send_routed(bob.id, "lost", 8, world.now, 30)
+    assert server.endpoint.sizes()["routed_waiting"] == 0
