@@ -20,6 +20,10 @@ AMPLIFICATION_LIMIT: Final = 3
 DATAGRAMS_EACH: Final = 3
 """And datagrams for each one received, so that small answers cost no more than large ones."""
 
+BYTES_EACH_MORE: Final = 32
+"""Received bytes that earn one datagram more: a client that speaks little, but long, and answers no
+Ping is told as much as its bytes pay for. No message is shorter than three times this."""
+
 DATAGRAMS_OF_HANDSHAKE: Final = 6
 """More of them for each handshake: the answer, the first list, Acks, and Pings that may be lost."""
 
@@ -61,7 +65,7 @@ class Purse:
         """A datagram of `size` bytes has come from the address."""
         self.bytes_in += size
         self.credit += AMPLIFICATION_LIMIT * size
-        self.datagrams += DATAGRAMS_EACH
+        self.datagrams += DATAGRAMS_EACH + size // BYTES_EACH_MORE
 
     def earn_handshake(self) -> None:
         """A handshake with the address is complete, and something is said at its beginning."""
@@ -113,10 +117,14 @@ class Purse:
         return True
 
     def charge(self, size: int) -> None:
-        """A datagram of `size` bytes leaves, whatever it was paid with."""
+        """A datagram of `size` bytes leaves, which this purse pays for."""
+        self.charge_granted(size)
+        self.datagrams -= 1
+
+    def charge_granted(self, size: int) -> None:
+        """One leaves for a reason of this node's own: later answers are shorter, but not fewer."""
         self.bytes_out += size
         self.credit -= size
-        self.datagrams -= 1
 
     def keep_for_pings(self) -> None:
         """From now on keep what Pings will need, as far as there is so much."""
@@ -248,11 +256,11 @@ class Grant:
         size: Bytes.
         datagrams: How many.
         expires: When it is worth nothing any more, seconds.
-        purse: Of the address, if it has one: what is granted is charged to it as well, so that
-            later answers are fewer.
+        purse: Of the address, if it has one: the bytes that are granted are charged to it as well.
+        is_own: Whether that purse pays for it, and all that it holds is granted.
     """
 
-    __slots__ = ("_use", "at", "datagrams", "expires", "purse", "size")
+    __slots__ = ("_is_own", "_use", "at", "datagrams", "expires", "purse", "size")
 
     def __init__(
         self,
@@ -262,8 +270,11 @@ class Grant:
         datagrams: int,
         expires: float,
         purse: Purse | None,
+        *,
+        is_own: bool = False,
     ) -> None:
         self._use = use
+        self._is_own = is_own
         self.at = at
         self.size = size
         self.datagrams = datagrams
@@ -286,7 +297,10 @@ class Grant:
         use.datagrams += 1
         use.bytes += size
         if self.purse is not None:
-            self.purse.charge(size)
+            if self._is_own:
+                self.purse.charge(size)
+            else:
+                self.purse.charge_granted(size)
         return True
 
 

@@ -193,7 +193,7 @@ class Gate:
             others = (purse,) if earned is None else (purse, earned)
             size = min(size, max(each.credit for each in others))
             datagrams = min(datagrams, max(each.datagrams for each in others))
-        return Grant(self._use(reason), to, size, datagrams, self.now, purse)
+        return Grant(self._use(reason), to, size, datagrams, self.now, purse, is_own=True)
 
     def grant_stun_answer(self, earned: Purse, to: Address) -> Grant:
         """One answer to a STUN request: what it earned, or what its standard demands."""

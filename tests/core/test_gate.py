@@ -15,6 +15,7 @@ from p2ptui.config import Config
 from p2ptui.core.accounts import (
     AMPLIFICATION_LIMIT,
     BOUNDS,
+    BYTES_EACH_MORE,
     CHECK_BYTES,
     DATAGRAMS_EACH,
     DATAGRAMS_OF_HANDSHAKE,
@@ -99,11 +100,18 @@ def test_a_datagram_earns_three_times_its_bytes(bench: Bench) -> None:
 
 def test_a_datagram_earns_three_datagrams(bench: Bench) -> None:
     purse = Purse()
-    bench.gate.note_arrival(purse, ALICE, 100)
+    bench.gate.note_arrival(purse, ALICE, BYTES_EACH_MORE - 1)
     assert [bench.sends(1, purse) for _ in range(4)] == [True] * DATAGRAMS_EACH + [False]
     purse.earn_handshake()
     more = [bench.sends(1, purse) for _ in range(7)]
     assert more == [True] * DATAGRAMS_OF_HANDSHAKE + [False]
+
+
+def test_a_long_datagram_earns_more_of_them(bench: Bench) -> None:
+    purse = Purse()
+    bench.gate.note_arrival(purse, ALICE, 1600)
+    most = DATAGRAMS_EACH + 1600 // BYTES_EACH_MORE
+    assert [bench.sends(80, purse) for _ in range(most + 1)] == [True] * most + [False]
 
 
 def test_a_proof_makes_a_purse_bottomless(bench: Bench) -> None:
@@ -224,7 +232,8 @@ def test_what_is_granted_is_charged_to_the_purse_as_well(bench: Bench) -> None:
     purse = Purse()
     bench.gate.note_arrival(purse, ALICE, 100)
     assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
-    assert (purse.credit, purse.datagrams, purse.bytes_out) == (50, DATAGRAMS_EACH - 1, 250)
+    earned = DATAGRAMS_EACH + 100 // BYTES_EACH_MORE
+    assert (purse.credit, purse.datagrams, purse.bytes_out) == (50, earned, 250)
     assert bench.sends(250, bench.gate.grant(Reason.USER_ASKED, ALICE, 1.0, purse))
     assert not bench.sends(1, purse)
     purse.earn_bytes(10)
