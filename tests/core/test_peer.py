@@ -187,6 +187,15 @@ def test_who_never_acknowledges_is_expected_to_once_it_has() -> None:
     assert facts.is_expected_to_ack
 
 
+def test_what_was_used_before_a_handshake_says_nothing_of_who_is_there_now() -> None:
+    facts = Facts()
+    facts.note_used("stun")
+    facts.note_used("nat_probe")
+    assert facts.used == {"stun", "nat_probe"}
+    facts.describe(Dialect.SPEC, frozenset({"routing"}))
+    assert not facts.used
+
+
 def test_a_way_is_found_again_once() -> None:
     reach = Reach(stranded=True)
     assert reach.find()

@@ -31,6 +31,21 @@ def test_the_oldest_makes_room_and_is_counted() -> None:
     assert tables.sizes() == {"notes": 2}
 
 
+def test_parts_that_know_how_full_they_are_are_asked_each_time() -> None:
+    class Part:
+        used = 3
+
+        def sizes(self) -> dict[str, int]:
+            return {"bytes": self.used, "waiting": 0}
+
+    tables, _ = counted()
+    part = Part()
+    tables.add("notes", BoundedTable[str, int](2))
+    tables.watch(part)
+    part.used = 5
+    assert tables.sizes() == {"notes": 0, "bytes": 5, "waiting": 0}
+
+
 def test_a_memory_forgets_in_silence() -> None:
     tables, drops = counted()
     table = tables.add("seen", BoundedTable[int, None](3))

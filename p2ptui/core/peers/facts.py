@@ -25,7 +25,8 @@ class Facts:
     capabilities: frozenset[str] = frozenset()
     """What it announced; of our extensions none that a peer of the reference's kind claims."""
     used: frozenset[str] = frozenset()
-    """Capabilities of which it has sent a message: that says as much as an announcement."""
+    """Capabilities of which it has sent a message since its latest handshake: that says as much as
+    an announcement."""
     acks: bool = False
     """Whether it has ever acknowledged anything in this session."""
     public_address: Address | None = None
@@ -35,6 +36,7 @@ class Facts:
         """Note the habits that its handshake message shows: one goes by the other."""
         self.dialect = dialect
         self.capabilities = capabilities
+        self.used = frozenset()
 
     def note_ack(self) -> None:
         """It has acknowledged something in this session."""

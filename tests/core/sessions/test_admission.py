@@ -48,6 +48,17 @@ def test_more_than_a_second_holds_never_passes_and_a_rate_of_0_lets_nothing_pass
     assert not TokenBucket(0, 0.0).take(1000.0)
 
 
+def test_who_may_wait_is_told_how_long_and_what_is_larger_than_a_burst_passes_too() -> None:
+    bucket = TokenBucket(10, now=0.0)
+    assert bucket.wait_s(0.0, 25) == 0.0
+    bucket.use(25)
+    assert bucket.wait_s(0.0, 5) == pytest.approx(2.0)
+    assert bucket.wait_s(2.0, 5) == 0.0
+    bucket.set_rate(100)
+    assert bucket.wait_s(2.0, 15) == pytest.approx(0.1)
+    assert bucket.wait_s(3.0, 100) == 0.0
+
+
 @given(st.lists(st.tuples(st.floats(0, 2), st.integers(1, 20)), max_size=60), st.integers(0, 30))
 def test_no_pattern_gets_more_than_burst_and_rate(asks: list[tuple[float, int]], rate: int) -> None:
     bucket = TokenBucket(rate, now=0.0)
