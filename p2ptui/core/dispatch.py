@@ -80,9 +80,9 @@ class Dispatch:
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             to = self._receivers
-            self._gate.note_arrival(
-                None, address, len(data)
-            )  # it is answered whatever its sender has spent
+            if peer is not None:
+                # It is answered whatever its sender has spent.
+                self._gate.note_arrival(None, address, len(data))
             if not (
                 to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
             ):

@@ -12,7 +12,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import ErrorCode, ErrorPayload, MessageType
 
-_TOLD_TEXT: Final = "unauthenticated: shake hands first"
+_TOLD: Final = encode_payload(
+    ErrorPayload("unauthenticated: shake hands first", ErrorCode.UNAUTHENTICATED)
+)
 
 
 class Telling:
@@ -53,8 +55,7 @@ class Telling:
             self._tell(address, self._state.gate.arrival, now)
 
     def _tell(self, address: Address, earned: Purse, now: float) -> None:
-        payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
-        _, data = self._delivery.build(MessageType.ERROR, payload, now)
+        _, data = self._delivery.build(MessageType.ERROR, _TOLD, now)
         # A message too short to be answered must not use up the one answer.
         if not earned.has_room(len(data)):
             self._state.counters.drop("untold")
