@@ -113,7 +113,8 @@ class Gate:
         purse = self._arrival
         if purse is None:
             # Made for the first who asks: most of what strangers send is not answered.
-            purse = self._arrival = self.earned_by(self._arrived_bytes, self._arrived_from)
+            purse = self._arrival = Purse(self._arrived_from)
+            purse.earn_bytes(self._arrived_bytes)
         return purse
 
     def settle(self) -> None:
