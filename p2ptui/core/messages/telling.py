@@ -40,7 +40,7 @@ class Telling:
             earned: What it pays for.
             now: The time, seconds.
         """
-        self._state.counters.drop("unauthenticated")
+        self._state.counters.drops["unauthenticated"] += 1
         if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
             self._tell(address, earned, now)
 
@@ -62,5 +62,6 @@ class Telling:
         elif not self._admission.was_told(address, now) and self._state.gate.refuse(
             data, address, earned, now
         ):
-            self._admission.may_tell(address, now)
-            self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
+            self._admission.note_told(address, now)
+            if self._state.tracing:
+                self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
