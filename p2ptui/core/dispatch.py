@@ -50,6 +50,9 @@ class Dispatch:
         self._peer_at = state.peers.at
         self._receivers = receivers
         self._arrivals = receivers.arrivals
+        self._checks = receivers.checks
+        self._probes = receivers.probes
+        self._stun = receivers.stun
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -83,13 +86,13 @@ class Dispatch:
                 self._gate.note_arrival(None, address, size)
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            to = self._receivers
             # It is answered whatever its sender has spent.
             self._gate.note_arrival(None, address, size)
             if not (
-                to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
+                self._checks.receive(data, address, 0, now)
+                or self._probes.notice(data, address, now)
             ):
-                to.stun.receive(data, address, Place.OWN, now)
+                self._stun.receive(data, address, Place.OWN, now)
         else:
             counters.drops["junk"] += 1
 

@@ -62,6 +62,9 @@ class Place(enum.Enum):
     """Another address, the primary port."""
     ALTERNATE_BOTH = enum.auto()
 
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
 
 _CHANGED: Final[dict[tuple[Place, Change], tuple[Place, ...]]] = {
     # Which places differ as asked, best first; RFC 5780, section 6.1, table 1. That the node's

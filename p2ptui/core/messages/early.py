@@ -52,13 +52,13 @@ class EarlyMessages:
 
     def keep(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Let a stranger's message wait, if it may be an introduced one; whether it waits."""
-        if earned.bytes_in > MAX_BYTES or not _may_be_introduced(message):
-            return False
         for peer in self._initiated:
             if peer.is_joined_server:
                 break
         else:
             return False  # nobody introduces anybody to this node
+        if earned.bytes_in > MAX_BYTES or not _may_be_introduced(message):
+            return False
         waiting = self._senders.get(address)
         if waiting is None:
             waiting = BoundedQueue(MAX_MESSAGES, full="early_full", count=self._state.counters.drop)

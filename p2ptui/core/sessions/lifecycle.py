@@ -242,8 +242,9 @@ class Lifecycle:
 
     @staticmethod
     def _end_session(peer: Peer, reason: str, now: float) -> None:
-        where = address_words(peer.address)
-        peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
+        if len(peer.pings):
+            where = address_words(peer.address)
+            peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = list(peer.deferred)
         peer.deferred.clear()
         peer.acks_owed.clear()
