@@ -158,6 +158,9 @@ class Reason(Enum):
     DIAGNOSIS = "diagnosis"
     """Questions to STUN servers and to addresses that do not answer."""
 
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:

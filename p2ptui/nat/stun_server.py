@@ -7,7 +7,7 @@ limits the rate, and hands a `Delegation` to the partner node that can send from
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -105,8 +105,7 @@ class Abilities:
     """Sent as SOFTWARE where it fits `AMPLIFICATION_LIMIT`; empty: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A datagram to send."""
 
     data: bytes

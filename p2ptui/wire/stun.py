@@ -268,11 +268,10 @@ def _wishes(message: StunMessage) -> _Attributes:
 
 
 def _outcome(message: StunMessage) -> _Attributes:
-    classic = message.classic
     if message.error is not None:
-        yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), classic)
+        yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), message.classic)
     if message.unknown:
-        unknown = message.unknown
+        unknown, classic = message.unknown, message.classic
         # RFC 3489, section 11.2.10: an odd number of types is filled up by one of them.
         filler = unknown[:1] if classic and len(unknown) & 1 else ()
         yield AttributeType.UNKNOWN_ATTRIBUTES, write_types(unknown + filler)
