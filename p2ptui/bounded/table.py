@@ -180,7 +180,8 @@ class BoundedTable(Generic[K, V]):
 
     def of_peer(self, owner: Hashable) -> tuple[K, ...]:
         """The keys of one peer's entries, the oldest first; see `peer_share`."""
-        return () if self._by_peer is None else self._by_peer.keys_of(owner)
+        held = None if self._by_peer is None else self._by_peer.of.get(owner)
+        return () if held is None else tuple(held)
 
     def of_address(self, host: str) -> tuple[K, ...]:
         """The keys of one host's entries, the oldest first; see `address_share`."""

@@ -113,7 +113,10 @@ class Purse:
         """Pay for a datagram of `size` bytes, if there is so much."""
         if not self.has_room(size):
             return False
-        self.charge(size)
+        # As `charge`, without another call: each answer to a stranger is paid for here.
+        self.bytes_out += size
+        self.credit -= size
+        self.datagrams -= 1
         return True
 
     def charge(self, size: int) -> None:
@@ -166,6 +169,9 @@ class Reason(Enum):
     """A peer asks for one datagram to a third address, to learn about its NAT."""
     DIAGNOSIS = "diagnosis"
     """Questions to STUN servers and to addresses that do not answer."""
+
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True)

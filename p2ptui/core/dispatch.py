@@ -46,8 +46,13 @@ class Dispatch:
     def __init__(self, state: NodeState, receivers: Receivers) -> None:
         self._state = state
         self._gate = state.gate
+        self._counters = state.counters
+        self._peer_at = state.peers.at
         self._receivers = receivers
         self._arrivals = receivers.arrivals
+        self._checks = receivers.checks
+        self._probes = receivers.probes
+        self._stun = receivers.stun
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -60,34 +65,36 @@ class Dispatch:
             gate.settle()
 
     def _take(self, data: bytes, address: Address, now: float) -> None:
-        state = self._state
-        counters = state.counters
+        counters = self._counters
+        size = len(data)
         counters.datagrams_in += 1
-        counters.bytes_in += len(data)
-        if state.closing:
+        counters.bytes_in += size
+        if self._state.closing:
             counters.drop("closing")
             return
-        peer = state.peers.at(address)
+        peer = self._peer_at(address)
         if peer is not None:
-            self._gate.note_arrival(peer.purse, address, len(data))
+            self._gate.note_arrival(peer.purse, address, size)
             peer.note_asked(address)
-        else:
-            self._gate.note_arrival(None, address, len(data))
-        first = data[0] if data else -1
+        first = data[0] if size else -1
         if first == JSON_START:
+            if peer is None:
+                self._gate.note_arrival(None, address, size)
             self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
+            if peer is None:
+                self._gate.note_arrival(None, address, size)
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            to = self._receivers
             # It is answered whatever its sender has spent.
-            self._gate.note_arrival(None, address, len(data))
+            self._gate.note_arrival(None, address, size)
             if not (
-                to.checks.receive(data, address, 0, now) or to.probes.notice(data, address, now)
+                self._checks.receive(data, address, 0, now)
+                or self._probes.notice(data, address, now)
             ):
-                to.stun.receive(data, address, Place.OWN, now)
+                self._stun.receive(data, address, Place.OWN, now)
         else:
-            counters.drop("junk")
+            counters.drops["junk"] += 1
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers

@@ -208,7 +208,7 @@ class FilterProbes:
 
         Only one on the host that asked: a forged source would be somebody else's.
         """
-        armed = self._armed.get(data[8:20]) if self._armed else None
+        armed = self._armed.get(data[8:20])
         if armed is None:
             return False
         if armed.expires <= now or armed.helper is None or armed.ordered >= MAX_PROBES:

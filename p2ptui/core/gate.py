@@ -84,10 +84,10 @@ class Gate:
         self.source: Address | None = None
         """Where the datagram came from that is being handled. What is sent there meanwhile answers
         it, and leaves from the address of this machine that it was sent to."""
-        self.answer_purse = Purse()
-        """What pays for answers to the datagram that is being handled: the purse of the peer that
-        sent it, or, for a stranger, what this one datagram has earned. Empty in between."""
-        self._nobodys = self.answer_purse
+        self._nobodys = Purse()
+        self._arrival: Purse | None = self._nobodys
+        self._arrived_from: Address = ("", 0)
+        self._arrived_bytes = 0
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
@@ -110,15 +110,27 @@ class Gate:
             source: Where it came from.
             size: Its bytes.
         """
+        self._arrival = purse
         if purse is None:
-            purse = Purse(source)
-        purse.earn_bytes(size)
-        self.answer_purse = purse
+            self._arrived_from, self._arrived_bytes = source, size
+        else:
+            purse.earn_bytes(size)
+
+    @property
+    def answer_purse(self) -> Purse:
+        """What pays for answers to the datagram that is being handled: the purse of the peer that
+        sent it, or, for a stranger, what this one datagram has earned. Empty in between."""
+        purse = self._arrival
+        if purse is None:
+            # Made for the first who asks: most of what strangers send is not answered.
+            purse = self._arrival = Purse(self._arrived_from)
+            purse.earn_bytes(self._arrived_bytes)
+        return purse
 
     def settle(self) -> None:
         """The datagram is handled: what comes now is no answer to it."""
         self.source = None
-        self.answer_purse = self._nobodys
+        self._arrival = self._nobodys
 
     @staticmethod
     def earned_by(size: int, source: Address) -> Purse:

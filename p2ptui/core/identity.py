@@ -1,5 +1,6 @@
 """Who a node is: what it says of itself, and what is accepted of what others say."""
 
+import re
 import uuid
 from collections.abc import Iterable
 from itertools import islice
@@ -34,6 +35,9 @@ SHORT_ID: Final = 8
 """Characters of an id that stand for it on the screen and in logs: no name takes their place."""
 
 
+_CANONICAL_ID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 class RefusedError(Exception):
     """A peer's account of itself cannot be accepted; the text is for the peer."""
 
@@ -42,6 +46,8 @@ def canonical_id(text: object) -> str | None:
     """A node id in its canonical form, or None if it is no UUID (RFC 9562)."""
     if not isinstance(text, str) or len(text) > 64:
         return None
+    if _CANONICAL_ID.fullmatch(text):
+        return text  # as nearly all write it
     try:
         return str(uuid.UUID(text))
     except ValueError:

@@ -24,20 +24,26 @@ class IdSource:
 
     def uuid(self) -> str:
         """A fresh UUID in canonical text (RFC 9562, version 4)."""
-        h = self._hex32()
+        # As `nonce`, without another call: each message has one.
+        start = self._position
+        if start >= len(self._pool):
+            start = self._draw()
+        self._position = start + 32
+        h = self._pool[start : start + 32]
         return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
     def nonce(self) -> str:
         """Sixteen hexadecimal digits that nobody can guess."""
-        return self._hex32()[:16]
-
-    def _hex32(self) -> str:
-        if self._position >= len(self._pool):
-            self._pool = self._rng.getrandbits(128 * _BATCH).to_bytes(16 * _BATCH, "big").hex()
-            self._position = 0
         start = self._position
+        if start >= len(self._pool):
+            start = self._draw()
         self._position = start + 32
-        return self._pool[start : start + 32]
+        return self._pool[start : start + 16]
+
+    def _draw(self) -> int:
+        """Draw the next batch; where it begins."""
+        self._pool = self._rng.getrandbits(128 * _BATCH).to_bytes(16 * _BATCH, "big").hex()
+        return 0
 
 
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

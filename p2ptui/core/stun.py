@@ -145,7 +145,7 @@ class StunService:
             counters.drop("closing")
             return
         if self._server is None:
-            counters.drop("stun_disabled")
+            counters.drops["stun_disabled"] += 1
             return
         if self._state.peers.at(source) is None and not self._admission.admits(source, now):
             counters.drop("rate_limited")
@@ -155,10 +155,12 @@ class StunService:
             gate = self._state.gate
             account = gate.grant_stun_answer(gate.earned_by(len(data), source), answer.to)
             self._send(answer.place, answer.data, answer.to, account)
-            self._note(source, place, f"answered from {answer.place.name.lower()}")
+            if self._options.verbose_logging:
+                self._note(source, place, f"answered from {answer.place.name.lower()}")
         elif isinstance(answer, Delegation):
             self._delegate(answer, now)
-            self._note(source, place, "handed to the partner")
+            if self._options.verbose_logging:
+                self._note(source, place, "handed to the partner")
         else:
             counters.drop("stun_unanswered")
 
@@ -167,8 +169,7 @@ class StunService:
             self._state.counters.stun_replies += 1
 
     def _note(self, source: Address, place: Place, outcome: str) -> None:
-        if self._options.verbose_logging:
-            self._state.emit(StunServed(source, place.name.lower(), outcome))
+        self._state.emit(StunServed(source, place.name.lower(), outcome))
 
     # The side that asks its partner.
 

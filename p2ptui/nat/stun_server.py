@@ -7,7 +7,7 @@ limits the rate, and hands a `Delegation` to the partner node that can send from
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -62,6 +62,9 @@ class Place(enum.Enum):
     """Another address, the primary port."""
     ALTERNATE_BOTH = enum.auto()
 
+    # Members are compared by identity; the hash of an Enum is that of the name, by a call each.
+    __hash__ = object.__hash__
+
 
 _CHANGED: Final[dict[tuple[Place, Change], tuple[Place, ...]]] = {
     # Which places differ as asked, best first; RFC 5780, section 6.1, table 1. That the node's
@@ -102,8 +105,7 @@ class Abilities:
     """Sent as SOFTWARE where it fits `AMPLIFICATION_LIMIT`; empty: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A datagram to send."""
 
     data: bytes

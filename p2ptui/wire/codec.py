@@ -54,7 +54,8 @@ def decode_envelope(data: bytes) -> Envelope:
         message = _envelope_decoder.decode(data)
         if not data.isascii():
             data.decode("utf-8")  # a raw payload is not looked at by the decoder
-        _check_nesting(data, MAX_NESTING)
+        if data.count(b"[") + data.count(b"{") > MAX_NESTING:  # else it cannot be too deep
+            _check_nesting(data, MAX_NESTING)
     except _NOT_JSON as error:
         raise MalformedError(str(error)) from None
     return message

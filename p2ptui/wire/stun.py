@@ -229,7 +229,7 @@ _Attributes: TypeAlias = Iterator[tuple[int, bytes]]
 
 def _write_attributes(message: StunMessage) -> list[bytes]:
     # In this order, because the test vectors of RFC 5769 have it.
-    parts = (_who(message), _places(message), _wishes(message), _outcome(message))
+    parts = (_who(message), _places(message), _wishes_and_outcome(message))
     return [write_attribute(kind, value) for kind, value in chain.from_iterable(parts)]
 
 
@@ -260,19 +260,15 @@ def _places(message: StunMessage) -> _Attributes:
         yield kind, write_address(message.other_address)
 
 
-def _wishes(message: StunMessage) -> _Attributes:
+def _wishes_and_outcome(message: StunMessage) -> _Attributes:
     if message.change_request is not None:
         yield AttributeType.CHANGE_REQUEST, write_change(message.change_request)
     if message.response_port is not None:
         yield AttributeType.RESPONSE_PORT, write_response_port(message.response_port)
-
-
-def _outcome(message: StunMessage) -> _Attributes:
-    classic = message.classic
     if message.error is not None:
-        yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), classic)
+        yield AttributeType.ERROR_CODE, _aligned(write_error(message.error), message.classic)
     if message.unknown:
-        unknown = message.unknown
+        unknown, classic = message.unknown, message.classic
         # RFC 3489, section 11.2.10: an odd number of types is filled up by one of them.
         filler = unknown[:1] if classic and len(unknown) & 1 else ()
         yield AttributeType.UNKNOWN_ATTRIBUTES, write_types(unknown + filler)

@@ -132,6 +132,8 @@ def write_address(address: Address) -> bytes:
 
 @lru_cache(PACKED_HOSTS)
 def _packed(host: str) -> tuple[int, bytes]:
+    if ":" not in host:
+        return _IPV4, int(ipaddress.IPv4Address(host)).to_bytes(4, "big")
     ip = ipaddress.ip_address(host)
     bare = unmapped(ip)
     return _IPV4 if bare.version == 4 else _IPV6, bare.packed

@@ -134,5 +134,7 @@ def _fingerprint(before: bytes) -> bytes:
 
 def _opaque(text: str) -> str:
     # OpaqueString (RFC 8265, section 4.2.2): every space is the ASCII one, then NFC.
+    if text.isascii():
+        return text  # as it is: what each check is signed with
     spaces = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text)
     return unicodedata.normalize("NFC", spaces)

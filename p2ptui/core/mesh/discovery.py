@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import PeersDiscovered
+from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager, pages
 from p2ptui.core.peers import Peer, peer_info
@@ -56,6 +56,12 @@ MAX_LISTED: Final = 1024
 def frame_list(joined: bytes, _number: int, _more: bool) -> bytes:
     """The payload of a DiscoveryResponse: the bare list."""
     return b"[" + joined + b"]"
+
+
+_AROUND_LIST_BYTES: Final = (
+    PLAIN_ENVELOPE_BYTES + len(MessageType.DISCOVERY_RESPONSE) + len(frame_list(b"", 0, False))
+)
+"""What a message that tells of nodes takes besides their entries, at most."""
 
 
 def frame_nodes(joined: bytes, number: int, more: bool) -> bytes:
@@ -212,7 +218,7 @@ class Discovery:
         others = [
             other
             for other in recent
-            if other is not peer and other.is_authenticated and other.is_plain
+            if other is not peer and other.status is PeerStatus.AUTHENTICATED and other.is_plain
         ][:FIRST_PAGE_ENTRIES]
         is_reliable = Capability.RETRANSMIT in peer.facts.capabilities
         if others and not peer.purse.proved and not is_reliable:
@@ -248,15 +254,16 @@ class Discovery:
         """
         kind, unix = MessageType.DISCOVERY_RESPONSE, self._state.unix(now)
         budget = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
+        around = _AROUND_LIST_BYTES
+        authenticated = self._state.peers.authenticated
         while peer.untold:
             known = [
                 other
                 for node_id in peer.untold
-                if (other := self._state.peers.authenticated(node_id)) is not None
-                and other.is_plain
+                if (other := authenticated(node_id)) is not None and other.is_plain
             ]
-            peer.untold = dict.fromkeys(other.node_id for other in known)
-            around = PLAIN_ENVELOPE_BYTES + len(kind) + len(frame_list(b"", 0, False))
+            if len(known) < len(peer.untold):
+                peer.untold = dict.fromkeys(other.node_id for other in known)
             room = min(budget, peer.purse.spendable - around)
             cutter = Cutter(_entry(other, peer, now, unix) for other in known)
             page = cutter.cut(room)

@@ -56,6 +56,8 @@ class Introductions:
                 in_use=lambda introduction: bool(introduction.pings.awaited),
             ),
         )
+        self.addresses = self._table.keys()
+        """Where there are introduced nodes, as they are at any time."""
 
     def all(self) -> tuple[Introduction, ...]:
         """All of them, oldest first."""

@@ -145,8 +145,9 @@ class Accounts:
 
     def forget(self, peer: Peer, _now: float) -> None:
         """A peer has left."""
-        for account in self._accounts.values():
-            account.shares.pop(peer)
+        for budget, account in self._accounts.items():
+            if budget.rate_each is not None:
+                account.shares.pop(peer)
 
     def __iter__(self) -> Iterator[Budget]:
         """The budgets that are judged here."""

@@ -40,6 +40,7 @@ class EarlyMessages:
         self, state: NodeState, on_overdue: Callable[[Address, str, Purse, float], None]
     ) -> None:
         self._state = state
+        self._initiated = state.peers.initiated
         self._on_overdue = on_overdue
         self._senders: BoundedTable[Address, _Waiting] = state.tables.add(
             "early_senders", BoundedTable(MAX_ADDRESSES, refuses=True, full="early_full")
@@ -51,10 +52,13 @@ class EarlyMessages:
 
     def keep(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Let a stranger's message wait, if it may be an introduced one; whether it waits."""
+        for peer in self._initiated:
+            if peer.is_joined_server:
+                break
+        else:
+            return False  # nobody introduces anybody to this node
         if earned.bytes_in > MAX_BYTES or not _may_be_introduced(message):
             return False
-        if not any(peer.is_joined_server for peer in self._state.peers.initiated):
-            return False  # nobody introduces anybody to this node
         waiting = self._senders.get(address)
         if waiting is None:
             waiting = BoundedQueue(MAX_MESSAGES, full="early_full", count=self._state.counters.drop)

@@ -37,7 +37,8 @@ class Strangers:
     ) -> None:
         self._state = state
         self._table = table
-        self._rendezvous = rendezvous
+        self._introductions = rendezvous.introductions
+        self._introduced = rendezvous.introductions.addresses
         self._telling = telling
         self._races = races
         self._ways = ways
@@ -55,9 +56,10 @@ class Strangers:
 
     def receive(self, address: Address, message: Envelope, earned: Purse, now: float) -> None:
         """Take a message from an address of which nothing is known."""
-        for known in (self._races, self._ways):
-            if known.handle_message(address, message, now):
-                return
+        if self._races.handle_message(address, message, now):
+            return
+        if self._ways.handle_message(address, message, now):
+            return
         if self._take_introduced(address, message, earned, now):
             return
         take = self._table.stranger.get(message.message_type)
@@ -69,11 +71,13 @@ class Strangers:
     def _take_introduced(
         self, address: Address, message: Envelope, earned: Purse, now: float
     ) -> bool:
-        introduction = self._rendezvous.introductions.at(address, now)
+        if address not in self._introduced:
+            return False
+        introduction = self._introductions.at(address, now)
         take = self._table.introduced.get(message.message_type)
         if introduction is None or take is None or not take(introduction, message, earned, now):
             return False
-        self._rendezvous.introductions.renew(introduction, now)
+        self._introductions.renew(introduction, now)
         return True
 
     def receive_frame(self, address: Address, peer: Peer | None, data: bytes, now: float) -> None:

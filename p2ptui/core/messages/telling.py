@@ -12,7 +12,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import ErrorCode, ErrorPayload, MessageType
 
-_TOLD_TEXT: Final = "unauthenticated: shake hands first"
+_TOLD: Final = encode_payload(
+    ErrorPayload("unauthenticated: shake hands first", ErrorCode.UNAUTHENTICATED)
+)
 
 
 class Telling:
@@ -38,7 +40,7 @@ class Telling:
             earned: What it pays for.
             now: The time, seconds.
         """
-        self._state.counters.drop("unauthenticated")
+        self._state.counters.drops["unauthenticated"] += 1
         if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
             self._tell(address, earned, now)
 
@@ -53,13 +55,13 @@ class Telling:
             self._tell(address, self._state.gate.answer_purse, now)
 
     def _tell(self, address: Address, earned: Purse, now: float) -> None:
-        payload = encode_payload(ErrorPayload(_TOLD_TEXT, ErrorCode.UNAUTHENTICATED))
-        _, data = self._delivery.build(MessageType.ERROR, payload, now)
+        _, data = self._delivery.build(MessageType.ERROR, _TOLD, now)
         # A message too short to be answered must not use up the one answer.
         if not earned.has_room(len(data)):
             self._state.counters.drop("untold")
         elif not self._admission.was_told(address, now) and self._state.gate.refuse(
             data, address, earned, now
         ):
-            self._admission.may_tell(address, now)
-            self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)
+            self._admission.note_told(address, now)
+            if self._state.tracing:
+                self._state.trace(Direction.OUT, address, "", MessageType.ERROR, data)

@@ -31,10 +31,13 @@ class PeerTable:
             limit, refuses=True, full="peers_full", count=count
         )
         self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
+        self._own = self._by_address.get
         self._aliases: Aliases[Peer] = Aliases(count, limit)
+        self._alias = self._aliases.known
         self._initiated: BoundedTable[Address, Peer] = BoundedTable(limit)
         self.relayed: Relayed[Peer] = Relayed(limit)
         """Where relayed peers are by way of other servers than the one in their address."""
+        self._relayed_owner = self.relayed.owner
         self.on_rerouted: Callable[[Peer], None] = lambda _: None
         """Called with each peer whose datagrams go another way from now on."""
         # Kept, not counted anew: of ten thousand peers that takes milliseconds.
@@ -48,9 +51,10 @@ class PeerTable:
 
     def at(self, address: Address) -> Peer | None:
         """The peer at `address`, or to which a path through it was found."""
-        peer = self._by_address.get(address)
+        peer = self._own(address)
         if peer is None:
-            peer = self._aliases.owner(address) or self.relayed.owner(address)
+            alias = self._alias(address)
+            peer = self._relayed_owner(address) if alias is None else alias[0]
         return peer
 
     def own_address(self, address: Address) -> Address:

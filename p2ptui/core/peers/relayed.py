@@ -24,13 +24,11 @@ class Relayed(Generic[OwnerT]):
         self._owners: BoundedTable[Address, OwnerT] = BoundedTable(
             lambda: RELAYS_OF_ONE * number_of(limit), refuses=True, peer_share=INDEXED
         )
+        self.owner = self._owners.get
+        """Who is at an address; None if nobody is."""
 
     def __len__(self) -> int:
         return len(self._owners)
-
-    def owner(self, address: Address) -> OwnerT | None:
-        """Who is at an address."""
-        return self._owners.get(address)
 
     def of(self, owner: OwnerT) -> frozenset[Address]:
         """Where somebody is."""

@@ -185,6 +185,11 @@ class Channel:
             return asking
         return earliest(asking, self._reassembly.next_timeout())
 
+    def forget_partial(self) -> None:
+        """Give back what partial messages hold: the session is over."""
+        if self._reassembly is not None:
+            self._reassembly.clear()
+
     def handle_reassembly_timeout(self, now: float) -> tuple[list[FragmentAck], int]:
         """As `Reassembly.handle_timeout`, if anything ever came in fragments."""
         return ([], 0) if self._reassembly is None else self._reassembly.handle_timeout(now)

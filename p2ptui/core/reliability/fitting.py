@@ -26,6 +26,8 @@ class Fitting:
         path: The path's size.
     """
 
+    __slots__ = ("_outbox", "_path", "_room", "_size", "_transfers", "_window")
+
     def __init__(
         self,
         outbox: Outbox,

@@ -1,6 +1,6 @@
 """Messages that wait for their acknowledgement, and the queue of those that leave in fragments."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -121,8 +121,11 @@ class Finished:
 class TransferQueue:
     """Large messages: some under way, the others in the order in which they came."""
 
+    __slots__ = ("_under_way", "_waiting", "bytes_under_way")
+
     def __init__(self) -> None:
-        self._waiting: deque[OutgoingMessage] = deque()
+        # A list, which is small while it is empty: there are two of these for each peer.
+        self._waiting: list[OutgoingMessage] = []
         self._under_way: OrderedDict[int, OutgoingMessage] = OrderedDict()
         self.bytes_under_way = 0
         """Bytes of all messages of which a fragment has left."""
@@ -149,7 +152,7 @@ class TransferQueue:
 
     def begin(self, message: OutgoingMessage) -> None:
         """The one that waits first, and has its number, is under way from now on."""
-        self._waiting.popleft()
+        del self._waiting[0]
         self._under_way[message.sequence] = message
         self.bytes_under_way += message.size_bytes
 

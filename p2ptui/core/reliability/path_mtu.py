@@ -167,7 +167,8 @@ class PathMtu:
         self._search: _Search | None = None
         self._round: _Round | None = None
         self._wanted: tuple[int, ...] = ()
-        self._sent: BoundedTable[str, tuple[int, float]] = BoundedTable(ANSWERS_REMEMBERED)
+        # Made for the first of them: to most peers no probe goes.
+        self._sent: BoundedTable[str, tuple[int, float]] | None = None
         self._raise_at = -math.inf
         self._checked_bytes = 0
         self._forget_losses()
@@ -279,6 +280,8 @@ class PathMtu:
         probes = []
         for size in wanted:
             probes.append(Probe(new_key(), size, self._is_unfragmented(size)))
+            if self._sent is None:
+                self._sent = BoundedTable(ANSWERS_REMEMBERED)
             self._sent.put(probes[-1].key, (size, now))
         return probes
 
@@ -292,7 +295,7 @@ class PathMtu:
 
     def handle_answer(self, key: str, now: float) -> None:
         """A probe has come back."""
-        found = self._sent.pop(key, None)
+        found = None if self._sent is None else self._sent.pop(key)
         if found is None:
             return
         size, sent_at = found
@@ -351,7 +354,7 @@ class PathMtu:
     def _shrink(self, vanishing: int, now: float) -> None:
         """Datagrams of this size do not pass any more."""
         self._end_doubt()
-        self._sent.clear()
+        self._sent = None
         self._passed_bytes, self._passed_at = 0, -math.inf
         self._raise_at = now + RAISE_INTERVAL_S
         self._vanishing = vanishing

@@ -34,6 +34,16 @@ class Transfers:
         max_tries: Of one datagram.
     """
 
+    __slots__ = (
+        "_deadlines",
+        "_max_stalls",
+        "_outbox",
+        "_path",
+        "_rtt",
+        "_window",
+        "retransmissions",
+    )
+
     def __init__(
         self,
         outbox: Outbox,

@@ -78,6 +78,8 @@ class Admission:
 
     def may_tell(self, address: Address, now: float) -> bool:
         """Whether this address is told (again) that it must shake hands."""
-        if self.was_told(address, now):
-            return False
+        return not self.was_told(address, now) and self.note_told(address, now)
+
+    def note_told(self, address: Address, now: float) -> bool:
+        """This address is told; whether that is remembered."""
         return self._told.put(address, now)

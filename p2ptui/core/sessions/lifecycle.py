@@ -174,7 +174,7 @@ class Lifecycle:
         successor = self._state.peers.with_id(peer.node_id)
         if left is not None and (successor is None or successor.channel is not left):
             self._fail_messages(left, now, reason)
-            left.reassembly.clear()
+            left.forget_partial()
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""
@@ -199,7 +199,7 @@ class Lifecycle:
         peer.session.end()
         self._end_session(peer, reason, now)
         self._fail_messages(peer.channel, now, reason)
-        peer.channel.reassembly.clear()
+        peer.channel.forget_partial()
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
@@ -242,8 +242,9 @@ class Lifecycle:
 
     @staticmethod
     def _end_session(peer: Peer, reason: str, now: float) -> None:
-        where = address_words(peer.address)
-        peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
+        if len(peer.pings):
+            where = address_words(peer.address)
+            peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
         held = list(peer.deferred)
         peer.deferred.clear()
         peer.acks_owed.clear()

@@ -154,7 +154,10 @@ class AlternatePaths:
 
     def handle_goodbye(self, owner: Peer, now: float) -> bool:
         """An asker has closed the way by which it was accepted; whether it goes on by another."""
-        ways = [self._ways[address][0] for address in self._ways.of_peer(owner)]
+        addresses = self._ways.of_peer(owner)
+        if not addresses:
+            return False
+        ways = [self._ways[address][0] for address in addresses]
         return any(self._take(way, now, is_proved=False) for way in ways)
 
     def _take(self, way: AlternatePath, now: float, *, is_proved: bool) -> bool:

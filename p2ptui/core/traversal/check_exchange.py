@@ -69,7 +69,7 @@ class CheckExchange:
             socket: The number of the socket that it came to; 0 is the node's own.
             now: The time, seconds.
         """
-        if not len(self._offers):
+        if not self._offers.nodes:
             return False
         check = read_check(data)
         if check is None:

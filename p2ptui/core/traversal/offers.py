@@ -73,6 +73,8 @@ class Offers:
         self._attempts: BoundedTable[str, Attempt] = state.tables.add(
             "traversals", BoundedTable(lambda: MAX_ATTEMPTS, refuses=True)
         )
+        self.nodes = self._attempts.keys()
+        """Ids of the nodes that there are attempts for, as they are at any time."""
         # One name for each of them.
         self._by_ufrag: BoundedTable[str, Attempt] = state.tables.add(
             "names_in_checks", BoundedTable(MAX_ATTEMPTS)
