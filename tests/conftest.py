@@ -98,7 +98,15 @@ def nothing_is_unpaid(
 
     monkeypatch.setattr(Counters, "drop", note)
     yield
-    assert request.path.name in ("test_gate.py", "test_exits.py") or not unpaid
+    assert (
+        request.path.name
+        in (
+            "test_gate.py",
+            "test_exits.py",
+            "test_path_accounts.py",
+        )
+        or not unpaid
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -160,7 +160,11 @@ class Reason(Enum):
     STUN_ANSWER = "STUN answer"
     """What RFC 5780 demands in an answer, which the shortest requests do not pay for."""
     OWN_SEARCH = "own search"
-    """Checks and punches towards a node that is sought or was introduced."""
+    """Offers and checks towards a node that is sought."""
+    CONSENT = "consent"
+    """Checks on a direct path that is in use (RFC 7675): nothing else may spend them."""
+    INTRODUCTION = "introduction"
+    """Pings to where a server says that a node is: a server's word, and no search of this node."""
     OWN_PLAN = "own plan"
     """Keepalives, lists of servers, neighbours' probes, sessions that are taken up again."""
     GOODBYE = "goodbye"
@@ -232,6 +236,8 @@ BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
         Reason.OWNER_CHECK: Bound(4 * KIB, 16, LIFETIME_S),
         Reason.STUN_ANSWER: Bound(124, 1, 0.0),
         Reason.OWN_SEARCH: bound_of_search(*SEARCH_PACE),
+        Reason.CONSENT: Bound(64 * KIB, 256, LIFETIME_S),
+        Reason.INTRODUCTION: Bound(512 * KIB, 2048, LIFETIME_S, of_host=True),
         Reason.OWN_PLAN: Bound(64 * KIB, 128, LIFETIME_S),
         Reason.GOODBYE: Bound(8 * KIB, 32, LIFETIME_S),
         Reason.PROBE_FOR_PEER: Bound(128 * KIB, 1024, LIFETIME_S),

@@ -73,21 +73,22 @@ class Dispatch:
             counters.drop("closing")
             return
         peer = self._peer_at(address)
+        purse = None
         if peer is not None:
-            self._gate.note_arrival(peer.purse, address, size)
+            purse = peer.purse
             peer.note_asked(address)
         first = data[0] if size else -1
         if first == JSON_START:
-            if peer is None:
-                self._gate.note_arrival(None, address, size)
+            self._gate.note_arrival(purse, address, size)
             self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
-            if peer is None:
-                self._gate.note_arrival(None, address, size)
+            self._gate.note_arrival(purse, address, size)
             self._receive_frame(data, address, peer, now)
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
-            # It is answered whatever its sender has spent.
+            # It is answered whatever its sender has spent; so it must not pay for more than that.
             self._gate.note_arrival(None, address, size)
+            if purse is not None:
+                purse.bytes_in += size
             if not (
                 self._checks.receive(data, address, 0, now)
                 or self._probes.notice(data, address, now)

@@ -44,6 +44,9 @@ MAX_PROBES: Final = 8
 REQUESTS_PER_SECOND: Final = 200
 """Served by this node to all its peers together."""
 
+REQUESTS_OF_ONE: Final = 20
+"""Of these for one peer: whoever asks without end takes nothing from the others."""
+
 MAX_ARMED: Final = int(REQUESTS_PER_SECOND * (ARMED_S + 1))
 """As many as there are requests, with a burst of one second: nobody's makes room for another's."""
 

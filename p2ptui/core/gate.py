@@ -25,7 +25,8 @@ MAX_OUTGOING: Final = 50_000
 """Datagrams that may wait for `datagrams_to_send`."""
 
 MAX_GRANTS: Final = 16_384
-"""Addresses and reasons for which something is granted at a time; the oldest grant makes room."""
+"""Addresses to which something is granted at a time for one reason: no more are served then. What
+others can make this node send fills the table of that reason, and no other."""
 
 
 class Route(Protocol):
@@ -93,12 +94,15 @@ class Gate:
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
-        self._grants: BoundedTable[tuple[Reason, object], Grant] = BoundedTable(
-            MAX_GRANTS, full="grants_full", count=counters.drop
-        )
+        self._grants = {reason: self._new_grants(counters) for reason in Reason}
+
+    @staticmethod
+    def _new_grants(counters: Counters) -> BoundedTable[Address | str, Grant]:
+        # A full table refuses: the oldest grant may be spent, and would be whole again.
+        return BoundedTable(MAX_GRANTS, refuses=True, full="grants_full", count=counters.drop)
 
     def __len__(self) -> int:
-        return len(self._grants)
+        return sum(map(len, self._grants.values()))
 
     # What came in.
 
@@ -161,27 +165,25 @@ class Gate:
         self.now = now
         bound = BOUNDS[reason]
         at = to[0] if bound.of_host else (to[0], to[1])
-        key = reason, at
-        grant = self._grants.get(key)
+        grants = self._grants[reason]
+        grant = grants.get(at)
         if grant is None or grant.expires < now:
             if reason is Reason.OWN_SEARCH:
                 bound = bound_of_search(*self._search())
+            grants.pop(at)
+            while grants and next(iter(grants.values())).expires < now:
+                del grants[next(iter(grants))]
             expires = now + bound.lifetime_s
             grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
-            self._keep(key, grant)
+            if not grants.put(at, grant):
+                return Grant(self._use(reason), at, 0, 0, expires, purse)
         grant.purse = purse
         return grant
 
-    def _keep(self, key: tuple[Reason, object], grant: Grant) -> None:
-        grants = self._grants
-        grants.pop(key)
-        while grants and next(iter(grants.values())).expires < self.now:
-            del grants[next(iter(grants))]
-        grants.put(key, grant)
-
     def close(self) -> None:
         """Forget all grants."""
-        self._grants.clear()
+        for grants in self._grants.values():
+            grants.clear()
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
         """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.

@@ -507,7 +507,14 @@ def test_checks_and_offers_are_a_search(world: World) -> None:
     meeting.world.run_for(5)
     for node in (meeting.a, meeting.b):
         assert uses(node)["own search"] >= 2
-        assert uses(node).keys() <= {"own search", "handshake", "ping", "answer", "own plan"}
+        assert uses(node).keys() <= {
+            "own search",
+            "consent",
+            "handshake",
+            "ping",
+            "answer",
+            "own plan",
+        }
 
 
 def test_neighbours_are_looked_for_by_plan(world: World) -> None:
@@ -645,7 +652,7 @@ USES: dict[str, set[str]] = {
     "Grant": {GATE},
     "Purse": {GATE, PEER},
     "Gate": {STATE, "io/exits.py"},
-    "Reason": set(),
+    "Reason": {GATE},
     "BOUNDS": {GATE},
     "bound_of_search": {ACCOUNTS, GATE},
     "DatagramDue": {GATE, "node/traversal_support.py"},
@@ -773,7 +780,7 @@ REASONS: dict[str, set[str]] = {
     "core/filter_probes.py": {"PROBE_FOR_PEER", "USER_ASKED"},
     "core/mesh/introduction_calls.py": {"USER_ASKED"},
     "core/mesh/neighbours.py": {"OWN_PLAN"},
-    "core/mesh/punching.py": {"USER_ASKED", "OWN_SEARCH"},
+    "core/mesh/punching.py": {"USER_ASKED", "INTRODUCTION"},
     "core/mesh/queries.py": {"USER_ASKED"},
     "core/mesh/watching.py": {"OWN_PLAN"},
     "core/messages/session_messages.py": {"OWN_SESSION"},
@@ -789,6 +796,7 @@ REASONS: dict[str, set[str]] = {
     "core/sessions/takeover.py": {"OWNER_CHECK"},
     "core/stun.py": {"PROBE_FOR_PEER"},
     "core/traversal/checks.py": {"OWN_SEARCH"},
+    "core/traversal/direct_paths.py": {"CONSENT"},
     "core/traversal/offers.py": {"OWN_SEARCH"},
     "io/exits.py": {"DIAGNOSIS"},
 }

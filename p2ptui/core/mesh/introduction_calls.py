@@ -98,14 +98,16 @@ class IntroductionCalls:
                 now + ASK_INTERVAL_S, lambda at: self._ask(node_id, call, at)
             )
 
-    def refuse(self, payload: ErrorPayload) -> None:
-        """A server refuses something; it may be a node that was asked for."""
+    def refuse(self, server: Peer, payload: ErrorPayload) -> None:
+        """A server refuses something; it may be a node that it was asked for."""
         for node_id in self._calls:
             if not isinstance(node_id, str):
                 continue  # it was introduced already
             if node_id == payload.target or (payload.code is None and node_id in payload.error):
                 error = NotKnownThereError(f"the server does not know node {node_id}")
-                self._calls.end_all(node_id, error)
+                for call in self._calls.waiting(node_id):
+                    if call.detail.server is server:
+                        self._calls.end(call, error)
 
     def serve(self, introduction: Introduction, now: float) -> None:
         """A node was introduced: the calls that wait for that go on."""

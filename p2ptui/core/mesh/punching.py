@@ -57,7 +57,7 @@ class Punches:
         introduction: Introduction,
         now: float,
         port: int | None = None,
-        reason: Reason = Reason.OWN_SEARCH,
+        reason: Reason = Reason.INTRODUCTION,
     ) -> OutstandingPing | None:
         """Send one Ping to an introduced node, perhaps at another port; None if it does not leave,
         and no Pong will come."""
@@ -69,7 +69,7 @@ class Punches:
         return introduction.pings.add(nonce, now, self._state.counters.drop)
 
     def ask(
-        self, introduction: Introduction, now: float, reason: Reason = Reason.OWN_SEARCH
+        self, introduction: Introduction, now: float, reason: Reason = Reason.INTRODUCTION
     ) -> OutstandingPing:
         """Send one Ping whose Pong somebody waits for.
 

@@ -144,7 +144,7 @@ class Rendezvous:
             return  # it is about a message for a node, not about its address
         if payload.target is not None and payload.code == ErrorCode.PEER_NOT_FOUND:
             self.on_unknown(server, payload.target, now)
-        self.calls.refuse(payload)
+        self.calls.refuse(server, payload)
 
     def handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
         """A joined server tells where a node is."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_PER_SECOND
+from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_OF_ONE, REQUESTS_PER_SECOND
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Peer
@@ -88,7 +88,11 @@ SEARCHES: Final = Budget(
 """Only offers that begin a search draw on it."""
 
 FILTER_PROBE_REQUESTS: Final = Budget(
-    "filter probe requests", Cost.SEARCH, REQUESTS_PER_SECOND, over="probe_request_refused"
+    "filter probe requests",
+    Cost.SEARCH,
+    REQUESTS_PER_SECOND,
+    rate_each=REQUESTS_OF_ONE,
+    over="probe_request_refused",
 )
 
 FILTER_PROBES: Final = Budget("filter probes", Cost.SEARCH, PROBES_PER_SECOND, over="probe_refused")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable, Share
+from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
@@ -354,7 +355,10 @@ class DirectPaths:
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        if send_from(self._state, check.socket, data, check.remote, check.ttl, now=now):
+        # What others make this node search must not use up what keeps a path.
+        gate, to = self._state.gate, check.remote
+        account = None if attempt.direct is None else gate.grant(Reason.CONSENT, to, now)
+        if send_from(self._state, check.socket, data, to, check.ttl, account, now=now):
             attempt.account.note_check(len(data))
         elif attempt.punching is not None:
             attempt.punching.note_unsent()
