@@ -336,3 +336,43 @@ def test_a_client_that_answers_pings_has_the_whole_first_page_soon(
     pages = of_kind(client.take(), "DiscoveryResponse")
 
     assert {entry["id"] for page in pages for entry in page} == {node.id for node in nodes}
+
+
+# What this node's own user sends takes nothing of what the client itself has paid for.
+
+
+def test_lines_of_the_user_take_no_answer_from_a_silent_client(world: World, server: Host) -> None:
+    client = fresh(world, server)
+    kinds: list[str] = []
+    for number in range(20):
+        got = client.ask("Data", {"message": "x" * 800}, server, requires_ack=True)
+        kinds += [message["message_type"] for message in got]
+        for line in range(3):
+            server.send(client, {"line": [number, line]})
+        world.run_for(1)
+        kinds += client.take_types()
+    assert kinds.count("Ack") == 20
+    assert kinds.count("Data") == 20 * (1 + 3), "an echo each, and the lines"
+    assert "Pong" in [m["message_type"] for m in client.ask("Ping", None, server)]
+
+
+def test_a_client_that_missed_a_ping_is_asked_again_whatever_the_user_sends(world: World) -> None:
+    server = world.host(heartbeat_interval=1.0, connection_timeout=4.0)
+    client = fresh(world, server)
+    client.ask("Data", {"message": "x" * 1500}, server, requires_ack=True)
+    for line in range(6):
+        server.send(client, {"line": line})
+    client.answers_pings = True
+    world.run_for(20)
+    peer = server.peer(client)
+    assert peer is not None
+    assert peer.proved
+
+
+def test_a_silent_client_that_spoke_long_learns_of_many(world: World, server: Host) -> None:
+    fill(world, server, 40)
+    client = fresh(world, server)
+    client.ask("Data", {"message": "x" * 8000}, server)
+    answers = of_kind(client.ask("ListNodesRequest", None, server), "ListNodesResponse")
+    assert sum(len(answer["nodes"]) for answer in answers) >= 29, "four datagrams of a list"
+    assert within_three_times(client)
