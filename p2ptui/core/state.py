@@ -241,6 +241,10 @@ class NodeState:
         if token in self._watched:
             self._watched[token] = lambda _: None
 
+    def forget_watch(self, token: int) -> None:
+        """That call has never begun: there is no end to wait for."""
+        self._watched.pop(token, None)
+
     def next_event(self) -> Event | None:
         """The oldest event, or None."""
         if self._events:

@@ -720,3 +720,61 @@ def test_an_unknown_type_is_told(world: World, server: Host) -> None:
 
     assert error["payload"]["code"] == "unknown_type"
     assert "Teleport" in error["payload"]["error"]
+
+
+def in_fragments(client: Puppet, message: dict[str, Any], server: Host, chunk: int = 256) -> None:
+    """Send a message as our own nodes do that does not fit a datagram."""
+    data = json.dumps(message).encode()
+    for index in range(-(-len(data) // chunk)):
+        head = [message["sequence_number"].to_bytes(4), len(data).to_bytes(4), chunk.to_bytes(2)]
+        part = data[index * chunk : (index + 1) * chunk]
+        client.send(b"\xc0" + b"".join(head) + index.to_bytes(4) + part, server)
+
+
+def proved_client(world: World, server: Host, *capabilities: str) -> tuple[Puppet, str]:
+    """A client that sends fragments, and the id of the answer to its handshake."""
+    client = world.puppet()
+    payload = client.handshake_request(capabilities=list(capabilities))["payload"]
+    client.send(client.spec_message("HandshakeRequest", payload), server)
+    world.run_for(1)
+    answer = next(m for m in client.take() if m["message_type"] == "HandshakeResponse")
+    if answer["requires_ack"]:
+        client.say("Ack", None, server, ack_for=answer["sequence_number"])
+    client.say("Pong", None, server)
+    world.run_for(1)
+    peer = server.peer(client)
+    assert peer is not None
+    assert peer.proved
+    return client, answer["id"]
+
+
+@pytest.mark.parametrize("kind", ["Disconnect", "Error"])
+def test_a_message_in_fragments_may_end_what_it_came_in(
+    world: World, server: Host, kind: str
+) -> None:
+    client, answer_id = proved_client(world, server, *OWN_CAPABILITIES)
+    message = client.spec_message(kind, {})
+    message["requires_ack"] = True
+    number = message["sequence_number"]
+    message["payload"] = (
+        {"reason": "x" * 400, "handshake": answer_id}
+        if kind == "Disconnect"
+        else {"error": "x" * 400, "code": "gone", "sequence_number": number}
+    )
+    in_fragments(client, message, server)
+    world.run_for(5)
+    assert server.endpoint.sizes()["reassembly_bytes"] == 0
+    assert (server.peer(client) is None) is (kind == "Disconnect")
+
+
+def test_a_session_that_begins_anew_gives_back_what_its_fragments_held(
+    world: World, server: Host
+) -> None:
+    client, _ = proved_client(world, server, "fragments")
+    client.send(bytes.fromhex("c0 00000009 000f4201 0100 00000f42") + b"x", server)
+    world.run_for(0.1)
+    assert server.endpoint.sizes()["reassembly_bytes"] > 0
+    payload = client.handshake_request(capabilities=["fragments"])["payload"]
+    client.send(client.spec_message("HandshakeRequest", payload), server)
+    world.run_for(1)
+    assert server.endpoint.sizes()["reassembly_bytes"] == 0

@@ -82,7 +82,7 @@ class CarriedMessages:
             except LocalError as error:
                 problem = error
                 del carried.hops[hop_token]
-                self._state.unwatch(hop_token)
+                self._state.forget_watch(hop_token)
         if not left:
             self._calls.take(call)
             raise problem

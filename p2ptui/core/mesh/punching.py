@@ -68,15 +68,13 @@ class Punches:
             return None
         return introduction.pings.add(nonce, now, self._state.counters.drop)
 
-    def ask(
-        self, introduction: Introduction, now: float, reason: Reason = Reason.INTRODUCTION
-    ) -> OutstandingPing:
-        """Send one Ping whose Pong somebody waits for.
+    def ask(self, introduction: Introduction, now: float) -> OutstandingPing:
+        """Send one Ping whose Pong the user waits for.
 
         Raises:
             QueueFullError: It does not leave.
         """
-        ping = self.send(introduction, now, reason=reason)
+        ping = self.send(introduction, now, reason=Reason.USER_ASKED)
         if ping is None:
             raise QueueFullError("too much was sent there; try again in a few seconds")
         return ping
@@ -88,5 +86,5 @@ class Punches:
             LocalError: Too many Pings to it wait for their answer, or it does not leave.
         """
         self._state.pongs.require_room(introduction.pings)
-        ping = self.ask(introduction, now, Reason.USER_ASKED)
+        ping = self.ask(introduction, now)
         return self._state.pongs.begin(ping, introduction.address, now, timeout_s)

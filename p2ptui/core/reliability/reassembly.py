@@ -230,9 +230,14 @@ class Reassembly:
             partial.report_at = now + ACK_DELAY_S
         return Assembled(progressed=True)
 
-    def accept(self, fragment: Fragment) -> FragmentAck:
-        """Accept the message that `fragment` completed; returns the report that says so."""
+    def accept(self, fragment: Fragment) -> FragmentAck | None:
+        """Accept the message that `fragment` completed; returns the report that says so.
+
+        None where what the message said has ended its session, or given up its own number.
+        """
         partial = self._drop(fragment.sequence)
+        if partial is None:
+            return None
         chunk, data = partial.chunk_bytes, memoryview(partial.data)
         checksums = array(
             "I", (zlib.crc32(data[at : at + chunk]) for at in range(0, partial.total_bytes, chunk))
@@ -241,12 +246,14 @@ class Reassembly:
         self._completed.put(fragment.sequence, completed)
         return FragmentAck(fragment.sequence, TransferStatus.COMPLETE, partial.count)
 
-    def defer(self, fragment: Fragment, now: float) -> FragmentAck:
+    def defer(self, fragment: Fragment, now: float) -> FragmentAck | None:
         """There is no room for the message that `fragment` made whole; the report of that.
 
         All but this fragment is kept, which the sender sends again when there is room.
         """
-        partial = self._partial[fragment.sequence]
+        partial = self._partial.get(fragment.sequence)
+        if partial is None:
+            return None
         partial.arrived[fragment.index] = 0
         partial.remaining = 1
         partial.deferred = True
@@ -258,8 +265,7 @@ class Reassembly:
 
     def withdraw(self, sequence: int) -> None:
         """The peer has given a message up."""
-        if sequence in self._partial:
-            self._drop(sequence)
+        self._drop(sequence)
 
     def discard(self, fragment: Fragment) -> None:
         """What `fragment` made whole is no message; nothing of it is confirmed."""
@@ -328,8 +334,8 @@ class Reassembly:
         """Bytes held by partial messages of this peer."""
         return self._partial.used_bytes
 
-    def _drop(self, sequence: int) -> _Partial:
-        partial = self._partial[sequence]
-        del self._partial[sequence]
-        self.budget.used_bytes -= partial.total_bytes
+    def _drop(self, sequence: int) -> _Partial | None:
+        partial = self._partial.pop(sequence)
+        if partial is not None:
+            self.budget.used_bytes -= partial.total_bytes
         return partial

@@ -153,6 +153,7 @@ class Lifecycle:
         else:
             ended = peer.channel
             self._fail_messages(ended, now, reason)
+            ended.forget_partial()
             peer.channel = self._state.new_channel()
             peer.channel.follow(ended)
         peer.facts.begin_session()

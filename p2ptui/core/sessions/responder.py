@@ -179,7 +179,7 @@ class Responder:
         if known is not None and known.node_id not in ("", arrival.info.id):
             known = None  # it will be replaced
         allowance = _allowance(arrival, known)
-        if allowance < self._answers.shortest_bytes:
+        if told is None and allowance < self._answers.shortest_bytes:
             self._state.counters.drop("handshake_too_short")
             return
         if known is None:
