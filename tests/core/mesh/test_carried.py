@@ -321,3 +321,4 @@ def test_what_does_not_leave_for_the_next_node_is_no_message_under_way(
     with pytest.raises(QueueFullError, match="was not sent"):
         server.endpoint.send_routed(bob.id, "lost", 8, world.now, 30)
     assert server.endpoint.sizes()["routed_waiting"] == 0
+    assert not server.endpoint._state._watched, "what never began has no end to wait for"
