@@ -94,12 +94,20 @@ class Gate:
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
-        self._grants = {reason: self._new_grants(counters) for reason in Reason}
+        self._grants = {
+            reason: self._new_grants(bound.lifetime_s, counters) for reason, bound in BOUNDS.items()
+        }
 
     @staticmethod
-    def _new_grants(counters: Counters) -> BoundedTable[Address | str, Grant]:
+    def _new_grants(lifetime_s: float, counters: Counters) -> BoundedTable[Address | str, Grant]:
         # A full table refuses: the oldest grant may be spent, and would be whole again.
-        return BoundedTable(MAX_GRANTS, refuses=True, full="grants_full", count=counters.drop)
+        return BoundedTable(
+            MAX_GRANTS,
+            refuses=True,
+            full="grants_full",
+            lifetime_s=lifetime_s,
+            count=counters.drop,
+        )
 
     def __len__(self) -> int:
         return sum(map(len, self._grants.values()))
@@ -127,8 +135,7 @@ class Gate:
         purse = self._arrival
         if purse is None:
             # Made for the first who asks: most of what strangers send is not answered.
-            purse = self._arrival = Purse(self._arrived_from)
-            purse.earn_bytes(self._arrived_bytes)
+            purse = self._arrival = self.earned_by(self._arrived_bytes, self._arrived_from)
         return purse
 
     def settle(self) -> None:
@@ -170,12 +177,9 @@ class Gate:
         if grant is None or grant.expires < now:
             if reason is Reason.OWN_SEARCH:
                 bound = bound_of_search(*self._search())
-            grants.pop(at)
-            while grants and next(iter(grants.values())).expires < now:
-                del grants[next(iter(grants))]
             expires = now + bound.lifetime_s
             grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
-            if not grants.put(at, grant):
+            if not grants.put(at, grant, now):
                 return Grant(self._use(reason), at, 0, 0, expires, purse)
         grant.purse = purse
         return grant

@@ -652,7 +652,7 @@ USES: dict[str, set[str]] = {
     "Grant": {GATE},
     "Purse": {GATE, PEER},
     "Gate": {STATE, "io/exits.py"},
-    "Reason": {GATE},
+    "Reason": set(),
     "BOUNDS": {GATE},
     "bound_of_search": {ACCOUNTS, GATE},
     "DatagramDue": {GATE, "node/traversal_support.py"},
