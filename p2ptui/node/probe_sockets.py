@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 from p2ptui.core.counters import Counters
@@ -58,10 +58,13 @@ class ProbeSockets:
         self.open = open_socket
         self.gate = new_gate(counters)
         """Grants what is asked from them."""
-        self.own_hosts = {host.partition("%")[0] for host in local_addresses()}
-        """The IP addresses of this machine."""
         self._rng = rng
         self._host = host
+
+    @cached_property
+    def own_hosts(self) -> set[str]:
+        """The IP addresses of this machine; read for the first test that asks."""
+        return {host.partition("%")[0] for host in local_addresses()}
 
     def host(self, version: int) -> str:
         """Where a socket of this version of IP is bound."""

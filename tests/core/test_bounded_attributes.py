@@ -205,7 +205,6 @@ EXEMPT = {
     "Partings._wanted": OWN_CALLS,
     "PktinfoStream._earlier": HERE,  # MAX_SOURCES
     "PktinfoStream._sources": HERE,  # MAX_SOURCES
-    "ProbeSockets.own_hosts": OWN_MACHINE,
     "Roster._others": "a copy of what the tables of the core hold, made anew each time",
     "Runtime._tasks": OWN_CALLS,
     "SendFailures._counts": NAMED_IN_CODE,  # the errors of the system
