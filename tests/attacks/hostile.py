@@ -9,9 +9,9 @@ import json
 import random
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,7 @@ from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import DataKeys, Envelope, MessageType, ReceivedRoutedPayload
 
-MOST: Final = 24
+MOST: Final = 16
 """Payloads of one row; which ones, a seed decides. The plausible ones come first."""
 
 HOSTILE_TEXTS: Final = ("", "x" * 300, "\x1b[2J\u202e\n", "../../etc/passwd", "0")
@@ -49,10 +49,7 @@ class Words:
     def turned(self) -> "list[Words]":
         """The same, with each of the ids first in turn."""
         ids = self.ids
-        return [
-            Words(ids[n:] + ids[:n], self.addresses, self.rng)
-            for n in range(len(ids))
-        ]
+        return [Words(ids[n:] + ids[:n], self.addresses, self.rng) for n in range(len(ids))]
 
 
 @dataclass(frozen=True)
@@ -68,33 +65,29 @@ class Case:
 
 def usual(kind: types.Type, name: str, words: Words) -> Any:
     """A value that somebody would really send."""
-    match kind:
-        case types.StructType(fields=fields):
-            return {f.encode_name: _usual_field(f, words) for f in fields}
-        case types.UnionType(types=several):
-            return usual(several[0], name, words)
-        case types.IntType():
-            return _usual_number(kind, name)
-        case types.StrType():
-            return _usual_text(kind, name, words)
-        case types.BoolType():
-            return True
-        case types.ListType(item_type=item) | types.VarTupleType(item_type=item):
-            return [usual(item, name, words)] * 3
-        case types.TupleType(item_types=items) if name == "candidates":
-            return ["host", usual(items[1], "addr", words)]
-        case types.TupleType(item_types=items):
-            return [usual(item, name, words) for item in items]
-        case types.DictType():
-            return {"key": "value"}
-        case types.RawType() if name == "original_message":
-            return plain_envelope(MessageType.DATA, "routed", words)
-        case types.AnyType() if name == "source_node":
-            return words.ids[0]
-        case types.NoneType():
-            return None
-        case _:
-            return "anything"
+    made = _USUAL.get(type(kind))
+    return "anything" if made is None else made(kind, name, words)
+
+
+def _usual_struct(kind: types.StructType, _name: str, words: Words) -> dict[str, Any]:
+    return {one.encode_name: _usual_field(one, words) for one in kind.fields}
+
+
+def _usual_list(kind: Any, name: str, words: Words) -> list[Any]:
+    if name.endswith("capabilities"):
+        return list(message.OWN_CAPABILITIES)
+    return [usual(kind.item_type, name, words)] * 3
+
+
+def _usual_tuple(kind: types.TupleType, _name: str, words: Words) -> list[Any]:
+    *first, last = kind.item_types
+    return [*("host" for _ in first), usual(last, "addr", words)]
+
+
+def _usual_raw(_kind: Any, name: str, words: Words) -> Any:
+    if name == "original_message":
+        return plain_envelope(MessageType.DATA, "routed", words)
+    return words.ids[0] if name == "source_node" else "anything"
 
 
 def _usual_field(one: types.Field, words: Words) -> Any:
@@ -119,52 +112,83 @@ def _usual_text(kind: types.StrType, name: str, words: Words) -> str:
         return format_address(words.addresses[0])
     if re.search(r"id$|ids$|left|target|node|destination", name):
         return words.ids[0]
-    if name == "capabilities":
-        return words.rng.choice(message.OWN_CAPABILITIES)
-    return {"place": "primary"}.get(name, "word")
+    if name.endswith("nat_type"):
+        return "symmetric"
+    return {"place": "primary", "code": message.ErrorCode.UNAUTHENTICATED}.get(name, "word")
+
+
+_USUAL: Final[dict[type, Callable[[Any, str, Words], Any]]] = {
+    types.StructType: _usual_struct,
+    types.UnionType: lambda kind, name, words: usual(kind.types[0], name, words),
+    types.IntType: lambda kind, name, _words: _usual_number(kind, name),
+    types.StrType: _usual_text,
+    types.BoolType: lambda _kind, _name, _words: True,
+    types.ListType: _usual_list,
+    types.VarTupleType: _usual_list,
+    types.TupleType: _usual_tuple,
+    types.DictType: lambda _kind, _name, _words: {"key": "value"},
+    types.RawType: _usual_raw,
+    types.AnyType: _usual_raw,
+    types.NoneType: lambda _kind, _name, _words: None,
+}
 
 
 def odd(kind: types.Type, name: str, words: Words) -> Iterator[Any]:
     """Values that nobody would send, and those at the limits of what may be sent."""
-    match kind:
-        case types.StructType(fields=fields):
-            whole = usual(kind, name, words)
-            yield {f.encode_name: whole[f.encode_name] for f in fields if f.required}
-            for one in fields:
-                yield {key: value for key, value in whole.items() if key != one.encode_name}
-                for value in odd(one.type, one.name, words):
-                    yield whole | {one.encode_name: value}
-        case types.UnionType(types=several):
-            for one in several:
-                yield from odd(one, name, words)
-        case types.IntType(ge=low, le=high):
-            numbers = {low, high, 0, 1, 2, 255, 2**31, 2**32 - 1} - {None}
-            yield from (n for n in sorted(numbers) if (low or 0) <= n <= (high or 2**63))
-            yield from (-1 if low is None else low - 1, 2**64 if high is None else high + 1)
-        case types.StrType():
-            yield from words.ids
-            yield from map(format_address, words.addresses)
-            yield from HOSTILE_TEXTS
-        case types.BoolType():
-            yield False
-        case types.ListType(item_type=item) | types.VarTupleType(item_type=item):
-            one = usual(item, name, words)
-            yield from ([], [one] * 1000)
-            yield from ([value] for value in odd(item, name, words))
-        case types.TupleType(item_types=items):
-            yield from ([value] * len(items) for value in odd(items[-1], "addr", words))
-        case types.DictType():
-            yield {f"key{n}": "x" * 40 for n in range(100)}
-        case types.RawType() if name == "original_message":
-            for row in ROWS:
-                first, *_ = payloads(row, words, 1)
-                yield plain_envelope(row.kind, first, words)
-        case types.AnyType() if name == "source_node":
-            yield from (*words.ids, None, 5)
-        case types.NoneType():
-            yield None
-        case _:
-            yield from NO_OBJECTS
+    made = _ODD.get(type(kind))
+    yield from NO_OBJECTS if made is None else made(kind, name, words)
+
+
+def _odd_structs(kind: types.StructType, name: str, words: Words) -> Iterator[Any]:
+    whole = usual(kind, name, words)
+    yield from _shorter(kind, words)
+    for one in kind.fields:
+        for value in odd(one.type, one.name, words):
+            yield whole | {one.encode_name: value}
+
+
+def _odd_numbers(kind: types.IntType, _name: str, _words: Words) -> Iterator[int]:
+    low, high = kind.ge, kind.le
+    numbers = {low, high, 0, 1, 2, 255, 2**31, 2**32 - 1} - {None}
+    yield from (n for n in sorted(numbers) if (low or 0) <= n <= (high or 2**63))
+    yield from (-1 if low is None else low - 1, 2**64 if high is None else high + 1)
+
+
+def _odd_lists(kind: Any, name: str, words: Words) -> Iterator[list[Any]]:
+    yield from ([], [usual(kind.item_type, name, words)] * 1000)
+    yield from ([value] for value in odd(kind.item_type, name, words))
+
+
+def _odd_messages(_kind: Any, name: str, words: Words) -> Iterator[Any]:
+    if name == "original_message":
+        for row in ROWS:
+            yield plain_envelope(row.kind, payloads(row, words, 1)[0], words)
+    yield from words.ids if name == "source_node" else ()
+    yield from NO_OBJECTS
+
+
+_ODD: Final[dict[type, Callable[[Any, str, Words], Iterable[Any]]]] = {
+    types.StructType: _odd_structs,
+    types.UnionType: lambda kind, name, words: chain.from_iterable(
+        odd(one, name, words) for one in kind.types
+    ),
+    types.IntType: _odd_numbers,
+    types.StrType: lambda _kind, _name, words: (
+        *words.ids,
+        *map(format_address, words.addresses),
+        *HOSTILE_TEXTS,
+    ),
+    types.BoolType: lambda _kind, _name, _words: (True, False),
+    types.ListType: _odd_lists,
+    types.VarTupleType: _odd_lists,
+    types.TupleType: lambda kind, _name, words: (
+        [value] * len(kind.item_types) for value in odd(kind.item_types[-1], "addr", words)
+    ),
+    types.DictType: lambda _kind, _name, _words: [{f"key{n}": "x" * 40 for n in range(100)}],
+    types.RawType: _odd_messages,
+    types.AnyType: _odd_messages,
+    types.NoneType: lambda _kind, _name, _words: [None],
+}
 
 
 def classes_of(row: Row) -> list[Any]:
@@ -177,12 +201,10 @@ def classes_of(row: Row) -> list[Any]:
         return [message.PingPayload]
     if row.kind == MessageType.HANDSHAKE_REQUEST:
         return [message.HandshakeRequestPayload]
-    read_as = inspect.getclosurevars(row.reads).nonlocals.get("kind") if _is_python(row) else None
+    if not inspect.isfunction(row.reads):
+        return []  # it is taken as it is
+    read_as = inspect.getclosurevars(row.reads).nonlocals.get("kind")
     return [] if read_as is None else [read_as]
-
-
-def _is_python(row: Row) -> bool:
-    return inspect.isfunction(row.reads)
 
 
 def payloads(row: Row, words: Words, most: int = MOST) -> list[Any]:
@@ -196,18 +218,29 @@ def payloads(row: Row, words: Words, most: int = MOST) -> list[Any]:
         info = types.type_info(kind)
         plausible += [usual(info, "", each) for each in words.turned()[:most]]
         if most > 1:
+            plausible += _shorter(info, words)
             plausible += _paired(info, words)
             strange += odd(info, "", words)
     if row.kind == MessageType.DATA:
         plausible += [{"cmd": "get_routes"}, {"echo": "x"}, "plain"]
     if row.meaning is not None:
-        # Optional keys decide on it.
-        shorter = [_without_addresses(payload) for payload in plausible]
-        plausible = [p for p in [*plausible, *shorter] if _means(row, p)]
+        plausible = [p for p in plausible if _means(row, p)]
         strange = [p for p in strange if _means(row, p)]
     words.rng.shuffle(strange)
     most = max(most, len(plausible) + most // 2) if most > 1 else 1
     return [*plausible, *strange][:most] or [None]
+
+
+def _shorter(info: types.Type, words: Words) -> list[Any]:
+    """Plausible ones without what need not be there: all of it, and each."""
+    if not isinstance(info, types.StructType):
+        return []
+    may_lack = [one.encode_name for one in info.fields if not one.required]
+    groups = [set(may_lack), *({name} for name in may_lack)]
+    return [
+        {key: value for key, value in usual(info, "", words).items() if key not in group}
+        for group in groups
+    ]
 
 
 def _paired(info: types.Type, words: Words) -> list[Any]:
@@ -218,12 +251,6 @@ def _paired(info: types.Type, words: Words) -> list[Any]:
     named = [key for key, value in first.items() if value in words.ids]
     pairs = permutations(words.ids, 2) if len(named) == 2 else ()
     return [usual(info, "", words) | dict(zip(named, pair, strict=True)) for pair in pairs]
-
-
-def _without_addresses(payload: Any) -> Any:
-    if not isinstance(payload, dict):
-        return payload
-    return {key: value for key, value in payload.items() if "addr" not in key}
 
 
 def _means(row: Row, payload: Any) -> bool:
@@ -243,11 +270,12 @@ def plain_envelope(kind: str, payload: Any, words: Words) -> dict[str, Any]:
 
 
 def messages(row: Row, words: Words) -> Iterator[Case]:
-    """Messages of a row: the plausible ones as they are usually sent, and all in odd envelopes."""
+    """Messages of a row: all as they are usually sent, and some in odd envelopes."""
     choice = words.rng.choice
     for payload in payloads(row, words):
-        envelope = plain_envelope(row.kind, payload, words)
-        yield _as_case(envelope)
+        yield _as_case(plain_envelope(row.kind, payload, words))
+        if choice((True, False)):
+            continue
         envelope = plain_envelope(row.kind, payload, words)
         if choice((True, False)):
             envelope["sender_addr"] = choice((None, format_address(words.addresses[0])))

