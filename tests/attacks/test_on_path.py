@@ -1,4 +1,4 @@
-"""What somebody on the path can do, because there are no keys, and what not even he can.
+"""What an attacker on the path can do, because there are no keys, and what not even that one can.
 
 docs/security.md says the same. When a test of the first kind fails, that page is to be mended.
 """
@@ -58,16 +58,16 @@ def peer(world: World, node: Host) -> Host:
     return peer
 
 
-# What he can.
+# What can be done.
 
 
-def test_he_reads_what_passes(peer: Host, node: Host, tap: Tap) -> None:
+def test_what_passes_can_be_read(peer: Host, node: Host, tap: Tap) -> None:
     peer.outcome(peer.send(node, "for your eyes only"))
 
     assert any(b"for your eyes only" in data for data, _, _ in tap.seen)
 
 
-def test_a_server_reads_what_it_relays() -> None:
+def test_what_a_server_relays_can_be_read_there() -> None:
     meeting = Meeting("symmetric, random", "symmetric, random")
     tap = Tap(meeting.world.network)
     meeting.connect()
@@ -77,7 +77,9 @@ def test_a_server_reads_what_it_relays() -> None:
     assert any(b"for your eyes only" in data for data in to_server)
 
 
-def test_he_speaks_in_the_name_of_whom_he_sees(world: World, peer: Host, node: Host) -> None:
+def test_messages_can_be_forged_in_the_name_of_either_end(
+    world: World, peer: Host, node: Host
+) -> None:
     pen = Attacker(world).in_the_name_of(peer.address)
     pen.send(pen.spec_message("Data", "forged", sequence_number=None), node)
     world.run_for(1)
@@ -86,7 +88,9 @@ def test_he_speaks_in_the_name_of_whom_he_sees(world: World, peer: Host, node: H
     assert (event.payload, event.node_id) == ("forged", peer.id)
 
 
-def test_he_acknowledges_what_he_swallows(world: World, peer: Host, node: Host, tap: Tap) -> None:
+def test_what_was_swallowed_can_be_acknowledged(
+    world: World, peer: Host, node: Host, tap: Tap
+) -> None:
     world.network.set_link(peer.address[0], node.address[0], loss=1.0)
     token = peer.send(node, "never to arrive")
     (message,) = tap.messages("Data", peer.address)
@@ -97,7 +101,7 @@ def test_he_acknowledges_what_he_swallows(world: World, peer: Host, node: Host, 
     assert node.received() == []
 
 
-def test_he_ends_a_session_whose_handshake_he_saw(
+def test_a_session_can_be_ended_by_whoever_saw_its_handshake(
     world: World, peer: Host, node: Host, tap: Tap
 ) -> None:
     (answer,) = tap.messages("HandshakeResponse", node.address)
@@ -108,13 +112,13 @@ def test_he_ends_a_session_whose_handshake_he_saw(
     assert not node.is_connected_to(peer)
 
 
-# What he cannot.
+# What cannot.
 
 
-def test_he_has_nothing_of_the_sessions_that_he_does_not_see(
+def test_sessions_that_are_not_seen_are_not_touched(
     world: World, peer: Host, node: Host, tap: Tap
 ) -> None:
-    """All that he saw of one session is worth nothing in the name of another peer."""
+    """All that was seen of one session is worth nothing in the name of another peer."""
     other = world.host()
     other.outcome(other.connect(node))
     tap.seen.clear()
@@ -135,7 +139,7 @@ def test_he_has_nothing_of_the_sessions_that_he_does_not_see(
     assert node.received().count("mine") == other.received().count("yours") == 1
 
 
-def test_what_he_copies_arrives_once(world: World, peer: Host, node: Host, tap: Tap) -> None:
+def test_what_is_copied_arrives_once(world: World, peer: Host, node: Host, tap: Tap) -> None:
     for n in range(20):
         peer.outcome(peer.send(node, n))
     for data, source, to in list(tap.seen):
