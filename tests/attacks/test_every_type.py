@@ -61,6 +61,12 @@ LOOKED_AT_S: Final = 1.5
 FEW: Final = 8
 """Datagrams that one forged by a joined server may send to whom it names: its word is no order."""
 
+A_ROW: Final = 60
+"""Datagrams after each other."""
+
+SEVERAL: Final = 3
+"""Sources of these, where they are nobody's."""
+
 TO_OTHERS: Final = 6
 """Datagrams that one may make the node send to any one of its other peers, beside its own."""
 
@@ -111,6 +117,7 @@ class Scene:
             self.words.ids.remove(self.forged_id)
             self.words.ids.insert(0, self.forged_id)
         self._said = 0
+        self.told_before = len(node.events)
 
     def source(self) -> Address:
         """Where the next datagram seems to come from."""
@@ -262,6 +269,33 @@ def attack(place: str, name: str, cases: Callable[[Words], Iterator[Case]]) -> N
     scene.check_sessions_go_on()
 
 
+def attack_at_random(place: str, seed: int) -> None:
+    """Forge datagrams of all types after each other, as somebody would who knows none of this."""
+    scene = Scene(place, f"{place} {seed}")
+    rng = random.Random(f"{seed} {place}")
+    themes = [theme for theme in THEMES if (theme.name, place) not in NOT_YET]
+    sources = [scene.source() for _ in range(SEVERAL)]
+    before = scene.sessions()
+    sent = []
+    for theme in rng.choices(themes, k=A_ROW):
+        case = rng.choice(list(theme.cases(scene.words)))
+        sent.append(case.label)
+        scene.attacker.forge(rng.choice(sources), scene.node, case.data)
+        scene.world.run_for(rng.choice((0.0, 0.0, 0.05, 0.3, 1.0)))
+    try:
+        scene.world.run_for(5)
+        scene.check_accounts(is_stun=True)
+        assert scene.sessions() == before
+        scene.check_events(scene.node.events[scene.told_before :])
+        assert scene.ledger.of(THIRD).went.datagrams <= FEW * A_ROW
+        scene.check_sessions_go_on()
+        scene.world.run_for(70)
+        scene.check_accounts(is_stun=True)
+        scene.check_sessions_go_on()
+    except AssertionError as error:
+        raise AssertionError("\n".join((f"{place}, seed {seed}:", *sent, str(error)))) from error
+
+
 @dataclass(frozen=True)
 class Theme:
     """One type of datagram."""
@@ -342,6 +376,12 @@ def marked(theme: Theme, place: str) -> Any:
 )
 def test_one_forged_datagram_hurts_nobody(theme: Theme, place: str) -> None:
     attack(place, theme.name, theme.cases)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("place", PLACES[:-1])
+def test_many_forged_datagrams_after_each_other_hurt_nobody(place: str, seed: int) -> None:
+    attack_at_random(place, seed)
 
 
 # The walk is whole.
