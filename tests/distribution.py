@@ -43,6 +43,7 @@ WAITING_S: Final = {
 """Files that mostly wait, and for how many seconds."""
 
 BUSY_S: Final = {
+    "tests/attacks/test_every_type.py": 30,
     "tests/core/mesh/test_watching.py": 7,
     "tests/core/relay/test_failover.py": 18,
     "tests/core/sessions/test_keepalive.py": 9,

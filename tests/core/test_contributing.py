@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.attacks.test_every_type import PLACES
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "contributing.md").read_text("utf-8")
 
@@ -43,6 +45,10 @@ COMPARED = (
     "tests/core/test_messages.py",
     "tests/test_docs.py::test_the_protocol_names_everything_that_is_on_the_wire",
     "tests/test_docs.py::test_those_who_come_from_rust_find_every_message",
+    *(
+        f"tests/attacks/test_every_type.py::test_one_forged_datagram_hurts_nobody[Away, {place}]"
+        for place in PLACES
+    ),
 )
 """Tests that every new type must pass."""
 

@@ -1,8 +1,8 @@
-"""Datagrams carried for two nodes that cannot reach each other: opaque, and 17 bytes longer.
+"""Datagrams carried for two nodes that cannot reach each other: framed, and 17 bytes longer.
 
-A server looks at the id of the other node and at nothing behind it. The two nodes run a
-session of their own through it: whatever a session has (acknowledgements, fragments) works
-over a relay as it does directly. To each of them the other is at an address of its own kind,
+A server needs only the id of the other node; it could read the rest, which is not secret. The two
+nodes run a session of their own through it: whatever a session has (acknowledgements, fragments)
+works over a relay as it does directly. To each of them the other is at an address of its own kind,
 which names the node and the server.
 """
 
