@@ -5,6 +5,7 @@ capabilities, addresses, what is acknowledged, fragments, the attributes of STUN
 """
 
 import json
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ class Vocabulary:
         if data[:1] in (bytes((RELAY,)), bytes((RELAYED,))):
             data = data[RELAY_OVERHEAD:]
         if data[:1] == b"{":
-            self._collect(json.loads(data))
+            with suppress(ValueError):
+                self._collect(json.loads(data))
 
     def _collect(self, value: Any) -> None:
         if isinstance(value, dict):
