@@ -4,6 +4,7 @@ The first byte says which: one datagram for all readers, fragments for a receive
 sender.
 """
 
+from collections import Counter
 from typing import Final
 
 from p2ptui.core.reliability.fragments import OutgoingTransfer
@@ -39,8 +40,13 @@ from p2ptui.wire.frames import (
 )
 from tests.fuzz.choices import Choices
 
-MAX_BYTES: Final = 400
+MAX_BYTES: Final = 300
 """Of one case."""
+
+MAX_STEPS: Final = 30
+
+FED: Final[Counter[str]] = Counter()
+"""What all cases of this process have fed: datagrams."""
 
 MAX_MESSAGE_BYTES: Final = 20_000
 PEER_BYTES: Final = 30_000
@@ -67,6 +73,7 @@ def test_one(data: bytes) -> None:
 
 
 def _read(data: bytes) -> None:
+    FED["datagrams"] += 1
     frame = decode_frame(data)
     if isinstance(frame, Fragment):
         assert encode_fragment(frame) == data
@@ -116,7 +123,9 @@ def _receive(choices: Choices) -> None:
     budget = ReassemblyBudget(TOTAL_BYTES)
     peers = [Reassembly(MAX_MESSAGE_BYTES, PEER_BYTES, TIMEOUT_S, budget) for _ in range(2)]
     now = 1000.0
-    while choices:
+    for _ in range(MAX_STEPS):
+        if not choices:
+            break
         now += choices.one((0.0, 0.0, 0.01, 0.5, 3.1, 11.0))
         peer = peers[choices.byte() & 1]
         _step(peer, choices, now)
@@ -151,6 +160,7 @@ def _step(peer: Reassembly, choices: Choices, now: float) -> None:
         fragment = _fragment(choices, recut=what > 200)
         if fragment is None:
             return
+        FED["datagrams"] += 1
         assembled = peer.receive(fragment, now)
         _check_assembled(assembled, fragment)
         if assembled.message is not None:
@@ -207,7 +217,9 @@ def _send(choices: Choices) -> None:
     message = bytes(size)
     transfer = OutgoingTransfer(7, message, 1200)
     now, sent = 1000.0, 0
-    while choices:
+    for _ in range(MAX_STEPS):
+        if not choices:
+            break
         now += choices.one((0.001, 0.05, 1.0))
         what = choices.byte()
         if what < 100 and transfer.has_more and sent < 500:
@@ -244,5 +256,6 @@ def _report_to(transfer: OutgoingTransfer, choices: Choices, now: float) -> None
     )
     report = decode_frame(data)
     assert isinstance(report, FragmentAck)
+    FED["datagrams"] += 1
     if transfer.is_meant_by(report, now):
         transfer.handle_ack(report)
