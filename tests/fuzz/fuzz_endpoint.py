@@ -40,7 +40,7 @@ from tests.fuzz.grammar import (
 )
 from tests.fuzz.states import Arrival, Script, scripts
 
-MAX_BYTES: Final = 1200
+MAX_BYTES: Final = 2400
 """Of one case."""
 
 MAX_STEPS: Final = 120
@@ -109,12 +109,20 @@ class Account:
     """What came from an address or a host, and what went there."""
 
     heard: bool = False
+    datagrams_in: int = 0
+    handshakes_in: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     """JSON and frames."""
     stun_in: int = 0
     stun_out: int = 0
     datagrams_out: int = 0
+    """Likewise."""
+
+    @property
+    def most_datagrams(self) -> int:
+        """What it may be sent: see docs/limits.md."""
+        return 3 * self.datagrams_in + self.bytes_in // 32 + 6 * self.handshakes_in
 
 
 FED: Final[Counter[str]] = Counter()
@@ -224,6 +232,8 @@ class Run:
         FED["datagrams"] += 1
         account = self._accounts.setdefault(source, Account())
         account.heard = True
+        account.datagrams_in += 1
+        account.handshakes_in += b"HandshakeRequest" in data
         account.bytes_in += len(data)
         account.stun_in += data[:1] < b"\4"
         if THIRD_PARTY.encode() in data or b"2001:db8::77" in data:
@@ -347,7 +357,7 @@ class Run:
             account.stun_out += 1
         else:
             account.bytes_out += len(data)
-        account.datagrams_out += 1
+            account.datagrams_out += 1
         self._hosts[to[0]] += 1
         if to[0] not in self._known:
             self._changed.add((to[0], to[1]))
@@ -387,13 +397,13 @@ class Run:
             assert address in self._answered, f"{address} proved itself with nothing"
         if address in self._answered:
             return
-        most = 3 * account.bytes_in + sum(map(self._spent_on, OWN_REASONS))
+        uses = [self.endpoint.counters.grants.get(reason.value) for reason in OWN_REASONS]
+        granted = [use for use in uses if use is not None]
+        most = 3 * account.bytes_in + sum(use.bytes for use in granted)
         assert account.bytes_out <= most, f"{account.bytes_out} bytes for {account.bytes_in}"
+        most = account.most_datagrams + sum(use.datagrams for use in granted)
+        assert account.datagrams_out <= most, f"{account.datagrams_out} datagrams of {most}"
         assert account.stun_out <= 2 * account.stun_in + 64, f"{account.stun_out} STUN to {address}"
-
-    def _spent_on(self, reason: Reason) -> int:
-        use = self.endpoint.counters.grants.get(reason.value)
-        return 0 if use is None else use.bytes
 
     def _is_heard(self, host: str) -> bool:
         return any(source[0] == host and each.heard for source, each in self._accounts.items())
