@@ -1,7 +1,7 @@
 """One seed of the fault campaign: a server and three clients on a bad network, and what they do."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from p2ptui.config import Config
@@ -28,6 +28,8 @@ from tests.simulation import UNIX_START, Host
 LOSS: Final = 0.20
 DUPLICATION: Final = 0.05
 REORDER: Final = 0.10
+
+FAULTS: Final = {"loss": LOSS, "duplication": DUPLICATION, "reorder": REORDER}
 
 CLIENTS: Final = 3
 ACTIONS: Final = 24
@@ -66,9 +68,20 @@ class Story:
     Args:
         seed: Decides everything.
         tell: Called with each line of the account.
+        clients: How many.
+        faults: What the network does to datagrams; see `Link`.
+        relays: Whether the server relays for its clients.
     """
 
-    def __init__(self, seed: int, tell: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        tell: Callable[[str], None] = lambda _line: None,
+        *,
+        clients: int = CLIENTS,
+        faults: Mapping[str, float] = FAULTS,
+        relays: bool = False,
+    ) -> None:
         self.seed = seed
         self._tell = tell
         self._rng = rng = random.Random(seed)
@@ -76,15 +89,15 @@ class Story:
             seed,
             latency_s=rng.uniform(0.002, 0.06),
             jitter_s=rng.uniform(0.0, 0.04),
-            loss=LOSS,
-            duplication=DUPLICATION,
-            reorder=REORDER,
             reorder_delay_s=rng.uniform(0.02, 0.15),
+            **faults,
         )
         self._began = self.world.now
         # Every other story goes with echoes, which are messages to be delivered once as well.
-        self.server = self.world.host(echo="all" if seed % 2 else "deployed")
-        self.clients = [self.world.host() for _ in range(CLIENTS)]
+        self.server = self.world.host(
+            echo="all" if seed % 2 else "deployed", allow_symmetric_nat_relay=relays
+        )
+        self.clients = [self.world.host() for _ in range(clients)]
         self.all = [self.server, *self.clients]
         """Every process that ever ran, those that died too."""
         self.gone: set[Host] = set()

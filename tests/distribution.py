@@ -52,6 +52,8 @@ BUSY_S: Final = {
     "tests/core/traversal/test_forgetting.py": 10,
     "tests/core/traversal/test_one_lan.py": 20,
     "tests/core/traversal/test_searches.py": 8,
+    "tests/fuzz/test_corpus.py": 5,
+    "tests/fuzz/test_middle.py": 20,
     "tests/nat/test_prediction.py": 7,
     "tests/node/test_diagnosis.py": 15,
     "tests/node/test_diagnosis_harms_nobody.py": 11,

@@ -111,6 +111,7 @@ class Channel:
         self.rtt.learn(earlier.rtt)
         if earlier._numbers:
             self._reliable_ids = earlier._reliable_ids
+            self._unreliable_ids = earlier._unreliable_ids
 
     @property
     def numbers(self) -> ReceivedNumbers | None:
@@ -146,7 +147,8 @@ class Channel:
             message: What was received.
             numbered: Whether the peer numbers without holes what needs an Ack.
         """
-        if message.id in self._reliable_ids:
+        # Whoever alters what passes may have taken the wish for an Ack from a copy.
+        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
             return Verdict.DUPLICATE
         number = message.sequence_number
         if not numbered or number is None or self.covers(number):
@@ -171,7 +173,7 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        return not self._unreliable_ids.add(message.id)
+        return message.id in self._reliable_ids or not self._unreliable_ids.add(message.id)
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""

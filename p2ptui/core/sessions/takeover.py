@@ -141,6 +141,7 @@ class Takeover:
     def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
         owner = dispute.claim.owner
         if self._state.closing:
+            self._disputes.pop(node_id)
             return
         if owner.last_received > dispute.began or dispute.probes == PROBES:
             self._settle(node_id, dispute, now)

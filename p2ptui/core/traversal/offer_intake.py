@@ -24,6 +24,9 @@ SEARCHES_PER_SECOND: Final = 20
 SEARCHES_AT_ONCE: Final = 100
 """Of these at once: a node that joins a LAN is asked by everybody there."""
 
+UNUSED_S: Final = 5.0
+"""An attempt that an offer opened is closed after so long, unless something else was planned."""
+
 
 class OfferIntake:
     """Judges offers before anything is sent because of them.
@@ -53,6 +56,8 @@ class OfferIntake:
         self._take_news = take_news
         self._check_reason = check_reason
         self._begun: TokenBucket | None = None
+        self.close: Callable[[Attempt], None] = offers.close
+        """Ends an attempt for good; set by who knows all that belongs to one."""
 
     def handle_introduction(
         self,
@@ -129,13 +134,21 @@ class OfferIntake:
             if len(self._offers) >= MAX_UNASKED:
                 self._state.counters.drop("searches_full")
                 return None
-            return self._offers.open(server, node_id, now, controlling=False)
+            opened = self._offers.open(server, node_id, now, controlling=False)
+            # An offer that is taken up has something else planned; one that is refused leaves
+            # nothing behind.
+            opened.plan(self._state.timers, now + UNUSED_S, self._close_unused)
+            return opened
         if attempt.server is not server:
             if not may_speak(self._state, attempt, server, now):
                 self._state.counters.drop("introduction_elsewhere")
                 return None
             attempt.use(server)
         return attempt
+
+    def _close_unused(self, attempt: Attempt, _now: float) -> None:
+        if attempt.direct is None and attempt.punching is None:
+            self.close(attempt)
 
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
         """Whether an offer with another ufrag is taken up."""

@@ -69,6 +69,7 @@ class Traversal:
             state, offers, self._stop, rounds.take_offer, self.flows.take_news, reasons.check
         )
         """Offers that servers bring."""
+        self.intake.close = searches.close
         self.session_follower = SessionFollower(
             state,
             delivery,

@@ -99,6 +99,14 @@ def test_messages_that_need_no_ack_are_known_by_their_ids_and_crowd_out_no_other
     assert take(session, "reliable", numbered=False) is DUPLICATE
 
 
+def test_an_id_is_known_whether_its_message_asked_for_an_ack_or_not() -> None:
+    session = channel()
+    assert not session.is_repeated(Envelope("altered on its way", "Data", 0))
+    assert take(session, "altered on its way", numbered=False) is DUPLICATE
+    assert take(session, "taken", numbered=False) is NEW
+    assert session.is_repeated(Envelope("taken", "Data", 0))
+
+
 def test_the_memory_of_ids_is_bounded_and_reaches_as_far_as_the_window_of_numbers() -> None:
     session = numbered_channel(0)
     for number in range(1, RELIABLE_IDS + 2):

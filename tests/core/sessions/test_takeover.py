@@ -348,3 +348,16 @@ def test_a_client_that_restarts_again_and_again_is_never_locked_out(
 
     for puppet in lives[1:]:
         assert puppet.bytes_received <= 3 * puppet.bytes_sent
+
+
+def test_a_node_that_says_goodbye_meanwhile_leaves_nothing_undecided(
+    world: World, server: Host, owner: Puppet, newcomer: Puppet
+) -> None:
+    owner.answers_pings = False
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.1)
+    assert server.endpoint.sizes()["id_disputes"]
+
+    server.endpoint.close("enough", world.now)
+    world.run_for(5)
+    assert server.endpoint.sizes()["id_disputes"] == 0

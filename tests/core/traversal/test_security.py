@@ -476,6 +476,17 @@ def test_another_server_cannot_turn_a_session_aside() -> None:
     assert meeting.a.endpoint.counters.drops["introduction_elsewhere"] == 1
 
 
+def test_an_offer_that_is_refused_leaves_nothing_behind() -> None:
+    """Nothing was planned for it, so that nothing ever closed it."""
+    meeting = Meeting()
+    offer_by(joined(meeting), meeting.a, meeting.server, answer=True)
+    meeting.world.run_for(1)
+    assert meeting.a.endpoint.sizes()["introductions"]
+
+    meeting.world.run_for(300)
+    assert meeting.a.endpoint.sizes()["traversals"] == 0
+
+
 def test_one_client_cannot_have_searches_begun_without_end() -> None:
     meeting = Meeting()
     puppet = joined(meeting)
