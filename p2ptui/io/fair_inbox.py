@@ -129,9 +129,10 @@ class FairInbox:
                 len(queue.datagrams) >= MAX_SOURCE_DATAGRAMS
                 or queue.used_bytes + size > MAX_SOURCE_BYTES
             ):
-                self._replace(queue, datagram, size)
+                self._drop_one(queue, datagram, size)
                 continue
-            queue.datagrams.append(datagram)
+            # Read into a buffer for the largest, and cut: among others the rest would stay unused.
+            queue.datagrams.append((bytes(memoryview(data)), address))
             queue.used_bytes += size
             self.used_bytes += size
             self._waiting += 1
@@ -139,7 +140,7 @@ class FairInbox:
                 queue.is_waiting = True
                 queue.ring.append(queue)
             if self.used_bytes > MAX_WAITING_BYTES:
-                self._shorten()
+                self._drop_of_longest()
 
     def next(self) -> Datagram | None:
         """Whose turn it is: the oldest datagram of that source. Tell with `charge` what it took."""
@@ -194,7 +195,7 @@ class FairInbox:
             queue = self._queues[owner] = _Queue(self._rings[owner[0]])
         return queue
 
-    def _replace(self, queue: _Queue, datagram: Datagram, size: int) -> None:
+    def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
         """One of a full queue's datagrams, or the new one, is lost."""
         self._count("over_share")
         waiting = queue.datagrams
@@ -203,11 +204,11 @@ class FairInbox:
             return
         more = size - len(waiting[place][0]) - OVERHEAD_BYTES
         if queue.used_bytes + more <= MAX_SOURCE_BYTES:
-            waiting[place] = datagram
+            waiting[place] = (bytes(memoryview(datagram[0])), datagram[1])
             queue.used_bytes += more
             self.used_bytes += more
 
-    def _shorten(self) -> None:
+    def _drop_of_longest(self) -> None:
         """All together is too much: the source that holds most loses an eighth, at random."""
         longest = max(self._queues.values(), key=lambda queue: queue.used_bytes)
         for _ in range(len(longest.datagrams) // 8 + 1):
