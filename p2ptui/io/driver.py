@@ -146,7 +146,7 @@ class Driver:
                 return
             receive(*waiting, now)
             ended = clock()
-            inbox.charge(ended - last)
+            inbox.spend(ended - last)
             if ended - began > SLICE_S:
                 return
             last = ended

@@ -5,7 +5,8 @@ the time that a datagram took instead of its bytes. Each peer that proved its ad
 its own. So has each other session, and each of a few buckets into which strangers fall by their
 network (stochastic fairness queueing: McKenney, INFOCOM 1990). These three kinds share the time in
 fixed parts, so that neither a crowd of strangers nor a crowd of forged sessions is in the way of
-those who proved themselves, and newcomers always get something. Nobody waits while the rest is idle.
+those who proved themselves, and newcomers always get something. What one does not use is the
+others'.
 
 A queue that is full loses one of its datagrams at random: where somebody forges the address of a
 peer, the peer's own ones must not be the ones that are always late. If all together is too much,
@@ -62,7 +63,7 @@ TURNS: Final = (
     Standing.PROVED,
     Standing.STRANGER,
 )
-"""Whose turn it is, over and over: half of a busy node's time is for those who proved themselves."""
+"""Whose turn it is, over and over: half of the time is for those who proved themselves."""
 
 Datagram: TypeAlias = tuple[bytes, Address]
 
@@ -75,10 +76,10 @@ def as_stranger(_address: Address) -> Owner | None:
 class _Queue:
     """What one source sent, and how much time it may use before it is another one's turn."""
 
-    __slots__ = ("credit_s", "datagrams", "is_waiting", "ring", "used_bytes")
+    __slots__ = ("credit_s", "is_waiting", "ring", "used_bytes", "waiting")
 
     def __init__(self, ring: "deque[_Queue]") -> None:
-        self.datagrams: deque[Datagram] = deque()
+        self.waiting: deque[Datagram] = deque()
         self.used_bytes = 0
         self.credit_s = QUANTUM_S
         self.ring = ring
@@ -126,13 +127,13 @@ class FairInbox:
                 queue = known[address] = self._queue_of(address)
             size = len(data) + OVERHEAD_BYTES
             if (
-                len(queue.datagrams) >= MAX_SOURCE_DATAGRAMS
+                len(queue.waiting) >= MAX_SOURCE_DATAGRAMS
                 or queue.used_bytes + size > MAX_SOURCE_BYTES
             ):
                 self._drop_one(queue, datagram, size)
                 continue
             # Read into a buffer for the largest, and cut: among others the rest would stay unused.
-            queue.datagrams.append((bytes(memoryview(data)), address))
+            queue.waiting.append((bytes(memoryview(data)), address))
             queue.used_bytes += size
             self.used_bytes += size
             self._waiting += 1
@@ -143,20 +144,20 @@ class FairInbox:
                 self._drop_of_longest()
 
     def next(self) -> Datagram | None:
-        """Whose turn it is: the oldest datagram of that source. Tell with `charge` what it took."""
+        """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
         if not self._waiting:
             return None
         queue = self._served
-        if queue is None or queue.credit_s <= 0 or not queue.datagrams:
+        if queue is None or queue.credit_s <= 0 or not queue.waiting:
             queue = self._served = self._choose()
-        datagram = queue.datagrams.popleft()
+        datagram = queue.waiting.popleft()
         size = len(datagram[0]) + OVERHEAD_BYTES
         queue.used_bytes -= size
         self.used_bytes -= size
         self._waiting -= 1
         return datagram
 
-    def charge(self, cost_s: float) -> None:
+    def spend(self, cost_s: float) -> None:
         """What the datagram took that `next` returned last, seconds."""
         queue = self._served
         if queue is not None:
@@ -172,7 +173,7 @@ class FairInbox:
             # One that owes time is passed over, and pays with its turn.
             for _ in range(len(ring)):
                 queue = ring.popleft()
-                if not queue.datagrams:
+                if not queue.waiting:
                     queue.is_waiting = False
                     continue
                 ring.append(queue)
@@ -198,7 +199,7 @@ class FairInbox:
     def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
         """One of a full queue's datagrams, or the new one, is lost."""
         self._count("over_share")
-        waiting = queue.datagrams
+        waiting = queue.waiting
         place = int(self._random() * (len(waiting) + 1))
         if place >= len(waiting):
             return
@@ -211,11 +212,11 @@ class FairInbox:
     def _drop_of_longest(self) -> None:
         """All together is too much: the source that holds most loses an eighth, at random."""
         longest = max(self._queues.values(), key=lambda queue: queue.used_bytes)
-        for _ in range(len(longest.datagrams) // 8 + 1):
-            place = int(self._random() * len(longest.datagrams))
-            longest.datagrams.rotate(-place)
-            size = len(longest.datagrams.popleft()[0]) + OVERHEAD_BYTES
-            longest.datagrams.rotate(place)
+        for _ in range(len(longest.waiting) // 8 + 1):
+            place = int(self._random() * len(longest.waiting))
+            longest.waiting.rotate(-place)
+            size = len(longest.waiting.popleft()[0]) + OVERHEAD_BYTES
+            longest.waiting.rotate(place)
             longest.used_bytes -= size
             self.used_bytes -= size
             self._waiting -= 1

@@ -1,6 +1,6 @@
 """All floods in full: at the rates given, and at ten times these.
 
-    python -m tests.attacks [KIND...]
+python -m tests.attacks [KIND...]
 """
 
 import sys

@@ -76,7 +76,7 @@ def near_numbers(count: int, first: int) -> bytes:
     return message("Data", "x", f"g{count}", sequence_number=number, requires_ack=True)
 
 
-def last_fragment(count: int, first: int) -> bytes:  # noqa: ARG001
+def last_fragment(count: int, first: int) -> bytes:
     """The last one of 4,096, again and again."""
     total = 4096 * 256
     return encode_fragment(Fragment((first + 2) & 0xFFFFFFFF, total, 256, 4095, b"x" * 256))
@@ -88,7 +88,7 @@ def first_fragments(count: int, first: int) -> bytes:
     return encode_fragment(Fragment(number, 1 << 20, 1000, count % 1000, b"x" * 1000))
 
 
-def peer_list(count: int, first: int) -> bytes:  # noqa: ARG001
+def peer_list(count: int, first: int) -> bytes:
     """800 nodes that nobody has heard of."""
     seed = random.Random(count)
     entries = [
@@ -98,27 +98,27 @@ def peer_list(count: int, first: int) -> bytes:  # noqa: ARG001
     return message("DiscoveryResponse", entries, f"l{count}")
 
 
-def data(count: int, first: int) -> bytes:  # noqa: ARG001
+def data(count: int, first: int) -> bytes:
     """Small Data."""
     return message("Data", {"text": "x" * 40}, f"d{count}")
 
 
-def deep(count: int, first: int) -> bytes:  # noqa: ARG001
+def deep(count: int, first: int) -> bytes:
     """42 kB that are a hundred times as large once they are decoded."""
     return message("Data", [[]] * 14_000, f"e{count}")
 
 
-def pings(count: int, first: int) -> bytes:  # noqa: ARG001
+def pings(count: int, first: int) -> bytes:
     """Pings that are answered."""
     return message("Ping", {"nonce": "0123456789abcdef"}, f"p{count}")
 
 
-def retransmits(count: int, first: int) -> bytes:  # noqa: ARG001
+def retransmits(count: int, first: int) -> bytes:
     """Asks for what was never sent."""
     return message("Retransmit", {"sequence_number": count}, f"r{count}")
 
 
-def routed(count: int, first: int) -> bytes:  # noqa: ARG001
+def routed(count: int, first: int) -> bytes:
     """For a node that nobody knows."""
     return message(
         "Data",
@@ -134,7 +134,7 @@ def routed(count: int, first: int) -> bytes:  # noqa: ARG001
     )
 
 
-def handshakes(count: int, first: int) -> bytes:  # noqa: ARG001
+def handshakes(count: int, first: int) -> bytes:
     """A newcomer each."""
     info = {
         "id": str(uuid.UUID(int=count + 1)),
@@ -148,13 +148,13 @@ def handshakes(count: int, first: int) -> bytes:  # noqa: ARG001
     return message("HandshakeRequest", info, f"h{count}", requires_ack=True, sequence_number=1)
 
 
-def stun(count: int, first: int) -> bytes:  # noqa: ARG001
+def stun(count: int, first: int) -> bytes:
     """A request with as many attributes as fit."""
     body = b"\x80\x22\x00\x00" * 100
     return struct.pack("!HHI", 1, len(body), 0x2112A442) + count.to_bytes(12, "big") + body
 
 
-def junk(count: int, first: int) -> bytes:  # noqa: ARG001
+def junk(count: int, first: int) -> bytes:
     """Nothing that means anything."""
     return b"{" + b"[" * 100
 
@@ -246,9 +246,7 @@ def _somewhere(source: random.Random) -> bytes:
 
 def _packet(data: bytes, host: bytes, source: int, port: int) -> bytes:
     length = 28 + len(data)
-    ip = struct.pack(
-        "!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 17, 0, host, b"\x7f\x00\x00\x01"
-    )
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 17, 0, host, b"\x7f\x00\x00\x01")
     return ip + struct.pack("!HHHH", source, port, length - 20, 0) + data
 
 

@@ -222,7 +222,7 @@ EXEMPT = {
     "TraversalSupport._sockets": HERE,  # MAX_SOCKETS
     "UdpSocket._backlog": HERE,  # BACKLOG_DATAGRAMS
     "_Questions._asked": OWN_CALLS,
-    "_Queue.datagrams": HERE,  # MAX_SOURCE_DATAGRAMS and MAX_SOURCE_BYTES
+    "_Queue.waiting": HERE,  # MAX_SOURCE_DATAGRAMS and MAX_SOURCE_BYTES
     "_Waiting._waiting": OWN_CALLS,
     "Attempt.unknown_at": "servers that this node joined",
     "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",

@@ -58,7 +58,7 @@ class PeerTable:
         return peer
 
     def sender(self, address: Address) -> Peer | None:
-        """The peer with a session that sends from `address`, unless that is no more than claimed."""
+        """The peer with a session that sends from `address`, unless that is a mere claim."""
         peer = self._own(address)
         if peer is None:
             owner, standing = self._alias(address) or (self._relayed_owner(address), None)
