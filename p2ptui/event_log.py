@@ -116,9 +116,10 @@ def log_file(event: FileReceived) -> None:
 
 def log_unkept(event: DataReceived) -> None:
     """Tell of a file that came to a node which keeps none."""
-    who, name = short_id(event.node_id), printable(event.payload[FILE], 255)
+    payload = event.payload
+    who, name = short_id(event.node_id), printable(payload[FILE], 255)
     try:
-        file = read_file(event.payload)
+        file = read_file(payload)
     except BadFileError as error:
         log.warning("file %s from %s cannot be read: %s", name, who, error)
         return

@@ -30,7 +30,7 @@ from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.reloading import Reloading
 from p2ptui.wire.address import format_address
-from p2ptui.wire.files import is_file
+from p2ptui.wire.files import FILE, is_file
 
 log = logging.getLogger("p2ptui.headless")
 
@@ -177,7 +177,12 @@ _ABOUT_PEERS: Final = (
 
 
 def _is_file(event: Event) -> TypeGuard[DataReceived]:
-    return isinstance(event, DataReceived) and not event.is_echo and is_file(event.payload)
+    return (
+        isinstance(event, DataReceived)
+        and not event.is_echo
+        and event.may_have(FILE)
+        and is_file(event.payload)
+    )
 
 
 class _LimitedLines:

@@ -2,8 +2,9 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, Self, TypeAlias
 
+from p2ptui.core.encoded import Encoded as Encoded
 from p2ptui.errors import P2PError
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
@@ -162,16 +163,13 @@ class PeerStatusChanged:
         return (self.reason or "").startswith((REACHED_AT, GOES_ON_AT))
 
 
-@dataclass(frozen=True, slots=True)
-class DataReceived:
-    """Data for this node; never twice."""
-
+class _Data(NamedTuple):
     node_id: str
     """Who sent it."""
     address: Address
     """Where the datagram came from: the sender, or the node that relayed it."""
-    payload: Any
-    """Plain JSON values."""
+    held: Any
+    """The payload as it is kept: as values, or `Encoded`."""
     message_id: str
     path: Path
     is_echo: bool
@@ -180,6 +178,30 @@ class DataReceived:
     """Bytes of the payload as JSON."""
     carrier_id: str = ""
     """The peer that brought it, if not the sender itself: anybody can invent a sender."""
+
+
+class DataReceived(_Data):
+    """Data for this node; never twice."""
+
+    __slots__ = ()
+    __match_args__ = ("node_id", "address", "payload", *_Data.__match_args__[3:])
+
+    def __new__(
+        cls, node_id: str, address: Address, payload: Any, *more: Any, **named: Any
+    ) -> Self:
+        """The payload as values, or `Encoded`."""
+        return super().__new__(cls, node_id, address, payload, *more, **named)
+
+    @property
+    def payload(self) -> Any:
+        """Plain JSON values, decoded anew each time: keep what is looked at more than once."""
+        held = self.held
+        return held.decoded() if type(held) is Encoded else held
+
+    def may_have(self, key: str) -> bool:
+        """Whether the payload may be an object with this key, as told without decoding it."""
+        held = self.held
+        return held.may_have(key) if type(held) is Encoded else True
 
 
 @dataclass(frozen=True, slots=True)

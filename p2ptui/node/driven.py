@@ -8,7 +8,9 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import CallFinished, Event
 from p2ptui.errors import LocalError, P2PError
 from p2ptui.io.driver import Driver
+from p2ptui.io.fair_inbox import FairInbox, Owner, Standing
 from p2ptui.io.udp import DatagramSocket
+from p2ptui.wire.address import Address
 
 
 class Driven:
@@ -47,6 +49,7 @@ class Driven:
             wall,
             on_failure=on_failure,
             on_late=endpoint.moving.excuse,
+            inbox=FairInbox(self._owner_of, endpoint.counters.drop),
         )
 
     async def run(self) -> None:
@@ -90,6 +93,12 @@ class Driven:
             if not future.done():
                 future.set_exception(LocalError(reason))
         self._calls.clear()
+
+    def _owner_of(self, address: Address) -> Owner | None:
+        peer = self.endpoint.peers.sender(address)
+        if peer is None:
+            return None
+        return (Standing.PROVED if peer.proved else Standing.SESSION, peer.address)
 
     def _handle_event(self, event: Event) -> None:
         if not isinstance(event, CallFinished):

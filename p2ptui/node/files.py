@@ -114,7 +114,7 @@ class FileReceiver:
     async def _run(self, events: Subscription) -> None:
         async for event in events:
             if isinstance(event, DataReceived):
-                if not event.is_echo and is_file(event.payload):
+                if not event.is_echo and event.may_have(FILE):
                     await self._take(event)
             else:
                 self._note(event)
@@ -137,6 +137,8 @@ class FileReceiver:
 
     async def _take(self, event: DataReceived) -> None:
         payload: Mapping[str, Any] = event.payload
+        if not is_file(payload):
+            return
         sender = self._names.get(event.node_id) or ""
         self._begin_work()
         try:

@@ -1,5 +1,6 @@
 """Bytes to messages and back; the one place that knows how JSON may be malformed."""
 
+import json
 import math
 import re
 from array import array
@@ -28,6 +29,18 @@ _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
+_SMALL_E: Final = re.compile(rb"e(?<=[0-9]e)")
+_LARGE_E: Final = re.compile(rb"E(?<=[0-9]E)")
+"""What a number with an exponent has; written so that the letter is what is searched for."""
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_MANY_DIGITS: Final = b"0" * 300
+"""A double has room for 308 (IEEE 754, binary64)."""
+_INTEGER_DIGITS: Final = 4300
+"""Python and msgspec read no integer with more (sys.set_int_max_str_digits)."""
+_LARGE_NUMBER: Final = re.compile(
+    rb"-?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+|-?[0-9]{300,}(?:\.[0-9]+)?|-?[0-9]+\.[0-9]{300,}"
+)
+
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 
@@ -37,6 +50,7 @@ _NOT_ENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _encoder: Final = msgspec.json.Encoder()
 _envelope_decoder: Final = msgspec.json.Decoder(Envelope)
 _any_decoder: Final = msgspec.json.Decoder()
+_raw_decoder: Final = msgspec.json.Decoder(Raw)
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {}
 
 
@@ -84,9 +98,52 @@ def decode_any(raw: Raw | bytes) -> Any:
         MalformedError: It holds what Python cannot represent (`1e999`).
     """
     try:
-        return _any_decoder.decode(raw)
-    except _NOT_JSON as error:
+        data = bytes(raw)
+        if not _has_exponent(data):
+            return _any_decoder.decode(data)
+        # msgspec takes 8 us for `1e300`, five bytes, where json takes a third of one.
+        _raw_decoder.decode(data)
+        data.decode("utf-8")
+        return json.loads(data, parse_float=_finite)
+    except MalformedError:
+        raise
+    except (*_NOT_JSON, ValueError) as error:
         raise MalformedError(str(error)) from None
+
+
+def check_any(raw: Raw) -> None:
+    """See that `decode_any` can read the payload of a message that was decoded.
+
+    It is not decoded for that: in Python it may be a hundred times as large.
+
+    Raises:
+        MalformedError: It holds what Python cannot represent (`1e999`).
+    """
+    # Its syntax was checked, so that only a number can be wrong: it is too large for one.
+    data = bytes(raw)
+    if _has_exponent(data) or (
+        len(data) > len(_MANY_DIGITS) and _MANY_DIGITS in data.translate(_DIGITS)
+    ):
+        for found in _LARGE_NUMBER.finditer(_STRING.sub(b"", data)):
+            number = found[0]
+            if number.lstrip(b"-").isdigit():
+                if len(number) > _INTEGER_DIGITS:
+                    raise MalformedError("an integer is too long")
+            else:
+                _finite(number)
+
+
+def _has_exponent(data: bytes) -> bool:
+    return (b"e" in data and _SMALL_E.search(data) is not None) or (
+        b"E" in data and _LARGE_E.search(data) is not None
+    )
+
+
+def _finite(number: str | bytes) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise MalformedError("a number is too large")
+    return value
 
 
 def encode_payload(value: Any) -> Raw:

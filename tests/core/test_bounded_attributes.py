@@ -182,6 +182,8 @@ EXEMPT = {
     "Control._tracks": OWN_CALLS,
     "DependencyFinder._found_at": OWN_CALLS,
     "Driven._calls": OWN_CALLS,
+    "FairInbox._queues": HERE,  # MAX_DEBTORS, and MAX_WAITING_BYTES of those with something
+    "FairInbox._rings": NAMED_IN_CODE,  # one of each standing
     "FileReceiver._receipts": HERE,  # MAX_RECEIPTS
     "FirstContact._clients": OWN_MACHINE,  # one for each version of IP
     "FirstContact._first_answer_at": OWN_MACHINE,
@@ -220,6 +222,7 @@ EXEMPT = {
     "TraversalSupport._sockets": HERE,  # MAX_SOCKETS
     "UdpSocket._backlog": HERE,  # BACKLOG_DATAGRAMS
     "_Questions._asked": OWN_CALLS,
+    "_Queue.waiting": HERE,  # MAX_SOURCE_DATAGRAMS and MAX_SOURCE_BYTES
     "_Waiting._waiting": OWN_CALLS,
     "Attempt.unknown_at": "servers that this node joined",
     "Calls._waiting": "a bounded type of its own: calls beyond its limits are refused",

@@ -8,13 +8,14 @@ from msgspec import UNSET, Raw
 
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, RoutesReceived
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
-from p2ptui.wire.codec import JSON_START, MalformedError, decode_any, decode_payload, encode_exactly
+from p2ptui.wire.codec import JSON_START, MalformedError, check_any, decode_payload, encode_exactly
 from p2ptui.wire.message import (
     ROUTED_KEY,
     Capability,
@@ -48,7 +49,7 @@ class DataContent:
 
     kind: DataKind
     value: Any
-    """Plain JSON values, or the ReceivedRoutedPayload."""
+    """The ReceivedRoutedPayload; None of other kinds: whoever reads them decodes them."""
     message: Envelope
     """What it came in."""
 
@@ -61,7 +62,8 @@ def read_data(message: Envelope) -> DataContent:
     """
     raw = message.payload
     if memoryview(raw)[0] != JSON_START:
-        return DataContent(DataKind.PLAIN, decode_any(raw), message)
+        check_any(raw)
+        return DataContent(DataKind.PLAIN, None, message)
     keys = decode_payload(raw, DataKeys)
     if keys.original_message is not UNSET:
         routed = decode_payload(raw, ReceivedRoutedPayload)
@@ -73,7 +75,8 @@ def read_data(message: Envelope) -> DataContent:
         kind = DataKind.ROUTES
     elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
         kind = DataKind.ROUTES_REQUEST
-    return DataContent(kind, decode_any(raw), message)
+    check_any(raw)
+    return DataContent(kind, None, message)
 
 
 def encode_data(payload: object) -> Raw:
@@ -149,7 +152,7 @@ class DataService:
             DataReceived(
                 peer.node_id,
                 visible_address(peer.sends_to),
-                content.value,
+                Encoded(message.payload),
                 message.id,
                 path_at(peer.sends_to),
                 is_echo,

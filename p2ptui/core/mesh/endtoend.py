@@ -14,7 +14,15 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import DataReceived, Outcome, Path, PingResult, SendResult, SendStatus
+from p2ptui.core.events import (
+    DataReceived,
+    Encoded,
+    Outcome,
+    Path,
+    PingResult,
+    SendResult,
+    SendStatus,
+)
 from p2ptui.core.mesh.carried import CarriedMessages
 from p2ptui.core.mesh.routing import Origin, Refusal, Routing
 from p2ptui.core.peers import Peer
@@ -25,7 +33,7 @@ from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, Qu
 from p2ptui.text import counted
 from p2ptui.wire.codec import (
     MalformedError,
-    decode_any,
+    check_any,
     decode_envelope,
     decode_payload,
     encode_payload,
@@ -272,7 +280,7 @@ class EndToEnd:
     def take_data(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """Data from a node that may be no peer."""
         origin, source = writer
-        payload = decode_any(message.payload)
+        check_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
@@ -286,7 +294,7 @@ class EndToEnd:
                 DataReceived(
                     source,
                     origin.address,
-                    payload,
+                    Encoded(message.payload),
                     message.id,
                     self._path(origin, source),
                     False,

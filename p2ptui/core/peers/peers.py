@@ -57,6 +57,14 @@ class PeerTable:
             peer = self._relayed_owner(address) if alias is None else alias[0]
         return peer
 
+    def sender(self, address: Address) -> Peer | None:
+        """The peer with a session that sends from `address`, unless that is a mere claim."""
+        peer = self._own(address)
+        if peer is None:
+            owner, standing = self._alias(address) or (self._relayed_owner(address), None)
+            peer = None if standing is Standing.CLAIMED else owner
+        return peer if peer is not None and peer.is_authenticated else None
+
     def own_address(self, address: Address) -> Address:
         """The own address of the peer at `address`; where nobody is, that itself.
 

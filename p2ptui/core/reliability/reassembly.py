@@ -22,6 +22,9 @@ as many that it gave up."""
 ABANDONED_S: Final = 3.0
 """A message of which nothing came for so long makes room for another of the same peer."""
 
+_AS_DIGITS: Final = bytes(48 + flag for flag in range(2)).ljust(256, b"0")
+"""Flags as binary digits."""
+
 MAX_RECUTS: Final = 8
 """How often one message may be cut smaller on its way: each time costs as much as a hundred
 fragments."""
@@ -285,7 +288,7 @@ class Reassembly:
         bits = min(bits, MAX_BITMAP_BYTES * 8)
         window = partial.arrived[partial.below : partial.below + bits]
         # int() reads the flags as binary digits, most significant first.
-        digits = bytes(48 + flag for flag in reversed(window))
+        digits = window[::-1].translate(_AS_DIGITS)
         value = int(digits, 2) if bits else 0
         bitmap = value.to_bytes(-(-bits // 8), "little")
         chunk = partial.chunk_bytes if partial.named else 0

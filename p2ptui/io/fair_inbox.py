@@ -1,0 +1,237 @@
+"""What was read from the socket and waits for its turn: each source has a share of the time.
+
+Deficit round robin (Shreedhar and Varghese, IEEE/ACM Transactions on Networking 4(3), 1996), by
+the time that a datagram took instead of its bytes. Each peer that proved its address has a queue of
+its own. So has each other session, and each of a few buckets into which strangers fall by their
+network (stochastic fairness queueing: McKenney, INFOCOM 1990). These three kinds share the time in
+fixed parts, so that neither a crowd of strangers nor a crowd of forged sessions is in the way of
+those who proved themselves, and newcomers always get something. What one does not use is the
+others'.
+
+A queue that is full loses one of its datagrams at random: where somebody forges the address of a
+peer, the peer's own ones must not be the ones that are always late. If all together is too much,
+the longest queue loses.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+from p2ptui.bounded.shares import count_nothing
+from p2ptui.wire.address import Address
+
+MAX_SOURCE_DATAGRAMS: Final = 1024
+"""Datagrams of one source that wait."""
+MAX_SOURCE_BYTES: Final = 1 << 20
+"""Their bytes, each with `OVERHEAD_BYTES`."""
+MAX_WAITING_BYTES: Final = 3 << 19
+"""The same for all sources together."""
+OVERHEAD_BYTES: Final = 256
+"""About what a datagram takes in memory beside its own bytes: its address, and objects."""
+MAX_DEBTORS: Final = 4096
+"""Sources that are known, most of which have nothing that waits but have used up more than their
+share; the debts of all are forgiven when there are more, and when nothing waits any more."""
+
+QUANTUM_S: Final = 0.0002
+"""What a source may use in each round: about ten datagrams of the usual cost."""
+LEAST_COST_S: Final = 0.000_005
+"""A datagram counts as much at least, whatever the clock says."""
+MOST_COST_S: Final = 0.02
+"""And as much at most: the clock goes on while other programs have the processor."""
+STRANGER_BUCKETS: Final = 64
+"""Strangers share queues: one has as many neighbours in its own as this is less than all."""
+
+
+class Standing(IntEnum):
+    """How well it is known who a source is."""
+
+    PROVED = 0
+    """A peer that showed that it receives there."""
+    SESSION = 1
+    """It shook hands; the address may be forged."""
+    STRANGER = 2
+
+
+Owner: TypeAlias = tuple[Standing, Hashable]
+"""Whose share a datagram uses up, and of which kind that is."""
+
+TURNS: Final = (
+    Standing.PROVED,
+    Standing.SESSION,
+    Standing.PROVED,
+    Standing.STRANGER,
+)
+"""Whose turn it is, over and over: half of the time is for those who proved themselves."""
+
+Datagram: TypeAlias = tuple[bytes, Address]
+
+
+def as_stranger(_address: Address) -> Owner | None:
+    """Nobody is known."""
+    return None
+
+
+class _Queue:
+    """What one source sent, and how much time it may use before it is another one's turn."""
+
+    __slots__ = ("credit_s", "is_waiting", "ring", "used_bytes", "waiting")
+
+    def __init__(self, ring: "deque[_Queue]") -> None:
+        self.waiting: deque[Datagram] = deque()
+        self.used_bytes = 0
+        self.credit_s = QUANTUM_S
+        self.ring = ring
+        self.is_waiting = False
+
+
+class FairInbox:
+    """Bounded queues of datagrams, one for each source, that are served in fair turns.
+
+    Args:
+        owner_of: Who has sent from an address; None of a stranger.
+        count: Called with the cause for each datagram that is dropped.
+        rng: Chooses what is dropped, and who shares a queue with whom.
+    """
+
+    def __init__(
+        self,
+        owner_of: Callable[[Address], Owner | None] = as_stranger,
+        count: Callable[[str], None] = count_nothing,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._owner_of = owner_of
+        self._count = count
+        self._rng = random.SystemRandom() if rng is None else rng
+        self._random = random.Random(self._rng.getrandbits(64)).random
+        self._salt = self._rng.getrandbits(64)
+        self._queues: dict[Owner, _Queue] = {}
+        self._rings: dict[Standing, deque[_Queue]] = {standing: deque() for standing in Standing}
+        self._turn = 0
+        self._served: _Queue | None = None
+        self._waiting = 0
+        self.used_bytes = 0
+        """Bytes of all that waits, with what each takes beside."""
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def put(self, datagrams: Sequence[Datagram]) -> None:
+        """Take what was read; what finds no room is dropped, and is its own source's loss."""
+        known: dict[Address, _Queue] = {}
+        for datagram in datagrams:
+            data, address = datagram
+            queue = known.get(address)
+            if queue is None:
+                queue = known[address] = self._queue_of(address)
+            size = len(data) + OVERHEAD_BYTES
+            if (
+                len(queue.waiting) >= MAX_SOURCE_DATAGRAMS
+                or queue.used_bytes + size > MAX_SOURCE_BYTES
+            ):
+                self._drop_one(queue, datagram, size)
+                continue
+            # Read into a buffer for the largest, and cut: among others the rest would stay unused.
+            queue.waiting.append((bytes(memoryview(data)), address))
+            queue.used_bytes += size
+            self.used_bytes += size
+            self._waiting += 1
+            if not queue.is_waiting:
+                queue.is_waiting = True
+                queue.ring.append(queue)
+            if self.used_bytes > MAX_WAITING_BYTES:
+                self._drop_of_longest()
+
+    def next(self) -> Datagram | None:
+        """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
+        if not self._waiting:
+            return None
+        queue = self._served
+        if queue is None or queue.credit_s <= 0 or not queue.waiting:
+            queue = self._served = self._choose()
+        datagram = queue.waiting.popleft()
+        size = len(datagram[0]) + OVERHEAD_BYTES
+        queue.used_bytes -= size
+        self.used_bytes -= size
+        self._waiting -= 1
+        return datagram
+
+    def spend(self, cost_s: float) -> None:
+        """What the datagram took that `next` returned last, seconds."""
+        queue = self._served
+        if queue is not None:
+            queue.credit_s -= min(max(cost_s, LEAST_COST_S), MOST_COST_S)
+        if not self._waiting:
+            self._forgive()
+
+    def _choose(self) -> _Queue:
+        """The next queue in turn that has something, and may use time."""
+        while True:
+            ring = self._rings[TURNS[self._turn]]
+            self._turn = (self._turn + 1) % len(TURNS)
+            # One that owes time is passed over, and pays with its turn.
+            for _ in range(len(ring)):
+                queue = ring.popleft()
+                if not queue.waiting:
+                    queue.is_waiting = False
+                    continue
+                ring.append(queue)
+                # Time that was not used is not saved up.
+                queue.credit_s = min(queue.credit_s + QUANTUM_S, QUANTUM_S)
+                if queue.credit_s > 0:
+                    return queue
+
+    def _queue_of(self, address: Address) -> _Queue:
+        owner = self._owner_of(address)
+        if owner is None:
+            network = _network(address[0])
+            owner = (Standing.STRANGER, hash((self._salt, network)) % STRANGER_BUCKETS)
+        queue = self._queues.get(owner)
+        if queue is None:
+            if len(self._queues) >= MAX_DEBTORS:
+                self._queues = {
+                    each: queue for each, queue in self._queues.items() if queue.is_waiting
+                }
+            queue = self._queues[owner] = _Queue(self._rings[owner[0]])
+        return queue
+
+    def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
+        """One of a full queue's datagrams, or the new one, is lost."""
+        self._count("over_share")
+        waiting = queue.waiting
+        place = int(self._random() * (len(waiting) + 1))
+        if place >= len(waiting):
+            return
+        more = size - len(waiting[place][0]) - OVERHEAD_BYTES
+        if queue.used_bytes + more <= MAX_SOURCE_BYTES:
+            waiting[place] = (bytes(memoryview(datagram[0])), datagram[1])
+            queue.used_bytes += more
+            self.used_bytes += more
+
+    def _drop_of_longest(self) -> None:
+        """All together is too much: the source that holds most loses an eighth, at random."""
+        longest = max(self._queues.values(), key=lambda queue: queue.used_bytes)
+        for _ in range(len(longest.waiting) // 8 + 1):
+            place = int(self._random() * len(longest.waiting))
+            longest.waiting.rotate(-place)
+            size = len(longest.waiting.popleft()[0]) + OVERHEAD_BYTES
+            longest.waiting.rotate(place)
+            longest.used_bytes -= size
+            self.used_bytes -= size
+            self._waiting -= 1
+            self._count("over_share")
+
+    def _forgive(self) -> None:
+        """Nobody waits: nobody was kept waiting by what was used up."""
+        self._queues.clear()
+        self._served = None
+        for ring in self._rings.values():
+            ring.clear()
+
+
+def _network(host: str) -> str:
+    """The /24 of an IPv4 address; of IPv6 about the /48, as it is written."""
+    if ":" in host and not host.startswith("::ffff:"):
+        return ":".join(host.split(":", 3)[:3])
+    return host.rpartition(".")[0]
