@@ -9,6 +9,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery, not_sent
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Suspicion
+from p2ptui.core.peers.timing import HOPELESS_PINGS, PAUSE_S, WINDOW_S
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
@@ -78,6 +79,9 @@ class Liveness:
         # are not pinged together.
         interval = self._state.config.server.heartbeat_interval
         first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
+        if self._may_be_timed(peer):
+            first = now + self._state.rng.uniform(0.0, WINDOW_S)
+        peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
         if peer.initiated:
             # Whoever asked for the session wants to know how far away the other is.
@@ -112,13 +116,36 @@ class Liveness:
             # The last Ping was answered.
             self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
             return
+        if self._may_be_timed(peer):
+            self._beat_in_secret(peer, now)
+            return
         self._delivery.ping(peer, now)
-        for listener in self.on_beat:
-            listener(peer, now)
+        self._tell_beat(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         interval = self._state.config.server.heartbeat_interval * jitter
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, last_chance))
+
+    def _tell_beat(self, peer: Peer, now: float) -> None:
+        for listener in self.on_beat:
+            listener(peer, now)
+
+    def _may_be_timed(self, peer: Peer) -> bool:
+        """Whether a peer may prove its address by timing, and there is time for its heartbeats."""
+        before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
+        return peer.proves_by_timing and before_last_chance_s > PAUSE_S + WINDOW_S
+
+    def _beat_in_secret(self, peer: Peer, now: float) -> None:
+        """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
+        liveness = peer.liveness
+        self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
+        self._tell_beat(peer, now)
+        interval = self._state.config.server.heartbeat_interval
+        pause_s = max(PAUSE_S, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        if liveness.pings.unanswered > HOPELESS_PINGS:
+            pause_s = max(pause_s, interval - WINDOW_S / 2)
+        liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
+        self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult.
@@ -142,6 +169,7 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
+        is_timed = peer.proves_by_timing and liveness.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
@@ -151,7 +179,12 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
         peer.purse.keep_for_pings()
-        self._delivery.prove(peer, now, guessable=payload == NULL)
+        if payload != NULL:
+            self._delivery.prove(peer, now)
+        elif peer.purse.proved or is_timed:
+            self._delivery.prove(peer, now, guessable=True)
+        else:
+            liveness.note_answer(now)  # it keeps the session alive, and proves nothing
 
     def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
         """Tell a peer that its session ends, in a way that only this node can."""
