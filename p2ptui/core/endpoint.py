@@ -16,6 +16,7 @@ from p2ptui.core.counters import Counters
 from p2ptui.core.data import encode_data
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.mesh.introduction import Introduction
+from p2ptui.core.mesh.queries import list_request
 from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
@@ -24,7 +25,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     MessageType,
     NodeInfo,
@@ -288,9 +288,8 @@ class Endpoint(Parts):
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""
-        self._delivery.send(
-            peer, MessageType.DISCOVERY_REQUEST, NULL, now, reason=Reason.USER_ASKED
-        )
+        kind, payload = MessageType.DISCOVERY_REQUEST, list_request(peer)
+        self._delivery.send(peer, kind, payload, now, reason=Reason.USER_ASKED)
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""

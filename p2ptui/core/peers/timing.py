@@ -25,7 +25,7 @@ SLOWEST_S: Final = 2.0
 """No answer that takes longer counts."""
 
 BLUR_S: Final = 2.0
-"""After a Ping that others may have caused, so long Pongs mean nothing: not for, and not against."""
+"""So long after a Ping that others may have caused Pongs mean nothing, neither for nor against."""
 
 HOPELESS_PINGS: Final = 3
 """Who has left so many Pings in a row unanswered is asked no more often than everybody."""

@@ -30,6 +30,9 @@ LAST_CHANCE_PINGS: Final = 8
 of all datagrams are lost, fewer than one session in a million is lost to that in a day. With the
 heartbeats alone, of which the last may come too late for an answer, it was one in two hundred."""
 
+FIRST_BEAT_S: Final = 4.0
+"""A newcomer's own requests come before the heartbeats by which it may prove its address."""
+
 SEVERAL_PINGS: Final = 2
 """What a peer that never answered must have left unanswered, if it may be sent so many."""
 
@@ -80,7 +83,7 @@ class Liveness:
         interval = self._state.config.server.heartbeat_interval
         first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
         if self._may_be_timed(peer):
-            first = now + self._state.rng.uniform(0.0, WINDOW_S)
+            first = now + FIRST_BEAT_S + self._state.rng.uniform(0.0, WINDOW_S)
         peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
         if peer.initiated:
@@ -169,7 +172,7 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
-        is_timed = peer.proves_by_timing and liveness.timing.receive_pong(now)
+        is_timed = liveness.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
@@ -179,20 +182,19 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
         peer.purse.keep_for_pings()
-        if payload != NULL:
-            self._delivery.prove(peer, now)
-        elif peer.purse.proved or is_timed:
-            self._delivery.prove(peer, now, guessable=True)
-        else:
-            liveness.note_answer(now)  # it keeps the session alive, and proves nothing
+        self._delivery.prove(peer, now, guessable=payload == NULL and not is_timed)
 
     def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
         """Tell a peer that its session ends, in a way that only this node can."""
         goodbye = DisconnectPayload(reason)
         if peer.dialect is Dialect.SPEC:
             goodbye.handshake = peer.handshake_heard
-        payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
+        payload, kind = encode_payload(goodbye), MessageType.DISCONNECT
+        if peer.initiated:
+            self._delivery.send(peer, kind, payload, now, reason=Reason.GOODBYE)
+        else:
+            peer.purse.keep_nothing()  # there will be no Pings
+            self._delivery.send(peer, kind, payload, now, waits=False)
 
     def handle_goodbye(self, peer: Peer, now: float, reason: str) -> None:
         """A peer has said goodbye, which nobody has forged.
