@@ -232,7 +232,8 @@ class Pager:
                 self._jobs.touch(key)
                 continue
             del self._jobs[key]
-            if self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
+            is_owed = not (job.last or job.peer.purse.proved or _is_reliable(job.peer))
+            if is_owed and job.peer.is_authenticated:
                 self._pause(key, job)
         self._running = bool(self._jobs)
         if self._running:
