@@ -10,13 +10,11 @@ import random
 from collections.abc import Sequence
 
 from p2ptui.config import Config
-from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import encode_data
 from p2ptui.core.events import Event, PeerStatus, SendResult, SendStatus
 from p2ptui.core.mesh.introduction import Introduction
-from p2ptui.core.mesh.queries import list_request
 from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
@@ -288,8 +286,7 @@ class Endpoint(Parts):
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""
-        kind, payload = MessageType.DISCOVERY_REQUEST, list_request(peer)
-        self._delivery.send(peer, kind, payload, now, reason=Reason.USER_ASKED)
+        self._queries.discover(peer, now)
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""

@@ -775,7 +775,6 @@ REASONS: dict[str, set[str]] = {
     DELIVERY: {"OWN_SESSION", "USER_ASKED"},
     OUTLET: {"OWN_SESSION"},
     "core/delivery/path_probes.py": {"OWN_PLAN"},
-    "core/endpoint.py": {"USER_ASKED"},
     "core/filter_probes.py": {"PROBE_FOR_PEER", "USER_ASKED"},
     "core/mesh/introduction_calls.py": {"USER_ASKED"},
     "core/mesh/neighbours.py": {"OWN_PLAN"},

@@ -101,6 +101,11 @@ class Queries:
             self._ask(query, now)
         return call.token
 
+    def discover(self, peer: Peer, now: float) -> None:
+        """Ask a peer for its peer list; the answers come as PeersDiscovered."""
+        kind, payload = MessageType.DISCOVERY_REQUEST, list_request(peer)
+        self._delivery.send(peer, kind, payload, now, reason=Reason.USER_ASKED)
+
     def _ask(self, query: _Query, now: float) -> None:
         if now >= query.deadline or not query.peer.is_authenticated:
             self._finish(query)
