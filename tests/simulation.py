@@ -209,6 +209,8 @@ class Host:
     def ping(self, other: "Host | Puppet", timeout_s: float = 5.0) -> int:
         peer = self.peer(other)
         assert peer is not None
+        if isinstance(other, Puppet):
+            other.names_next_ping = True
         token = self.endpoint.ping(peer, self.world.now, timeout_s)
         self.settle()
         return token
@@ -277,6 +279,8 @@ class Puppet:
         self.answers_pings = True
         self.names_pings = False
         """Whether its Pongs name their Ping, as our own nodes' do."""
+        self.names_next_ping = False
+        """Whether the next one does that can: so it proves its address."""
         self.hears: Address | None = None
         """From where its NAT lets datagrams in; None: from everywhere."""
         self.sources: list[Address] = []
@@ -291,7 +295,11 @@ class Puppet:
         if self.hears not in (None, source):
             return
         if self.answers_pings and b'"message_type":"Ping"' in data:
-            named = json.loads(data)["payload"] if self.names_pings else None
+            named = json.loads(data)["payload"]
+            if not (self.names_pings or self.names_next_ping):
+                named = None
+            elif named is not None:
+                self.names_next_ping = False
             self._transmit(json.dumps(self.message("Pong", named)).encode(), source)
         else:
             self.inbox.append(data)

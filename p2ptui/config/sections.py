@@ -240,6 +240,16 @@ class SecurityOptions(Section, frozen=True, kw_only=True):
         int,
         About("Datagrams taken from one address before its handshake.", "datagrams/s", 1, COUNT),
     ] = 1000  # not 10, as files in the field say: a whole office shares one address
+    unvouched_bytes_per_minute: Annotated[
+        int,
+        About(
+            "Sent to one peer for requests that somebody else may have sent in its name, beyond"
+            " three times their own size.",
+            "bytes/min",
+            10_000,
+            10**9,
+        ),
+    ] = 262_144  # four lists of a hundred nodes at once, and as many within the minute
 
 
 class LoggingOptions(Section, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from p2ptui.bounded import TokenBucket
 from p2ptui.wire.address import Address
 
 AMPLIFICATION_LIMIT: Final = 3
@@ -19,10 +20,6 @@ AMPLIFICATION_LIMIT: Final = 3
 
 DATAGRAMS_EACH: Final = 3
 """And datagrams for each one received, so that small answers cost no more than large ones."""
-
-BYTES_EACH_MORE: Final = 32
-"""Received bytes that earn one datagram more: a client that speaks little, but long, and answers no
-Ping is told as much as its bytes pay for. No message is shorter than three times this."""
 
 DATAGRAMS_OF_HANDSHAKE: Final = 6
 """More of them for each handshake: the answer, the first list, Acks, and Pings that may be lost."""
@@ -43,7 +40,16 @@ class Purse:
     A new one is empty; only the gate fills it, with what really came.
     """
 
-    __slots__ = ("at", "bytes_in", "bytes_out", "credit", "datagrams", "kept", "proved")
+    __slots__ = (
+        "at",
+        "bytes_in",
+        "bytes_out",
+        "credit",
+        "datagrams",
+        "kept",
+        "proved",
+        "unvouched",
+    )
 
     def __init__(self, at: Address | None = None) -> None:
         self.at = at
@@ -53,19 +59,23 @@ class Purse:
         """Whether the address has shown that somebody receives there: then nothing is counted
         against it any more."""
         self.credit = 0
-        """Bytes that it may still be sent before that; below zero where grants paid for more."""
+        """Bytes that it may still be sent before that; below zero where an answer was paid for by
+        what its request had earned."""
         self.datagrams = 0
         """And datagrams."""
         self.kept = 0
         """Of the bytes, what only Pings may use."""
         self.bytes_in = 0
         self.bytes_out = 0
+        self.unvouched: TokenBucket | None = None
+        """What may still go there for requests that nothing vouches for, once it is proved; None
+        before the first of them."""
 
     def earn_bytes(self, size: int) -> None:
         """A datagram of `size` bytes has come from the address."""
         self.bytes_in += size
         self.credit += AMPLIFICATION_LIMIT * size
-        self.datagrams += DATAGRAMS_EACH + size // BYTES_EACH_MORE
+        self.datagrams += DATAGRAMS_EACH
 
     def earn_handshake(self) -> None:
         """A handshake with the address is complete, and something is said at its beginning."""
@@ -91,8 +101,10 @@ class Purse:
 
     @property
     def spendable(self) -> float:
-        """Of these, bytes that are not kept for Pings."""
-        return math.inf if self.proved else self.credit - self.kept
+        """Of these, bytes that are not kept for Pings, if a datagram is left to carry them."""
+        if self.proved:
+            return math.inf
+        return self.credit - self.kept if self.datagrams > self._datagrams_kept else 0
 
     def may_receive(self, size: int) -> bool:
         """Whether a datagram of `size` bytes is paid for, what is kept for Pings included."""
@@ -101,9 +113,12 @@ class Purse:
     def has_room(self, size: int) -> bool:
         """Whether a datagram of `size` bytes that is no Ping is paid for."""
         return self.proved or (
-            size <= self.credit - self.kept
-            and self.datagrams > -(-self.kept // PING_BYTES)  # a datagram for each Ping, too
+            size <= self.credit - self.kept and self.datagrams > self._datagrams_kept
         )
+
+    @property
+    def _datagrams_kept(self) -> int:
+        return -(-self.kept // PING_BYTES)  # one for each Ping
 
     def covers(self, to: Address) -> bool:
         """Whether it may pay for what goes to an address."""
@@ -121,17 +136,21 @@ class Purse:
 
     def charge(self, size: int) -> None:
         """A datagram of `size` bytes leaves, which this purse pays for."""
-        self.charge_granted(size)
-        self.datagrams -= 1
-
-    def charge_granted(self, size: int) -> None:
-        """One leaves for a reason of this node's own: later answers are shorter, but not fewer."""
         self.bytes_out += size
         self.credit -= size
+        self.datagrams -= 1
+
+    def note_granted(self, size: int) -> None:
+        """One leaves for a reason of this node's own, which is no answer and costs no answer."""
+        self.bytes_out += size
 
     def keep_for_pings(self) -> None:
         """From now on keep what Pings will need, as far as there is so much."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
+
+    def keep_nothing(self) -> None:
+        """No Ping will be needed: all that there is may be spent."""
+        self.kept = 0
 
     def note_detour(self, size: int) -> None:
         """A datagram of `size` bytes goes to the peer on a way that another pays for."""
@@ -268,7 +287,7 @@ class Grant:
         size: Bytes.
         datagrams: How many.
         expires: When it is worth nothing any more, seconds.
-        purse: Of the address, if it has one: the bytes that are granted are charged to it as well.
+        purse: Of the address, if it has one.
         is_own: Whether that purse pays for it, and all that it holds is granted.
     """
 
@@ -312,7 +331,7 @@ class Grant:
             if self._is_own:
                 self.purse.charge(size)
             else:
-                self.purse.charge_granted(size)
+                self.purse.note_granted(size)
         return True
 
 

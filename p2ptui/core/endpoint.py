@@ -10,7 +10,6 @@ import random
 from collections.abc import Sequence
 
 from p2ptui.config import Config
-from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.counters import Counters
 from p2ptui.core.data import encode_data
@@ -24,7 +23,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     MessageType,
     NodeInfo,
@@ -288,9 +286,7 @@ class Endpoint(Parts):
 
     def discover(self, peer: Peer, now: float) -> None:
         """Ask a peer for its peer list; the answers come as PeersDiscovered."""
-        self._delivery.send(
-            peer, MessageType.DISCOVERY_REQUEST, NULL, now, reason=Reason.USER_ASKED
-        )
+        self._queries.discover(peer, now)
 
     def cancel(self, peer: Peer, token: int, reason: str, now: float) -> None:
         """Stop trying to deliver a message that was sent with `send`."""

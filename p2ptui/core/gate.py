@@ -1,11 +1,13 @@
 """The one way out: every datagram that leaves is paid for here, or does not leave."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import (
+    AMPLIFICATION_LIMIT,
     BOUNDS,
     SEARCH_PACE,
     Account,
@@ -89,11 +91,16 @@ class Gate:
         self._arrival: Purse | None = self._nobodys
         self._arrived_from: Address = ("", 0)
         self._arrived_bytes = 0
+        self._free = math.inf
+        """Bytes that may still go back to a proved peer for its datagram alone."""
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
         """Whether an answer of so many bytes to a stranger's datagram of so many is within what
         all strangers together are sent."""
+        self.admits_unvouched: Callable[[Purse, int, float], bool] = lambda *_: True
+        """Whether so many bytes more may go to a proved peer for what anybody may have asked for
+        in its name."""
         self._grants = {
             reason: self._new_grants(bound.lifetime_s, counters) for reason, bound in BOUNDS.items()
         }
@@ -127,6 +134,25 @@ class Gate:
             self._arrived_from, self._arrived_bytes = source, size
         else:
             purse.earn_bytes(size)
+            self._free = AMPLIFICATION_LIMIT * size
+
+    def vouch(self) -> None:
+        """The datagram that is being handled says what only its sender can know: whatever it asks
+        for goes to who asked."""
+        self._free = math.inf
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether it does."""
+        return self._free == math.inf
+
+    def draw(self, purse: Purse, size: int) -> bool:
+        """Whether so many bytes may go to a proved peer later, for a request that nothing vouches
+        for. Whoever sends the answer in parts draws for each; see `vouch` for the request."""
+        if self.admits_unvouched(purse, size, self.now):
+            return True
+        self._counters.drop("unvouched")
+        return False
 
     @property
     def answer_purse(self) -> Purse:
@@ -142,6 +168,7 @@ class Gate:
         """The datagram is handled: what comes now is no answer to it."""
         self.source = None
         self._arrival = self._nobodys
+        self._free = math.inf
 
     @staticmethod
     def earned_by(size: int, source: Address) -> Purse:
@@ -167,7 +194,7 @@ class Gate:
             reason: Why.
             to: Where to.
             now: The time, seconds.
-            purse: Of the address, if it has one, which is charged as well.
+            purse: Of the address, if it has one: what goes there is counted in it.
         """
         self.now = now
         bound = BOUNDS[reason]
@@ -241,7 +268,14 @@ class Gate:
         """
         purse, to = peer.purse, peer.sends_to
         if purse.proved:
-            purse.bytes_out += len(data)
+            size = len(data)
+            if purse is self._arrival:
+                # It goes back to where the datagram seems to come from that is being handled.
+                free = self._free - size
+                self._free = max(free, 0)
+                if free < 0 and not self.draw(purse, int(min(size, -free))):
+                    return False
+            purse.bytes_out += size
         elif grant is not None:
             return self.send(data, to, grant)
         elif peer.has_room(len(data)):

@@ -238,6 +238,16 @@ class DiscoveryRequestPayload(Struct):
     """The object form of a DiscoveryRequest."""
 
     network_id: str | None = None
+    handshake: str | UnsetType = UNSET
+    """Id of a handshake message of the receiver's in this session: nobody else could know it, so
+    that the list goes to who asked."""
+
+
+class ListNodesRequestPayload(Struct):
+    """What our own nodes ask for a node list with; deployed programs send none."""
+
+    handshake: str | UnsetType = UNSET
+    """As in a DiscoveryRequest."""
 
 
 class ListNodesPayload(Struct):
@@ -377,6 +387,8 @@ class RetransmitPayload(Struct):
     lost_track: bool | UnsetType = UNSET
     """Between nodes that announced `sequence_skip`: numbers come that are far from this one, which
     is expected next."""
+    handshake: str | UnsetType = UNSET
+    """As in a DiscoveryRequest."""
 
 
 class ReceiveWindowPayload(Struct):

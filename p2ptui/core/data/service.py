@@ -53,6 +53,11 @@ class DataContent:
     message: Envelope
     """What it came in."""
 
+    @property
+    def handshake(self) -> Any:
+        """The id of a handshake message that it names, if it is an object that does."""
+        return self.value.get("handshake", UNSET) if isinstance(self.value, dict) else UNSET
+
 
 def read_data(message: Envelope) -> DataContent:
     """Tell what the payload of Data is.

@@ -64,6 +64,8 @@ class Delivery(Outlet):
         """Called when it is a peer's turn, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
+        self.on_proved: list[Callable[[Peer, float], None]] = []
+        """Called when a peer has proved its address."""
         state.peers.on_rerouted = self._handle_rerouted
 
     def send(
@@ -338,16 +340,21 @@ class Delivery(Outlet):
         Args:
             peer: Who.
             now: The time, seconds.
-            guessable: Whether somebody else may have guessed it; then it moves nothing.
+            guessable: Whether somebody else may have guessed it: then it shows that somebody is
+                there, moves nothing and proves nothing.
         """
         peer.liveness.note_answer(now)
+        if not guessable:
+            self._gate.vouch()
         arrival = self._gate.source
         if arrival is not None and not guessable:
             peer.take_pair(arrival)
-        if peer.purse.proved:
+        if peer.purse.proved or guessable:
             return
         peer.purse.proved = True
         self.pay_acks(peer, now)
+        for listener in self.on_proved:
+            listener(peer, now)
         self.release(peer, now)
         self.flush(peer, now)
 
@@ -428,7 +435,8 @@ class Delivery(Outlet):
                 self.report(finished, peer)
         if channel.numbers is not None:
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
-                request = encode_payload(RetransmitPayload(sequence))
+                payload = RetransmitPayload(sequence, handshake=peer.handshake_heard)
+                request = encode_payload(payload)
                 self.send(peer, MessageType.RETRANSMIT, request, now)
         reports, expired = channel.handle_reassembly_timeout(now)
         for report in reports:

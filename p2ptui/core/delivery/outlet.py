@@ -19,6 +19,10 @@ from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
 CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
 
+TIMED_CHALLENGE_INTERVAL_S: Final = 10.0
+"""And one that may prove itself by timing only: what a challenge asks hides the answers to the
+heartbeats that would count for that. Its own answer pays for what waits."""
+
 OUR_CHALLENGE_INTERVAL_S: Final = 0.25
 """And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
 altogether is the same: three times its own bytes."""
@@ -98,21 +102,30 @@ class Outlet:
             return None  # the session is the other side's
         return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
-    def ping(self, peer: Peer, now: float) -> None:
-        """Ask whether a peer is there, if it may be sent that."""
+    def ping(self, peer: Peer, now: float, *, is_secret: bool = False) -> None:
+        """Ask whether a peer is there, if it may be sent that.
+
+        Args:
+            peer: Whom.
+            now: The time, seconds.
+            is_secret: Whether nobody else can guess that it is asked now.
+        """
         self._gate.now = now
         purse = peer.purse
+        nonce, data = self.build_ping(now)
         if purse.proved:
-            nonce, data = self.build_ping(now)
             # One that a relay drops counts as well: it is silence all the same.
             self._put(peer, data, MessageType.PING, now)
             self._note_ping(peer, nonce, data, now)
-        elif purse.may_receive(PING_BYTES):
+            return
+        is_bare = not peer.names_pings
+        if is_bare:
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
+        if purse.may_receive(len(data)):
             grant = self._gate.grant_ping(purse, peer.sends_to)
             self._put(peer, data, MessageType.PING, now, grant)
-            self._note_ping(peer, self._state.ids.nonce(), data, now, is_bare=True)
+            self._note_ping(peer, nonce, data, now, is_bare=is_bare, is_secret=is_secret)
 
     def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing | None:
         """Send a Ping whose Pong can be recognised, for a reason of this node's own.
@@ -126,9 +139,20 @@ class Outlet:
         return self._note_ping(peer, nonce, data, now)
 
     def _note_ping(
-        self, peer: Peer, nonce: str, data: bytes, now: float, *, is_bare: bool = False
+        self,
+        peer: Peer,
+        nonce: str,
+        data: bytes,
+        now: float,
+        *,
+        is_bare: bool = False,
+        is_secret: bool = False,
     ) -> OutstandingPing:
         liveness = peer.liveness
+        if is_secret:
+            liveness.timing.note_heartbeat(now)
+        else:
+            liveness.timing.note_other_ping(now)
         is_missed = liveness.has_missed_ping
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
@@ -161,9 +185,13 @@ class Outlet:
         left to the heartbeats, and what it may be sent to what it asks for. The last Ping that it
         may be sent is never a challenge.
         """
-        if peer.purse.proved or now - peer.liveness.last_ping_sent < challenge_interval_s(peer):
+        liveness = peer.liveness
+        if peer.purse.proved or now - liveness.last_ping_sent < challenge_interval_s(peer):
+            return
+        if not peer.names_pings and now - liveness.challenged_at < TIMED_CHALLENGE_INTERVAL_S:
             return
         if peer.is_ours or (not len(peer.pings) and peer.purse.may_receive(2 * PING_BYTES)):
+            liveness.challenged_at = now
             self.ping(peer, now)
 
 

@@ -272,7 +272,9 @@ class Discovery:
             joined, more = page
             if not more:
                 self._delivery.pay_acks(peer, now, around + len(joined))
-            self._delivery.send(peer, kind, Raw(frame_list(joined, 0, False)), now, waits=False)
+            payload = Raw(frame_list(joined, 0, False))
+            if not self._delivery.send(peer, kind, payload, now, waits=False):
+                break
             for node_id in list(islice(peer.untold, cutter.count)):
                 del peer.untold[node_id]
 

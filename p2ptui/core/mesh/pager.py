@@ -42,6 +42,10 @@ MAX_PAUSED: Final = 128
 PROOF_PATIENCE_S: Final = 10.0
 """A list for an unproved peer waits this long for the proof of its address."""
 
+PAUSE_S: Final = 60.0
+"""And if that comes later, within so long, the list goes on by itself: a proof by timing takes half
+a minute."""
+
 MAX_QUEUED_FOR_PAGES: Final = 64 * 1024
 """A reliable list waits while this much is already queued for its peer, bytes."""
 
@@ -122,6 +126,8 @@ class _Job:
     """Whether its peer has just asked for it: before a proof only that pays for pages."""
     served: bool = False
     """Whether that request has brought a page already."""
+    is_vouched: bool = False
+    """Whether whoever asked for it has shown that it is its peer."""
 
 
 class Pager:
@@ -144,6 +150,7 @@ class Pager:
         )
         """Lists that wait for the next request of a peer that has not proved itself."""
         self._running = False
+        delivery.on_proved.append(self._handle_proved)
 
     def start(
         self, peer: Peer, kind: str, label: str, entries: Iterator[Any], frame: Frame, now: float
@@ -173,6 +180,10 @@ class Pager:
         if paused is not None and paused.peer is peer and self._waits_for_proof(paused):
             job = paused
             job.expires = now + PROOF_PATIENCE_S
+        job.is_vouched = self._state.gate.is_vouched
+        if peer.purse.proved:
+            # From here on its pages draw one by one on what is left for such requests.
+            self._state.gate.vouch()
         if known is None:
             self._jobs.put(key, job)
         else:
@@ -195,6 +206,16 @@ class Pager:
         job.asked = False
         return goes_on
 
+    def _handle_proved(self, peer: Peer, now: float) -> None:
+        for key in [key for key, job in self._paused.items() if job.peer is peer]:
+            job = self._paused.pop(key)
+            assert job is not None
+            if now < job.expires + PAUSE_S and key not in self._jobs and self._jobs.admit():
+                job.expires = now + PROOF_PATIENCE_S
+                self._jobs.put(key, job)
+        if self._jobs and not self._running:
+            self._tick(now)
+
     def _pause(self, key: tuple[str, str], job: _Job) -> None:
         for other in [k for k, paused in self._paused.items() if not paused.peer.is_authenticated]:
             del self._paused[other]
@@ -211,7 +232,8 @@ class Pager:
                 self._jobs.touch(key)
                 continue
             del self._jobs[key]
-            if self._waits_for_proof(job) and job.peer.is_authenticated and not job.last:
+            is_owed = not (job.last or job.peer.purse.proved or _is_reliable(job.peer))
+            if is_owed and job.peer.is_authenticated:
                 self._pause(key, job)
         self._running = bool(self._jobs)
         if self._running:
@@ -231,7 +253,7 @@ class Pager:
             job.waiting = Raw(job.frame(joined, job.number, more))
             job.number += 1
             job.last = not more
-        if not self._send(job, job.waiting, now):
+        if not self._is_allowed(job, job.waiting) or not self._send(job, job.waiting, now):
             if now < job.expires:
                 return True
             self._state.counters.drop("list_given_up")
@@ -239,6 +261,12 @@ class Pager:
         job.waiting = None
         job.expires = now + PROOF_PATIENCE_S
         return not job.last
+
+    def _is_allowed(self, job: _Job, payload: Raw) -> bool:
+        """Whether a page may go to where anybody may have asked for it."""
+        if job.is_vouched or not job.peer.purse.proved or self._waits_in_queue(job.peer):
+            return True
+        return self._state.gate.draw(job.peer.purse, ENVELOPE_BYTES + len(payload))
 
     def _cut(self, job: _Job) -> tuple[bytes, bool] | None:
         """The next page, or None if its peer may not be sent one before it proves its address."""
@@ -256,11 +284,15 @@ class Pager:
         job.served = job.served or page is not None
         return page
 
+    @staticmethod
+    def _waits_in_queue(peer: Peer) -> bool:
+        return _is_reliable(peer) and peer.channel.sender.queued_bytes > MAX_QUEUED_FOR_PAGES
+
     def _send(self, job: _Job, payload: Raw, now: float) -> bool:
         peer = job.peer
         if not _is_reliable(peer):
             return self._delivery.send(peer, job.kind, payload, now, waits=False)
-        if peer.channel.sender.queued_bytes > MAX_QUEUED_FOR_PAGES:
+        if self._waits_in_queue(peer):
             return False
         try:
             self._delivery.send_reliable(peer, job.kind, payload, now)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Raw
+
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
@@ -12,10 +14,13 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
+from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     NULL,
+    Capability,
     ListNodesPayload,
+    ListNodesRequestPayload,
     MessageType,
     NodeInfo,
     ReceivedNodeInfo,
@@ -49,6 +54,13 @@ class _Query:
     def result(self) -> NodeList:
         nodes = tuple(node for number in sorted(self.pages) for node in self.pages[number])
         return NodeList(nodes, self.is_complete)
+
+
+def list_request(peer: Peer) -> Raw:
+    """What this node asks a peer for any list with; to one of its own kind it vouches for that."""
+    if Capability.RETRANSMIT not in peer.capabilities:
+        return NULL
+    return encode_payload(ListNodesRequestPayload(peer.handshake_heard))
 
 
 class Queries:
@@ -89,14 +101,18 @@ class Queries:
             self._ask(query, now)
         return call.token
 
+    def discover(self, peer: Peer, now: float) -> None:
+        """Ask a peer for its peer list; the answers come as PeersDiscovered."""
+        kind, payload = MessageType.DISCOVERY_REQUEST, list_request(peer)
+        self._delivery.send(peer, kind, payload, now, reason=Reason.USER_ASKED)
+
     def _ask(self, query: _Query, now: float) -> None:
         if now >= query.deadline or not query.peer.is_authenticated:
             self._finish(query)
             return
         if not query.pages:
-            self._delivery.send(
-                query.peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.USER_ASKED
-            )
+            kind, payload = MessageType.LIST_NODES_REQUEST, list_request(query.peer)
+            self._delivery.send(query.peer, kind, payload, now, reason=Reason.USER_ASKED)
         when = min(now + ASK_AGAIN_S, query.deadline)
         query.timer = self._state.timers.schedule(when, lambda at: self._ask(query, at))
 

@@ -11,6 +11,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.naming import Naming
+from p2ptui.core.mesh.queries import list_request
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -121,7 +122,7 @@ class Watching:
             self._delivery.send(peer, kind, NULL, now, reason=Reason.OWN_PLAN)
             return
         try:
-            self._delivery.send_reliable(peer, kind, NULL, now)
+            self._delivery.send_reliable(peer, kind, list_request(peer), now)
         except LocalError:
             self._state.counters.drop("queue_full")
 

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.filter_probes import PROBES_PER_SECOND, REQUESTS_OF_ONE, REQUESTS_PER_SECOND
+from p2ptui.core.gate import Gate
 from p2ptui.core.mesh.pager import Pager
 from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Peer
@@ -55,13 +57,19 @@ class Budget(NamedTuple):
     """What a message is counted as that is dropped because the budget is used up."""
     judge: type | None = None
     """Who judges it; None: the table of messages, before the handler is called."""
+    is_vouched: bool = False
+    """Whether a request of this kind may name a handshake message that its sender was sent. One
+    that does not draws on what each peer may be sent unvouched."""
 
 
 ALLOWANCE: Final = Budget("allowance", Cost.CONSTANT, judge=Delivery)
 """What an unproved address may be sent; a proved one may ask as often as it likes."""
 
-PAGES: Final = Budget("pages", Cost.LIST, judge=Pager)
+PAGES: Final = Budget("pages", Cost.LIST, judge=Pager, is_vouched=True)
 """One list of a kind at a time for each peer, and so many pages a second."""
+
+AGAIN: Final = Budget("again", Cost.CONSTANT, judge=Gate, is_vouched=True)
+"""One message that was sent before, and may be much longer than what asks for it."""
 
 FLOODS: Final = Budget("floods", Cost.RELAY, over="flood_limited", judge=Routing)
 """Messages without a route that go to several peers: `routing.flood_rate`."""
@@ -104,6 +112,7 @@ PARTNER_REPLIES: Final = Budget(
 BUDGETS: Final = (
     ALLOWANCE,
     PAGES,
+    AGAIN,
     FLOODS,
     RELAYED,
     INTRODUCTIONS,
@@ -113,6 +122,35 @@ BUDGETS: Final = (
     PARTNER_REPLIES,
 )
 """All of them; a test compares this with docs/limits.md."""
+
+
+class UnvouchedAnswers:
+    """What goes to proved peers for requests that anybody may have sent in their name.
+
+    A recent proof does not help there: the peer is alive, and answers whatever it is asked. So each
+    has so many bytes a minute for all such requests together, beyond three times their own. Half of
+    that may go at once, and the rest as time passes: in no minute it is more.
+
+    Args:
+        bytes_per_minute: The option at present.
+    """
+
+    def __init__(self, bytes_per_minute: Callable[[], int]) -> None:
+        self._bytes_per_minute = bytes_per_minute
+
+    def take(self, purse: Purse, size: int, now: float) -> bool:
+        """Whether so many bytes may go to a peer now; if so they are used up.
+
+        Args:
+            purse: The peer's.
+            size: Bytes.
+            now: The time, seconds.
+        """
+        bucket = purse.unvouched
+        if bucket is None:
+            half = self._bytes_per_minute() / 2
+            bucket = purse.unvouched = TokenBucket(half / 60, now, half)
+        return bucket.take(now, size)
 
 
 class Accounts:

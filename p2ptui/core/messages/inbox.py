@@ -149,7 +149,8 @@ class Inbox:
             return
         channel.lost_track_at = now
         expected = (channel.numbers.highest + 1) & MAX_SEQUENCE_NUMBER
-        request = encode_payload(RetransmitPayload(expected, lost_track=True))
+        heard = peer.handshake_heard
+        request = encode_payload(RetransmitPayload(expected, lost_track=True, handshake=heard))
         self._delivery.send(peer, MessageType.RETRANSMIT, request, now)
 
     def _accept(
@@ -244,6 +245,7 @@ class Inbox:
             if sender.awaits_report(frame.sequence):
                 # Of anything else it shows nothing: anybody can write it.
                 peer.liveness.note_answer(now)
+                self._state.gate.vouch()
             finished = sender.handle_fragment_ack(frame, now)
             if finished is not None:
                 self._delivery.report(finished)

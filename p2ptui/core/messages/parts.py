@@ -3,7 +3,7 @@
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.parts import MeshParts
 from p2ptui.core.messages.arrivals import Arrivals, Takers
-from p2ptui.core.messages.budgets import Accounts
+from p2ptui.core.messages.budgets import Accounts, UnvouchedAnswers
 from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
@@ -46,7 +46,9 @@ class MessageParts:
             failover.way_checks,
             mesh.end_to_end,
         )
-        table = MessageTable((*services, *outside), accounts)
+        unvouched = UnvouchedAnswers(lambda: state.config.security.unvouched_bytes_per_minute)
+        state.gate.admits_unvouched = unvouched.take
+        table = MessageTable((*services, *outside), accounts, state.gate.vouch)
         mesh.end_to_end.takers = table.routed
         self.strangers = Strangers(
             state,

@@ -17,6 +17,7 @@ from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
 from p2ptui.core.messages.budgets import (
+    AGAIN,
     ALLOWANCE,
     FILTER_PROBE_REQUESTS,
     FILTER_PROBES,
@@ -39,14 +40,16 @@ from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.stun import StunService
 from p2ptui.core.trust import Trust
-from p2ptui.wire.codec import decode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
+    NULL,
     Capability,
     DiscoveryRequestPayload,
     DiscoveryUpdatePayload,
     Envelope,
     ErrorPayload,
     ListNodesPayload,
+    ListNodesRequestPayload,
     MessageType,
     NatProbePayload,
     NatProbeReportPayload,
@@ -95,6 +98,16 @@ _as_it_is: Final[Reader] = attrgetter("payload")
 
 def _as(kind: Any) -> Reader:
     return lambda message: decode_payload(message.payload, kind)
+
+
+def _list_request(message: Envelope) -> ListNodesRequestPayload | None:
+    """What a ListNodesRequest says; whatever others put there never mattered."""
+    if message.payload == NULL:
+        return None
+    try:
+        return decode_payload(message.payload, ListNodesRequestPayload)
+    except MalformedError:
+        return None
 
 
 class Row(NamedTuple):
@@ -219,6 +232,7 @@ ROWS: Final = (
         MessageType.RETRANSMIT,
         SessionMessages.handle_retransmit,
         _as(RetransmitPayload),
+        budget=AGAIN,
         refusal=Refusal.ALWAYS,
     ),
     Row(
@@ -294,6 +308,7 @@ ROWS: Final = (
     Row(
         MessageType.LIST_NODES_REQUEST,
         Discovery.handle_list_nodes,
+        _list_request,
         budget=PAGES,
         refusal=Refusal.ALWAYS,
         short="ListNodes?",

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from p2ptui.core.accounts import Reason
 from p2ptui.core.data import DataService
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ErrorReceived
@@ -63,8 +62,7 @@ class SessionMessages:
             payload = ErrorPayload(text, ErrorCode.GONE, sequence_number=sequence)
             self._delivery.send(peer, MessageType.ERROR, encode_payload(payload), now)
         elif data:
-            grant = self._delivery.grant(peer, Reason.OWN_SESSION, now)
-            self._delivery.transmit_frame(peer, data, grant)
+            self._delivery.transmit_frame(peer, data)
 
     def handle_error(self, peer: Peer, content: ErrorPayload, now: float) -> None:
         """A peer refuses something, or knows nothing of this session."""

@@ -4,11 +4,13 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from msgspec import UNSET
+
 from p2ptui.core.accounts import Purse
 from p2ptui.core.messages.budgets import Accounts, Handle
 from p2ptui.core.messages.rows import MEANINGS, ROWS, Reader, Row
 from p2ptui.core.peers import Peer
-from p2ptui.core.trust import TRUSTS, whoever
+from p2ptui.core.trust import TRUSTS, Trust, vouches, whoever
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import Envelope
 
@@ -52,6 +54,18 @@ def _noting_use(capability: str, handle: Handle) -> Handle:
     return handle_and_note
 
 
+def _vouching(vouch: Callable[[], None], handle: Handle) -> Handle:
+    """A handler of what may name a handshake message of its session, and then costs nobody else
+    anything."""
+
+    def handle_and_vouch(peer: Peer, content: Any, now: float) -> None:
+        if vouches(peer, getattr(content, "handshake", UNSET)):
+            vouch()
+        handle(peer, content, now)
+
+    return handle_and_vouch
+
+
 def _both(
     trusts: Callable[[Peer, Any], bool], is_sender: Callable[[Peer, Any], bool]
 ) -> Callable[[Peer, Any], bool]:
@@ -68,12 +82,15 @@ class MessageTable:
     Args:
         parts: Who handles messages; each handler is a method of one of them.
         accounts: What has been used of the budgets.
+        vouch: Called when the message that is being handled names what only its sender can know.
 
     Who takes a type outside of a session stands in `anybody`, `stranger`, `introduced`,
     `handshaking` and `routed`: see `Row`.
     """
 
-    def __init__(self, parts: Iterable[object], accounts: Accounts) -> None:
+    def __init__(
+        self, parts: Iterable[object], accounts: Accounts, vouch: Callable[[], None]
+    ) -> None:
         by_class = {known.__name__: part for part in parts for known in type(part).__mro__}
 
         def bound(handler: Any) -> Any:
@@ -99,9 +116,12 @@ class MessageTable:
                 handle = accounts.guard(row.budget, _noting_use(row.capability, bound(row.doubted)))
                 doubted = Entry(row, handle, None, None, is_sender, None)
             trusts = _both(TRUSTS[row.trust], is_sender)
+            handler = bound(row.handler)
+            if row.trust is Trust.VOUCHED or row.budget.is_vouched:
+                handler = _vouching(vouch, handler)
             entry = Entry(
                 row,
-                accounts.guard(row.budget, _noting_use(row.capability, bound(row.handler))),
+                accounts.guard(row.budget, _noting_use(row.capability, handler)),
                 bound(row.admits),
                 bound(row.refuse),
                 trusts,

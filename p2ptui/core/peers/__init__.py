@@ -1,7 +1,8 @@
 """Who this node talks to: the table of peers, and what is known of each.
 
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
-has parts: the `session` and its `handshakes`, `liveness`, `reach`, `facts` and `traffic`.
+has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
+`facts` and `traffic`.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES

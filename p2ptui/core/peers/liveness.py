@@ -4,6 +4,7 @@ import enum
 import math
 from dataclasses import dataclass, field
 
+from p2ptui.core.peers.timing import TimingProof
 from p2ptui.core.pings import Pings
 
 
@@ -26,11 +27,15 @@ class PeerLiveness:
     """When it last answered something of this node's: what it sends by itself does not show that it
     hears this node."""
     last_ping_sent: float = -math.inf
+    challenged_at: float = -math.inf
+    """When it was last asked because something waits for its proof."""
     heartbeat_due: float = -math.inf
     """When it is pinged next if it answers the last Ping."""
     known_at: float = -math.inf
     """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)
+    timing: TimingProof = field(default_factory=TimingProof)
+    """What its answers to heartbeats have shown, where they name no Ping."""
     suspicion: Suspicion | None = None
     _suspected_at: float = 0.0
     cleared_at: float = -math.inf
@@ -52,6 +57,7 @@ class PeerLiveness:
         """A handshake is complete: all doubts are over."""
         self.last_received = self.answered_at = self.known_at = now
         self.suspicion = None
+        self.timing.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
         """Nobody listened for so many seconds: they do not count as silence."""

@@ -245,6 +245,16 @@ class Peer:
         )
 
     @property
+    def names_pings(self) -> bool:
+        """Whether its Pongs name their Ping, as far as programs of its kind do."""
+        return self.facts.dialect is Dialect.SPEC
+
+    @property
+    def proves_by_timing(self) -> bool:
+        """Whether it has not proved its address, and its Pongs may name no Ping."""
+        return not self.purse.proved and Capability.RETRANSMIT not in self.facts.capabilities
+
+    @property
     def is_ours(self) -> bool:
         """Whether it passes traversal offers on."""
         return Capability.RELAY_FRAMES in self.facts.capabilities

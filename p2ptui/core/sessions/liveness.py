@@ -9,6 +9,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery, not_sent
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Suspicion
+from p2ptui.core.peers.timing import HOPELESS_PINGS, PAUSE_S, WINDOW_S
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
@@ -28,6 +29,9 @@ LAST_CHANCE_PINGS: Final = 8
 """In this last share of the timeout so many Pings go to a peer that has answered before: where 2 %
 of all datagrams are lost, fewer than one session in a million is lost to that in a day. With the
 heartbeats alone, of which the last may come too late for an answer, it was one in two hundred."""
+
+FIRST_BEAT_S: Final = 4.0
+"""A newcomer's own requests come before the heartbeats by which it may prove its address."""
 
 SEVERAL_PINGS: Final = 2
 """What a peer that never answered must have left unanswered, if it may be sent so many."""
@@ -78,6 +82,9 @@ class Liveness:
         # are not pinged together.
         interval = self._state.config.server.heartbeat_interval
         first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
+        if self._may_be_timed(peer):
+            first = now + FIRST_BEAT_S + self._state.rng.uniform(0.0, WINDOW_S)
+        peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
         if peer.initiated:
             # Whoever asked for the session wants to know how far away the other is.
@@ -112,13 +119,36 @@ class Liveness:
             # The last Ping was answered.
             self._plan(peer, min(peer.liveness.heartbeat_due, last_chance))
             return
+        if self._may_be_timed(peer):
+            self._beat_in_secret(peer, now)
+            return
         self._delivery.ping(peer, now)
-        for listener in self.on_beat:
-            listener(peer, now)
+        self._tell_beat(peer, now)
         jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         interval = self._state.config.server.heartbeat_interval * jitter
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, last_chance))
+
+    def _tell_beat(self, peer: Peer, now: float) -> None:
+        for listener in self.on_beat:
+            listener(peer, now)
+
+    def _may_be_timed(self, peer: Peer) -> bool:
+        """Whether a peer may prove its address by timing, and there is time for its heartbeats."""
+        before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
+        return peer.proves_by_timing and before_last_chance_s > PAUSE_S + WINDOW_S
+
+    def _beat_in_secret(self, peer: Peer, now: float) -> None:
+        """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
+        liveness = peer.liveness
+        self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
+        self._tell_beat(peer, now)
+        interval = self._state.config.server.heartbeat_interval
+        pause_s = max(PAUSE_S, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        if liveness.pings.unanswered > HOPELESS_PINGS:
+            pause_s = max(pause_s, interval - WINDOW_S / 2)
+        liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
+        self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:
         """Ping a peer; the token of its PingResult.
@@ -142,6 +172,7 @@ class Liveness:
         """A Pong names its Ping, or is a deployed program's `null`."""
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
+        is_timed = liveness.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
@@ -151,15 +182,19 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
         peer.purse.keep_for_pings()
-        self._delivery.prove(peer, now, guessable=payload == NULL)
+        self._delivery.prove(peer, now, guessable=payload == NULL and not is_timed)
 
     def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
         """Tell a peer that its session ends, in a way that only this node can."""
         goodbye = DisconnectPayload(reason)
         if peer.dialect is Dialect.SPEC:
             goodbye.handshake = peer.handshake_heard
-        payload = encode_payload(goodbye)
-        self._delivery.send(peer, MessageType.DISCONNECT, payload, now, reason=Reason.GOODBYE)
+        payload, kind = encode_payload(goodbye), MessageType.DISCONNECT
+        if peer.initiated:
+            self._delivery.send(peer, kind, payload, now, reason=Reason.GOODBYE)
+        else:
+            peer.purse.keep_nothing()  # there will be no Pings
+            self._delivery.send(peer, kind, payload, now, waits=False)
 
     def handle_goodbye(self, peer: Peer, now: float, reason: str) -> None:
         """A peer has said goodbye, which nobody has forged.

@@ -155,7 +155,9 @@ class Responder:
         """A request that was accepted has come from another address too: both are answered."""
         way = self._ways.at(arrival.address, arrival.message)
         if way is None:
-            sequence = next((key for key in owner.handshake_keys[-1:] if type(key) is int), None)
+            is_numbered = any(type(key) is int for key in owner.handshake_keys[-1:])
+            # Its own, so that an Ack shows that this answer was received, and not the other one.
+            sequence = self._state.rng.getrandbits(32) if is_numbered else None
             told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
             way = AlternatePath(owner, arrival.address, arrival.message.id, told)
         if not self._answers.send(arrival, way.told.response, now):

@@ -61,7 +61,7 @@ class _Dispute:
     is_second: bool = False
     """Whether it is about such a claim."""
     is_gentle: bool = False
-    """Whether the owner is a newcomer itself, and asked within what it may be sent."""
+    """Whether the owner has not proved its address, and is asked within what it may be sent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +118,8 @@ class Takeover:
             return
         # Handshakes that somebody forges under one id must not make one address after the other a
         # target of Pings.
-        is_gentle = settled is not None and not claim.owner.proved
+        owner = claim.owner
+        is_gentle = not owner.proved and (settled is not None or not owner.initiated)
         dispute = _Dispute(claim, now, is_gentle=is_gentle)
         if self._disputes.put(node_id, dispute, address=claim.address):
             self._probe(node_id, dispute, now)
@@ -149,8 +150,7 @@ class Takeover:
         if dispute.is_gentle:
             self._delivery.ping(owner, now)
         else:
-            # Bounded by the cooldown and paid for by the newcomer's request, so that an
-            # owner which has not proved its address can be asked as well.
+            # Bounded by the cooldown. It has proved its address, or is one that this node asked.
             self._delivery.send_ping(owner, Reason.OWNER_CHECK, now)
         dispute.probes += 1
         self._state.timers.schedule(

@@ -1,0 +1,76 @@
+"""The proof by timing: when a program answers shows that it hears, though it answers only `null`.
+
+Deployed programs answer every Ping with `null`, which anybody could send in their name. But nobody
+else knows when they are asked: each heartbeat leaves at a moment that is drawn from several
+seconds, and counts if it is answered soon, and once. Whoever sends blindly meets such a moment once
+in twenty times, and has to meet five in a row: one attempt in 160,000, and a wrong guess starts
+over.
+"""
+
+from typing import Final
+
+WINDOW_S: Final = 5.0
+"""Each heartbeat that counts leaves at a moment uniform over this, at least."""
+
+PAUSE_S: Final = 2.0
+"""Between one heartbeat that counts and where the window of the next one begins."""
+
+ANSWERS: Final = 5
+"""Heartbeats that must be answered, one after the other."""
+
+TOLERANCE_S: Final = 0.25
+"""Answers take no longer than the quickest of them and this."""
+
+SLOWEST_S: Final = 2.0
+"""No answer that takes longer counts."""
+
+BLUR_S: Final = 2.0
+"""So long after a Ping that others may have caused Pongs mean nothing, neither for nor against."""
+
+HOPELESS_PINGS: Final = 3
+"""Who has left so many Pings in a row unanswered is asked no more often than everybody."""
+
+
+class TimingProof:
+    """What the answers to the heartbeats of one peer have shown so far."""
+
+    __slots__ = ("_answers", "_asked_at", "_blurred_until")
+
+    def __init__(self) -> None:
+        self._answers: list[float] = []
+        """How long those that count took, seconds."""
+        self._asked_at: float | None = None
+        """When the heartbeat left that is not answered."""
+        self._blurred_until = 0.0
+
+    def start_over(self) -> None:
+        """Nothing that was shown so far counts."""
+        self._answers.clear()
+        self._asked_at = None
+
+    def note_heartbeat(self, now: float) -> None:
+        """A Ping leaves at a moment that nobody can guess. Of one before that was not answered
+        nothing follows."""
+        self._asked_at = now
+
+    def note_other_ping(self, now: float) -> None:
+        """A Ping leaves at a moment that somebody else may know."""
+        self._blurred_until = now + BLUR_S
+
+    def receive_pong(self, now: float) -> bool:
+        """A Pong came from the peer's address.
+
+        Returns:
+            Whether it completes the proof.
+        """
+        asked_at, self._asked_at = self._asked_at, None
+        if now < self._blurred_until:
+            return False
+        took_s = SLOWEST_S if asked_at is None else now - asked_at
+        best_s = min((*self._answers, took_s))
+        if took_s >= SLOWEST_S or took_s > best_s + TOLERANCE_S:
+            self._answers.clear()
+            return False
+        self._answers = [each for each in self._answers if each <= best_s + TOLERANCE_S]
+        self._answers.append(took_s)
+        return len(self._answers) >= ANSWERS
