@@ -20,6 +20,9 @@ HOST_BITS: Final = {4: 32, 6: 64}
 """What one machine has: for IPv6 a whole network (RFC 7421), from which it may send as whoever it
 likes."""
 
+LEAST_SHARE: Final = 5
+"""Entries that one address may hold of any table: halves of less would keep out a family."""
+
 HOSTS_REMEMBERED: Final = 4096
 """Hosts of which is remembered whose share they count for."""
 
@@ -62,10 +65,13 @@ class Share:
     makes_room: bool = False
     """Whether the oldest entry of the same owner makes room; otherwise the new one is refused."""
 
+    least: int = 1
+    """Entries, however small the table is."""
+
     def limit(self, whole: int) -> int:
         """Entries, of a table with room for `whole`; or bytes, likewise."""
         most = self.most() if callable(self.most) else self.most
-        return most if isinstance(most, int) else max(int(most * whole), 1)
+        return most if isinstance(most, int) else max(int(most * whole), self.least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from p2ptui.bounded.shares import (
+    LEAST_SHARE,
     Holdings,
     Limit,
     Share,
@@ -142,8 +143,8 @@ class BoundedTable(Generic[K, V]):
         self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
         self._is_shared = shares is not None
         if shares is not None:
-            address_share = Share(shares.address, makes_room=not refuses)
-            prefix_share = Share(shares.prefix, makes_room=not refuses)
+            address_share = Share(shares.address, makes_room=not refuses, least=LEAST_SHARE)
+            prefix_share = Share(shares.prefix, makes_room=not refuses, least=LEAST_SHARE)
         has_sizes = self._is_shared and limit_bytes is not None
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = (

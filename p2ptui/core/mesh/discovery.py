@@ -226,7 +226,9 @@ class Discovery:
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
-            self._state.timers.schedule(now + FIRST_QUESTION_S, lambda at: self._ask(peer, at))
+            peer.session.question = self._state.timers.schedule(
+                now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
+            )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
