@@ -201,9 +201,9 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
         return host, None
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip in _EMBEDS_IPV4:
-            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+            return owners_at(str(ip.ipv4_mapped))
+        if ip in _EMBEDS_IPV4:
+            return owners_at(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     if ip.is_loopback:
         return None, None
     if any(ip in network for network in _OWN_SITE if network.version == ip.version):

@@ -83,7 +83,7 @@ class NodeState:
         """Whether a MessageTraced is wanted for each message."""
         self.readers = Readers()
         """Who reads Data here, and has room for how much."""
-        self._channels = Channels(config, rng)
+        self._channels = Channels(config, rng, shares)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
         self.gate = gate = Gate(self.counters, self.emit, self._search_pace, shares)
