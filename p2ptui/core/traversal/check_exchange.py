@@ -89,7 +89,7 @@ class CheckExchange:
         if not check.is_authentic(attempt.offer.password):
             self._state.counters.drop("check_forged")
             return True
-        if self._count(check.message.transaction_id) > MAX_COPIES:
+        if self._count(check.message.transaction_id, source) > MAX_COPIES:
             self._state.counters.drop("check_repeated")
             return True
         attempt.heard.is_checked = True
