@@ -3,17 +3,20 @@ rates, for what others may ask for."""
 
 from p2ptui.bounded.queue import BoundedQueue
 from p2ptui.bounded.rates import TokenBucket
-from p2ptui.bounded.shares import INDEXED, Limit, Share, number_of, prefix_of
-from p2ptui.bounded.table import LOOKED_AT, BoundedTable
+from p2ptui.bounded.shares import INDEXED, Limit, Share, Shares, number_of, owners_at, prefix_of
+from p2ptui.bounded.table import LOOKED_AT, BoundedTable, Crowd
 
 __all__ = [
     "INDEXED",
     "LOOKED_AT",
     "BoundedQueue",
     "BoundedTable",
+    "Crowd",
     "Limit",
     "Share",
+    "Shares",
     "TokenBucket",
     "number_of",
+    "owners_at",
     "prefix_of",
 ]

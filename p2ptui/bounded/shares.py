@@ -4,6 +4,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -14,6 +15,28 @@ Limit: TypeAlias = int | Callable[[], int]
 PREFIX_BITS: Final = {4: 24, 6: 48}
 """What one site has, by IP version: the longest prefix that is announced to others for IPv4, and
 what a site is given for IPv6 (RFC 6177)."""
+
+HOST_BITS: Final = {4: 32, 6: 64}
+"""What one machine has: for IPv6 a whole network (RFC 7421), from which it may send as whoever it
+likes."""
+
+LEAST_SHARE: Final = 5
+"""Entries that one address may hold of any table: halves of less would keep out a family."""
+
+HOSTS_REMEMBERED: Final = 4096
+"""Hosts of which is remembered whose share they count for."""
+
+_OWN_SITE: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            # RFC 1918, RFC 3927, RFC 6598; RFC 4193, RFC 4291.
+            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+            *("fc00::/7", "fe80::/10"),
+        ),
+    )
+)
+_EMBEDS_IPV4: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
 def number_of(limit: Limit) -> int:
@@ -34,16 +57,35 @@ def never_touched(_key: Hashable) -> None:
 class Share:
     """What one peer, one address or one prefix may hold of a table."""
 
-    most: int | float
-    """So many entries; a float is a part of the table's limit, and at least one entry."""
+    most: int | float | Callable[[], float]
+    """So many entries; a float is a part of the table's limit, and at least one entry. What is
+    called tells such a part: options may change while the node runs."""
     full: str = ""
     """Counted when it is used up; the name of the table if empty."""
     makes_room: bool = False
     """Whether the oldest entry of the same owner makes room; otherwise the new one is refused."""
 
+    least: int = 1
+    """Entries, however small the table is."""
+
     def limit(self, whole: int) -> int:
-        """Entries, of a table with room for `whole`."""
-        return max(int(self.most * whole), 1) if isinstance(self.most, float) else self.most
+        """Entries, of a table with room for `whole`; or bytes, likewise."""
+        most = self.most() if callable(self.most) else self.most
+        return most if isinstance(most, int) else max(int(most * whole), self.least)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What one address and one prefix may hold of every table that strangers or peers fill.
+
+    A table that evicts lets the oldest entry of the same owner go for a new one; one that refuses
+    refuses it.
+    """
+
+    address: Callable[[], float] = lambda: 0.5
+    """A part of each table."""
+    prefix: Callable[[], float] = lambda: 0.75
+    """Likewise."""
 
 
 INDEXED: Final = Share(1.0)
@@ -53,27 +95,80 @@ INDEXED: Final = Share(1.0)
 class Holdings(Generic[K]):
     """The entries of each owner of one kind, the oldest first."""
 
-    __slots__ = ("of", "share")
+    __slots__ = ("doubted", "of", "share", "sizes")
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, *, has_sizes: bool = False) -> None:
         self.share = share
         self.of: dict[Hashable, OrderedDict[K, None]] = {}
+        self.doubted: dict[Hashable, OrderedDict[K, None]] = {}
+        """Of these the unproved ones."""
+        self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
+        """Bytes of each owner's entries, if they are counted."""
 
-    def add(self, owner: Hashable, key: K) -> None:
+    def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry is this owner's."""
         self.of.setdefault(owner, OrderedDict())[key] = None
+        if not proved:
+            self.doubted.setdefault(owner, OrderedDict())[key] = None
+        if self.sizes is not None:
+            self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
 
     def keys_of(self, owner: Hashable) -> tuple[K, ...]:
         """The entries of one owner, the oldest first."""
         return tuple(self.of.get(owner, ()))
 
-    def discard(self, owner: Hashable, key: K) -> None:
+    def discard(self, owner: Hashable, key: K, size_bytes: int) -> None:
         """An entry is this owner's no more."""
         held = self.of.get(owner)
-        if held is not None:
-            held.pop(key, None)
-            if not held:
-                del self.of[owner]
+        if held is None or key not in held:
+            return
+        del held[key]
+        self.prove(owner, key)
+        if self.sizes is not None:
+            self.sizes[owner] -= size_bytes
+        if not held:
+            del self.of[owner]
+            if self.sizes is not None:
+                del self.sizes[owner]
+
+    def prove(self, owner: Hashable, key: K) -> None:
+        """An entry is not doubted any more."""
+        doubted = self.doubted.get(owner)
+        if doubted is not None:
+            doubted.pop(key, None)
+            if not doubted:
+                del self.doubted[owner]
+
+    def renew(self, owner: Hashable, key: K) -> None:
+        """A doubted entry is the newest of these."""
+        doubted = self.doubted.get(owner)
+        if doubted is not None and key in doubted:
+            doubted.move_to_end(key)
+
+    def has_room(self, owner: Hashable, whole: int, size_bytes: int, whole_bytes: int) -> bool:
+        """Whether an owner may have one entry more.
+
+        Args:
+            owner: Who.
+            whole: Entries of the table, at most.
+            size_bytes: What the entry takes.
+            whole_bytes: Bytes of the table, at most; of them each owner may have one entry of any
+                size.
+        """
+        most = self.share.limit(whole)
+        if len(self.of.get(owner, ())) >= most and most < whole:
+            return False
+        if self.sizes is None:
+            return True
+        used = self.sizes.get(owner, 0)
+        return not used or used + size_bytes <= self.share.limit(whole_bytes)
+
+    def clear(self) -> None:
+        """All entries are gone."""
+        self.of.clear()
+        self.doubted.clear()
+        if self.sizes is not None:
+            self.sizes.clear()
 
 
 def prefix_of(host: str) -> Hashable:
@@ -86,4 +181,37 @@ def prefix_of(host: str) -> Hashable:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host
-    return ip.version, int(ip) >> (ip.max_prefixlen - PREFIX_BITS[ip.version])
+    return _cut(ip, PREFIX_BITS)
+
+
+@lru_cache(HOSTS_REMEMBERED)
+def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
+    """Whose shares an entry at a host counts for: an address, and a prefix.
+
+    Programs of this very machine share nothing with strangers, and private addresses are all of
+    one site, this node's own: a whole home is one prefix of them. An IPv6 address counts as its
+    /64. None where there is no share.
+
+    Args:
+        host: An address without its port, or the name of a relayed node: an owner by itself.
+    """
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host, None
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return owners_at(str(ip.ipv4_mapped))
+        if ip in _EMBEDS_IPV4:
+            return owners_at(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    if ip.is_loopback:
+        return None, None
+    if any(ip in network for network in _OWN_SITE if network.version == ip.version):
+        return str(ip), None
+    return _cut(ip, HOST_BITS), _cut(ip, PREFIX_BITS)
+
+
+def _cut(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: dict[int, int]
+) -> tuple[int, int]:
+    return ip.version, int(ip) >> (ip.max_prefixlen - bits[ip.version])

@@ -9,17 +9,28 @@ of those in use at most `LOOKED_AT` are passed over in search of one that may go
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import (
+    Callable,
+    Hashable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    ValuesView,
+)
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from p2ptui.bounded.shares import (
+    LEAST_SHARE,
     Holdings,
     Limit,
     Share,
+    Shares,
     count_nothing,
     never_touched,
     number_of,
-    prefix_of,
+    owners_at,
 )
 from p2ptui.errors import LocalError
 
@@ -28,6 +39,19 @@ V = TypeVar("V")
 
 LOOKED_AT: Final = 64
 """Entries, the oldest, that are looked at in search of one that is not in use."""
+
+UNTOLD: Final = ("", -1)
+"""For a table that need not know whose its entries are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd(Generic[K]):
+    """An owner that holds all of its share."""
+
+    holdings: Holdings[K]
+    owner: Hashable
+    is_prefix: bool
+    """Whether it is a prefix, and not an address."""
 
 
 class BoundedTable(Generic[K, V]):
@@ -39,9 +63,10 @@ class BoundedTable(Generic[K, V]):
         refuses: Whether a full table refuses the new entry; otherwise the oldest one is evicted.
         limit_bytes: Most bytes of all entries together, as told to `put`; None: not counted.
         peer_share: Of each owner named to `put` in `peers`; None: not known apart.
-        address_share: Of each host named to `put` by `address`; off until a table asks for it,
-            and none does yet: those that many strangers fill name the address already.
-        prefix_share: Of each prefix of these; likewise.
+        shares: Of each address and prefix named to `put`: for every table that strangers or
+            peers fill. `put` must be told whose an entry is.
+        address_share: Of each address, where it is another one than in all tables.
+        prefix_share: Of each prefix; likewise.
         lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
         expired: Counted for each entry that came to its end so; empty: not counted.
         in_use: Whether an entry must stay, whoever needs room.
@@ -60,6 +85,7 @@ class BoundedTable(Generic[K, V]):
         "_full",
         "_holds",
         "_in_use",
+        "_is_shared",
         "_lifetime_s",
         "_limit",
         "_limit_bytes",
@@ -85,6 +111,7 @@ class BoundedTable(Generic[K, V]):
         refuses: bool = False,
         limit_bytes: Limit | None = None,
         peer_share: Share | None = None,
+        shares: Shares | None = None,
         address_share: Share | None = None,
         prefix_share: Share | None = None,
         lifetime_s: float | Callable[[], float] | None = None,
@@ -114,12 +141,21 @@ class BoundedTable(Generic[K, V]):
         self._unproved: OrderedDict[K, None] | None = None
         self._since: dict[K, float] | None = None if lifetime_s is None else {}
         self._sizes: dict[K, int] | None = None if limit_bytes is None else {}
+        self._is_shared = shares is not None
+        if shares is not None:
+            address_share = Share(shares.address, makes_room=not refuses, least=LEAST_SHARE)
+            prefix_share = Share(shares.prefix, makes_room=not refuses, least=LEAST_SHARE)
+        has_sizes = self._is_shared and limit_bytes is not None
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
-        self._by_address = None if address_share is None else Holdings[K](address_share)
-        self._by_prefix = None if prefix_share is None else Holdings[K](prefix_share)
-        shares = (peer_share, address_share, prefix_share)
+        self._by_address = (
+            None if address_share is None else Holdings[K](address_share, has_sizes=has_sizes)
+        )
+        self._by_prefix = (
+            None if prefix_share is None else Holdings[K](prefix_share, has_sizes=has_sizes)
+        )
+        of_owners = (self._by_peer, self._by_address, self._by_prefix)
         self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
-            {} if any(share is not None for share in shares) else None
+            {} if any(holdings is not None for holdings in of_owners) else None
         )
         # Reading is as quick as of a dict, and so is noting that an entry is in use.
         self.get = self._values.get
@@ -185,7 +221,30 @@ class BoundedTable(Generic[K, V]):
 
     def of_address(self, host: str) -> tuple[K, ...]:
         """The keys of one host's entries, the oldest first; see `address_share`."""
-        return () if self._by_address is None else self._by_address.keys_of(host)
+        return () if self._by_address is None else self._by_address.keys_of(owners_at(host)[0])
+
+    def crowd_at(self, host: str, whole: int) -> Crowd[K] | None:
+        """Who holds so much that there is no room for one more entry at a host: the address, or
+        the prefix; None where both have room.
+
+        Args:
+            host: Where.
+            whole: Of how many entries the shares are.
+        """
+        for holdings, owner in self._owners((), (host, 0)):
+            if not holdings.has_room(owner, whole, 0, 0):
+                return Crowd(holdings, owner, holdings is self._by_prefix)
+        return None
+
+    def unproved(self, crowd: Crowd[K] | None = None) -> Iterable[K]:
+        """The keys of entries that are taken for unproved, the oldest first.
+
+        Args:
+            crowd: Of whom; None: all.
+        """
+        if crowd is None:
+            return self._unproved or ()
+        return crowd.holdings.doubted.get(crowd.owner, ())
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries one peer has; see `peer_share`."""
@@ -200,7 +259,7 @@ class BoundedTable(Generic[K, V]):
         now: float = 0.0,
         *,
         peers: tuple[Hashable, ...] = (),
-        address: tuple[str, int] | None = None,
+        address: tuple[str, int] | None = UNTOLD,
         size_bytes: int = 0,
         proved: bool = True,
     ) -> bool:
@@ -211,14 +270,20 @@ class BoundedTable(Generic[K, V]):
             value: What.
             now: The time, seconds.
             peers: Whose it is, for `peer_share`: any of them.
-            address: Where that one is, for `address_share` and `prefix_share`.
+            address: Where the one is that caused it, for the shares of addresses and prefixes;
+                None: this node did by itself, and nobody's share is concerned.
             size_bytes: What it takes, for `limit_bytes`.
             proved: Whether its owner has shown that it is where it says; what has not makes room
                 first, and takes no place from what has.
 
         Returns:
             Whether it is in.
+
+        Raises:
+            TypeError: The table is shared, and nobody said by whom: a mistake of the caller.
         """
+        if self._is_shared and address is UNTOLD:
+            raise TypeError("a shared table must be told whose an entry is")
         values = self._values
         if key in values:
             self._drop(key)
@@ -226,7 +291,9 @@ class BoundedTable(Generic[K, V]):
             self.expire(now)
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
         owned = self._owners(peers, address) if self._owned is not None else None
-        if owned and not all(self._within_share(each, limit, now) for each in owned):
+        if owned and not all(
+            self._within_share(each, limit, size_bytes, now, proved=proved) for each in owned
+        ):
             return False
         if (len(values) >= limit or self._sizes is not None) and not self._make_room(
             limit, size_bytes, now, proved=proved
@@ -245,7 +312,7 @@ class BoundedTable(Generic[K, V]):
         if owned and self._owned is not None:
             self._owned[key] = owned
             for holdings, owner in owned:
-                holdings.add(owner, key)
+                holdings.add(owner, key, size_bytes, proved=proved)
         return True
 
     def replace(self, key: K, value: V) -> None:
@@ -264,13 +331,17 @@ class BoundedTable(Generic[K, V]):
         self._values.move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
+            for holdings, owner in (self._owned or {}).get(key, ()):
+                holdings.renew(owner, key)
         if self._since is not None:
             self._since[key] = now
 
     def prove(self, key: K) -> None:
         """The owner of an entry has shown that it is where it says; nothing if it had."""
-        if self._unproved:
-            self._unproved.pop(key, None)
+        if self._unproved and key in self._unproved:
+            del self._unproved[key]
+            for holdings, owner in (self._owned or {}).get(key, ()):
+                holdings.prove(owner, key)
 
     def admit(self) -> bool:
         """Whether a table that refuses has room for one more; if not, that counts as a refusal."""
@@ -316,7 +387,7 @@ class BoundedTable(Generic[K, V]):
             if each:
                 each.clear()
         for holdings in filter(None, (self._by_peer, self._by_address, self._by_prefix)):
-            holdings.of.clear()
+            holdings.clear()
 
     def expire(self, now: float) -> None:
         """Take out what holds no longer.
@@ -346,26 +417,45 @@ class BoundedTable(Generic[K, V]):
         owned: list[tuple[Holdings[K], Hashable]] = []
         if self._by_peer is not None:
             owned += [(self._by_peer, peer) for peer in peers]
-        if address is not None and self._by_address is not None:
-            owned.append((self._by_address, address[0]))
-        if address is not None and self._by_prefix is not None:
-            owned.append((self._by_prefix, prefix_of(address[0])))
+        if address is None or address is UNTOLD:
+            return owned
+        if self._by_address is not None or self._by_prefix is not None:
+            host, prefix = owners_at(address[0])
+            if self._by_address is not None and host is not None:
+                owned.append((self._by_address, host))
+            if self._by_prefix is not None and prefix is not None:
+                owned.append((self._by_prefix, prefix))
         return owned
 
-    def _within_share(self, owned: tuple[Holdings[K], Hashable], limit: int, now: float) -> bool:
-        """Whether an owner may have one entry more; its oldest goes for it if it may."""
+    def _within_share(
+        self,
+        owned: tuple[Holdings[K], Hashable],
+        limit: int,
+        size_bytes: int,
+        now: float,
+        *,
+        proved: bool,
+    ) -> bool:
+        """Whether an owner may have one entry more; others of its own go for it if they may."""
         holdings, owner = owned
         share = holdings.share
-        held = holdings.of.get(owner)
-        most = share.limit(limit)
-        if held is None or len(held) < most or most >= limit:
-            return True
-        victim = self._oldest_idle(held) if share.makes_room else None
-        if victim is None:
-            self._tell(share.full or self._full)
-            return False
-        self._evict(victim, share.full or self._full, now)
+        whole_bytes = 0 if self._limit_bytes is None else number_of(self._limit_bytes)
+        while not holdings.has_room(owner, limit, size_bytes, whole_bytes):
+            victim = self._own_victim(holdings, owner, proved=proved) if share.makes_room else None
+            if victim is None:
+                self._tell(share.full or self._full)
+                return False
+            self._evict(victim, share.full or self._full, now)
         return True
+
+    def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
+        """Which entry of an owner makes room for another of its own; see `_victim`."""
+        doubted = holdings.doubted.get(owner) if self._is_shared else None
+        victim = self._oldest_idle(doubted) if doubted else None
+        if victim is not None or (self._is_shared and not proved):
+            return victim
+        held = holdings.of.get(owner)
+        return self._oldest_idle(held) if held else None
 
     def _make_room(self, limit: int, size_bytes: int, now: float, *, proved: bool) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
@@ -432,8 +522,10 @@ class BoundedTable(Generic[K, V]):
             self._unproved.pop(key, None)
         if self._since is not None:
             del self._since[key]
+        size_bytes = 0
         if self._sizes is not None:
-            self.used_bytes -= self._sizes.pop(key)
+            size_bytes = self._sizes.pop(key)
+            self.used_bytes -= size_bytes
         if self._owned:
             for holdings, owner in self._owned.pop(key, ()):
-                holdings.discard(owner, key)
+                holdings.discard(owner, key, size_bytes)

@@ -21,6 +21,8 @@ RELOADED: Final = (
     "security.max_unauthenticated_connections",
     "security.enable_rate_limiting",
     "security.max_requests_per_ip",
+    "security.max_share_per_address",
+    "security.max_share_per_prefix",
     "logging.level",
     "logging.verbose_logging",
     "logging.format",

@@ -250,6 +250,25 @@ class SecurityOptions(Section, frozen=True, kw_only=True):
             10**9,
         ),
     ] = 262_144  # four lists of a hundred nodes at once, and as many within the minute
+    max_share_per_address: Annotated[
+        float,
+        About(
+            "Of each table that others fill, peers included, what one address may hold; an IPv6"
+            " address counts as its /64. This machine's own programs are not counted.",
+            "of the whole",
+            0.01,
+            1.0,
+        ),
+    ] = 0.5
+    max_share_per_prefix: Annotated[
+        float,
+        About(
+            "The same for one /24, or /48 of IPv6; private addresses count as no prefix.",
+            "of the whole",
+            0.01,
+            1.0,
+        ),
+    ] = 0.75
 
 
 class LoggingOptions(Section, frozen=True, kw_only=True):
@@ -366,6 +385,7 @@ _ASCENDING = (
     ("server.max_message_size", "reliability.reader_bytes"),
     ("server.max_message_size", "reliability.reassembly_bytes_per_peer"),
     ("reliability.reassembly_bytes_per_peer", "reliability.reassembly_bytes_total"),
+    ("security.max_share_per_address", "security.max_share_per_prefix"),
     ("port_prediction.port_range_min", "port_prediction.port_range_max"),
     ("ice.port_prediction.port_range_min", "ice.port_prediction.port_range_max"),
 )

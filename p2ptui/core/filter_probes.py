@@ -97,6 +97,7 @@ class FilterProbes:
                 MAX_ARMED,
                 refuses=True,
                 full="probe_request_refused",
+                shares=state.tables.shares,
                 peer_share=Share(MAX_ARMED_BY_ONE, full="probes_of_one_full", makes_room=True),
                 lifetime_s=ARMED_S,
             ),

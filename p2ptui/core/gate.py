@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.core.accounts import (
     AMPLIFICATION_LIMIT,
     BOUNDS,
@@ -68,6 +68,7 @@ class Gate:
         counters: Counts what leaves and what is dropped.
         emit: Takes what leaves by other sockets than the node's own; without it nothing does.
         search: The options of a search at present: checks of one round, and seconds between two.
+        shares: Of the grants, for each address and prefix.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Gate:
         counters: Counters,
         emit: Callable[[Event], None] = lambda _: None,
         search: Callable[[], tuple[int, float]] = lambda: SEARCH_PACE,
+        shares: Shares | None = None,
     ) -> None:
         self._counters = counters
         self._emit = emit
@@ -102,16 +104,20 @@ class Gate:
         """Whether so many bytes more may go to a proved peer for what anybody may have asked for
         in its name."""
         self._grants = {
-            reason: self._new_grants(bound.lifetime_s, counters) for reason, bound in BOUNDS.items()
+            reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
+            for reason, bound in BOUNDS.items()
         }
 
     @staticmethod
-    def _new_grants(lifetime_s: float, counters: Counters) -> BoundedTable[Address | str, Grant]:
+    def _new_grants(
+        lifetime_s: float, counters: Counters, shares: Shares
+    ) -> BoundedTable[Address | str, Grant]:
         # A full table refuses: the oldest grant may be spent, and would be whole again.
         return BoundedTable(
             MAX_GRANTS,
             refuses=True,
             full="grants_full",
+            shares=shares,
             lifetime_s=lifetime_s,
             count=counters.drop,
         )
@@ -206,7 +212,7 @@ class Gate:
                 bound = bound_of_search(*self._search())
             expires = now + bound.lifetime_s
             grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
-            if not grants.put(at, grant, now):
+            if not grants.put(at, grant, now, address=to):
                 return Grant(self._use(reason), at, 0, 0, expires, purse)
         grant.purse = purse
         return grant

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Any, Final
 
+from p2ptui.bounded import Shares
 from p2ptui.config import Config
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.counters import Counters
@@ -66,9 +67,15 @@ class NodeState:
         self.unix_offset = unix_offset
         self.ids = IdSource(rng)
         self.counters = Counters()
-        self.tables = Tables(self.counters.drop)
+        shares = Shares(
+            lambda: self.config.security.max_share_per_address,
+            lambda: self.config.security.max_share_per_prefix,
+        )
+        self.tables = Tables(self.counters.drop, shares)
         """Every table of the parts: a part that makes one adds it here."""
-        self.peers = PeerTable(self.counters.drop, lambda: 2 * self.config.server.max_connections)
+        self.peers = PeerTable(
+            self.counters.drop, lambda: 2 * self.config.server.max_connections, shares
+        )
         self.timers = Timers()
         self.closing = False
         """Whether the node is saying goodbye: it answers nobody any more."""
@@ -76,10 +83,10 @@ class NodeState:
         """Whether a MessageTraced is wanted for each message."""
         self.readers = Readers()
         """Who reads Data here, and has room for how much."""
-        self._channels = Channels(config, rng)
+        self._channels = Channels(config, rng, shares)
         self._events: deque[Event] = deque()
         self._events_dropped = 0
-        self.gate = gate = Gate(self.counters, self.emit, self._search_pace)
+        self.gate = gate = Gate(self.counters, self.emit, self._search_pace, shares)
         """The one way out."""
         self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""

@@ -94,6 +94,7 @@ class StunService:
                 lambda: self._options.max_concurrent_requests,
                 refuses=True,
                 full="stun_busy",
+                shares=state.tables.shares,
                 lifetime_s=lambda: self._options.timeout_ms / 1000,
                 expired="stun_partner_silent",
             ),

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from p2ptui.bounded import Shares
+
 
 class _Counting(Protocol):
     """A table or queue of `p2ptui.bounded`."""
@@ -24,10 +26,13 @@ class Tables:
 
     Args:
         count: Called with the cause when a table gives something up.
+        shares: What one address and one prefix may hold of each of them.
     """
 
-    def __init__(self, count: Callable[[str], None]) -> None:
+    def __init__(self, count: Callable[[str], None], shares: Shares | None = None) -> None:
         self._count = count
+        self.shares = shares or Shares()
+        """For every table that strangers or peers fill; a test knows the others."""
         self._gauges: list[tuple[str, Callable[[], int]]] = []
         self._measured: tuple[_Measured, ...] = ()
 

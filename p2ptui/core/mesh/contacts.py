@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Shares
+from p2ptui.wire.address import Address
 
 MAX_CONTACTS: Final = 1024
 """Nodes of which this is remembered."""
@@ -22,20 +23,24 @@ class Contact:
 
 
 class Contacts:
-    """Remembers the nodes with which something was exchanged last."""
+    """Remembers the nodes with which something was exchanged last.
 
-    def __init__(self) -> None:
-        self._contacts: BoundedTable[str, Contact] = BoundedTable(MAX_CONTACTS)
+    Args:
+        shares: Of them, for each address and prefix of those who bring their messages.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._contacts: BoundedTable[str, Contact] = BoundedTable(MAX_CONTACTS, shares=shares)
 
     def get(self, node_id: str) -> Contact | None:
         """What was exchanged with a node; None: nothing, or it is forgotten."""
         return self._contacts.get(node_id)
 
-    def _touch(self, node_id: str) -> Contact:
+    def _touch(self, node_id: str, address: Address | None = None) -> Contact:
         contact = self._contacts.get(node_id)
         if contact is None:
             contact = Contact()
-            self._contacts.put(node_id, contact)
+            self._contacts.put(node_id, contact, address=address)
         else:
             self._contacts.touch(node_id)
         return contact
@@ -44,9 +49,9 @@ class Contacts:
         """A message has left for a node."""
         self._touch(node_id).messages_out += 1
 
-    def note_received(self, node_id: str, now: float) -> None:
-        """A message has come from a node."""
-        contact = self._touch(node_id)
+    def note_received(self, node_id: str, address: Address, now: float) -> None:
+        """A message has come from a node, by way of somebody at an address."""
+        contact = self._touch(node_id, address)
         contact.messages_in += 1
         contact.last_received = now
 

@@ -127,6 +127,7 @@ class Discovery:
         return BoundedTable(
             lambda: max(MAX_CHANGES, state.config.server.max_connections),
             full="news_full",
+            shares=state.tables.shares,
             count=state.counters.drop,
         )
 
@@ -206,7 +207,7 @@ class Discovery:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
-        self._joined.put(peer.node_id, None)
+        self._joined.put(peer.node_id, None, address=peer.address)
         self._note_change(now)
         if peer.accepted:
             self._push(peer, now)
@@ -226,7 +227,9 @@ class Discovery:
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
-            self._state.timers.schedule(now + FIRST_QUESTION_S, lambda at: self._ask(peer, at))
+            peer.session.question = self._state.timers.schedule(
+                now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
+            )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
         page = Cutter(_entry(other, peer, now, unix) for other in others).cut(room)
@@ -280,7 +283,7 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left.put(peer.node_id, None)
+        self._left.put(peer.node_id, None, address=peer.address)
         self._note_change(now)
 
     def _note_change(self, now: float) -> None:

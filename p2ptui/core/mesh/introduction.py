@@ -52,6 +52,7 @@ class Introductions:
             BoundedTable(
                 lambda: state.config.routing.introductions_max,
                 full="introductions_full",
+                shares=state.tables.shares,
                 peer_share=INDEXED,
                 in_use=lambda introduction: bool(introduction.pings.awaited),
             ),

@@ -142,11 +142,12 @@ class Pager:
         self._state = state
         self._delivery = delivery
         self._jobs: BoundedTable[tuple[str, str], _Job] = state.tables.add(
-            "lists", BoundedTable(MAX_JOBS, refuses=True, full="lists_full")
+            "lists",
+            BoundedTable(MAX_JOBS, refuses=True, full="lists_full", shares=state.tables.shares),
         )
         """Lists under way, in the order of their turns."""
         self._paused: BoundedTable[tuple[str, str], _Job] = state.tables.add(
-            "lists_paused", BoundedTable(MAX_PAUSED)
+            "lists_paused", BoundedTable(MAX_PAUSED, shares=state.tables.shares)
         )
         """Lists that wait for the next request of a peer that has not proved itself."""
         self._running = False
@@ -173,8 +174,6 @@ class Pager:
         if known is not None and not (known.peer is peer and self._waits_for_proof(known)):
             self._state.counters.drop("list_under_way")
             return
-        if known is None and not self._jobs.admit():
-            return
         paused = known or self._paused.pop(key, None)
         job = _Job(peer, kind, frame, Cutter(entries), now + PROOF_PATIENCE_S)
         if paused is not None and paused.peer is peer and self._waits_for_proof(paused):
@@ -184,10 +183,10 @@ class Pager:
         if peer.purse.proved:
             # From here on its pages draw one by one on what is left for such requests.
             self._state.gate.vouch()
-        if known is None:
-            self._jobs.put(key, job)
-        else:
+        if known is not None:
             self._jobs.replace(key, job)
+        elif not self._jobs.put(key, job, address=peer.address, proved=peer.proved):
+            return
         # Its own request pays for it: it does not wait behind lists of others.
         if not peer.purse.proved and not self._serve(job, now):
             del self._jobs[key]
@@ -219,7 +218,7 @@ class Pager:
     def _pause(self, key: tuple[str, str], job: _Job) -> None:
         for other in [k for k, paused in self._paused.items() if not paused.peer.is_authenticated]:
             del self._paused[other]
-        self._paused.put(key, job)
+        self._paused.put(key, job, address=job.peer.address)
 
     @staticmethod
     def _waits_for_proof(job: _Job) -> bool:

@@ -75,7 +75,12 @@ class Rendezvous:
         """Those that wait for an introduction."""
         self._pairs: BoundedTable[tuple[str, str], Repeats] = state.tables.add(
             "introduced_pairs",
-            BoundedTable(lambda: MAX_PAIRS, full="introduction_pairs_full", holds=Repeats.holds),
+            BoundedTable(
+                lambda: MAX_PAIRS,
+                full="introduction_pairs_full",
+                shares=state.tables.shares,
+                holds=Repeats.holds,
+            ),
         )
         """Who was named to whom, where the one told cannot search."""
         self.on_introduced: OnIntroduced = lambda *_: None
@@ -121,7 +126,7 @@ class Rendezvous:
     def _may_tell(self, target: Peer, asker: Peer, now: float) -> bool:
         pair = (asker.node_id, target.node_id)
         repeats = self._pairs.get(pair) or Repeats()
-        self._pairs.put(pair, repeats, now)
+        self._pairs.put(pair, repeats, now, address=asker.address)
         return repeats.take(now)
 
     def _introduce(self, receiver: Peer, other: Peer, about: P2PConnectPayload, now: float) -> None:

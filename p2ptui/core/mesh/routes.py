@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from p2ptui.bounded import INDEXED, BoundedTable
+from p2ptui.bounded import INDEXED, BoundedTable, Shares
+from p2ptui.wire.address import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,15 @@ class RouteTable:
         lifetime_s: How long a route holds without news, seconds.
         limit: Most routes held.
         count: Called with a cause when one makes room that still holds.
+        shares: Of the routes, for each address and prefix of those who tell them.
     """
 
     def __init__(
-        self, lifetime_s: float, limit: int, count: Callable[[str], None] = lambda _: None
+        self,
+        lifetime_s: float,
+        limit: int,
+        count: Callable[[str], None] = lambda _: None,
+        shares: Shares | None = None,
     ) -> None:
         self._lifetime_s = lifetime_s
         # Known by next hop as well, so that a peer that leaves costs its own routes only.
@@ -44,6 +50,7 @@ class RouteTable:
             full="routes_full",
             holds=lambda route, now: route.expires > now,
             peer_share=INDEXED,
+            shares=shares or Shares(),
             count=count,
         )
 
@@ -61,6 +68,7 @@ class RouteTable:
         *,
         renames: bool = False,
         listed_at: str = "",
+        address: Address | None = None,
     ) -> None:
         """Take news of a way; a longer one never replaces a shorter one that still holds.
 
@@ -73,6 +81,7 @@ class RouteTable:
             name: How it is said to be called; empty where nobody told.
             renames: Whether this name goes before one that another peer told.
             listed_at: The address at which it is listed; empty where nobody told.
+            address: Where the one is who tells it; None: a server that this node chose.
         """
         known = self._routes.get(destination)
         if (
@@ -91,7 +100,7 @@ class RouteTable:
             listed_at = listed_at or known.listed_at
         expires = now + self._lifetime_s
         route = Route(next_hop, distance, expires, capabilities, name, listed_at)
-        self._routes.put(destination, route, now, peers=(next_hop,))
+        self._routes.put(destination, route, now, peers=(next_hop,), address=address)
 
     def lookup(self, destination: str, now: float) -> Route | None:
         """The way to a node, or None."""

@@ -88,18 +88,22 @@ class Routing:
         self._state = state
         self._delivery = delivery
         options = state.config.routing
-        self.table = RouteTable(options.route_lifetime, options.max_routes, state.counters.drop)
+        shares = state.tables.shares
+        self.table = RouteTable(
+            options.route_lifetime, options.max_routes, state.counters.drop, shares
+        )
         state.tables.gauge("routes", self.table.__len__)
         self._seen: BoundedTable[int, bool] = state.tables.add(
             "routes_seen",
             BoundedTable(
                 lambda: state.config.routing.max_seen,
                 full="routes_seen_full",
+                shares=shares,
                 lifetime_s=lambda: state.config.routing.seen_lifetime,
             ),
         )
         self._flood: TokenBucket | None = None
-        self.contacts = Contacts()
+        self.contacts = Contacts(shares)
         self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
         """Called with origin, source node and inner message of what is for this node; whether it
         is a message that a node takes."""
@@ -125,6 +129,7 @@ class Routing:
                     name,
                     renames=sure,
                     listed_at=entry.addr[:MAX_ADDRESS_TEXT],
+                    address=None if sure else peer.address,
                 )
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
@@ -202,11 +207,14 @@ class Routing:
             counters.drop("routed_unauthenticated")
             return False
         mark = _mark(source, routed.route_id)
-        if not self._is_first_sight(mark, now):
+        if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
         if second_hand and self._state.peers.authenticated(source) is None:
-            self.table.learn(source, origin.node_id, routed.hop_count + 1, now)
+            by = (
+                None if origin.peer is not None and origin.peer.is_joined_server else origin.address
+            )
+            self.table.learn(source, origin.node_id, routed.hop_count + 1, now, address=by)
         if destination != own_id:
             if self._forward(origin, source, destination, routed, now):
                 return True
@@ -214,7 +222,7 @@ class Routing:
             self._seen.pop(mark)
             return False
         if self.on_arrived is not None:
-            self.contacts.note_received(source, now)
+            self.contacts.note_received(source, origin.address, now)
             if not self.on_arrived(origin, source, routed.original_message, now):
                 self._seen.pop(mark)
                 self._object(origin, routed, "the message inside is none that a node takes", now)
@@ -232,12 +240,12 @@ class Routing:
         )
         self._delivery.send(origin.peer, MessageType.ERROR, encode_payload(error), now)
 
-    def _is_first_sight(self, mark: int, now: float) -> bool:
+    def _is_first_sight(self, mark: int, origin: Origin, now: float) -> bool:
         if self._seen.get(mark):
             self._seen.expire(now)
             if mark in self._seen:
                 return False
-        return self._seen.put(mark, True, now)
+        return self._seen.put(mark, True, now, address=origin.address)
 
     def _forward(
         self,

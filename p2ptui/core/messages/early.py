@@ -43,7 +43,10 @@ class EarlyMessages:
         self._initiated = state.peers.initiated
         self._on_overdue = on_overdue
         self._senders: BoundedTable[Address, _Waiting] = state.tables.add(
-            "early_senders", BoundedTable(MAX_ADDRESSES, refuses=True, full="early_full")
+            "early_senders",
+            BoundedTable(
+                MAX_ADDRESSES, refuses=True, full="early_full", shares=state.tables.shares
+            ),
         )
         state.tables.gauge("early_messages", self._count)
 

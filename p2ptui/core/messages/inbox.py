@@ -257,7 +257,7 @@ class Inbox:
         if not channel.covers(fragment.sequence):
             self._handle_unknown_number(peer, now)
             return
-        assembled = channel.reassembly.receive(fragment, now)
+        assembled = channel.reassembly.receive(fragment, now, peer.address)
         if assembled.refused:
             self._state.counters.drop("fragment_refused")
         if assembled.progressed and channel.numbers is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import UNSET, UnsetType
 
-from p2ptui.bounded import BoundedTable, Limit
+from p2ptui.bounded import LOOKED_AT, BoundedTable, Crowd, Limit, Shares
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.peer import Peer
@@ -22,13 +22,17 @@ class PeerTable:
         count: Called with a cause when there is no room for an alias.
         limit: Most peers, whatever happens. Who lets in newcomers keeps to less, and makes room
             for them first; a node that is asked at two addresses may be in it twice for a moment.
+        shares: Of it, for each address and prefix. Peers that this node asked count for nobody.
     """
 
     def __init__(
-        self, count: Callable[[str], None] = lambda _: None, limit: Limit = 65_536
+        self,
+        count: Callable[[str], None] = lambda _: None,
+        limit: Limit = 65_536,
+        shares: Shares | None = None,
     ) -> None:
         self._by_address: BoundedTable[Address, Peer] = BoundedTable(
-            limit, refuses=True, full="peers_full", count=count
+            limit, refuses=True, full="peers_full", shares=shares or Shares(), count=count
         )
         self._by_id: BoundedTable[str, Peer] = BoundedTable(limit)
         self._own = self._by_address.get
@@ -219,9 +223,8 @@ class PeerTable:
     def add(self, peer: Peer) -> None:
         """Enter a peer by its address."""
         self._uncount(peer.address)
-        if not self._by_address.put(
-            peer.address, peer, address=peer.address, proved=peer.initiated
-        ):
+        by = None if peer.initiated else peer.address
+        if not self._by_address.put(peer.address, peer, address=by, proved=peer.initiated):
             return
         self._statuses[peer.status] += 1
         if peer.initiated:
@@ -263,13 +266,32 @@ class PeerTable:
         else:
             self._by_address.renew(peer.address)
 
-    def most_doubtful(self) -> Peer | None:
-        """Of the peers that came by themselves and never proved their address the most silent."""
-        while (peer := self._by_address.oldest_unproved()) is not None:
-            if not peer.proved and not peer.initiated:
-                return peer
-            self._by_address.prove(peer.address)
-        return None
+    def crowd_at(self, address: Address, whole: int) -> Crowd[Address] | None:
+        """The address or prefix that holds all of its share of `whole` peers, and leaves no room
+        for one more at an address; None where there is room."""
+        return self._by_address.crowd_at(address[0], whole)
+
+    def doubtful(self, crowd: Crowd[Address] | None = None) -> list[Peer]:
+        """Peers that came by themselves and never proved their address, the most silent first.
+
+        Args:
+            crowd: Of which address or prefix; None: of all.
+
+        Returns:
+            At most `LOOKED_AT` of them.
+        """
+        doubtful, settled = list[Peer](), list[Address]()
+        for address in self._by_address.unproved(crowd):
+            peer = self._by_address[address]
+            if peer.proved or peer.initiated:
+                settled.append(address)
+                continue
+            doubtful.append(peer)
+            if len(doubtful) == LOOKED_AT:
+                break
+        for address in settled:  # each is met once
+            self._by_address.prove(address)
+        return doubtful
 
     def remove(self, peer: Peer) -> None:
         """Take a peer out; nothing happens if another has its place by now."""

@@ -20,6 +20,8 @@ class Session:
     """Whether this node itself says goodbye to the peer."""
     channel_timer: Timer | None = None
     """The channel's next step."""
+    question: Timer | None = None
+    """When a newcomer is first asked whether it is there."""
     _timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
 
@@ -37,6 +39,9 @@ class Session:
         """The peer is taken out: nothing goes on."""
         self.resumes = False
         self.cancel()
+        if self.question is not None:
+            self.question.cancel()
+            self.question = None
 
     def schedule(self, timers: Timers, when: float, action: Action) -> None:
         """Plan the next step, in place of the one that was planned before.

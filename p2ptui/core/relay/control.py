@@ -71,13 +71,17 @@ class RelayControl:
         )
         self._departed: BoundedTable[str, _Account] = state.tables.add(
             "relay_clients",
-            BoundedTable(lambda: max(MAX_DEPARTED_CLIENTS, state.config.server.max_connections)),
+            BoundedTable(
+                lambda: max(MAX_DEPARTED_CLIENTS, state.config.server.max_connections),
+                shares=state.tables.shares,
+            ),
         )
         self._relays: BoundedTable[Pair, bool] = state.tables.add(
             "relays",
             BoundedTable(
                 lambda: state.config.traffic_forwarding.max_concurrent_relays,
                 refuses=True,
+                shares=state.tables.shares,
                 peer_share=INDEXED,
                 lifetime_s=lambda: state.config.traffic_forwarding.relay_timeout,
             ),
@@ -197,7 +201,7 @@ class RelayControl:
             text = "one of the two nodes reaches this server through another; join it by address"
             return Refused(Refusal.CHAINED, text)
         if client.purse.proved and target.purse.proved:
-            return self._open(client_id, parcel.target_id, now)
+            return self._open(client, parcel.target_id, now)
         for peer in (client, target):
             self._delivery.challenge(peer, now)
         if parcel.capability is not None:
@@ -263,16 +267,22 @@ class RelayControl:
 
     # Relays.
 
-    def _open(self, one: str, other: str, now: float) -> Refused | None:
+    def _open(self, client: Peer, other: str, now: float) -> Refused | None:
+        one = client.node_id
         pair = (one, other) if one < other else (other, one)
         if self._relays.get(pair):
             self._relays.renew(pair, now)
-        elif not self._relays.put(pair, True, now, peers=pair):
+        elif not self._relays.put(pair, True, now, peers=pair, address=client.address):
+            # It counts for the one who opens it: what others bring to a house takes nothing from
+            # those who live there.
             limit = self._read_options().max_concurrent_relays
-            text = (
-                f"all {limit} relays of this server are in use (max_concurrent_relays);"
-                " try again later, or another server"
-            )
+            text = f"all {limit} relays of this server are in use (max_concurrent_relays)"
+            if self._relays.has_room:
+                text = (
+                    "all relays that your address or network may have are in use"
+                    " (max_share_per_address, max_share_per_prefix)"
+                )
+            text += "; try again later, or another server"
             return Refused(Refusal.RELAYS, text)
         if self._expiry is None:
             self._plan_expiry()
@@ -309,4 +319,4 @@ class RelayControl:
             account.refused[Refusal.GONE.value] += len(account.waiting)
             self._state.counters.drops["relay_refused"] += len(account.waiting)
             account.waiting.clear()
-        self._departed.put(peer.node_id, account)
+        self._departed.put(peer.node_id, account, address=peer.address)

@@ -4,6 +4,7 @@ import math
 from random import Random
 from typing import Final
 
+from p2ptui.bounded import Shares
 from p2ptui.config import Config
 from p2ptui.core.reliability.deadlines import earliest
 from p2ptui.core.reliability.duplicates import (
@@ -203,12 +204,13 @@ class Channels:
     Args:
         config: The node's configuration.
         rng: Where their numbering starts.
+        shares: Of the memory, for each address and prefix.
     """
 
-    def __init__(self, config: Config, rng: Random) -> None:
+    def __init__(self, config: Config, rng: Random, shares: Shares) -> None:
         self._config = config
         self._rng = rng
-        self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total)
+        self._reassembly = ReassemblyBudget(config.reliability.reassembly_bytes_total, shares)
 
     def new(self) -> Channel:
         """A channel with a random start of its numbering."""

@@ -3,10 +3,12 @@
 import zlib
 from array import array
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS
+from p2ptui.wire.address import Address
 from p2ptui.wire.frames import MAX_BITMAP_BYTES, Fragment, FragmentAck, TransferStatus
 
 ACK_EVERY: Final = 2
@@ -18,6 +20,9 @@ ACK_DELAY_S: Final = 0.01
 PARTIAL_MESSAGES_PER_PEER: Final = 2 * MAX_TRANSFERS
 """Messages of one peer that may be in assembly at the same time: those that it has under way, and
 as many that it gave up."""
+
+MAX_PARTIAL_MESSAGES: Final = 65_536
+"""Messages of all peers together that may be in assembly at the same time."""
 
 ABANDONED_S: Final = 3.0
 """A message of which nothing came for so long makes room for another of the same peer."""
@@ -42,6 +47,8 @@ class _Partial:
     data: bytearray
     arrived: bytearray
     remaining: int
+    held: int
+    """What gives its memory back."""
     deferred: bool = False
     """Whether all but one fragment is there, and the reader has no room for the whole."""
     below: int = 0
@@ -80,12 +87,42 @@ class _Partial:
         self.recuts += 1
 
 
-@dataclass(slots=True)
 class ReassemblyBudget:
-    """Bytes that partial messages of all peers together may hold."""
+    """Bytes that partial messages of all peers together may hold.
 
-    limit_bytes: int
-    used_bytes: int = 0
+    Args:
+        limit_bytes: Of all.
+        shares: Of these, and of the messages, for each address and prefix.
+    """
+
+    def __init__(self, limit_bytes: int, shares: Shares | None = None) -> None:
+        self._held: BoundedTable[int, None] = BoundedTable(
+            MAX_PARTIAL_MESSAGES, limit_bytes=limit_bytes, refuses=True, shares=shares or Shares()
+        )
+        self._numbers = count()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that they hold."""
+        return self._held.used_bytes
+
+    def take(self, size_bytes: int, address: Address | None) -> int | None:
+        """Take room for one message.
+
+        Args:
+            size_bytes: Its size.
+            address: Where it comes from; None: nobody's share is concerned.
+
+        Returns:
+            What gives it back; None if there is no room.
+        """
+        number = next(self._numbers)
+        is_held = self._held.put(number, None, address=address, size_bytes=size_bytes)
+        return number if is_held else None
+
+    def give_back(self, number: int) -> None:
+        """The message is whole, or given up."""
+        self._held.pop(number)
 
 
 @dataclass(slots=True)
@@ -154,8 +191,14 @@ class Reassembly:
         for partial in self._partial.values():
             partial.expires = now + self.timeout_s
 
-    def receive(self, fragment: Fragment, now: float) -> Assembled:
-        """Take one fragment."""
+    def receive(self, fragment: Fragment, now: float, address: Address | None = None) -> Assembled:
+        """Take one fragment.
+
+        Args:
+            fragment: What came.
+            now: The time, seconds.
+            address: Where the peer is, whose share of the memory the message takes.
+        """
         sequence = fragment.sequence
         completed = self._completed.get(sequence)
         if completed is not None and completed.holds(fragment):
@@ -164,9 +207,10 @@ class Reassembly:
         if partial is None:
             if fragment.total_bytes > self.max_message_bytes:
                 return Assembled(FragmentAck(sequence, TransferStatus.TOO_LARGE, 0), refused=True)
-            if not self._makes_room(fragment.total_bytes, now):
+            held = self._take_room(fragment.total_bytes, address, now)
+            if held is None:
                 return Assembled(FragmentAck(sequence, TransferStatus.BUSY, 0), refused=True)
-            partial = self._open(fragment, now)
+            partial = self._open(fragment, held, now)
         elif partial.is_recut_by(fragment):
             partial.recut(fragment.chunk_bytes)
         elif (partial.total_bytes, partial.chunk_bytes) != (
@@ -177,40 +221,37 @@ class Reassembly:
         partial.named = partial.named or fragment.recut
         return self._store(partial, fragment, now)
 
-    def _makes_room(self, total_bytes: int, now: float) -> bool:
-        """Whether there is room; what the peer has most likely given up goes for it."""
-        while not self._has_room(total_bytes):
+    def _take_room(self, total_bytes: int, address: Address | None, now: float) -> int | None:
+        """What gives the room back; what the peer has most likely given up goes for it."""
+        while True:
+            if self._partial.has_room_for(total_bytes):
+                held = self.budget.take(total_bytes, address)
+                if held is not None:
+                    return held
             silent = min(
                 (each for each in self._partial.items() if not each[1].deferred),
                 key=lambda each: each[1].expires,
                 default=None,
             )
             if silent is None or now < silent[1].expires - self.timeout_s + ABANDONED_S:
-                return False
+                return None
             self._drop(silent[0])
-        return True
 
-    def _has_room(self, total_bytes: int) -> bool:
-        return (
-            self._partial.has_room_for(total_bytes)
-            and self.budget.used_bytes + total_bytes <= self.budget.limit_bytes
-        )
-
-    def _open(self, fragment: Fragment, now: float) -> _Partial:
+    def _open(self, fragment: Fragment, held: int, now: float) -> _Partial:
         # Its memory is counted in full from its first fragment, so that many
         # beginnings cannot promise more than there is.
-        count = fragment.count
+        pieces = fragment.count
         partial = _Partial(
             total_bytes=fragment.total_bytes,
             chunk_bytes=fragment.chunk_bytes,
-            count=count,
+            count=pieces,
             expires=now + self.timeout_s,
             data=bytearray(fragment.total_bytes),
-            arrived=bytearray(count),
-            remaining=count,
+            arrived=bytearray(pieces),
+            remaining=pieces,
+            held=held,
         )
         self._partial.put(fragment.sequence, partial, size_bytes=fragment.total_bytes)
-        self.budget.used_bytes += fragment.total_bytes
         return partial
 
     def _store(self, partial: _Partial, fragment: Fragment, now: float) -> Assembled:
@@ -340,5 +381,5 @@ class Reassembly:
     def _drop(self, sequence: int) -> _Partial | None:
         partial = self._partial.pop(sequence)
         if partial is not None:
-            self.budget.used_bytes -= partial.total_bytes
+            self.budget.give_back(partial.held)
         return partial

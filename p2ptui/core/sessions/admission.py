@@ -1,8 +1,9 @@
 """What strangers may cost: rate limits for addresses that have not completed a handshake."""
 
+from collections.abc import Hashable
 from typing import Final
 
-from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.bounded import BoundedTable, Shares, TokenBucket, owners_at
 from p2ptui.config import SecurityOptions
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT
 from p2ptui.core.tables import Tables
@@ -24,7 +25,7 @@ REFUSALS_PER_SECOND: Final = 200
 class Admission:
     """Decides whether a stranger's datagram is looked at, and whether it is answered.
 
-    The limits are by IP address and touch unauthenticated traffic only: a peer
+    The limits are by IP address, or /64 of IPv6, and touch unauthenticated traffic only: a peer
     behind the same address as a flood is not slowed.
 
     Args:
@@ -34,8 +35,11 @@ class Admission:
 
     def __init__(self, options: SecurityOptions, tables: Tables | None = None) -> None:
         self._options = options
-        self._hosts: BoundedTable[str, TokenBucket] = BoundedTable(MAX_TRACKED_HOSTS)
-        self._told: BoundedTable[Address, float] = BoundedTable(MAX_TRACKED_ERRORS)
+        shares = Shares() if tables is None else tables.shares
+        self._hosts: BoundedTable[Hashable, TokenBucket] = BoundedTable(
+            MAX_TRACKED_HOSTS, shares=shares
+        )
+        self._told: BoundedTable[Address, float] = BoundedTable(MAX_TRACKED_ERRORS, shares=shares)
         if tables is not None:
             tables.add("tracked_strangers", self._hosts)
             tables.add("tracked_strangers", self._told)
@@ -54,11 +58,11 @@ class Admission:
         """Whether a datagram from a stranger at `address` is looked at."""
         if not self._options.enable_rate_limiting:
             return True
-        host = address[0]
+        host = owners_at(address[0])[0] or address[0]
         bucket = self._hosts.get(host)
         if bucket is None:
             bucket = TokenBucket(self._options.max_requests_per_ip, now)
-            self._hosts.put(host, bucket)
+            self._hosts.put(host, bucket, address=address)
         else:
             self._hosts.touch(host)
         return bucket.take(now)
@@ -82,4 +86,4 @@ class Admission:
 
     def note_told(self, address: Address, now: float) -> bool:
         """This address is told; whether that is remembered."""
-        return self._told.put(address, now)
+        return self._told.put(address, now, address=address)

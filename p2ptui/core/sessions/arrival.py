@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
-from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import Envelope, NodeInfo, ReceivedNodeInfo
@@ -48,6 +50,25 @@ class Arrival:
         return replace(self, legacy=replace(self.legacy, channel=channel))
 
 
+MAX_WAITING: Final = 64
+"""Requests that wait until it is known who makes room; when more come it is a flood, and there is
+no time to ask."""
+
+
+LOOKS: Final = 4
+"""How often it is looked at meanwhile."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request for which somebody is asked whether it is there."""
+
+    message: Envelope
+    earned: Purse
+    legacy: Legacy
+    until: float
+
+
 Refuse: TypeAlias = Callable[[Address, Envelope, Purse, str, float], None]
 """Is told where a request came from, the request, what it pays for, why it is refused, and when."""
 
@@ -65,6 +86,12 @@ class Requests:
         self._state = state
         self._lifecycle = lifecycle
         self._refuse = refuse
+        self._waiting: BoundedTable[Address, _Waiting] = state.tables.add(
+            "requests_waiting", BoundedTable(MAX_WAITING, refuses=True, shares=state.tables.shares)
+        )
+        self._looking = False
+        self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
+        """Called with a request that has waited long enough: it is read anew."""
 
     def read(
         self, address: Address, message: Envelope, earned: Purse, legacy: Legacy, now: float
@@ -81,7 +108,9 @@ class Requests:
         try:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            self._check_room(address, info.id, now)
+            request = _Waiting(message, earned, legacy, now + ANSWER_S)
+            if not self._finds_room(address, info.id, request, now):
+                return None
         except MalformedError as error:
             self._refuse(address, message, earned, f"malformed handshake: {error}", now)
         except RefusedError as error:
@@ -90,10 +119,41 @@ class Requests:
             return Arrival(address, message, info, earned, legacy, received.continues)
         return None
 
-    def _check_room(self, address: Address, node_id: str, now: float) -> None:
-        peers = self._state.peers
+    def _finds_room(self, address: Address, node_id: str, request: _Waiting, now: float) -> bool:
+        """Whether there is room; False while that is looked at."""
+        peers, seats = self._state.peers, self._lifecycle.seats
         if peers.at(address) is not None or peers.with_id(node_id) is not None:
-            return
-        if not self._lifecycle.make_room(now):
-            limit = self._state.config.server.max_connections
-            raise RefusedError(f"the server is full: {counted(limit, 'peer')} (max_connections)")
+            return True
+        waiting = self._waiting.get(address)
+        if waiting is not None and now < waiting.until:
+            # It says the same again, or something else by now.
+            request.until = waiting.until
+            self._waiting.replace(address, request)
+            return False
+        self._waiting.pop(address)
+        if self._lifecycle.make_room(address, now):
+            return True
+        if waiting is None and seats.ask(address, now):
+            if self._waiting.put(address, request, address=address):
+                if not self._looking:
+                    self._look_after(now)
+                return False
+            if self._lifecycle.make_room(address, now, in_haste=True):
+                return True
+        raise RefusedError(seats.words(address))
+
+    def _look_after(self, now: float) -> None:
+        # One timer for all that wait, so that a flood of them costs no more.
+        self._looking = True
+        self._state.timers.schedule(now + ANSWER_S / LOOKS, self._look)
+
+    def _look(self, now: float) -> None:
+        self._looking = False
+        for address, waiting in list(self._waiting.items()):
+            if now >= waiting.until:
+                self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
+                self._waiting.pop(address)
+        for address in islice(self._waiting, 1):
+            self._lifecycle.seats.ask(address, now)  # again: a Ping may be lost
+        if self._waiting and not self._looking:
+            self._look_after(now)

@@ -13,6 +13,7 @@ from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
+from p2ptui.core.sessions.seats import Seats
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerGoneError
 from p2ptui.text import counted
@@ -40,13 +41,16 @@ class Lifecycle:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self.seats = Seats(state, delivery)
+        """Who makes room for newcomers."""
         self.on_joined: list[Listener] = []
         """Called when a peer has become authenticated."""
         self.on_left: list[Listener] = []
         """Called when an authenticated peer is no longer so."""
         # What a peer sent in its last session may still arrive after it has come back.
         self._departed: BoundedTable[Address, Channel] = BoundedTable(
-            lambda: max(MAX_DEPARTED, state.config.server.max_connections)
+            lambda: max(MAX_DEPARTED, state.config.server.max_connections),
+            shares=state.tables.shares,
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
@@ -82,20 +86,21 @@ class Lifecycle:
             channel.follow(departed)
         return channel
 
-    def make_room(self, now: float) -> bool:
+    def make_room(self, address: Address | None, now: float, *, in_haste: bool = False) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
 
-        Whoever forges addresses must not fill the house: who never proved its address and has
-        been silent for a while makes room.
+        Args:
+            address: Where it is; None: this node wants it itself.
+            now: The time, seconds.
+            in_haste: As for `Seats.who_goes`.
         """
-        if len(self._state.peers) < self._state.config.server.max_connections:
+        if self.seats.is_free(address):
             return True
-        patience = self._state.config.security.auth_timeout
-        peer = self._state.peers.most_doubtful()
-        if peer is not None and now - peer.last_received >= patience:
-            self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
-            return True
-        return False
+        peer = self.seats.who_goes(address, now, in_haste=in_haste)
+        if peer is None:
+            return False
+        self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
+        return True
 
     def require_room(self, address: Address, now: float) -> None:
         """This node wants to enter a peer itself; see `make_room`.
@@ -103,7 +108,8 @@ class Lifecycle:
         Raises:
             LocalError: There is no room.
         """
-        if not self.make_room(now):
+        if not self.make_room(None, now):
+            self.seats.ask(None, now)  # for the next try
             peers = counted(self._state.config.server.max_connections, "peer is", "peers are")
             where = address_words(address)
             raise LocalError(f"cannot connect to {where}: {peers} the limit (max_connections)")
@@ -137,6 +143,7 @@ class Lifecycle:
         for listener in self.on_joined:
             listener(peer, now)
         self._delivery.flush(peer, now)
+        self.seats.greet(peer, now)
 
     def restart(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, a new one begins with the same peer.
@@ -204,7 +211,8 @@ class Lifecycle:
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
-            self._departed.put(peer.address, peer.channel)
+            proved = peer.proved
+            self._departed.put(peer.address, peer.channel, address=peer.address, proved=proved)
             self._tell_left(peer, now)
 
     def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:

@@ -85,6 +85,7 @@ class AlternatePaths:
                 MAX_OTHER_WAYS,
                 refuses=True,
                 full="other_ways_full",
+                shares=state.tables.shares,
                 peer_share=Share(MAX_OTHER_WAYS_OF_ONE),
             ),
         )

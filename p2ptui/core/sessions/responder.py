@@ -57,6 +57,7 @@ class Responder:
         self._takeover = takeover
         self._handshake = handshake
         self._requests = requests
+        requests.on_turn = self.handle_request
         self._answers = answers
         self._ways = ways
         self._crossings = crossings

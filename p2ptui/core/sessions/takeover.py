@@ -92,6 +92,7 @@ class Takeover:
                 lambda: state.config.security.max_unauthenticated_connections,
                 refuses=True,
                 full="disputes_full",
+                shares=state.tables.shares,
             ),
         )
         # Only ids of peers get here, each for ten seconds.

@@ -52,7 +52,9 @@ class CheckExchange:
         self._paths = paths
         self._on_progress = on_progress
         self._revive = revive
-        self._copies: BoundedTable[bytes, int] = BoundedTable(MAX_REMEMBERED)
+        self._copies: BoundedTable[bytes, int] = BoundedTable(
+            MAX_REMEMBERED, shares=state.tables.shares
+        )
 
     def note_relayed(self, node_id: str, now: float) -> None:
         """A datagram came by relay from a node to which there is a path: has that side left it?"""
@@ -87,7 +89,7 @@ class CheckExchange:
         if not check.is_authentic(attempt.offer.password):
             self._state.counters.drop("check_forged")
             return True
-        if self._count(check.message.transaction_id) > MAX_COPIES:
+        if self._count(check.message.transaction_id, source) > MAX_COPIES:
             self._state.counters.drop("check_repeated")
             return True
         attempt.heard.is_checked = True
@@ -116,13 +118,13 @@ class CheckExchange:
             self._state.counters.drop("early_checks_full")
         return True
 
-    def _count(self, transaction_id: bytes) -> int:
+    def _count(self, transaction_id: bytes, source: Address) -> int:
         """How often this check came, with this time."""
         copies = self._copies.get(transaction_id, 0) + 1
         if copies > 1:
             self._copies.replace(transaction_id, copies)
         else:
-            self._copies.put(transaction_id, copies)
+            self._copies.put(transaction_id, copies, address=source)
         return copies
 
     def _receive_answer(

@@ -70,7 +70,7 @@ class OfferIntake:
         """A server names a node's address, and brings its offer if it made one."""
         if not self._state.config.ice.enable:
             return
-        attempt = self._attempt_for(server, node_id, now, asked=offer is not None)
+        attempt = self._attempt_for(server, node_id, observed, now, asked=offer is not None)
         if attempt is None:
             return
         attempt.exchange.observed = observed
@@ -124,17 +124,17 @@ class OfferIntake:
                 attempt.punching.extend(now)  # so that side has not begun yet
 
     def _attempt_for(
-        self, server: Peer, node_id: str, now: float, *, asked: bool
+        self, server: Peer, node_id: str, observed: Address, now: float, *, asked: bool
     ) -> Attempt | None:
         """The attempt that a server may speak of, or None."""
         attempt = self._offers.get(node_id)
         if attempt is None:
             if not asked:
                 return None
-            if len(self._offers) >= MAX_UNASKED:
+            if not self._offers.has_room_for_other(observed, MAX_UNASKED):
                 self._state.counters.drop("searches_full")
                 return None
-            opened = self._offers.open(server, node_id, now, controlling=False)
+            opened = self._offers.open(server, node_id, now, controlling=False, address=observed)
             # An offer that is taken up has something else planned; one that is refused leaves
             # nothing behind.
             opened.plan(self._state.timers, now + UNUSED_S, self._close_unused)

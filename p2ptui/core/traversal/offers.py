@@ -71,7 +71,8 @@ class Offers:
         self._state = state
         self._delivery = delivery
         self._attempts: BoundedTable[str, Attempt] = state.tables.add(
-            "traversals", BoundedTable(lambda: MAX_ATTEMPTS, refuses=True)
+            "traversals",
+            BoundedTable(lambda: MAX_ATTEMPTS, refuses=True, shares=state.tables.shares),
         )
         self.nodes = self._attempts.keys()
         """Ids of the nodes that there are attempts for, as they are at any time."""
@@ -121,8 +122,27 @@ class Offers:
         """All attempts."""
         return list(self._attempts.values())
 
-    def open(self, server: Peer, node_id: str, now: float, *, controlling: bool) -> Attempt:
+    def has_room_for_other(self, address: Address, most: int) -> bool:
+        """Whether a node at an address may cause one more attempt; of `most` it has its share."""
+        return len(self) < most and self._attempts.crowd_at(address[0], most) is None
+
+    def open(
+        self,
+        server: Peer,
+        node_id: str,
+        now: float,
+        *,
+        controlling: bool,
+        address: Address | None = None,
+    ) -> Attempt:
         """The attempt to reach a node, a new one if need be.
+
+        Args:
+            server: The server between.
+            node_id: The node.
+            now: The time, seconds.
+            controlling: Whether this side leads.
+            address: Where the node is that causes it; None: this node wants it.
 
         Raises:
             LocalError: There are too many.
@@ -134,7 +154,7 @@ class Offers:
         self._attempts.require_room("paths are searched already")
         offer = self._described(self._new_names(), server, (), 0)
         attempt = Attempt(node_id, server, controlling, offer, Backoff(now))
-        self._attempts.put(node_id, attempt)
+        self._attempts.put(node_id, attempt, address=address)
         self._by_ufrag.put(offer.ufrag, attempt)
         return attempt
 

@@ -1,0 +1,110 @@
+"""Room for newcomers in a full house: who makes it, and who is asked first whether it is there.
+
+Whoever forges addresses fills the house with sessions that nobody answers for. They are told from
+those of deployed programs, which prove their address late or never, by a Ping at a moment that the
+forger does not know. A peer that proved its address, or that this node asked itself, never makes
+room.
+"""
+
+from typing import Final
+
+from p2ptui.bounded import Crowd
+from p2ptui.core.accounts import PING_BYTES
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.text import counted
+from p2ptui.wire.address import Address
+
+ANSWER_S: Final = 0.4
+"""So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
+
+ASKED_AT_ONCE: Final = 8
+"""Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
+
+ASKED_TWICE: Final = 2
+"""A Ping, or its answer, may be lost."""
+
+
+class Seats:
+    """Finds who makes room in the peer table.
+
+    The shares of an address and of a prefix are full houses of their own: who comes from there
+    takes the place of somebody from there.
+
+    Args:
+        state: The shared ground.
+        delivery: Asks.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+
+    @property
+    def _all(self) -> int:
+        return self._state.config.server.max_connections
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._state.peers) >= self._all
+
+    def is_free(self, address: Address | None) -> bool:
+        """Whether there is room for one more at an address, or by this node's own choice (None)."""
+        return not self._is_full and self._crowd(address) is None
+
+    def _crowd(self, address: Address | None) -> Crowd[Address] | None:
+        return None if address is None else self._state.peers.crowd_at(address, self._all)
+
+    def who_goes(
+        self, address: Address | None, now: float, *, in_haste: bool = False
+    ) -> Peer | None:
+        """Who makes room for one more, where there is none; None if nobody does.
+
+        Args:
+            address: Where the newcomer is; None: this node wants it, and its share is no matter.
+            now: The time, seconds.
+            in_haste: Whether there is no time to ask: then it is also one that has never answered.
+        """
+        mute = None
+        for peer in self._state.peers.doubtful(self._crowd(address)):
+            if _is_overdue(peer, now):
+                return peer
+            if mute is None and peer.answered_at <= peer.session.joined_at:
+                mute = peer
+        return mute if in_haste else None
+
+    def ask(self, address: Address | None, now: float) -> bool:
+        """Ask who might make room whether it is there; whether anybody may be found silent."""
+        asked = 0
+        for peer in self._state.peers.doubtful(self._crowd(address)):
+            if peer.pings.unanswered < ASKED_TWICE:
+                self._delivery.ping(peer, now)
+            asked += 1
+            if asked == ASKED_AT_ONCE:
+                break
+        return asked > 0
+
+    def greet(self, peer: Peer, now: float) -> None:
+        """A newcomer has its seat: in a full house it is asked at once, so that it can show soon
+        that somebody is there."""
+        if self._is_full and not (peer.purse.proved or peer.initiated):
+            self._delivery.ping(peer, now)
+
+    def words(self, address: Address | None) -> str:
+        """Which limit leaves no room, for who is turned away."""
+        crowd = self._crowd(address)
+        if crowd is None:
+            return f"the server is full: {counted(self._all, 'peer')} (max_connections)"
+        held = counted(len(crowd.holdings.of[crowd.owner]), "peer")
+        if crowd.is_prefix:
+            return f"{held} of your network are the limit here (max_share_per_prefix)"
+        return f"{held} of your address are the limit here (max_share_per_address)"
+
+
+def _is_overdue(peer: Peer, now: float) -> bool:
+    """Whether a peer has left a Ping unanswered, or has earned too little to be asked."""
+    pings = peer.pings
+    if pings.unanswered:
+        return now - pings.unanswered_since >= ANSWER_S
+    return not peer.purse.may_receive(PING_BYTES)

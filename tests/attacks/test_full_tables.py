@@ -1,0 +1,328 @@
+"""Whoever fills tables: newcomers find room, a house has its share, nobody goes who is served."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from p2ptui.core.events import ConnectResult, PingResult, SendResult
+from p2ptui.wire.address import Address
+from p2ptui.wire.frames import Fragment, encode_fragment
+from p2ptui.wire.message import OWN_CAPABILITIES
+from tests.attacks.attacker import Attacker
+from tests.simulation import Host, Puppet, World
+
+KEEPALIVE_S = 8.0
+
+
+def spread(number: int) -> Address:
+    """An address of the open internet, in a prefix of its own."""
+    return (f"{20 + number // 60_000}.{number // 250 % 240}.{number % 250}.7", 4000)
+
+
+def forged(world: World, addresses: Iterator[Address]) -> Iterator[Puppet]:
+    """Pens that write in the names of addresses where nobody hears this node."""
+    attacker = Attacker(world)
+    return (attacker.in_the_name_of(address) for address in addresses)
+
+
+def everywhere(first: int = 0) -> Iterator[Address]:
+    while True:
+        yield spread(first)
+        first += 1
+
+
+def keep(pens: list[Puppet], server: Host, seconds: float) -> None:
+    """Keep forged sessions alive, as cheaply as it goes."""
+    world = server.world
+    until = world.now + seconds
+    number = 0
+    while world.now < until:
+        for pen in pens:
+            number += 1
+            pen.send(f'{{"id":"{number}","message_type":"Ping","timestamp":1}}', server)
+        world.run_for(min(KEEPALIVE_S, until - world.now))
+
+
+def joined(puppet: Puppet, server: Host) -> bool:
+    """Whether a deployed program is let in within a second."""
+    answers = puppet.join(server)
+    return any(
+        answer["message_type"] == "HandshakeResponse" and answer["payload"]["success"]
+        for answer in answers
+    )
+
+
+def real(world: World, address: Address, server: Host) -> Puppet:
+    """A socket that somebody has, with a session and a proof of its address."""
+    puppet = world.puppet(address)
+    info = puppet.handshake_request(capabilities=list(OWN_CAPABILITIES))["payload"]
+    request = puppet.spec_message("HandshakeRequest", info, sequence_number=1, requires_ack=True)
+    puppet.names_pings = True
+    puppet.send(request, server)
+    world.run_for(0.05)
+    for message in puppet.take():
+        if message["message_type"] == "HandshakeResponse":
+            key = message["sequence_number"]
+            puppet.send(puppet.spec_message("Ack", None, ack_for=key), server)
+    world.run_for(0.05)
+    return puppet
+
+
+def held(server: Host, hosts: Callable[[str], bool]) -> int:
+    return sum(hosts(peer.address[0]) for peer in server.endpoint.peers)
+
+
+# Forged sessions.
+
+
+def test_forged_sessions_that_are_kept_alive_keep_nobody_out() -> None:
+    world = World()
+    server = world.host()
+    pens = forged(world, everywhere())
+    kept = [next(pens) for _ in range(100)]
+    for pen in kept:
+        pen.send(pen.handshake_request(), server)
+    keep(kept, server, 60)
+    assert len(server.endpoint.peers) == 100
+
+    began = world.now
+    own = world.host(("198.51.100.1", 5000))
+    assert isinstance(own.outcome(own.connect(server), 1), ConnectResult)
+    assert joined(world.puppet(("198.51.100.2", 5000)), server)
+    assert world.now - began <= 2
+    keep(kept, server, 30)
+    assert server.is_connected_to(own)
+    assert server.is_connected_to(world.hosts[("198.51.100.2", 5000)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("one_site", [False, True])
+@pytest.mark.parametrize("rate", [100, 1000])
+def test_a_flood_of_forged_handshakes_hurts_nobody(rate: int, one_site: bool) -> None:
+    """Own nodes and deployed clients keep their sessions, and newcomers are served in a second."""
+    world = World()
+    server = world.host()
+    own = [world.host((f"198.51.100.{n}", 5000)) for n in range(1, 11)]
+    deployed = [world.puppet((f"192.0.2.{n}", 5000)) for n in range(1, 11)]
+    for host in own:
+        host.connect(server)
+    for puppet in deployed:
+        assert joined(puppet, server)
+    sites = ((f"203.0.113.{n % 250 + 1}", 1024 + n // 250) for n in range(100_000))
+    pens = forged(world, sites if one_site else everywhere())
+
+    def flood(seconds: float) -> None:
+        for _ in range(int(seconds * 100)):
+            for _ in range(rate // 100):
+                pen = next(pens)
+                pen.send(pen.handshake_request(), server)
+            world.run_for(0.01)
+
+    flood(2)
+    late = world.host(("198.51.100.99", 5000))
+    token = late.connect(server)
+    newcomer = world.puppet(("192.0.2.99", 5000))
+    newcomer.send(newcomer.handshake_request(), server)
+    flood(1)
+    assert isinstance(late.outcomes.get(token), ConnectResult)
+    assert "HandshakeResponse" in newcomer.take_types()
+    flood(2)
+
+    assert sum(server.is_connected_to(each) for each in own) == 10
+    assert sum(server.is_connected_to(each) for each in deployed) >= 9
+    assert server.is_connected_to(late)
+    assert server.is_connected_to(newcomer)
+    assert isinstance(late.outcome(late.ping(server)), PingResult)
+    assert isinstance(own[0].outcome(own[0].send(server, "still here")), SendResult)
+    assert len(server.endpoint.peers) <= 100
+    assert server.endpoint.sizes()["timers"] < 1000
+    assert len(server.endpoint._state.timers._heap) < 2000, "memory is given back"
+
+
+def test_in_a_full_house_of_deployed_clients_nobody_goes_who_answers() -> None:
+    world = World()
+    server = world.host(max_connections=20)
+    clients = [world.puppet(spread(n)) for n in range(20)]
+    assert all(joined(client, server) for client in clients)
+
+    answers = world.puppet(spread(99)).join(server)
+
+    assert [answer["payload"]["success"] for answer in answers] == [False]
+    assert "max_connections" in answers[0]["payload"]["error_message"]
+    assert all(server.is_connected_to(client) for client in clients)
+
+
+# One house.
+
+
+def test_a_hundred_real_sockets_of_one_host_leave_half() -> None:
+    world = World()
+    server = world.host()
+    for n in range(100):
+        real(world, ("203.0.113.7", 5000 + n), server)
+    assert held(server, "203.0.113.7".__eq__) == 50
+    assert all(peer.proved for peer in server.endpoint.peers)
+
+    response = world.puppet(("203.0.113.7", 9999)).join(server)[0]["payload"]
+    assert "max_share_per_address" in response["error_message"]
+    for n in range(25):
+        real(world, (f"203.0.113.{n + 100}", 5000), server)
+    assert held(server, lambda host: host.startswith("203.0.113.")) == 75
+    response = world.puppet(("203.0.113.8", 9999)).join(server)[0]["payload"]
+    assert "max_share_per_prefix" in response["error_message"]
+    for n in range(25):
+        real(world, spread(n), server)
+    assert len(server.endpoint.peers) == 100
+    response = world.puppet(spread(99)).join(server)[0]["payload"]
+    assert "max_connections" in response["error_message"]
+    assert held(server, "203.0.113.7".__eq__) == 50, "a proved peer is never evicted"
+
+
+def test_one_machine_has_a_whole_network_of_ipv6() -> None:
+    world = World()
+    server = world.host(("2001:db8:ffff::1", 8080))
+    for n in range(60):
+        real(world, (f"2001:db8:1:1::{n + 1:x}", 5000), server)
+    for n in range(60):
+        real(world, (f"2001:db8:1:{n + 2:x}::1", 5000), server)
+
+    assert held(server, lambda host: host.startswith("2001:db8:1:1:")) == 50
+    assert held(server, lambda host: host.startswith("2001:db8:1:")) == 75
+
+
+def test_forged_sessions_in_the_name_of_an_office_keep_nobody_of_it_out() -> None:
+    world = World()
+    server = world.host()
+    pens = list(forged(world, (("203.0.113.7", 1024 + n) for n in range(300))))
+    for pen in pens:
+        pen.send(pen.handshake_request(), server)
+    keep(pens, server, 10)
+    assert held(server, "203.0.113.7".__eq__) == 50
+
+    own = world.host(("203.0.113.7", 60_000))
+    assert isinstance(own.outcome(own.connect(server), 1), ConnectResult)
+    assert joined(world.puppet(("203.0.113.7", 60_001)), server)
+
+
+@pytest.mark.parametrize("kind", ["own", "deployed", "both"])
+def test_an_office_of_two_hundred_gets_in_where_there_is_room_for_four_hundred(kind: str) -> None:
+    world = World()
+    server = world.host(("192.0.2.1", 8080), max_connections=800 if kind == "both" else 400)
+    office = ("203.0.113.7", 10_000)
+    puppets = list[Puppet]()
+    if kind != "own":
+        for n in range(200):
+            puppets.append(world.puppet((office[0], 20_000 + n)))
+            puppets[-1].send(puppets[-1].handshake_request(), server)
+    hosts = list[Host]()
+    if kind != "deployed":
+        hosts = [world.host((office[0], 10_000 + n)) for n in range(200)]
+        tokens = [host.connect(server) for host in hosts]
+        world.run_for(0.3)
+        assert all(
+            isinstance(h.outcomes[t], ConnectResult) for h, t in zip(hosts, tokens, strict=True)
+        )
+    world.run_for(0.3)
+
+    assert all(server.is_connected_to(each) for each in (*puppets, *hosts))
+    assert joined(world.puppet(("198.51.100.1", 5000)), server)
+
+
+# What peers fill.
+
+
+def begin_message(peer: Puppet, server: Host, number: int, total: int) -> None:
+    piece = Fragment(number, total, 1000, 0, bytes(1000))
+    peer.send(encode_fragment(piece), server)
+
+
+def test_one_host_takes_no_more_than_half_of_the_memory_for_messages() -> None:
+    world = World()
+    server = world.host()
+    whole = server.endpoint.config.reliability.reassembly_bytes_total
+    size = server.endpoint.config.server.max_message_size
+    for n in range(33):
+        peer = real(world, ("203.0.113.7", 5000 + n), server)
+        for number in range(2, 68):
+            begin_message(peer, server, number, size)
+    world.run_for(0.1)
+    assert 0.4 * whole < server.endpoint.sizes()["reassembly_bytes"] <= whole / 2
+
+    own = world.host(("198.51.100.1", 5000))
+    own.outcome(own.connect(server))
+    assert own.outcome(own.send(server, "x" * 500_000)).delivered
+
+
+def test_one_host_holds_no_more_than_half_of_the_relays() -> None:
+    world = World()
+    server = world.host(allow_symmetric_nat_relay=True)
+    mine = [real(world, ("203.0.113.7", 5000 + n), server) for n in range(11)]
+    for n, one in enumerate(mine):
+        for other in mine[n + 1 :]:
+            request = {"target_peer_id": other.id, "data": [1]}
+            one.send(one.spec_message("RelayRequest", request), server)
+    world.run_for(0.5)
+    assert server.endpoint.sizes()["relays"] == 25
+
+    one, other = (real(world, (f"198.51.100.{n}", 5000), server) for n in (1, 2))
+    request = {"target_peer_id": other.id, "data": [1]}
+    one.send(one.spec_message("RelayRequest", request), server)
+    world.run_for(0.1)
+    assert server.endpoint.sizes()["relays"] == 26
+    answers = [m["payload"] for m in mine[-2].take() if m["message_type"] == "RelayResponse"]
+    assert any("max_share_per_address" in (a.get("error_message") or "") for a in answers)
+
+
+def test_claims_from_one_host_leave_room_for_others() -> None:
+    world = World()
+    server = world.host(max_connections=400)
+    owners = [world.puppet(spread(n)) for n in range(120)]
+    for owner in owners:
+        owner.send(owner.handshake_request(), server)
+    world.run_for(1)
+    for n, owner in enumerate(owners):
+        owner.answers_pings = False
+        pen = Attacker(world).in_the_name_of(("203.0.113.7", 1024 + n), owner.id)
+        pen.send(pen.handshake_request(), server)
+    world.run_for(0.1)
+
+    assert server.endpoint.sizes()["id_disputes"] == 50
+
+
+def test_routes_of_one_host_leave_room_for_others() -> None:
+    world = World()
+    server = world.host(max_routes=100)
+    liar, honest = (real(world, (f"198.51.{n}.1", 5000), server) for n in (1, 2))
+
+    def tell(peer: Puppet, first: int, count: int) -> None:
+        for n in range(first, first + count):
+            entry: dict[str, Any] = {"id": f"{n:08x}-aaaa-4000-8000-000000000000"}
+            entry |= {"addr": "192.0.2.1:1", "last_seen": 1, "capabilities": []}
+            peer.send(peer.spec_message("DiscoveryResponse", [entry]), server)
+
+    tell(honest, 0, 40)
+    world.run_for(0.1)
+    known = server.endpoint.sizes()["routes"]
+    tell(liar, 1000, 300)
+    world.run_for(0.1)
+    hops = Counter(
+        route.next_hop for route in server.endpoint.routes(world.now) if route.distance > 1
+    )
+
+    assert hops[liar.id] <= 50
+    assert hops[honest.id] == known
+
+
+def test_all_addresses_of_one_machine_have_one_rate() -> None:
+    world = World()
+    server = world.host(("2001:db8:ffff::1", 8080), max_requests_per_ip=10)
+    ping = json.dumps(world.puppet(("2001:db8:5::1", 1)).message("Ping"))
+    attacker = Attacker(world)
+    for n in range(200):
+        source = (f"2001:db8:1:1::{n + 1:x}", 5000)
+        attacker.forge(source, server, ping.encode())
+    world.run_for(0.05)
+
+    assert server.endpoint.counters.drops["rate_limited"] >= 185

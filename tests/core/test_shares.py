@@ -1,0 +1,206 @@
+"""No table that strangers or peers fill is made without shares, and a share is what it says."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import p2ptui
+from p2ptui.bounded import BoundedTable, Shares, owners_at
+from p2ptui.core.tables import Tables
+
+CORE = Path(p2ptui.__file__).parent / "core"
+
+OWN = "what this node does, chose or asked for by itself; nobody else fills it"
+EACH_PEER = "an entry, or a fixed number of them, for each peer: the peers are shared"
+EACH_ATTEMPT = "one for each search of a path: the searches are shared"
+ONE_PEER = "it is one peer's, or one node's, alone"
+OWN_SERVER = "filled by servers that this node chose; one of them may be its only one"
+
+EXEMPT = {
+    "_Account.shares": EACH_PEER,
+    "_Query.pages": ONE_PEER,
+    "Aliases._known": EACH_PEER,
+    "DirectPaths._asked": OWN,
+    "DirectPaths._consents": ONE_PEER,
+    "EarlyChecks._checks": ONE_PEER,
+    "Keepalives._bindings": OWN,
+    "Keepalives._late": EACH_PEER,
+    "Keepalives._lives": OWN,
+    "Keepalives._seen_at": OWN,
+    "Membership._questions": OWN,
+    "Naming._asked_at": OWN,
+    "Neighbours._probe_ids": OWN,
+    "Neighbours._probed": OWN,
+    "Neighbours._shunned": OWN,
+    "Offers._by_ufrag": EACH_ATTEMPT,
+    "PathMtu._sent": ONE_PEER,
+    "PeerTable._by_id": EACH_PEER,
+    "PeerTable._initiated": OWN,
+    "Queries._queries": OWN,
+    "Races._losers": OWN,
+    "Readers._promised": EACH_PEER,
+    "Readers._waiting": EACH_PEER,
+    "Reasons._found_at": EACH_ATTEMPT,
+    "Reassembly._completed": ONE_PEER,
+    "Reassembly._partial": ONE_PEER,
+    "Relayed._owners": OWN_SERVER,
+    "RelayControl._accounts": EACH_PEER,
+    "RelayFrames._unsettled": OWN_SERVER,
+    "RelayFrames._ways": OWN_SERVER,
+    "Resumptions._asked": OWN,
+    "SecondAcks._expected": ONE_PEER,
+    "ServerWatch._looks": OWN,
+    "Slowness._servers": OWN,
+    "Takeover._settled": EACH_PEER,
+    "Watching._due": OWN,
+    "Way.asked": ONE_PEER,
+    "WayChecks.servers": OWN,
+    "WayChecks.sessions": EACH_PEER,
+}
+"""Why these need none."""
+
+
+def tables_in(tree: ast.Module) -> Iterator[tuple[str, bool]]:
+    """`Class.attribute` of each table that is made, or `Class.method`; whether it has shares."""
+    for owner in ast.walk(tree):
+        if not isinstance(owner, ast.ClassDef):
+            continue
+        for statement in ast.walk(owner):
+            match statement:
+                case ast.AnnAssign(target=target, value=ast.expr() as value):
+                    name = getattr(target, "attr", "") or getattr(target, "id", "")
+                case ast.Assign(targets=[target, *_], value=value):
+                    name = getattr(target, "attr", "") or getattr(target, "id", "")
+                case ast.FunctionDef(body=[*_, ast.Return(value=ast.expr() as value)]):
+                    name = statement.name
+                case _:
+                    continue
+            for call in ast.walk(value):
+                if isinstance(call, ast.Call) and "BoundedTable" in ast.unparse(call.func):
+                    yield f"{owner.name}.{name}", any(k.arg == "shares" for k in call.keywords)
+
+
+def test_every_table_that_others_fill_is_shared() -> None:
+    found = dict[str, bool]()
+    calls = 0
+    for path in sorted(CORE.rglob("*.py")):
+        text = path.read_text("utf-8")
+        found |= dict(tables_in(ast.parse(text)))
+        calls += sum(
+            isinstance(node, ast.Call) and ast.unparse(node.func).startswith("BoundedTable")
+            for node in ast.walk(ast.parse(text))
+        )
+    unshared = {name for name, has_shares in found.items() if not has_shares}
+    assert unshared - EXEMPT.keys() == set(), "give it `shares`, or say why nobody shares it"
+    assert EXEMPT.keys() - unshared == set(), "these are gone, or shared now"
+    assert len(found) == calls, "one is made where this test does not see it"
+
+
+def test_a_planted_table_without_shares_is_found() -> None:
+    source = """
+class Careless:
+    def __init__(self, state):
+        self._seen = state.tables.add("seen", BoundedTable[str, int](MAX_SEEN, full="full"))
+        self._fair = BoundedTable(MAX_SEEN, shares=state.tables.shares)
+    def more(self):
+        return BoundedTable(MAX_SEEN)
+"""
+    assert dict(tables_in(ast.parse(source))) == {
+        "Careless._seen": False, "Careless._fair": True, "Careless.more": False,
+    }  # fmt: skip
+
+
+def test_a_shared_table_is_told_whose_an_entry_is() -> None:
+    table = BoundedTable[str, int](100, shares=Shares())
+    with pytest.raises(TypeError, match="whose"):
+        table.put("a", 1)
+    assert table.put("a", 1, address=None), "this node's own"
+
+
+def test_a_table_that_refuses_keeps_to_the_shares() -> None:
+    drops = list[str]()
+    table = BoundedTable[int, None](
+        100, shares=Shares(), refuses=True, full="full", count=drops.append
+    )
+    mine = sum(table.put(n, None, address=("192.0.2.1", n)) for n in range(100))
+    near = sum(table.put(100 + n, None, address=(f"192.0.2.{n + 2}", 1)) for n in range(100))
+    own = sum(table.put(1000 + n, None, address=None) for n in range(100))
+    assert (mine, near, own) == (50, 25, 25)
+    assert set(drops) == {"full"}
+    del table[0]
+    assert table.put(0, None, address=("192.0.2.1", 1))
+
+
+def test_in_one_that_forgets_the_owners_own_oldest_goes_the_unproved_first() -> None:
+    table = BoundedTable[int, None](20, shares=Shares())
+    for n in range(10):
+        table.put(n, None, address=("192.0.2.1", 1), proved=n != 7)
+    table.put(100, None, address=("198.51.100.1", 1))
+    assert table.put(10, None, address=("192.0.2.1", 1))
+    assert 7 not in table
+    assert table.put(11, None, address=("192.0.2.1", 1))
+    assert 0 not in table
+    assert 100 in table
+    assert not table.put(12, None, address=("192.0.2.1", 1), proved=False), "they give way to none"
+
+
+def test_bytes_have_shares_as_well_but_one_message_always_fits() -> None:
+    table = BoundedTable[int, None](100, limit_bytes=1000, shares=Shares(), refuses=True)
+    host = ("192.0.2.1", 1)
+    assert table.put(1, None, address=host, size_bytes=900)
+    assert not table.put(2, None, address=host, size_bytes=10)
+    del table[1]
+    assert table.put(1, None, address=host, size_bytes=250)
+    assert table.put(2, None, address=host, size_bytes=250)
+    assert not table.put(3, None, address=host, size_bytes=1)
+    assert table.put(4, None, address=("192.0.2.2", 1), size_bytes=250)
+    assert not table.put(5, None, address=("192.0.2.3", 1), size_bytes=1), "the prefix has its part"
+    assert table.put(5, None, address=("198.51.100.1", 1), size_bytes=250)
+    table.clear()
+    assert table.put(1, None, address=host, size_bytes=500)
+
+
+def test_a_small_table_keeps_nobody_out() -> None:
+    table = BoundedTable[int, None](5, shares=Shares(), refuses=True)
+    assert all(table.put(n, None, address=("192.0.2.1", n)) for n in range(5))
+
+
+def test_the_options_are_read_each_time() -> None:
+    part = [0.5]
+    tables = Tables(lambda _: None, Shares(lambda: part[0], lambda: 1.0))
+    table = BoundedTable[int, None](100, shares=tables.shares, refuses=True)
+    assert sum(table.put(n, None, address=("192.0.2.1", n)) for n in range(100)) == 50
+    part[0] = 0.6
+    assert sum(table.put(n + 100, None, address=("192.0.2.1", n)) for n in range(100)) == 10
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "address", "prefix"),
+    [
+        ("192.0.2.1", "192.0.2.1", True, True),
+        ("192.0.2.1", "192.0.2.2", False, True),
+        ("192.0.2.1", "192.0.3.1", False, False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True, True),
+        ("64:ff9b::192.0.2.1", "192.0.2.1", True, True),
+        ("64:ff9b::192.0.2.1", "64:ff9b::198.51.100.1", False, False),
+        ("2001:db8:1:1::1", "2001:db8:1:1:ffff::1", True, True),
+        ("2001:db8:1:1::1", "2001:db8:1:2::1", False, True),
+        ("2001:db8:1:1::1", "2001:db8:2:1::1", False, False),
+        ("name@192.0.2.1", "name@192.0.2.1", True, False),
+        ("name@192.0.2.1", "192.0.2.1", False, False),
+        ("10.0.0.1", "10.0.0.1", True, False),
+        ("10.0.0.1", "10.0.0.2", False, False),
+        ("192.168.1.1", "192.168.1.2", False, False),
+        ("fe80::1%eth0", "fe80::2%eth0", False, False),
+        ("fd00::1", "fd00::2", False, False),
+        ("127.0.0.1", "127.0.0.1", False, False),
+        ("::1", "::1", False, False),
+        ("::ffff:127.0.0.1", "127.0.0.1", False, False),
+    ],
+)
+def test_whose_share_it_is(one: str, other: str, address: bool, prefix: bool) -> None:
+    (a, p), (b, q) = owners_at(one), owners_at(other)
+    assert (a is not None and a == b) is address
+    assert (p is not None and p == q) is prefix
