@@ -340,7 +340,10 @@ class Delivery(Outlet):
             now: The time, seconds.
             guessable: Whether somebody else may have guessed it; then it moves nothing.
         """
-        peer.liveness.note_answer(now)
+        if guessable:
+            peer.liveness.note_answer(now)
+        else:
+            peer.liveness.note_shown(now)
         arrival = self._gate.source
         if arrival is not None and not guessable:
             peer.take_pair(arrival)

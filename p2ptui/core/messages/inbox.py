@@ -71,6 +71,11 @@ class Inbox:
         is_response = kind == MessageType.HANDSHAKE_RESPONSE
         if is_response and self._services.resumptions.take_answer(peer, message, now):
             return
+        if is_response and message.ack_for not in peer.handshake_keys:
+            # What answers no request of this node is not acknowledged either: that would let in
+            # whoever has forged one.
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
         if kind != MessageType.ERROR:
             # That it knows nobody here is what a restarted server says: no sign of the session.
             peer.liveness.hear(now)

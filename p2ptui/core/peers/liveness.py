@@ -25,6 +25,10 @@ class PeerLiveness:
     answered_at: float = 0.0
     """When it last answered something of this node's: what it sends by itself does not show that it
     hears this node."""
+    shown_at: float = -math.inf
+    """When it last answered by what nobody else could know: anybody can write the rest."""
+    pongs: int = 0
+    """Pongs that came in its name."""
     last_ping_sent: float = -math.inf
     heartbeat_due: float = -math.inf
     """When it is pinged next if it answers the last Ping."""
@@ -47,6 +51,14 @@ class PeerLiveness:
     def note_answer(self, now: float) -> None:
         """It answered something, so that it hears this node."""
         self.answered_at = now
+
+    def note_shown(self, now: float) -> None:
+        """It answered by what only somebody at its address can know."""
+        self.answered_at = self.shown_at = now
+
+    def note_pong(self) -> None:
+        """A Pong came, whatever it answers."""
+        self.pongs += 1
 
     def begin(self, now: float) -> None:
         """A handshake is complete: all doubts are over."""

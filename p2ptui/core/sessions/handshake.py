@@ -61,6 +61,8 @@ class Handshake:
         self._attempts: dict[Address, Asking] = {}
         self._calls = state.session_calls
         self._crossings = crossings
+        self.on_answered: Callable[[Peer, str], None] = lambda *_: None
+        """Called when a peer has answered, before its session begins: with the id of the node."""
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
 
@@ -351,6 +353,7 @@ class Handshake:
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
         peer.facts.public_address = seen_address(response)
+        self.on_answered(peer, info.id)
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose(now - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)

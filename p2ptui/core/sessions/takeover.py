@@ -47,6 +47,8 @@ class Claim:
     """Called with the time once the id is free."""
     continues: str | UnsetType = UNSET
     """What the newcomer names of the owner's session, if anything."""
+    hold: Callable[[float], None] | None = None
+    """Answers the newcomer and waits until it shows that it is there; None for one that cannot."""
 
 
 @dataclass(slots=True)
