@@ -1,0 +1,266 @@
+"""Nothing is torn down, replaced or downgraded before the newcomer has shown that it is there."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from p2ptui.core.events import ConnectResult
+from p2ptui.errors import HandshakeError
+from tests.attacks.attacker import Attacker
+from tests.core.reference_server import ReferenceServer
+from tests.simulation import Host, Puppet, World
+
+Forgery = Callable[[Puppet, Host, World], dict[str, Any]]
+
+
+def owners_request(pen: Puppet, owner: Host, **changes: Any) -> dict[str, Any]:
+    """A request that says of the owner all that it says itself."""
+    info = owner.endpoint.identity
+    keys = ("id", "name", "version", "listen_addr", "metadata", "network_id")
+    payload = {key: getattr(info, key) for key in keys}
+    payload |= {"node_id": info.id, "capabilities": list(info.capabilities)}
+    payload |= {"padding": " " * 300} | changes
+    return pen.spec_message("HandshakeRequest", payload, requires_ack=True, sequence_number=77)
+
+
+FORGERIES: dict[str, Forgery] = {
+    "another id": lambda pen, owner, world: owners_request(
+        pen, owner, id=(evil := world.node_id()), node_id=evil, name="EVIL"
+    ),
+    "another id, as deployed programs write": lambda pen, _owner, world: pen.handshake_request(
+        id=world.node_id(), name="EVIL"
+    ),
+    "the same": lambda pen, owner, _world: owners_request(pen, owner),
+    "no capabilities": lambda pen, owner, _world: owners_request(pen, owner, capabilities=[]),
+    "other capabilities": lambda pen, owner, _world: owners_request(
+        pen, owner, capabilities=["handshake", "routing", "retransmit"]
+    ),
+    "the reference's dialect": lambda pen, owner, _world: pen.handshake_request(id=owner.id),
+    "another network": lambda pen, owner, _world: owners_request(pen, owner, network_id="evil"),
+    "another name": lambda pen, owner, _world: owners_request(pen, owner, name="EVIL"),
+    "another listen_addr": lambda pen, owner, _world: owners_request(
+        pen, owner, listen_addr="203.0.113.9:9"
+    ),
+}
+RATES = {"once": (1, 1.0), "one a second": (20, 1.0), "fifty a second": (500, 0.02)}
+
+
+def traits(host: Host, other: Host) -> tuple[Any, ...]:
+    """What one side knows of a session, as far as that must not change."""
+    peer = host.peer(other)
+    assert peer is not None
+    return (
+        peer.node_id,
+        peer.name,
+        peer.capabilities,
+        peer.dialect,
+        peer.proved,
+        peer.info,
+        peer.session.joined_at,
+    )
+
+
+def pair(world: World) -> tuple[Host, Host]:
+    server, client = world.host(), world.host()
+    client.outcome(client.connect(server))
+    world.run_for(2)
+    return server, client
+
+
+def restart(world: World, host: Host, node_id: str | None = None) -> Host:
+    """Kill a node and start it again at its address: it knows nothing of what was."""
+    world.remove(host)
+    again = world.host(host.address, node_id=node_id or host.id)
+    again.endpoint._state.rng.seed(f"{world.now}")  # or it would say what the first one said
+    return again
+
+
+def exchange(world: World, one: Host, two: Host, count: int = 40) -> Callable[[], None]:
+    """Begin to send messages both ways, some in fragments; what is called checks that all came."""
+    payloads = [f"{number} " + "x" * (3000 if number % 8 == 0 else 20) for number in range(count)]
+    tokens = [(one, one.send(two, payload)) for payload in payloads]
+    tokens += [(two, two.send(one, payload)) for payload in payloads]
+
+    def check() -> None:
+        for host, token in tokens:
+            assert host.outcome(token).delivered
+        world.run_for(1)
+        for host in (one, two):
+            assert sorted(host.received()) == sorted(payloads)
+
+    return check
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+@pytest.mark.parametrize("at", ["server", "client"])
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_request_costs_a_session_nothing(forgery: str, at: str, loss: float) -> None:
+    world = World(seed=5, loss=loss)
+    server, client = pair(world)
+    victim, target = (client, server) if at == "server" else (server, client)
+    before = traits(server, client), traits(client, server)
+    pen = Attacker(world).in_the_name_of(victim.address)
+    check = exchange(world, server, client)
+    world.run_for(0.005)
+
+    pen.send(FORGERIES[forgery](pen, victim, world), target)
+    check()
+    world.run_for(6)
+
+    assert (traits(server, client), traits(client, server)) == before
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_at_whatever_rate(forgery: str, rate: str) -> None:
+    world = World(seed=6)
+    server, client = pair(world)
+    before = traits(server, client)
+    attacker = Attacker(world)
+    pen = attacker.in_the_name_of(client.address)
+    check = exchange(world, server, client)
+    count, pause = RATES[rate]
+    for _ in range(count):
+        pen.send(FORGERIES[forgery](pen, client, world), server)
+        world.run_for(pause)
+
+    check()
+    assert traits(server, client) == before
+    world.run_for(31)
+    assert server.endpoint.sizes()["newcomers"] == 0
+
+
+def test_with_the_message_id_of_the_owners_request() -> None:
+    world = World()
+    server, client = world.host(), world.host()
+    seen: list[bytes] = []
+    send = world.network.send
+
+    def look(data: bytes, source: Any, to: Any, *more: Any, **rest: Any) -> Any:
+        if b'"HandshakeRequest"' in data:
+            seen.append(data)
+        return send(data, source, to, *more, **rest)
+
+    world.network.send = look  # type: ignore[method-assign]
+    client.outcome(client.connect(server))
+    world.run_for(1)
+    before = traits(server, client)
+    pen = Attacker(world).in_the_name_of(client.address)
+    message = owners_request(pen, client, capabilities=[]) | {"id": json.loads(seen[0])["id"]}
+    check = exchange(world, server, client)
+    for _ in range(100):
+        pen.send(message, server)
+        world.run_for(0.02)
+
+    check()
+    assert traits(server, client) == before
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+@pytest.mark.parametrize("forgery", ["another id", "the reference's dialect", "no capabilities"])
+def test_an_owner_that_is_restarted_gets_in_meanwhile(forgery: str, loss: float) -> None:
+    """A node of ours, within two seconds, while fifty requests a second are forged in its name."""
+    for seed in range(3):
+        world = World(seed=seed, loss=loss)
+        server, client = pair(world)
+        pen = Attacker(world).in_the_name_of(client.address)
+        for _ in range(50):
+            pen.send(FORGERIES[forgery](pen, client, world), server)
+            world.run_for(0.02)
+        again = restart(world, client)
+        began, token = world.now, again.connect(server)
+        joined_at = server.peer(client).session.joined_at
+        while server.peer(again).session.joined_at == joined_at:
+            pen.send(FORGERIES[forgery](pen, client, world), server)
+            world.run_for(0.02)
+            assert world.now < began + 2.0
+
+        assert isinstance(again.outcome(token), ConnectResult)
+        exchange(world, server, again)()
+
+
+def test_a_restarted_node_with_another_id_gets_in() -> None:
+    world = World()
+    server, client = pair(world)
+    again = restart(world, client, world.node_id())
+    began = world.now
+
+    again.outcome(again.connect(server))
+    world.run_until(lambda: server.peer(again).node_id == again.id, 2.0)
+
+    assert world.now < began + 0.5
+    assert server.endpoint.peers.with_id(client.id) is None
+    exchange(world, server, again)()
+
+
+def test_a_deployed_client_that_is_restarted_is_answered_at_once() -> None:
+    world = World()
+    server, client = world.host(), world.puppet()
+    other = world.puppet()
+    other.join(server)
+    client.join(server)
+    for _ in range(4):
+        world.run_for(6)
+        kinds = [message["message_type"] for message in client.join(server)]
+        assert kinds[0] == "HandshakeResponse"
+        assert "Ack" in kinds and "DiscoveryResponse" in kinds
+    assert server.is_connected_to(client)
+
+
+def test_a_deployed_client_with_another_id_gets_in_within_three_seconds() -> None:
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    new_id = world.node_id()
+    began = world.now
+    (response, *_) = client.join(server, id=new_id)
+    assert response["payload"]["success"] is True
+    while server.peer(client).node_id != new_id:
+        client.say("ListNodesRequest", None, server)
+        world.run_for(0.25)
+        assert world.now <= began + 3.5
+
+    client.say("Data", "hello", server)
+    world.run_for(1)
+    assert server.received() == ["hello"]
+
+
+@pytest.mark.parametrize("period", [1.0, 0.1])
+def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
+    """Each forged request waits for its answer, and the client's next word shows who is there."""
+    world = World(seed=2)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    pen = Attacker(world).in_the_name_of(client.address)
+    for number in range(60):
+        if number % max(int(1 / period / 2), 1) == 0:
+            pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+        world.run_for(0.1)
+        client.say("Data", number, server)
+        world.run_for(max(period - 0.1, 0.05) / 4)
+
+    assert server.peer(client).node_id == client.id
+    assert server.received() == list(range(60))
+
+
+@pytest.mark.parametrize("dialect", ["spec", "reference"])
+def test_a_deployed_server_acknowledges_no_forgery_into_its_place(dialect: str) -> None:
+    """It acknowledges whatever asks for that, also the answer to a request that it never made."""
+    world = World()
+    server, node = ReferenceServer(world), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(2)
+    before = traits(node, server)  # type: ignore[arg-type]
+    pen = Attacker(world).in_the_name_of(server.address)
+    for _ in range(10):
+        evil = world.node_id()
+        message = pen.handshake_request(id=evil, name="EVIL")
+        if dialect == "spec":
+            message = owners_request(pen, node, id=evil, node_id=evil, name="EVIL")
+        pen.send(message, node)
+        world.run_for(1)
+    world.run_for(30)
+
+    assert traits(node, server) == before  # type: ignore[arg-type]
