@@ -205,7 +205,8 @@ def test_a_deployed_client_that_is_restarted_is_answered_at_once() -> None:
         world.run_for(6)
         kinds = [message["message_type"] for message in client.join(server)]
         assert kinds[0] == "HandshakeResponse"
-        assert "Ack" in kinds and "DiscoveryResponse" in kinds
+        assert "Ack" in kinds
+        assert "DiscoveryResponse" in kinds
     assert server.is_connected_to(client)
 
 
@@ -264,3 +265,104 @@ def test_a_deployed_server_acknowledges_no_forgery_into_its_place(dialect: str) 
     world.run_for(30)
 
     assert traits(node, server) == before  # type: ignore[arg-type]
+
+
+# Answers to a node that is connecting.
+
+
+def response(pen: Puppet, node_id: str, *, success: bool, ours: bool, **fields: Any) -> Any:
+    info = pen.handshake_request(id=node_id, name="EVIL")["payload"]
+    if ours:
+        info["capabilities"] = ["handshake", "routing", "retransmit", "relay_frames"]
+    words = None if success else "go away"
+    payload = {"node_info": info, "success": success, "error_message": words, "public_addr": None}
+    write = pen.spec_message if ours else pen.message
+    return write("HandshakeResponse", payload, **fields)
+
+
+EVIL_ID = "eeeeeeee-0000-4000-8000-000000000666"
+
+ANSWERS: dict[str, Callable[[Puppet], dict[str, Any]]] = {
+    "Error": lambda pen: pen.message("Error", {"error": "handshake failed"}),
+    "Error with a code": lambda pen: pen.message(
+        "Error", {"error": "no", "code": "unauthenticated"}
+    ),
+    "refusal": lambda pen: response(pen, EVIL_ID, success=False, ours=False),
+    "refusal of our kind": lambda pen: response(pen, EVIL_ID, success=False, ours=True),
+    "success": lambda pen: response(pen, EVIL_ID, success=True, ours=False),
+    "success of our kind": lambda pen: response(pen, EVIL_ID, success=True, ours=True),
+    "success with a wrong id": lambda pen: response(
+        pen, EVIL_ID, success=True, ours=True, ack_for=4711
+    ),
+    "guessed Ack": lambda pen: pen.message("Ack", ack_for="guessed"),
+    "request": lambda pen: pen.handshake_request(id=EVIL_ID, name="EVIL"),
+}
+
+
+def connect_among(
+    world: World, node: Host, server: Host | ReferenceServer, forged: list[str], rate: float
+) -> Any:
+    """Connect while these are forged from the server's address; what becomes of it."""
+    pen = Attacker(world).in_the_name_of(server.address)
+    token = node.connect(server)
+    number = 0
+    world.run_for(0.003)
+    while token not in node.outcomes:
+        pen.send(ANSWERS[forged[number % len(forged)]](pen), node)
+        number += 1
+        world.run_for(1 / rate)
+    return node.outcomes[token]
+
+
+@pytest.mark.parametrize("forged", [*ANSWERS, "all"])
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_a_node_of_ours_is_reached_among_forged_answers(forged: str, loss: float) -> None:
+    for seed in range(3):
+        world = World(seed=seed, loss=loss, latency_s=0.04)
+        server, node = world.host(), world.host()
+        kinds = list(ANSWERS) if forged == "all" else [forged]
+
+        outcome = connect_among(world, node, server, kinds, rate=20)
+
+        assert isinstance(outcome, ConnectResult), outcome
+        assert outcome.node_id == server.id
+
+
+@pytest.mark.parametrize("forged", [*ANSWERS, "all"])
+def test_a_deployed_server_is_reached_among_forged_answers(forged: str) -> None:
+    for seed in range(4):
+        world = World(seed=seed, latency_s=0.04)
+        server, node = ReferenceServer(world), world.host()
+        kinds = list(ANSWERS) if forged == "all" else [forged]
+
+        outcome = connect_among(world, node, server, kinds, rate=20)
+
+        assert isinstance(outcome, ConnectResult), outcome
+        assert outcome.node_id == server.id
+
+
+@pytest.mark.parametrize("kind", ["Error", "refusal"])
+def test_one_forged_refusal_ends_nothing(kind: str) -> None:
+    world = World(latency_s=0.05)
+    node = world.host()
+    for server in (world.host(), ReferenceServer(world)):
+        pen = Attacker(world).in_the_name_of(server.address)
+        token = node.connect(server)
+        pen.send(ANSWERS[kind](pen), node)
+        assert isinstance(node.outcome(token), ConnectResult)
+
+
+def test_a_real_refusal_is_told_soon() -> None:
+    world = World()
+    node, server = world.host(), world.puppet()
+    for acknowledges, within in ((True, 0.2), (False, 1.2)):
+        began, token = world.now, node.connect(server)
+        world.run_for(0.05)
+        request = next(m for m in server.take() if m["message_type"] == "HandshakeRequest")
+        if acknowledges:
+            server.say("Ack", None, node, ack_for=request["id"])
+        server.say("Error", {"error": "network mismatch"}, node)
+        error = node.outcome(token, 3)
+        assert isinstance(error, HandshakeError)
+        assert "network mismatch" in str(error)
+        assert world.now - began <= within
