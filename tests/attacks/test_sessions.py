@@ -366,3 +366,82 @@ def test_a_real_refusal_is_told_soon() -> None:
         assert isinstance(error, HandshakeError)
         assert "network mismatch" in str(error)
         assert world.now - began <= within
+
+
+# Goodbyes, and "who are you?", in a peer's name.
+
+LIES: dict[str, Callable[[Puppet], dict[str, Any]]] = {
+    "Disconnect": lambda pen: pen.message("Disconnect", {"reason": "bye"}),
+    "Disconnect that names nothing": lambda pen: pen.spec_message(
+        "Disconnect", {"reason": "bye", "handshake": "guessed"}
+    ),
+    "unauthenticated": lambda pen: pen.message(
+        "Error", {"error": "who are you?", "code": "unauthenticated"}
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("ours", [True, False])
+def test_lies_about_a_peer_end_no_session_where_much_is_lost(lie: str, ours: bool) -> None:
+    """Once a second for six seconds, where each fifth datagram is lost: none of twenty."""
+    for seed in range(20):
+        world = World(seed=seed, latency_s=0.03)
+        server = world.host()
+        client: Host | Puppet = world.host() if ours else world.puppet()
+        if isinstance(client, Host):
+            client.outcome(client.connect(server))
+        else:
+            client.join(server)
+        world.run_for(2)
+        server.outcome(server.ping(client))
+        joined_at = server.peer(client).session.joined_at  # type: ignore[union-attr]
+        world.network.set_link(server.address[0], client.address[0], loss=0.2, latency_s=0.03)
+        world.network.set_link(client.address[0], server.address[0], loss=0.2, latency_s=0.03)
+        pen = Attacker(world).in_the_name_of(client.address)
+        for _ in range(6):
+            pen.send(LIES[lie](pen), server)
+            world.run_for(1)
+        world.run_for(4)
+
+        assert server.is_connected_to(client), seed
+        assert server.peer(client).session.joined_at == joined_at  # type: ignore[union-attr]
+
+
+def test_any_word_after_a_goodbye_keeps_a_session() -> None:
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    client.answers_pings = False
+    pen = Attacker(world).in_the_name_of(client.address)
+    pen.send(LIES["Disconnect"](pen), server)
+    world.run_for(0.5)
+    client.say("Data", "here", server)
+    world.run_for(3)
+
+    assert server.is_connected_to(client)
+
+
+def test_a_goodbye_inside_a_routed_message_ends_nothing() -> None:
+    world = World()
+    server, one, two = world.host(), world.host(), world.host()
+    for node in (one, two):
+        node.outcome(node.connect(server))
+    world.run_for(2)
+    pen = world.puppet(node_id=two.id)
+    for source in (two.id, server.id):
+        inner = pen.spec_message("Disconnect", {"reason": "bye"})
+        payload = {
+            "original_message": inner,
+            "source_node": source,
+            "destination_node": one.id,
+            "hop_count": 0,
+            "max_hops": 8,
+            "route_id": world.message_id(),
+        }
+        Attacker(world).forge(two.address, server, pen.spec_message("Data", payload))
+        Attacker(world).forge(server.address, one, pen.spec_message("Data", payload))
+    world.run_for(6)
+
+    assert one.is_connected_to(server)
+    assert server.is_connected_to(two)

@@ -37,6 +37,11 @@ LOST_TRACK_S: Final = 1.0
 """A peer whose numbers are unknown is told so this often, at most."""
 
 
+_NO_SIGN: Final = frozenset({MessageType.ERROR, MessageType.DISCONNECT})
+"""What shows nothing of the session: a restarted server says that it knows nobody here, and anybody
+says goodbye."""
+
+
 class _Outcome(enum.Enum):
     """What became of a message that asks for an Ack."""
 
@@ -76,8 +81,7 @@ class Inbox:
             # whoever has forged one.
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        if kind != MessageType.ERROR:
-            # That it knows nobody here is what a restarted server says: no sign of the session.
+        if kind not in _NO_SIGN:
             peer.liveness.hear(now)
         self._state.peers.touch(peer)
         if kind == MessageType.ACK:

@@ -44,6 +44,14 @@ class Session:
         self.greeted_at = now
         return True
 
+    def note_challenge(self, *, is_held: bool) -> None:
+        """Whether a newcomer is held that would take the place."""
+        self.challenged = is_held
+
+    def note_accepted(self) -> None:
+        """The peer has asked for it as well."""
+        self.accepted = True
+
     def suspend(self) -> None:
         """It is over, and another one is asked for."""
         self.resumes = True

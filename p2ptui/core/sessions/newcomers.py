@@ -233,7 +233,7 @@ class Newcomers:
     def _put(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         earlier = self._held.get(key)
         if self._held.put(key, newcomer, now, peers=(newcomer.before,)):
-            newcomer.before.session.challenged = True
+            newcomer.before.session.note_challenge(is_held=True)
             self._plan_end(key, newcomer)
         if earlier is not None:
             self._note(earlier.before)
@@ -305,7 +305,7 @@ class Newcomers:
         if self._held.get(key) is not newcomer:
             return False
         before = newcomer.before
-        if before.is_authenticated and before.liveness.shown_at > newcomer.began:
+        if before.is_authenticated and before.liveness.signs.shown_at > newcomer.began:
             self._forget(key)
             return False
         return True
@@ -339,7 +339,7 @@ class Newcomers:
             told = newcomer.told
             is_same = newcomer.arrival.info.id == node_id and told.sequence is not None
             if is_same and key[0] == peer.address:
-                peer.session.accepted = True
+                peer.session.note_accepted()
                 peer.handshakes.note_request(newcomer.arrival.message.id)
                 peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
 
@@ -355,7 +355,7 @@ class Newcomers:
             self._note(newcomer.before)
 
     def _note(self, before: Peer) -> None:
-        before.session.challenged = bool(self._held.of_peer(before))
+        before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
 
 
 def _is_spec(message: Envelope) -> bool:
