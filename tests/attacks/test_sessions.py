@@ -12,6 +12,9 @@ from tests.attacks.attacker import Attacker
 from tests.core.reference_server import ReferenceServer
 from tests.simulation import Host, Puppet, World
 
+FORGED = "I am here"
+"""Data that anybody can send in a peer's name: it is taken for the peer's, and orders nothing."""
+
 Forgery = Callable[[Puppet, Host, World], dict[str, Any]]
 
 
@@ -88,7 +91,8 @@ def exchange(world: World, one: Host, two: Host, count: int = 40) -> Callable[[]
             assert host.outcome(token).delivered
         world.run_for(1)
         for host in (one, two):
-            assert sorted(host.received()) == sorted(payloads)
+            received = [payload for payload in host.received() if payload != FORGED]
+            assert sorted(received) == sorted(payloads)
 
     return check
 
@@ -445,3 +449,144 @@ def test_a_goodbye_inside_a_routed_message_ends_nothing() -> None:
 
     assert one.is_connected_to(server)
     assert server.is_connected_to(two)
+
+
+# The same id from another address.
+
+
+def elsewhere(world: World, host: Host) -> Host:
+    """Kill a node and start it again behind another address, with nothing of what was."""
+    world.remove(host)
+    again = world.host(node_id=host.id)
+    again.endpoint._state.rng.seed(f"again {world.now}")
+    return again
+
+
+def blind(pen: Puppet, number: int) -> dict[str, Any]:
+    """What anybody can send in a peer's name."""
+    return (
+        pen.message("Pong"),
+        pen.spec_message("Pong", {"nonce": "0123456789abcdef"}),
+        pen.message("Data", FORGED),
+        pen.spec_message("Data", FORGED, requires_ack=True, sequence_number=number),
+        pen.spec_message("Ping", {"nonce": "aa"}),
+        pen.spec_message("Ack", None, ack_for=number),
+    )[number % 6]
+
+
+def until_in(
+    world: World, server: Host, owner: Host, token: int, act: Callable[[int], None]
+) -> float:
+    """Go on with an attack until the owner of an id has its session; how long that takes."""
+    began, number = world.now, 0
+    while not server.is_connected_to(owner) or not owner.is_connected_to(server):
+        act(number)
+        number += 1
+        world.run_for(0.01)
+        assert world.now < began + 6, owner.outcomes.get(token)
+    return world.now - began
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+def test_an_owner_gets_in_while_its_old_address_is_forged(loss: float) -> None:
+    for seed in range(3):
+        world = World(seed=seed, loss=loss, latency_s=0.03)
+        server, client = pair(world)
+        pen = Attacker(world).in_the_name_of(client.address)
+        again = elsewhere(world, client)
+        token = again.connect(server)
+
+        took = until_in(world, server, again, token, lambda n: pen.send(blind(pen, n), server))
+
+        assert took < 3.0
+        exchange(world, server, again)()
+
+
+def test_an_owner_that_roams_with_its_session_gets_in_at_once() -> None:
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(client.address)
+    world.move(client)
+    token = client.ping(server)
+
+    took = until_in(world, server, client, token, lambda n: pen.send(blind(pen, n), server))
+
+    assert took < 3.0
+
+
+@pytest.mark.parametrize("rate", [1, 100])
+@pytest.mark.parametrize("ours", [True, False])
+def test_claims_from_many_addresses_do_not_keep_an_owner_out(ours: bool, rate: int) -> None:
+    """While it is alive, and when it comes back from elsewhere."""
+    world = World(seed=3, latency_s=0.03)
+    server, client = pair(world)
+    attacker = Attacker(world)
+
+    def claim(number: int) -> None:
+        if number % (100 // rate) == 0:
+            host = f"203.0.{number // 200}.{number % 200 + 1}"
+            pen = attacker.in_the_name_of((host, 4000), client.id)
+            forged = owners_request(pen, client) if ours else pen.handshake_request()
+            pen.send(forged, server)
+
+    for number in range(300):
+        claim(number)
+        world.run_for(0.01)
+    assert server.is_connected_to(client)
+    assert server.peer(client).node_id == client.id
+
+    again = elsewhere(world, client)
+    token = again.connect(server)
+    took = until_in(world, server, again, token, lambda number: claim(1000 + number))
+
+    assert took < 3.0
+    exchange(world, server, again, 8)()
+
+
+def test_a_thief_is_refused_and_does_not_block_the_owners_return() -> None:
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    thief = world.host(node_id=client.id)
+    stolen = thief.outcome(thief.connect(server))
+    assert isinstance(stolen, HandshakeError)
+    assert "already exists" in str(stolen)
+    again = elsewhere(world, client)
+
+    token = again.connect(server)
+
+    assert until_in(world, server, again, token, lambda _: None) < 3.0
+
+
+def test_a_forged_claim_moves_no_session_though_the_owner_hears_nothing() -> None:
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(("203.0.113.5", 4000), client.id)
+    world.network.set_link(server.address[0], client.address[0], loss=1.0)
+    pen.send(owners_request(pen, client), server)
+    world.run_for(3)
+    world.network.set_link(server.address[0], client.address[0], loss=0.0, latency_s=0.03)
+    world.run_for(1)
+
+    assert server.is_connected_to(client)
+    assert server.peer(client).node_id == client.id
+    exchange(world, server, client, 8)()
+
+
+def test_a_deployed_owner_gets_in_though_its_old_address_is_forged() -> None:
+    """It asks again, as it is refused once: by then what anybody can write counts no more."""
+    world = World(latency_s=0.03)
+    server, old = world.host(), world.puppet()
+    old.join(server)
+    world.run_for(1)
+    server.outcome(server.ping(old))
+    world.remove(old)
+    pen = Attacker(world).in_the_name_of(old.address)
+    again = world.puppet(node_id=old.id)
+    began = world.now
+    while not server.is_connected_to(again):
+        answers = [m for m in again.take() if m["message_type"] == "HandshakeResponse"]
+        if answers or world.now == began:
+            again.send(again.handshake_request(), server)
+        pen.send(blind(pen, 0 if int(world.now * 100) % 2 else 2), server)
+        world.run_for(0.02)
+        assert world.now < began + 3.0

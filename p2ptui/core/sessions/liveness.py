@@ -43,15 +43,16 @@ is lost, one in ten thousand answers none of these, and one in twenty none of th
 
 ALARMED_S: Final = 60.0
 ALARMED_PROBES: Final = 2 * CLOSER_PROBES
-"""So long after a doubt that was wrong somebody forges them, and the next one takes twice as long."""
+"""So long after a doubt that was wrong somebody forges them: the next one takes twice as long."""
 
 PROVING_PROBES: Final = 12
-"""One whose goodbyes name its session is asked so often, 0.3 s apart, where one does not: it is
-most likely forged, and there is no haste."""
+PROVING_INTERVAL_S: Final = 0.2
+"""One whose goodbyes name its session is asked so often where one does not: it is most likely
+forged, and there is no haste."""
 
 UNDER_WAY_S: Final = 0.25
-"""What comes so soon after a goodbye may have left before it; whatever comes later shows that it was
-none."""
+"""What comes so soon after a goodbye may have left before it; what comes later shows that it was
+forged."""
 
 SUSPICION_PAUSE_S: Final = 1.0
 """A peer that was there after all is not asked again so soon, whatever comes in its name."""
@@ -269,7 +270,7 @@ def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> 
     if not peer.proved or is_vouched:
         return SUSPICION_PROBES, SUSPICION_INTERVAL_S
     if suspicion is Suspicion.LEFT and _proves_goodbyes(peer):
-        return PROVING_PROBES, SUSPICION_INTERVAL_S
+        return PROVING_PROBES, PROVING_INTERVAL_S
     is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S
 

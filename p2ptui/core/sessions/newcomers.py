@@ -55,7 +55,7 @@ LONGER_LIFETIME_S: Final = 30.0
 MAX_NEWCOMERS: Final = 1024
 """Newcomers at addresses in use, in all; the oldest makes room."""
 
-MAX_NEWCOMERS_OF_ONE: Final = 64
+MAX_NEWCOMERS_OF_ONE: Final = 256
 """Of these, those for the place of one peer: whoever forges fifty requests a second leaves one that
 is there the time of a round trip."""
 
@@ -265,9 +265,13 @@ class Newcomers:
             return False
         if type(number) is not int or not _is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
-        newcomer = self._held.get((address, number))
+        key = (address, number)
+        newcomer = self._held.get(key)
         if newcomer is None:
             return False
+        is_elsewhere = newcomer.before.address != newcomer.arrival.address
+        if is_elsewhere and not self._is_held(key, newcomer):
+            return False  # the owner of the id has come back
         self._take(newcomer, now, is_proved=True)
         return True
 
