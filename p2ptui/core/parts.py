@@ -106,6 +106,7 @@ class Parts:
         traversal, rendezvous = self.traversal, self._rendezvous
         self._sessions.crossings.has_path = traversal.has_path
         self._responder.on_restart = self._failover.note_restart
+        self._responder.on_answered_again = self._discovery.push
         self._failover.on_moved = traversal.session_follower.follow
         self._failover.on_rescued = traversal.regain
         traversal.head_start.listed_address = self._routing.listed_address

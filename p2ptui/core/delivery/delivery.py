@@ -343,9 +343,11 @@ class Delivery(Outlet):
             guessable: Whether somebody else may have guessed it: then it shows that somebody is
                 there, moves nothing and proves nothing.
         """
-        peer.liveness.note_answer(now)
-        if not guessable:
+        if guessable:
+            peer.liveness.note_answer(now)
+        else:
             self._gate.vouch()
+            peer.liveness.note_shown(now)
         arrival = self._gate.source
         if arrival is not None and not guessable:
             peer.take_pair(arrival)

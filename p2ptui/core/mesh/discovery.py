@@ -210,9 +210,9 @@ class Discovery:
         self._joined.put(peer.node_id, None, address=peer.address)
         self._note_change(now)
         if peer.accepted:
-            self._push(peer, now)
+            self.push(peer, now)
 
-    def _push(self, peer: Peer, now: float) -> None:
+    def push(self, peer: Peer, now: float) -> None:
         """Send a newcomer the first page of the list: those heard of last."""
         recent = islice(self._state.peers.recent(), FIRST_PAGE_ENTRIES + 1)
         unix = self._state.unix(now)

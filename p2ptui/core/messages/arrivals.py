@@ -8,6 +8,7 @@ from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.admission import Admission
+from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope
@@ -19,6 +20,7 @@ class Takers(NamedTuple):
     table: MessageTable
     strangers: Strangers
     inbox: Inbox
+    newcomers: Newcomers
 
 
 class Arrivals:
@@ -36,6 +38,7 @@ class Arrivals:
         self._anybody = takers.table.anybody
         self._strangers = takers.strangers
         self._inbox = takers.inbox
+        self._newcomers = takers.newcomers
 
     def receive(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         """Take a datagram that begins as a message does.
@@ -63,6 +66,10 @@ class Arrivals:
         take = self._anybody.get(message.message_type)
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)
+        elif peer is not None and (
+            peer.session.challenged and self._newcomers.receive(peer, address, message, now)
+        ):
+            return
         elif peer is None:
             self._strangers.receive(address, message, state.gate.answer_purse, now)
         elif peer.status is PeerStatus.AUTHENTICATED:

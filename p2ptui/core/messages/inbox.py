@@ -37,6 +37,11 @@ LOST_TRACK_S: Final = 1.0
 """A peer whose numbers are unknown is told so this often, at most."""
 
 
+_NO_SIGN: Final = frozenset({MessageType.ERROR, MessageType.DISCONNECT})
+"""What shows nothing of the session: a restarted server says that it knows nobody here, and anybody
+says goodbye."""
+
+
 class _Outcome(enum.Enum):
     """What became of a message that asks for an Ack."""
 
@@ -71,8 +76,12 @@ class Inbox:
         is_response = kind == MessageType.HANDSHAKE_RESPONSE
         if is_response and self._services.resumptions.take_answer(peer, message, now):
             return
-        if kind != MessageType.ERROR:
-            # That it knows nobody here is what a restarted server says: no sign of the session.
+        if is_response and message.ack_for not in peer.handshake_keys:
+            # What answers no request of this node is not acknowledged either: that would let in
+            # whoever has forged one.
+            self._state.counters.drop("unsolicited_handshake_response")
+            return
+        if kind not in _NO_SIGN:
             peer.liveness.hear(now)
         self._state.peers.touch(peer)
         if kind == MessageType.ACK:

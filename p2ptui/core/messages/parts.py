@@ -57,8 +57,9 @@ class MessageParts:
             Telling(state, delivery, admission),
             sessions.races,
             ways,
+            sessions.newcomers,
         )
         self.inbox = Inbox(state, delivery, services, table)
         ways.on_message = self.inbox.receive
-        takers = Takers(table, self.strangers, self.inbox)
+        takers = Takers(table, self.strangers, self.inbox, sessions.newcomers)
         self.arrivals = Arrivals(state, admission, takers)

@@ -6,6 +6,7 @@ from p2ptui.core.messages.early import EarlyMessages
 from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.messages.telling import Telling
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
@@ -24,6 +25,7 @@ class Strangers:
         telling: Tells the rest to shake hands.
         races: Addresses that this node asked, and another answered first.
         ways: Addresses of a node whose request came from several.
+        newcomers: Those who must show that they are there.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Strangers:
         telling: Telling,
         races: Races,
         ways: AlternatePaths,
+        newcomers: Newcomers,
     ) -> None:
         self._state = state
         self._table = table
@@ -42,6 +45,7 @@ class Strangers:
         self._telling = telling
         self._races = races
         self._ways = ways
+        self._newcomers = newcomers
         self.early = EarlyMessages(state, telling.refuse)
         """What waits for an introduction of its sender."""
         rendezvous.on_named = self._receive_early
@@ -59,6 +63,8 @@ class Strangers:
         if self._races.handle_message(address, message, now):
             return
         if self._ways.handle_message(address, message, now):
+            return
+        if self._newcomers.take_ack(address, message, now):
             return
         if self._take_introduced(address, message, earned, now):
             return

@@ -62,6 +62,11 @@ class Handshakes:
         self.keys = (*self.keys[-_FORMER_KEYS:], *keys)
         self.said = (*(self.said if crossed else ()), response_id)
 
+    def answer_again(self, request_id: str, response: bytes) -> None:
+        """The peer's request is answered, and the session is the same as before."""
+        self.note_request(request_id)
+        self.response = response
+
     def take_over(self, other: "Handshakes") -> None:
         """What went to another address of the same node began the same session."""
         self.keys = (*self.keys[-_FORMER_KEYS:], *other.keys[-_FORMER_KEYS:])

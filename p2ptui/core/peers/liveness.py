@@ -18,6 +18,20 @@ class Suspicion(enum.Enum):
 
 
 @dataclass(slots=True, eq=False)
+class Signs:
+    """What tells a peer from somebody who writes in its name."""
+
+    shown_at: float = -math.inf
+    """When it last answered by what nobody else could know; seconds."""
+    pongs: int = 0
+    """Pongs that came in its name."""
+    has_answered_ping: bool = False
+    """Whether any of them was an answer."""
+    alarmed_at: float = -math.inf
+    """When a goodbye in its name last turned out to be nobody's; seconds."""
+
+
+@dataclass(slots=True, eq=False)
 class PeerLiveness:
     """When a peer was last heard, what it was asked, and whether it is suspected to be gone."""
 
@@ -26,6 +40,7 @@ class PeerLiveness:
     answered_at: float = 0.0
     """When it last answered something of this node's: what it sends by itself does not show that it
     hears this node."""
+    signs: Signs = field(default_factory=Signs)
     last_ping_sent: float = -math.inf
     challenged_at: float = -math.inf
     """When it was last asked because something waits for its proof."""
@@ -52,6 +67,15 @@ class PeerLiveness:
     def note_answer(self, now: float) -> None:
         """It answered something, so that it hears this node."""
         self.answered_at = now
+
+    def note_shown(self, now: float) -> None:
+        """It answered by what only somebody at its address can know."""
+        self.answered_at = self.signs.shown_at = now
+
+    def note_pong(self, *, is_answer: bool) -> None:
+        """A Pong came; whether it answers a Ping that is outstanding."""
+        self.signs.pongs += 1
+        self.signs.has_answered_ping |= is_answer
 
     def begin(self, now: float) -> None:
         """A handshake is complete: all doubts are over."""
@@ -82,6 +106,8 @@ class PeerLiveness:
         """It answered a Ping: nothing is believed of it any more."""
         if self.suspicion is Suspicion.FORGOT:
             self.cleared_at = now
+        elif self.suspicion is Suspicion.LEFT:
+            self.signs.alarmed_at = now
         self.suspicion = None
 
     def judge(self) -> Suspicion | None:

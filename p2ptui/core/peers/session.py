@@ -2,8 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from p2ptui.core.timers import Action, Timer, Timers
+
+GREETING_PAUSE_S: Final = 5.0
+"""A peer that shakes hands anew, and keeps its session, is sent the list this often, at most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +20,10 @@ class Session:
     """Whether there was a session, and another is asked for: messages wait for that."""
     joined_at: float = -math.inf
     """When its latest handshake was complete; seconds."""
+    challenged: bool = False
+    """Whether somebody else may be at the address by now: see `sessions.newcomers`."""
+    greeted_at: float = -math.inf
+    """When a repeated handshake of it last drew more than its answer; seconds."""
     parted: bool = False
     """Whether this node itself says goodbye to the peer."""
     channel_timer: Timer | None = None
@@ -30,6 +38,21 @@ class Session:
         self.joined_at = now
         self.resumes = False
         self.cancel()
+
+    def may_greet(self, now: float) -> bool:
+        """Whether a repeated handshake draws more than its answer: each may be forged."""
+        if now < self.greeted_at + GREETING_PAUSE_S:
+            return False
+        self.greeted_at = now
+        return True
+
+    def note_challenge(self, *, is_held: bool) -> None:
+        """Whether a newcomer is held that would take the place."""
+        self.challenged = is_held
+
+    def note_accepted(self) -> None:
+        """The peer has asked for it as well."""
+        self.accepted = True
 
     def suspend(self) -> None:
         """It is over, and another one is asked for."""

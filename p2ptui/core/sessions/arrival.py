@@ -45,6 +45,9 @@ class Arrival:
     continues: str | UnsetType = UNSET
     """What names the session that goes on, if one does."""
 
+    came_by: Address | None = None
+    """Where its answer goes, if not to its address: a relayed node may come by another server."""
+
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
         return replace(self, legacy=replace(self.legacy, channel=channel))

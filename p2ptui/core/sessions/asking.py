@@ -7,15 +7,22 @@ from typing import Protocol
 from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
-from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.hearing import Hearing
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
-from p2ptui.wire.message import Envelope, MessageType, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.message import (
+    Capability,
+    Envelope,
+    MessageType,
+    NodeInfo,
+    ReceivedNodeInfo,
+)
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 
@@ -78,6 +85,8 @@ class Asking:
     pause_s: float = RETRY_INTERVAL_S
     """Until the next repetition."""
     tries: int = 0
+    hearing: Hearing = field(default_factory=Hearing)
+    """What has answered it and names no request."""
     is_acked: bool = False
     sent_at: float = 0.0
 
@@ -142,6 +151,14 @@ def read_answer(message: Envelope, own: NodeInfo, brought_for: str | None = None
             return Answer(response, None, str(error))
     except MalformedError:
         return None
+
+
+def is_false(answer: Answer, message: Envelope) -> bool:
+    """Whether an answer that names no request says that it is from a node of ours, which would."""
+    if message.ack_for is not None or dialect_of(message) is not Dialect.SPEC:
+        return False
+    received = answer.response.node_info or ReceivedNodeInfo()
+    return Capability.RETRANSMIT in received.capabilities
 
 
 def seen_address(response: Response) -> Address | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from p2ptui.core.accounts import Reason
@@ -11,10 +12,12 @@ from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
 from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.sessions.asking import (
+    Answer,
     Asking,
     Contestant,
     Greeting,
     greet,
+    is_false,
     read_answer,
     refusal,
     result_of,
@@ -22,6 +25,7 @@ from p2ptui.core.sessions.asking import (
     taken,
 )
 from p2ptui.core.sessions.crossings import Crossings
+from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
 from p2ptui.core.sessions.takeover import Claim, Takeover
@@ -61,6 +65,8 @@ class Handshake:
         self._attempts: dict[Address, Asking] = {}
         self._calls = state.session_calls
         self._crossings = crossings
+        self.on_answered: Callable[[Peer, str], None] = lambda *_: None
+        """Called when a peer has answered, before its session begins: with the id of the node."""
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
 
@@ -166,6 +172,7 @@ class Handshake:
 
     def _make_anew(self, attempt: Asking, now: float) -> None:
         attempt.is_paused = False
+        attempt.hearing = Hearing(attempt.hearing.next_pause_s())
         attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
         attempt.tries = 0
         self._try(attempt, now)
@@ -328,6 +335,25 @@ class Handshake:
         answer = read_answer(message, self._state.identity, relayed_node(address))
         if answer is None:
             self._state.counters.drop("malformed")
+        elif message.ack_for is not None:
+            self._take_answer(attempt, message, answer, now)
+        elif is_false(answer, message):
+            self._state.counters.drop("unnamed_answer")
+        else:
+            take = partial(self._take_answer, attempt, message, answer, came_at=now)
+            self._hear(attempt, Unnamed(bytes(message.payload), now, lambda at: take(now=at)), now)
+
+    def _take_answer(
+        self,
+        attempt: Asking,
+        message: Envelope,
+        answer: Answer,
+        now: float,
+        came_at: float | None = None,
+    ) -> None:
+        """Believe an answer, which may have come a while ago."""
+        address = attempt.peer.address
+        if self._attempts.get(address) is not attempt or attempt.is_paused:
             return
         response, info = answer.response, answer.info
         if not response.success:
@@ -338,7 +364,7 @@ class Handshake:
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
-            self._claim(attempt, owner, message, now)
+            self._claim(attempt, owner, message, answer, now)
             return
         peer = attempt.peer
         dialect = dialect_of(message)
@@ -351,14 +377,46 @@ class Handshake:
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
         peer.facts.public_address = seen_address(response)
+        self.on_answered(peer, info.id)
         if attempt.tries == 1:  # Karn's rule
-            peer.channel.rtt.suppose(now - attempt.sent_at)
+            peer.channel.rtt.suppose((now if came_at is None else came_at) - attempt.sent_at)
         self._lifecycle.authenticate(peer, now)
         self._succeed(attempt, peer, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
-    def _claim(self, attempt: Asking, owner: Peer, message: Envelope, now: float) -> None:
+    def _hear(self, attempt: Asking, answer: Unnamed, now: float) -> None:
+        """An answer came that names no request."""
+        attempt.hearing.add(answer)
+        self._judge(attempt, now)
+
+    def _judge(self, attempt: Asking, now: float) -> None:
+        """Is one of the answers believed that name no request?"""
+        if self._attempts.get(attempt.peer.address) is not attempt or attempt.is_paused:
+            return
+        hearing = attempt.hearing
+        believed = hearing.believed(attempt.tries, now)
+        if believed is not None:
+            believed.take(now)
+        elif hearing.is_contradicted(attempt.tries):
+            if hearing.anew_at < now:
+                self._state.counters.drop("contradicting_answers")
+                hearing.anew_at = now + hearing.pause_s
+                self._schedule(attempt, min(hearing.anew_at, attempt.deadline), self._ask_again)
+        elif hearing.answers:
+            when = min(max(hearing.next_step_at(), now), attempt.deadline)
+            self._schedule(attempt, when, self._judge if when < attempt.deadline else self._try)
+
+    def _ask_again(self, attempt: Asking, now: float) -> None:
+        """Make a request anew of whose answers some were forged; at the end of its time, fail."""
+        if now < attempt.deadline:
+            self._make_anew(attempt, now)
+        else:
+            self._try(attempt, now)
+
+    def _claim(
+        self, attempt: Asking, owner: Peer, message: Envelope, answer: Answer, now: float
+    ) -> None:
         """Who has answered says to be a node with which there is a session elsewhere."""
         address = attempt.peer.address
         if self._crossings.is_late(owner, address, now):
@@ -369,7 +427,7 @@ class Handshake:
             address,
             message.id,
             refuse=lambda at: self._handle_taken(attempt, owner, at),
-            grant=lambda at, _left: self.handle_response(address, message, at),
+            grant=lambda at, _left: self._take_answer(attempt, message, answer, at),
         )
         # One that is silent is asked long since, and anybody else's traffic would show it alive.
         is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
@@ -413,6 +471,9 @@ class Handshake:
         peer.handshakes.decide()
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)
+        if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
+            attempt.hearing.acked_at = now
+            self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
         if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
             attempt.is_acked = True
             # The answer left together with it: unless that is late, it was lost.
@@ -425,7 +486,12 @@ class Handshake:
         attempt = self._attempts.get(address)
         if attempt is None or payload.code is not None:
             return False
-        self._fail(attempt, now, refusal(address, payload.error))
+
+        def refuse(at: float) -> None:
+            if self._attempts.get(address) is attempt:
+                self._fail(attempt, at, refusal(address, payload.error))
+
+        self._hear(attempt, Unnamed(payload.error.encode(errors="replace"), now, refuse), now)
         return True
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:

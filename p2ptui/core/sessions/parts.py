@@ -9,6 +9,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.membership import Membership
+from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePaths
 from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
@@ -35,9 +36,20 @@ class SessionParts:
         self.races = Races(state, delivery, handshake)
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
         answers = Answers(state, delivery)
+        self.newcomers = newcomers = Newcomers(state, delivery, lifecycle, answers)
+        handshake.on_answered = newcomers.join_crossed
         requests = Requests(state, lifecycle, answers.refuse)
         self.responder = Responder(
-            state, delivery, lifecycle, takeover, handshake, requests, answers, ways, crossings
+            state,
+            delivery,
+            lifecycle,
+            takeover,
+            handshake,
+            requests,
+            answers,
+            ways,
+            crossings,
+            newcomers,
         )
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)

@@ -6,17 +6,21 @@ answered with the same bytes.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from p2ptui.core.accounts import Grant, Purse, Reason
-from p2ptui.core.addresses import relayed_node
+from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import Direction, PeerStatus
+from p2ptui.core.events import GOES_ON_AT, Direction, PeerStatus
+from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Dialect, Peer, Standing
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import NOTHING, Arrival, Legacy, Requests
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import NodeState
@@ -37,6 +41,7 @@ class Responder:
         answers: Writes them.
         ways: Requests that came from several addresses.
         crossings: Requests that crossed by several ways.
+        newcomers: Holds those at addresses in use until they show that they are there.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Responder:
         answers: Answers,
         ways: AlternatePaths,
         crossings: Crossings,
+        newcomers: Newcomers,
     ) -> None:
         self._state = state
         self._delivery = delivery
@@ -61,6 +67,10 @@ class Responder:
         self._answers = answers
         self._ways = ways
         self._crossings = crossings
+        self._newcomers = newcomers
+        newcomers.accept = self._let_in
+        self.on_answered_again: Callable[[Peer, float], None] = lambda *_: None
+        """Called when a peer was answered again that may have begun anew, and keeps its session."""
         self.on_restart: Callable[[Peer, Address, float], None] = lambda *_: None
         """Called when a relayed node begins a new session: with the address that it came from."""
 
@@ -68,12 +78,9 @@ class Responder:
         """Somebody wants to be a peer; see `handle_request`."""
         peer = self._state.peers.at(address)
         both = peer is not None and relayed_node(peer.address) and relayed_node(address)
-        if peer is not None and both:
-            # By way of whichever server, it is the same node.
-            self.on_restart(peer, address, now)
-            address = peer.address
-            earned = self._state.gate.by_other_server(earned, address)
-        self.handle_request(address, message, earned, now)
+        # By way of whichever server, it is the same node.
+        came_by = None if peer is None or not both or address == peer.address else address
+        self.handle_request(address, message, earned, now, came_by=came_by)
         return True
 
     def handle_request(
@@ -83,6 +90,7 @@ class Responder:
         earned: Purse,
         now: float,
         legacy: Legacy = NOTHING,
+        came_by: Address | None = None,
     ) -> None:
         """Somebody wants to be a peer.
 
@@ -92,17 +100,24 @@ class Responder:
             earned: What it pays for.
             now: The time, seconds.
             legacy: What it had at its last address, where it was found silent.
+            came_by: Where its answer goes, if not to the address of the peer that is there.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshakes.requests:
             self._repeat(peer, address, message, earned, now)
             return
+        if peer is not None and came_by is not None:
+            address = peer.address
         arrival = self._requests.read(address, message, earned, legacy, now)
         if arrival is None:
             return
+        if came_by is not None:
+            arrival = replace(arrival, came_by=came_by)
         owner = self._state.peers.with_id(arrival.info.id)
+        if peer is not None and self._is_beside(peer, owner, arrival, now):
+            return
         if owner is None or owner.address == address:
-            self._accept(arrival, now)
+            self._accept(self._at_home(arrival, now), now)
             return
         is_late = self._crossings.is_late(owner, address, now)
         if is_late and self._state.peers.add_alias(owner, address, Standing.ANSWERED):
@@ -113,6 +128,76 @@ class Responder:
             self._answer_other_way(owner, arrival, now)
             return
         self._claim(owner, arrival, now)
+
+    def _is_beside(self, peer: Peer, owner: Peer | None, arrival: Arrival, now: float) -> bool:
+        """Whether a request from where somebody is ends nothing, at least for now.
+
+        Args:
+            peer: Who is there.
+            owner: Who has the id that it brings, if anybody.
+            arrival: The request.
+            now: The time, seconds.
+        """
+        if owner is not None and owner is not peer:
+            return False  # that one is asked first
+        if self._newcomers.is_same(peer, arrival):
+            self._answer_again(peer, arrival, now)
+            return True
+        is_known = arrival.info == peer.info and dialect_of(arrival.message) is peer.dialect
+        if is_known and self._crossings.is_late(peer, arrival.address, now):
+            return False
+        if not self._newcomers.must_show(peer, arrival):
+            return False
+        self._newcomers.hold(peer, arrival, now)
+        return True
+
+    def _at_home(self, arrival: Arrival, now: float) -> Arrival:
+        """The same, with the way back over the server that it came by, of whatever node that is."""
+        came_by = arrival.came_by
+        if came_by is None:
+            return arrival
+        peer = self._state.peers.at(arrival.address)
+        if peer is not None:
+            self.on_restart(peer, came_by, now)
+        earned = self._state.gate.by_other_server(arrival.earned, arrival.address)
+        return replace(arrival, earned=earned, came_by=None)
+
+    def _let_in(self, arrival: Arrival, told: Told, now: float) -> None:
+        """A newcomer that was held has shown that it is there."""
+        owner = self._state.peers.with_id(arrival.info.id)
+        if owner is None or owner is self._state.peers.at(arrival.address):
+            self._accept(self._at_home(arrival, now), now, told)
+            return
+        former_ids = owner.handshakes.requests
+        self._lifecycle.move(
+            owner,
+            now,
+            GOES_ON_AT + address_words(arrival.address),
+            lambda at, channel: self._accept(
+                replace(arrival, legacy=Legacy(channel, former_ids)), at, told
+            ),
+        )
+
+    def _answer_again(self, peer: Peer, arrival: Arrival, now: float) -> None:
+        """A program that keeps nothing of a session asks for it anew: it has it already."""
+        message = arrival.message
+        told = self._answers.accept(arrival, None, _allowance(arrival, peer), now)
+        self._state.counters.handshakes_accepted += 1
+        peer.handshakes.answer_again(message.id, told.response)
+        peer.liveness.hear(now)
+        peer.liveness.clear(now)
+        peer.purse.earn_handshake()
+        if peer.initiated or peer.purse.may_receive(len(told.response)):
+            grant = self._grant(peer, peer.sends_to, arrival.earned, now)
+            kind = MessageType.HANDSHAKE_RESPONSE
+            self._delivery.transmit_from(grant, peer, told.response, kind, now)
+        if message.requires_ack:
+            self._acknowledge(peer, message, now)
+        if peer.session.may_greet(now):
+            self.on_answered_again(peer, now)
+        if peer.acks_owed and not peer.untold:
+            self._delivery.pay_acks(peer, now)
+            self._delivery.challenge(peer, now)
 
     def _claim(self, owner: Peer, arrival: Arrival, now: float) -> None:
         """A newcomer brings the id of a peer at another address."""
@@ -131,6 +216,9 @@ class Responder:
                 address, message, earned, at, Legacy(channel, owner.handshakes.requests)
             ),
             continues=arrival.continues,
+            hold=partial(self._newcomers.hold, owner, arrival)
+            if self._newcomers.shows(arrival)
+            else None,
         )
         self._takeover.begin(claim, now)
 

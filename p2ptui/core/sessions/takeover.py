@@ -2,23 +2,34 @@
 
 Alive, and the newcomer is refused; silent, and it takes over (its NAT gave it
 another port, or it restarted). Either way within what clients wait.
+
+Whoever forges the old address must not keep its owner out. So a node of our kind is alive if it
+returns something unguessable, and by nothing else. A deployed program that has answered a Ping
+before is alive if it answers these, each once; other traffic in its name keeps its id once, and
+not against who asks again. Of one that never answers any, all traffic counts.
+
+Nor must claims that somebody forges: a newcomer of our kind has the id when it has acknowledged
+its answer, until then the owner stays what it was; see `newcomers`. And who was refused is refused
+for a while, at its address: the next claim from elsewhere may be the owner's own.
 """
 
+import enum
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import Capability
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
@@ -28,8 +39,25 @@ alive, and any other traffic counts too. Deployed clients give up after 2 s."""
 SECOND_ANSWER_S: Final = 1.9
 """A claim that came while another was looked at is answered after so long."""
 
+CLOSER_PROBES: Final = 6
+CLOSER_INTERVAL_S: Final = 0.2
+"""As many of them for a node of our kind, of which nothing else counts."""
+
 COOLDOWN_S: Final = 10.0
-"""An id whose owner proved alive, or never proved its address, is not probed again so soon."""
+"""Who was refused is refused again for so long, and nobody is asked; nor is a newcomer that has
+proved nothing beyond what it may be sent."""
+
+PAUSE_S: Final = 0.5
+"""An owner that has just shown itself is asked so much later for the next claim."""
+
+LAST_GRANT_S: Final = 0.5
+"""So long those who can show that they are there come before who cannot."""
+
+MAX_CLAIMS: Final = 1024
+"""Claims of nodes of our kind that wait, in all; the oldest makes room, and is repeated."""
+
+MAX_CLAIMS_TO_ONE: Final = 256
+"""And to one id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +75,32 @@ class Claim:
     """Called with the time once the id is free."""
     continues: str | UnsetType = UNSET
     """What the newcomer names of the owner's session, if anything."""
+    hold: Callable[[float], None] | None = None
+    """Answers the newcomer and waits until it shows that it is there; None for one that cannot."""
+    came_at: float = 0.0
+    """When it came, seconds."""
+
+
+class _Sign(enum.Enum):
+    """What has come from an owner's address since it was asked."""
+
+    ALIVE = "alive"
+    GUESSABLE = "guessable"
+    """Something, but nothing that only the owner could send."""
+    NONE = "none"
 
 
 @dataclass(slots=True)
 class _Dispute:
     claim: Claim
     began: float
-    interval_s: float = PROBE_INTERVAL_S
+    interval_s: float
+    most: int
+    """Pings that the owner is asked."""
+    pongs: int
+    """That had come in its name before."""
+    answers: bool
+    """Whether it had ever answered one."""
     probes: int = 0
     newest: Claim | None = None
     """What came from yet another address meanwhile: the owner may have moved twice."""
@@ -64,13 +111,26 @@ class _Dispute:
     """Whether the owner has not proved its address, and is asked within what it may be sent."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Settled:
-    """A dispute that ended a short time ago."""
+    """What is known of an id about which there was a dispute a short time ago."""
 
-    owner_answered: bool
-    """Otherwise it was silent, and had not proved its address: who came in its place is asked
+    is_new: bool = False
+    """Whether its owner was silent, and had not proved its address: who came in its place is asked
     within what it may be sent, until it has."""
+    silent: Peer | None = None
+    """An owner that was silent, while none of those who came has shown that it is there."""
+    silent_at: float = 0.0
+    shown_at: float = -PAUSE_S
+    """When the owner was last found alive."""
+    doubted_until: float = 0.0
+    """Until then what anybody can send in its name does not count."""
+    refused: dict[Address, float] = field(default_factory=dict)
+    """Who was refused, and until when; seconds."""
+
+
+MAX_REFUSED: Final = 256
+"""Addresses of which that is remembered, for one id."""
 
 
 class Takeover:
@@ -99,6 +159,24 @@ class Takeover:
         self._settled: BoundedTable[str, _Settled] = state.tables.add(
             "id_disputes", BoundedTable(state.most_peers)
         )
+        self._claims: BoundedTable[tuple[str, Address], Claim] = state.tables.add(
+            "id_disputes",
+            BoundedTable(
+                MAX_CLAIMS,
+                full="claim_forgotten",
+                peer_share=Share(MAX_CLAIMS_TO_ONE, makes_room=True),
+            ),
+        )
+
+        lifecycle.on_removed.append(self._forget_silent)
+
+    def _forget_silent(self, owner: Peer, _reason: str) -> None:
+        """An owner has gone, whose place one of those who came may have by now."""
+        settled = self._settled.get(owner.node_id)
+        if settled is not None and settled.silent is owner:
+            settled.silent = None
+            if not (settled.is_new or settled.refused or settled.doubted_until):
+                del self._settled[owner.node_id]
 
     def begin(self, claim: Claim, now: float) -> None:
         """Ask the owner whether it is there, unless it proved so a short time ago.
@@ -106,31 +184,82 @@ class Takeover:
         A newcomer that names what only the owner can know of its session is the owner; a goodbye
         that names it is believed as well.
         """
-        if claim.owner.is_authenticated and vouches(claim.owner, claim.continues):
+        owner = claim.owner
+        if owner.is_authenticated and vouches(owner, claim.continues):
             self.grant_at_once(claim, now)
             return
-        node_id = claim.owner.node_id
-        if node_id in self._disputes:
-            self._queue(self._disputes[node_id], claim, now)
-            return
+        node_id = owner.node_id
         settled = self._settled.get(node_id)
-        if settled is not None and settled.owner_answered:
+        if settled is not None and settled.refused.get(claim.address, now) > now:
             claim.refuse(now)
             return
+        if claim.hold is not None and settled is not None and settled.silent is owner:
+            if owner.liveness.signs.shown_at < settled.silent_at:
+                claim.hold(now)
+                return
+            settled.silent = None
+        claim = replace(claim, came_at=now)
+        dispute = self._disputes.get(node_id)
+        if dispute is not None:
+            self._queue(dispute, claim, now)
+            return
+        began = now if settled is None else max(now, settled.shown_at + PAUSE_S)
         # Handshakes that somebody forges under one id must not make one address after the other a
         # target of Pings.
-        owner = claim.owner
-        is_gentle = not owner.proved and (settled is not None or not owner.initiated)
-        dispute = _Dispute(claim, now, is_gentle=is_gentle)
-        if self._disputes.put(node_id, dispute, address=claim.address):
-            self._probe(node_id, dispute, now)
+        is_gentle = not owner.proved and (
+            not owner.initiated or (settled is not None and settled.is_new)
+        )
+        if self._dispute(claim, began, now, is_gentle=is_gentle) and claim.hold is not None:
+            self._queue(self._disputes[node_id], claim, now)
 
     def grant_at_once(self, claim: Claim, now: float) -> None:
         """The newcomer is the owner: nobody is asked."""
         reason = f"it goes on at {address_words(claim.address)}"
         self._lifecycle.move(claim.owner, now, reason, claim.grant)
 
+    def _dispute(
+        self,
+        claim: Claim,
+        began: float,
+        now: float,
+        *,
+        is_gentle: bool,
+        second_s: float | None = None,
+    ) -> bool:
+        """Ask an owner, from `began` on; whether there is room for that."""
+        owner = claim.owner
+        interval_s, most = PROBE_INTERVAL_S, PROBES
+        if second_s is not None:
+            interval_s = second_s / PROBES
+        elif _is_ours(owner) and not is_gentle:
+            interval_s, most = CLOSER_INTERVAL_S, CLOSER_PROBES
+        signs = owner.liveness.signs
+        dispute = _Dispute(
+            claim,
+            began,
+            interval_s,
+            most,
+            signs.pongs,
+            signs.has_answered_ping,
+            is_second=second_s is not None,
+            is_gentle=is_gentle,
+        )
+        node_id = owner.node_id
+        if not self._disputes.put(node_id, dispute, address=claim.address):
+            return False
+        if began > now:
+            self._state.timers.schedule(began, lambda at: self._probe(node_id, dispute, at))
+        else:
+            self._probe(node_id, dispute, now)
+        return True
+
     def _queue(self, dispute: _Dispute, claim: Claim, now: float) -> None:
+        if claim.hold is not None:
+            owner = dispute.claim.owner
+            key = (owner.node_id, claim.address)
+            if key not in self._claims:
+                self._claims.put(key, claim, peers=(owner,))
+            return
         if claim.address == dispute.claim.address:
             return  # the answer is on its way; repetitions wait for it
         newest = dispute.newest
@@ -142,10 +271,12 @@ class Takeover:
 
     def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
         owner = dispute.claim.owner
+        if self._disputes.get(node_id) is not dispute:
+            return
         if self._state.closing:
             self._disputes.pop(node_id)
             return
-        if owner.last_received > dispute.began or dispute.probes == PROBES:
+        if dispute.probes == dispute.most or _sign(owner, dispute) is _Sign.ALIVE:
             self._settle(node_id, dispute, now)
             return
         if dispute.is_gentle:
@@ -170,39 +301,123 @@ class Takeover:
         elif dispute.is_second or owner.address != dispute.claim.address:
             newest.refuse(now)
         else:
-            self._begin_second(node_id, dispute, replace(newest, owner=owner), now)
-
-    def _begin_second(self, node_id: str, first: _Dispute, claim: Claim, now: float) -> None:
-        """Ask the one that has just been let in whether it is there still."""
-        end = first.newest_at + SECOND_ANSWER_S
-        second = _Dispute(claim, now, max(end - now, 0.0) / PROBES, is_second=True, is_gentle=True)
-        if self._disputes.put(node_id, second, address=claim.address):
-            self._probe(node_id, second, now)
+            # The one that has just been let in is asked whether it is there still.
+            second_s = max(dispute.newest_at + SECOND_ANSWER_S - now, 0.0)
+            claim = replace(newest, owner=owner)
+            self._dispute(claim, now, now, is_gentle=True, second_s=second_s)
 
     def _decide(self, node_id: str, dispute: _Dispute, now: float) -> None:
         claim, owner = dispute.claim, dispute.claim.owner
         del self._disputes[node_id]
-        if self._state.peers.with_id(node_id) is owner:
-            if owner.last_received > dispute.began:
-                self._remember_settled(node_id, now, owner_answered=True)
-                claim.refuse(now)
-                return
-            where = address_words(claim.address)
-            reason = f"silent, and its id came from {where}"
-            if not owner.proved:
-                # Forged handshakes under one id must not make two victims of Pings.
-                self._remember_settled(node_id, now, owner_answered=False)
-            self._lifecycle.move(owner, now, reason, claim.grant)
+        keys = self._claims.of_peer(owner)
+        claims = [self._claims[key] for key in keys]
+        for key in keys:
+            del self._claims[key]
+        others = [claim] if claim.hold is None else []
+        if self._state.peers.with_id(node_id) is not owner:
+            for each in others + claims:
+                each.grant(now, None)
             return
-        claim.grant(now, None)
+        sign, settled = _sign(owner, dispute), self._note(node_id, now)
+        if sign is _Sign.GUESSABLE and dispute.answers and now < settled.doubted_until:
+            sign = _Sign.NONE
+        if sign is _Sign.NONE:
+            self._give_up(settled, dispute, others, claims, now)
+            return
+        if sign is _Sign.ALIVE:
+            settled.shown_at = now
+        else:
+            settled.doubted_until = now + COOLDOWN_S
+        self._refuse(settled, owner, others + claims, sign, now)
 
-    def _remember_settled(self, node_id: str, now: float, *, owner_answered: bool) -> None:
-        settled = _Settled(owner_answered)
-        self._settled.put(node_id, settled)
+    def _refuse(
+        self, settled: _Settled, owner: Peer, claims: list[Claim], sign: _Sign, now: float
+    ) -> None:
+        """The owner is there; what came after its last sign is looked at anew."""
+        signs, ours = owner.liveness.signs, _is_ours(owner)
+        for claim in claims:
+            if ours and claim.came_at > signs.shown_at:
+                self.begin(claim, now)
+                continue
+            if sign is _Sign.ALIVE:
+                settled.refused[claim.address] = now + COOLDOWN_S
+                if len(settled.refused) > MAX_REFUSED:
+                    del settled.refused[next(iter(settled.refused))]
+            claim.refuse(now)
+
+    def _give_up(
+        self,
+        settled: _Settled,
+        dispute: _Dispute,
+        others: list[Claim],
+        claims: list[Claim],
+        now: float,
+    ) -> None:
+        """The owner is silent: the id is for who shows that it is there, or else for who came."""
+        owner = dispute.claim.owner
+        settled.silent, settled.silent_at = owner, now
+        if not owner.proved:
+            # Forged handshakes under one id must not make two victims of Pings.
+            settled.is_new = True
+        for claim in claims:
+            if claim.hold is not None:
+                claim.hold(now)
+        if not others:
+            return
+        if not claims:
+            self._grant_silent(others[0], now)
+            return
         self._state.timers.schedule(
-            now + COOLDOWN_S, lambda _: self._forget_settled(node_id, settled)
+            now + LAST_GRANT_S, lambda at: self._grant_late(others[0], dispute, at)
         )
 
-    def _forget_settled(self, node_id: str, settled: _Settled) -> None:
-        if self._settled.get(node_id) is settled:
-            del self._settled[node_id]
+    def _grant_late(self, claim: Claim, dispute: _Dispute, now: float) -> None:
+        owner = claim.owner
+        is_owner = self._state.peers.with_id(owner.node_id) is owner
+        if is_owner and _sign(owner, dispute) is _Sign.NONE and not self._state.closing:
+            self._grant_silent(claim, now)
+        else:
+            claim.refuse(now)
+
+    def _grant_silent(self, claim: Claim, now: float) -> None:
+        reason = f"silent, and its id came from {address_words(claim.address)}"
+        self._lifecycle.move(claim.owner, now, reason, claim.grant)
+
+    def _note(self, node_id: str, now: float) -> _Settled:
+        """What is known of an id, for a while from now on."""
+        settled = self._settled.get(node_id)
+        if settled is None:
+            settled = _Settled()
+            self._settled.put(node_id, settled)
+            self._plan_end(node_id, settled, now)
+        return settled
+
+    def _plan_end(self, node_id: str, settled: _Settled, now: float) -> None:
+        def end(at: float) -> None:
+            if self._settled.get(node_id) is not settled:
+                return
+            shown_until = settled.shown_at + COOLDOWN_S
+            if max(settled.doubted_until, shown_until, *settled.refused.values()) > at:
+                self._plan_end(node_id, settled, at)
+            else:
+                del self._settled[node_id]
+
+        self._state.timers.schedule(now + COOLDOWN_S, end)
+
+
+def _is_ours(owner: Peer) -> bool:
+    """Whether an owner is of our kind: it returns what it is sent."""
+    return owner.dialect is Dialect.SPEC and Capability.RETRANSMIT in owner.capabilities
+
+
+def _sign(owner: Peer, dispute: _Dispute) -> _Sign:
+    """What has come from an owner's address since it was asked."""
+    liveness = owner.liveness
+    if liveness.signs.shown_at > dispute.began:
+        return _Sign.ALIVE
+    if _is_ours(owner) or liveness.last_received <= dispute.began:
+        return _Sign.NONE
+    pongs = liveness.signs.pongs - dispute.pongs
+    if not dispute.answers or 0 < pongs <= dispute.probes + 1:
+        return _Sign.ALIVE
+    return _Sign.GUESSABLE

@@ -275,7 +275,7 @@ def test_a_new_request_begins_a_new_session(server: Host, client: Puppet) -> Non
     client.send(data, server)
     client.world.run_for(0.5)
 
-    assert server.received() == ["once", "once"]  # the memory of duplicates starts afresh
+    assert server.received() == ["once"]  # anybody could have written the second request
     assert len(server.endpoint.peers) == 1
 
 
@@ -286,6 +286,9 @@ def test_a_new_session_fails_what_waited_in_the_old_one(server: Host, client: Pu
     token = server.send(client, "hello")
 
     client.send(spec_request(client), server)
+    for _ in range(4):  # it shows that it is there by going on
+        client.world.run_for(1)
+        client.send(client.spec_message("Ping"), server)
     client.world.run_for(0.5)
 
     assert server.outcomes[token].status is SendStatus.FAILED
@@ -336,6 +339,9 @@ def test_another_node_at_the_same_address_replaces_the_one_before(
     new_id = world.node_id()
 
     client.join(server, id=new_id)
+    for _ in range(3):
+        client.say("Ping", None, server)
+        world.run_for(1)
 
     assert server.peer(client).node_id == new_id
     assert server.endpoint.peers.with_id(client.id) is None
@@ -531,6 +537,8 @@ def test_the_ack_may_come_before_after_or_never(server: Host, client: Puppet, wh
     for message in order:
         client.send(message, server)
         client.world.run_for(0.05)
+    if when == "never":
+        client.world.run_for(1)  # a better answer might come
 
     assert isinstance(server.outcomes[token], ConnectResult)
     assert server.peer(client).proved is (when != "never")

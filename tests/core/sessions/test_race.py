@@ -78,6 +78,8 @@ class ReferenceServer(Puppet):
                 "network_id": "p2p_default",
             }
             answer = {"node_info": info, "success": True, "error_message": None}
+            ack = self.message("Ack", ack_for=message["id"])
+            self._transmit(json.dumps(ack).encode(), source)
             response = self.message("HandshakeResponse", answer, sequence_number=None)
             self._transmit(json.dumps(response).encode(), source)
         else:

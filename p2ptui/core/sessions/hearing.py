@@ -1,0 +1,108 @@
+"""Answers that name no request, as those of the reference: which of them is believed, and when.
+
+Anybody can write one in the name of the address that is asked. But the reference acknowledges a
+request as well, by its id, which nobody else knows; and the two leave together. So an answer that
+comes with the Ack is the one. One that comes alone, within `VOUCHED_S` after the Ack, is believed
+as well, or `ALONE_S` after it came, if none came that is better. Of answers that contradict each
+other, or are more than the requests, none is: the request is made anew.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+VOUCHED_S: Final = 1.0
+"""So long an Ack of the request vouches for an answer after it."""
+
+ALONE_S: Final = 1.0
+"""So long an answer waits for a better one."""
+
+BEFORE_ACK_S: Final = 0.005
+AFTER_ACK_S: Final = 0.010
+"""An answer comes with the Ack if it comes so much before or after it: they leave together, and at
+twenty forged answers a second most Acks have no other one so near."""
+
+ANEW_S: Final = 0.5
+LONGEST_ANEW_S: Final = 1.0
+"""Until a request that had contradicting answers is made anew, at first and at last; doubled."""
+
+MAX_HEARD: Final = 16
+"""Answers to one request that are remembered; more of them contradict each other in any case."""
+
+_TINY_S: Final = 1e-6
+
+
+@dataclass(slots=True, eq=False)
+class Unnamed:
+    """An answer that names no request."""
+
+    content: bytes
+    """What it says: the same from the same program."""
+    came_at: float
+    """Seconds."""
+    take: Callable[[float], None]
+    """Believes it, at a time."""
+
+
+@dataclass(slots=True, eq=False)
+class Hearing:
+    """What has come to one request that names none."""
+
+    pause_s: float = ANEW_S
+    """Until it is made anew, if it must be."""
+    answers: list[Unnamed] = field(default_factory=list)
+    acked_at: float = -math.inf
+    """When an Ack came that names the request, the latest; seconds."""
+    anew_at: float = -math.inf
+    """When the request is made anew, if that is planned; seconds."""
+
+    def add(self, answer: Unnamed) -> None:
+        """One more has come."""
+        self.answers.append(answer)
+        if len(self.answers) > MAX_HEARD:
+            del self.answers[0]
+
+    def next_pause_s(self) -> float:
+        """Until the one that is made anew is made anew again, seconds."""
+        return min(2 * self.pause_s, LONGEST_ANEW_S)
+
+    def is_contradicted(self, requests: int) -> bool:
+        """Whether some of the answers must be forged, and it is not known which.
+
+        Args:
+            requests: How often the request left: it has as many answers at most.
+        """
+        kinds = {answer.content for answer in self.answers}
+        return len(kinds) > 1 or len(self.answers) > requests
+
+    def believed(self, requests: int, now: float) -> Unnamed | None:
+        """The answer that is believed now, if one is.
+
+        Args:
+            requests: How often the request left.
+            now: The time, seconds.
+        """
+        if now < self.acked_at + AFTER_ACK_S - _TINY_S:
+            # What follows the Ack so soon is the answer; what came before it may be, too.
+            is_next = len(self.answers) == 1 and self.answers[0].came_at >= self.acked_at
+            return self.answers[0] if is_next else None
+        first, last = self.acked_at - BEFORE_ACK_S, self.acked_at + AFTER_ACK_S + _TINY_S
+        near = {each.content: each for each in self.answers if first <= each.came_at <= last}
+        if len(near) == 1:
+            (answer,) = near.values()
+            return answer
+        if not self.answers or self.is_contradicted(requests):
+            return None
+        answer = self.answers[0]
+        return answer if now >= self._due(answer) - _TINY_S else None
+
+    def _due(self, answer: Unnamed) -> float:
+        """When an answer that nothing contradicts is believed."""
+        is_vouched = self.acked_at >= answer.came_at - VOUCHED_S
+        return answer.came_at if is_vouched else answer.came_at + ALONE_S
+
+    def next_step_at(self) -> float:
+        """When it may be known which is believed, while nothing contradicts it; seconds."""
+        due = self._due(self.answers[0]) if self.answers else math.inf
+        return max(due, self.acked_at + AFTER_ACK_S)

@@ -1,0 +1,366 @@
+"""A newcomer at an address in use: beside the session there, until it shows that it is there.
+
+Anybody can write a HandshakeRequest in the name of an address. So none ends, replaces or changes
+what there is with that address: a session, or a request of this node. The newcomer is answered, and
+takes the place when it acknowledges that answer, which only the address was sent, with a random
+number in it. The session that there was is not asked, and loses nothing: not a message, a name or a
+capability.
+
+Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
+speaking, and nothing comes for `SILENT_S` that only the one before it can know. It is answered
+`ANSWER_AFTER_S` late: what comes from the address before that is not from it, since it waits for
+its answer. One that asks again had no answer, or is somebody who repeats a forgery: its time begins
+anew.
+
+This is the one place from which a session gives way to a newcomer at its address.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from p2ptui.bounded import BoundedTable, Share
+from p2ptui.core.accounts import Reason
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.identity import dialect_of
+from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sessions.answers import Answers
+from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.other_ways import Told
+from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
+
+SILENT_S: Final = 3.0
+"""So long nothing may show that the session before is still there, where the newcomer can show
+nothing that others cannot know."""
+
+ANSWER_AFTER_S: Final = 0.5
+"""Such a newcomer is answered so late; deployed clients wait for 2 s."""
+
+PROBE_PAUSE_S: Final = 0.5
+"""Between two questions to the one before, in that time."""
+
+ANSWER_AGAIN_S: Final = 0.3
+"""Until the answer to one that must acknowledge it is sent again, as far as its request pays."""
+
+LIFETIME_S: Final = 10.0
+"""So long a newcomer may take to show that it is there."""
+
+LONGER_LIFETIME_S: Final = 30.0
+"""And one that shows it only when its user has something to say."""
+
+MAX_NEWCOMERS: Final = 1024
+"""Newcomers at addresses in use, in all; the oldest makes room."""
+
+MAX_NEWCOMERS_OF_ONE: Final = 256
+"""Of these, those for the place of one peer: whoever forges fifty requests a second leaves one that
+is there the time of a round trip."""
+
+MAX_CROSSED: Final = 2
+"""Requests that are taken for the one that crossed this node's own: the last of them."""
+
+Accept: TypeAlias = Callable[[Arrival, Told, float], None]
+"""Lets a newcomer in, with what it was told, at a time."""
+
+_Key: TypeAlias = tuple[Address, int | str]
+"""Where the newcomer is, and what it acknowledges; the latter is empty for who does not."""
+
+_FROM_SERVERS: Final = frozenset(
+    {
+        MessageType.DISCOVERY_RESPONSE,
+        MessageType.LIST_NODES_RESPONSE,
+        MessageType.RELAY_RESPONSE,
+        MessageType.RELAY_DATA,
+        MessageType.P2P_CONNECT,
+    }
+)
+"""What a server sends, and no program that has just asked this node for a session."""
+
+
+_ANSWERS: Final = frozenset({MessageType.PONG, MessageType.ACK, MessageType.ERROR})
+"""What is sent because this node sent something."""
+
+
+@dataclass(slots=True, eq=False)
+class _Newcomer:
+    before: Peer
+    """Whose place it would take."""
+    arrival: Arrival
+    told: Told
+    began: float
+    """When it asked last."""
+    is_answered: bool = False
+    has_spoken: bool = False
+    """Whether it went on after its answer, as far as that can be told."""
+
+
+class Newcomers:
+    """Holds newcomers beside the sessions whose place they would take.
+
+    Args:
+        state: The shared ground.
+        delivery: Asks the ones before whether they are there.
+        lifecycle: Tells which of them have gone.
+        answers: Writes what newcomers are told.
+    """
+
+    def __init__(
+        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, answers: Answers
+    ) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._answers = answers
+        self.accept: Accept = lambda *_: None
+        """Lets one in."""
+        self._held: BoundedTable[_Key, _Newcomer] = state.tables.add(
+            "newcomers",
+            BoundedTable(
+                MAX_NEWCOMERS,
+                full="newcomer_forgotten",
+                peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
+                on_evicted=lambda _, held: self._note(held.before),
+            ),
+        )
+        lifecycle.on_removed.append(lambda peer, _: self._forget_all(peer))
+        lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
+
+    # Who is held.
+
+    @staticmethod
+    def must_show(peer: Peer, arrival: Arrival) -> bool:
+        """Whether a request from the address of a peer waits for a sign that it is genuine.
+
+        Args:
+            peer: With whom there is a session, or who is asked for one.
+            arrival: The request.
+        """
+        return not (peer.is_authenticated and vouches(peer, arrival.continues))
+
+    @staticmethod
+    def is_same(peer: Peer, arrival: Arrival) -> bool:
+        """Whether a request says of a peer what is known already, and comes from a program that
+        keeps nothing of a session: it needs an answer, and no other session."""
+        is_plain = dialect_of(arrival.message) is peer.dialect is Dialect.REFERENCE
+        return is_plain and peer.is_authenticated and arrival.info == peer.info
+
+    @staticmethod
+    def shows(arrival: Arrival) -> bool:
+        """Whether a newcomer is of the kind that acknowledges its answer."""
+        is_ours = Capability.RETRANSMIT in arrival.info.capabilities
+        return is_ours and _is_spec(arrival.message)
+
+    def hold(self, before: Peer, arrival: Arrival, now: float) -> None:
+        """Keep a newcomer beside the one whose place it would take.
+
+        Args:
+            before: Who that is: at the same address, or at another one with the same id.
+            arrival: The newcomer's request.
+            now: The time, seconds.
+        """
+        for key in self._held.of_peer(before):
+            held = self._held[key]
+            if held.arrival.message.id == arrival.message.id and key[0] == arrival.address:
+                held.began, held.arrival, held.has_spoken = now, arrival, False
+                if held.is_answered:
+                    self._answer(held)
+                return
+        if self.shows(arrival):
+            self._hold_ours(before, arrival, now)
+        else:
+            self._hold_other(before, arrival, now)
+
+    def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
+        if before.is_authenticated or self._held.of_peer(before):
+            # Of no number of the session that goes on, and no message of it either.
+            sequence = self._state.rng.getrandbits(32)
+        else:
+            sequence = before.channel.sender.numbering.begin()
+        told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
+        newcomer = _Newcomer(before, arrival, told, now)
+        key = (arrival.address, sequence)
+        self._put(key, newcomer, now)
+        self._answer(newcomer)
+        self._plan_again(key, newcomer, now)
+
+    def _plan_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        def again(at: float) -> None:
+            if self._held.get(key) is newcomer and self._answer(newcomer):
+                self._plan_again(key, newcomer, at)
+
+        self._state.timers.schedule(now + ANSWER_AGAIN_S, again)
+
+    def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
+        told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
+        newcomer = _Newcomer(before, arrival, told, now)
+        key = (arrival.address, "")  # of such there is one at an address, the latest
+        self._put(key, newcomer, now)
+        self._state.timers.schedule(
+            now + ANSWER_AFTER_S, lambda at: self._answer_other(key, newcomer, at)
+        )
+        self._ask_before(key, newcomer, now)
+
+    def _answer_other(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        if self._is_held(key, newcomer):
+            self._answer(newcomer)
+            due = max(newcomer.began + SILENT_S, now)
+            self._state.timers.schedule(due, lambda at: self._consider(key, newcomer, at))
+
+    def _ask_before(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        """Give the one before something to answer that the newcomer cannot."""
+        before = newcomer.before
+        is_over = now >= newcomer.began + SILENT_S or not before.is_authenticated
+        if is_over or not self._is_held(key, newcomer):
+            return
+        is_due = now - before.liveness.last_ping_sent >= PROBE_PAUSE_S / 2
+        if before.dialect is Dialect.SPEC and is_due:
+            self._delivery.ping(before, now)
+        elif before.dialect is Dialect.REFERENCE and before.is_joined_server:
+            kind, reason = MessageType.LIST_NODES_REQUEST, Reason.OWN_PLAN
+            self._delivery.send(before, kind, NULL, now, reason=reason)
+        self._state.timers.schedule(
+            now + PROBE_PAUSE_S, lambda at: self._ask_before(key, newcomer, at)
+        )
+
+    def _answer(self, newcomer: _Newcomer) -> bool:
+        """Answer one, if what came from it pays for that; whether it did."""
+        is_out = self._answers.put(newcomer.arrival, newcomer.told.response)
+        newcomer.is_answered |= is_out
+        return is_out
+
+    def _put(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        earlier = self._held.get(key)
+        if self._held.put(key, newcomer, now, peers=(newcomer.before,)):
+            newcomer.before.session.note_challenge(is_held=True)
+            self._plan_end(key, newcomer)
+        if earlier is not None:
+            self._note(earlier.before)
+
+    def _plan_end(self, key: _Key, newcomer: _Newcomer) -> None:
+        lifetime_s = LIFETIME_S if self.shows(newcomer.arrival) else LONGER_LIFETIME_S
+
+        def end(now: float) -> None:
+            if self._held.get(key) is newcomer:
+                if now < newcomer.began + lifetime_s:
+                    self._plan_end(key, newcomer)
+                else:
+                    self._forget(key)
+
+        self._state.timers.schedule(newcomer.began + lifetime_s, end)
+
+    # What shows who is there.
+
+    def take_ack(self, address: Address, message: Envelope, now: float) -> bool:
+        """Whether a message is the Ack of an answer to somebody who is held at an address.
+
+        Args:
+            address: Where it came from.
+            message: Which.
+            now: The time, seconds.
+        """
+        number = message.ack_for
+        if message.message_type != MessageType.ACK:
+            return False
+        if type(number) is not int or not _is_spec(message):
+            return False  # a deployed server acknowledges by id, whatever it is sent
+        key = (address, number)
+        newcomer = self._held.get(key)
+        if newcomer is None:
+            return False
+        is_elsewhere = newcomer.before.address != newcomer.arrival.address
+        if is_elsewhere and not self._is_held(key, newcomer):
+            return False  # the owner of the id has come back
+        self._take(newcomer, now, is_proved=True)
+        return True
+
+    def receive(self, peer: Peer, address: Address, message: Envelope, now: float) -> bool:
+        """A message from an address where somebody may be held; whether that has taken it.
+
+        Args:
+            peer: Who was there before.
+            address: Where it came from: an own address of that one, or another.
+            message: Which.
+            now: The time, seconds.
+        """
+        kind = message.message_type
+        if any(self.take_ack(at, message, now) for at in {address, peer.address}):
+            return True
+        key = (address, "")
+        newcomer = self._held.get(key)
+        if newcomer is None or newcomer.before is not peer or not self._is_held(key, newcomer):
+            return False
+        if peer.initiated and peer.is_authenticated and kind in _FROM_SERVERS:
+            self._forget(key)
+        elif _is_spec(message) is not _is_spec(newcomer.arrival.message):
+            pass  # of another kind of program
+        elif kind in _ANSWERS:
+            pass  # the one before would send it as well
+        elif newcomer.is_answered:
+            newcomer.has_spoken = True
+            self._consider(key, newcomer, now)
+        elif peer.is_authenticated:
+            self._forget(key)
+        return False
+
+    def _is_held(self, key: _Key, newcomer: _Newcomer) -> bool:
+        """Whether one is held still; no longer where the one before has shown itself since."""
+        if self._held.get(key) is not newcomer:
+            return False
+        before = newcomer.before
+        if before.is_authenticated and before.liveness.signs.shown_at > newcomer.began:
+            self._forget(key)
+            return False
+        return True
+
+    def _consider(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        is_due = newcomer.has_spoken and now >= newcomer.began + SILENT_S
+        if is_due and self._is_held(key, newcomer):
+            self._take(newcomer, now, is_proved=False)
+
+    def _take(self, newcomer: _Newcomer, now: float, *, is_proved: bool) -> None:
+        """The newcomer has shown that it is there."""
+        self._forget_all(newcomer.before)
+        arrival = newcomer.arrival
+        self.accept(arrival, newcomer.told, now)
+        peer = self._state.peers.at(arrival.address)
+        if is_proved and peer is not None and peer.is_authenticated:
+            peer.facts.note_ack()
+            peer.handshakes.decide()
+            self._delivery.prove(peer, now)
+
+    def join_crossed(self, peer: Peer, node_id: str) -> None:
+        """A node has answered this node's request, and its own may be held: they are for one
+        session, to which the answer belongs that is under way.
+
+        Args:
+            peer: Where it is.
+            node_id: Who it is.
+        """
+        for key in self._held.of_peer(peer)[-MAX_CROSSED:]:
+            newcomer = self._held[key]
+            told = newcomer.told
+            is_same = newcomer.arrival.info.id == node_id and told.sequence is not None
+            if is_same and key[0] == peer.address:
+                peer.session.note_accepted()
+                peer.handshakes.note_request(newcomer.arrival.message.id)
+                peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
+
+    # Who is held no longer.
+
+    def _forget_all(self, before: Peer) -> None:
+        for key in self._held.of_peer(before):
+            self._forget(key)
+
+    def _forget(self, key: _Key) -> None:
+        newcomer = self._held.pop(key)
+        if newcomer is not None:
+            self._note(newcomer.before)
+
+    def _note(self, before: Peer) -> None:
+        before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
+
+
+def _is_spec(message: Envelope) -> bool:
+    return dialect_of(message) is Dialect.SPEC
