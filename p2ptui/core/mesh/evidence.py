@@ -10,8 +10,12 @@
 """
 
 from enum import IntEnum
+from typing import Any
+
+from msgspec import Struct
 
 from p2ptui.core.peers import Peer
+from p2ptui.core.trust import vouches
 
 
 class Evidence(IntEnum):
@@ -30,6 +34,26 @@ class Evidence(IntEnum):
     """It is the other end of a session."""
 
 
+class Told(Struct, frozen=True):
+    """A list as it came."""
+
+    content: Any
+    handshake: object = None
+    """What it names as the handshake message of its receiver, if it does."""
+
+    def is_vouched_for(self, peer: Peer) -> bool:
+        """Whether it is the peer's, and not somebody's in its name."""
+        return vouches(peer, self.handshake)
+
+
 def of_peer(peer: Peer) -> Evidence:
     """What the word of a peer is worth where nothing vouches for the datagram."""
     return Evidence.LISTED if peer.is_joined_server else Evidence.HEARSAY
+
+
+def of_list(peer: Peer, told: Told) -> Evidence:
+    """What a list is worth that came in the name of a peer."""
+    if told.is_vouched_for(peer):
+        peer.facts.note_vouched_list()
+        return Evidence.VOUCHED if peer.is_joined_server else Evidence.HEARSAY
+    return Evidence.HEARSAY if peer.facts.vouches_lists else of_peer(peer)

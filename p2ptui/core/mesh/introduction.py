@@ -119,7 +119,9 @@ class Introductions:
         """Something came from an introduced node: it holds for longer."""
         introduction.expires = now + INTRODUCTION_LIFETIME_S
 
-    def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+    def refresh(
+        self, server: Peer, entries: tuple[PeerInfo, ...], now: float, _evidence: object = None
+    ) -> None:
         """The introducing server still lists these nodes."""
         listed = {entry.id for entry in entries}
         for introduction in self._by(server):

@@ -16,7 +16,7 @@ from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
-from p2ptui.core.mesh.evidence import Evidence, of_peer
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.mesh.sources import Sources, Writer
@@ -114,7 +114,7 @@ class Routing:
         peer: Peer,
         entries: tuple[PeerInfo, ...],
         now: float,
-        evidence: Evidence | None = None,
+        evidence: Evidence,
     ) -> None:
         """A peer lists others: they are reached through it, if it forwards.
 
@@ -122,9 +122,8 @@ class Routing:
             peer: Who lists them.
             entries: Whom.
             now: The time, seconds.
-            evidence: What stands behind the list; None: the peer's word.
+            evidence: What stands behind the list.
         """
-        evidence = of_peer(peer) if evidence is None else evidence
         if not peer.forwards or not (peer.purse.proved or peer.is_joined_server):
             return
         for entry in entries:
