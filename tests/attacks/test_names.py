@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from p2ptui.core.events import DataReceived, SendStatus
+from p2ptui.errors import UnknownPeerError
+from p2ptui.node.lookup import find_node
 from p2ptui.node.others import find_others
 from p2ptui.wire.address import format_address
 from tests.attacks.attacker import Attacker
@@ -274,3 +276,189 @@ def test_one_of_several_that_refuses_does_not_end_a_message(world: World) -> Non
     mallory.say("Error", error, alice)
     outcome = alice.outcome(token)
     assert outcome.status is SendStatus.DELIVERED
+
+
+# Names, and what lists may say.
+
+
+def entries(bob: Host, evil: str) -> list[dict[str, Any]]:
+    """A list in which a name has moved to another node, and everybody to another address."""
+    return [
+        {"id": node_id, "addr": "203.0.113.9:9", "last_seen": 1, "capabilities": [], "name": name}
+        for node_id, name in ((bob.id, "somebody"), (evil, "bob"))
+    ]
+
+
+def forged_lists(bob: Host, evil: str) -> dict[str, Any]:
+    told = entries(bob, evil)
+    nodes = [{**entry, "listen_addr": entry["addr"], "version": "1"} for entry in told]
+    return {
+        "DiscoveryUpdate": {"joined": told, "left": []},
+        "DiscoveryResponse": told,
+        "ListNodesResponse": {"nodes": nodes},
+    }
+
+
+@pytest.mark.parametrize("kind", ["DiscoveryUpdate", "DiscoveryResponse", "ListNodesResponse"])
+def test_a_list_forged_in_a_servers_name_moves_no_name(world: World, kind: str) -> None:
+    server, alice, bob, _ = behind_a_server(world)
+    naming = alice.endpoint.naming
+    listed = alice.endpoint._routing.listed_address(bob.id, world.now)
+    forger = Attacker(world).in_the_name_of(server.address, server.id)
+    for _ in range(3):
+        peer = alice.peer(server)
+        assert peer is not None
+        naming.ask(peer, world.now)  # an answer is awaited, so that one may be forged
+        forger.say(kind, forged_lists(bob, ELSEWHERE)[kind], alice)
+        forger.say("DiscoveryUpdate", {"joined": [], "left": [bob.id]}, alice)
+        world.run_for(1)
+    assert find_node(alice.endpoint, "bob", world.now).node_id == bob.id
+    assert names(alice)[bob.id] == "bob"
+    assert alice.endpoint._routing.listed_address(bob.id, world.now) == listed
+    assert next_hop(alice, bob.id) == server.id
+    token = alice.endpoint.send_routed(bob.id, "secret", 8, world.now, 10)
+    assert alice.outcome(token).delivered
+
+
+def test_a_list_of_the_server_itself_moves_names(world: World) -> None:
+    """It held before: whoever restarts under another name is called so."""
+    server, alice, bob, _ = behind_a_server(world)
+    peer = bob.peer(server)
+    assert peer is not None
+    bob.endpoint.disconnect(peer, "bye", world.now)
+    world.run_for(2)
+    assert bob.id not in names(alice)
+    again = world.host(node_id=bob.id, name="robert")
+    again.outcome(again.connect(server))
+    world.run_for(3)
+    assert names(alice)[bob.id] == "robert"
+    assert find_node(alice.endpoint, "robert", world.now).node_id == bob.id
+
+
+@pytest.mark.parametrize("kind", ["DiscoveryUpdate", "DiscoveryResponse"])
+def test_where_nobody_vouches_for_lists_a_name_that_moves_fits_both(
+    world: World, kind: str
+) -> None:
+    """An older server of ours names no handshake: what it tells may be forged."""
+    alice, bob = world.host(), world.host()
+    server = world.puppet()
+    token = alice.connect(server)
+    world.run_for(0.1)
+    (request,) = (m for m in server.take() if m["message_type"] == "HandshakeRequest")
+    info = server.handshake_request(capabilities=["routing", "peer_updates"])["payload"]
+    payload = {"node_info": info, "success": True, "error_message": None, "public_addr": None}
+    number = request["sequence_number"]
+    answer = server.spec_message("HandshakeResponse", payload, ack_for=number)
+    server.send(answer, alice)
+    alice.outcome(token)
+    true = [{**entry, "name": "bob"} for entry in entries(bob, ELSEWHERE)[:1]]
+    server.say("DiscoveryUpdate", {"joined": true, "left": []}, alice)
+    world.run_for(0.1)
+    assert find_node(alice.endpoint, "bob", world.now).node_id == bob.id
+    Attacker(world).in_the_name_of(server.address, server.id).say(
+        kind, forged_lists(bob, ELSEWHERE)[kind], alice
+    )
+    world.run_for(0.1)
+    with pytest.raises(UnknownPeerError, match="'bob' fits 2 nodes"):
+        find_node(alice.endpoint, "bob", world.now)
+
+
+def test_an_answer_of_a_deployed_server_moves_no_name_silently(world: World) -> None:
+    alice, bob = world.host(), world.host()
+    server = RustServer(world, **{bob.id: "bob"})
+    server.admit(alice)
+    server.list_ids(alice)
+    peer = alice.peer(server.puppet)
+    assert peer is not None
+    alice.endpoint.naming.ask(peer, world.now)
+    server.serve(alice, 2)
+    assert find_node(alice.endpoint, "bob", world.now).node_id == bob.id
+
+    alice.endpoint.naming.ask(peer, world.now)
+    forger = Attacker(world).in_the_name_of(server.puppet.address, server.puppet.id)
+    forger.say("ListNodesResponse", forged_lists(bob, ELSEWHERE)["ListNodesResponse"], alice)
+    world.run_for(0.5)
+    with pytest.raises(UnknownPeerError, match="'bob' fits 2 nodes"):
+        find_node(alice.endpoint, "bob", world.now)
+
+
+def test_a_deployed_server_tells_no_names_in_a_list(world: World) -> None:
+    alice, bob = world.host(), world.host()
+    server = RustServer(world, **{bob.id: "bob"})
+    server.admit(alice)
+    server.puppet.say("DiscoveryResponse", entries(bob, ELSEWHERE), alice)
+    world.run_for(0.1)
+    assert names(alice) == {bob.id: "", ELSEWHERE: ""}
+
+
+def test_a_name_from_a_session_outlasts_it(world: World) -> None:
+    alice, bob = world.host(), world.host(name="bob")
+    server = RustServer(world, **{bob.id: "somebody", ELSEWHERE: "bob"})
+    server.admit(alice)
+    alice.outcome(alice.connect(bob))
+    world.run_for(1)
+    with_bob, with_server = alice.peer(bob), alice.peer(server.puppet)
+    assert with_bob is not None
+    assert with_server is not None
+    alice.endpoint.disconnect(with_bob, "bye", world.now)
+    alice.endpoint.naming.ask(with_server, world.now)
+    server.serve(alice, 2)
+    assert names(alice)[bob.id] == "bob"
+    with pytest.raises(UnknownPeerError, match="'bob' fits 2 nodes"):
+        find_node(alice.endpoint, "bob", world.now)
+
+
+def test_a_forged_newcomer_does_not_take_a_name_out_of_use(world: World) -> None:
+    alice, bob = world.host(), world.host(name="bob")
+    bob.outcome(bob.connect(alice))
+    world.run_for(1)
+    forger = Attacker(world).in_the_name_of(("203.0.113.7", 4000))
+    forger.send(forger.handshake_request(name="bob"), alice)
+    world.run_for(0.5)
+    assert find_node(alice.endpoint, "bob", world.now).node_id == bob.id
+
+    twin = world.host(name="bob")
+    twin.outcome(twin.connect(alice))
+    world.run_for(1)
+    with pytest.raises(UnknownPeerError, match="'bob' fits 2 nodes"):
+        find_node(alice.endpoint, "bob", world.now)
+
+
+@pytest.mark.parametrize(
+    "name", ["the id", "the short id", "the address", "BOB", "b\u200bob", "b\u043eb"]
+)
+def test_no_name_stands_in_for_another_node(world: World, name: str) -> None:
+    """It held before: an id or an address means what it says, and names are compared exactly."""
+    alice, bob = (
+        world.host(),
+        world.host(name="bob", node_id="b0b0b0b0-0000-4000-8000-00000000000b"),
+    )
+    bob.outcome(bob.connect(alice))
+    world.run_for(1)
+    texts = {
+        "the id": bob.id,
+        "the short id": bob.id[:8],
+        "the address": "{}:{}".format(*bob.address),
+    }
+    mallory = world.host(name=texts.get(name, name))
+    mallory.outcome(mallory.connect(alice))
+    world.run_for(1)
+    if name == "the short id":
+        with pytest.raises(UnknownPeerError, match="fits 2 nodes"):
+            find_node(alice.endpoint, texts[name], world.now)
+        return
+    for words in (bob.id, texts["the address"], "bob"):
+        assert find_node(alice.endpoint, words, world.now).node_id == bob.id
+
+
+def test_nobody_lists_this_node_elsewhere(world: World) -> None:
+    """It held before."""
+    server, alice, _, mallory = behind_a_server(world)
+    entry = {"id": alice.id, "addr": "203.0.113.9:9", "last_seen": 1, "capabilities": []}
+    for pen in (mallory, Attacker(world).in_the_name_of(server.address, server.id)):
+        pen.say("DiscoveryUpdate", {"joined": [entry], "left": [alice.id]}, alice)
+        pen.say("Data", routed(alice.id, alice.id, route_id=pen.id), alice)
+    world.run_for(0.5)
+    assert alice.id not in names(alice)
+    assert next_hop(alice, alice.id) is None
+    assert senders(alice) == []
