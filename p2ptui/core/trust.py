@@ -4,9 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from msgspec import UnsetType
-
 from p2ptui.core.peers import Peer
+from p2ptui.wire.message import Capability
 
 
 class Trust(enum.Enum):
@@ -24,7 +23,14 @@ class Trust(enum.Enum):
     """It is a server whose session this node asked for itself."""
 
 
-def vouches(peer: Peer, handshake: str | UnsetType) -> bool:
+def voucher(peer: Peer) -> str | None:
+    """What a list for a peer names, so that it can tell it from a forged one: as `ack_for`, since
+    some lists are bare arrays. None for programs that would not understand it."""
+    is_ours = Capability.PEER_UPDATES in peer.facts.capabilities
+    return peer.handshake_heard or None if is_ours else None
+
+
+def vouches(peer: Peer, handshake: object) -> bool:
     """Whether an id is that of a handshake message that went to a peer in its session."""
     return handshake in peer.handshake_said
 

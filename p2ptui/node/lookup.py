@@ -4,6 +4,7 @@ There is one look-up for the screen, the shell and the library. It knows peers a
 behind them by all their words, and whatever fits several is told, never guessed.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias, TypeVar
@@ -177,7 +178,8 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     """The one of many with this name, or whose id begins so; a name that fits goes first.
 
     It does not go before the id that the screen shows of another node: anybody may choose to be
-    called so.
+    called so. Nor does a node that may be a mere claim stand beside one that is better known and
+    was here before: else a forged handshake would take its name out of use.
 
     Raises:
         UnknownPeerError: None fits.
@@ -189,10 +191,14 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     fitting = [
         node
         for node in nodes
-        if node.name in names or (len(text) >= SHORT_ID and node.node_id.startswith(prefix))
+        if node.name in names
+        or _earlier_name(node) in names
+        or (len(text) >= SHORT_ID and node.node_id.startswith(prefix))
     ]
     if not fitting and text:
         fitting = [node for node in nodes if node.node_id.startswith(prefix)]
+    if len(fitting) > 1:
+        fitting = _without_claims(fitting)
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -202,6 +208,30 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     raise SeveralFitError(
         f"{printable(text, 80)!r} fits {len(fitting)} nodes: {ids}{more}; give more of the id"
     )
+
+
+def _earlier_name(node: Peer | NodeInfo | OtherNode) -> str | None:
+    return node.earlier_name or None if isinstance(node, OtherNode) else None
+
+
+def _without_claims(fitting: list[_Named]) -> list[_Named]:
+    """The nodes that are well known, and of the others those that were here before all of them."""
+    known = [node for node in fitting if not _is_claim(node)]
+    first = min(map(_since, known), default=math.inf)
+    return [node for node in fitting if not _is_claim(node) or _since(node) < first]
+
+
+def _is_claim(node: Peer | NodeInfo | OtherNode) -> bool:
+    """Whether anybody may have made it up: it has not shown that it is at its address."""
+    if isinstance(node, Peer):
+        return not (node.proved or node.initiated)
+    return isinstance(node, OtherNode) and node.is_claim
+
+
+def _since(node: Peer | NodeInfo | OtherNode) -> float:
+    if isinstance(node, Peer):
+        return node.created_at
+    return node.known_since if isinstance(node, OtherNode) else 0.0
 
 
 def _nobody(text: str) -> str:

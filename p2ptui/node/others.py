@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.identity import told_name
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.node.view import PeerView
 from p2ptui.wire.address import Address
 
@@ -32,6 +34,12 @@ class OtherNode:
     last_received: float | None = None
     """On the node's clock, seconds; None: nothing has come from it."""
     last_received_ago_s: float | None = None
+    earlier_name: str = ""
+    """How it was called before, where nobody vouches for the change: it fits that name as well."""
+    is_claim: bool = False
+    """Whether nobody says that it is there but a peer that came by itself, or a forger might."""
+    known_since: float = 0.0
+    """On the node's clock, seconds."""
 
     @property
     def introduced(self) -> bool:
@@ -69,15 +77,21 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
             continue
         seen.add(entry.node_id)
         if peers.authenticated(entry.node_id) is None:
-            told = beyond[entry.node_id].name if entry.node_id in beyond else ""
+            route = beyond.get(entry.node_id)
+            told = route.name if route is not None else ""
+            # A list may be vouched for; who introduces a node writes what it likes.
+            is_same = not told or told_name(entry.name) == told
             node = OtherNode(
                 entry.node_id,
-                entry.name or told,
+                (entry.name or told) if is_same else told,
                 entry.address,
                 entry.server_id,
                 1,
                 entry.capabilities,
                 name_of(entry.server_id),
+                earlier_name=route.earlier_name if route is not None else "",
+                is_claim=route is None or route.evidence is Evidence.HEARSAY,
+                known_since=now if route is None else route.known_since,
             )
             yield _with_contact(endpoint, node, now)
     for node_id, route in beyond.items():
@@ -90,6 +104,9 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
                 route.distance,
                 route.capabilities,
                 name_of(route.next_hop),
+                earlier_name=route.earlier_name,
+                is_claim=route.evidence is Evidence.HEARSAY,
+                known_since=route.known_since,
             )
             yield _with_contact(endpoint, node, now)
 

@@ -10,8 +10,9 @@ from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, RoutesReceived
+from p2ptui.core.mesh.introduction import Origin
 from p2ptui.core.mesh.pager import Pager
-from p2ptui.core.mesh.routing import Origin, Routing
+from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError

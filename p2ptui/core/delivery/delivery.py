@@ -164,10 +164,12 @@ class Delivery(Outlet):
         token: int | None = None,
         *,
         for_reader: bool = False,
+        ack_for: str | None = None,
     ) -> None:
         """Send a message until it is acknowledged; `token` tells its end.
 
-        `for_reader` is as for `send_once`: all else always has room at the other end.
+        `for_reader` and `ack_for` are as for `send_once`: what is not for a reader always has room
+        at the other end.
 
         To a peer of the reference's kind that has never acknowledged anything
         it is sent once and its end is *unconfirmed*.
@@ -182,7 +184,7 @@ class Delivery(Outlet):
             self._require_announced(peer, kind)
         sender = peer.channel.sender
         message_id, unix = self._state.ids.uuid(), self._state.unix(now)
-        envelope = Envelope(message_id, kind, unix, payload, None, True)
+        envelope = Envelope(message_id, kind, unix, payload, None, True, ack_for)
         whole = Capability.FRAGMENTS not in peer.facts.capabilities
         message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)

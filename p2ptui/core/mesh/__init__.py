@@ -4,6 +4,7 @@
 fresh, `naming` knows names, `neighbours` looks nearby. `rendezvous` introduces: an `introduction`
 is what is known of a node, and their table; `contacts` what was exchanged with far nodes,
 `introduction_calls` wait for one, `punching` opens this node's NAT, `repeats` are served once.
-`routing` goes by its `routes`; `endtoend` makes routed messages reliable, and `carried` ones that
+`routing` goes by its `routes`; `sources` tells who wrote a message, and `evidence` what the word of
+whom may change; `endtoend` makes routed messages reliable, and `carried` ones that
 others acknowledge.
 """

@@ -12,11 +12,13 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
+from p2ptui.core.mesh.evidence import Evidence, Told, of_list
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager, pages
-from p2ptui.core.peers import Peer, peer_info
+from p2ptui.core.peers import Dialect, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
+from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_ip_address
 from p2ptui.wire.message import (
@@ -114,8 +116,8 @@ class Discovery:
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
         """What is still to be told to whom; no payload to those that are told what there is room
         for."""
-        self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float], None]] = []
-        """Called with what a peer lists."""
+        self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float, Evidence], None]] = []
+        """Called with what a peer lists, and what stands behind that."""
         self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
         """Called with who left, as a peer tells it."""
         lifecycle.on_joined.append(self._handle_joined)
@@ -172,20 +174,28 @@ class Discovery:
 
     # What others tell.
 
-    def handle_response(self, peer: Peer, entries: list[PeerInfo], now: float) -> None:
+    def handle_response(self, peer: Peer, told: Told, now: float) -> None:
         """A peer lists others."""
-        self.handle_update(peer, DiscoveryUpdatePayload(joined=entries), now)
+        self._take(peer, DiscoveryUpdatePayload(joined=told.content), told, now)
 
-    def handle_update(self, peer: Peer, update: DiscoveryUpdatePayload, now: float) -> None:
+    def handle_update(self, peer: Peer, told: Told, now: float) -> None:
         """A peer tells who came and who left."""
+        self._take(peer, told.content, told, now)
+
+    def _take(self, peer: Peer, update: DiscoveryUpdatePayload, told: Told, now: float) -> None:
         own_id = self._state.identity.id
+        evidence = of_list(peer, told)
+        # It may be forged where the peer's own lists show that they are not.
+        is_doubtful = peer.facts.vouches_lists and not told.is_vouched_for(peer)
+        # Programs of the reference's kind list no names: who writes one there is somebody else.
+        names = peer.dialect is Dialect.SPEC
         joined = tuple(
             PeerInfo(
                 node_id,
                 entry.addr,
                 entry.last_seen,
                 entry.capabilities,
-                told_name(entry.name) or UNSET,
+                (told_name(entry.name) if names else "") or UNSET,
             )
             for entry in update.joined[:MAX_LISTED]
             if (node_id := canonical_id(entry.id)) is not None
@@ -195,10 +205,12 @@ class Discovery:
         left = tuple(
             node_id
             for entry in update.left[:MAX_LISTED]
-            if (node_id := canonical_id(entry)) is not None and node_id != own_id
+            if not is_doubtful
+            and (node_id := canonical_id(entry)) is not None
+            and node_id != own_id
         )
         for listed in self.on_listed:
-            listed(peer, joined, now)
+            listed(peer, joined, now, evidence)
         for unlisted in self.on_unlisted:
             unlisted(peer, left, now)
         self._state.emit(PeersDiscovered(peer.node_id, joined, left))
@@ -236,7 +248,7 @@ class Discovery:
         payload = Raw(frame_list(page[0] if page is not None else b"", 0, False))
         kind = MessageType.DISCOVERY_RESPONSE
         if is_reliable:
-            self._delivery.send_reliable(peer, kind, payload, now)
+            self._delivery.send_reliable(peer, kind, payload, now, ack_for=voucher(peer))
         else:
             self._delivery.pay_acks(peer, now)  # they say more than an empty list
             self._delivery.send(peer, kind, payload, now)
@@ -397,6 +409,6 @@ class Discovery:
             self._delivery.send(peer, kind, payload, now)
             return
         try:
-            self._delivery.send_reliable(peer, kind, payload, now)
+            self._delivery.send_reliable(peer, kind, payload, now, ack_for=voucher(peer))
         except LocalError:
             self._state.counters.drop("queue_full")

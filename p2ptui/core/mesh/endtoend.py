@@ -6,7 +6,7 @@ same inner message under a new `route_id`; the receiver knows it by its own id.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Raw
 
@@ -24,9 +24,9 @@ from p2ptui.core.events import (
     SendStatus,
 )
 from p2ptui.core.mesh.carried import CarriedMessages
-from p2ptui.core.mesh.routing import Origin, Refusal, Routing
+from p2ptui.core.mesh.routing import Refusal, Routing
+from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
@@ -65,13 +65,6 @@ FIRST_RTO_S: Final = 1.0
 """A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
 
 
-class Writer(NamedTuple):
-    """Who wrote a routed message, and who handed it over."""
-
-    origin: Origin
-    node_id: str
-
-
 @dataclass(slots=True)
 class _Pending:
     node_id: str
@@ -87,6 +80,8 @@ class _Pending:
     """Of its last try."""
     hops: tuple[Peer, ...] = ()
     """Those to which the last try was handed."""
+    refused_by: tuple[Peer, ...] = ()
+    """Of these, those that refused it."""
     refused: str = ""
     """What the next node said against that one."""
     refusals: int = 0
@@ -111,16 +106,20 @@ class EndToEnd:
         state: The shared ground.
         delivery: Makes messages.
         routing: Carries them.
-        watch: Looks whether those are there that bring no answer.
+        doubt: Looks whether somebody is there who has brought no answer.
     """
 
     def __init__(
-        self, state: NodeState, delivery: Delivery, routing: Routing, watch: ServerWatch
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        routing: Routing,
+        doubt: Callable[[Peer, float], None],
     ) -> None:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._watch = watch
+        self._doubt = doubt
         self._calls: Calls[_Pending] = state.open_room(
             "routed_waiting", "routed messages", limit=MAX_PENDING, limit_each=1
         )
@@ -197,12 +196,13 @@ class EndToEnd:
         routed = self._routing.wrap(pending.node_id, pending.message, pending.max_hops)
         # Those that brought no answer may be dead; others may know a way as well.
         for hop in pending.hops:
-            self._watch.doubt(hop, now)
+            self._doubt(hop, now)
+            self._routing.table.doubt(pending.node_id, hop.node_id)
         avoid = frozenset(hop.node_id for hop in pending.hops)
         hops = self._routing.next_hops(pending.node_id, now, avoid) if avoid else []
         hops = hops or self._routing.next_hops(pending.node_id, now)
         refusal = self._routing.originate(routed, now, hops)
-        pending.hops = tuple(hops)
+        pending.hops, pending.refused_by = tuple(hops), ()
         if refusal is not None and pending.attempts == 0 and not self._may_pass(refusal):
             return refusal
         pending.route_id = routed.route_id
@@ -251,10 +251,15 @@ class EndToEnd:
         self._carried.handle_refusal(peer, refusal, now)
         for call in self._calls.all():
             pending = call.detail
-            if pending.route_id != refusal.route_id:
+            if pending.route_id != refusal.route_id or peer not in pending.hops:
                 continue
-            pending.refusals += 1
+            if peer in pending.refused_by:
+                return
             pending.refused = refusal.error[:REFUSAL_LENGTH]
+            pending.refused_by += (peer,)
+            if len(pending.refused_by) < len(pending.hops):
+                return  # another one may have handed it on
+            pending.refusals += 1
             # Another try may find a way, or room; but it is as large as before.
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
                 self._end(call, pending.given_up(SendStatus.FAILED, pending.refused))
@@ -267,21 +272,21 @@ class EndToEnd:
 
     # What arrives.
 
-    def _handle_arrived(self, origin: Origin, source: str, raw: Raw, now: float) -> bool:
+    def _handle_arrived(self, writer: Writer, raw: Raw, now: float) -> bool:
         try:
             message = decode_envelope(bytes(raw))
             take = self.takers.get(message.message_type)
             if take is None:
                 self._state.counters.drop("routed_unknown_type")
                 return False
-            return take(Writer(origin, source), message, self._state.gate.answer_purse, now)
+            return take(writer, message, self._state.gate.answer_purse, now)
         except MalformedError:
             self._state.counters.drop("routed_malformed")
             return False
 
     def take_data(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """Data from a node that may be no peer."""
-        origin, source = writer
+        origin, source = writer.origin, writer.node_id
         check_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
@@ -298,7 +303,7 @@ class EndToEnd:
                     origin.address,
                     Encoded(message.payload),
                     message.id,
-                    self._path(origin, source),
+                    _path(writer),
                     False,
                     len(message.payload),
                     origin.node_id,
@@ -337,7 +342,7 @@ class EndToEnd:
 
     def take_pong(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """A node answers a Ping."""
-        origin, source = writer
+        source = writer.node_id
         nonce = decode_payload(message.payload, PingPayload).nonce
         call = self._waiting(nonce, source)
         if call is None:
@@ -345,7 +350,8 @@ class EndToEnd:
             return True
         rtt_s = now - call.detail.sent_at
         self._routing.contacts.note_rtt(source, rtt_s)
-        self._end(call, PingResult(rtt_s, self._path(origin, source), origin.address))
+        self._routing.note_answer(writer, now)
+        self._end(call, PingResult(rtt_s, _path(writer), writer.origin.address))
         return True
 
     def take_ack(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
@@ -359,6 +365,7 @@ class EndToEnd:
         rtt_s = now - pending.sent_at if pending.attempts == 1 else None
         if rtt_s is not None:
             self._routing.contacts.note_rtt(source, rtt_s)
+        self._routing.note_answer(writer, now)
         size = len(pending.message)
         self._end(call, SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, size))
         return True
@@ -369,9 +376,9 @@ class EndToEnd:
         if refusal is not None:
             self._state.counters.drop(f"routed_{refusal.code}")
 
-    @staticmethod
-    def _path(origin: Origin, source: str) -> Path:
-        return Path.DIRECT if origin.node_id == source else Path.RELAY
+
+def _path(writer: Writer) -> Path:
+    return Path.RELAY if writer.is_second_hand else Path.DIRECT
 
 
 def _as_error(refusal: Refusal) -> LocalError:

@@ -17,6 +17,18 @@ INTRODUCTION_LIFETIME_S: Final = 120.0
 """An introduction holds this long without the server listing the node or traffic from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who handed a routed message to this node."""
+
+    node_id: str
+    address: Address
+    peer: Peer | None
+    """None for a node that a server introduced."""
+    introduced_by: str = ""
+    """The id of that server."""
+
+
 @dataclass(slots=True)
 class Introduction:
     """A node at an address that a joined server named."""
@@ -33,6 +45,11 @@ class Introduction:
     traversed: bool = False
     """Whether a direct path to it is searched with checks: no Ping has to open it, and one that
     is answered without a session would hide that the session is gone."""
+
+    @property
+    def origin(self) -> Origin:
+        """As who hands something over."""
+        return Origin(self.node_id, self.address, None, self.server_id)
 
 
 OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
@@ -71,6 +88,11 @@ class Introductions:
                 return introduction
         return None
 
+    def holds_for(self, node_id: str, now: float) -> bool:
+        """Whether a node is introduced at some address."""
+        known = (self._table[address] for address in self._table.of_peer(node_id))
+        return any(entry.node_id == node_id and entry.expires > now for entry in known)
+
     def at(self, address: Address, now: float) -> Introduction | None:
         """The introduction that holds for an address."""
         introduction = self._table.get(address)
@@ -89,7 +111,7 @@ class Introductions:
             introduction.address,
             introduction,
             now,
-            peers=(introduction.server_id,),
+            peers=tuple({introduction.server_id, introduction.node_id}),
             address=introduction.address,
         )
 
@@ -98,7 +120,9 @@ class Introductions:
         """Something came from an introduced node: it holds for longer."""
         introduction.expires = now + INTRODUCTION_LIFETIME_S
 
-    def refresh(self, server: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+    def refresh(
+        self, server: Peer, entries: tuple[PeerInfo, ...], now: float, _evidence: object = None
+    ) -> None:
         """The introducing server still lists these nodes."""
         listed = {entry.id for entry in entries}
         for introduction in self._by(server):
@@ -118,4 +142,5 @@ class Introductions:
 
     def _by(self, server: Peer) -> list[Introduction]:
         """Those of one server, the one refreshed longest ago first."""
-        return [self._table[address] for address in self._table.of_peer(server.node_id)]
+        known = (self._table[address] for address in self._table.of_peer(server.node_id))
+        return [entry for entry in known if entry.server_id == server.node_id]

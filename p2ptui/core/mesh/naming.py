@@ -13,6 +13,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.identity import told_name
 from p2ptui.core.mesh.contacts import Contact
 from p2ptui.core.mesh.discovery import MAX_LISTED
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.routes import Route
 from p2ptui.core.mesh.routing import Routing
@@ -65,7 +66,9 @@ class Naming:
     def __len__(self) -> int:
         return len(self._asked_at)
 
-    def handle_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
+    def handle_listed(
+        self, peer: Peer, entries: tuple[PeerInfo, ...], now: float, _evidence: object = None
+    ) -> None:
         """A peer lists others; a server that does so without their names will be asked."""
         if not (self.watched and peer.is_joined_server) or all(
             told_name(entry.name) for entry in entries
@@ -124,11 +127,13 @@ class Naming:
                     self._asked_at.put(peer.node_id, now)
         return found
 
-    def _learn(self, peer: Peer, nodes: tuple[NodeInfo, ...], now: float) -> None:
+    def _learn(
+        self, peer: Peer, nodes: tuple[NodeInfo, ...], now: float, evidence: Evidence
+    ) -> None:
         own_id = self._state.identity.id
         entries = tuple(
             PeerInfo(node.id, node.listen_addr, 0, node.capabilities, node.name)
             for node in nodes[:MAX_LISTED]
             if node.id != own_id
         )
-        self._routing.learn_listed(peer, entries, now)
+        self._routing.learn_listed(peer, entries, now, evidence)

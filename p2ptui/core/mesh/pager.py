@@ -15,9 +15,10 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import Capability
+from p2ptui.wire.message import Capability, MessageType
 
 ENVELOPE_BYTES: Final = 260
 """What the envelope and a list's own keys take of a datagram, at most."""
@@ -294,7 +295,8 @@ class Pager:
         if self._waits_in_queue(peer):
             return False
         try:
-            self._delivery.send_reliable(peer, job.kind, payload, now)
+            ack_for = voucher(peer) if job.kind != MessageType.DATA else None
+            self._delivery.send_reliable(peer, job.kind, payload, now, ack_for=ack_for)
         except LocalError:
             return False
         return True

@@ -31,13 +31,13 @@ class MeshParts:
         self.pager = Pager(state, delivery)
         self.discovery = discovery = Discovery(state, delivery, lifecycle, self.pager)
         self.queries = queries = Queries(state, delivery)
-        self.routing = routing = Routing(state, delivery, lifecycle)
+        introductions = Introductions(state)
+        self.routing = routing = Routing(state, delivery, lifecycle, introductions)
         self.naming = naming = Naming(state, queries, routing, lifecycle)
         self.watching = Watching(state, delivery, naming, lifecycle)
-        self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch)
+        self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch.doubt)
         self.punches = punches = Punches(state, delivery)
         calls = IntroductionCalls(state, delivery, handshake, punches.ask)
-        introductions = Introductions(state)
         self.rendezvous = rendezvous = Rendezvous(
             state, delivery, introductions, punches, calls, routing
         )

@@ -11,6 +11,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NodeList
 from p2ptui.core.identity import canonical_id
+from p2ptui.core.mesh.evidence import Evidence, Told, of_list
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -80,8 +81,9 @@ class Queries:
         self._calls = state.open_room(
             "lists_awaited", "node lists", limit=MAX_CALLS, limit_each=MAX_CALLS
         )
-        self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float], None] = lambda *_: None
-        """Called with each page that a peer sent because it was asked."""
+        self.on_nodes: Callable[[Peer, tuple[NodeInfo, ...], float, Evidence], None]
+        self.on_nodes = lambda *_: None
+        """Called with each page that a peer sent because it was asked, and what stands behind."""
         self.on_list: Callable[[Peer, ListNodesPayload, float], bool] = lambda *_: False
         """Called with each list; whether somebody else asked for it."""
 
@@ -134,8 +136,13 @@ class Queries:
         if self._queries.put(peer.node_id, query):
             self._ask(query, now)
 
-    def handle_response(self, peer: Peer, payload: ListNodesPayload, now: float) -> None:
+    def handle_response(self, peer: Peer, told: Told, now: float) -> None:
         """A page came."""
+        payload: ListNodesPayload = told.content
+        evidence = of_list(peer, told)
+        if peer.facts.vouches_lists and not told.is_vouched_for(peer):
+            self._state.counters.drop("node_list_unvouched")
+            return
         is_awaited = self.on_list(peer, payload, now)
         query = self._queries.get(peer.node_id)
         if query is None and is_awaited:
@@ -154,7 +161,7 @@ class Queries:
             if (node_id := canonical_id(node.id or node.node_id)) is not None
         )
         query.pages.put(payload.page, nodes)
-        self.on_nodes(peer, nodes, now)
+        self.on_nodes(peer, nodes, now, evidence)
         if not payload.more:
             query.last_page = payload.page
         if query.is_complete:

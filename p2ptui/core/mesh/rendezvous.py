@@ -22,7 +22,7 @@ from p2ptui.core.mesh.introduction import (
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.punching import Punches
 from p2ptui.core.mesh.repeats import Repeats
-from p2ptui.core.mesh.routing import Origin, Routing
+from p2ptui.core.mesh.routing import Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address, format_address, parse_ip_address
@@ -222,9 +222,5 @@ class Rendezvous:
         except MalformedError:
             self._state.counters.drop("introduced_data")
             return not introduction.traversed
-        if routed.hop_count == 0 and canonical_id(routed.source_node) == introduction.server_id:
-            # Deployed interactive clients take their server's id for their own.
-            routed.source_node = introduction.node_id
-        origin = Origin(introduction.node_id, introduction.address, None)
-        self._routing.handle(origin, routed, now)
+        self._routing.handle(introduction.origin, routed, now)
         return True

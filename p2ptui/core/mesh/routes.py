@@ -1,9 +1,10 @@
 """The distance table: through whom a node is reached, how far it is, and until when that holds."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from p2ptui.bounded import INDEXED, BoundedTable, Shares
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.wire.address import Address
 
 
@@ -22,6 +23,35 @@ class Route:
     """How the destination is called, as far as somebody told: remote text."""
     listed_at: str = ""
     """The address at which a peer lists it: remote text."""
+    evidence: Evidence = Evidence.HEARSAY
+    """How well it is known that this way leads there."""
+    told_by: Evidence = Evidence.HEARSAY
+    """How well the name and the address are known."""
+    earlier_name: str = ""
+    """How it was called before, where nobody vouches for the change: it fits that name as well."""
+    is_doubted: bool = False
+    """Whether what was sent this way brought no answer: an equally good one takes its place."""
+    known_since: float = field(default=0.0, compare=False)
+
+    def yields_to(self, evidence: Evidence, next_hop: str, distance: int) -> bool:
+        """Whether news of a way takes the place of this one."""
+        if next_hop == self.next_hop:
+            return True
+        if self.is_doubted:
+            # It was known better than a server's word can be, but that was then.
+            return evidence >= min(self.evidence, Evidence.LISTED)
+        if evidence is self.evidence:
+            return distance <= self.distance
+        return evidence > self.evidence
+
+    def called(self, name: str, evidence: Evidence, next_hop: str) -> tuple[str, str]:
+        """How the destination is called once somebody has told, and how it was called before."""
+        if not name or name == self.name or not self.name:
+            return name or self.name, self.earlier_name
+        is_heard_from_another = evidence is Evidence.HEARSAY and next_hop != self.next_hop
+        if evidence < self.told_by or is_heard_from_another:
+            return self.name, self.earlier_name
+        return name, "" if evidence >= Evidence.VOUCHED else (self.earlier_name or self.name)
 
 
 class RouteTable:
@@ -66,11 +96,11 @@ class RouteTable:
         capabilities: tuple[str, ...] = (),
         name: str = "",
         *,
-        renames: bool = False,
+        evidence: Evidence = Evidence.HEARSAY,
         listed_at: str = "",
         address: Address | None = None,
     ) -> None:
-        """Take news of a way; a longer one never replaces a shorter one that still holds.
+        """Take news of a way: one that is known better stays, and of equal ones the shorter.
 
         Args:
             destination: The id of the node that it leads to.
@@ -79,28 +109,67 @@ class RouteTable:
             now: The time, seconds.
             capabilities: What the destination is said to announce.
             name: How it is said to be called; empty where nobody told.
-            renames: Whether this name goes before one that another peer told.
+            evidence: What stands behind all this.
             listed_at: The address at which it is listed; empty where nobody told.
             address: Where the one is who tells it; None: a server that this node chose.
         """
         known = self._routes.get(destination)
-        if (
-            known is not None
-            and known.expires > now
-            and known.distance < distance
-            and known.next_hop != next_hop
-        ):
-            return
-        if not capabilities and known is not None:
-            capabilities = known.capabilities
-        if known is not None and known.name:
-            is_sure = renames or known.next_hop == next_hop
-            name = name if name and is_sure else known.name
-        if known is not None:
-            listed_at = listed_at or known.listed_at
         expires = now + self._lifetime_s
-        route = Route(next_hop, distance, expires, capabilities, name, listed_at)
+        tells = bool(capabilities or name or listed_at)
+        if known is None or known.expires <= now:
+            if known is not None:
+                capabilities = capabilities or known.capabilities
+                name, listed_at = name or known.name, listed_at or known.listed_at
+            route = Route(
+                next_hop,
+                distance,
+                expires,
+                capabilities,
+                name,
+                listed_at,
+                evidence,
+                min(evidence, Evidence.VOUCHED) if tells else Evidence.HEARSAY,
+                known_since=now,
+            )
+            self._routes.put(destination, route, now, peers=(next_hop,), address=address)
+            return
+        name, earlier = known.called(name, evidence, next_hop)
+        is_told_better = evidence >= known.told_by
+        told = replace(
+            known,
+            capabilities=capabilities if capabilities and is_told_better else known.capabilities,
+            name=name,
+            earlier_name=earlier,
+            listed_at=listed_at if listed_at and is_told_better else known.listed_at,
+            told_by=max(known.told_by, min(evidence, Evidence.VOUCHED)) if tells else known.told_by,
+        )
+        if not known.yields_to(evidence, next_hop, distance):
+            self._routes.replace(destination, told)
+            return
+        stays = next_hop == known.next_hop
+        is_doubted = stays and known.is_doubted and evidence is Evidence.HEARSAY
+        keeps_rank = stays and (is_doubted or not known.is_doubted)
+        route = replace(
+            told,
+            next_hop=next_hop,
+            distance=distance,
+            expires=expires,
+            evidence=max(evidence, known.evidence) if keeps_rank else evidence,
+            is_doubted=is_doubted,
+        )
         self._routes.put(destination, route, now, peers=(next_hop,), address=address)
+
+    def doubt(self, destination: str, next_hop: str) -> None:
+        """What was sent by a way has brought no answer."""
+        route = self._routes.get(destination)
+        if route is not None and route.next_hop == next_hop and not route.is_doubted:
+            self._routes.replace(destination, replace(route, is_doubted=True))
+
+    def forget_hearsay(self, destination: str) -> None:
+        """A node is here itself: what others have made of it is of no use any more."""
+        route = self._routes.get(destination)
+        if route is not None and route.evidence is Evidence.HEARSAY:
+            del self._routes[destination]
 
     def lookup(self, destination: str, now: float) -> Route | None:
         """The way to a node, or None."""

@@ -16,7 +16,10 @@ from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import bounded_capabilities, canonical_id, told_name
 from p2ptui.core.mesh.contacts import Contacts
+from p2ptui.core.mesh.evidence import Evidence
+from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
+from p2ptui.core.mesh.sources import Sources, Writer
 from p2ptui.core.peers import OnLost, Peer
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
@@ -40,20 +43,13 @@ MAX_HOPS: Final = 32
 FLOOD_CANDIDATES: Final = 64
 """Peers looked at, most recent first, for some that route."""
 
+MAX_MET: Final = 1024
+"""Nodes without a session whose names are remembered from one that they had."""
+
 MAX_ADDRESS_TEXT: Final = 64
 """Characters kept of an address in a list: one with a full IPv6 address and a port has 47."""
 
 NO_ROOM_TEXT: Final = "messages wait already for a node that has not shown that it is there"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who handed a routed message to this node."""
-
-    node_id: str
-    address: Address
-    peer: Peer | None
-    """None for a node that a server introduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +61,23 @@ class Refusal:
     text: str
 
 
-def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
-    """Who wrote a message: at hop 0 whoever handed it over, under whatever name.
-
-    Deployed interactive clients take their server's id for their own, and write it there.
-    """
-    if routed.hop_count == 0 and origin.peer is not None:
-        return origin.node_id
-    return canonical_id(routed.source_node)
-
-
 class Routing:
     """Forwards, and finds the next hop of this node's own messages.
 
     Args:
         state: The shared ground.
         delivery: The way out.
-        lifecycle: Tells of peers that are gone.
+        lifecycle: Tells of peers that come and go.
+        introductions: Nodes that a server named.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        introductions: Introductions,
+    ) -> None:
         self._state = state
         self._delivery = delivery
         options = state.config.routing
@@ -104,33 +97,66 @@ class Routing:
         )
         self._flood: TokenBucket | None = None
         self.contacts = Contacts(shares)
-        self.on_arrived: Callable[[Origin, str, Raw, float], bool] | None = None
-        """Called with origin, source node and inner message of what is for this node; whether it
-        is a message that a node takes."""
+        self._sources = Sources(state, self.table, introductions)
+        self.on_arrived: Callable[[Writer, Raw, float], bool] | None = None
+        """Called with the writer and the inner message of what is for this node; whether it is a
+        message that a node takes."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
-        lifecycle.on_left.append(lambda peer, _: self.table.forget_next_hop(peer.node_id))
+        self._met: BoundedTable[str, str] = state.tables.add("names_met", BoundedTable(MAX_MET))
+        """How nodes called themselves in their last session here."""
+        lifecycle.on_joined.append(lambda peer, _: self.table.forget_hearsay(peer.node_id))
+        lifecycle.on_left.append(self._handle_left)
 
-    def learn_listed(self, peer: Peer, entries: tuple[PeerInfo, ...], now: float) -> None:
-        """A peer lists others: they are reached through it, if it forwards."""
-        if not peer.forwards:
+    def _handle_left(self, peer: Peer, _now: float) -> None:
+        self.table.forget_next_hop(peer.node_id)
+        if peer.purse.proved and peer.info is not None:
+            self._met.put(peer.node_id, told_name(peer.info.name))
+
+    def learn_listed(
+        self,
+        peer: Peer,
+        entries: tuple[PeerInfo, ...],
+        now: float,
+        evidence: Evidence,
+    ) -> None:
+        """A peer lists others: they are reached through it, if it forwards.
+
+        Args:
+            peer: Who lists them.
+            entries: Whom.
+            now: The time, seconds.
+            evidence: What stands behind the list.
+        """
+        if not peer.forwards or not (peer.purse.proved or peer.is_joined_server):
             return
         for entry in entries:
             if self._state.peers.authenticated(entry.id) is None:
-                known, name = bounded_capabilities(entry.capabilities), told_name(entry.name)
-                # A server that this node chose is believed before a peer that came by itself.
-                sure = peer.is_joined_server
+                name = told_name(entry.name)
+                if evidence < Evidence.VOUCHED:
+                    name = self._met.get(entry.id) or name
                 self.table.learn(
                     entry.id,
                     peer.node_id,
                     2,
                     now,
-                    known,
+                    bounded_capabilities(entry.capabilities),
                     name,
-                    renames=sure,
+                    evidence=evidence,
                     listed_at=entry.addr[:MAX_ADDRESS_TEXT],
-                    address=None if sure else peer.address,
+                    address=_told_from(peer, peer.address),
                 )
+
+    def note_answer(self, writer: Writer, now: float) -> None:
+        """What came back is known to those alone who saw what went to the writer: so this is a way
+        to it."""
+        hop = writer.origin
+        if writer.is_second_hand and self._state.peers.authenticated(writer.node_id) is None:
+            distance, evidence = writer.hops + 1, Evidence.ANSWERED
+            by = _told_from(hop.peer, hop.address)
+            self.table.learn(
+                writer.node_id, hop.node_id, distance, now, evidence=evidence, address=by
+            )
 
     def forget_unlisted(self, peer: Peer, left: tuple[str, ...], _now: float) -> None:
         """A peer tells who left: they are no longer reached through it."""
@@ -138,15 +164,24 @@ class Routing:
             self.table.forget(node_id, peer.node_id)
 
     def entries(self, now: float) -> Iterator[RouteEntry]:
-        """All routes: to the peers themselves, then to what lies behind them."""
+        """All routes: to the peers themselves, each its own way, then to what lies behind them."""
         for node_id in [peer.node_id for peer in self._state.peers if peer.is_authenticated]:
             yield RouteEntry(node_id, node_id, 1)
         for destination, route in list(self.table.items(now)):
-            yield RouteEntry(destination, route.next_hop, route.distance)
+            if self._state.peers.authenticated(destination) is None:
+                yield RouteEntry(destination, route.next_hop, route.distance)
+
+    def _session_with(self, node_id: str, now: float) -> Peer | None:
+        """The node as a peer; not where that may be a mere claim, and a server knows it better."""
+        peer = self._state.peers.authenticated(node_id)
+        if peer is None or self._sources.has_session(node_id):
+            return peer
+        route = self.table.peek(node_id, now)
+        return peer if route is None or route.evidence is Evidence.HEARSAY else None
 
     def capabilities_of(self, node_id: str, now: float) -> tuple[str, ...] | None:
         """What a node announced; None if nobody told."""
-        peer = self._state.peers.authenticated(node_id)
+        peer = self._session_with(node_id, now)
         if peer is not None:
             return tuple(peer.facts.capabilities)
         route = self.table.lookup(node_id, now)
@@ -188,33 +223,31 @@ class Routing:
             is the peer that it came from.
         """
         counters = self._state.counters
-        source = _source(origin, routed)
         destination = canonical_id(routed.destination_node)
         own_id = self._state.identity.id
-        if source is None or destination is None or routed.hop_count > routed.max_hops:
+        if destination is None or routed.hop_count > routed.max_hops:
             counters.drop("routed_invalid")
             self._object(
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        # Who does not forward can only bring its own messages.
-        second_hand = routed.hop_count > 0 and origin.peer is not None and origin.peer.forwards
-        if source == own_id or (source != origin.node_id and not second_hand):
+        writer = self._sources.writer(origin, routed, now)
+        if writer is None:
             counters.drop("routed_false_source")
             return False
         if destination != own_id and origin.peer is None:
             # An introduced address may be heard; nothing is forwarded for it.
             counters.drop("routed_unauthenticated")
             return False
+        source = writer.node_id
         mark = _mark(source, routed.route_id)
         if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
-        if second_hand and self._state.peers.authenticated(source) is None:
-            by = (
-                None if origin.peer is not None and origin.peer.is_joined_server else origin.address
-            )
-            self.table.learn(source, origin.node_id, routed.hop_count + 1, now, address=by)
+        if writer.is_second_hand and self._state.peers.authenticated(source) is None:
+            hops, evidence = writer.hops + 1, writer.evidence
+            by = _told_from(origin.peer, origin.address)
+            self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)
         if destination != own_id:
             if self._forward(origin, source, destination, routed, now):
                 return True
@@ -223,7 +256,7 @@ class Routing:
             return False
         if self.on_arrived is not None:
             self.contacts.note_received(source, origin.address, now)
-            if not self.on_arrived(origin, source, routed.original_message, now):
+            if not self.on_arrived(writer, routed.original_message, now):
                 self._seen.pop(mark)
                 self._object(origin, routed, "the message inside is none that a node takes", now)
                 return False
@@ -364,7 +397,7 @@ class Routing:
             avoid: Ids of nodes that have it already.
         """
         peers = self._state.peers
-        direct = peers.authenticated(destination)
+        direct = self._session_with(destination, now)
         if direct is not None:
             return [direct]
         route = self.table.lookup(destination, now)
@@ -395,3 +428,8 @@ def _mark(source: str, route_id: str) -> int:
     """By which a message is known as seen. Salted for each process, so that nobody can build two
     that collide."""
     return hash((source, route_id))
+
+
+def _told_from(teller: Peer | None, address: Address) -> Address | None:
+    """Whose share of the table a route takes: of what a server tells that this node chose, none."""
+    return None if teller is not None and teller.is_joined_server else address

@@ -13,6 +13,7 @@ from p2ptui.core.data import DataKind, DataService, ReceiveWindows, read_data
 from p2ptui.core.filter_probes import FilterProbes
 from p2ptui.core.mesh.discovery import Discovery
 from p2ptui.core.mesh.endtoend import EndToEnd
+from p2ptui.core.mesh.evidence import Told
 from p2ptui.core.mesh.neighbours import Neighbours
 from p2ptui.core.mesh.queries import Queries
 from p2ptui.core.mesh.rendezvous import Rendezvous
@@ -108,6 +109,11 @@ def _list_request(message: Envelope) -> ListNodesRequestPayload | None:
         return decode_payload(message.payload, ListNodesRequestPayload)
     except MalformedError:
         return None
+
+
+def _told_as(kind: Any) -> Reader:
+    """Of a list, with what may vouch for it."""
+    return lambda message: Told(decode_payload(message.payload, kind), message.ack_for)
 
 
 class Row(NamedTuple):
@@ -292,7 +298,7 @@ ROWS: Final = (
     Row(
         MessageType.DISCOVERY_RESPONSE,
         Discovery.handle_response,
-        _as(list[PeerInfo]),
+        _told_as(list[PeerInfo]),
         refusal=Refusal.TO_STRANGERS,
         stranger=Neighbours.take_response,
         short="Discovery=",
@@ -300,7 +306,7 @@ ROWS: Final = (
     Row(
         MessageType.DISCOVERY_UPDATE,
         Discovery.handle_update,
-        _as(DiscoveryUpdatePayload),
+        _told_as(DiscoveryUpdatePayload),
         refusal=Refusal.TO_STRANGERS,
         capability=Capability.PEER_UPDATES,
         short="Discovery+",
@@ -316,7 +322,7 @@ ROWS: Final = (
     Row(
         MessageType.LIST_NODES_RESPONSE,
         Queries.handle_response,
-        _as(ListNodesPayload),
+        _told_as(ListNodesPayload),
         refusal=Refusal.TO_STRANGERS,
         short="ListNodes=",
     ),

@@ -27,6 +27,9 @@ class Facts:
     used: frozenset[str] = frozenset()
     """Capabilities of which it has sent a message since its latest handshake: that says as much as
     an announcement."""
+    vouches_lists: bool = False
+    """Whether a list came from it, since its latest handshake, that names a handshake message:
+    those that do not may be forged."""
     acks: bool = False
     """Whether it has ever acknowledged anything in this session."""
     public_address: Address | None = None
@@ -37,6 +40,7 @@ class Facts:
         self.dialect = dialect
         self.capabilities = capabilities
         self.used = frozenset()
+        self.vouches_lists = False
 
     def note_ack(self) -> None:
         """It has acknowledged something in this session."""
@@ -49,6 +53,10 @@ class Facts:
     def note_used(self, capability: str) -> None:
         """A message came that this node takes, and that belongs to a capability."""
         self.used |= {capability}
+
+    def note_vouched_list(self) -> None:
+        """A list came that names a handshake message."""
+        self.vouches_lists = True
 
     @property
     def is_expected_to_ack(self) -> bool:

@@ -323,12 +323,13 @@ def test_a_message_without_a_route_goes_to_at_most_eight(world: World, server: H
 
 def test_it_never_goes_back_to_where_it_came_from(world: World, server: Host) -> None:
     a, source, other = (router(world, server) for _ in range(3))
-    a.say("Data", routed(source.id, NOBODY, hop_count=1), server)
+    a.say("Data", routed(ELSEWHERE, NOBODY, hop_count=1), server)
+    source.say("Data", routed(source.id, NOBODY, hop_count=1, route_id="own"), server)
     world.run_for(0.5)
 
-    assert heard(a) == []
-    assert heard(source) == []
-    assert len(heard(other)) == 1
+    assert [message["payload"]["source_node"] for message in heard(a)] == [source.id]
+    assert [message["payload"]["source_node"] for message in heard(source)] == [ELSEWHERE]
+    assert len(heard(other)) == 2
 
 
 def test_flooding_is_limited(world: World) -> None:

@@ -1,0 +1,59 @@
+"""How well it is known what is said of a node, and what that may change.
+
+| evidence | speaks in its name | moves its route | gives a first name | changes a name |
+| --- | --- | --- | --- | --- |
+| `HEARSAY` | while nothing better knows the node | from hearsay | yes | its own |
+| `LISTED` | while the node has no session here | up to its rank | yes | up to its rank: both fit |
+| `VOUCHED` | (a list is no message) | up to its rank | yes | yes |
+| `ANSWERED` | (as who brings it) | yes, until it fails | no | no |
+| `SESSION` | alone | there is none: it is the peer | alone | yes |
+"""
+
+from enum import IntEnum
+from typing import Any
+
+from msgspec import Struct
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.trust import vouches
+
+
+class Evidence(IntEnum):
+    """What stands behind something that is said of a node; more is better."""
+
+    HEARSAY = 0
+    """A peer says so that this node has not chosen, or somebody in the name of a server whose own
+    lists are vouched for."""
+    LISTED = 1
+    """A datagram from the address of a server that this node joined says so."""
+    VOUCHED = 2
+    """A list says so that names a handshake message which went to that server."""
+    ANSWERED = 3
+    """By this way came the answer to something unguessable that went to the node."""
+    SESSION = 4
+    """It is the other end of a session."""
+
+
+class Told(Struct, frozen=True):
+    """A list as it came."""
+
+    content: Any
+    handshake: object = None
+    """What it names as the handshake message of its receiver, if it does."""
+
+    def is_vouched_for(self, peer: Peer) -> bool:
+        """Whether it is the peer's, and not somebody's in its name."""
+        return vouches(peer, self.handshake)
+
+
+def of_peer(peer: Peer) -> Evidence:
+    """What the word of a peer is worth where nothing vouches for the datagram."""
+    return Evidence.LISTED if peer.is_joined_server else Evidence.HEARSAY
+
+
+def of_list(peer: Peer, told: Told) -> Evidence:
+    """What a list is worth that came in the name of a peer."""
+    if told.is_vouched_for(peer):
+        peer.facts.note_vouched_list()
+        return Evidence.VOUCHED if peer.is_joined_server else Evidence.HEARSAY
+    return Evidence.HEARSAY if peer.facts.vouches_lists else of_peer(peer)

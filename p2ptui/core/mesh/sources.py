@@ -1,0 +1,113 @@
+"""Who wrote what arrives for another's account: the one place that reads `source_node`.
+
+A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
+In the name of a third node speaks only who may: nobody while that node has a session here, a
+joined server otherwise, and another peer that forwards only while nobody better knows the node.
+"""
+
+from typing import NamedTuple
+
+from p2ptui.core.identity import canonical_id
+from p2ptui.core.mesh.evidence import Evidence, of_peer
+from p2ptui.core.mesh.introduction import Introductions, Origin
+from p2ptui.core.mesh.routes import RouteTable
+from p2ptui.core.peers import Peer
+from p2ptui.core.state import NodeState
+from p2ptui.wire.message import ReceivedRoutedPayload
+
+
+class Writer(NamedTuple):
+    """Who wrote a routed message, and who handed it over. Only `Sources` makes one."""
+
+    origin: Origin
+    node_id: str
+    evidence: Evidence
+    """Why it is believed to be theirs."""
+    hops: int
+    """How often it was handed on before it came to whoever handed it over."""
+
+    @property
+    def is_second_hand(self) -> bool:
+        """Whether another node handed it over."""
+        return self.evidence is not Evidence.SESSION
+
+
+class Sources:
+    """Tells who the writer of a routed message is.
+
+    Args:
+        state: The shared ground.
+        table: Knows by whom nodes are listed.
+        introductions: Nodes that a server named.
+    """
+
+    def __init__(self, state: NodeState, table: RouteTable, introductions: Introductions) -> None:
+        self._state = state
+        self._table = table
+        self._introductions = introductions
+
+    def writer(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> Writer | None:
+        """Who wrote a message; None if whoever handed it over may not say so.
+
+        Args:
+            origin: Who handed it over.
+            routed: The message.
+            now: The time, seconds.
+        """
+        hops, peer = routed.hop_count, origin.peer
+        if peer is not None and hops == 0:
+            # Deployed interactive clients take their server's id for their own, and write it there.
+            return Writer(origin, origin.node_id, Evidence.SESSION, 0)
+        claimed = canonical_id(routed.source_node)
+        if peer is None:
+            return self._introduced(origin, claimed, hops)
+        if claimed is None or claimed == self._state.identity.id:
+            return None
+        if claimed == origin.node_id:
+            return Writer(origin, claimed, Evidence.SESSION, hops)
+        evidence = self._evidence(origin, peer, claimed, now)
+        return None if evidence is None else Writer(origin, claimed, evidence, hops)
+
+    def _introduced(self, origin: Origin, claimed: str | None, hops: int) -> Writer | None:
+        """An introduced address speaks for its node alone, and not while that has a session."""
+        if hops == 0 and claimed == origin.introduced_by:
+            claimed = origin.node_id
+        if claimed != origin.node_id or self.has_session(claimed):
+            return None
+        return Writer(origin, claimed, Evidence.SESSION, hops)
+
+    def _evidence(self, origin: Origin, peer: Peer, node_id: str, now: float) -> Evidence | None:
+        """Why a message is believed that a peer brings in a third node's name; None: it is not."""
+        evidence = of_peer(peer)
+        # Who does not forward can only bring its own messages; and whoever has not shown that it
+        # is there may be anybody.
+        if not peer.forwards or self.has_session(node_id):
+            return None
+        if evidence > Evidence.HEARSAY:
+            return evidence
+        is_better_known = (
+            not peer.purse.proved
+            or self._state.peers.authenticated(node_id) is not None
+            or self._is_listed_elsewhere(node_id, origin.node_id, now)
+            or self._introductions.holds_for(node_id, now)
+        )
+        return None if is_better_known else evidence
+
+    def has_session(self, node_id: str) -> bool:
+        """Whether a node itself is heard here: then nobody else speaks for it.
+
+        A session counts that has shown where its other end is: one that a forged handshake began
+        silences nobody.
+        """
+        peer = self._state.peers.authenticated(node_id)
+        return peer is not None and (peer.purse.proved or peer.initiated)
+
+    def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
+        """Whether a joined server has the node, and another than `by` leads there."""
+        route = self._table.peek(node_id, now)
+        if route is None or route.next_hop == by or route.is_doubted:
+            return False
+        if route.evidence in (Evidence.LISTED, Evidence.VOUCHED):
+            return True
+        hop = self._state.peers.authenticated(route.next_hop)
+        return route.evidence is Evidence.ANSWERED and hop is not None and hop.is_joined_server
