@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import TokenBucket
+from p2ptui.core.accounts import Reason
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, Attempt
@@ -35,6 +36,7 @@ class OfferIntake:
         take: Called with an offer that is taken up.
         take_news: Called when the answer to this round's offer says something more.
         check_reason: Called when a node may be elsewhere than it was.
+        go_on: Called when there is a sign of the other side.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class OfferIntake:
         take: Callable[[Attempt, TraversalOffer, float], None],
         take_news: Callable[[Attempt, float], None],
         check_reason: Callable[[Attempt], None],
+        go_on: Callable[[Attempt, float], None],
     ) -> None:
         self._state = state
         self._offers = offers
@@ -52,6 +55,7 @@ class OfferIntake:
         self._take = take
         self._take_news = take_news
         self._check_reason = check_reason
+        self._go_on = go_on
         self._begun: TokenBucket | None = None
 
     def handle_introduction(
@@ -68,7 +72,12 @@ class OfferIntake:
         attempt = self._attempt_for(server, node_id, now, asked=offer is not None)
         if attempt is None:
             return
-        attempt.exchange.observed = observed
+        exchange = attempt.exchange
+        is_signed = offer is not None and offer.names == attempt.offer.ufrag
+        is_same = offer is None or (attempt.remote and offer.ufrag == attempt.remote.ufrag)
+        # What shows nothing does not move what the other side has stood up for.
+        if is_signed or not (is_same and attempt.is_signed):
+            exchange.observed = observed
         self._check_reason(attempt)
         if offer is None:
             self._offers.handle_introduced(attempt, server, now)
@@ -77,6 +86,8 @@ class OfferIntake:
             self._offers.handle_answered(attempt)
         known = attempt.remote
         if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
+            if is_signed:
+                self._note_sign(attempt, known, observed, now)
             self._take_again(attempt, offer, known, now)
             return
         is_new = known is None or offer.ufrag != known.ufrag
@@ -85,7 +96,8 @@ class OfferIntake:
             self._state.counters.drop("offer_refused")
             return
         may = self._may_begin if is_new else _may_go_on
-        if not may(attempt, offer, now):
+        # Who has taken part in no round of this search shows it by its sign.
+        if (is_new and offer.round and not is_signed) or not may(attempt, offer, now):
             self._state.counters.drop("offer_refused")
             return
         if is_new:
@@ -99,15 +111,39 @@ class OfferIntake:
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
             attempt.controlling = both and self._state.identity.id < node_id
         attempt.remote = offer
-        attempt.exchange.offered_at = now
+        exchange.offered_at = now
+        if is_signed:
+            exchange.signs.note(offer, observed)
+        elif not attempt.is_signed:
+            exchange.order = self._state.gate.order(Reason.OWN_SEARCH, observed)
         self._check_reason(attempt)
         self._take(attempt, offer, now)
+
+    def _note_sign(
+        self, attempt: Attempt, offer: TraversalOffer, observed: Address, now: float
+    ) -> None:
+        if attempt.exchange.signs.note(offer, observed):
+            self._go_on(attempt, now)
+
+    def note_check(self, attempt: Attempt, ufrag: str, now: float) -> None:
+        """An authentic check came: who made it has this side's offer.
+
+        Args:
+            attempt: Which it was for.
+            ufrag: The other side's offer, as the check names it.
+            now: The time, seconds.
+        """
+        remote, observed = attempt.remote, attempt.exchange.observed
+        if remote is not None and observed is not None and ufrag == remote.ufrag:
+            self._note_sign(attempt, remote, observed, now)
 
     def _take_again(
         self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
     ) -> None:
         """An offer came that is here already, perhaps with news of the other side's NAT."""
-        if offer.answer and offer.round == known.round and offer.flows != known.flows:
+        if offer.answer and not known.answer and offer.round == known.round:
+            attempt.remote = offer  # this side's offer is answered, by the side whose own it crossed
+        elif offer.answer and offer.round == known.round and offer.flows != known.flows:
             attempt.remote = offer
             self._take_news(attempt, now)
         elif not offer.answer:

@@ -1,0 +1,37 @@
+"""Signs of the other side: what shows that an offer is from whom the server names.
+
+What a datagram orders is bounded by what it shows. An offer, and the address that comes with it, may
+be forged in the server's name; its answer goes to the true server all the same, and from there to
+the true other side. Who shows that it has this side's offer, which holds what nobody can guess, is
+searched as this node plans it. Until then the datagram has paid for a few checks, and no more.
+"""
+
+from dataclasses import dataclass
+
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+
+
+@dataclass(slots=True, eq=False)
+class Signs:
+    """Which offer, with which address, the other side has stood up for."""
+
+    _shown: tuple[str, Address] | None = None
+
+    def note(self, offer: TraversalOffer, observed: Address) -> bool:
+        """The other side has shown that this offer is its own, and came with this address.
+
+        Returns:
+            Whether that is news.
+        """
+        shown = offer.ufrag, observed
+        is_news, self._shown = self._shown != shown, shown
+        return is_news
+
+    def stand_for(self, offer: TraversalOffer | None, observed: Address | None) -> bool:
+        """Whether the other side is known to have made an offer that came with this address."""
+        return offer is not None and self._shown == (offer.ufrag, observed)
+
+    def forget(self) -> None:
+        """A search begins: what was shown is of no use for it."""
+        self._shown = None
