@@ -317,6 +317,10 @@ class Grant:
         """Whether it may pay for what goes to an address."""
         return self.at in (to, to[0])
 
+    def has_room(self, size: int) -> bool:
+        """Whether there is so much for one datagram."""
+        return size <= self.size and self.datagrams > 0
+
     def pay(self, size: int, now: float) -> bool:
         """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
         use = self._use

@@ -206,8 +206,7 @@ class Gate:
         return Grant(self._use(reason), at, bound.size, bound.datagrams, expires, None, hour=hour)
 
     def _hour(self, host: str, datagrams: int, now: float) -> Hour:
-        """What a host may still be sent in this hour, which begins when it is first sent something.
-        """
+        """What a host may still be sent in this hour, which begins when it is first sent to."""
         hours = self._hours
         hours.expire(now)
         hour = hours.get(host)

@@ -25,6 +25,7 @@ from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
@@ -130,6 +131,8 @@ class Rendezvous:
         if other.info is not None and (receiver.proved or receiver.is_ours):
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
+        if receiver.proved and receiver.is_ours:
+            about.handshake = receiver.handshake_heard
         payload = encode_payload(about)
         self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 
@@ -174,7 +177,8 @@ class Rendezvous:
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
-            self._punches.begin(introduction, ports, now)
+            is_genuine = vouches(server, payload.handshake)
+            self._punches.begin(introduction, ports, now, is_genuine=is_genuine)
         if introduction.capabilities and not introduction.traversed:
             self.on_incapable(server, node_id, now)
         self.on_named(address, now)

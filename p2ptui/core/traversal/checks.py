@@ -7,7 +7,7 @@ joins the two sides' fragments, and its key is the password of the side that rec
 from dataclasses import dataclass
 from typing import Final
 
-from p2ptui.core.accounts import Account, Purse, Reason
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.gate import Gate
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt
@@ -132,20 +132,17 @@ def send_from(
     return gate.send(data, to, account, socket=socket, ttl=ttl)
 
 
-def account_for(attempt: Attempt, gate: Gate, to: Address, now: float) -> Account:
+def account_for(attempt: Attempt, gate: Gate, to: Address, now: float) -> Account | None:
     """What pays for a check of a search: this node's own plan, once there is a sign of the other
-    side; until then the other side's offer does."""
-    if attempt.direct is not None:
-        # What others make this node search must not use up what keeps a path.
-        return gate.grant(Reason.CONSENT, to, now)
+    side; until then the other side's offer does; None if nothing does."""
     if attempt.is_signed:
         return gate.grant(Reason.OWN_SEARCH, to, now)
-    return attempt.exchange.order or Purse()
+    return attempt.exchange.signs.order
 
 
 def few_checks(attempt: Attempt) -> int:
     """How many checks the other side's offer still pays for, without a sign of that side."""
-    order = attempt.exchange.order
+    order = attempt.exchange.signs.order
     if order is None:
         return 0
     return min(affordable_checks(attempt.offer, attempt.remote, order.size), order.datagrams)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable, Share
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
@@ -355,8 +356,14 @@ class DirectPaths:
         )
         self._note_asked(attempt, check.transaction_id)
         to = check.remote
-        account = account_for(attempt, self._state.gate, to, now)
-        if send_from(self._state, check.socket, data, to, check.ttl, account=account):
+        gate = self._state.gate
+        account: Account | None = None
+        if attempt.direct is None:
+            account = account_for(attempt, gate, to, now)
+        else:
+            # What others make this node search must not use up what keeps a path.
+            account = gate.grant(Reason.CONSENT, to, now)
+        if account and send_from(self._state, check.socket, data, to, check.ttl, account):
             attempt.account.note_check(len(data))
         elif attempt.punching is not None:
             attempt.punching.note_unsent()

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from p2ptui.core.accounts import Grant
 from p2ptui.core.traversal.signs import Signs
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
@@ -26,12 +25,8 @@ class Exchange:
 
     observed: Address | None = None
     """Where the server sees the other node."""
-    order: Grant | None = None
-    """What the other side's latest offer has paid for; see `Signs`."""
     signs: Signs = field(default_factory=Signs)
     """What the other side has shown."""
-    confirmations: int = 0
-    """Times that this side's offer was sent to show that it has the other side's."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
     sent_at: float = -math.inf

@@ -69,53 +69,85 @@ class OfferIntake:
         """A server names a node's address, and brings its offer if it made one."""
         if not self._state.config.ice.enable:
             return
+        is_fresh = self._offers.get(node_id) is None
         attempt = self._attempt_for(server, node_id, now, asked=offer is not None)
         if attempt is None:
             return
-        exchange = attempt.exchange
-        is_signed = offer is not None and offer.names == attempt.offer.ufrag
-        is_same = offer is None or (attempt.remote and offer.ufrag == attempt.remote.ufrag)
-        # What shows nothing does not move what the other side has stood up for.
-        if is_signed or not (is_same and attempt.is_signed):
-            exchange.observed = observed
-        self._check_reason(attempt)
         if offer is None:
+            self._look_at(attempt, observed)
             self._offers.handle_introduced(attempt, server, now)
             return
         if offer.answer:
             self._offers.handle_answered(attempt)
-        known = attempt.remote
-        if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            if is_signed:
-                self._note_sign(attempt, known, observed, now)
-            self._take_again(attempt, offer, known, now)
+        if not self._may_take(attempt, offer, now):
+            self._state.counters.drop("offer_refused")
+            if is_fresh:
+                self._offers.close(attempt)
             return
-        is_new = known is None or offer.ufrag != known.ufrag
+        self._take_offer(attempt, offer, observed, now)
+
+    def _look_at(self, attempt: Attempt, observed: Address) -> None:
+        """A server says where the other node is."""
+        # What shows nothing does not move what the other side has stood up for.
+        if not attempt.is_signed:
+            attempt.exchange.observed = observed
+        self._check_reason(attempt)
+
+    def _may_take(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+        """Whether an offer may change anything: so it counts as begun if it begins a search."""
+        known = attempt.remote
+        is_signed = offer.names == attempt.offer.ufrag
+        if offer.names is not None and not is_signed:
+            return False  # it was meant for a search that is over
+        if known is not None and offer.ufrag == known.ufrag:
+            return offer.round <= known.round or _may_go_on(attempt, offer, now)
         if known is None and attempt.controlling and offer.round and not offer.answer:
             # It crossed the beginning of this side's search, which that side answers at once.
-            self._state.counters.drop("offer_refused")
-            return
-        may = self._may_begin if is_new else _may_go_on
-        # Who has taken part in no round of this search shows it by its sign.
-        if (is_new and offer.round and not is_signed) or not may(attempt, offer, now):
-            self._state.counters.drop("offer_refused")
+            return False
+        if offer.round and not is_signed:
+            return False  # its sender has taken part in no round before it
+        return self._is_claim(attempt, offer) or self._may_begin(attempt, offer, now)
+
+    def _is_claim(self, attempt: Attempt, offer: TraversalOffer) -> bool:
+        """Whether an offer would end what the other side has stood up for, and shows nothing."""
+        is_running = attempt.direct is not None or attempt.punching is not None
+        is_signed = offer.names == attempt.offer.ufrag
+        return not is_signed and not offer.answer and attempt.is_signed and is_running
+
+    def _take_offer(
+        self, attempt: Attempt, offer: TraversalOffer, observed: Address, now: float
+    ) -> None:
+        known, exchange = attempt.remote, attempt.exchange
+        is_signed = offer.names == attempt.offer.ufrag
+        is_new = known is None or offer.ufrag != known.ufrag
+        if is_new and self._is_claim(attempt, offer):
+            # Who begins anew sends it again, with the name of this answer.
+            self._offers.answer_claim(attempt, offer, now)
             return
         if is_new:
             attempt.heard.learnt.clear()
-            attempt.exchange.forget_rounds()
+            exchange.forget_rounds()
         if is_new and known is not None:
             self._stop(attempt)  # the other node began a new search
             attempt.heard.begin_anew()
+        if is_new or is_signed or not attempt.is_signed:
+            attempt.exchange.observed = observed
+        if known is not None and not is_new and offer.round <= known.round:
+            if is_signed:
+                self._note_sign(attempt, known, observed, now)
+            self._check_reason(attempt)
+            self._take_again(attempt, offer, known, now)
+            return
         if not offer.answer:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
-            attempt.controlling = both and self._state.identity.id < node_id
+            attempt.controlling = both and self._state.identity.id < attempt.node_id
         attempt.remote = offer
-        exchange.offered_at = now
+        attempt.exchange.offered_at = now
         if is_signed:
             exchange.signs.note(offer, observed)
         elif not attempt.is_signed:
-            exchange.order = self._state.gate.order(Reason.OWN_SEARCH, observed)
+            exchange.signs.order = self._state.gate.order(Reason.OWN_SEARCH, observed)
         self._check_reason(attempt)
         self._take(attempt, offer, now)
 
@@ -134,15 +166,19 @@ class OfferIntake:
             now: The time, seconds.
         """
         remote, observed = attempt.remote, attempt.exchange.observed
-        if remote is not None and observed is not None and ufrag == remote.ufrag:
-            self._note_sign(attempt, remote, observed, now)
+        if remote is None or observed is None or ufrag != remote.ufrag:
+            return
+        if attempt.exchange.signs.note(remote, observed) and attempt.punching is not None:
+            attempt.punching.release(now)  # and the way that the check came goes first
 
     def _take_again(
         self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
     ) -> None:
         """An offer came that is here already, perhaps with news of the other side's NAT."""
         if offer.answer and not known.answer and offer.round == known.round:
-            attempt.remote = offer  # this side's offer is answered, by the side whose own it crossed
+            attempt.remote = (
+                offer  # this side's offer is answered, by the side whose own it crossed
+            )
         elif offer.answer and offer.round == known.round and offer.flows != known.flows:
             attempt.remote = offer
             self._take_news(attempt, now)
@@ -176,7 +212,10 @@ class OfferIntake:
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
         """Whether an offer with another ufrag is taken up."""
         if offer.answer:
-            return attempt.remote is None and attempt.controlling
+            # A true answer takes the place of one that may be anybody's.
+            is_signed = offer.names == attempt.offer.ufrag
+            is_better = is_signed and not attempt.is_signed and attempt.direct is None
+            return attempt.controlling and (attempt.remote is None or is_better)
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
         return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)

@@ -195,7 +195,6 @@ class Offers:
         attempt.controlling = True
         attempt.remote = None
         attempt.exchange.signs.forget()
-        attempt.exchange.confirmations = 0
         # This side's own search: its checks are nobody else's doing.
         attempt.exchange.claimed_in = None
         attempt.heard.begin_anew()
@@ -220,6 +219,11 @@ class Offers:
         )
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
+
+    def answer_claim(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
+        """Answer an offer that is not taken up yet: nothing of this side's search changes."""
+        answer = msgspec.structs.replace(attempt.offer, answer=True, round=offer.round)
+        self._send(attempt, answer.naming(offer.ufrag), now)
 
     def tell_flows(self, attempt: Attempt, now: float) -> None:
         """Answer again: a limit to new flows was seen."""
@@ -298,7 +302,7 @@ class Offers:
         is_known = attempt.direct is None or attempt.heard.is_checked
         is_answered = self._is_answered(attempt, offer)
         if is_answered and not self._is_confirmed(attempt):
-            attempt.exchange.confirmations += 1
+            attempt.exchange.signs.confirmations += 1
             is_known = False
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
         is_over = tries >= MIN_ASKS and now >= attempt.exchange.asks_until
@@ -341,7 +345,7 @@ class Offers:
         by a check that came through, or since the offer has been sent again, with its name."""
         if attempt.direct is not None or attempt.offer.round or not attempt.is_signed:
             return True
-        return attempt.heard.is_checked or attempt.exchange.confirmations >= CONFIRMATIONS
+        return attempt.heard.is_checked or attempt.exchange.signs.confirmations >= CONFIRMATIONS
 
     def _first_pause_s(self, attempt: Attempt) -> float:
         rtt_s = attempt.server.channel.rtt.srtt
@@ -358,9 +362,10 @@ class Offers:
             return False
         attempt.exchange.note_sent(now)
         offer, remote = attempt.offer, attempt.remote
-        payload = P2PConnectPayload(
-            attempt.node_id, offer=offer if remote is None else offer.naming(remote.ufrag)
-        )
+        return self._send(attempt, offer if remote is None else offer.naming(remote.ufrag), now)
+
+    def _send(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+        payload = P2PConnectPayload(attempt.node_id, offer=offer)
         if self.facts.is_typed:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)
