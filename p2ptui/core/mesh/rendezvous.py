@@ -25,7 +25,6 @@ from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.mesh.routing import Origin, Routing
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import (
@@ -149,8 +148,22 @@ class Rendezvous:
             self.on_unknown(server, payload.target, now)
         self.calls.refuse(server, payload)
 
+    def is_from_joined(self, peer: Peer, _payload: P2PConnectPayload) -> bool:
+        """Whether this node has asked the sender for its session: only of such a one it hears where
+        nodes are."""
+        return peer.is_joined_server
+
     def handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
-        """A joined server tells where a node is."""
+        """A joined server tells where a node is, and shows that it is that server."""
+        self._take_introduction(server, payload, now, is_genuine=True)
+
+    def handle_hearsay(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
+        """The same, but anybody may have written it; deployed servers show nothing."""
+        self._take_introduction(server, payload, now, is_genuine=False)
+
+    def _take_introduction(
+        self, server: Peer, payload: P2PConnectPayload, now: float, *, is_genuine: bool
+    ) -> None:
         address = parse_ip_address(payload.peer_addr or "")
         node_id = canonical_id(payload.peer_id)
         if address is None or node_id is None or node_id == self._state.identity.id:
@@ -177,7 +190,6 @@ class Rendezvous:
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
-            is_genuine = vouches(server, payload.handshake)
             self._punches.begin(introduction, ports, now, is_genuine=is_genuine)
         if introduction.capabilities and not introduction.traversed:
             self.on_incapable(server, node_id, now)
