@@ -183,7 +183,7 @@ class Reason(Enum):
     CONSENT = "consent"
     """Checks on a direct path that is in use (RFC 7675): nothing else may spend them."""
     INTRODUCTION = "introduction"
-    """Pings to where a server says that a node is: a server's word, and no search of this node."""
+    """Pings to where a server says that a node is, and shows that it is that server."""
     OWN_PLAN = "own plan"
     """Keepalives, lists of servers, neighbours' probes, sessions that are taken up again."""
     GOODBYE = "goodbye"
@@ -207,12 +207,14 @@ class Bound:
         lifetime_s: Within so many seconds from the first; zero for a grant that is for the
             datagram that is being handled, and is kept nowhere.
         of_host: Whether all ports of a host share it.
+        hourly: Datagrams to one host in an hour, over all grants; 0: no bound but those above.
     """
 
     size: int
     datagrams: int
     lifetime_s: float
     of_host: bool = False
+    hourly: int = 0
 
 
 KIB: Final = 1024
@@ -232,6 +234,11 @@ SEARCH_PACE: Final = (2000, 0.001)
 CHECK_BYTES: Final = 128
 """A check, at most; offers, which are longer, are few."""
 
+HOUR_S: Final = 3600.0
+
+SEARCHED_IN_HOUR: Final = 1_000_000
+"""Offers and checks to one host in an hour, over all searches."""
+
 
 def bound_of_search(checks: int, pace_s: float) -> Bound:
     """What searches for nodes at one host may send there, as the options have it.
@@ -242,7 +249,8 @@ def bound_of_search(checks: int, pace_s: float) -> Bound:
     """
     in_time = 2 * math.ceil(LIFETIME_S / pace_s)
     datagrams = SEARCHES_AT_ONCE * max(min(ROUNDS_AT_ONCE * checks, in_time), 1000)
-    return Bound(CHECK_BYTES * datagrams, datagrams, LIFETIME_S, of_host=True)
+    size = CHECK_BYTES * datagrams
+    return Bound(size, datagrams, LIFETIME_S, of_host=True, hourly=SEARCHED_IN_HOUR)
 
 
 BOUNDS: Final[Mapping[Reason, Bound]] = MappingProxyType(
@@ -278,6 +286,14 @@ class GrantUse:
     """Datagrams that the bound did not let out."""
 
 
+@dataclass(slots=True)
+class Hour:
+    """What a host may still be sent for a reason within an hour."""
+
+    left: int
+    """Datagrams."""
+
+
 class Grant:
     """What may be sent to one address for a reason: made by the gate, bounded, and over in time.
 
@@ -289,9 +305,10 @@ class Grant:
         expires: When it is worth nothing any more, seconds.
         purse: Of the address, if it has one.
         is_own: Whether that purse pays for it, and all that it holds is granted.
+        hour: What the host may be sent within an hour, if that is bounded.
     """
 
-    __slots__ = ("_is_own", "_use", "at", "datagrams", "expires", "purse", "size")
+    __slots__ = ("_is_own", "_use", "at", "datagrams", "expires", "hour", "purse", "size")
 
     def __init__(
         self,
@@ -303,7 +320,9 @@ class Grant:
         purse: Purse | None,
         *,
         is_own: bool = False,
+        hour: Hour | None = None,
     ) -> None:
+        self.hour = hour
         self._use = use
         self._is_own = is_own
         self.at = at
@@ -317,12 +336,21 @@ class Grant:
         """Whether it may pay for what goes to an address."""
         return self.at in (to, to[0])
 
+    def has_room(self, size: int) -> bool:
+        """Whether there is so much for one datagram."""
+        return size <= self.size and self.datagrams > 0
+
     def pay(self, size: int, now: float) -> bool:
         """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
         use = self._use
         if size > self.size or self.datagrams < 1 or now > self.expires:
             use.refused += 1
             return False
+        if self.hour is not None:
+            if self.hour.left < 1:
+                use.refused += 1
+                return False
+            self.hour.left -= 1
         self.size -= size
         self.datagrams -= 1
         use.datagrams += 1

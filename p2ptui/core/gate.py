@@ -9,10 +9,14 @@ from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.core.accounts import (
     AMPLIFICATION_LIMIT,
     BOUNDS,
+    DATAGRAMS_EACH,
+    HOUR_S,
     SEARCH_PACE,
     Account,
+    Bound,
     Grant,
     GrantUse,
+    Hour,
     Purse,
     Reason,
     bound_of_search,
@@ -29,6 +33,10 @@ MAX_OUTGOING: Final = 50_000
 MAX_GRANTS: Final = 16_384
 """Addresses to which something is granted at a time for one reason: no more are served then. What
 others can make this node send fills the table of that reason, and no other."""
+
+MAX_HOSTS_IN_HOUR: Final = 16_384
+"""Hosts whose hour is counted by itself; those for which there is no room share one, so that what
+was counted is never forgotten for others."""
 
 
 class Route(Protocol):
@@ -107,6 +115,11 @@ class Gate:
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
         }
+        self._hours: BoundedTable[str, Hour] = BoundedTable(
+            MAX_HOSTS_IN_HOUR, refuses=True, lifetime_s=HOUR_S
+        )
+        self._shared_hour: Hour | None = None
+        self._shared_until = 0.0
 
     @staticmethod
     def _new_grants(
@@ -136,8 +149,9 @@ class Gate:
             size: Its bytes.
         """
         self._arrival = purse
+        self._arrived_bytes = size
         if purse is None:
-            self._arrived_from, self._arrived_bytes = source, size
+            self._arrived_from = source
         else:
             purse.earn_bytes(size)
             self._free = AMPLIFICATION_LIMIT * size
@@ -208,19 +222,55 @@ class Gate:
         grants = self._grants[reason]
         grant = grants.get(at)
         if grant is None or grant.expires < now:
-            if reason is Reason.OWN_SEARCH:
-                bound = bound_of_search(*self._search())
-            expires = now + bound.lifetime_s
-            grant = Grant(self._use(reason), at, bound.size, bound.datagrams, expires, purse)
+            grant = self._new_grant(reason, bound, at, now)
             if not grants.put(at, grant, now, address=to):
-                return Grant(self._use(reason), at, 0, 0, expires, purse)
+                return Grant(self._use(reason), at, 0, 0, grant.expires, purse)
+        if grant.hour is not None and grant.hour.left < 1:
+            self._counters.drop("hour_spent")
         grant.purse = purse
         return grant
+
+    def _new_grant(self, reason: Reason, bound: Bound, at: Address | str, now: float) -> Grant:
+        if reason is Reason.OWN_SEARCH:
+            bound = bound_of_search(*self._search())
+        hour = self._hour(str(at), bound.hourly, now) if bound.hourly else None
+        expires = now + bound.lifetime_s
+        return Grant(self._use(reason), at, bound.size, bound.datagrams, expires, None, hour=hour)
+
+    def _hour(self, host: str, datagrams: int, now: float) -> Hour:
+        """What a host may still be sent in this hour, which begins when it is first sent to."""
+        hours = self._hours
+        hours.expire(now)
+        hour = hours.get(host)
+        if hour is not None:
+            return hour
+        hour = Hour(datagrams)
+        if hours.put(host, hour, now):
+            return hour
+        if self._shared_hour is None or now >= self._shared_until:
+            self._shared_hour, self._shared_until = hour, now + HOUR_S
+        return self._shared_hour
+
+    def order(self, reason: Reason, to: Address) -> Grant:
+        """What the datagram that is being handled pays for at a third address, where nothing shows
+        that it comes from whom it names: three datagrams, and three times its bytes; once.
+
+        Args:
+            reason: Why something is sent there.
+            to: Where to; any port of that host.
+        """
+        size, datagrams = AMPLIFICATION_LIMIT * self._arrived_bytes, DATAGRAMS_EACH
+        if self._arrival is self._nobodys or not size:
+            size = datagrams = 0
+        self._arrived_bytes = 0
+        expires = self.now + BOUNDS[reason].lifetime_s
+        return Grant(self._use(reason), to[0], size, datagrams, expires, None)
 
     def close(self) -> None:
         """Forget all grants."""
         for grants in self._grants.values():
             grants.clear()
+        self._hours.clear()
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
         """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.

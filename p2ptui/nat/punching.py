@@ -175,6 +175,7 @@ class Punching:
         )
         self._count = count
         self._hosts: set[str] = set()
+        self._held_to: tuple[Address, int] | None = None
         self.checks_sent = 0
         self.selected: Pair | None = None
 
@@ -217,6 +218,23 @@ class Punching:
             else:
                 self._count("pairs_full")
 
+    # What it must wait for.
+
+    def hold(self, remote: Address, checks: int) -> None:
+        """Until it is released, send no more than so many checks, all to this address."""
+        self._held_to = remote, checks
+
+    def release(self, now: float) -> None:
+        """All that there is to try may be tried; the round begins with that."""
+        if self._held_to is not None:
+            self._held_to = None
+            self.began, self._end = now, max(self._end, now + self.budget.seconds)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether few checks may be sent."""
+        return self._held_to is not None
+
     def guess(self, guesses: Guesses) -> None:
         """Try ports of a host as well, one after the other."""
         self._hosts.add(guesses.host)
@@ -255,7 +273,7 @@ class Punching:
         if self.selected is not None:
             return None
         dues = [p.due for p in self._pairs.values() if not p.valid and self._may_send(p)]
-        if self.guesses is not None and self.guesses.due is not None:
+        if not self.is_held and self.guesses is not None and self.guesses.due is not None:
             dues.append(self.guesses.due)
         return min(max(min(dues), self._next_check), self._end) if dues else self._end
 
@@ -270,8 +288,9 @@ class Punching:
             checks.append(self._check(pair, now))
             # What a late timer missed is made up for, a little.
             self._next_check = max(self._next_check, now - self.budget.pace_s) + self.budget.pace_s
-        while self.guesses is not None and self.checks_sent < self.budget.checks:
-            remote = self.guesses.take_due(now)
+        guesses = None if self.is_held else self.guesses
+        while guesses is not None and self.checks_sent < self.budget.checks:
+            remote = guesses.take_due(now)
             if remote is None:
                 break
             if (0, remote) not in self._pairs:
@@ -293,6 +312,9 @@ class Punching:
         return sorted(due, key=lambda pair: (not pair.triggered, pair.checks))
 
     def _may_send(self, pair: Pair) -> bool:
+        if self._held_to is not None:
+            remote, checks = self._held_to
+            return pair.remote == remote and self.checks_sent < checks
         return not pair.bounded or self._learnt.left((pair.socket, pair.remote)) > 0
 
     def _check(self, pair: Pair, now: float, *, nominate: bool = False) -> Check:

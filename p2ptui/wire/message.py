@@ -332,6 +332,9 @@ class P2PConnectPayload(Struct, omit_defaults=True):
     offer: TraversalOffer | None = None
     """Extension, to a server that announced `relay_frames`; as the next one."""
     peer_offer: TraversalOffer | None = None
+    handshake: str | UnsetType = UNSET
+    """Extension, of an introduction: as in `ReceiveWindowPayload`. Only the server that this node
+    has joined could know it."""
 
 
 class RelayRequestPayload(Struct):

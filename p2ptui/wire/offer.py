@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 MAX_CANDIDATES: Final = 96
 """Of one offer: it is read whole or not at all."""
@@ -12,6 +13,11 @@ MAX_PREDICTED: Final = 64
 
 MAX_OWN: Final = (MAX_CANDIDATES - MAX_PREDICTED) // 2 - 1
 """Own addresses that one offer tells; beside them is room for where the server sees the node."""
+
+NAMED: Final = "named"
+"""Kind of a candidate that is no address but the fragment of the other side's offer: who names it
+has received that. It stands among the candidates since servers hand those on as they are, while
+older ones leave out fields that they do not know; and a kind that is not known is passed over."""
 
 
 class TraversalOffer(Struct, omit_defaults=True):
@@ -33,3 +39,12 @@ class TraversalOffer(Struct, omit_defaults=True):
     """How many sockets send to the other side at once, for it to guess the port of one."""
     flows: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """New flows a second that this side's NAT lets pass; 0: no limit is known."""
+
+    @property
+    def names(self) -> str | None:
+        """The fragment of the other side's offer that it names."""
+        return next((text for kind, text in self.candidates if kind == NAMED), None)
+
+    def naming(self, ufrag: str) -> "TraversalOffer":
+        """The same offer, in return for one of the other side with this fragment."""
+        return replace(self, candidates=[*self.candidates, (NAMED, ufrag)])

@@ -794,6 +794,7 @@ REASONS: dict[str, set[str]] = {
     "core/stun.py": {"PROBE_FOR_PEER"},
     "core/traversal/checks.py": {"OWN_SEARCH"},
     "core/traversal/direct_paths.py": {"CONSENT"},
+    "core/traversal/offer_intake.py": {"OWN_SEARCH"},
     "core/traversal/offers.py": {"OWN_SEARCH"},
     "io/exits.py": {"DIAGNOSIS"},
 }

@@ -369,7 +369,11 @@ def test_who_vouches_for_a_message_is_told_in_one_place() -> None:
 
 def test_what_is_doubted_asks_for_more_than_a_session() -> None:
     doubted = {row.kind for row in ROWS if row.doubted is not None}
-    assert doubted == {MessageType.DISCONNECT, MessageType.STUN_PARTNER}
+    assert doubted == {
+        MessageType.DISCONNECT,
+        MessageType.STUN_PARTNER,
+        MessageType.P2P_CONNECT,
+    }
     assert all(row.trust not in (Trust.STRANGER, Trust.CLAIMED) for row in ROWS if row.doubted)
 
 

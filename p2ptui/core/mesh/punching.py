@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from p2ptui.core.accounts import Reason
+from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mesh.introduction import Introduction
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, OutstandingPing, Pings
@@ -32,24 +32,43 @@ class Punches:
         probed = self._state.config.routing.introduction_probe_ports
         return Pings(max(PUNCH_PINGS + probed, MAX_OUTSTANDING_PINGS))
 
-    def begin(self, introduction: Introduction, ports: list[int], now: float) -> None:
-        """Open this node's NAT for an introduced node, also at the ports that it may come from."""
-        self._punch(introduction, ports, PUNCH_PINGS, now)
+    def begin(
+        self, introduction: Introduction, ports: list[int], now: float, *, is_genuine: bool
+    ) -> None:
+        """Open this node's NAT for an introduced node, also at the ports that it may come from.
 
-    def _punch(self, introduction: Introduction, ports: list[int], left: int, now: float) -> None:
+        Args:
+            introduction: Of the node.
+            ports: Where it may come from as well.
+            now: The time, seconds.
+            is_genuine: Whether the server has shown that it made the introduction. One that may be
+                anybody's pays for what it is worth, and that is all that is sent.
+        """
+        gate, reason = self._state.gate, Reason.INTRODUCTION
+        order = None if is_genuine else gate.order(reason, introduction.address)
+        self._punch(introduction, ports, PUNCH_PINGS, order, now)
+
+    def _punch(
+        self,
+        introduction: Introduction,
+        ports: list[int],
+        left: int,
+        order: Grant | None,
+        now: float,
+    ) -> None:
         # Only the address that the server observed is probed, and few ports of it,
         # whatever the other side claims: a claim must not aim this node at a third.
         if self._state.closing or left == 0:
             return
         if self._state.peers.authenticated(introduction.node_id) is not None:
             return
-        self.send(introduction, now)
+        self.send(introduction, now, order=order)
         if left == PUNCH_PINGS:
             few = ports[: self._state.config.routing.introduction_probe_ports]
             for port in few:
-                self.send(introduction, now, port)
+                self.send(introduction, now, port, order=order)
         self._state.timers.schedule(
-            now + PUNCH_INTERVAL_S, lambda at: self._punch(introduction, [], left - 1, at)
+            now + PUNCH_INTERVAL_S, lambda at: self._punch(introduction, [], left - 1, order, at)
         )
 
     def send(
@@ -58,13 +77,26 @@ class Punches:
         now: float,
         port: int | None = None,
         reason: Reason = Reason.INTRODUCTION,
+        order: Grant | None = None,
     ) -> OutstandingPing | None:
-        """Send one Ping to an introduced node, perhaps at another port; None if it does not leave,
-        and no Pong will come."""
+        """Send one Ping to an introduced node, perhaps at another port.
+
+        Args:
+            introduction: Of the node.
+            now: The time, seconds.
+            port: Another port than the one that the server named.
+            reason: Why.
+            order: What pays for it, where a word that may be anybody's does.
+
+        Returns:
+            What its Pong is known by; None if it does not leave, and no Pong will come.
+        """
         nonce, data = self._delivery.build_ping(now)
         host, observed_port = introduction.address
         gate, to = self._state.gate, (host, port or observed_port)
-        if not gate.send(data, to, gate.grant(reason, to, now)):
+        if order is not None and not order.has_room(len(data)):
+            return None
+        if not gate.send(data, to, order or gate.grant(reason, to, now)):
             return None
         return introduction.pings.add(nonce, now, self._state.counters.drop)
 

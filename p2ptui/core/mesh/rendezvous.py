@@ -135,6 +135,8 @@ class Rendezvous:
         if other.info is not None and (receiver.proved or receiver.is_ours):
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
+        if receiver.proved and receiver.is_ours:
+            about.handshake = receiver.handshake_heard
         payload = encode_payload(about)
         self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 
@@ -151,8 +153,22 @@ class Rendezvous:
             self.on_unknown(server, payload.target, now)
         self.calls.refuse(server, payload)
 
+    def is_from_joined(self, peer: Peer, _payload: P2PConnectPayload) -> bool:
+        """Whether this node has asked the sender for its session: only of such a one it hears where
+        nodes are."""
+        return peer.is_joined_server
+
     def handle_introduction(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
-        """A joined server tells where a node is."""
+        """A joined server tells where a node is, and shows that it is that server."""
+        self._take_introduction(server, payload, now, is_genuine=True)
+
+    def handle_hearsay(self, server: Peer, payload: P2PConnectPayload, now: float) -> None:
+        """The same, but anybody may have written it; deployed servers show nothing."""
+        self._take_introduction(server, payload, now, is_genuine=False)
+
+    def _take_introduction(
+        self, server: Peer, payload: P2PConnectPayload, now: float, *, is_genuine: bool
+    ) -> None:
         address = parse_ip_address(payload.peer_addr or "")
         node_id = canonical_id(payload.peer_id)
         if address is None or node_id is None or node_id == self._state.identity.id:
@@ -179,7 +195,7 @@ class Rendezvous:
             self.on_introduced(server, node_id, address, payload.peer_offer, now)
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
-            self._punches.begin(introduction, ports, now)
+            self._punches.begin(introduction, ports, now, is_genuine=is_genuine)
         if introduction.capabilities and not introduction.traversed:
             self.on_incapable(server, node_id, now)
         self.on_named(address, now)

@@ -329,7 +329,9 @@ ROWS: Final = (
     _P2P_CONNECT,
     _P2P_CONNECT._replace(
         handler=Rendezvous.handle_introduction,
-        trust=Trust.JOINED_SERVER,
+        trust=Trust.VOUCHED,
+        doubted=Rendezvous.handle_hearsay,
+        sender=Rendezvous.is_from_joined,
         distrusted="introduction_unasked",
         budget=SEARCHES,
         meaning=INTRODUCTION,

@@ -200,6 +200,11 @@ class Attempt:
         return self.exchange.observed
 
     @property
+    def is_signed(self) -> bool:
+        """Whether the other side has shown that its latest offer is its own; see `Signs`."""
+        return self.exchange.signs.stand_for(self.remote, self.exchange.observed)
+
+    @property
     def claimed_since(self) -> dict[Address, int]:
         """What the other side told that may be tried; see `Exchange`."""
         return self.exchange.claimed_since

@@ -37,6 +37,7 @@ class CheckExchange:
         on_progress: Called when an attempt may send or decide something.
         revive: Called when a check comes after this side's round has ended: the other side
             still tries, or even succeeded.
+        note_sign: Called with the other side's fragment that an authentic check names.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class CheckExchange:
         paths: DirectPaths,
         on_progress: Callable[[Attempt, float], None],
         revive: Callable[[Attempt, float], None],
+        note_sign: Callable[[Attempt, str, float], None],
     ) -> None:
         self._state = state
         self._offers = offers
         self._paths = paths
         self._on_progress = on_progress
         self._revive = revive
+        self._note_sign = note_sign
         self._copies: BoundedTable[bytes, int] = BoundedTable(
             MAX_REMEMBERED, shares=state.tables.shares
         )
@@ -93,6 +96,7 @@ class CheckExchange:
             self._state.counters.drop("check_repeated")
             return True
         attempt.heard.is_checked = True
+        self._note_sign(attempt, check.sender, now)
         answer = build_answer(check, source, attempt.offer)
         earned = self._state.gate.answer_purse
         if send_from(self._state, socket, answer, source, account=earned):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.accounts import Account, Reason
+from p2ptui.core.gate import Gate
 from p2ptui.core.state import NodeState
+from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 from p2ptui.wire.stun import (
@@ -37,6 +39,11 @@ class CheckMessage:
         """Whom a request is for: the first half of its name."""
         name = self.message.username
         return None if name is None else name.partition(":")[0]
+
+    @property
+    def sender(self) -> str:
+        """Who sent a request: the second half of its name."""
+        return (self.message.username or "").partition(":")[2]
 
     @property
     def nominates(self) -> bool:
@@ -106,7 +113,6 @@ def send_from(
     to: Address,
     ttl: int | None = None,
     account: Account | None = None,
-    now: float | None = None,
 ) -> bool:
     """Send from one of the node's sockets; 0 is its own.
 
@@ -117,11 +123,26 @@ def send_from(
         to: Where to.
         ttl: Hops that it may travel; None: all.
         account: What pays for it; None for what this node's own search is granted.
-        now: The time, seconds; None for that of what is being handled.
 
     Returns:
         Whether it leaves.
     """
     gate = state.gate
-    account = account or gate.grant(Reason.OWN_SEARCH, to, gate.now if now is None else now)
+    account = account or gate.grant(Reason.OWN_SEARCH, to, gate.now)
     return gate.send(data, to, account, socket=socket, ttl=ttl)
+
+
+def account_for(attempt: Attempt, gate: Gate, to: Address, now: float) -> Account | None:
+    """What pays for a check of a search: this node's own plan, once there is a sign of the other
+    side; until then the other side's offer does; None if nothing does."""
+    if attempt.is_signed:
+        return gate.grant(Reason.OWN_SEARCH, to, now)
+    return attempt.exchange.signs.order
+
+
+def few_checks(attempt: Attempt) -> int:
+    """How many checks the other side's offer still pays for, without a sign of that side."""
+    order = attempt.exchange.signs.order
+    if order is None:
+        return 0
+    return min(affordable_checks(attempt.offer, attempt.remote, order.size), order.datagrams)

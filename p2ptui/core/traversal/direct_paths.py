@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable, Share
-from p2ptui.core.accounts import Reason
+from p2ptui.core.accounts import Account, Reason
 from p2ptui.core.addresses import relayed_node, socket_address, socket_number
 from p2ptui.core.connection import Method
 from p2ptui.core.delivery import Delivery
@@ -15,7 +15,7 @@ from p2ptui.core.events import Path, PathChanged, SocketsDone
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, DirectPath
-from p2ptui.core.traversal.checks import build_check, send_from
+from p2ptui.core.traversal.checks import account_for, build_check, send_from
 from p2ptui.core.traversal.offers import MAX_ATTEMPTS
 from p2ptui.nat.punching import MAX_OUTSTANDING, Check, Kind, Pair
 from p2ptui.wire.address import Address
@@ -355,10 +355,15 @@ class DirectPaths:
             check.transaction_id, attempt.offer, attempt.remote, nominate=check.nominate
         )
         self._note_asked(attempt, check.transaction_id)
-        # What others make this node search must not use up what keeps a path.
-        gate, to = self._state.gate, check.remote
-        account = None if attempt.direct is None else gate.grant(Reason.CONSENT, to, now)
-        if send_from(self._state, check.socket, data, to, check.ttl, account, now=now):
+        to = check.remote
+        gate = self._state.gate
+        account: Account | None = None
+        if attempt.direct is None:
+            account = account_for(attempt, gate, to, now)
+        else:
+            # What others make this node search must not use up what keeps a path.
+            account = gate.grant(Reason.CONSENT, to, now)
+        if account and send_from(self._state, check.socket, data, to, check.ttl, account):
             attempt.account.note_check(len(data))
         elif attempt.punching is not None:
             attempt.punching.note_unsent()

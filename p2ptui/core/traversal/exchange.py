@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from p2ptui.core.traversal.signs import Signs
 from p2ptui.wire.address import Address
 from p2ptui.wire.offer import TraversalOffer
 
@@ -24,6 +25,8 @@ class Exchange:
 
     observed: Address | None = None
     """Where the server sees the other node."""
+    signs: Signs = field(default_factory=Signs)
+    """What the other side has shown."""
     offered_at: float = -math.inf
     """When the other side's latest round was taken up."""
     sent_at: float = -math.inf

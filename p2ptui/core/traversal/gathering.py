@@ -13,6 +13,7 @@ from p2ptui.core.traversal.reasons import Reasons
 from p2ptui.core.traversal.searches import Searches
 from p2ptui.core.traversal.standing_sockets import StandingSockets
 from p2ptui.nat.allocation import AllocationKind
+from p2ptui.nat.feasibility import Technique
 from p2ptui.wire.address import Address
 
 
@@ -56,7 +57,7 @@ class Gathering:
             self._state.emit(NatFactsWanted())
             self._searches.wait(attempt, now, self._go_without)
             return
-        way = self._standing.way(check_round.way_now(attempt, facts), attempt.observed)
+        way = self._standing.way(self._way(attempt), attempt.observed)
         limited = self._flows.limit(attempt) is not None
         if attempt.controlling and check_round.is_exhausted(
             attempt,
@@ -78,6 +79,11 @@ class Gathering:
             self._searches.wait(attempt, now, self._go_without)
             return
         self._offer(attempt, (), now)
+
+    def _way(self, attempt: Attempt) -> Technique:
+        if not attempt.is_signed:
+            return Technique.PLAIN  # sockets are not opened on a word that may be anybody's
+        return check_round.way_now(attempt, self._offers.facts)
 
     def want_facts(self, attempt: Attempt) -> None:
         """Learn of what kind the own NAT is, if it matters: the other side will ask for it."""
@@ -107,6 +113,8 @@ class Gathering:
 
     def _wants_facts(self, attempt: Attempt) -> bool:
         offers = self._offers
+        if not attempt.is_signed:
+            return False
         return not offers.facts.is_known and depends_on_nats(attempt, offers.own)
 
     def _go_without(self, attempt: Attempt, now: float) -> None:

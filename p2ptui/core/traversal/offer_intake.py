@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import TokenBucket
+from p2ptui.core.accounts import Reason
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import MAX_LIMITED_ROUNDS, Attempt
@@ -38,6 +39,7 @@ class OfferIntake:
         take: Called with an offer that is taken up.
         take_news: Called when the answer to this round's offer says something more.
         check_reason: Called when a node may be elsewhere than it was.
+        go_on: Called when there is a sign of the other side.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class OfferIntake:
         take: Callable[[Attempt, TraversalOffer, float], None],
         take_news: Callable[[Attempt, float], None],
         check_reason: Callable[[Attempt], None],
+        go_on: Callable[[Attempt, float], None],
     ) -> None:
         self._state = state
         self._offers = offers
@@ -55,6 +58,7 @@ class OfferIntake:
         self._take = take
         self._take_news = take_news
         self._check_reason = check_reason
+        self._go_on = go_on
         self._begun: TokenBucket | None = None
         self.close: Callable[[Attempt], None] = offers.close
         """Ends an attempt for good; set by who knows all that belongs to one."""
@@ -70,49 +74,117 @@ class OfferIntake:
         """A server names a node's address, and brings its offer if it made one."""
         if not self._state.config.ice.enable:
             return
+        is_fresh = self._offers.get(node_id) is None
         attempt = self._attempt_for(server, node_id, observed, now, asked=offer is not None)
         if attempt is None:
             return
-        attempt.exchange.observed = observed
-        self._check_reason(attempt)
         if offer is None:
+            self._look_at(attempt, observed)
             self._offers.handle_introduced(attempt, server, now)
             return
         if offer.answer:
             self._offers.handle_answered(attempt)
-        known = attempt.remote
-        if known is not None and offer.ufrag == known.ufrag and offer.round <= known.round:
-            self._take_again(attempt, offer, known, now)
+        if not self._may_take(attempt, offer, now):
+            self._state.counters.drop("offer_refused")
+            if is_fresh:
+                self._offers.close(attempt)
             return
-        is_new = known is None or offer.ufrag != known.ufrag
+        self._take_offer(attempt, offer, observed, now)
+
+    def _look_at(self, attempt: Attempt, observed: Address) -> None:
+        """A server says where the other node is."""
+        # What shows nothing does not move what the other side has stood up for.
+        if not attempt.is_signed:
+            attempt.exchange.observed = observed
+        self._check_reason(attempt)
+
+    def _may_take(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+        """Whether an offer may change anything: so it counts as begun if it begins a search."""
+        known = attempt.remote
+        is_signed = offer.names == attempt.offer.ufrag
+        if offer.names is not None and not is_signed:
+            return False  # it was meant for a search that is over
+        if known is not None and offer.ufrag == known.ufrag:
+            return offer.round <= known.round or _may_go_on(attempt, offer, now)
         if known is None and attempt.controlling and offer.round and not offer.answer:
             # It crossed the beginning of this side's search, which that side answers at once.
-            self._state.counters.drop("offer_refused")
-            return
-        may = self._may_begin if is_new else _may_go_on
-        if not may(attempt, offer, now):
-            self._state.counters.drop("offer_refused")
+            return False
+        if offer.round and not is_signed:
+            return False  # its sender has taken part in no round before it
+        return self._is_claim(attempt, offer) or self._may_begin(attempt, offer, now)
+
+    def _is_claim(self, attempt: Attempt, offer: TraversalOffer) -> bool:
+        """Whether an offer would end what the other side has stood up for, and shows nothing."""
+        is_running = attempt.direct is not None or attempt.punching is not None
+        is_signed = offer.names == attempt.offer.ufrag
+        return not is_signed and not offer.answer and attempt.is_signed and is_running
+
+    def _take_offer(
+        self, attempt: Attempt, offer: TraversalOffer, observed: Address, now: float
+    ) -> None:
+        known, exchange = attempt.remote, attempt.exchange
+        is_signed = offer.names == attempt.offer.ufrag
+        is_new = known is None or offer.ufrag != known.ufrag
+        if is_new and self._is_claim(attempt, offer):
+            # Who begins anew sends it again, with the name of this answer.
+            self._offers.answer_claim(attempt, offer, now)
             return
         if is_new:
             attempt.heard.learnt.clear()
-            attempt.exchange.forget_rounds()
+            exchange.forget_rounds()
         if is_new and known is not None:
             self._stop(attempt)  # the other node began a new search
             attempt.heard.begin_anew()
+        if is_new or is_signed or not attempt.is_signed:
+            attempt.exchange.observed = observed
+        if known is not None and not is_new and offer.round <= known.round:
+            if is_signed:
+                self._note_sign(attempt, known, observed, now)
+            self._check_reason(attempt)
+            self._take_again(attempt, offer, known, now)
+            return
         if not offer.answer:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
-            attempt.controlling = both and self._state.identity.id < node_id
+            attempt.controlling = both and self._state.identity.id < attempt.node_id
         attempt.remote = offer
         attempt.exchange.offered_at = now
+        if is_signed:
+            exchange.signs.note(offer, observed)
+        elif not attempt.is_signed:
+            exchange.signs.order = self._state.gate.order(Reason.OWN_SEARCH, observed)
         self._check_reason(attempt)
         self._take(attempt, offer, now)
+
+    def _note_sign(
+        self, attempt: Attempt, offer: TraversalOffer, observed: Address, now: float
+    ) -> None:
+        if attempt.exchange.signs.note(offer, observed):
+            self._go_on(attempt, now)
+
+    def note_check(self, attempt: Attempt, ufrag: str, now: float) -> None:
+        """An authentic check came: who made it has this side's offer.
+
+        Args:
+            attempt: Which it was for.
+            ufrag: The other side's offer, as the check names it.
+            now: The time, seconds.
+        """
+        remote, observed = attempt.remote, attempt.exchange.observed
+        if remote is None or observed is None or ufrag != remote.ufrag:
+            return
+        if attempt.exchange.signs.note(remote, observed) and attempt.punching is not None:
+            attempt.punching.release(now)  # and the way that the check came goes first
 
     def _take_again(
         self, attempt: Attempt, offer: TraversalOffer, known: TraversalOffer, now: float
     ) -> None:
         """An offer came that is here already, perhaps with news of the other side's NAT."""
-        if offer.answer and offer.round == known.round and offer.flows != known.flows:
+        if offer.answer and not known.answer and offer.round == known.round:
+            attempt.remote = (
+                offer  # this side's offer is answered, by the side whose own it crossed
+            )
+        elif offer.answer and offer.round == known.round and offer.flows != known.flows:
             attempt.remote = offer
             self._take_news(attempt, now)
         elif not offer.answer:
@@ -153,7 +225,10 @@ class OfferIntake:
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
         """Whether an offer with another ufrag is taken up."""
         if offer.answer:
-            return attempt.remote is None and attempt.controlling
+            # A true answer takes the place of one that may be anybody's.
+            is_signed = offer.names == attempt.offer.ufrag
+            is_better = is_signed and not attempt.is_signed and attempt.direct is None
+            return attempt.controlling and (attempt.remote is None or is_better)
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
         return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)

@@ -53,6 +53,10 @@ SAME_ASK_S: Final = SHORTEST_ASK_S / 2
 ANSWERS: Final = 2
 """An answer to which no check comes is repeated so many times."""
 
+CONFIRMATIONS: Final = 3
+"""The first offer is sent so often once more when it is answered, and no check shows that the other
+side knows: it then names the answer, without which that side sends a few checks only."""
+
 ASK_SHARE_S: Final = 0.06
 LONGEST_SHARED_ASK_S: Final = 1.2
 """With many offers unanswered the answers come one after the other: for each of them the pause is
@@ -210,6 +214,7 @@ class Offers:
         self._by_ufrag.put(attempt.offer.ufrag, attempt)
         attempt.controlling = True
         attempt.remote = None
+        attempt.exchange.signs.forget()
         # This side's own search: its checks are nobody else's doing.
         attempt.exchange.claimed_in = None
         attempt.heard.begin_anew()
@@ -234,6 +239,11 @@ class Offers:
         )
         attempt.offer = msgspec.structs.replace(described, answer=True, round=number)
         self.send(attempt, now)
+
+    def answer_claim(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
+        """Answer an offer that is not taken up yet: nothing of this side's search changes."""
+        answer = msgspec.structs.replace(attempt.offer, answer=True, round=offer.round)
+        self._send(attempt, answer.naming(offer.ufrag), now)
 
     def tell_flows(self, attempt: Attempt, now: float) -> None:
         """Answer again: a limit to new flows was seen."""
@@ -310,7 +320,10 @@ class Offers:
         # Who has found a path by the other side's offer still has to tell its own, which was lost
         # if no check comes.
         is_known = attempt.direct is None or attempt.heard.is_checked
-        is_answered = attempt.remote is not None and attempt.remote.round >= offer.round
+        is_answered = self._is_answered(attempt, offer)
+        if is_answered and not self._is_confirmed(attempt):
+            attempt.exchange.signs.confirmations += 1
+            is_known = False
         is_current = attempt.offer is offer and self._attempts.get(attempt.node_id) is attempt
         is_over = tries >= MIN_ASKS and now >= attempt.exchange.asks_until
         if (is_answered and is_known) or not is_current or is_over:
@@ -335,6 +348,25 @@ class Offers:
 
         self._state.timers.schedule(when, again)
 
+    @staticmethod
+    def _is_answered(attempt: Attempt, offer: TraversalOffer) -> bool:
+        remote = attempt.remote
+        # One that crossed the other side's own does not answer it, and may be anybody's.
+        is_meant = remote is not None and (remote.answer or attempt.is_signed)
+        return remote is not None and is_meant and remote.round >= offer.round
+
+    def is_asked_still(self, attempt: Attempt) -> bool:
+        """Whether the answer to this side's latest offer is awaited, though another one is here."""
+        return attempt.node_id in self.asking and not self._is_answered(attempt, attempt.offer)
+
+    @staticmethod
+    def _is_confirmed(attempt: Attempt) -> bool:
+        """Whether the other side, which answered the first offer, can tell that it was this side's:
+        by a check that came through, or since the offer has been sent again, with its name."""
+        if attempt.direct is not None or attempt.offer.round or not attempt.is_signed:
+            return True
+        return attempt.heard.is_checked or attempt.exchange.signs.confirmations >= CONFIRMATIONS
+
     def _first_pause_s(self, attempt: Attempt) -> float:
         rtt_s = attempt.server.channel.rtt.srtt
         if not self._state.config.ice.adapt_pace:
@@ -349,7 +381,11 @@ class Offers:
             attempt.exchange.take_asked()
             return False
         attempt.exchange.note_sent(now)
-        payload = P2PConnectPayload(attempt.node_id, offer=attempt.offer)
+        offer, remote = attempt.offer, attempt.remote
+        return self._send(attempt, offer if remote is None else offer.naming(remote.ufrag), now)
+
+    def _send(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+        payload = P2PConnectPayload(attempt.node_id, offer=offer)
         if self.facts.is_typed:
             payload.nat_type = self.facts.nat_type.value
         raw = encode_payload(payload)

@@ -61,15 +61,23 @@ class Traversal:
         rounds = Rounds(
             state, offers, paths, self.standing, self.flows, searches, gathering, reaching
         )
-        self.checks = CheckExchange(state, offers, paths, rounds.tick, rounds.begin)
-        """Where checks and their answers arrive."""
         self.refusals = Refusals(state, lifecycle, handshake, offers, searches.close, searches.rest)
         """What a server does not do for two nodes."""
         self.intake = OfferIntake(
-            state, offers, self._stop, rounds.take_offer, self.flows.take_news, reasons.check
+            state,
+            offers,
+            self._stop,
+            rounds.take_offer,
+            self.flows.take_news,
+            reasons.check,
+            rounds.go_on,
         )
         """Offers that servers bring."""
         self.intake.close = searches.close
+        self.checks = CheckExchange(
+            state, offers, paths, rounds.tick, rounds.begin, self.intake.note_check
+        )
+        """Where checks and their answers arrive."""
         self.session_follower = SessionFollower(
             state,
             delivery,

@@ -10,6 +10,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.traversal import check_round
 from p2ptui.core.traversal.attempt import Attempt
 from p2ptui.core.traversal.checklist import plan_round
+from p2ptui.core.traversal.checks import few_checks
 from p2ptui.core.traversal.common_ground import no_common_version
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
@@ -71,6 +72,9 @@ class Rounds:
                 self._offers.answer(attempt, (), now)
             self._searches.rest(attempt, apart, now)
             return
+        if not attempt.is_signed:
+            self._take_unsigned(attempt, offer, now)
+            return
         if offer.round and not attempt.controlling:
             # The side that leads has ended the round before.
             attempt.punching = None
@@ -89,6 +93,29 @@ class Rounds:
             self.begin(attempt, now)
             self._offers.answer_soon(attempt, (), now)
 
+    def _take_unsigned(self, attempt: Attempt, offer: TraversalOffer, now: float) -> None:
+        """It may be forged: answer it, by the server, and send what it has paid for."""
+        if not attempt.controlling:
+            attempt.punching = None
+            self._searches.close_sockets(attempt)
+        if offer.round == 0 and check_round.is_plain_hopeless(attempt, self._offers.facts):
+            self._searches.wait_for_answer(attempt, now)
+        else:
+            self.begin(attempt, now)
+        if not offer.answer and not attempt.controlling:
+            self._offers.answer_soon(attempt, (), now)
+
+    def go_on(self, attempt: Attempt, now: float) -> None:
+        """There is a sign of the other side: its round may do what it was planned for."""
+        remote = attempt.remote
+        if remote is None or attempt.direct is not None or attempt.gathered.wanted:
+            return
+        if attempt.punching is not None:
+            attempt.punching.release(now)
+            self.tick(attempt, now)
+        elif attempt.controlling and attempt.offer.round <= remote.round:
+            self.take_offer(attempt, remote, now)
+
     def begin(self, attempt: Attempt, now: float) -> None:
         """Both offers are here: check."""
         remote, observed = attempt.remote, attempt.observed
@@ -97,7 +124,9 @@ class Rounds:
         if check_round.is_stale(attempt, self._state.config, now):
             self._end(attempt, now)  # what was predicted is stale by now
             return
-        way = check_round.way_now(attempt, self._offers.facts) if remote.round else Technique.PLAIN
+        way = Technique.PLAIN
+        if remote.round and attempt.is_signed:
+            way = check_round.way_now(attempt, self._offers.facts)
         way = self._standing.way(way, observed)
         attempt.account.rounds += 1
         attempt.punching = plan_round(
@@ -112,6 +141,8 @@ class Rounds:
             own=self._offers.own,
             own_addresses=self._offers.own_addresses,
         )
+        if not attempt.is_signed:
+            attempt.punching.hold(observed, few_checks(attempt))
         self.tick(attempt, now)
 
     def tick(self, attempt: Attempt, now: float) -> None:
@@ -137,6 +168,8 @@ class Rounds:
         self._searches.end_round(attempt, now)
         if attempt.remote is None:
             self._searches.rest_unanswered(attempt, now)
+        elif attempt.controlling and self._offers.is_asked_still(attempt):
+            self._searches.wait_for_answer(attempt, now)
         elif attempt.controlling:
             self._gathering.begin(attempt, now)
         else:

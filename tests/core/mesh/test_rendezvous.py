@@ -77,6 +77,13 @@ def routed_data(other: Puppet, node: Host, text: str, **changes: Any) -> dict[st
     return other.message("Data", payload)
 
 
+def vouched(node: Host, server: Puppet) -> str:
+    """What only the server that a node has joined can know."""
+    peer = node.peer(server)
+    assert peer is not None
+    return str(peer.handshake_said[0])
+
+
 # What a server serves.
 
 
@@ -469,6 +476,7 @@ def test_only_the_observed_ip_is_probed_and_few_ports(
         peer_nat_type="Symmetric",
         peer_public_addr="198.51.100.7:40000",
         peer_predicted_ports=[40000 + n for n in range(50)],
+        handshake=vouched(node, server),
     )
     world.run_for(2)
 
@@ -712,7 +720,7 @@ def test_every_port_that_is_probed_may_answer(world: World, server: Puppet) -> N
     other = world.puppet(node_id=B_ID)
     other.answers_pings = False
     ports = list(range(20_000, 20_200))
-    introduce(server, node, other, peer_predicted_ports=ports)
+    introduce(server, node, other, peer_predicted_ports=ports, handshake=vouched(node, server))
     world.run_for(1)
     (introduction,) = node.endpoint.introductions
 

@@ -169,6 +169,9 @@ def offered_rounds(count: int, pause_s: float, observed: Address) -> Host:
         one = TraversalOffer(
             "ufra", "password-of-somebody", round=number, nat_type="port-restricted-cone"
         )
+        attempt = a.endpoint.traversal.offers.get(meeting.b.id)
+        if attempt is not None:
+            one = one.naming(attempt.offer.ufrag)
         a.endpoint.traversal.intake.handle_introduction(
             server, meeting.b.id, observed, one, meeting.world.now
         )

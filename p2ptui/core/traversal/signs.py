@@ -1,0 +1,43 @@
+"""Signs of the other side: what shows that an offer is from whom the server names.
+
+An offer, and the address that comes with it, may be forged in the server's name. What answers it
+goes to the true server, and from there to the true other side. Who shows that it has this side's
+offer, which holds what nobody can guess, is searched as this node plans it. Until then the datagram
+has paid for three checks, and no more.
+"""
+
+from dataclasses import dataclass
+
+from p2ptui.core.accounts import Grant
+from p2ptui.wire.address import Address
+from p2ptui.wire.offer import TraversalOffer
+
+
+@dataclass(slots=True, eq=False)
+class Signs:
+    """Which offer, with which address, the other side has stood up for."""
+
+    order: Grant | None = None
+    """What its latest offer has paid for, where it shows nothing."""
+    confirmations: int = 0
+    """Times that this side's offer was sent again to show that it has the other side's."""
+    _shown: tuple[str, Address] | None = None
+
+    def note(self, offer: TraversalOffer, observed: Address) -> bool:
+        """The other side has shown that this offer is its own, and came with this address.
+
+        Returns:
+            Whether that is news.
+        """
+        shown = offer.ufrag, observed
+        is_news, self._shown = self._shown != shown, shown
+        return is_news
+
+    def stand_for(self, offer: TraversalOffer | None, observed: Address | None) -> bool:
+        """Whether the other side is known to have made an offer that came with this address."""
+        return offer is not None and self._shown == (offer.ufrag, observed)
+
+    def forget(self) -> None:
+        """A search begins: what was shown is of no use for it."""
+        self._shown = self.order = None
+        self.confirmations = 0
