@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import BoundedTable, Limit
+from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.peer import Peer
@@ -134,6 +135,15 @@ class PeerTable:
         if address in self._by_address:
             return self._by_address[address] is peer
         return self.relayed.enter(peer, address)
+
+    def may_be_brought(self, node_id: str, server: Peer) -> bool:
+        """Whether a server may speak for a node: it has no session here, or goes by a relay of
+        this server. A session that may be a mere claim silences nobody."""
+        known = self.authenticated(node_id)
+        if known is None or not (known.purse.proved or known.initiated):
+            return True
+        by_server = relay_address(server.address, node_id)
+        return by_server == known.address or by_server in self.relayed.of(known)
 
     def take_home(self, peer: Peer, address: Address) -> None:
         """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""

@@ -126,6 +126,11 @@ class OfferIntake:
         if attempt is None:
             if not asked:
                 return None
+            peer = self._state.peers.authenticated(node_id)
+            if peer is not None and peer.is_settled(now):
+                # Whoever wrote the offer would answer the checks, and the session would go there.
+                self._state.counters.drop("offer_for_a_peer")
+                return None
             if len(self._offers) >= MAX_UNASKED:
                 self._state.counters.drop("searches_full")
                 return None
