@@ -166,7 +166,7 @@ class Routing:
     def _session_with(self, node_id: str, now: float) -> Peer | None:
         """The node as a peer; not where that may be a mere claim, and a server knows it better."""
         peer = self._state.peers.authenticated(node_id)
-        if peer is None or self._sources.has_session(node_id):
+        if peer is None or peer.purse.proved or peer.initiated:
             return peer
         route = self.table.peek(node_id, now)
         return peer if route is None or route.evidence is Evidence.HEARSAY else None
@@ -236,7 +236,8 @@ class Routing:
         if not self._is_first_sight(mark, now):
             counters.drop("routed_seen")
             return True
-        if writer.is_second_hand and self._state.peers.authenticated(source) is None:
+        is_second_hand = writer.evidence is not Evidence.SESSION
+        if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence)
         if destination != own_id:

@@ -145,6 +145,16 @@ class PeerTable:
         by_server = relay_address(server.address, node_id)
         return by_server == known.address or by_server in self.relayed.of(known)
 
+    def may_be_moved(self, node_id: str, server: Peer, now: float) -> bool:
+        """Whether an offer that a server brings unasked may find another way for a node's session.
+
+        Whoever wrote the offer answers the checks, and may have joined that server under the id.
+        """
+        known = self.authenticated(node_id)
+        if known is None or known.is_settled(now):
+            return known is None
+        return "@" not in known.home[0] or self.may_be_brought(node_id, server)
+
     def take_home(self, peer: Peer, address: Address) -> None:
         """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
         self._route(peer, peer._path, None if address == peer.address else address)

@@ -126,9 +126,7 @@ class OfferIntake:
         if attempt is None:
             if not asked:
                 return None
-            peer = self._state.peers.authenticated(node_id)
-            if peer is not None and peer.is_settled(now):
-                # Whoever wrote the offer would answer the checks, and the session would go there.
+            if not self._state.peers.may_be_moved(node_id, server, now):
                 self._state.counters.drop("offer_for_a_peer")
                 return None
             if len(self._offers) >= MAX_UNASKED:
