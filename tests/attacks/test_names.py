@@ -19,7 +19,7 @@ from p2ptui.wire.address import format_address
 from tests.attacks.attacker import Attacker
 from tests.core.meeting import facts_of
 from tests.core.mesh.test_naming import RustServer
-from tests.core.relaying import ask, relaying
+from tests.core.relaying import ask, relaying, say
 from tests.core.relaying import node as joined
 from tests.simulation import UNIX_START, Host, Puppet, World
 
@@ -493,6 +493,23 @@ def test_a_servers_word_does_not_move_a_direct_peer(world: World) -> None:
     assert peer is not None
     assert peer.path is None
     assert [entry.address for entry in alice.endpoint.introductions] == []
+
+
+def test_another_server_does_not_turn_a_relayed_session_aside(world: World) -> None:
+    server, other = relaying(world), world.host()
+    bob = joined(world, server)
+    alice = joined(world, server, other, ice={"enable": True})
+    bob.outcome(ask(bob, server, alice))
+    thief = world.host(node_id=bob.id)
+    thief.facts = alice.facts = facts_of("open")
+    thief.outcome(thief.connect(other))
+    world.run_for(3)
+    ask(thief, other, alice)
+    for number in range(30):
+        say(alice, bob, number)
+        world.run_for(0.5)
+    assert bob.received() == list(range(30))
+    assert thief.received() == []
 
 
 def test_a_peer_that_went_elsewhere_is_found_there(world: World) -> None:
