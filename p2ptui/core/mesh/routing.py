@@ -166,7 +166,7 @@ class Routing:
     def _session_with(self, node_id: str, now: float) -> Peer | None:
         """The node as a peer; not where that may be a mere claim, and a server knows it better."""
         peer = self._state.peers.authenticated(node_id)
-        if peer is None or peer.purse.proved or peer.initiated:
+        if peer is None or not peer.is_claim:
             return peer
         route = self.table.peek(node_id, now)
         return peer if route is None or route.evidence is Evidence.HEARSAY else None

@@ -94,13 +94,9 @@ class Sources:
         return None if is_better_known else evidence
 
     def has_session(self, node_id: str) -> bool:
-        """Whether a node itself is heard here: then nobody else speaks for it.
-
-        A session counts that has shown where its other end is: one that a forged handshake began
-        silences nobody.
-        """
+        """Whether a node itself is heard here: then nobody else speaks for it."""
         peer = self._state.peers.authenticated(node_id)
-        return peer is not None and (peer.purse.proved or peer.initiated)
+        return peer is not None and not peer.is_claim
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
         """Whether a joined server has the node, and another than `by` leads there."""

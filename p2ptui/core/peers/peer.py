@@ -237,9 +237,15 @@ class Peer:
     def is_settled(self, now: float) -> bool:
         """Whether the session goes to its node's own address, and is heard there: what a server
         says of that node does not move it."""
-        is_known = self.is_authenticated and (self.purse.proved or self.initiated)
         goes_plainly = "@" not in self.home[0] and not self.is_stranded
+        is_known = self.is_authenticated and not self.is_claim
         return is_known and goes_plainly and not self.is_silent(now)
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether its session may be a mere claim: a forged handshake may have begun it, and
+        nothing has come that shows otherwise. It silences nobody, and takes no name from anybody."""
+        return not (self.purse.proved or self.initiated)
 
     @property
     def is_joined_server(self) -> bool:

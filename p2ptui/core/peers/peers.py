@@ -138,9 +138,9 @@ class PeerTable:
 
     def may_be_brought(self, node_id: str, server: Peer) -> bool:
         """Whether a server may speak for a node: it has no session here, or goes by a relay of
-        this server. A session that may be a mere claim silences nobody."""
+        this server."""
         known = self.authenticated(node_id)
-        if known is None or not (known.purse.proved or known.initiated):
+        if known is None or known.is_claim:
             return True
         by_server = relay_address(server.address, node_id)
         return by_server == known.address or by_server in self.relayed.of(known)
