@@ -244,7 +244,7 @@ class Peer:
     @property
     def is_claim(self) -> bool:
         """Whether its session may be a mere claim: a forged handshake may have begun it, and
-        nothing has come that shows otherwise. It silences nobody, and takes no name from anybody."""
+        nothing has come that shows otherwise. It silences nobody, and takes no name away."""
         return not (self.purse.proved or self.initiated)
 
     @property
