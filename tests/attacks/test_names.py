@@ -551,7 +551,7 @@ def test_a_server_relays_in_nobodys_name_who_is_here(world: World, whose: str) -
 # The structure that keeps it so.
 
 CLAIMS = {
-    "source_node": {"core/mesh/sources.py"},
+    "source_node": {"core/mesh/routing.py"},
     "from_peer_id": {"core/relay/requests.py"},
     "sender_addr": {"core/identity.py", "core/messages/early.py"},
 }
