@@ -223,9 +223,7 @@ def _without_claims(fitting: list[_Named]) -> list[_Named]:
 
 def _is_claim(node: Peer | NodeInfo | OtherNode) -> bool:
     """Whether anybody may have made it up: it has not shown that it is at its address."""
-    if isinstance(node, Peer):
-        return not (node.proved or node.initiated)
-    return isinstance(node, OtherNode) and node.is_claim
+    return isinstance(node, Peer | OtherNode) and node.is_claim
 
 
 def _since(node: Peer | NodeInfo | OtherNode) -> float:

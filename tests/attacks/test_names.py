@@ -4,18 +4,22 @@ The forger is a proved peer that announced `routing`, a neighbour that lists oth
 that goes beyond its word, or somebody off the path who writes in a server's name.
 """
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from p2ptui.core.events import DataReceived, SendStatus
+import p2ptui
+from p2ptui.core.events import DataReceived, RelayDataReceived, SendStatus
 from p2ptui.errors import UnknownPeerError
 from p2ptui.node.lookup import find_node
 from p2ptui.node.others import find_others
 from p2ptui.wire.address import format_address
 from tests.attacks.attacker import Attacker
+from tests.core.meeting import facts_of
 from tests.core.mesh.test_naming import RustServer
-from tests.core.relaying import ask, relaying
+from tests.core.relaying import ask, relaying, say
 from tests.core.relaying import node as joined
 from tests.simulation import UNIX_START, Host, Puppet, World
 
@@ -462,3 +466,116 @@ def test_nobody_lists_this_node_elsewhere(world: World) -> None:
     assert alice.id not in names(alice)
     assert next_hop(alice, alice.id) is None
     assert senders(alice) == []
+
+
+# What a server brings and says of a node that is here.
+
+
+def test_a_servers_word_does_not_move_a_direct_peer(world: World) -> None:
+    """Whoever joins a server under a peer's id is introduced as that, and answers all checks."""
+    server, alice, bob = world.host(name="server"), world.host(), world.host(name="bob")
+    alice.outcome(alice.connect(server))
+    alice.outcome(alice.connect(bob))
+    world.run_for(1)
+    thief = world.host(node_id=bob.id)
+    thief.facts = alice.facts = facts_of("open")
+    thief.outcome(thief.connect(server))
+    world.run_for(3)
+    with_server = thief.peer(server)
+    assert with_server is not None
+    thief.endpoint.introduce(with_server, alice.id, world.now, 10)
+    for number in range(30):
+        alice.send(bob, number)
+        world.run_for(0.5)
+    assert bob.received() == list(range(30))
+    assert thief.received() == []
+    peer = alice.peer(bob)
+    assert peer is not None
+    assert peer.path is None
+    assert [entry.address for entry in alice.endpoint.introductions] == []
+
+
+def test_another_server_does_not_turn_a_relayed_session_aside(world: World) -> None:
+    server, other = relaying(world), world.host()
+    bob = joined(world, server)
+    alice = joined(world, server, other, ice={"enable": True})
+    bob.outcome(ask(bob, server, alice))
+    thief = world.host(node_id=bob.id)
+    thief.facts = alice.facts = facts_of("open")
+    thief.outcome(thief.connect(other))
+    world.run_for(3)
+    ask(thief, other, alice)
+    for number in range(30):
+        say(alice, bob, number)
+        world.run_for(0.5)
+    assert bob.received() == list(range(30))
+    assert thief.received() == []
+
+
+def test_a_peer_that_went_elsewhere_is_found_there(world: World) -> None:
+    """It held before: what a server says of a peer that does not answer any more counts."""
+    server = world.host(name="server")
+    alice, bob = world.host(), world.host(name="bob")
+    alice.outcome(alice.connect(server))
+    alice.outcome(alice.connect(bob))
+    world.run_for(1)
+    world.remove(bob)
+    again = world.host(node_id=bob.id, name="bob")
+    again.facts = alice.facts = facts_of("open")
+    again.outcome(again.connect(server))
+    with_server = again.peer(server)
+    assert with_server is not None
+    token = again.endpoint.introduce(with_server, alice.id, world.now, 10)
+    outcome = again.outcome(token)
+    assert not isinstance(outcome, Exception), outcome
+
+
+@pytest.mark.parametrize("whose", ["a direct peer's", "this node's", "the server's"])
+def test_a_server_relays_in_nobodys_name_who_is_here(world: World, whose: str) -> None:
+    alice, bob, server = world.host(), world.host(), RustServer(world)
+    server.admit(alice)
+    alice.outcome(alice.connect(bob))
+    world.run_for(1)
+    ids = {"a direct peer's": bob.id, "this node's": alice.id, "the server's": server.puppet.id}
+    payload = {"from_peer_id": ids[whose], "data": [1, 2]}
+    server.puppet.say("RelayData", payload, alice)
+    world.run_for(0.1)
+    assert alice.told(RelayDataReceived) == []
+    assert senders(alice) == []
+
+    server.puppet.say("RelayData", {"from_peer_id": ELSEWHERE, "data": [3]}, alice)
+    world.run_for(0.1)
+    assert [event.data for event in alice.told(RelayDataReceived)] == [b"\x03"]
+
+
+# The structure that keeps it so.
+
+CLAIMS = {
+    "source_node": {"core/mesh/routing.py"},
+    "from_peer_id": {"core/relay/requests.py"},
+    "sender_addr": {"core/identity.py", "core/messages/early.py"},
+}
+"""Fields in which somebody says who it is, or where, and where the core reads them; of the last one
+only whether it is there."""
+
+
+def test_fields_that_claim_an_identity_are_read_in_one_place() -> None:
+    root = Path(p2ptui.__file__).parent
+    core = sorted((root / "core").rglob("*.py"))
+    found: dict[str, set[str]] = {claim: set() for claim in CLAIMS}
+    for path in core:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in found:
+                found[node.attr].add(path.relative_to(root).as_posix())
+    assert found == CLAIMS
+
+
+def test_only_one_place_says_who_wrote_a_routed_message() -> None:
+    root = Path(p2ptui.__file__).parent
+    makers = {
+        path.relative_to(root).as_posix()
+        for path in sorted(root.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Writer"
+    }
+    assert makers == {"core/mesh/sources.py"}

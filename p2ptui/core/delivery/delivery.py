@@ -168,11 +168,9 @@ class Delivery(Outlet):
     ) -> None:
         """Send a message until it is acknowledged; `token` tells its end.
 
-        `for_reader` and `ack_for` are as for `send_once`: what is not for a reader always has room
-        at the other end.
+        `for_reader` and `ack_for` are as for `send_once`: all but Data always has room there.
 
-        To a peer of the reference's kind that has never acknowledged anything
-        it is sent once and its end is *unconfirmed*.
+        To a peer of the reference's kind that never acknowledges it goes once: *unconfirmed*.
 
         Raises:
             MessageTooLargeError: It does not fit the limit, or this peer cannot take it.

@@ -41,6 +41,7 @@ class MeshParts:
         self.rendezvous = rendezvous = Rendezvous(
             state, delivery, introductions, punches, calls, routing
         )
+        rendezvous.on_contradicted = sessions.server_watch.doubt
         lifecycle.on_left.append(rendezvous.leave_server)
         self.neighbours = Neighbours(state, delivery, handshake)
         queries.on_list = sessions.membership.handle_list

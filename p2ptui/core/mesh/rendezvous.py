@@ -87,6 +87,8 @@ class Rendezvous:
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
         """Called when an address has been introduced: something from it may wait for that."""
+        self.on_contradicted: Callable[[Peer, float], None] = lambda *_: None
+        """Called when a server says that a peer is at another address."""
         self.on_incapable: Callable[[Peer, str, float], None] = lambda *_: None
         """Called when a server names a node that cannot search."""
         self.on_unknown: Callable[[Peer, str, float], None] = lambda *_: None
@@ -173,6 +175,14 @@ class Rendezvous:
         node_id = canonical_id(payload.peer_id)
         if address is None or node_id is None or node_id == self._state.identity.id:
             self._state.counters.drop("introduction_invalid")
+            return
+        peer = self._state.peers.authenticated(node_id)
+        if peer is not None and address != peer.address and peer.is_settled(now):
+            # If it has gone elsewhere, it does not answer where it was.
+            self._state.counters.drop("introduction_of_a_peer")
+            self.on_contradicted(peer, now)
+            if payload.peer_offer is not None and server.is_ours:
+                self.on_introduced(server, node_id, address, payload.peer_offer, now)
             return
         introduction = self.introductions.take(address)
         if introduction is None or introduction.node_id != node_id:

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable, Shares
 from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.wire.address import Address
+
+FRESH_S: Final = 1.0
+"""A route that is confirmed again within this time holds no longer for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +137,30 @@ class RouteTable:
             )
             self._routes.put(destination, route, now, peers=(next_hop,), address=address)
             return
-        name, earlier = known.called(name, evidence, next_hop)
-        is_told_better = evidence >= known.told_by
-        told = replace(
-            known,
-            capabilities=capabilities if capabilities and is_told_better else known.capabilities,
-            name=name,
-            earlier_name=earlier,
-            listed_at=listed_at if listed_at and is_told_better else known.listed_at,
-            told_by=max(known.told_by, min(evidence, Evidence.VOUCHED)) if tells else known.told_by,
-        )
-        if not known.yields_to(evidence, next_hop, distance):
-            self._routes.replace(destination, told)
-            return
+        if tells:
+            name, earlier = known.called(name, evidence, next_hop)
+            is_told_better = evidence >= known.told_by
+            known = replace(
+                known,
+                capabilities=(is_told_better and capabilities) or known.capabilities,
+                name=name,
+                earlier_name=earlier,
+                listed_at=(is_told_better and listed_at) or known.listed_at,
+                told_by=max(known.told_by, min(evidence, Evidence.VOUCHED)),
+            )
         stays = next_hop == known.next_hop
+        is_same = stays and distance == known.distance and evidence <= known.evidence and not tells
+        if is_same and expires < known.expires + FRESH_S:
+            # Each message that passes says so.
+            self._routes.touch(destination)
+            return
+        if not known.yields_to(evidence, next_hop, distance):
+            self._routes.replace(destination, known)
+            return
         is_doubted = stays and known.is_doubted and evidence is Evidence.HEARSAY
         keeps_rank = stays and (is_doubted or not known.is_doubted)
         route = replace(
-            told,
+            known,
             next_hop=next_hop,
             distance=distance,
             expires=expires,

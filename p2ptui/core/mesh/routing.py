@@ -61,6 +61,16 @@ class Refusal:
     text: str
 
 
+def _source(origin: Origin, routed: ReceivedRoutedPayload) -> str | None:
+    """Who is said to have written a message: at hop 0 whoever handed it over, under whatever name.
+
+    Deployed interactive clients take their server's id for their own, and write it there.
+    """
+    if routed.hop_count == 0 and origin.peer is not None:
+        return origin.node_id
+    return canonical_id(routed.source_node)
+
+
 class Routing:
     """Forwards, and finds the next hop of this node's own messages.
 
@@ -103,7 +113,7 @@ class Routing:
         message that a node takes."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
-        self._met: BoundedTable[str, str] = state.tables.add("names_met", BoundedTable(MAX_MET))
+        self._met: BoundedTable[str, str] = BoundedTable(MAX_MET)
         """How nodes called themselves in their last session here."""
         lifecycle.on_joined.append(lambda peer, _: self.table.forget_hearsay(peer.node_id))
         lifecycle.on_left.append(self._handle_left)
@@ -174,7 +184,7 @@ class Routing:
     def _session_with(self, node_id: str, now: float) -> Peer | None:
         """The node as a peer; not where that may be a mere claim, and a server knows it better."""
         peer = self._state.peers.authenticated(node_id)
-        if peer is None or self._sources.has_session(node_id):
+        if peer is None or not peer.is_claim:
             return peer
         route = self.table.peek(node_id, now)
         return peer if route is None or route.evidence is Evidence.HEARSAY else None
@@ -231,7 +241,7 @@ class Routing:
                 origin, routed, "a routed message that names no node, or has no hops left", now
             )
             return False
-        writer = self._sources.writer(origin, routed, now)
+        writer = self._sources.writer(origin, _source(origin, routed), routed.hop_count, now)
         if writer is None:
             counters.drop("routed_false_source")
             return False
@@ -244,7 +254,8 @@ class Routing:
         if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
-        if writer.is_second_hand and self._state.peers.authenticated(source) is None:
+        is_second_hand = writer.evidence is not Evidence.SESSION
+        if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
             by = _told_from(origin.peer, origin.address)
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)

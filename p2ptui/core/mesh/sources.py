@@ -1,4 +1,4 @@
-"""Who wrote what arrives for another's account: the one place that reads `source_node`.
+"""Who wrote what arrives for another's account: the one place that judges `source_node`.
 
 A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
 In the name of a third node speaks only who may: nobody while that node has a session here, a
@@ -7,13 +7,11 @@ joined server otherwise, and another peer that forwards only while nobody better
 
 from typing import NamedTuple
 
-from p2ptui.core.identity import canonical_id
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
 from p2ptui.core.mesh.routes import RouteTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.wire.message import ReceivedRoutedPayload
 
 
 class Writer(NamedTuple):
@@ -46,25 +44,22 @@ class Sources:
         self._table = table
         self._introductions = introductions
 
-    def writer(self, origin: Origin, routed: ReceivedRoutedPayload, now: float) -> Writer | None:
+    def writer(self, origin: Origin, claimed: str | None, hops: int, now: float) -> Writer | None:
         """Who wrote a message; None if whoever handed it over may not say so.
 
         Args:
             origin: Who handed it over.
-            routed: The message.
+            claimed: The id of who is said to have written it.
+            hops: How often it was handed on before.
             now: The time, seconds.
         """
-        hops, peer = routed.hop_count, origin.peer
-        if peer is not None and hops == 0:
-            # Deployed interactive clients take their server's id for their own, and write it there.
-            return Writer(origin, origin.node_id, Evidence.SESSION, 0)
-        claimed = canonical_id(routed.source_node)
+        peer = origin.peer
         if peer is None:
             return self._introduced(origin, claimed, hops)
-        if claimed is None or claimed == self._state.identity.id:
-            return None
         if claimed == origin.node_id:
             return Writer(origin, claimed, Evidence.SESSION, hops)
+        if claimed is None or claimed == self._state.identity.id or hops == 0:
+            return None
         evidence = self._evidence(origin, peer, claimed, now)
         return None if evidence is None else Writer(origin, claimed, evidence, hops)
 
@@ -94,13 +89,9 @@ class Sources:
         return None if is_better_known else evidence
 
     def has_session(self, node_id: str) -> bool:
-        """Whether a node itself is heard here: then nobody else speaks for it.
-
-        A session counts that has shown where its other end is: one that a forged handshake began
-        silences nobody.
-        """
+        """Whether a node itself is heard here: then nobody else speaks for it."""
         peer = self._state.peers.authenticated(node_id)
-        return peer is not None and (peer.purse.proved or peer.initiated)
+        return peer is not None and not peer.is_claim
 
     def _is_listed_elsewhere(self, node_id: str, by: str, now: float) -> bool:
         """Whether a joined server has the node, and another than `by` leads there."""

@@ -356,6 +356,7 @@ ROWS: Final = (
         Relay.handle_data,
         read_relayed,
         trust=Trust.JOINED_SERVER,
+        sender=Relay.may_bring,
         distrusted="relay_data_unasked",
         admits=Relay.admits_data,
         refuse=Relay.refuse_data,

@@ -234,6 +234,19 @@ class Peer:
         """Whether its address means the same to others: it is not relayed to this node."""
         return "@" not in self.address[0] and "#" not in self.address[0]
 
+    def is_settled(self, now: float) -> bool:
+        """Whether the session goes to its node's own address, and is heard there: what a server
+        says of that node does not move it."""
+        goes_plainly = "@" not in self.home[0] and not self.is_stranded
+        is_known = self.is_authenticated and not self.is_claim
+        return is_known and goes_plainly and not self.is_silent(now)
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether its session may be a mere claim: a forged handshake may have begun it, and
+        nothing has come that shows otherwise. It silences nobody, and takes no name away."""
+        return not (self.purse.proved or self.initiated)
+
     @property
     def is_joined_server(self) -> bool:
         """Whether this node asked it for the session by its address: it may serve."""

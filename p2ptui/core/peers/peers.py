@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import LOOKED_AT, BoundedTable, Crowd, Limit, Shares
+from p2ptui.core.addresses import relay_address
 from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.peer import Peer
@@ -146,6 +147,25 @@ class PeerTable:
         if address in self._by_address:
             return self._by_address[address] is peer
         return self.relayed.enter(peer, address)
+
+    def may_be_brought(self, node_id: str, server: Peer) -> bool:
+        """Whether a server may speak for a node: it has no session here, or goes by a relay of
+        this server."""
+        known = self.authenticated(node_id)
+        if known is None or known.is_claim:
+            return True
+        by_server = relay_address(server.address, node_id)
+        return by_server == known.address or by_server in self.relayed.of(known)
+
+    def may_be_moved(self, node_id: str, server: Peer, now: float) -> bool:
+        """Whether an offer that a server brings unasked may find another way for a node's session.
+
+        Whoever wrote the offer answers the checks, and may have joined that server under the id.
+        """
+        known = self.authenticated(node_id)
+        if known is None or known.is_settled(now):
+            return known is None
+        return "@" not in known.home[0] or self.may_be_brought(node_id, server)
 
     def take_home(self, peer: Peer, address: Address) -> None:
         """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""

@@ -157,6 +157,12 @@ class Relay:
         reason = None if response.success else (response.error_message or "refused")
         self._calls.end(call, SendResult(status, 1, None, call.detail.size_bytes, reason))
 
+    def may_bring(self, server: Peer, content: RelayedBytes) -> bool:
+        """Whether a server may speak in a node's name: not in this node's, nor in that of a node
+        with a session here that goes by no relay of this server."""
+        is_own = content.node_id == self._state.identity.id
+        return not is_own and self._state.peers.may_be_brought(content.node_id, server)
+
     def admits_data(self, peer: Peer, content: RelayedBytes, now: float) -> bool:
         """Whether there is room with those who read here; then it is kept for it."""
         return self._state.admits_data(peer.node_id, len(content.data), now)

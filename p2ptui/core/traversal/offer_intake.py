@@ -203,6 +203,9 @@ class OfferIntake:
         if attempt is None:
             if not asked:
                 return None
+            if not self._state.peers.may_be_moved(node_id, server, now):
+                self._state.counters.drop("offer_for_a_peer")
+                return None
             if not self._offers.has_room_for_other(observed, MAX_UNASKED):
                 self._state.counters.drop("searches_full")
                 return None

@@ -5,6 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.core.mesh.routes import Route, RouteTable
 
 LIFETIME = 300.0
@@ -134,3 +135,55 @@ def test_the_limit_holds_and_what_was_just_learned_is_there(
         found = way(routes, destination, now)
         assert found is not None
         assert found[1] <= distance
+
+
+# What stands behind news.
+
+
+def test_news_that_are_known_less_well_move_nothing() -> None:
+    routes = table()
+    routes.learn("d", "server", 2, 0.0, name="bob", evidence=Evidence.VOUCHED, listed_at="a:1")
+    for evidence in (Evidence.HEARSAY, Evidence.LISTED):
+        routes.learn("d", "liar", 1, 1.0, name="eve", evidence=evidence, listed_at="b:2")
+        routes.learn("d", "server", 2, 1.0, name="eve", evidence=evidence, listed_at="b:2")
+        route = routes.peek("d", 1.0)
+        assert route is not None
+        assert (route.next_hop, route.name, route.listed_at) == ("server", "bob", "a:1")
+    routes.learn("d", "other", 3, 1.0, name="robert", evidence=Evidence.VOUCHED)
+    assert way(routes, "d", 1.0) == ("server", 2)
+    routes.learn("d", "other", 2, 1.0, name="robert", evidence=Evidence.VOUCHED)
+    route = routes.peek("d", 1.0)
+    assert route is not None
+    assert (route.next_hop, route.name, route.earlier_name) == ("other", "robert", "")
+
+
+def test_a_name_that_moves_without_a_voucher_fits_both() -> None:
+    routes = table()
+    for name in ("bob", "eve", "mallory"):
+        routes.learn("d", "server", 2, 0.0, name=name, evidence=Evidence.LISTED)
+    route = routes.peek("d", 0.0)
+    assert route is not None
+    assert (route.name, route.earlier_name) == ("mallory", "bob")
+
+
+def test_a_way_that_brought_no_answer_gives_way_to_a_servers_word() -> None:
+    routes = table()
+    routes.learn("d", "a", 2, 0.0, evidence=Evidence.ANSWERED)
+    routes.learn("d", "server", 2, 1.0, evidence=Evidence.VOUCHED)
+    assert way(routes, "d", 1.0) == ("a", 2)
+    routes.doubt("d", "other")
+    routes.doubt("d", "a")
+    routes.learn("d", "liar", 1, 1.0)
+    routes.learn("d", "a", 2, 1.0)  # its own word does not end the doubt
+    assert way(routes, "d", 1.0) == ("a", 2)
+    routes.learn("d", "server", 2, 1.0, evidence=Evidence.LISTED)
+    assert way(routes, "d", 1.0) == ("server", 2)
+
+
+def test_hearsay_of_a_node_that_is_here_is_forgotten() -> None:
+    routes = table()
+    routes.learn("d", "a", 2, 0.0)
+    routes.learn("e", "a", 2, 0.0, evidence=Evidence.LISTED)
+    routes.forget_hearsay("d")
+    routes.forget_hearsay("e")
+    assert [destination for destination, _ in routes.items(0.0)] == ["e"]
