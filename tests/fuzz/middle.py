@@ -9,7 +9,7 @@ tests/fuzz/grammar.py. Without keys he may end and divert sessions, and acknowle
 but nothing raises, every call ends, tables are bounded, nothing is delivered twice under one id,
 no address gets more than three times its bytes, and once he is gone the nodes find together again,
 and nothing is left over. In every third seed there is a third node, and one of the three is a
-server that relays.
+server, which relays where he forges.
 """
 
 import argparse
@@ -67,7 +67,11 @@ class WatchedStory(Story):
     def __init__(self, seed: int, tell: Callable[[str], None] = lambda _line: None) -> None:
         has_server = seed % 3 == 2
         super().__init__(
-            seed, tell, clients=2 if has_server else 1, faults=NO_FAULTS, relays=has_server
+            seed,
+            tell,
+            clients=2 if has_server else 1,
+            faults=NO_FAULTS,
+            relays=has_server and self.forges,
         )
         self.man = Man(self.world, seed, share=SHARE, forges=self.forges)
         remove = self.world.remove
@@ -280,14 +284,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz.middle", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--seeds", type=int, default=1000, help="how many, from 0 (1000)")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many (1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("-v", "--verbose", action="store_true", help="with --seed: its account")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args()
     began = time.perf_counter()
 
+    told: set[int] = set()
+
     def progress(total: Summary) -> None:
+        for seed in total.failures.keys() - told:
+            told.add(seed)
+            print(f"FAILED seed {seed}: {total.failures[seed]}", file=sys.stderr, flush=True)
         if total.seeds % PROGRESS_EVERY == 0:
             failed = f", {len(total.failures)} failed" if total.failures else ""
             seconds = time.perf_counter() - began
@@ -296,7 +306,8 @@ def main() -> int:
     if options.seed is not None:
         total = play_safely(options.seed, print if options.verbose else lambda _line: None)
     else:
-        total = run(range(options.seeds), options.jobs, progress)
+        seeds = range(options.first, options.first + options.seeds)
+        total = run(seeds, options.jobs, progress)
     print(
         f"{total.seeds:,} seeds: {total.datagrams:,} datagrams in {total.virtual_s / 3600:.1f} h of"
         f" virtual time, {time.perf_counter() - began:.0f} s of real time;"
