@@ -36,6 +36,11 @@ def test_a_repeated_request_of_earlier_locks_nobody_out(seed: int) -> None:
     assert play(seed).datagrams
 
 
+@pytest.mark.xfail(reason="after sessions that began anew, a copy that was held back counts as new")
+def test_what_was_held_back_for_long_is_delivered_once() -> None:
+    assert play(868).datagrams
+
+
 def test_he_does_all_that_he_can() -> None:
     story = ForgedStory(5)
     story.run()
