@@ -62,6 +62,9 @@ class Man:
         self._held = [each for each in self._held if each[1] != source]
 
     def _take(self, data: bytes, source: Address, to: Address, now: float, **how: Any) -> None:
+        if to in STRANGERS:  # he is not there, and knows nothing of it
+            self._pass_on(data, source, to, now, **how)
+            return
         self._seen.append((bytes(data), source, to))
         if not self.active:
             self._pass_on(data, source, to, now, **how)
