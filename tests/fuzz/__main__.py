@@ -36,6 +36,7 @@ def fuzz(name: str, limits: list[str], kept: Path | None, *, verbose: bool) -> i
             *(sys.executable, "-m", "tests.fuzz.guided", name),
             *limits,
             f"-timeout={LONGEST_CASE_S}",
+            f"-report_slow_units={LONGEST_CASE_S}",
             f"-rss_limit_mb={MOST_MB}",
             f"-artifact_prefix={findings}/",
             "-print_final_stats=1",

@@ -3,13 +3,14 @@
 The first byte chooses one of the states of `tests.fuzz.states`, the second what happens at the end.
 The rest is a row of steps: how much time passes, who sends, and what: a datagram that came or would
 come, altered by the grammar or not, one that is made up, an answer to what was sent last, or what
-the node's own user does. What must hold is looked at after each.
+the node's own user does, who also reads, or does not. What must hold is looked at after each.
 """
 
 import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -18,7 +19,9 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
+    DataDropped,
     DatagramDue,
+    DataReceived,
     FlowProbeWanted,
     NatFactsWanted,
     SocketsDone,
@@ -27,6 +30,7 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.peers import Peer
 from p2ptui.errors import LocalError
+from p2ptui.node.subscription import Subscription
 from p2ptui.wire.address import Address
 from tests.fuzz.choices import Choices
 from tests.fuzz.grammar import (
@@ -66,6 +70,9 @@ search comes to."""
 
 OWN_REASONS: Final = (Reason.USER_ASKED, Reason.OWN_SESSION, Reason.OWNER_CHECK)
 """What is granted to addresses that have not earned it, within bounds of its own."""
+
+READER_BYTES: Final = 40_000
+"""What may wait for the program that reads: less than some messages have."""
 
 SIZES_EVERY: Final = 8
 """Steps between two looks at all tables."""
@@ -183,6 +190,7 @@ class Run:
         self._steps_in_a_row = self._timer_steps = 0
         self._second = int(self.now)
         self.endpoint.counters.drops.clear()
+        self._reader = Subscription(1000, self.endpoint.readers.open(READER_BYTES))
         self._settle()
 
     # One step.
@@ -271,30 +279,27 @@ class Run:
         endpoint, now = self.endpoint, self.now
         # What a user asks of strangers is paid for otherwise.
         peers = [peer for peer in endpoint.peers if peer.is_authenticated and self._knows(peer)]
-        peer: Peer | None = choices.one(peers) if peers else None
         node_id = choices.one(self.script.peers)[1]
-        what = choices.below(9)
-        try:
-            if what == 0 and peer is not None:
-                endpoint.send(peer, "x" * choices.bits(16), now)
-            elif what == 1 and peer is not None:
-                endpoint.ping(peer, now, 5.0)
-            elif what == 2 and peer is not None:
-                endpoint.introduce(peer, node_id, now, 5.0)
-            elif what == 3:
-                endpoint.send_routed(node_id, "x" * choices.byte(), 8, now, 5.0)
-            elif what == 4 and peer is not None:
-                endpoint.list_nodes(peer, now, 5.0)
-            elif what == 5 and peer is not None:
-                endpoint.relay(peer, node_id, b"x" * choices.byte(), now, 5.0)
-            elif what == 6 and peer is not None and choices.byte() > 200:
-                endpoint.disconnect(peer, "enough", now)
-            elif what == 7:
-                endpoint.ping_node(node_id, now, 5.0)
-            elif peer is not None:
-                endpoint.discover(peer, now)
-        except LocalError:
-            pass
+        taken_over = endpoint.peers.with_id(node_id)
+        if not peers or (taken_over is not None and not self._knows(taken_over)):
+            return
+        peer, size = choices.one(peers), choices.byte()
+        actions: tuple[Callable[[], object], ...] = (
+            lambda: endpoint.send(peer, "x" * 200 * size, now),
+            lambda: endpoint.send(peer, "x" * size, now, reliable=False),
+            lambda: endpoint.ping(peer, now, 5.0),
+            lambda: endpoint.introduce(peer, node_id, now, 5.0),
+            lambda: endpoint.send_routed(node_id, "x" * size, 8, now, 5.0),
+            lambda: endpoint.list_nodes(peer, now, 5.0),
+            lambda: endpoint.relay(peer, node_id, b"x" * size, now, 5.0),
+            lambda: endpoint.ping_node(node_id, now, 5.0),
+            lambda: endpoint.discover(peer, now),
+            lambda: size > 200 and endpoint.disconnect(peer, "enough", now),
+            lambda: (self._reader.take(size), endpoint.handle_read(now)),
+            lambda: (self._reader.take(size), endpoint.handle_read(now)),
+        )
+        with suppress(LocalError):
+            choices.one(actions)()
         self._settle()
 
     def _knows(self, peer: Peer) -> bool:
@@ -336,6 +341,8 @@ class Run:
             if event is None:
                 return
             match event:
+                case DataReceived() | DataDropped():
+                    self._reader.put(event)
                 case DatagramDue(_, data, to) | StunReplyDue(_, data, to):
                     self._note_out(data, to)
                 case NatFactsWanted() if self.script.facts is not None:
@@ -410,6 +417,8 @@ class Run:
 
     def rest(self) -> None:
         """Nobody says anything any more."""
+        while self._reader.take(100):
+            self.endpoint.handle_read(self.now)
         self.advance(self.now + REST_S)
         self.check()
         self._check_sizes()

@@ -42,7 +42,8 @@ class Man:
         self._words = Vocabulary()
         self._seen: deque[tuple[bytes, Address, Address]] = deque(maxlen=REMEMBERED)
         self._held: list[tuple[bytes, Address, Address]] = []
-        self._active = True
+        self.active = True
+        """Whether he does anything but listen."""
         self.did: Counter[str] = Counter()
         """How often he did what."""
         self.sent: Counter[Address] = Counter()
@@ -52,7 +53,7 @@ class Man:
 
     def stop(self) -> None:
         """From now on all passes, and what he still holds is lost."""
-        self._active = False
+        self.active = False
         self._held.clear()
 
     def forget(self, source: Address) -> None:
@@ -61,12 +62,15 @@ class Man:
         self._held = [each for each in self._held if each[1] != source]
 
     def _take(self, data: bytes, source: Address, to: Address, now: float, **how: Any) -> None:
-        if not self._active:
+        if to in STRANGERS:  # he is not there, and knows nothing of it
+            self._pass_on(data, source, to, now, **how)
+            return
+        self._seen.append((bytes(data), source, to))
+        if not self.active:
             self._pass_on(data, source, to, now, **how)
             return
         rng = self._rng
         self._release()
-        self._seen.append((bytes(data), source, to))
         if rng.random() >= self._share:
             self._pass_on(data, source, to, now, **how)
             return
@@ -76,6 +80,8 @@ class Man:
         getattr(self, f"_{name}")(data, source, to, how)
 
     def _send(self, data: bytes, source: Address, to: Address, **how: Any) -> None:
+        if source in STRANGERS:
+            self.sent[source] += len(data)
         self._pass_on(data, source, to, self._world.now, **how)
 
     def _release(self) -> None:
@@ -138,7 +144,6 @@ class Man:
         old = self._rng.choice(self._seen)[0]
         if self._rng.random() < 0.7:
             old = alter(old, self._choices(), self._words)
-        self.sent[stranger] += len(old)
         self._send(old, stranger, to)
 
     def _reflect(self, data: bytes, source: Address, to: Address, how: dict[str, Any]) -> None:
