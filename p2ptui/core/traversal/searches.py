@@ -162,7 +162,7 @@ class Searches:
         self._reasons.tell(attempt, self._reasons.why_relayed(attempt))
         # What may be anybody's, of a node that nobody talks to, makes room soon.
         is_known = attempt.is_signed or self._is_talked_to(attempt)
-        rest_s = LONGEST_REST_S if is_known else FIRST_REST_S
+        rest_s = LONGEST_REST_S if is_known else 4 * FIRST_REST_S
         attempt.plan(self._state.timers, now + rest_s, self.begin_again)
 
     def _is_talked_to(self, attempt: Attempt) -> bool:
