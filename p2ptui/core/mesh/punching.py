@@ -95,6 +95,7 @@ class Punches:
         host, observed_port = introduction.address
         gate, to = self._state.gate, (host, port or observed_port)
         if order is not None and not order.has_room(len(data)):
+            self._state.counters.drop("order_spent")
             return None
         if not gate.send(data, to, order or gate.grant(reason, to, now)):
             return None

@@ -147,6 +147,8 @@ class OfferIntake:
             # Both asked at once: the smaller id controls, and each offer answers the other.
             both = attempt.controlling and offer.round == attempt.offer.round and known is None
             attempt.controlling = both and self._state.identity.id < attempt.node_id
+        elif is_new and is_signed:
+            attempt.controlling = True  # whatever was said meanwhile: this side's offer is answered
         attempt.remote = offer
         attempt.exchange.offered_at = now
         if is_signed:
@@ -228,10 +230,11 @@ class OfferIntake:
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
         """Whether an offer with another ufrag is taken up."""
         if offer.answer:
-            # A true answer takes the place of one that may be anybody's.
+            # A true answer takes the place of what may be anybody's.
             is_signed = offer.names == attempt.offer.ufrag
-            is_better = is_signed and not attempt.is_signed and attempt.direct is None
-            return attempt.controlling and (attempt.remote is None or is_better)
+            if is_signed and not attempt.is_signed and attempt.direct is None:
+                return True
+            return attempt.remote is None and attempt.controlling
         if self._begun is None:
             self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
         return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)

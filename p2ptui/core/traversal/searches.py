@@ -10,7 +10,7 @@ from p2ptui.core.events import SocketsDone
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.traversal.attempt import Attempt, NatFacts
-from p2ptui.core.traversal.backoff import LONGEST_REST_S
+from p2ptui.core.traversal.backoff import FIRST_REST_S, LONGEST_REST_S
 from p2ptui.core.traversal.direct_paths import DirectPaths
 from p2ptui.core.traversal.flow_feedback import FlowFeedback
 from p2ptui.core.traversal.head_start import HeadStart
@@ -112,8 +112,7 @@ class Searches:
         """A rest is over."""
         if attempt.direct is not None or self._offers.get(attempt.node_id) is not attempt:
             return
-        waits = self._state.session_calls.waiting(attempt.node_id)
-        if self._state.peers.with_id(attempt.node_id) is None and not waits:
+        if not self._is_talked_to(attempt):
             self.close(attempt)  # nobody talks to it
         elif choose_server(self._state, attempt, now):
             self.begin(attempt, now)
@@ -161,7 +160,15 @@ class Searches:
     def leave_lead(self, attempt: Attempt, now: float) -> None:
         """The other side leads; unless it was lost too, it offers the next round."""
         self._reasons.tell(attempt, self._reasons.why_relayed(attempt))
-        attempt.plan(self._state.timers, now + LONGEST_REST_S, self.begin_again)
+        # What may be anybody's, of a node that nobody talks to, makes room soon.
+        is_known = attempt.is_signed or self._is_talked_to(attempt)
+        rest_s = LONGEST_REST_S if is_known else 4 * FIRST_REST_S
+        attempt.plan(self._state.timers, now + rest_s, self.begin_again)
+
+    def _is_talked_to(self, attempt: Attempt) -> bool:
+        node_id = attempt.node_id
+        is_peer = self._state.peers.with_id(node_id) is not None
+        return is_peer or bool(self._state.session_calls.waiting(node_id))
 
     def stop(self, attempt: Attempt) -> None:
         """End what is under way."""
