@@ -27,8 +27,6 @@ class PeerLiveness:
     """When it last answered something of this node's: what it sends by itself does not show that it
     hears this node."""
     last_ping_sent: float = -math.inf
-    challenged_at: float = -math.inf
-    """When it was last asked because something waits for its proof."""
     heartbeat_due: float = -math.inf
     """When it is pinged next if it answers the last Ping."""
     known_at: float = -math.inf

@@ -147,7 +147,7 @@ class Liveness:
         pause_s = max(PAUSE_S, UNANSWERED_SHARE * interval - WINDOW_S / 2)
         if liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
-        liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
+        peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
         self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:

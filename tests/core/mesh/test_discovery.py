@@ -11,7 +11,7 @@ from p2ptui.core.mesh import queries
 from p2ptui.core.mesh.discovery import MAX_CHANGES, MAX_RECIPIENTS
 from p2ptui.core.mesh.pager import MAX_QUEUED_FOR_PAGES, PROOF_PATIENCE_S
 from p2ptui.wire.message import OWN_CAPABILITIES
-from tests.simulation import Host, Puppet, World
+from tests.simulation import Host, Puppet, World, prove_all
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def join_many(world: World, server: Host, count: int) -> list[Puppet]:
     clients = [world.puppet() for _ in range(count)]
     for client in clients:
         client.send(client.handshake_request(), server)
-    world.run_for(5)
+    prove_all(world, server, clients)
     for client in clients:
         client.say("Ping", None, server)
     world.run_for(5)
