@@ -740,7 +740,7 @@ def proved_client(world: World, server: Host, *capabilities: str) -> tuple[Puppe
     answer = next(m for m in client.take() if m["message_type"] == "HandshakeResponse")
     if answer["requires_ack"]:
         client.say("Ack", None, server, ack_for=answer["sequence_number"])
-    client.say("Pong", None, server)
+    server.ping(client)
     world.run_for(1)
     peer = server.peer(client)
     assert peer is not None

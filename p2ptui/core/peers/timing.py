@@ -7,7 +7,6 @@ in twenty times, and has to meet five in a row: one attempt in 160,000, and a wr
 over.
 """
 
-import math
 from typing import Final
 
 WINDOW_S: Final = 5.0
@@ -28,8 +27,9 @@ SLOWEST_S: Final = 2.0
 BLUR_S: Final = 2.0
 """So long after a Ping that others may have caused Pongs mean nothing, neither for nor against."""
 
-CHALLENGE_INTERVAL_S: Final = 10.0
-"""Between two Pings because something waits; the answer pays for that."""
+CHALLENGES: Final = 3
+CHALLENGES_S: Final = 10.0
+"""So many Pings in this time because something waits, at most; their answers pay for that."""
 
 HOPELESS_PINGS: Final = 3
 """Who has left so many Pings in a row unanswered is asked no more often than everybody."""
@@ -38,7 +38,7 @@ HOPELESS_PINGS: Final = 3
 class TimingProof:
     """What the answers to the heartbeats of one peer have shown so far."""
 
-    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged_at")
+    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged")
 
     def __init__(self) -> None:
         self._answers: tuple[float, ...] = ()
@@ -46,7 +46,8 @@ class TimingProof:
         self._asked_at: float | None = None
         """When the heartbeat left that is not answered."""
         self._blurred_until = 0.0
-        self._challenged_at = -math.inf
+        self._challenged: tuple[float, ...] = ()
+        """When it was asked because something waited, lately."""
 
     def start_over(self) -> None:
         """Nothing that was shown so far counts."""
@@ -65,9 +66,10 @@ class TimingProof:
     def may_challenge(self, now: float) -> bool:
         """Whether another Ping may go out because something waits: not so often that no heartbeat
         would ever count. If so, it does."""
-        if now - self._challenged_at < CHALLENGE_INTERVAL_S:
+        lately = tuple(at for at in self._challenged if now - at < CHALLENGES_S)
+        if len(lately) >= CHALLENGES:
             return False
-        self._challenged_at = now
+        self._challenged = (*lately, now)
         return True
 
     def receive_pong(self, now: float) -> bool:

@@ -361,7 +361,7 @@ def test_a_crowd_of_newcomers_is_told_of_at_a_bounded_pace(world: World, server:
         client.send(client.handshake_request(), server)
     world.run_for(0.25)
     for client in clients:
-        client.say("Ping", None, server)  # their addresses are proved in time
+        server.ping(client)  # their addresses are proved in time
     world.run_for(0.05)
     before = server.endpoint.counters.datagrams_out
 
