@@ -49,6 +49,11 @@ class TimingProof:
         self._challenged: tuple[float, ...] = ()
         """When it was asked because something waited, lately."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an answer counts so far."""
+        return bool(self._answers)
+
     def start_over(self) -> None:
         """Nothing that was shown so far counts."""
         self._answers = ()

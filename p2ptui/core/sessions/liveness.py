@@ -30,9 +30,6 @@ LAST_CHANCE_PINGS: Final = 8
 of all datagrams are lost, fewer than one session in a million is lost to that in a day. With the
 heartbeats alone, of which the last may come too late for an answer, it was one in two hundred."""
 
-FIRST_BEAT_S: Final = 4.0
-"""A newcomer's own requests come before the heartbeats by which it may prove its address."""
-
 SEVERAL_PINGS: Final = 2
 """What a peer that never answered must have left unanswered, if it may be sent so many."""
 
@@ -79,12 +76,7 @@ class Liveness:
         return self._state.config.server.connection_timeout
 
     def _begin(self, peer: Peer, now: float) -> None:
-        if self._may_be_timed(peer):
-            due = now + FIRST_BEAT_S + self._state.rng.uniform(0.0, WINDOW_S)
-            peer.liveness.heartbeat_due = due
-            self._plan(peer, min(due, self._last_chance(peer)))
-        else:
-            self._spread(peer, now)
+        self._spread(peer, now)
         if peer.initiated:
             # Whoever asked for the session wants to know how far away the other is.
             self._delivery.ping(peer, now)
@@ -98,6 +90,8 @@ class Liveness:
         # The first heartbeat falls anywhere in the interval: peers that came together
         # are not pinged together.
         interval = self._state.config.server.heartbeat_interval
+        if self._may_be_timed(peer):
+            interval = max(interval, WINDOW_S / (1 - HEARTBEAT_JITTER))
         first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
         peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
@@ -159,7 +153,9 @@ class Liveness:
         self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
-        pause_s = max(PAUSE_S, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        pause_s = PAUSE_S
+        if not liveness.timing.has_begun:
+            pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
         if liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)

@@ -77,7 +77,7 @@ def test_the_first_page_only_holds_those_heard_of_last(world: World, server: Hos
     clients = join_many(world, server, 40)
     for client in clients[10:13]:
         client.say("Ping", None, server)
-        world.run_for(0.1)
+        world.run_for(0.02)  # no heartbeat comes between
 
     newcomer = world.puppet()
     newcomer.send(newcomer.handshake_request(), server)
