@@ -150,13 +150,15 @@ class Liveness:
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
         liveness = peer.liveness
+        # One that speaks and does not answer is there: its bytes are for what it asks.
+        is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
         self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
         if not liveness.timing.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
-        if liveness.pings.unanswered > HOPELESS_PINGS:
+        if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
         self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
