@@ -478,3 +478,14 @@ class World:
                 node.endpoint.handle_timeout(now)
                 node.settle()
         return True
+
+
+def prove_all(world: World, server: Host, clients: Sequence[Puppet]) -> None:
+    """Have a server ask its clients by a call, which they answer so that it proves their addresses;
+    it takes five seconds."""
+    world.run_for(0.1)
+    for start in range(0, len(clients), 500):
+        for client in clients[start : start + 500]:
+            server.ping(client)
+        world.run_for(0.05)
+    world.run_for(4.9 - 0.05 * -(-len(clients) // 500))

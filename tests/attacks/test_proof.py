@@ -238,10 +238,10 @@ def test_who_calls_something_a_proof() -> None:
 @pytest.mark.parametrize(
     ("link", "most_s"),
     [
-        ({}, 60),
-        ({"latency_s": 0.2}, 60),
-        ({"latency_s": 0.05, "jitter_s": 0.05}, 60),
-        ({"latency_s": 0.6, "jitter_s": 0.1}, 60),
+        ({}, 90),
+        ({"latency_s": 0.2}, 90),
+        ({"latency_s": 0.05, "jitter_s": 0.05}, 90),
+        ({"latency_s": 0.6, "jitter_s": 0.1}, 90),
         ({"latency_s": 0.05, "loss": 0.02}, 240),
     ],
 )
@@ -267,7 +267,7 @@ def test_it_is_listed_everything_once_it_has() -> None:
     client = world.puppet()
     client.join(server)
     client.say("DiscoveryRequest", None, server)
-    world.run_for(60)
+    world.run_for(80)
     listed = {
         entry["id"]
         for message in client.take()

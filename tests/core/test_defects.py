@@ -14,7 +14,7 @@ from p2ptui.config import Config
 from p2ptui.core.events import DataReceived, SendStatus
 from p2ptui.errors import HandshakeError
 from p2ptui.text import printable
-from tests.simulation import Host, Puppet, World
+from tests.simulation import Host, Puppet, World, prove_all
 
 NOBODY = "99999999-0000-4000-8000-000000000000"
 
@@ -34,7 +34,7 @@ def join_many(world: World, server: Host, count: int) -> list[Puppet]:
     for client in clients:
         client.send(client.handshake_request(), server)
         client.say("Ping", None, server)
-    world.run_for(5)
+    prove_all(world, server, clients)
     for client in clients:
         client.inbox.clear()
         client.bytes_received = client.bytes_sent = 0

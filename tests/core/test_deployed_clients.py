@@ -331,7 +331,7 @@ def test_a_client_that_answers_pings_has_the_whole_first_page_soon(
     nodes = fill(world, server, 8)
     client = world.puppet()
     client.send(captured_handshake(), server)
-    world.run_for(40)
+    world.run_for(70)
 
     pages = of_kind(client.take(), "DiscoveryResponse")
 

@@ -194,6 +194,7 @@ TOLD_APART = {
     inbox: {
         "ACK",  # is no message of its own: neither counted as a duplicate nor acknowledged
         "ERROR",  # shows nothing of the session
+        "PONG",  # may be the same each time; its Ping tells whether it counts
         "HANDSHAKE_RESPONSE",  # may begin another session, in which all after it is judged
         "HANDSHAKE_REQUEST",  # never needs fragments
     }

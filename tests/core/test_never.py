@@ -509,7 +509,7 @@ def test_who_proves_its_address_gets_all_of_it(world: World, server: Host) -> No
     client = world.puppet()
     client.send(client.handshake_request(), server)
     client.say("DiscoveryRequest", None, server)
-    world.run_for(40)
+    world.run_for(70)
 
     listed = {
         entry["id"]

@@ -44,6 +44,11 @@ def scene() -> Scene:
 def joined(scene: Scene) -> Scene:
     scene.replay("handshake")
     scene.replay("handshake of a second node")
+    for client in scene.clients.values():
+        scene.server.ping(client)
+    scene.world.run_for(0.5)
+    for client in scene.clients.values():
+        client.take()
     return scene
 
 
@@ -294,6 +299,7 @@ def test_what_one_client_causes_waits_until_the_other_has_paid_for_it(
     b.answers_pings = False
     scene.replay("handshake")
     scene.replay("handshake of a second node")
+    scene.server.ping(a)
     assert kind not in types(scene.replay(case)["b"])
 
     came: list[str] = []

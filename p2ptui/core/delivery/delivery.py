@@ -64,8 +64,6 @@ class Delivery(Outlet):
         """Called when it is a peer's turn, to find out what its path carries."""
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
-        self.on_proved: list[Callable[[Peer, float], None]] = []
-        """Called when a peer has proved its address."""
         state.peers.on_rerouted = self._handle_rerouted
 
     def send(
@@ -335,28 +333,20 @@ class Delivery(Outlet):
             self.transmit(peer, peer.acks_owed.popleft(), MessageType.ACK, now)
 
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
-        """The peer has returned what only somebody at its address could know.
-
-        Args:
-            peer: Who.
-            now: The time, seconds.
-            guessable: Whether somebody else may have guessed it: then it shows that somebody is
-                there, moves nothing and proves nothing.
-        """
+        """The peer has returned what only somebody at its address could know; or, if it is
+        `guessable`, something by which it is there, and which moves and proves nothing."""
         if guessable:
             peer.liveness.note_answer(now)
-        else:
-            self._gate.vouch()
-            peer.liveness.note_shown(now)
-        arrival = self._gate.source
-        if arrival is not None and not guessable:
-            peer.take_pair(arrival)
-        if peer.purse.proved or guessable:
+            return
+        peer.liveness.note_shown(now)
+        self._gate.vouch()
+        if self._gate.source is not None:
+            peer.take_pair(self._gate.source)
+        if peer.purse.proved:
             return
         peer.purse.proved = True
         self.pay_acks(peer, now)
-        for listener in self.on_proved:
-            listener(peer, now)
+        self._tell_proved(peer, now)
         self.release(peer, now)
         self.flush(peer, now)
 
@@ -437,9 +427,8 @@ class Delivery(Outlet):
                 self.report(finished, peer)
         if channel.numbers is not None:
             for sequence in channel.numbers.to_request(now, channel.rtt.rto()):
-                payload = RetransmitPayload(sequence, handshake=peer.handshake_heard)
-                request = encode_payload(payload)
-                self.send(peer, MessageType.RETRANSMIT, request, now)
+                request = RetransmitPayload(sequence, handshake=peer.handshake_heard)
+                self.send(peer, MessageType.RETRANSMIT, encode_payload(request), now)
         reports, expired = channel.handle_reassembly_timeout(now)
         for report in reports:
             self.transmit_report(peer, report)

@@ -19,10 +19,6 @@ from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
 CHALLENGE_INTERVAL_S: Final = 1.0
 """An unproved peer to which something could not be sent is pinged this often, not more."""
 
-TIMED_CHALLENGE_INTERVAL_S: Final = 10.0
-"""And one that may prove itself by timing only: what a challenge asks hides the answers to the
-heartbeats that would count for that. Its own answer pays for what waits."""
-
 OUR_CHALLENGE_INTERVAL_S: Final = 0.25
 """And one of our kind, which proves itself by the first Pong that arrives. What it may be sent
 altogether is the same: three times its own bytes."""
@@ -45,6 +41,12 @@ class Outlet:
         """Puts a datagram on the wire that is no message of its own; as `Gate.send_to`."""
         self.on_busy: Callable[[Peer, float], None] | None = None
         """Called when messages begin to flow to a peer that was quiet, by a path of its own."""
+        self.on_proved: list[Callable[[Peer, float], None]] = []
+        """Called when a peer has proved its address."""
+
+    def _tell_proved(self, peer: Peer, now: float) -> None:
+        for listener in self.on_proved:
+            listener(peer, now)
 
     def build(
         self,
@@ -188,10 +190,11 @@ class Outlet:
         liveness = peer.liveness
         if peer.purse.proved or now - liveness.last_ping_sent < challenge_interval_s(peer):
             return
-        if not peer.names_pings and now - liveness.challenged_at < TIMED_CHALLENGE_INTERVAL_S:
-            return
-        if peer.is_ours or (not len(peer.pings) and peer.purse.may_receive(2 * PING_BYTES)):
-            liveness.challenged_at = now
+        if peer.is_ours or (
+            not len(peer.pings)
+            and peer.purse.may_receive(2 * PING_BYTES)
+            and (peer.names_pings or liveness.timing.may_challenge(now))
+        ):
             self.ping(peer, now)
 
 

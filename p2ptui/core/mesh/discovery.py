@@ -21,9 +21,12 @@ from p2ptui.core.timers import Timer
 from p2ptui.core.trust import voucher
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import format_address, parse_ip_address
+from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
     Capability,
     DiscoveryUpdatePayload,
+    Envelope,
+    ListNodesRequestPayload,
     MessageType,
     NodeInfo,
     PeerInfo,
@@ -90,6 +93,14 @@ class _News:
     ids: frozenset[str]
     lists: list[Raw]
     deltas: list[Raw]
+
+
+def read_list_request(message: Envelope) -> ListNodesRequestPayload | None:
+    """What a ListNodesRequest says; whatever else stands there never mattered."""
+    try:
+        return decode_payload(message.payload, ListNodesRequestPayload)
+    except MalformedError:
+        return None
 
 
 class Discovery:

@@ -90,7 +90,7 @@ class Inbox:
             return
         if message.requires_ack:
             self._receive_reliable(peer, message, now)
-        elif peer.channel.is_repeated(message):
+        elif peer.channel.is_repeated(message) and kind != MessageType.PONG:
             self._state.counters.duplicates += 1
             return
         else:

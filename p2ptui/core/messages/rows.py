@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from p2ptui.core.accounts import Purse
 from p2ptui.core.data import DataKind, DataService, ReceiveWindows, read_data
 from p2ptui.core.filter_probes import FilterProbes
-from p2ptui.core.mesh.discovery import Discovery
+from p2ptui.core.mesh.discovery import Discovery, read_list_request
 from p2ptui.core.mesh.endtoend import EndToEnd
 from p2ptui.core.mesh.evidence import Told
 from p2ptui.core.mesh.neighbours import Neighbours
@@ -41,16 +41,14 @@ from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.stun import StunService
 from p2ptui.core.trust import Trust
-from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.codec import decode_payload
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     DiscoveryRequestPayload,
     DiscoveryUpdatePayload,
     Envelope,
     ErrorPayload,
     ListNodesPayload,
-    ListNodesRequestPayload,
     MessageType,
     NatProbePayload,
     NatProbeReportPayload,
@@ -99,16 +97,6 @@ _as_it_is: Final[Reader] = attrgetter("payload")
 
 def _as(kind: Any) -> Reader:
     return lambda message: decode_payload(message.payload, kind)
-
-
-def _list_request(message: Envelope) -> ListNodesRequestPayload | None:
-    """What a ListNodesRequest says; whatever others put there never mattered."""
-    if message.payload == NULL:
-        return None
-    try:
-        return decode_payload(message.payload, ListNodesRequestPayload)
-    except MalformedError:
-        return None
 
 
 def _told_as(kind: Any) -> Reader:
@@ -314,7 +302,7 @@ ROWS: Final = (
     Row(
         MessageType.LIST_NODES_REQUEST,
         Discovery.handle_list_nodes,
-        _list_request,
+        read_list_request,
         budget=PAGES,
         refusal=Refusal.ALWAYS,
         short="ListNodes?",

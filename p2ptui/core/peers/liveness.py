@@ -42,8 +42,6 @@ class PeerLiveness:
     hears this node."""
     signs: Signs = field(default_factory=Signs)
     last_ping_sent: float = -math.inf
-    challenged_at: float = -math.inf
-    """When it was last asked because something waits for its proof."""
     heartbeat_due: float = -math.inf
     """When it is pinged next if it answers the last Ping."""
     known_at: float = -math.inf

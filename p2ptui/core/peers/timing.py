@@ -27,6 +27,10 @@ SLOWEST_S: Final = 2.0
 BLUR_S: Final = 2.0
 """So long after a Ping that others may have caused Pongs mean nothing, neither for nor against."""
 
+CHALLENGES: Final = 3
+CHALLENGES_S: Final = 10.0
+"""So many Pings in this time because something waits, at most; their answers pay for that."""
+
 HOPELESS_PINGS: Final = 3
 """Who has left so many Pings in a row unanswered is asked no more often than everybody."""
 
@@ -34,18 +38,25 @@ HOPELESS_PINGS: Final = 3
 class TimingProof:
     """What the answers to the heartbeats of one peer have shown so far."""
 
-    __slots__ = ("_answers", "_asked_at", "_blurred_until")
+    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged")
 
     def __init__(self) -> None:
-        self._answers: list[float] = []
+        self._answers: tuple[float, ...] = ()
         """How long those that count took, seconds."""
         self._asked_at: float | None = None
         """When the heartbeat left that is not answered."""
         self._blurred_until = 0.0
+        self._challenged: tuple[float, ...] = ()
+        """When it was asked because something waited, lately."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an answer counts so far."""
+        return bool(self._answers)
 
     def start_over(self) -> None:
         """Nothing that was shown so far counts."""
-        self._answers.clear()
+        self._answers = ()
         self._asked_at = None
 
     def note_heartbeat(self, now: float) -> None:
@@ -56,6 +67,15 @@ class TimingProof:
     def note_other_ping(self, now: float) -> None:
         """A Ping leaves at a moment that somebody else may know."""
         self._blurred_until = now + BLUR_S
+
+    def may_challenge(self, now: float) -> bool:
+        """Whether another Ping may go out because something waits: not so often that no heartbeat
+        would ever count. If so, it does."""
+        lately = tuple(at for at in self._challenged if now - at < CHALLENGES_S)
+        if len(lately) >= CHALLENGES:
+            return False
+        self._challenged = (*lately, now)
+        return True
 
     def receive_pong(self, now: float) -> bool:
         """A Pong came from the peer's address.
@@ -69,8 +89,8 @@ class TimingProof:
         took_s = SLOWEST_S if asked_at is None else now - asked_at
         best_s = min((*self._answers, took_s))
         if took_s >= SLOWEST_S or took_s > best_s + TOLERANCE_S:
-            self._answers.clear()
+            self._answers = ()
             return False
-        self._answers = [each for each in self._answers if each <= best_s + TOLERANCE_S]
-        self._answers.append(took_s)
+        close = (each for each in self._answers if each <= best_s + TOLERANCE_S)
+        self._answers = (*close, took_s)[-ANSWERS:]
         return len(self._answers) >= ANSWERS

@@ -30,9 +30,6 @@ LAST_CHANCE_PINGS: Final = 8
 of all datagrams are lost, fewer than one session in a million is lost to that in a day. With the
 heartbeats alone, of which the last may come too late for an answer, it was one in two hundred."""
 
-FIRST_BEAT_S: Final = 4.0
-"""A newcomer's own requests come before the heartbeats by which it may prove its address."""
-
 SEVERAL_PINGS: Final = 2
 """What a peer that never answered must have left unanswered, if it may be sent so many."""
 
@@ -93,6 +90,7 @@ class Liveness:
         self.on_goodbye: Callable[[Peer, float], bool] = lambda *_: False
         """Called when a peer has said a genuine goodbye; whether it goes on at another address."""
         lifecycle.on_joined.append(self._begin)
+        delivery.on_proved.append(self._handle_proved)
 
     @property
     def patience_s(self) -> float:
@@ -100,17 +98,25 @@ class Liveness:
         return self._state.config.server.connection_timeout
 
     def _begin(self, peer: Peer, now: float) -> None:
-        # The first heartbeat falls anywhere in the interval: peers that came together
-        # are not pinged together.
-        interval = self._state.config.server.heartbeat_interval
-        first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
-        if self._may_be_timed(peer):
-            first = now + FIRST_BEAT_S + self._state.rng.uniform(0.0, WINDOW_S)
-        peer.liveness.heartbeat_due = first
-        self._plan(peer, min(first, self._last_chance(peer)))
+        self._spread(peer, now)
         if peer.initiated:
             # Whoever asked for the session wants to know how far away the other is.
             self._delivery.ping(peer, now)
+
+    def _handle_proved(self, peer: Peer, now: float) -> None:
+        was_timed = not peer.initiated and Capability.RETRANSMIT not in peer.facts.capabilities
+        if was_timed and peer.is_authenticated:
+            self._spread(peer, now)
+
+    def _spread(self, peer: Peer, now: float) -> None:
+        # The first heartbeat falls anywhere in the interval: peers that came together
+        # are not pinged together.
+        interval = self._state.config.server.heartbeat_interval
+        if self._may_be_timed(peer):
+            interval = max(interval, WINDOW_S / (1 - HEARTBEAT_JITTER))
+        first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
+        peer.liveness.heartbeat_due = first
+        self._plan(peer, min(first, self._last_chance(peer)))
 
     def _plan(self, peer: Peer, heartbeat: float) -> None:
         expiry = peer.liveness.last_received + self._state.config.server.connection_timeout
@@ -144,10 +150,12 @@ class Liveness:
         if self._may_be_timed(peer):
             self._beat_in_secret(peer, now)
             return
-        self._delivery.ping(peer, now)
+        interval = self._state.config.server.heartbeat_interval
+        is_drawn = now >= peer.liveness.heartbeat_due
+        is_secret = is_drawn and 2 * HEARTBEAT_JITTER * interval >= WINDOW_S
+        self._delivery.ping(peer, now, is_secret=is_secret)
         self._tell_beat(peer, now)
-        jitter = self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
-        interval = self._state.config.server.heartbeat_interval * jitter
+        interval *= self._state.rng.uniform(1 - HEARTBEAT_JITTER, 1 + HEARTBEAT_JITTER)
         peer.liveness.heartbeat_due = now + interval
         self._plan(peer, min(now + UNANSWERED_SHARE * interval, last_chance))
 
@@ -156,20 +164,25 @@ class Liveness:
             listener(peer, now)
 
     def _may_be_timed(self, peer: Peer) -> bool:
-        """Whether a peer may prove its address by timing, and there is time for its heartbeats."""
+        """Whether a peer that came by itself may prove its address by timing, and there is time."""
         before_last_chance_s = self.patience_s * (1 - LAST_CHANCE_SHARE)
-        return peer.proves_by_timing and before_last_chance_s > PAUSE_S + WINDOW_S
+        is_asked = peer.proves_by_timing and not peer.initiated
+        return is_asked and before_last_chance_s > PAUSE_S + WINDOW_S
 
     def _beat_in_secret(self, peer: Peer, now: float) -> None:
         """A heartbeat at a moment that nobody can guess; the next one soon, unless it is vain."""
         liveness = peer.liveness
+        # One that speaks and does not answer is there: its bytes are for what it asks.
+        is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
         self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
-        pause_s = max(PAUSE_S, UNANSWERED_SHARE * interval - WINDOW_S / 2)
-        if liveness.pings.unanswered > HOPELESS_PINGS:
+        pause_s = PAUSE_S
+        if not liveness.timing.has_begun:
+            pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
-        liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
+        peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)
         self._plan(peer, min(liveness.heartbeat_due, self._last_chance(peer)))
 
     def ping(self, peer: Peer, now: float, timeout_s: float) -> int:

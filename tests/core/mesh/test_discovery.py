@@ -11,7 +11,7 @@ from p2ptui.core.mesh import queries
 from p2ptui.core.mesh.discovery import MAX_CHANGES, MAX_RECIPIENTS
 from p2ptui.core.mesh.pager import MAX_QUEUED_FOR_PAGES, PROOF_PATIENCE_S
 from p2ptui.wire.message import OWN_CAPABILITIES
-from tests.simulation import Host, Puppet, World
+from tests.simulation import Host, Puppet, World, prove_all
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def join_many(world: World, server: Host, count: int) -> list[Puppet]:
     clients = [world.puppet() for _ in range(count)]
     for client in clients:
         client.send(client.handshake_request(), server)
-    world.run_for(5)
+    prove_all(world, server, clients)
     for client in clients:
         client.say("Ping", None, server)
     world.run_for(5)
@@ -77,7 +77,7 @@ def test_the_first_page_only_holds_those_heard_of_last(world: World, server: Hos
     clients = join_many(world, server, 40)
     for client in clients[10:13]:
         client.say("Ping", None, server)
-        world.run_for(0.1)
+        world.run_for(0.02)  # no heartbeat comes between
 
     newcomer = world.puppet()
     newcomer.send(newcomer.handshake_request(), server)
@@ -361,7 +361,7 @@ def test_a_crowd_of_newcomers_is_told_of_at_a_bounded_pace(world: World, server:
         client.send(client.handshake_request(), server)
     world.run_for(0.25)
     for client in clients:
-        client.say("Ping", None, server)  # their addresses are proved in time
+        server.ping(client)  # their addresses are proved in time
     world.run_for(0.05)
     before = server.endpoint.counters.datagrams_out
 

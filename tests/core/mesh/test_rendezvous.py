@@ -119,6 +119,8 @@ def test_a_request_without_extras_makes_an_introduction_without_extras(world: Wo
     server, a, b = world.host(), world.puppet(), world.puppet()
     a.join(server)
     b.join(server)
+    server.ping(b)
+    world.run_for(0.1)
     b.take()
     a.say("P2PConnect", {"peer_id": b.id}, server)
     world.run_for(0.2)

@@ -46,6 +46,7 @@ def spec_request(client: Puppet, **fields: Any) -> dict[str, Any]:
 
 
 def test_the_form_of_the_specification(server: Host, client: Puppet) -> None:
+    client.names_pings = True  # as the specification has it
     client.send(spec_request(client), server)
     client.world.run_for(0.5)
 

@@ -8,7 +8,7 @@ import pytest
 from p2ptui.core.events import Path, PeerStatus, PeerStatusChanged, PingResult, SendStatus
 from p2ptui.errors import PeerGoneError, PeerTimeoutError
 from p2ptui.wire.address import Address
-from tests.simulation import World
+from tests.simulation import World, prove_all
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_heartbeats_are_spread_over_their_interval(world: World) -> None:
     clients = [world.puppet() for _ in range(200)]
     for client in clients:  # all at once, as after a power cut
         client.send(client.handshake_request(), server)
-    world.run_for(2)
+    prove_all(world, server, clients)
     pings: Counter[int] = Counter()
     began = world.now
     send = world.network.send
@@ -250,6 +250,7 @@ def test_a_peer_that_answered_is_not_lost_to_two_percent_of_loss(
     if kind == "deployed":
         peer = world.puppet()
         peer.join(server)
+        server.ping(peer)
         world.run_until(lambda: server.peer(peer).proved, 2 * timeout)
     else:
         peer = world.host()

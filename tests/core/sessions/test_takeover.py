@@ -25,6 +25,8 @@ def server(world: World) -> Host:
 def owner(world: World, server: Host) -> Puppet:
     puppet = world.puppet(node_id=NODE_ID)
     puppet.join(server)
+    server.ping(puppet)
+    world.run_for(0.5)
     return puppet
 
 

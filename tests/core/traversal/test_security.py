@@ -212,6 +212,7 @@ def prove(puppet: Puppet, meeting: Meeting) -> None:
     """Let the server ping it, and hear its answer."""
     peer = meeting.server.peer(puppet)
     assert peer is not None
+    puppet.names_next_ping = True
     meeting.server.endpoint.ping(peer, meeting.world.now, 1)
     meeting.world.run_for(0.5)
     assert peer.proved
