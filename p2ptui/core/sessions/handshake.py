@@ -9,13 +9,13 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
-from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.sessions.asking import (
     Answer,
     Asking,
     Contestant,
     Greeting,
+    claimed_id,
     greet,
     is_false,
     read_answer,
@@ -32,7 +32,7 @@ from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Envelope, ErrorPayload, MessageType, ReceivedNodeInfo
+from p2ptui.wire.message import Envelope, ErrorPayload, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 ANSWER_GRACE_S: Final = 0.02
@@ -367,7 +367,7 @@ class Handshake:
             self._claim(attempt, owner, message, answer, now)
             return
         peer = attempt.peer
-        dialect = dialect_of(message)
+        dialect = answer.dialect
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
         if self._state.source is not None:
@@ -442,9 +442,8 @@ class Handshake:
             self._settle(attempt, owner, now)
 
     def _handle_refusal(self, attempt: Asking, response: Response, now: float) -> None:
-        info = response.node_info or ReceivedNodeInfo()
-        node_id = attempt.node_id or canonical_id(info.id or info.node_id)
-        owner = self._state.peers.authenticated(node_id or "")
+        node_id = attempt.node_id or claimed_id(response)
+        owner = self._state.peers.authenticated(node_id)
         if owner is not None:
             self._settle(attempt, owner, now)
         else:

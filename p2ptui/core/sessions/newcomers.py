@@ -104,15 +104,13 @@ class Newcomers:
         state: The shared ground.
         delivery: Asks the ones before whether they are there.
         lifecycle: Tells which of them have gone.
-        answers: Writes what newcomers are told.
     """
 
-    def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, answers: Answers
-    ) -> None:
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._answers = answers
+        self.answers = self._answers = Answers(state, delivery)
+        """Writes what those are told who ask for a session, held or not."""
         self.accept: Accept = lambda *_: None
         """Lets one in."""
         self._held: BoundedTable[_Key, _Newcomer] = state.tables.add(
@@ -140,11 +138,16 @@ class Newcomers:
         return not (peer.is_authenticated and vouches(peer, arrival.continues))
 
     @staticmethod
-    def is_same(peer: Peer, arrival: Arrival) -> bool:
+    def is_known(peer: Peer, arrival: Arrival) -> bool:
+        """Whether a request says of a peer what is known already."""
+        return arrival.info == peer.info and dialect_of(arrival.message) is peer.dialect
+
+    @classmethod
+    def is_same(cls, peer: Peer, arrival: Arrival) -> bool:
         """Whether a request says of a peer what is known already, and comes from a program that
         keeps nothing of a session: it needs an answer, and no other session."""
-        is_plain = dialect_of(arrival.message) is peer.dialect is Dialect.REFERENCE
-        return is_plain and peer.is_authenticated and arrival.info == peer.info
+        is_plain = peer.dialect is Dialect.REFERENCE and peer.is_authenticated
+        return is_plain and cls.is_known(peer, arrival)
 
     @staticmethod
     def shows(arrival: Arrival) -> bool:
