@@ -52,6 +52,7 @@ class SessionParts:
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect
+        newcomers.ask_server = self.membership.probe
         self.server_watch = ServerWatch(state, delivery, lifecycle)
         liveness.on_goodbye = ways.handle_goodbye
         liveness.on_beat.append(self.membership.check)
