@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
+
 from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
@@ -143,15 +145,19 @@ class Newcomers:
 
     @staticmethod
     def is_known(peer: Peer, arrival: Arrival) -> bool:
-        """Whether a request says of a peer what is known already."""
-        return arrival.info == peer.info and dialect_of(arrival.message) is peer.dialect
+        """Whether a request says of a peer what is known already, but for its metadata: an answer
+        has others than a request."""
+        info = peer.info
+        if info is None or dialect_of(arrival.message) is not peer.dialect:
+            return False
+        return replace(arrival.info, metadata=info.metadata) == info
 
     @classmethod
     def is_same(cls, peer: Peer, arrival: Arrival) -> bool:
         """Whether a request says of a peer what is known already, and comes from a program that
         keeps nothing of a session: it needs an answer, and no other session."""
         is_plain = peer.dialect is Dialect.REFERENCE and peer.is_authenticated
-        return is_plain and cls.is_known(peer, arrival)
+        return is_plain and cls.is_known(peer, arrival) and arrival.info == peer.info
 
     @staticmethod
     def shows(arrival: Arrival) -> bool:

@@ -117,6 +117,7 @@ class Responder:
             self._accept(self._at_home(arrival, now), now)
             return
         is_late = self._crossings.is_late(owner, address, now)
+        is_late = is_late and self._newcomers.is_known(owner, arrival)
         if is_late and self._state.peers.add_alias(owner, address, Standing.ANSWERED):
             # One session by two ways: no claim, and no news either.
             self._accept(arrival, now)
