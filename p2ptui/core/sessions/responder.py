@@ -73,11 +73,7 @@ class Responder:
 
     def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Somebody wants to be a peer; see `handle_request`."""
-        peer = self._state.peers.at(address)
-        both = peer is not None and relayed_node(peer.address) and relayed_node(address)
-        # By way of whichever server, it is the same node.
-        came_by = None if peer is None or not both or address == peer.address else address
-        self.handle_request(address, message, earned, now, came_by=came_by)
+        self.handle_request(address, message, earned, now)
         return True
 
     def handle_request(
@@ -87,7 +83,6 @@ class Responder:
         earned: Purse,
         now: float,
         legacy: Legacy = NOTHING,
-        came_by: Address | None = None,
     ) -> None:
         """Somebody wants to be a peer.
 
@@ -97,12 +92,12 @@ class Responder:
             earned: What it pays for.
             now: The time, seconds.
             legacy: What it had at its last address, where it was found silent.
-            came_by: Where its answer goes, if not to the address of the peer that is there.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshakes.requests:
             self._repeat(peer, address, message, earned, now)
             return
+        came_by = None if peer is None else _other_server(peer, address)
         if peer is not None and came_by is not None:
             address = peer.address
         arrival = self._requests.read(address, message, earned, legacy, now)
@@ -352,6 +347,13 @@ class Responder:
             # A peer that this node asked itself is no victim of what it is sent.
             return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
         return gate.grant_answer(peer.purse, to, earned)
+
+
+def _other_server(peer: Peer, address: Address) -> Address | None:
+    """Where a relayed node's request came from, if by way of another server than in its address:
+    it is the same node."""
+    both = relayed_node(peer.address) and relayed_node(address)
+    return address if both and address != peer.address else None
 
 
 def _allowance(arrival: Arrival, known: Peer | None) -> float:
