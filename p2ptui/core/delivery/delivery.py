@@ -340,10 +340,7 @@ class Delivery(Outlet):
             now: The time, seconds.
             guessable: Whether somebody else may have guessed it; then it moves nothing.
         """
-        if guessable:
-            peer.liveness.note_answer(now)
-        else:
-            peer.liveness.note_shown(now)
+        peer.liveness.note_answer(now, is_certain=not guessable)
         arrival = self._gate.source
         if arrival is not None and not guessable:
             peer.take_pair(arrival)
