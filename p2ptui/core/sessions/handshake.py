@@ -315,7 +315,9 @@ class Handshake(Judging):
         elif is_false(answer, message):
             self._state.counters.drop("unnamed_answer")
         else:
-            take = partial(self._take_answer, attempt, message, answer, came_at=now)
+            take = partial(
+                self._take_answer, attempt, message, answer, came_at=now, source=self._state.source
+            )
             self._hear(attempt, Unnamed(bytes(message.payload), now, lambda at: take(now=at)), now)
 
     def _take_answer(
@@ -325,6 +327,7 @@ class Handshake(Judging):
         answer: Answer,
         now: float,
         came_at: float | None = None,
+        source: Address | None = None,
     ) -> None:
         """Believe an answer, which may have come a while ago."""
         address = attempt.peer.address
@@ -345,8 +348,9 @@ class Handshake(Judging):
         dialect = answer.dialect
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
-        if self._state.source is not None:
-            peer.take_pair(self._state.source)
+        source = source or self._state.source
+        if source is not None:
+            peer.take_pair(source)
         peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
