@@ -335,10 +335,9 @@ class Delivery(Outlet):
     def prove(self, peer: Peer, now: float, *, guessable: bool = False) -> None:
         """The peer has returned what only somebody at its address could know; or, if it is
         `guessable`, something by which it is there, and which moves and proves nothing."""
+        peer.liveness.note_answer(now, is_certain=not guessable)
         if guessable:
-            peer.liveness.note_answer(now)
             return
-        peer.liveness.note_shown(now)
         self._gate.vouch()
         if self._gate.source is not None:
             peer.take_pair(self._gate.source)

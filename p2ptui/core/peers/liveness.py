@@ -62,13 +62,16 @@ class PeerLiveness:
         """It has shown that it knows this node."""
         self.known_at = now
 
-    def note_answer(self, now: float) -> None:
-        """It answered something, so that it hears this node."""
-        self.answered_at = now
+    def note_answer(self, now: float, *, is_certain: bool = False) -> None:
+        """It answered something, so that it hears this node.
 
-    def note_shown(self, now: float) -> None:
-        """It answered by what only somebody at its address can know."""
-        self.answered_at = self.signs.shown_at = now
+        Args:
+            now: The time, seconds.
+            is_certain: Whether by what only somebody at its address can know.
+        """
+        self.answered_at = now
+        if is_certain:
+            self.signs.shown_at = now
 
     def note_pong(self, *, is_answer: bool) -> None:
         """A Pong came; whether it answers a Ping that is outstanding."""

@@ -4,7 +4,9 @@
 `answers` writes what answers them; `greetings` are what is said and `handshake_messages` what
 comes while it runs; `asking` is one request, `repetition` when it is sent again, `race` one to
 several addresses of a node, `other_ways` one that came from several addresses, `crossings` two
-nodes that ask each other. `takeover` decides who owns an id, `admission` what strangers may cost.
+nodes that ask each other. `hearing` decides which answer that names no request is
+believed, `judging` acts on that, and `newcomers` holds who comes to an address in use until it
+shows that it is there. `takeover` decides who owns an id, `admission` what strangers may cost.
 `lifecycle` makes every change of status, and decides whether a full table of peers has room for one
 more; if not, `arrival` refuses a newcomer, and `handshake` the user's call. `liveness` sends
 heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a

@@ -68,25 +68,25 @@ class Answers:
             self._state.counters.drop("refusal_unsent")
         return is_out
 
-    def put(self, arrival: Arrival, data: bytes) -> bool:
-        """Answer a request that begins no session yet, from what it has earned and no more; whether
-        that pays. Of an address that is no stranger's: it is not counted with those of strangers.
+    def answer_held(self, arrival: Arrival, data: bytes, now: float) -> bool:
+        """Answer a request that is held beside somebody, from what it has earned and no more.
 
         Args:
             arrival: The request.
             data: The answer.
+            now: The time, seconds.
+
+        Returns:
+            Whether it pays for that.
         """
-        to, earned = arrival.came_by or arrival.address, arrival.earned
-        peer = self._state.peers.at(arrival.address)
-        is_unpaid = peer is not None and not (peer.initiated or peer.purse.may_receive(len(data)))
-        if is_unpaid or not earned.may_receive(len(data)):
-            return False
-        if not self._state.gate.send(data, to, earned):
-            return False
-        if peer is not None:
-            peer.purse.charge(len(data))
-        self._trace(to, data)
-        return True
+        to, peer = arrival.came_by or arrival.address, self._state.peers.at(arrival.address)
+        # What the request has earned is in the purse of who is there, too: one of them pays.
+        is_victim = peer is not None and not (peer.proved or peer.initiated)
+        purse = peer.purse if peer is not None and is_victim else None
+        is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse)
+        if is_out:
+            self._trace(to, data)
+        return is_out
 
     def _trace(self, address: Address, data: bytes) -> None:
         self._state.trace(Direction.OUT, address, "", MessageType.HANDSHAKE_RESPONSE, data)

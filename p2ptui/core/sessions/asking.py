@@ -7,7 +7,7 @@ from typing import Protocol
 from p2ptui.core.addresses import address_words, relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
+from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.greetings import request_payload
 from p2ptui.core.sessions.hearing import Hearing
@@ -48,6 +48,8 @@ class Answer:
     """Who answers; None where that cannot be a peer."""
     flaw: str = ""
     """Why it cannot."""
+    dialect: Dialect = Dialect.SPEC
+    """Whose habits it shows."""
 
 
 class Contestant(Protocol):
@@ -146,19 +148,29 @@ def read_answer(message: Envelope, own: NodeInfo, brought_for: str | None = None
         response = decode_payload(message.payload, Response)
         try:
             received = response.node_info or ReceivedNodeInfo()
-            return Answer(response, accept_node_info(received, own, brought_for))
+            return Answer(
+                response,
+                accept_node_info(received, own, brought_for),
+                dialect=dialect_of(message),
+            )
         except RefusedError as error:
-            return Answer(response, None, str(error))
+            return Answer(response, None, str(error), dialect_of(message))
     except MalformedError:
         return None
 
 
 def is_false(answer: Answer, message: Envelope) -> bool:
     """Whether an answer that names no request says that it is from a node of ours, which would."""
-    if message.ack_for is not None or dialect_of(message) is not Dialect.SPEC:
+    if message.ack_for is not None or answer.dialect is not Dialect.SPEC:
         return False
     received = answer.response.node_info or ReceivedNodeInfo()
-    return Capability.RETRANSMIT in received.capabilities
+    return Capability.RELAY_FRAMES in received.capabilities
+
+
+def claimed_id(response: Response) -> str:
+    """Whose id an answer names, whoever wrote it; empty if it is none."""
+    info = response.node_info or ReceivedNodeInfo()
+    return canonical_id(info.id or info.node_id) or ""
 
 
 def seen_address(response: Response) -> Address | None:

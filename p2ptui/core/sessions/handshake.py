@@ -9,13 +9,13 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import REACHED_AT, ConnectResult, PeerStatus
-from p2ptui.core.identity import canonical_id, dialect_of
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.sessions.asking import (
     Answer,
     Asking,
     Contestant,
     Greeting,
+    claimed_id,
     greet,
     is_false,
     read_answer,
@@ -25,21 +25,21 @@ from p2ptui.core.sessions.asking import (
     taken,
 )
 from p2ptui.core.sessions.crossings import Crossings
-from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
+from p2ptui.core.sessions.judging import Judging, Unnamed
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Envelope, ErrorPayload, MessageType, ReceivedNodeInfo
+from p2ptui.wire.message import Envelope, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 ANSWER_GRACE_S: Final = 0.02
 """Between an Ack of a request and the answer to it."""
 
 
-class Handshake:
+class Handshake(Judging):
     """Makes peers out of addresses.
 
     Args:
@@ -58,11 +58,10 @@ class Handshake:
         takeover: Takeover,
         crossings: Crossings,
     ) -> None:
-        self._state = state
-        self._delivery = delivery
+        super().__init__(state, delivery)
+        self._attempts: dict[Address, Asking] = {}
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._attempts: dict[Address, Asking] = {}
         self._calls = state.session_calls
         self._crossings = crossings
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
@@ -161,21 +160,6 @@ class Handshake:
             tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
             if tokens == [token] and not (attempt.contestants or attempt.is_kept):
                 self._fail(attempt, now, reason)
-
-    def ask_anew(self, address: Address, when: float) -> None:
-        """Make the request to an address anew, with another id, at a time; until then it waits."""
-        attempt = self._attempts.get(address)
-        if attempt is None:
-            return
-        attempt.is_paused = True
-        self._schedule(attempt, when, self._make_anew)
-
-    def _make_anew(self, attempt: Asking, now: float) -> None:
-        attempt.is_paused = False
-        attempt.hearing = Hearing(attempt.hearing.next_pause_s())
-        attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
-        attempt.tries = 0
-        self._try(attempt, now)
 
     def _join(
         self,
@@ -278,15 +262,6 @@ class Handshake:
         attempt.pause_s = next_pause_s(attempt.pause_s)
         self._plan(attempt, now + pause)
 
-    def _plan(self, attempt: Asking, when: float) -> None:
-        self._schedule(attempt, min(when, attempt.deadline), self._try)
-
-    def _schedule(
-        self, attempt: Asking, when: float, action: Callable[[Asking, float], None]
-    ) -> None:
-        session = attempt.peer.session
-        session.schedule(self._state.timers, when, lambda at: action(attempt, at))
-
     def _hand_over(self, winner: Peer, now: float) -> None:
         """A session with a node has begun: what asked for it by other ways has what it wants."""
         if not self._crossings.leads_to(winner.address, winner.node_id):
@@ -340,7 +315,9 @@ class Handshake:
         elif is_false(answer, message):
             self._state.counters.drop("unnamed_answer")
         else:
-            take = partial(self._take_answer, attempt, message, answer, came_at=now)
+            take = partial(
+                self._take_answer, attempt, message, answer, came_at=now, source=self._state.source
+            )
             self._hear(attempt, Unnamed(bytes(message.payload), now, lambda at: take(now=at)), now)
 
     def _take_answer(
@@ -350,6 +327,7 @@ class Handshake:
         answer: Answer,
         now: float,
         came_at: float | None = None,
+        source: Address | None = None,
     ) -> None:
         """Believe an answer, which may have come a while ago."""
         address = attempt.peer.address
@@ -367,11 +345,12 @@ class Handshake:
             self._claim(attempt, owner, message, answer, now)
             return
         peer = attempt.peer
-        dialect = dialect_of(message)
+        dialect = answer.dialect
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
-        if self._state.source is not None:
-            peer.take_pair(self._state.source)
+        source = source or self._state.source
+        if source is not None:
+            peer.take_pair(source)
         peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
@@ -384,35 +363,6 @@ class Handshake:
         self._succeed(attempt, peer, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
-
-    def _hear(self, attempt: Asking, answer: Unnamed, now: float) -> None:
-        """An answer came that names no request."""
-        attempt.hearing.add(answer)
-        self._judge(attempt, now)
-
-    def _judge(self, attempt: Asking, now: float) -> None:
-        """Is one of the answers believed that name no request?"""
-        if self._attempts.get(attempt.peer.address) is not attempt or attempt.is_paused:
-            return
-        hearing = attempt.hearing
-        believed = hearing.believed(attempt.tries, now)
-        if believed is not None:
-            believed.take(now)
-        elif hearing.is_contradicted(attempt.tries):
-            if hearing.anew_at < now:
-                self._state.counters.drop("contradicting_answers")
-                hearing.anew_at = now + hearing.pause_s
-                self._schedule(attempt, min(hearing.anew_at, attempt.deadline), self._ask_again)
-        elif hearing.answers:
-            when = min(max(hearing.next_step_at(), now), attempt.deadline)
-            self._schedule(attempt, when, self._judge if when < attempt.deadline else self._try)
-
-    def _ask_again(self, attempt: Asking, now: float) -> None:
-        """Make a request anew of whose answers some were forged; at the end of its time, fail."""
-        if now < attempt.deadline:
-            self._make_anew(attempt, now)
-        else:
-            self._try(attempt, now)
 
     def _claim(
         self, attempt: Asking, owner: Peer, message: Envelope, answer: Answer, now: float
@@ -442,9 +392,8 @@ class Handshake:
             self._settle(attempt, owner, now)
 
     def _handle_refusal(self, attempt: Asking, response: Response, now: float) -> None:
-        info = response.node_info or ReceivedNodeInfo()
-        node_id = attempt.node_id or canonical_id(info.id or info.node_id)
-        owner = self._state.peers.authenticated(node_id or "")
+        node_id = attempt.node_id or claimed_id(response)
+        owner = self._state.peers.authenticated(node_id)
         if owner is not None:
             self._settle(attempt, owner, now)
         else:
@@ -472,26 +421,12 @@ class Handshake:
         self._delivery.prove(peer, now)
         attempt = self._attempts.get(peer.address)
         if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
-            attempt.hearing.acked_at = now
-            self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
+            self._note_ack(attempt, now)
         if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
             attempt.is_acked = True
             # The answer left together with it: unless that is late, it was lost.
             if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
                 self._plan(attempt, now + ANSWER_GRACE_S)
-        return True
-
-    def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
-        """The reference refuses a handshake by an Error; whether this was one."""
-        attempt = self._attempts.get(address)
-        if attempt is None or payload.code is not None:
-            return False
-
-        def refuse(at: float) -> None:
-            if self._attempts.get(address) is attempt:
-                self._fail(attempt, at, refusal(address, payload.error))
-
-        self._hear(attempt, Unnamed(payload.error.encode(errors="replace"), now, refuse), now)
         return True
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:

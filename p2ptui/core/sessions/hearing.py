@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
+
 VOUCHED_S: Final = 1.0
 """So long an Ack of the request vouches for an answer after it."""
 
@@ -51,7 +53,7 @@ class Hearing:
 
     pause_s: float = ANEW_S
     """Until it is made anew, if it must be."""
-    answers: list[Unnamed] = field(default_factory=list)
+    _heard: BoundedTable[int, Unnamed] = field(default_factory=lambda: BoundedTable(MAX_HEARD))
     acked_at: float = -math.inf
     """When an Ack came that names the request, the latest; seconds."""
     anew_at: float = -math.inf
@@ -59,9 +61,12 @@ class Hearing:
 
     def add(self, answer: Unnamed) -> None:
         """One more has come."""
-        self.answers.append(answer)
-        if len(self.answers) > MAX_HEARD:
-            del self.answers[0]
+        self._heard.put(id(answer), answer)
+
+    @property
+    def answers(self) -> list[Unnamed]:
+        """Those that came, the oldest first."""
+        return list(self._heard.values())
 
     def next_pause_s(self) -> float:
         """Until the one that is made anew is made anew again, seconds."""

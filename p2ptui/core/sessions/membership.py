@@ -76,6 +76,10 @@ class Membership:
         self._questions.put(peer.node_id, question)
         self._ask(question, now)
 
+    def probe(self, peer: Peer, now: float) -> None:
+        """Ask a server for its list, whatever that says: only a server has one."""
+        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
+
     def _ask(self, question: _Question, now: float) -> None:
         if question.timer is not None:
             question.timer.cancel()
@@ -83,7 +87,7 @@ class Membership:
         if question.asked >= MOST_ASKED or peer.liveness.known_at > question.began:
             return
         question.asked += 1
-        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
+        self.probe(peer, now)
         question.timer = self._state.timers.schedule(
             now + ASK_AGAIN_S, lambda at: self._ask(question, at)
         )

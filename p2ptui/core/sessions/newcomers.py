@@ -19,8 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
+
 from p2ptui.bounded import BoundedTable, Share
-from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Dialect, Peer
@@ -31,7 +32,7 @@ from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
+from p2ptui.wire.message import Capability, Envelope, MessageType
 
 SILENT_S: Final = 3.0
 """So long nothing may show that the session before is still there, where the newcomer can show
@@ -45,6 +46,9 @@ PROBE_PAUSE_S: Final = 0.5
 
 ANSWER_AGAIN_S: Final = 0.3
 """Until the answer to one that must acknowledge it is sent again, as far as its request pays."""
+
+MOST_ANSWERED_AGAIN: Final = 8
+"""Of more of them at a time most are forged: these repeat their requests, or are nobody."""
 
 LIFETIME_S: Final = 10.0
 """So long a newcomer may take to show that it is there."""
@@ -104,17 +108,17 @@ class Newcomers:
         state: The shared ground.
         delivery: Asks the ones before whether they are there.
         lifecycle: Tells which of them have gone.
-        answers: Writes what newcomers are told.
     """
 
-    def __init__(
-        self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle, answers: Answers
-    ) -> None:
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
         self._state = state
         self._delivery = delivery
-        self._answers = answers
+        self.answers = self._answers = Answers(state, delivery)
+        """Writes what those are told who ask for a session, held or not."""
         self.accept: Accept = lambda *_: None
         """Lets one in."""
+        self.ask_server: Callable[[Peer, float], None] = lambda *_: None
+        """Asks a deployed server for what only a server sends."""
         self._held: BoundedTable[_Key, _Newcomer] = state.tables.add(
             "newcomers",
             BoundedTable(
@@ -140,11 +144,20 @@ class Newcomers:
         return not (peer.is_authenticated and vouches(peer, arrival.continues))
 
     @staticmethod
-    def is_same(peer: Peer, arrival: Arrival) -> bool:
+    def is_known(peer: Peer, arrival: Arrival) -> bool:
+        """Whether a request says of a peer what is known already, but for its metadata: an answer
+        has others than a request."""
+        info = peer.info
+        if info is None or dialect_of(arrival.message) is not peer.dialect:
+            return False
+        return replace(arrival.info, metadata=info.metadata) == info
+
+    @classmethod
+    def is_same(cls, peer: Peer, arrival: Arrival) -> bool:
         """Whether a request says of a peer what is known already, and comes from a program that
         keeps nothing of a session: it needs an answer, and no other session."""
-        is_plain = dialect_of(arrival.message) is peer.dialect is Dialect.REFERENCE
-        return is_plain and peer.is_authenticated and arrival.info == peer.info
+        is_plain = peer.dialect is Dialect.REFERENCE and peer.is_authenticated
+        return is_plain and cls.is_known(peer, arrival) and arrival.info == peer.info
 
     @staticmethod
     def shows(arrival: Arrival) -> bool:
@@ -165,7 +178,7 @@ class Newcomers:
             if held.arrival.message.id == arrival.message.id and key[0] == arrival.address:
                 held.began, held.arrival, held.has_spoken = now, arrival, False
                 if held.is_answered:
-                    self._answer(held)
+                    self._answer(held, now)
                 return
         if self.shows(arrival):
             self._hold_ours(before, arrival, now)
@@ -182,12 +195,13 @@ class Newcomers:
         newcomer = _Newcomer(before, arrival, told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
-        self._answer(newcomer)
+        self._answer(newcomer, now)
         self._plan_again(key, newcomer, now)
 
     def _plan_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         def again(at: float) -> None:
-            if self._held.get(key) is newcomer and self._answer(newcomer):
+            is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
+            if self._held.get(key) is newcomer and is_alone and self._answer(newcomer, at):
                 self._plan_again(key, newcomer, at)
 
         self._state.timers.schedule(now + ANSWER_AGAIN_S, again)
@@ -204,7 +218,7 @@ class Newcomers:
 
     def _answer_other(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
-            self._answer(newcomer)
+            self._answer(newcomer, now)
             due = max(newcomer.began + SILENT_S, now)
             self._state.timers.schedule(due, lambda at: self._consider(key, newcomer, at))
 
@@ -218,15 +232,14 @@ class Newcomers:
         if before.dialect is Dialect.SPEC and is_due:
             self._delivery.ping(before, now)
         elif before.dialect is Dialect.REFERENCE and before.is_joined_server:
-            kind, reason = MessageType.LIST_NODES_REQUEST, Reason.OWN_PLAN
-            self._delivery.send(before, kind, NULL, now, reason=reason)
+            self.ask_server(before, now)
         self._state.timers.schedule(
             now + PROBE_PAUSE_S, lambda at: self._ask_before(key, newcomer, at)
         )
 
-    def _answer(self, newcomer: _Newcomer) -> bool:
+    def _answer(self, newcomer: _Newcomer, now: float) -> bool:
         """Answer one, if what came from it pays for that; whether it did."""
-        is_out = self._answers.put(newcomer.arrival, newcomer.told.response)
+        is_out = self._answers.answer_held(newcomer.arrival, newcomer.told.response, now)
         newcomer.is_answered |= is_out
         return is_out
 

@@ -2,7 +2,6 @@
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission
-from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Requests
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
@@ -35,18 +34,17 @@ class SessionParts:
         self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self.races = Races(state, delivery, handshake)
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
-        answers = Answers(state, delivery)
-        self.newcomers = newcomers = Newcomers(state, delivery, lifecycle, answers)
+        self.newcomers = newcomers = Newcomers(state, delivery, lifecycle)
         handshake.on_answered = newcomers.join_crossed
-        requests = Requests(state, lifecycle, answers.refuse)
+        requests = Requests(state, lifecycle, newcomers.answers.refuse)
         self.responder = Responder(
             state,
             delivery,
             lifecycle,
             takeover,
-            handshake,
+            handshake.handle_crossing,
             requests,
-            answers,
+            newcomers.answers,
             ways,
             crossings,
             newcomers,
@@ -54,6 +52,7 @@ class SessionParts:
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect
+        newcomers.ask_server = self.membership.probe
         self.server_watch = ServerWatch(state, delivery, lifecycle)
         liveness.on_goodbye = ways.handle_goodbye
         liveness.on_beat.append(self.membership.check)

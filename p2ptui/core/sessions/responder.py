@@ -10,15 +10,13 @@ from dataclasses import replace
 from functools import partial
 
 from p2ptui.core.accounts import Grant, Purse, Reason
-from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import GOES_ON_AT, Direction, PeerStatus
-from p2ptui.core.identity import dialect_of
+from p2ptui.core.events import Direction, PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Standing
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import NOTHING, Arrival, Legacy, Requests
 from p2ptui.core.sessions.crossings import Crossings
-from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
@@ -36,7 +34,7 @@ class Responder:
         delivery: The way out.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
-        handshake: The other side, with which requests may cross.
+        on_crossing: Called with who was accepted: this node may have asked it, too.
         requests: Reads them.
         answers: Writes them.
         ways: Requests that came from several addresses.
@@ -50,7 +48,7 @@ class Responder:
         delivery: Delivery,
         lifecycle: Lifecycle,
         takeover: Takeover,
-        handshake: Handshake,
+        on_crossing: Callable[[Peer, float], None],
         requests: Requests,
         answers: Answers,
         ways: AlternatePaths,
@@ -61,7 +59,7 @@ class Responder:
         self._delivery = delivery
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._handshake = handshake
+        self._on_crossing = on_crossing
         self._requests = requests
         requests.on_turn = self.handle_request
         self._answers = answers
@@ -76,11 +74,7 @@ class Responder:
 
     def take_request(self, address: Address, message: Envelope, earned: Purse, now: float) -> bool:
         """Somebody wants to be a peer; see `handle_request`."""
-        peer = self._state.peers.at(address)
-        both = peer is not None and relayed_node(peer.address) and relayed_node(address)
-        # By way of whichever server, it is the same node.
-        came_by = None if peer is None or not both or address == peer.address else address
-        self.handle_request(address, message, earned, now, came_by=came_by)
+        self.handle_request(address, message, earned, now)
         return True
 
     def handle_request(
@@ -90,7 +84,6 @@ class Responder:
         earned: Purse,
         now: float,
         legacy: Legacy = NOTHING,
-        came_by: Address | None = None,
     ) -> None:
         """Somebody wants to be a peer.
 
@@ -100,12 +93,12 @@ class Responder:
             earned: What it pays for.
             now: The time, seconds.
             legacy: What it had at its last address, where it was found silent.
-            came_by: Where its answer goes, if not to the address of the peer that is there.
         """
         peer = self._state.peers.at(address)
         if peer is not None and message.id in peer.handshakes.requests:
             self._repeat(peer, address, message, earned, now)
             return
+        came_by = None if peer is None else _other_server(peer, address)
         if peer is not None and came_by is not None:
             address = peer.address
         arrival = self._requests.read(address, message, earned, legacy, now)
@@ -120,6 +113,7 @@ class Responder:
             self._accept(self._at_home(arrival, now), now)
             return
         is_late = self._crossings.is_late(owner, address, now)
+        is_late = is_late and self._newcomers.is_known(owner, arrival)
         if is_late and self._state.peers.add_alias(owner, address, Standing.ANSWERED):
             # One session by two ways: no claim, and no news either.
             self._accept(arrival, now)
@@ -143,8 +137,9 @@ class Responder:
         if self._newcomers.is_same(peer, arrival):
             self._answer_again(peer, arrival, now)
             return True
-        is_known = arrival.info == peer.info and dialect_of(arrival.message) is peer.dialect
-        if is_known and self._crossings.is_late(peer, arrival.address, now):
+        if self._newcomers.is_known(peer, arrival) and self._crossings.is_late(
+            peer, arrival.address, now
+        ):
             return False
         if not self._newcomers.must_show(peer, arrival):
             return False
@@ -169,14 +164,17 @@ class Responder:
             self._accept(self._at_home(arrival, now), now, told)
             return
         former_ids = owner.handshakes.requests
-        self._lifecycle.move(
+
+        claim = Claim(
             owner,
-            now,
-            GOES_ON_AT + address_words(arrival.address),
-            lambda at, channel: self._accept(
+            arrival.address,
+            arrival.message.id,
+            refuse=lambda _: None,
+            grant=lambda at, channel: self._accept(
                 replace(arrival, legacy=Legacy(channel, former_ids)), at, told
             ),
         )
+        self._takeover.grant_at_once(claim, now)
 
     def _answer_again(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """A program that keeps nothing of a session asks for it anew: it has it already."""
@@ -307,7 +305,7 @@ class Responder:
         if peer.acks_owed and not peer.untold:
             self._delivery.pay_acks(peer, now)
             self._delivery.challenge(peer, now)
-        self._handshake.handle_crossing(peer, now)
+        self._on_crossing(peer, now)
 
     def _acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         if peer.proved or peer.dialect is Dialect.SPEC:
@@ -352,6 +350,13 @@ class Responder:
             # A peer that this node asked itself is no victim of what it is sent.
             return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
         return gate.grant_answer(peer.purse, to, earned)
+
+
+def _other_server(peer: Peer, address: Address) -> Address | None:
+    """Where a relayed node's request came from, if by way of another server than in its address:
+    it is the same node."""
+    both = relayed_node(peer.address) and relayed_node(address)
+    return address if both and address != peer.address else None
 
 
 def _allowance(arrival: Arrival, known: Peer | None) -> float:

@@ -81,6 +81,10 @@ class Claim:
     """When it came, seconds."""
 
 
+MAX_REFUSED: Final = 256
+"""Addresses that were refused one id, of which that is remembered."""
+
+
 class _Sign(enum.Enum):
     """What has come from an owner's address since it was asked."""
 
@@ -125,12 +129,8 @@ class _Settled:
     """When the owner was last found alive."""
     doubted_until: float = 0.0
     """Until then what anybody can send in its name does not count."""
-    refused: dict[Address, float] = field(default_factory=dict)
+    refused: BoundedTable[Address, float] = field(default_factory=lambda: BoundedTable(MAX_REFUSED))
     """Who was refused, and until when; seconds."""
-
-
-MAX_REFUSED: Final = 256
-"""Addresses of which that is remembered, for one id."""
 
 
 class Takeover:
@@ -340,9 +340,7 @@ class Takeover:
                 self.begin(claim, now)
                 continue
             if sign is _Sign.ALIVE:
-                settled.refused[claim.address] = now + COOLDOWN_S
-                if len(settled.refused) > MAX_REFUSED:
-                    del settled.refused[next(iter(settled.refused))]
+                settled.refused.put(claim.address, now + COOLDOWN_S)
             claim.refuse(now)
 
     def _give_up(

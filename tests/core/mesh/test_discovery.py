@@ -241,6 +241,10 @@ def test_the_largest_node_still_fits_a_page(world: World, server: Host) -> None:
         metadata["text"] += "x" * 10
     metadata["text"] = metadata["text"][:-10]
     client.join(server, metadata=metadata)
+    for _ in range(4):  # it has other metadata than before, and shows that it is there by going on
+        client.say("Ping", None, server)
+        world.run_for(1)
+    client.take()
 
     client.say("ListNodesRequest", None, server)
     world.run_for(1)

@@ -43,6 +43,8 @@ def node(world: World, server: Puppet) -> Host:
     world.run_for(0.1)
     info = server.handshake_request()["payload"]
     payload = {"node_info": info, "success": True, "error_message": None, "public_addr": None}
+    (request,) = [m for m in server.take() if m["message_type"] == "HandshakeRequest"]
+    server.say("Ack", None, node, ack_for=request["id"])  # as the reference does
     server.say("HandshakeResponse", payload, node, sequence_number=None)
     world.run_for(0.1)
     server.take()
@@ -717,6 +719,8 @@ def test_every_port_that_is_probed_may_answer(world: World, server: Puppet) -> N
     node.connect(server)
     world.run_for(0.1)
     payload = {"node_info": server.handshake_request()["payload"], "success": True}
+    (request,) = [m for m in server.take() if m["message_type"] == "HandshakeRequest"]
+    server.say("Ack", None, node, ack_for=request["id"])  # as the reference does
     server.say("HandshakeResponse", payload, node, sequence_number=None)
     world.run_for(0.1)
     other = world.puppet(node_id=B_ID)

@@ -77,7 +77,9 @@ def test_a_refusal_has_a_code_for_those_who_know_codes(world: World, server: Hos
 
     spec = ours.spec_message("HandshakeRequest", ours.handshake_request()["payload"])
     ours.send(spec, server)
-    world.run_for(1)
+    for _ in range(4):  # it shows that it is there by going on
+        world.run_for(1)
+        ours.send(ours.spec_message("Ping"), server)
     ours.take()
     assert ask(ours, server, NOBODY, [1])["code"] == "unknown"
 

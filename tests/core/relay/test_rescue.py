@@ -287,6 +287,7 @@ def test_a_node_that_began_anew_is_answered_where_it_asks() -> None:
     heir.endpoint._state.rng.seed("another process")
 
     assert isinstance(heir.outcome(heir.connect(two.b.address)), ConnectResult)
+    two.world.run_for(0.5)  # its Ack shows that it is there
     assert "@" not in seen(heir, two.b).sends_to[0]
     assert "@" not in seen(two.b, heir).sends_to[0]
 

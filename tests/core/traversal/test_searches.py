@@ -562,6 +562,7 @@ def test_a_server_of_the_reference_kind_between_two_of_ours() -> None:
         request = old.take()[-1]
         info = old.handshake_request()["payload"]
         answer = {"node_info": info, "success": True, "error_message": None}
+        old.say("Ack", None, seen[host.id], ack_for=request["id"])  # as the reference does
         old.say("HandshakeResponse", answer, seen[host.id], ack_for=None)
         world.run_for(0.1)
         assert request["message_type"] == "HandshakeRequest"

@@ -1,0 +1,104 @@
+"""Requests under way, and the answers to them that name none: believed, or asked for anew."""
+
+from collections.abc import Callable
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.sessions.asking import Asking, greet, refusal
+from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.message import ErrorPayload
+
+__all__ = ["Judging", "Unnamed"]
+
+
+class Judging:
+    """Knows the requests under way, and judges what answers them without a name.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+    """
+
+    _attempts: dict[Address, Asking]
+
+    def __init__(self, state: NodeState, delivery: Delivery) -> None:
+        self._state = state
+        self._delivery = delivery
+
+    def _try(self, attempt: Asking, now: float) -> None:
+        raise NotImplementedError
+
+    def _fail(self, attempt: Asking, now: float, reason: str) -> None:
+        raise NotImplementedError
+
+    def ask_anew(self, address: Address, when: float) -> None:
+        """Make the request to an address anew, with another id, at a time; until then it waits."""
+        attempt = self._attempts.get(address)
+        if attempt is None:
+            return
+        attempt.is_paused = True
+        self._schedule(attempt, when, self._make_anew)
+
+    def _make_anew(self, attempt: Asking, now: float) -> None:
+        attempt.is_paused = False
+        attempt.hearing = Hearing(attempt.hearing.next_pause_s())
+        attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
+        attempt.tries = 0
+        self._try(attempt, now)
+
+    def _plan(self, attempt: Asking, when: float) -> None:
+        self._schedule(attempt, min(when, attempt.deadline), self._try)
+
+    def _schedule(
+        self, attempt: Asking, when: float, action: Callable[[Asking, float], None]
+    ) -> None:
+        session = attempt.peer.session
+        session.schedule(self._state.timers, when, lambda at: action(attempt, at))
+
+    def _hear(self, attempt: Asking, answer: Unnamed, now: float) -> None:
+        """An answer came that names no request."""
+        attempt.hearing.add(answer)
+        self._judge(attempt, now)
+
+    def _judge(self, attempt: Asking, now: float) -> None:
+        """Is one of the answers believed that name no request?"""
+        if self._attempts.get(attempt.peer.address) is not attempt or attempt.is_paused:
+            return
+        hearing = attempt.hearing
+        believed = hearing.believed(attempt.tries, now)
+        if believed is not None:
+            believed.take(now)
+        elif hearing.is_contradicted(attempt.tries):
+            if hearing.anew_at < now:
+                self._state.counters.drop("contradicting_answers")
+                hearing.anew_at = now + hearing.pause_s
+                self._schedule(attempt, min(hearing.anew_at, attempt.deadline), self._ask_again)
+        elif hearing.answers:
+            when = min(max(hearing.next_step_at(), now), attempt.deadline)
+            self._schedule(attempt, when, self._judge if when < attempt.deadline else self._try)
+
+    def _ask_again(self, attempt: Asking, now: float) -> None:
+        """Make a request anew of whose answers some were forged; at the end of its time, fail."""
+        if now < attempt.deadline:
+            self._make_anew(attempt, now)
+        else:
+            self._try(attempt, now)
+
+    def _note_ack(self, attempt: Asking, now: float) -> None:
+        """An Ack names the request: the answer has come with it, or is about to."""
+        attempt.hearing.acked_at = now
+        self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
+
+    def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
+        """The reference refuses a handshake by an Error; whether this was one."""
+        attempt = self._attempts.get(address)
+        if attempt is None or payload.code is not None:
+            return False
+
+        def refuse(at: float) -> None:
+            if self._attempts.get(address) is attempt:
+                self._fail(attempt, at, refusal(address, payload.error))
+
+        self._hear(attempt, Unnamed(payload.error.encode(errors="replace"), now, refuse), now)
+        return True
