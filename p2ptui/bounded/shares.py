@@ -2,10 +2,10 @@
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -113,6 +113,23 @@ class Holdings(Generic[K]):
         if self.sizes is not None:
             self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
 
+    def held_by(self, owner: Hashable) -> int:
+        """How many entries an owner has."""
+        return len(self.of.get(owner, ()))
+
+    def used_by(self, owner: Hashable) -> int:
+        """How many bytes."""
+        return 0 if self.sizes is None else self.sizes.get(owner, 0)
+
+    def doubted_of(self, owner: Hashable) -> "OrderedDict[K, None] | None":
+        """Its unproved entries, the oldest first; None if there are none."""
+        return self.doubted.get(owner)
+
+    def held_of(self, owner: Hashable) -> "Iterator[OrderedDict[K, None]]":
+        """All its entries, in groups, each the oldest first."""
+        held = self.of.get(owner)
+        return iter(() if held is None else (held,))
+
     def keys_of(self, owner: Hashable) -> tuple[K, ...]:
         """The entries of one owner, the oldest first."""
         return tuple(self.of.get(owner, ()))
@@ -133,15 +150,18 @@ class Holdings(Generic[K]):
 
     def prove(self, owner: Hashable, key: K) -> None:
         """An entry is not doubted any more."""
-        doubted = self.doubted.get(owner)
-        if doubted is not None:
-            doubted.pop(key, None)
+        doubted = self.doubted_of(owner)
+        if doubted is not None and key in doubted:
+            del doubted[key]
             if not doubted:
-                del self.doubted[owner]
+                self._forget_doubted(owner)
+
+    def _forget_doubted(self, owner: Hashable) -> None:
+        del self.doubted[owner]
 
     def renew(self, owner: Hashable, key: K) -> None:
         """A doubted entry is the newest of these."""
-        doubted = self.doubted.get(owner)
+        doubted = self.doubted_of(owner)
         if doubted is not None and key in doubted:
             doubted.move_to_end(key)
 
@@ -156,11 +176,11 @@ class Holdings(Generic[K]):
                 size.
         """
         most = self.share.limit(whole)
-        if len(self.of.get(owner, ())) >= most and most < whole:
+        if self.held_by(owner) >= most and most < whole:
             return False
         if self.sizes is None:
             return True
-        used = self.sizes.get(owner, 0)
+        used = self.used_by(owner)
         return not used or used + size_bytes <= self.share.limit(whole_bytes)
 
     def clear(self) -> None:
@@ -169,6 +189,70 @@ class Holdings(Generic[K]):
         self.doubted.clear()
         if self.sizes is not None:
             self.sizes.clear()
+
+
+class Sites(Holdings[K]):
+    """How much each prefix holds: its addresses hold the entries, which are not listed twice.
+
+    An owner is named by the address and the prefix, as `owners_at` has them.
+    """
+
+    __slots__ = ("_addresses", "_addresses_of", "_counts")
+
+    def __init__(self, share: Share, addresses: Holdings[K], *, has_sizes: bool = False) -> None:
+        super().__init__(share, has_sizes=has_sizes)
+        self._addresses = addresses
+        self._counts: dict[Hashable, int] = {}
+        self._addresses_of: dict[Hashable, OrderedDict[Hashable, None]] = {}
+
+    def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
+        """An entry of an address is this prefix's as well."""
+        address, prefix = owner
+        self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        self._addresses_of.setdefault(prefix, OrderedDict())[address] = None
+        if not proved:
+            self.doubted.setdefault(prefix, OrderedDict())[key] = None
+        if self.sizes is not None:
+            self.sizes[prefix] = self.sizes.get(prefix, 0) + size_bytes
+
+    def discard(self, owner: Any, key: K, size_bytes: int) -> None:
+        """It is gone, also from the address."""
+        address, prefix = owner
+        self.prove(owner, key)
+        self._counts[prefix] -= 1
+        if self.sizes is not None:
+            self.sizes[prefix] -= size_bytes
+        if address not in self._addresses.of:
+            del self._addresses_of[prefix][address]
+        if not self._counts[prefix]:
+            del self._counts[prefix], self._addresses_of[prefix]
+            if self.sizes is not None:
+                del self.sizes[prefix]
+
+    def _forget_doubted(self, owner: Any) -> None:
+        del self.doubted[owner[1]]
+
+    def held_by(self, owner: Any) -> int:
+        """How many entries a prefix has."""
+        return self._counts.get(owner[1], 0)
+
+    def used_by(self, owner: Any) -> int:
+        """How many bytes."""
+        return 0 if self.sizes is None else self.sizes.get(owner[1], 0)
+
+    def doubted_of(self, owner: Any) -> "OrderedDict[K, None] | None":
+        """The unproved entries of a prefix, the oldest first."""
+        return self.doubted.get(owner[1])
+
+    def held_of(self, owner: Any) -> "Iterator[OrderedDict[K, None]]":
+        """Its entries: of one address after the other, in the order in which these came."""
+        return (self._addresses.of[address] for address in self._addresses_of.get(owner[1], ()))
+
+    def clear(self) -> None:
+        """All entries are gone."""
+        super().clear()
+        self._counts.clear()
+        self._addresses_of.clear()
 
 
 def prefix_of(host: str) -> Hashable:

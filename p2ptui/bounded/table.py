@@ -19,14 +19,17 @@ from collections.abc import (
     ValuesView,
 )
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from p2ptui.bounded.shares import (
+    INDEXED,
     LEAST_SHARE,
     Holdings,
     Limit,
     Share,
     Shares,
+    Sites,
     count_nothing,
     never_touched,
     number_of,
@@ -86,6 +89,7 @@ class BoundedTable(Generic[K, V]):
         "_holds",
         "_in_use",
         "_is_shared",
+        "_last_owners",
         "_lifetime_s",
         "_limit",
         "_limit_bytes",
@@ -145,14 +149,20 @@ class BoundedTable(Generic[K, V]):
         if shares is not None:
             address_share = Share(shares.address, makes_room=not refuses, least=LEAST_SHARE)
             prefix_share = Share(shares.prefix, makes_room=not refuses, least=LEAST_SHARE)
+        if prefix_share is not None and address_share is None:
+            address_share = INDEXED
         has_sizes = self._is_shared and limit_bytes is not None
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = (
             None if address_share is None else Holdings[K](address_share, has_sizes=has_sizes)
         )
         self._by_prefix = (
-            None if prefix_share is None else Holdings[K](prefix_share, has_sizes=has_sizes)
+            None
+            if prefix_share is None or self._by_address is None
+            else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes)
         )
+        self._last_owners: tuple[str, list[tuple[Holdings[K], Hashable]]] = ("", [])
+        """Of the last entry: entries of one host come one after the other, and share this."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
         self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
@@ -244,7 +254,7 @@ class BoundedTable(Generic[K, V]):
         """
         if crowd is None:
             return self._unproved or ()
-        return crowd.holdings.doubted.get(crowd.owner, ())
+        return crowd.holdings.doubted_of(crowd.owner) or ()
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries one peer has; see `peer_share`."""
@@ -414,17 +424,22 @@ class BoundedTable(Generic[K, V]):
     def _owners(
         self, peers: tuple[Hashable, ...], address: tuple[str, int] | None
     ) -> list[tuple[Holdings[K], Hashable]]:
+        by_address, by_prefix = self._by_address, self._by_prefix
+        if address is None or by_address is None:
+            return [] if self._by_peer is None else [(self._by_peer, peer) for peer in peers]
+        host = address[0]
+        if host == self._last_owners[0] and not peers:
+            return self._last_owners[1]
         owned: list[tuple[Holdings[K], Hashable]] = []
         if self._by_peer is not None:
             owned += [(self._by_peer, peer) for peer in peers]
-        if address is None or address is UNTOLD:
-            return owned
-        if self._by_address is not None or self._by_prefix is not None:
-            host, prefix = owners_at(address[0])
-            if self._by_address is not None and host is not None:
-                owned.append((self._by_address, host))
-            if self._by_prefix is not None and prefix is not None:
-                owned.append((self._by_prefix, prefix))
+        owners = owners_at(host) if address is not UNTOLD else (None, None)
+        if owners[0] is not None:
+            owned.append((by_address, owners[0]))
+        if by_prefix is not None and owners[1] is not None:
+            owned.append((by_prefix, owners))
+        if not peers:
+            self._last_owners = host, owned
         return owned
 
     def _within_share(
@@ -450,12 +465,12 @@ class BoundedTable(Generic[K, V]):
 
     def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
         """Which entry of an owner makes room for another of its own; see `_victim`."""
-        doubted = holdings.doubted.get(owner) if self._is_shared else None
+        doubted = holdings.doubted_of(owner) if self._is_shared else None
         victim = self._oldest_idle(doubted) if doubted else None
         if victim is not None or (self._is_shared and not proved):
             return victim
-        held = holdings.of.get(owner)
-        return self._oldest_idle(held) if held else None
+        groups = islice(holdings.held_of(owner), LOOKED_AT)
+        return next((key for key in map(self._oldest_idle, groups) if key is not None), None)
 
     def _make_room(self, limit: int, size_bytes: int, now: float, *, proved: bool) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""

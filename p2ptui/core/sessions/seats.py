@@ -96,7 +96,7 @@ class Seats:
         crowd = self._crowd(address)
         if crowd is None:
             return f"the server is full: {counted(self._all, 'peer')} (max_connections)"
-        held = counted(len(crowd.holdings.of[crowd.owner]), "peer")
+        held = counted(crowd.holdings.held_by(crowd.owner), "peer")
         if crowd.is_prefix:
             return f"{held} of your network are the limit here (max_share_per_prefix)"
         return f"{held} of your address are the limit here (max_share_per_address)"
