@@ -1,10 +1,13 @@
 """No table that strangers or peers fill is made without shares, and a share is what it says."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import p2ptui
 from p2ptui.bounded import BoundedTable, Shares, owners_at
@@ -205,3 +208,46 @@ def test_whose_share_it_is(one: str, other: str, address: bool, prefix: bool) ->
     (a, p), (b, q) = owners_at(one), owners_at(other)
     assert (a is not None and a == b) is address
     assert (p is not None and p == q) is prefix
+
+
+HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.3.1", "10.0.0.1", "127.0.0.1", "2001:db8::1"]
+ENTRY = st.tuples(
+    st.integers(0, 30), st.sampled_from(HOSTS), st.integers(0, 40), st.booleans(), st.booleans()
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["put", "put", "put", "pop", "prove", "clear"]), ENTRY)),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_nobody_ever_holds_more_than_a_share(
+    steps: list[tuple[str, tuple[int, str, int, bool, bool]]], refuses: bool
+) -> None:
+    table = BoundedTable[int, tuple[str, int]](
+        20, limit_bytes=400, shares=Shares(), refuses=refuses
+    )
+    for what, (key, host, size, proved, is_own) in steps:
+        if what == "put":
+            address = None if is_own else (host, 1)
+            value = ("" if is_own else host, size)
+            before = dict(table.items())
+            if table.put(key, value, address=address, size_bytes=size, proved=proved):
+                assert table[key] == value
+            elif refuses:
+                assert dict(table.items()) == {k: v for k, v in before.items() if k != key}
+        elif what == "pop":
+            table.pop(key)
+        elif what == "prove":
+            table.prove(key)
+        elif what == "clear":
+            table.clear()
+        for whose, part in ((0, 0.5), (1, 0.75)):
+            held, sizes = Counter[object](), Counter[object]()
+            for value in table.values():
+                owner = owners_at(value[0])[whose] if value[0] else None
+                if owner is not None:
+                    held[owner] += 1
+                    sizes[owner] += value[1]
+            assert all(count <= part * 20 for count in held.values())
+            assert all(size <= part * 400 for size in sizes.values())
