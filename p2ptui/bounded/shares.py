@@ -78,8 +78,8 @@ class Share:
 class Shares:
     """What one address and one prefix may hold of every table that strangers or peers fill.
 
-    A table that evicts lets the oldest entry of the same owner go for a new one; one that refuses
-    refuses it.
+    A table that refuses refuses what is over a share. One that evicts takes it as long as there is
+    room; when it is full, who holds more than a share makes room before anybody else.
     """
 
     address: Callable[[], float] = lambda: 0.5
@@ -95,7 +95,7 @@ INDEXED: Final = Share(1.0)
 class Holdings(Generic[K]):
     """The entries of each owner of one kind, the oldest first."""
 
-    __slots__ = ("doubted", "of", "share", "sizes")
+    __slots__ = ("doubted", "of", "share", "sizes", "top", "top_count")
 
     def __init__(self, share: Share, *, has_sizes: bool = False) -> None:
         self.share = share
@@ -104,6 +104,17 @@ class Holdings(Generic[K]):
         """Of these the unproved ones."""
         self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
         """Bytes of each owner's entries, if they are counted."""
+        self.top: Hashable = None
+        """Of those who came last, who has most entries: nobody else can have more than half."""
+        self.top_count = 0
+
+    def _note_top(self, owner: Hashable, change: int) -> None:
+        if change > 0:
+            count = self.held_by(owner)
+            if count > self.top_count:
+                self.top, self.top_count = owner, count
+        elif owner == self.top:
+            self.top_count += change
 
     def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry is this owner's."""
@@ -112,6 +123,7 @@ class Holdings(Generic[K]):
             self.doubted.setdefault(owner, OrderedDict())[key] = None
         if self.sizes is not None:
             self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
+        self._note_top(owner, 1)
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries an owner has."""
@@ -140,6 +152,7 @@ class Holdings(Generic[K]):
         if held is None or key not in held:
             return
         del held[key]
+        self._note_top(owner, -1)
         self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
@@ -187,6 +200,7 @@ class Holdings(Generic[K]):
         """All entries are gone."""
         self.of.clear()
         self.doubted.clear()
+        self.top, self.top_count = None, 0
         if self.sizes is not None:
             self.sizes.clear()
 
@@ -214,12 +228,15 @@ class Sites(Holdings[K]):
             self.doubted.setdefault(prefix, OrderedDict())[key] = None
         if self.sizes is not None:
             self.sizes[prefix] = self.sizes.get(prefix, 0) + size_bytes
+        self._note_top(owner, 1)
 
     def discard(self, owner: Any, key: K, size_bytes: int) -> None:
         """It is gone, also from the address."""
         address, prefix = owner
         self.prove(owner, key)
         self._counts[prefix] -= 1
+        if self.top is not None and prefix == self.top[1]:  # type: ignore[index]
+            self.top_count -= 1
         if self.sizes is not None:
             self.sizes[prefix] -= size_bytes
         if address not in self._addresses.of:

@@ -302,11 +302,13 @@ class BoundedTable(Generic[K, V]):
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
         owned = self._owners(peers, address) if self._owned is not None else None
         if owned and not all(
-            self._within_share(each, limit, size_bytes, now, proved=proved) for each in owned
+            self._within_share(each, limit, size_bytes, now)
+            for each in owned
+            if self._refuses or not self._is_shared or each[0] is self._by_peer
         ):
             return False
         if (len(values) >= limit or self._sizes is not None) and not self._make_room(
-            limit, size_bytes, now, proved=proved
+            limit, size_bytes, now, owned or [], proved=proved
         ):
             return False
         values[key] = value
@@ -443,36 +445,39 @@ class BoundedTable(Generic[K, V]):
         return owned
 
     def _within_share(
-        self,
-        owned: tuple[Holdings[K], Hashable],
-        limit: int,
-        size_bytes: int,
-        now: float,
-        *,
-        proved: bool,
+        self, owned: tuple[Holdings[K], Hashable], limit: int, size_bytes: int, now: float
     ) -> bool:
-        """Whether an owner may have one entry more; others of its own go for it if they may."""
+        """Whether an owner may have one entry more; its oldest goes for it if it may."""
         holdings, owner = owned
         share = holdings.share
-        whole_bytes = 0 if self._limit_bytes is None else number_of(self._limit_bytes)
-        while not holdings.has_room(owner, limit, size_bytes, whole_bytes):
-            victim = self._own_victim(holdings, owner, proved=proved) if share.makes_room else None
-            if victim is None:
-                self._tell(share.full or self._full)
-                return False
-            self._evict(victim, share.full or self._full, now)
+        if holdings.has_room(owner, limit, size_bytes, self._most_bytes):
+            return True
+        victim = None
+        if share.makes_room and not (self._is_shared and holdings is not self._by_peer):
+            victim = self._oldest_of(holdings, owner)
+        if victim is None:
+            self._tell(share.full or self._full)
+            return False
+        self._evict(victim, share.full or self._full, now)
         return True
 
-    def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
-        """Which entry of an owner makes room for another of its own; see `_victim`."""
-        doubted = holdings.doubted_of(owner) if self._is_shared else None
-        victim = self._oldest_idle(doubted) if doubted else None
-        if victim is not None or (self._is_shared and not proved):
-            return victim
+    @property
+    def _most_bytes(self) -> int:
+        return 0 if self._limit_bytes is None else number_of(self._limit_bytes)
+
+    def _oldest_of(self, holdings: Holdings[K], owner: Hashable) -> K | None:
         groups = islice(holdings.held_of(owner), LOOKED_AT)
         return next((key for key in map(self._oldest_idle, groups) if key is not None), None)
 
-    def _make_room(self, limit: int, size_bytes: int, now: float, *, proved: bool) -> bool:
+    def _make_room(
+        self,
+        limit: int,
+        size_bytes: int,
+        now: float,
+        owned: list[tuple[Holdings[K], Hashable]],
+        *,
+        proved: bool,
+    ) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
         if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
@@ -481,12 +486,42 @@ class BoundedTable(Generic[K, V]):
         while len(self._values) >= limit or (
             most_bytes is not None and self.used_bytes + size_bytes > most_bytes
         ):
-            victim = self._victim(proved=proved)
+            crowd = None
+            if self._is_shared and not self._refuses:
+                crowd = self._crowd_of(owned, limit, size_bytes)
+            if crowd is None:
+                victim = self._victim(proved=proved)
+            else:
+                victim = self._own_victim(*crowd, proved=proved or crowd not in owned)
             if victim is None:
                 self._tell(self._full)
                 return False
             self._evict(victim, self._full, now)
         return True
+
+    def _crowd_of(
+        self, owned: list[tuple[Holdings[K], Hashable]], limit: int, size_bytes: int
+    ) -> tuple[Holdings[K], Hashable] | None:
+        """Whose entries make room in a full table: the newcomer's own, or those of another who
+        holds more than a share; None if nobody does."""
+        for each in owned:
+            holdings, owner = each
+            if holdings is not self._by_peer and not holdings.has_room(
+                owner, limit, size_bytes, self._most_bytes
+            ):
+                return each
+        for others in (self._by_address, self._by_prefix):
+            if others is not None and others.top_count > others.share.limit(limit):
+                return others, others.top
+        return None
+
+    def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
+        """Which entry of an owner makes room for a newcomer; see `_victim`."""
+        doubted = holdings.doubted_of(owner)
+        victim = self._oldest_idle(doubted) if doubted else None
+        if victim is not None or not proved:
+            return victim
+        return self._oldest_of(holdings, owner)
 
     def _victim(self, *, proved: bool) -> K | None:
         """Who makes room: the unproved first, then the oldest, and never what is in use."""

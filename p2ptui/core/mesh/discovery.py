@@ -227,8 +227,8 @@ class Discovery:
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
-            peer.session.question = self._state.timers.schedule(
-                now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
+            peer.session.plan_question(
+                self._state.timers, now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
             )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES

@@ -93,6 +93,8 @@ class Requests:
             "requests_waiting", BoundedTable(MAX_WAITING, refuses=True, shares=state.tables.shares)
         )
         self._looking = False
+        self.on_look: Callable[[float], bool] = lambda _: False
+        """Called each time that it is looked who waits; whether to look again, too."""
         self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
         """Called with a request that has waited long enough: it is read anew."""
 
@@ -159,5 +161,5 @@ class Requests:
                 self._waiting.pop(address)
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
-        if self._waiting and not self._looking:
+        if (self.on_look(now) or self._waiting) and not self._looking:
             self._look_after(now)

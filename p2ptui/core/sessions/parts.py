@@ -2,7 +2,6 @@
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission
-from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Requests
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
@@ -14,6 +13,7 @@ from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.sessions.takeover import Takeover
+from p2ptui.core.sessions.unseated import Unseated
 from p2ptui.core.state import NodeState
 
 
@@ -34,11 +34,15 @@ class SessionParts:
         self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
         self.races = Races(state, delivery, handshake)
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
-        answers = Answers(state, delivery)
+        unseated = Unseated(state, delivery, lifecycle, ways)
+        answers = unseated.answers
         requests = Requests(state, lifecycle, answers.refuse)
         self.responder = Responder(
             state, delivery, lifecycle, takeover, handshake, requests, answers, ways, crossings
         )
+        self.responder.on_unseated = unseated.answer
+        unseated.enter = self.responder.enter
+        requests.on_look = unseated.expire
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect

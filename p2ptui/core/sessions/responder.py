@@ -19,7 +19,6 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import AlternatePath, AlternatePaths, Told
 from p2ptui.core.sessions.takeover import Claim, Takeover
-from p2ptui.core.sessions.unseated import Unseated
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, MessageType
@@ -59,8 +58,8 @@ class Responder:
         self._handshake = handshake
         self._requests = requests
         requests.on_turn = self.handle_request
-        self._unseated = Unseated(state, delivery, answers)
-        ways.on_newcomer = self._seat
+        self.on_unseated: Callable[[Arrival, float], None] = lambda *_: None
+        """Called with a request that is to be answered, and for which there is no room."""
         self._answers = answers
         self._ways = ways
         self._crossings = crossings
@@ -104,7 +103,7 @@ class Responder:
         if arrival is None:
             return
         if not arrival.has_seat:
-            self._unseated.answer(arrival, now)
+            self.on_unseated(arrival, now)
             return
         owner = self._state.peers.with_id(arrival.info.id)
         if owner is None or owner.address == address:
@@ -154,31 +153,9 @@ class Responder:
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 
-    def _seat(self, address: Address, message: Envelope, now: float) -> bool:
-        """Somebody speaks who was answered and has no seat; whether it has one now."""
-        known = self._unseated.get(address)
-        kind = message.message_type
-        if known is None or kind == MessageType.HANDSHAKE_REQUEST:
-            return False
-        arrival, told = known
-        is_proved = kind == MessageType.ACK and message.ack_for in told.keys
-        if kind == MessageType.ACK and not is_proved:
-            return False
-        if self._state.peers.with_id(arrival.info.id) is not None:
-            return False
-        if not self._lifecycle.make_room(address, now, in_haste=True):
-            return False
-        self._unseated.take(address)
+    def enter(self, arrival: Arrival, now: float, told: Told) -> None:
+        """Make a newcomer a peer that was answered before; see `_accept`."""
         self._accept(arrival, now, told)
-        peer = self._state.peers.at(address)
-        if peer is None:
-            return False
-        if is_proved:
-            peer.facts.note_ack()
-            self._delivery.prove(peer, now)
-        else:
-            self._ways.on_message(peer, message, now)
-        return True
 
     def _refuse_known(self, arrival: Arrival, now: float) -> None:
         reason = f"node id {arrival.info.id} already exists"

@@ -46,6 +46,11 @@ class Seats:
         return self._state.config.server.max_connections
 
     @property
+    def limit(self) -> str:
+        """How many there may be, in words."""
+        return f"{counted(self._all, 'peer is', 'peers are')} the limit"
+
+    @property
     def _is_full(self) -> bool:
         return len(self._state.peers) >= self._all
 

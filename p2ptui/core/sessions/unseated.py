@@ -5,6 +5,7 @@ house into which more newcomers press than can be looked at answers them all, ke
 for a short time, and gives a seat to who goes on.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -13,10 +14,11 @@ from p2ptui.core.identity import dialect_of
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import believed_capabilities
-from p2ptui.core.sessions.other_ways import Told
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.other_ways import AlternatePaths, Told
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NULL, Capability, MessageType
+from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
 
 MAX_UNSEATED: Final = 512
 """Requests kept at a time: at a thousand a second for half a second, longer than a round trip."""
@@ -31,22 +33,30 @@ class Unseated:
     Args:
         state: The shared ground.
         delivery: Writes Pings.
-        answers: Writes answers.
+        lifecycle: Finds room.
+        ways: Tells of messages from strangers, and takes what begins a session.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, answers: Answers) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        lifecycle: Lifecycle,
+        ways: AlternatePaths,
+    ) -> None:
         self._state = state
         self._delivery = delivery
-        self._answers = answers
+        self._lifecycle = lifecycle
+        self.answers = Answers(state, delivery)
+        """Writes what answers a request."""
+        self._ways = ways
+        self.enter: Callable[[Arrival, float, Told], None] = lambda *_: None
+        """Makes a newcomer a peer, with what answered it."""
+        ways.on_newcomer = self._seat
         self._known: BoundedTable[Address, tuple[Arrival, Told]] = state.tables.add(
             "newcomers_unseated",
             BoundedTable(MAX_UNSEATED, shares=state.tables.shares, lifetime_s=UNSEATED_S),
         )
-        self.get = self._known.get
-        """The request from an address, and what answered it."""
-        self.take = self._known.pop
-        """Likewise; it is forgotten."""
-        self._expires = False
 
     def answer(self, arrival: Arrival, now: float) -> None:
         """Answer a request, within what it pays for, and keep it."""
@@ -57,11 +67,11 @@ class Unseated:
             arrival.info, dialect_of(arrival.message)
         )
         if told is None:
-            if arrival.earned.allowance < self._answers.shortest_bytes:
+            if arrival.earned.allowance < self.answers.shortest_bytes:
                 self._state.counters.drop("handshake_too_short")
                 return
             sequence = self._state.rng.getrandbits(32) if numbered else None
-            told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
+            told = self.answers.accept(arrival, sequence, arrival.earned.allowance, now)
         address, gate = arrival.address, self._state.gate
         gate.send(told.response, address, arrival.earned)
         if not numbered:
@@ -69,15 +79,34 @@ class Unseated:
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
         self._known.put(address, (arrival, told), now, address=address)
-        self._plan()
 
-    def _plan(self) -> None:
-        due = self._known.next_expiry()
-        if due is not None and not self._expires:
-            self._expires = True
-            self._state.timers.schedule(due, self._expire)
+    def _seat(self, address: Address, message: Envelope, now: float) -> bool:
+        """Somebody speaks who was answered and has no seat; whether it has one now."""
+        known = self._known.get(address)
+        kind = message.message_type
+        if known is None or kind == MessageType.HANDSHAKE_REQUEST:
+            return False
+        arrival, told = known
+        is_proved = kind == MessageType.ACK and message.ack_for in told.keys
+        if kind == MessageType.ACK and not is_proved:
+            return False
+        if self._state.peers.with_id(arrival.info.id) is not None:
+            return False
+        if not self._lifecycle.make_room(address, now, in_haste=True):
+            return False
+        self._known.pop(address)
+        self.enter(arrival, now, told)
+        peer = self._state.peers.at(address)
+        if peer is None:
+            return False
+        if is_proved:
+            peer.facts.note_ack()
+            self._delivery.prove(peer, now)
+        else:
+            self._ways.on_message(peer, message, now)
+        return True
 
-    def _expire(self, now: float) -> None:
-        self._expires = False
+    def expire(self, now: float) -> bool:
+        """Forget who has not gone on in time; whether anybody is left."""
         self._known.expire(now)
-        self._plan()
+        return bool(self._known)
