@@ -27,6 +27,7 @@ EXEMPT = {
     "Aliases._known": EACH_PEER,
     "DirectPaths._asked": OWN,
     "DirectPaths._consents": ONE_PEER,
+    "Discovery._changes": EACH_PEER,
     "EarlyChecks._checks": ONE_PEER,
     "EndToEnd._delivered": "behind `Routing._seen`, which is shared",
     "Keepalives._bindings": OWN,

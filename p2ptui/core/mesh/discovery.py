@@ -127,7 +127,6 @@ class Discovery:
         return BoundedTable(
             lambda: max(MAX_CHANGES, state.config.server.max_connections),
             full="news_full",
-            shares=state.tables.shares,
             count=state.counters.drop,
         )
 
@@ -207,7 +206,7 @@ class Discovery:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
-        self._joined.put(peer.node_id, None, address=peer.address)
+        self._joined.put(peer.node_id, None)
         self._note_change(now)
         if peer.accepted:
             self._push(peer, now)
@@ -281,7 +280,7 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left.put(peer.node_id, None, address=peer.address)
+        self._left.put(peer.node_id, None)
         self._note_change(now)
 
     def _note_change(self, now: float) -> None:
