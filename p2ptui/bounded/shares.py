@@ -2,10 +2,10 @@
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -78,8 +78,8 @@ class Share:
 class Shares:
     """What one address and one prefix may hold of every table that strangers or peers fill.
 
-    A table that evicts lets the oldest entry of the same owner go for a new one; one that refuses
-    refuses it.
+    A table that refuses refuses what is over a share. One that evicts takes it as long as there is
+    room; when it is full, who holds more than a share makes room before anybody else.
     """
 
     address: Callable[[], float] = lambda: 0.5
@@ -95,7 +95,7 @@ INDEXED: Final = Share(1.0)
 class Holdings(Generic[K]):
     """The entries of each owner of one kind, the oldest first."""
 
-    __slots__ = ("doubted", "of", "share", "sizes")
+    __slots__ = ("doubted", "of", "share", "sizes", "top", "top_count")
 
     def __init__(self, share: Share, *, has_sizes: bool = False) -> None:
         self.share = share
@@ -104,6 +104,17 @@ class Holdings(Generic[K]):
         """Of these the unproved ones."""
         self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
         """Bytes of each owner's entries, if they are counted."""
+        self.top: Hashable = None
+        """Of those who came last, who has most entries: nobody else can have more than half."""
+        self.top_count = 0
+
+    def _note_top(self, owner: Hashable, change: int) -> None:
+        if change > 0:
+            count = self.held_by(owner)
+            if count > self.top_count:
+                self.top, self.top_count = owner, count
+        elif owner == self.top:
+            self.top_count += change
 
     def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry is this owner's."""
@@ -112,6 +123,24 @@ class Holdings(Generic[K]):
             self.doubted.setdefault(owner, OrderedDict())[key] = None
         if self.sizes is not None:
             self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
+        self._note_top(owner, 1)
+
+    def held_by(self, owner: Hashable) -> int:
+        """How many entries an owner has."""
+        return len(self.of.get(owner, ()))
+
+    def used_by(self, owner: Hashable) -> int:
+        """How many bytes."""
+        return 0 if self.sizes is None else self.sizes.get(owner, 0)
+
+    def doubted_of(self, owner: Hashable) -> "OrderedDict[K, None] | None":
+        """Its unproved entries, the oldest first; None if there are none."""
+        return self.doubted.get(owner)
+
+    def held_of(self, owner: Hashable) -> "Iterator[OrderedDict[K, None]]":
+        """All its entries, in groups, each the oldest first."""
+        held = self.of.get(owner)
+        return iter(() if held is None else (held,))
 
     def keys_of(self, owner: Hashable) -> tuple[K, ...]:
         """The entries of one owner, the oldest first."""
@@ -123,6 +152,7 @@ class Holdings(Generic[K]):
         if held is None or key not in held:
             return
         del held[key]
+        self._note_top(owner, -1)
         self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
@@ -133,15 +163,18 @@ class Holdings(Generic[K]):
 
     def prove(self, owner: Hashable, key: K) -> None:
         """An entry is not doubted any more."""
-        doubted = self.doubted.get(owner)
-        if doubted is not None:
-            doubted.pop(key, None)
+        doubted = self.doubted_of(owner)
+        if doubted is not None and key in doubted:
+            del doubted[key]
             if not doubted:
-                del self.doubted[owner]
+                self._forget_doubted(owner)
+
+    def _forget_doubted(self, owner: Hashable) -> None:
+        del self.doubted[owner]
 
     def renew(self, owner: Hashable, key: K) -> None:
         """A doubted entry is the newest of these."""
-        doubted = self.doubted.get(owner)
+        doubted = self.doubted_of(owner)
         if doubted is not None and key in doubted:
             doubted.move_to_end(key)
 
@@ -156,19 +189,87 @@ class Holdings(Generic[K]):
                 size.
         """
         most = self.share.limit(whole)
-        if len(self.of.get(owner, ())) >= most and most < whole:
+        if self.held_by(owner) >= most and most < whole:
             return False
         if self.sizes is None:
             return True
-        used = self.sizes.get(owner, 0)
+        used = self.used_by(owner)
         return not used or used + size_bytes <= self.share.limit(whole_bytes)
 
     def clear(self) -> None:
         """All entries are gone."""
         self.of.clear()
         self.doubted.clear()
+        self.top, self.top_count = None, 0
         if self.sizes is not None:
             self.sizes.clear()
+
+
+class Sites(Holdings[K]):
+    """How much each prefix holds: its addresses hold the entries, which are not listed twice.
+
+    An owner is named by the address and the prefix, as `owners_at` has them.
+    """
+
+    __slots__ = ("_addresses", "_addresses_of", "_counts")
+
+    def __init__(self, share: Share, addresses: Holdings[K], *, has_sizes: bool = False) -> None:
+        super().__init__(share, has_sizes=has_sizes)
+        self._addresses = addresses
+        self._counts: dict[Hashable, int] = {}
+        self._addresses_of: dict[Hashable, OrderedDict[Hashable, None]] = {}
+
+    def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
+        """An entry of an address is this prefix's as well."""
+        address, prefix = owner
+        self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        self._addresses_of.setdefault(prefix, OrderedDict())[address] = None
+        if not proved:
+            self.doubted.setdefault(prefix, OrderedDict())[key] = None
+        if self.sizes is not None:
+            self.sizes[prefix] = self.sizes.get(prefix, 0) + size_bytes
+        self._note_top(owner, 1)
+
+    def discard(self, owner: Any, key: K, size_bytes: int) -> None:
+        """It is gone, also from the address."""
+        address, prefix = owner
+        self.prove(owner, key)
+        self._counts[prefix] -= 1
+        if self.top is not None and prefix == self.top[1]:  # type: ignore[index]
+            self.top_count -= 1
+        if self.sizes is not None:
+            self.sizes[prefix] -= size_bytes
+        if address not in self._addresses.of:
+            del self._addresses_of[prefix][address]
+        if not self._counts[prefix]:
+            del self._counts[prefix], self._addresses_of[prefix]
+            if self.sizes is not None:
+                del self.sizes[prefix]
+
+    def _forget_doubted(self, owner: Any) -> None:
+        del self.doubted[owner[1]]
+
+    def held_by(self, owner: Any) -> int:
+        """How many entries a prefix has."""
+        return self._counts.get(owner[1], 0)
+
+    def used_by(self, owner: Any) -> int:
+        """How many bytes."""
+        return 0 if self.sizes is None else self.sizes.get(owner[1], 0)
+
+    def doubted_of(self, owner: Any) -> "OrderedDict[K, None] | None":
+        """The unproved entries of a prefix, the oldest first."""
+        return self.doubted.get(owner[1])
+
+    def held_of(self, owner: Any) -> "Iterator[OrderedDict[K, None]]":
+        """Its entries: of one address after the other, in the order in which these came."""
+        return (self._addresses.of[address] for address in self._addresses_of.get(owner[1], ()))
+
+    def clear(self) -> None:
+        """All entries are gone."""
+        super().clear()
+        self._counts.clear()
+        self._addresses_of.clear()
 
 
 def prefix_of(host: str) -> Hashable:

@@ -19,14 +19,17 @@ from collections.abc import (
     ValuesView,
 )
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from p2ptui.bounded.shares import (
+    INDEXED,
     LEAST_SHARE,
     Holdings,
     Limit,
     Share,
     Shares,
+    Sites,
     count_nothing,
     never_touched,
     number_of,
@@ -86,6 +89,7 @@ class BoundedTable(Generic[K, V]):
         "_holds",
         "_in_use",
         "_is_shared",
+        "_last_owners",
         "_lifetime_s",
         "_limit",
         "_limit_bytes",
@@ -145,14 +149,20 @@ class BoundedTable(Generic[K, V]):
         if shares is not None:
             address_share = Share(shares.address, makes_room=not refuses, least=LEAST_SHARE)
             prefix_share = Share(shares.prefix, makes_room=not refuses, least=LEAST_SHARE)
+        if prefix_share is not None and address_share is None:
+            address_share = INDEXED
         has_sizes = self._is_shared and limit_bytes is not None
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = (
             None if address_share is None else Holdings[K](address_share, has_sizes=has_sizes)
         )
         self._by_prefix = (
-            None if prefix_share is None else Holdings[K](prefix_share, has_sizes=has_sizes)
+            None
+            if prefix_share is None or self._by_address is None
+            else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes)
         )
+        self._last_owners: tuple[str, list[tuple[Holdings[K], Hashable]]] = ("", [])
+        """Of the last entry: entries of one host come one after the other, and share this."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
         self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
@@ -244,7 +254,7 @@ class BoundedTable(Generic[K, V]):
         """
         if crowd is None:
             return self._unproved or ()
-        return crowd.holdings.doubted.get(crowd.owner, ())
+        return crowd.holdings.doubted_of(crowd.owner) or ()
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries one peer has; see `peer_share`."""
@@ -292,11 +302,13 @@ class BoundedTable(Generic[K, V]):
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
         owned = self._owners(peers, address) if self._owned is not None else None
         if owned and not all(
-            self._within_share(each, limit, size_bytes, now, proved=proved) for each in owned
+            self._within_share(each, limit, size_bytes, now)
+            for each in owned
+            if self._refuses or not self._is_shared or each[0] is self._by_peer
         ):
             return False
         if (len(values) >= limit or self._sizes is not None) and not self._make_room(
-            limit, size_bytes, now, proved=proved
+            limit, size_bytes, now, owned or [], proved=proved
         ):
             return False
         values[key] = value
@@ -414,50 +426,58 @@ class BoundedTable(Generic[K, V]):
     def _owners(
         self, peers: tuple[Hashable, ...], address: tuple[str, int] | None
     ) -> list[tuple[Holdings[K], Hashable]]:
+        by_address, by_prefix = self._by_address, self._by_prefix
+        if address is None or by_address is None:
+            return [] if self._by_peer is None else [(self._by_peer, peer) for peer in peers]
+        host = address[0]
+        if host == self._last_owners[0] and not peers:
+            return self._last_owners[1]
         owned: list[tuple[Holdings[K], Hashable]] = []
         if self._by_peer is not None:
             owned += [(self._by_peer, peer) for peer in peers]
-        if address is None or address is UNTOLD:
-            return owned
-        if self._by_address is not None or self._by_prefix is not None:
-            host, prefix = owners_at(address[0])
-            if self._by_address is not None and host is not None:
-                owned.append((self._by_address, host))
-            if self._by_prefix is not None and prefix is not None:
-                owned.append((self._by_prefix, prefix))
+        owners = owners_at(host) if address is not UNTOLD else (None, None)
+        if owners[0] is not None:
+            owned.append((by_address, owners[0]))
+        if by_prefix is not None and owners[1] is not None:
+            owned.append((by_prefix, owners))
+        if not peers:
+            self._last_owners = host, owned
         return owned
 
     def _within_share(
+        self, owned: tuple[Holdings[K], Hashable], limit: int, size_bytes: int, now: float
+    ) -> bool:
+        """Whether an owner may have one entry more; its oldest goes for it if it may."""
+        holdings, owner = owned
+        share = holdings.share
+        if holdings.has_room(owner, limit, size_bytes, self._most_bytes):
+            return True
+        victim = None
+        if share.makes_room and not (self._is_shared and holdings is not self._by_peer):
+            victim = self._oldest_of(holdings, owner)
+        if victim is None:
+            self._tell(share.full or self._full)
+            return False
+        self._evict(victim, share.full or self._full, now)
+        return True
+
+    @property
+    def _most_bytes(self) -> int:
+        return 0 if self._limit_bytes is None else number_of(self._limit_bytes)
+
+    def _oldest_of(self, holdings: Holdings[K], owner: Hashable) -> K | None:
+        groups = islice(holdings.held_of(owner), LOOKED_AT)
+        return next((key for key in map(self._oldest_idle, groups) if key is not None), None)
+
+    def _make_room(
         self,
-        owned: tuple[Holdings[K], Hashable],
         limit: int,
         size_bytes: int,
         now: float,
+        owned: list[tuple[Holdings[K], Hashable]],
         *,
         proved: bool,
     ) -> bool:
-        """Whether an owner may have one entry more; others of its own go for it if they may."""
-        holdings, owner = owned
-        share = holdings.share
-        whole_bytes = 0 if self._limit_bytes is None else number_of(self._limit_bytes)
-        while not holdings.has_room(owner, limit, size_bytes, whole_bytes):
-            victim = self._own_victim(holdings, owner, proved=proved) if share.makes_room else None
-            if victim is None:
-                self._tell(share.full or self._full)
-                return False
-            self._evict(victim, share.full or self._full, now)
-        return True
-
-    def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
-        """Which entry of an owner makes room for another of its own; see `_victim`."""
-        doubted = holdings.doubted.get(owner) if self._is_shared else None
-        victim = self._oldest_idle(doubted) if doubted else None
-        if victim is not None or (self._is_shared and not proved):
-            return victim
-        held = holdings.of.get(owner)
-        return self._oldest_idle(held) if held else None
-
-    def _make_room(self, limit: int, size_bytes: int, now: float, *, proved: bool) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
         if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
@@ -466,12 +486,42 @@ class BoundedTable(Generic[K, V]):
         while len(self._values) >= limit or (
             most_bytes is not None and self.used_bytes + size_bytes > most_bytes
         ):
-            victim = self._victim(proved=proved)
+            crowd = None
+            if self._is_shared and not self._refuses:
+                crowd = self._crowd_of(owned, limit, size_bytes)
+            if crowd is None:
+                victim = self._victim(proved=proved)
+            else:
+                victim = self._own_victim(*crowd, proved=proved or crowd not in owned)
             if victim is None:
                 self._tell(self._full)
                 return False
             self._evict(victim, self._full, now)
         return True
+
+    def _crowd_of(
+        self, owned: list[tuple[Holdings[K], Hashable]], limit: int, size_bytes: int
+    ) -> tuple[Holdings[K], Hashable] | None:
+        """Whose entries make room in a full table: the newcomer's own, or those of another who
+        holds more than a share; None if nobody does."""
+        for each in owned:
+            holdings, owner = each
+            if holdings is not self._by_peer and not holdings.has_room(
+                owner, limit, size_bytes, self._most_bytes
+            ):
+                return each
+        for others in (self._by_address, self._by_prefix):
+            if others is not None and others.top_count > others.share.limit(limit):
+                return others, others.top
+        return None
+
+    def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:
+        """Which entry of an owner makes room for a newcomer; see `_victim`."""
+        doubted = holdings.doubted_of(owner)
+        victim = self._oldest_idle(doubted) if doubted else None
+        if victim is not None or not proved:
+            return victim
+        return self._oldest_of(holdings, owner)
 
     def _victim(self, *, proved: bool) -> K | None:
         """Who makes room: the unproved first, then the oldest, and never what is in use."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Any, Final
 
-from p2ptui.bounded import Shares
 from p2ptui.config import Config
 from p2ptui.core.calls import Call, Calls
 from p2ptui.core.counters import Counters
@@ -27,7 +26,7 @@ from p2ptui.core.peers import PeerTable
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
-from p2ptui.core.tables import Tables
+from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
 from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address

@@ -5,6 +5,8 @@ from typing import Protocol, TypeVar
 
 from p2ptui.bounded import Shares
 
+__all__ = ["Shares", "Tables"]
+
 
 class _Counting(Protocol):
     """A table or queue of `p2ptui.bounded`."""

@@ -1,10 +1,13 @@
 """No table that strangers or peers fill is made without shares, and a share is what it says."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import p2ptui
 from p2ptui.bounded import BoundedTable, Shares, owners_at
@@ -24,7 +27,9 @@ EXEMPT = {
     "Aliases._known": EACH_PEER,
     "DirectPaths._asked": OWN,
     "DirectPaths._consents": ONE_PEER,
+    "Discovery._changes": EACH_PEER,
     "EarlyChecks._checks": ONE_PEER,
+    "EndToEnd._delivered": "behind `Routing._seen`, which is shared",
     "Keepalives._bindings": OWN,
     "Keepalives._late": EACH_PEER,
     "Keepalives._lives": OWN,
@@ -47,6 +52,7 @@ EXEMPT = {
     "Reassembly._partial": ONE_PEER,
     "Relayed._owners": OWN_SERVER,
     "RelayControl._accounts": EACH_PEER,
+    "RelayControl._departed": "it remembers as many as there may be peers, who are shared",
     "RelayFrames._unsettled": OWN_SERVER,
     "RelayFrames._ways": OWN_SERVER,
     "Resumptions._asked": OWN,
@@ -133,17 +139,21 @@ def test_a_table_that_refuses_keeps_to_the_shares() -> None:
     assert table.put(0, None, address=("192.0.2.1", 1))
 
 
-def test_in_one_that_forgets_the_owners_own_oldest_goes_the_unproved_first() -> None:
+def test_one_that_forgets_takes_what_it_has_room_for_and_then_keeps_to_the_shares() -> None:
     table = BoundedTable[int, None](20, shares=Shares())
-    for n in range(10):
-        table.put(n, None, address=("192.0.2.1", 1), proved=n != 7)
-    table.put(100, None, address=("198.51.100.1", 1))
-    assert table.put(10, None, address=("192.0.2.1", 1))
-    assert 7 not in table
-    assert table.put(11, None, address=("192.0.2.1", 1))
-    assert 0 not in table
-    assert 100 in table
-    assert not table.put(12, None, address=("192.0.2.1", 1), proved=False), "they give way to none"
+    greedy, modest = ("192.0.2.1", 1), ("198.51.100.1", 1)
+    table.put(100, None, address=modest)
+    for n in range(19):
+        assert table.put(n, None, address=greedy, proved=n != 7)
+    assert table.put(19, None, address=greedy)
+    assert 7 not in table, "its own, the unproved first"
+    for n in range(9):
+        assert table.put(101 + n, None, address=modest)
+    assert 100 in table, "who holds more than half makes room, however old others are"
+    assert sum(n < 100 for n in table) == 10
+    assert table.put(20, None, address=greedy)
+    assert sum(n < 100 for n in table) == 10
+    assert not table.put(21, None, address=greedy, proved=False), "they take no place of proved"
 
 
 def test_bytes_have_shares_as_well_but_one_message_always_fits() -> None:
@@ -204,3 +214,49 @@ def test_whose_share_it_is(one: str, other: str, address: bool, prefix: bool) ->
     (a, p), (b, q) = owners_at(one), owners_at(other)
     assert (a is not None and a == b) is address
     assert (p is not None and p == q) is prefix
+
+
+HOSTS = ["192.0.2.1", "192.0.2.2", "192.0.3.1", "10.0.0.1", "127.0.0.1", "2001:db8::1"]
+ENTRY = st.tuples(
+    st.integers(0, 30), st.sampled_from(HOSTS), st.integers(0, 40), st.booleans(), st.booleans()
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["put", "put", "put", "pop", "prove", "clear"]), ENTRY)),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_nobody_ever_holds_more_than_a_share(
+    steps: list[tuple[str, tuple[int, str, int, bool, bool]]], refuses: bool
+) -> None:
+    table = BoundedTable[int, tuple[str, int]](
+        20, limit_bytes=400, shares=Shares(), refuses=refuses
+    )
+    for what, (key, host, size, proved, is_own) in steps:
+        if what == "put":
+            address = None if is_own else (host, 1)
+            value = ("" if is_own else host, size)
+            before = dict(table.items())
+            if table.put(key, value, address=address, size_bytes=size, proved=proved):
+                assert table[key] == value
+            elif refuses:
+                assert dict(table.items()) == {k: v for k, v in before.items() if k != key}
+        elif what == "pop":
+            table.pop(key)
+        elif what == "prove":
+            table.prove(key)
+        elif what == "clear":
+            table.clear()
+        assert len(table) <= 20
+        assert table.used_bytes <= 400
+        for whose, part in ((0, 0.5), (1, 0.75)):
+            held, sizes = Counter[object](), Counter[object]()
+            for value in table.values():
+                owner = owners_at(value[0])[whose] if value[0] else None
+                if owner is not None:
+                    held[owner] += 1
+                    sizes[owner] += value[1]
+            if refuses:
+                assert all(count <= part * 20 for count in held.values())
+                assert all(size <= part * 400 for size in sizes.values())

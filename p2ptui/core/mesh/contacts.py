@@ -29,8 +29,10 @@ class Contacts:
         shares: Of them, for each address and prefix of those who bring their messages.
     """
 
-    def __init__(self, shares: Shares) -> None:
-        self._contacts: BoundedTable[str, Contact] = BoundedTable(MAX_CONTACTS, shares=shares)
+    def __init__(self, shares: Shares | None = None) -> None:
+        self._contacts: BoundedTable[str, Contact] = BoundedTable(
+            MAX_CONTACTS, shares=shares or Shares()
+        )
 
     def get(self, node_id: str) -> Contact | None:
         """What was exchanged with a node; None: nothing, or it is forgotten."""
@@ -49,7 +51,7 @@ class Contacts:
         """A message has left for a node."""
         self._touch(node_id).messages_out += 1
 
-    def note_received(self, node_id: str, address: Address, now: float) -> None:
+    def note_received(self, node_id: str, now: float, address: Address | None = None) -> None:
         """A message has come from a node, by way of somebody at an address."""
         contact = self._touch(node_id, address)
         contact.messages_in += 1

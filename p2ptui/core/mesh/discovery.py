@@ -140,7 +140,6 @@ class Discovery:
         return BoundedTable(
             lambda: max(MAX_CHANGES, state.config.server.max_connections),
             full="news_full",
-            shares=state.tables.shares,
             count=state.counters.drop,
         )
 
@@ -230,7 +229,7 @@ class Discovery:
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
-        self._joined.put(peer.node_id, None, address=peer.address)
+        self._joined.put(peer.node_id, None)
         self._note_change(now)
         if peer.accepted:
             self.push(peer, now)
@@ -250,8 +249,8 @@ class Discovery:
             self._tell_room(peer, now)
             # A list that was cut takes all that the address may be sent but for two Pings, and
             # these are for somebody who has had time to become ready for them.
-            peer.session.question = self._state.timers.schedule(
-                now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
+            peer.session.plan_question(
+                self._state.timers, now + FIRST_QUESTION_S, lambda at: self._ask(peer, at)
             )
             return
         room = self._delivery.datagram_bytes(peer) - ENVELOPE_BYTES
@@ -306,7 +305,7 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left.put(peer.node_id, None, address=peer.address)
+        self._left.put(peer.node_id, None)
         self._note_change(now)
 
     def _note_change(self, now: float) -> None:

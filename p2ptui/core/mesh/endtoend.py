@@ -123,9 +123,7 @@ class EndToEnd:
         self._calls: Calls[_Pending] = state.open_room(
             "routed_waiting", "routed messages", limit=MAX_PENDING, limit_each=1
         )
-        self._delivered: BoundedTable[int, None] = BoundedTable(
-            MAX_DELIVERED, shares=state.tables.shares
-        )
+        self._delivered: BoundedTable[int, None] = BoundedTable(MAX_DELIVERED)
         self._carried = CarriedMessages(state, delivery, routing)
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
@@ -295,7 +293,7 @@ class EndToEnd:
             self._refuse_data(source, message, now)
             return True
         else:
-            self._delivered.put(mark, None, address=origin.address)
+            self._delivered.put(mark, None)
             self._state.counters.delivered += 1
             self._state.emit(
                 DataReceived(

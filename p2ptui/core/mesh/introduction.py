@@ -105,14 +105,21 @@ class Introductions:
         """Take the one of an address out, be it to put it back as the newest."""
         return self._table.pop(address, None)
 
-    def put(self, introduction: Introduction, now: float) -> None:
-        """Note one as the newest; an older one makes room if need be."""
+    def put(self, introduction: Introduction, now: float, server: Address | None = None) -> None:
+        """Note one as the newest; an older one makes room if need be.
+
+        Args:
+            introduction: Which.
+            now: The time, seconds.
+            server: Where the server is that introduces, whose share it counts for: it may name
+                whatever address it likes.
+        """
         self._table.put(
             introduction.address,
             introduction,
             now,
             peers=tuple({introduction.server_id, introduction.node_id}),
-            address=introduction.address,
+            address=server,
         )
 
     @staticmethod

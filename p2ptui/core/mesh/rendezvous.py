@@ -197,7 +197,7 @@ class Rendezvous:
             )
             self._state.emit(PeerIntroduced(node_id, address, server.node_id))
         introduction.expires = now + INTRODUCTION_LIFETIME_S
-        self.introductions.put(introduction, now)
+        self.introductions.put(introduction, now, server.address)
         if not introduction.capabilities:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:

@@ -266,7 +266,7 @@ class Routing:
             self._seen.pop(mark)
             return False
         if self.on_arrived is not None:
-            self.contacts.note_received(source, origin.address, now)
+            self.contacts.note_received(source, now, origin.address)
             if not self.on_arrived(writer, routed.original_message, now):
                 self._seen.pop(mark)
                 self._object(origin, routed, "the message inside is none that a node takes", now)

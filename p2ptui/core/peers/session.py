@@ -77,6 +77,16 @@ class Session:
         self.cancel()
         self._timer = timers.schedule(when, action)
 
+    def plan_question(self, timers: Timers, when: float, action: Action) -> None:
+        """Plan when a newcomer is first asked whether it is there; it is forgotten with it.
+
+        Args:
+            timers: Where.
+            when: The time, seconds.
+            action: What is done then.
+        """
+        self.question = timers.schedule(when, action)
+
     def cancel(self) -> None:
         """Plan no next step."""
         if self._timer is not None:

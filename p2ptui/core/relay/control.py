@@ -73,7 +73,6 @@ class RelayControl:
             "relay_clients",
             BoundedTable(
                 lambda: max(MAX_DEPARTED_CLIENTS, state.config.server.max_connections),
-                shares=state.tables.shares,
             ),
         )
         self._relays: BoundedTable[Pair, bool] = state.tables.add(
@@ -319,4 +318,4 @@ class RelayControl:
             account.refused[Refusal.GONE.value] += len(account.waiting)
             self._state.counters.drops["relay_refused"] += len(account.waiting)
             account.waiting.clear()
-        self._departed.put(peer.node_id, account, address=peer.address)
+        self._departed.put(peer.node_id, account)

@@ -47,7 +47,7 @@ class _Partial:
     data: bytearray
     arrived: bytearray
     remaining: int
-    held: int
+    held: int = -1
     """What gives its memory back."""
     deferred: bool = False
     """Whether all but one fragment is there, and the reader has no room for the whole."""

@@ -7,8 +7,9 @@ several addresses of a node, `other_ways` one that came from several addresses, 
 nodes that ask each other. `hearing` decides which answer that names no request is
 believed, `judging` acts on that, and `newcomers` holds who comes to an address in use until it
 shows that it is there. `takeover` decides who owns an id, `admission` what strangers may cost.
-`lifecycle` makes every change of status, and decides whether a full table of peers has room for one
-more; if not, `arrival` refuses a newcomer, and `handshake` the user's call. `liveness` sends
+`lifecycle` makes every change of status. `seats` finds who makes room in a full table of peers, and
+`unseated` are those who are answered in a flood before they have any; if nobody does, `arrival`
+refuses a newcomer, and `handshake` the user's call. `liveness` sends
 heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a
 deployed server still knows this node, and `keepalive` keeps the ways to servers open.
 """

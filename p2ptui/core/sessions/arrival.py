@@ -47,6 +47,8 @@ class Arrival:
 
     came_by: Address | None = None
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
+    has_seat: bool = True
+    """Whether there is room; if not, and it is a flood, it is answered all the same."""
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
@@ -93,6 +95,8 @@ class Requests:
             "requests_waiting", BoundedTable(MAX_WAITING, refuses=True, shares=state.tables.shares)
         )
         self._looking = False
+        self.on_look: Callable[[float], bool] = lambda _: False
+        """Called each time that it is looked who waits; whether to look again, too."""
         self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
         """Called with a request that has waited long enough: it is read anew."""
 
@@ -112,18 +116,21 @@ class Requests:
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
-            if not self._finds_room(address, info.id, request, now):
+            has_seat = self._finds_room(address, info.id, request, now)
+            if not has_seat and address in self._waiting:
                 return None
         except MalformedError as error:
             self._refuse(address, message, earned, f"malformed handshake: {error}", now)
         except RefusedError as error:
             self._refuse(address, message, earned, str(error), now)
         else:
-            return Arrival(address, message, info, earned, legacy, received.continues)
+            return Arrival(
+                address, message, info, earned, legacy, received.continues, has_seat=has_seat
+            )
         return None
 
     def _finds_room(self, address: Address, node_id: str, request: _Waiting, now: float) -> bool:
-        """Whether there is room; False while that is looked at."""
+        """Whether there is room; False while that is looked at, or cannot be for many do so."""
         peers, seats = self._state.peers, self._lifecycle.seats
         if peers.at(address) is not None or peers.with_id(node_id) is not None:
             return True
@@ -136,14 +143,14 @@ class Requests:
         self._waiting.pop(address)
         if self._lifecycle.make_room(address, now):
             return True
-        if waiting is None and seats.ask(address, now):
-            if self._waiting.put(address, request, address=address):
-                if not self._looking:
-                    self._look_after(now)
-                return False
-            if self._lifecycle.make_room(address, now, in_haste=True):
-                return True
-        raise RefusedError(seats.words(address))
+        if not seats.ask(address, now, len(self._waiting)):
+            raise RefusedError(seats.words(address))
+        if waiting is None and self._waiting.put(address, request, address=address):
+            if not self._looking:
+                self._look_after(now)
+        elif waiting is not None and not seats.is_crowded(address):
+            raise RefusedError(seats.words(address))
+        return False
 
     def _look_after(self, now: float) -> None:
         # One timer for all that wait, so that a flood of them costs no more.
@@ -157,6 +164,6 @@ class Requests:
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
                 self._waiting.pop(address)
         for address in islice(self._waiting, 1):
-            self._lifecycle.seats.ask(address, now)  # again: a Ping may be lost
-        if self._waiting and not self._looking:
+            self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
+        if (self.on_look(now) or self._waiting) and not self._looking:
             self._look_after(now)

@@ -16,7 +16,6 @@ from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.seats import Seats
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError, PeerGoneError
-from p2ptui.text import counted
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, NodeInfo
 
@@ -110,9 +109,8 @@ class Lifecycle:
         """
         if not self.make_room(None, now):
             self.seats.ask(None, now)  # for the next try
-            peers = counted(self._state.config.server.max_connections, "peer is", "peers are")
             where = address_words(address)
-            raise LocalError(f"cannot connect to {where}: {peers} the limit (max_connections)")
+            raise LocalError(f"cannot connect to {where}: {self.seats.limit} (max_connections)")
 
     def describe(self, peer: Peer, info: NodeInfo, handshake: Envelope, now: float) -> None:
         """Note who a peer says it is, and the habits that its handshake message shows."""

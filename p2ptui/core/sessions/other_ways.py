@@ -79,6 +79,8 @@ class AlternatePaths:
         self._lifecycle = lifecycle
         self.on_message: Callable[[Peer, Envelope, float], None] = lambda *_: None
         """Called with a message by which a session has moved, to be taken as any other of it."""
+        self.on_newcomer: Callable[[Address, Envelope, float], bool] = lambda *_: False
+        """Called with any other; whether its sender is a peer now."""
         self._ways: BoundedTable[Address, tuple[AlternatePath, LetIn]] = state.tables.add(
             "other_ways",
             BoundedTable(
@@ -135,7 +137,7 @@ class AlternatePaths:
         """A message from a stranger; whether it decides between two ways."""
         way, _ = self._ways.get(address, (None, None))
         if way is None:
-            return False
+            return self.on_newcomer(address, message, now)
         if message.message_type == MessageType.ACK and message.ack_for in way.told.keys:
             return self._take(way, now, is_proved=True)
         if message.message_type == MessageType.DISCONNECT:

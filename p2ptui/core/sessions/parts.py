@@ -14,6 +14,7 @@ from p2ptui.core.sessions.race import Races
 from p2ptui.core.sessions.responder import Responder
 from p2ptui.core.sessions.server_watch import ServerWatch
 from p2ptui.core.sessions.takeover import Takeover
+from p2ptui.core.sessions.unseated import Unseated
 from p2ptui.core.state import NodeState
 
 
@@ -36,6 +37,7 @@ class SessionParts:
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
         self.newcomers = newcomers = Newcomers(state, delivery, lifecycle)
         handshake.on_answered = newcomers.join_crossed
+        unseated = Unseated(state, delivery, lifecycle, ways, newcomers)
         requests = Requests(state, lifecycle, newcomers.answers.refuse)
         self.responder = Responder(
             state,
@@ -49,6 +51,8 @@ class SessionParts:
             crossings,
             newcomers,
         )
+        self.responder.on_unseated = unseated.answer
+        requests.on_look = unseated.expire
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect

@@ -62,6 +62,8 @@ class Responder:
         self._on_crossing = on_crossing
         self._requests = requests
         requests.on_turn = self.handle_request
+        self.on_unseated: Callable[[Arrival, float], None] = lambda *_: None
+        """Called with a request that is to be answered, and for which there is no room."""
         self._answers = answers
         self._ways = ways
         self._crossings = crossings
@@ -106,6 +108,9 @@ class Responder:
             return
         if came_by is not None:
             arrival = replace(arrival, came_by=came_by)
+        if not arrival.has_seat:
+            self.on_unseated(arrival, now)
+            return
         owner = self._state.peers.with_id(arrival.info.id)
         if peer is not None and self._is_beside(peer, owner, arrival, now):
             return

@@ -46,6 +46,11 @@ class Seats:
         return self._state.config.server.max_connections
 
     @property
+    def limit(self) -> str:
+        """How many there may be, in words."""
+        return f"{counted(self._all, 'peer is', 'peers are')} the limit"
+
+    @property
     def _is_full(self) -> bool:
         return len(self._state.peers) >= self._all
 
@@ -74,16 +79,26 @@ class Seats:
                 mute = peer
         return mute if in_haste else None
 
-    def ask(self, address: Address | None, now: float) -> bool:
-        """Ask who might make room whether it is there; whether anybody may be found silent."""
+    def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
+        """Ask who might make room whether it is there; whether anybody may be found silent.
+
+        Args:
+            address: Where the newcomer is; None: this node wants it.
+            now: The time, seconds.
+            waiting: How many newcomers wait besides.
+        """
         asked = 0
         for peer in self._state.peers.doubtful(self._crowd(address)):
             if peer.pings.unanswered < ASKED_TWICE:
                 self._delivery.ping(peer, now)
             asked += 1
-            if asked == ASKED_AT_ONCE:
+            if asked >= ASKED_AT_ONCE + waiting:
                 break
         return asked > 0
+
+    def is_crowded(self, address: Address) -> bool:
+        """Whether somebody is there who has answered nothing yet: then others were quicker."""
+        return self.who_goes(address, 0.0, in_haste=True) is not None
 
     def greet(self, peer: Peer, now: float) -> None:
         """A newcomer has its seat: in a full house it is asked at once, so that it can show soon
@@ -96,7 +111,7 @@ class Seats:
         crowd = self._crowd(address)
         if crowd is None:
             return f"the server is full: {counted(self._all, 'peer')} (max_connections)"
-        held = counted(len(crowd.holdings.of[crowd.owner]), "peer")
+        held = counted(crowd.holdings.held_by(crowd.owner), "peer")
         if crowd.is_prefix:
             return f"{held} of your network are the limit here (max_share_per_prefix)"
         return f"{held} of your address are the limit here (max_share_per_address)"

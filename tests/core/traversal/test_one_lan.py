@@ -12,7 +12,8 @@ from tests.core.lan import Lan
 from tests.core.meeting import Meeting
 from tests.simulation import World
 
-RELAYS = {"traffic_forwarding": {"allow_symmetric_nat_relay": True, "max_concurrent_relays": 50}}
+RELAYS = {"traffic_forwarding": {"allow_symmetric_nat_relay": True, "max_concurrent_relays": 100}}
+"""One address has half of them, and all nodes of the LAN are behind one."""
 ONE_RELAY = {"traffic_forwarding": {"allow_symmetric_nat_relay": True, "max_concurrent_relays": 1}}
 
 
