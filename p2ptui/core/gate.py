@@ -24,9 +24,6 @@ from p2ptui.wire.address import Address
 MAX_OUTGOING: Final = 50_000
 """Datagrams that may wait for `datagrams_to_send`."""
 
-MAX_OUTGOING_BYTES: Final = 32 << 20
-"""Their bytes: what the windows of all peers let leave at once is far less."""
-
 MAX_GRANTS: Final = 16_384
 """Addresses to which something is granted at a time for one reason: no more are served then. What
 others can make this node send fills the table of that reason, and no other."""
@@ -81,7 +78,6 @@ class Gate:
         self._emit = emit
         self._search = search
         self.outgoing: deque[tuple[bytes, Address]] = deque()
-        self.outgoing_bytes = 0
         """What was let out and waits for the node's own socket."""
         self.detours: dict[Address, Callable[[bytes], object]] = {}
         """Addresses that the socket does not reach itself, and what brings a datagram there; it
@@ -334,13 +330,12 @@ class Gate:
         if "@" in to[0]:  # relayed, and the server is gone
             self._counters.drop("no_relay")
             return False
-        if len(self.outgoing) >= MAX_OUTGOING or self.outgoing_bytes >= MAX_OUTGOING_BYTES:
+        if len(self.outgoing) >= MAX_OUTGOING:
             self._counters.drop("outgoing_full")
             return False
         self._counters.datagrams_out += 1
         self._counters.bytes_out += len(data)
         self.outgoing.append((data, to))
-        self.outgoing_bytes += len(data)
         return True
 
     def _leave_by(self, socket: int, data: bytes, to: Address, ttl: int | None) -> None:
@@ -355,5 +350,4 @@ class Gate:
         """All that waits for the node's own socket, oldest first; nothing waits afterwards."""
         taken = list(self.outgoing)
         self.outgoing.clear()
-        self.outgoing_bytes = 0
         return taken

@@ -25,8 +25,8 @@ MAX_TRACED_BYTES: Final = 16 << 20
 """Traced messages that may wait for a reader, whatever their number: one may have a megabyte."""
 
 MAX_LISTED_BYTES: Final = 1 << 20
-"""Lists of nodes and routes that may wait for a reader, and texts of errors, in memory: one may have
-a thousand entries."""
+"""Lists of nodes and routes, and texts of errors, that may wait for a reader, in memory. One list
+may have a thousand entries."""
 
 _ENTRY_BYTES: Final = 400
 _TEXT_BYTES: Final = 60

@@ -182,7 +182,7 @@ EXEMPT = {
     "Control._tracks": OWN_CALLS,
     "DependencyFinder._found_at": OWN_CALLS,
     "Driven._calls": OWN_CALLS,
-    "FairInbox._queues": HERE,  # MAX_DEBTORS, and MAX_WAITING_BYTES of those with something
+    "FairInbox._queues": HERE,  # MAX_DEBTORS, and the bytes of those with something
     "FairInbox._rings": NAMED_IN_CODE,  # one of each standing
     "FileReceiver._receipts": HERE,  # MAX_RECEIPTS
     "FirstContact._clients": OWN_MACHINE,  # one for each version of IP
