@@ -19,7 +19,13 @@ MUCH = [[]] * 14_000
 def join(world: World, host):
     peer = world.puppet(("10.7.0.1", 9))
     peer.names_pings = True
-    peer.join(host)
+    request = peer.handshake_request(capabilities=["fragments", "retransmit", "no_echo"])
+    peer.send(
+        peer.spec_message(
+            "HandshakeRequest", request["payload"], requires_ack=True, sequence_number=7
+        ),
+        host,
+    )
     world.run_for(2)
     assert host.endpoint.peers.at(peer.address).proved
     return peer
