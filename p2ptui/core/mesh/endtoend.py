@@ -280,7 +280,7 @@ class EndToEnd:
     def take_data(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """Data from a node that may be no peer."""
         origin, source = writer
-        check_any(message.payload)
+        data = check_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
@@ -294,7 +294,7 @@ class EndToEnd:
                 DataReceived(
                     source,
                     origin.address,
-                    Encoded(message.payload),
+                    Encoded(data),
                     message.id,
                     self._path(origin, source),
                     False,
