@@ -122,12 +122,13 @@ class FairInbox:
         self._rings: dict[Standing, deque[_Queue]] = {standing: deque() for standing in Standing}
         self._turn = 0
         self._served: _Queue | None = None
-        self._waiting = 0
+        self.waiting = 0
+        """Datagrams that wait."""
         self._proved = _Pool(MAX_PROVED_BYTES)
         self._others = _Pool(MAX_UNPROVED_BYTES)
 
     def __len__(self) -> int:
-        return self._waiting
+        return self.waiting
 
     @property
     def used_bytes(self) -> int:
@@ -153,7 +154,7 @@ class FairInbox:
             queue.waiting.append((bytes(memoryview(data)), address))
             queue.used_bytes += size
             queue.pool.used_bytes += size
-            self._waiting += 1
+            self.waiting += 1
             if not queue.is_waiting:
                 queue.is_waiting = True
                 queue.ring.append(queue)
@@ -162,7 +163,7 @@ class FairInbox:
 
     def next(self) -> Datagram | None:
         """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
-        if not self._waiting:
+        if not self.waiting:
             return None
         queue = self._served
         if queue is None or queue.credit_s <= 0 or not queue.waiting:
@@ -171,7 +172,7 @@ class FairInbox:
         size = len(datagram[0]) + OVERHEAD_BYTES
         queue.used_bytes -= size
         queue.pool.used_bytes -= size
-        self._waiting -= 1
+        self.waiting -= 1
         return datagram
 
     def spend(self, cost_s: float) -> None:
@@ -179,7 +180,7 @@ class FairInbox:
         queue = self._served
         if queue is not None:
             queue.credit_s -= min(max(cost_s, LEAST_COST_S), MOST_COST_S)
-        if not self._waiting:
+        if not self.waiting:
             self._forgive()
 
     def _choose(self) -> _Queue:
@@ -240,7 +241,7 @@ class FairInbox:
             longest.waiting.rotate(place)
             longest.used_bytes -= size
             pool.used_bytes -= size
-            self._waiting -= 1
+            self.waiting -= 1
             self._count("over_share")
 
     def _forgive(self) -> None:

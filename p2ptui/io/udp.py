@@ -224,16 +224,15 @@ class UdpSocket:
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Any]], budget: int) -> None:
-        size = 0
-        while budget > 0:
-            before = len(received)
-            self._read_some(received, min(budget, _READ_AT_ONCE))
-            if len(received) - before < _READ_AT_ONCE:
+        size = before = 0
+        most = len(received) + budget
+        while size <= DRAIN_BYTES and len(received) < most:
+            wanted = min(most, len(received) + _READ_AT_ONCE)
+            self._read_some(received, wanted - len(received))
+            if len(received) < wanted:
                 return
-            budget -= _READ_AT_ONCE
-            size += sum(len(data) for data, _ in received[before:])
-            if size > DRAIN_BYTES:
-                return
+            size += sum(map(len, [data for data, _ in received[before:]]))
+            before = wanted
 
     def _read_some(self, received: list[tuple[bytes, Any]], budget: int) -> None:
         if self._pktinfo is not None:
