@@ -7,6 +7,7 @@ import pytest
 
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, PeersDiscovered, RoutesReceived
+from p2ptui.core.mesh.routes import MAX_ROUTES_BYTES, RouteTable
 from p2ptui.node.subscription import MAX_LISTED_BYTES, Subscription
 from p2ptui.wire.codec import MalformedError, check_any, decode_any
 from p2ptui.wire.message import PeerInfo, RouteEntry
@@ -130,3 +131,29 @@ def test_lists_that_wait_for_a_reader_are_bounded_by_their_bytes():
     assert 1 <= len(lists) <= MAX_LISTED_BYTES // (400 * 1000)
     reader.put(PeersDiscovered("server", entries))
     assert reader.take(10)  # there is room again
+
+
+def test_what_is_told_of_routes_is_bounded_by_its_bytes():
+    """A peer that lists nodes, each with capabilities that nobody else has."""
+    routes = RouteTable(300.0, 10_000)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(10_000):
+            told = tuple(f"{number:06d}-{each:02d}".ljust(32, "x") for each in range(32))
+            routes.learn(f"node-{number}", "peer", 2, 0.0, told, "n" * 64)
+        after = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert after < 2 * MAX_ROUTES_BYTES  # it was 38 MB
+    assert routes.lookup("node-9999", 1.0) is not None
+
+
+def test_routes_to_nodes_of_the_same_kind_all_find_room():
+    routes = RouteTable(300.0, 10_000)
+    for number in range(10_000):
+        capabilities = tuple(f"capability-{each}" for each in range(20))
+        routes.learn(
+            f"node-{number}", "peer", 2, 0.0, capabilities, "a name", listed_at="192.0.2.1:80"
+        )
+    assert len(routes) == 10_000

@@ -2,8 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from p2ptui.bounded import INDEXED, BoundedTable
+
+MAX_ROUTES_BYTES: Final = 4 << 20
+"""What others tell of all destinations: names, addresses, and capabilities that few announce."""
+
+MAX_ANNOUNCED: Final = 64
+"""Lists of capabilities that are kept once for all who announce the same."""
+
+_TEXT_BYTES: Final = 56
+"""About what a text takes in memory beside its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +52,14 @@ class RouteTable:
         self._routes: BoundedTable[str, Route] = BoundedTable(
             limit,
             full="routes_full",
+            limit_bytes=MAX_ROUTES_BYTES,
             holds=lambda route, now: route.expires > now,
             peer_share=INDEXED,
             count=count,
+        )
+
+        self._announced: BoundedTable[tuple[str, ...], tuple[str, ...]] = BoundedTable(
+            MAX_ANNOUNCED
         )
 
     def __len__(self) -> int:
@@ -90,8 +105,15 @@ class RouteTable:
         if known is not None:
             listed_at = listed_at or known.listed_at
         expires = now + self._lifetime_s
+        size = len(name) + len(listed_at)
+        shared = self._announced.get(capabilities)
+        if shared is None:
+            self._announced.put(capabilities, capabilities)
+            size += sum(map(len, capabilities)) + _TEXT_BYTES * len(capabilities)
+        else:
+            capabilities = shared
         route = Route(next_hop, distance, expires, capabilities, name, listed_at)
-        self._routes.put(destination, route, now, peers=(next_hop,))
+        self._routes.put(destination, route, now, peers=(next_hop,), size_bytes=size)
 
     def lookup(self, destination: str, now: float) -> Route | None:
         """The way to a node, or None."""
