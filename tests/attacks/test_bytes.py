@@ -145,7 +145,7 @@ def test_what_is_told_of_routes_is_bounded_by_its_bytes():
         after = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert after < 2 * MAX_ROUTES_BYTES  # it was 38 MB
+    assert after < 2 * MAX_ROUTES_BYTES  # it was 33 MB
     assert routes.lookup("node-9999", 1.0) is not None
 
 
