@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from msgspec import Raw
-
 from p2ptui.wire.codec import decode_any
 
 
@@ -13,13 +11,13 @@ class Encoded:
     It equals what it is decoded to.
 
     Args:
-        raw: As it came; copied, for a part of a datagram would keep all of it.
+        data: A copy of what came: a part of a datagram would keep all of it.
     """
 
     __slots__ = ("data",)
 
-    def __init__(self, raw: Raw) -> None:
-        self.data = bytes(raw)
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
     def decoded(self) -> Any:
         """Plain JSON values, made anew each time."""

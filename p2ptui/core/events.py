@@ -187,10 +187,19 @@ class DataReceived(_Data):
     __match_args__ = ("node_id", "address", "payload", *_Data.__match_args__[3:])
 
     def __new__(
-        cls, node_id: str, address: Address, payload: Any, *more: Any, **named: Any
+        cls,
+        node_id: str,
+        address: Address,
+        payload: Any,
+        message_id: str,
+        path: Path,
+        is_echo: bool,
+        size_bytes: int = 0,
+        carrier_id: str = "",
     ) -> Self:
         """The payload as values, or `Encoded`."""
-        return super().__new__(cls, node_id, address, payload, *more, **named)
+        told = (node_id, address, payload, message_id, path, is_echo, size_bytes, carrier_id)
+        return tuple.__new__(cls, told)
 
     @property
     def payload(self) -> Any:

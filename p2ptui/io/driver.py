@@ -90,7 +90,7 @@ class Driver:
     async def run(self) -> None:
         """Pump until the socket closes."""
         while not self._socket.closed:
-            if not self._inbox:
+            if not self._inbox.waiting:
                 await self._socket.wait()
             self._pump()
             await asyncio.sleep(0)
@@ -108,12 +108,12 @@ class Driver:
     def _take_some(self, now: float) -> bool:
         """Hand over what has arrived, for a while at most; whether there may be more."""
         inbox, batch = self._inbox, self._socket.drain(BATCH)
-        if not inbox:
+        if not inbox.waiting:
             if not batch:
                 return False
             if len(batch) <= DIRECT:
                 self._take_directly(batch, now)
-                return bool(inbox)
+                return inbox.waiting > 0
         for _ in range(READS):
             inbox.put(batch)
             if len(batch) < BATCH:

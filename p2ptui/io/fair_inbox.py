@@ -16,6 +16,7 @@ the longest queue loses.
 import random
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 
@@ -26,8 +27,10 @@ MAX_SOURCE_DATAGRAMS: Final = 1024
 """Datagrams of one source that wait."""
 MAX_SOURCE_BYTES: Final = 1 << 20
 """Their bytes, each with `OVERHEAD_BYTES`."""
-MAX_WAITING_BYTES: Final = 3 << 19
-"""The same for all sources together."""
+MAX_PROVED_BYTES: Final = 1 << 20
+"""The same for all peers that proved their addresses together."""
+MAX_UNPROVED_BYTES: Final = 512 << 10
+"""And for all other sources."""
 OVERHEAD_BYTES: Final = 256
 """About what a datagram takes in memory beside its own bytes: its address, and objects."""
 MAX_DEBTORS: Final = 4096
@@ -73,12 +76,21 @@ def as_stranger(_address: Address) -> Owner | None:
     return None
 
 
+@dataclass(slots=True)
+class _Pool:
+    """The bytes that some queues share."""
+
+    limit_bytes: int
+    used_bytes: int = 0
+
+
 class _Queue:
     """What one source sent, and how much time it may use before it is another one's turn."""
 
-    __slots__ = ("credit_s", "is_waiting", "ring", "used_bytes", "waiting")
+    __slots__ = ("credit_s", "is_waiting", "pool", "ring", "used_bytes", "waiting")
 
-    def __init__(self, ring: "deque[_Queue]") -> None:
+    def __init__(self, ring: "deque[_Queue]", pool: _Pool) -> None:
+        self.pool = pool
         self.waiting: deque[Datagram] = deque()
         self.used_bytes = 0
         self.credit_s = QUANTUM_S
@@ -110,12 +122,18 @@ class FairInbox:
         self._rings: dict[Standing, deque[_Queue]] = {standing: deque() for standing in Standing}
         self._turn = 0
         self._served: _Queue | None = None
-        self._waiting = 0
-        self.used_bytes = 0
-        """Bytes of all that waits, with what each takes beside."""
+        self.waiting = 0
+        """Datagrams that wait."""
+        self._proved = _Pool(MAX_PROVED_BYTES)
+        self._others = _Pool(MAX_UNPROVED_BYTES)
 
     def __len__(self) -> int:
-        return self._waiting
+        return self.waiting
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of all that waits, with what each takes beside."""
+        return self._proved.used_bytes + self._others.used_bytes
 
     def put(self, datagrams: Sequence[Datagram]) -> None:
         """Take what was read; what finds no room is dropped, and is its own source's loss."""
@@ -135,17 +153,17 @@ class FairInbox:
             # Read into a buffer for the largest, and cut: among others the rest would stay unused.
             queue.waiting.append((bytes(memoryview(data)), address))
             queue.used_bytes += size
-            self.used_bytes += size
-            self._waiting += 1
+            queue.pool.used_bytes += size
+            self.waiting += 1
             if not queue.is_waiting:
                 queue.is_waiting = True
                 queue.ring.append(queue)
-            if self.used_bytes > MAX_WAITING_BYTES:
-                self._drop_of_longest()
+            if queue.pool.used_bytes > queue.pool.limit_bytes:
+                self._drop_of_longest(queue.pool)
 
     def next(self) -> Datagram | None:
         """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
-        if not self._waiting:
+        if not self.waiting:
             return None
         queue = self._served
         if queue is None or queue.credit_s <= 0 or not queue.waiting:
@@ -153,8 +171,8 @@ class FairInbox:
         datagram = queue.waiting.popleft()
         size = len(datagram[0]) + OVERHEAD_BYTES
         queue.used_bytes -= size
-        self.used_bytes -= size
-        self._waiting -= 1
+        queue.pool.used_bytes -= size
+        self.waiting -= 1
         return datagram
 
     def spend(self, cost_s: float) -> None:
@@ -162,7 +180,7 @@ class FairInbox:
         queue = self._served
         if queue is not None:
             queue.credit_s -= min(max(cost_s, LEAST_COST_S), MOST_COST_S)
-        if not self._waiting:
+        if not self.waiting:
             self._forgive()
 
     def _choose(self) -> _Queue:
@@ -193,7 +211,10 @@ class FairInbox:
                 self._queues = {
                     each: queue for each, queue in self._queues.items() if queue.is_waiting
                 }
-            queue = self._queues[owner] = _Queue(self._rings[owner[0]])
+            queue = self._queues[owner] = _Queue(
+                self._rings[owner[0]],
+                self._proved if owner[0] is Standing.PROVED else self._others,
+            )
         return queue
 
     def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
@@ -207,19 +228,20 @@ class FairInbox:
         if queue.used_bytes + more <= MAX_SOURCE_BYTES:
             waiting[place] = (bytes(memoryview(datagram[0])), datagram[1])
             queue.used_bytes += more
-            self.used_bytes += more
+            queue.pool.used_bytes += more
 
-    def _drop_of_longest(self) -> None:
-        """All together is too much: the source that holds most loses an eighth, at random."""
-        longest = max(self._queues.values(), key=lambda queue: queue.used_bytes)
+    def _drop_of_longest(self, pool: "_Pool") -> None:
+        """Too much waits in a pool: the source that holds most loses an eighth, at random."""
+        sharing = (queue for queue in self._queues.values() if queue.pool is pool)
+        longest = max(sharing, key=lambda queue: queue.used_bytes)
         for _ in range(len(longest.waiting) // 8 + 1):
             place = int(self._random() * len(longest.waiting))
             longest.waiting.rotate(-place)
             size = len(longest.waiting.popleft()[0]) + OVERHEAD_BYTES
             longest.waiting.rotate(place)
             longest.used_bytes -= size
-            self.used_bytes -= size
-            self._waiting -= 1
+            pool.used_bytes -= size
+            self.waiting -= 1
             self._count("over_share")
 
     def _forgive(self) -> None:

@@ -56,6 +56,13 @@ INBOX_BYTES = 4 << 20
 """The same limit in bytes: 1024 datagrams of 64 KiB would be 64 MiB."""
 BACKLOG_DATAGRAMS = 1024
 """Datagrams that wait because the kernel has no room."""
+BACKLOG_BYTES = 4 << 20
+"""Their bytes."""
+DRAIN_BYTES = 256 << 10
+"""A drain ends after so many bytes, however few datagrams that are: what was read is held until it
+is processed."""
+_READ_AT_ONCE = 16
+"""Datagrams read before the next look at their bytes."""
 BACKLOG_RETRY_S = 0.005
 """A full send buffer empties in about this time at 100 Mbit/s and 64 KiB."""
 
@@ -90,6 +97,7 @@ class UdpSocket:
         # What `recv` returned when it woke `wait`: older than anything in the inbox.
         self._first: tuple[bytes, Any] | None = None
         self._backlog: deque[tuple[bytes, Address]] = deque()
+        self._backlog_bytes = 0
         self._retry: asyncio.TimerHandle | None = None
         self._failures = SendFailures()
         self._traffic = Traffic()
@@ -177,10 +185,14 @@ class UdpSocket:
                 return
         if not self._backlog and self._transmit(data, address):
             return
-        if len(self._backlog) >= BACKLOG_DATAGRAMS:
+        if (
+            len(self._backlog) >= BACKLOG_DATAGRAMS
+            or self._backlog_bytes + len(data) > BACKLOG_BYTES
+        ):
             self._traffic.dropped_out += 1
             return
         self._backlog.append((data, address))
+        self._backlog_bytes += len(data)
         self._retry_soon()
 
     def next_send_failure(self) -> tuple[Address, OSError] | None:
@@ -203,6 +215,7 @@ class UdpSocket:
             self._flush()
         self._traffic.dropped_out += len(self._backlog)
         self._backlog.clear()
+        self._backlog_bytes = 0
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -211,6 +224,17 @@ class UdpSocket:
         self._stream.close()
 
     def _read(self, received: list[tuple[bytes, Any]], budget: int) -> None:
+        size = before = 0
+        most = len(received) + budget
+        while size <= DRAIN_BYTES and len(received) < most:
+            wanted = min(most, len(received) + _READ_AT_ONCE)
+            self._read_some(received, wanted - len(received))
+            if len(received) < wanted:
+                return
+            size += sum(map(len, [data for data, _ in received[before:]]))
+            before = wanted
+
+    def _read_some(self, received: list[tuple[bytes, Any]], budget: int) -> None:
         if self._pktinfo is not None:
             self._receive_errors += self._pktinfo.read(received, budget)
             return
@@ -259,7 +283,7 @@ class UdpSocket:
             if not self._transmit(*self._backlog[0]):
                 self._retry_soon()
                 return
-            self._backlog.popleft()
+            self._backlog_bytes -= len(self._backlog.popleft()[0])
 
     def _retry_soon(self) -> None:
         # The loop refuses `add_writer` for a socket that a transport owns, hence a timer.

@@ -10,16 +10,27 @@ from typing import Final, TypeAlias
 from p2ptui.core.events import (
     DataDropped,
     DataReceived,
+    ErrorReceived,
     Event,
     EventsDropped,
     MessageTraced,
+    PeersDiscovered,
     RelayDataReceived,
+    RoutesReceived,
 )
 from p2ptui.core.readers import ReaderRoom, Readers
 from p2ptui.errors import LocalError
 
 MAX_TRACED_BYTES: Final = 16 << 20
 """Traced messages that may wait for a reader, whatever their number: one may have a megabyte."""
+
+MAX_LISTED_BYTES: Final = 1 << 20
+"""Lists of nodes and routes, and texts of errors, that may wait for a reader, in memory. One list
+may have a thousand entries."""
+
+_ENTRY_BYTES: Final = 400
+_TEXT_BYTES: Final = 60
+"""About what an entry of a list, and a short text, take in memory."""
 
 _Data: TypeAlias = DataReceived | RelayDataReceived
 
@@ -40,6 +51,7 @@ class Subscription(AsyncIterator[Event]):
         self.room = room
         self._news = 0
         self._traced_bytes = 0
+        self._listed_bytes = 0
         self._events: deque[Event] = deque()
         self._dropped = 0
         self._closed = False
@@ -57,18 +69,32 @@ class Subscription(AsyncIterator[Event]):
         if isinstance(event, DataDropped) and self._merge(event):
             return
         if not isinstance(event, _Data):
-            size = event.size_bytes if isinstance(event, MessageTraced) else 0
-            if self._news >= self._limit or self._traced_bytes + size > MAX_TRACED_BYTES:
+            if not self._has_room(event):
                 self._dropped += 1
                 return
-            self._news += 1
-            self._traced_bytes += size
+            self._count(event, 1)
         if self._dropped:
             # Where they are missing, the reader is told; that takes a place of its own.
             self._events.append(EventsDropped(self._dropped))
             self._dropped = 0
         self._events.append(event)
         self._wake()
+
+    def _has_room(self, event: Event) -> bool:
+        if self._news >= self._limit:
+            return False
+        if isinstance(event, MessageTraced):
+            return self._traced_bytes + event.size_bytes <= MAX_TRACED_BYTES
+        listed = listed_bytes(event)
+        return not listed or self._listed_bytes + listed <= MAX_LISTED_BYTES
+
+    def _count(self, event: Event, sign: int) -> None:
+        """An event waits (1), or waits no more (-1)."""
+        self._news += sign
+        if isinstance(event, MessageTraced):
+            self._traced_bytes += sign * event.size_bytes
+        else:
+            self._listed_bytes += sign * listed_bytes(event)
 
     def _merge(self, event: DataDropped) -> bool:
         # Who sends too much must not push out what others tell.
@@ -114,9 +140,7 @@ class Subscription(AsyncIterator[Event]):
             if self.room is not None:
                 self.room.read(carrier_of(event), data_bytes(event))
         elif not isinstance(event, EventsDropped):
-            self._news -= 1
-            if isinstance(event, MessageTraced):
-                self._traced_bytes -= event.size_bytes
+            self._count(event, -1)
         return event
 
     def take(self, limit: int) -> list[Event]:
@@ -202,6 +226,16 @@ def carrier_of(event: _Data) -> str:
     if isinstance(event, DataReceived):
         return event.carrier_id or event.node_id
     return event.server_id
+
+
+def listed_bytes(event: Event) -> int:
+    """About what the lists and texts of an event take in memory beside the event."""
+    if isinstance(event, PeersDiscovered):
+        texts = sum(len(entry.capabilities) for entry in event.joined)
+        return _ENTRY_BYTES * len(event.joined) + _TEXT_BYTES * (texts + 2 * len(event.left))
+    if isinstance(event, RoutesReceived):
+        return _ENTRY_BYTES * len(event.routes)
+    return len(event.text) if isinstance(event, ErrorReceived) else 0
 
 
 def data_bytes(event: _Data) -> int:

@@ -182,7 +182,7 @@ EXEMPT = {
     "Control._tracks": OWN_CALLS,
     "DependencyFinder._found_at": OWN_CALLS,
     "Driven._calls": OWN_CALLS,
-    "FairInbox._queues": HERE,  # MAX_DEBTORS, and MAX_WAITING_BYTES of those with something
+    "FairInbox._queues": HERE,  # MAX_DEBTORS, and the bytes of those with something
     "FairInbox._rings": NAMED_IN_CODE,  # one of each standing
     "FileReceiver._receipts": HERE,  # MAX_RECEIPTS
     "FirstContact._clients": OWN_MACHINE,  # one for each version of IP
@@ -366,3 +366,99 @@ class Careful:
     assert unnamed("BoundedTable(lambda: 10**9)\nBoundedQueue[int](10**9)") == [1, 2]
     assert silent("BoundedTable(MAX_CALLS)") == {"MAX_CALLS"}
     assert uncounted('self._seen = BoundedTable[str, int](8, full="full")')
+
+
+# Bytes, not items: what holds datagrams, messages or events is bounded by what these take.
+
+CONTENT = {"bytes", "bytearray", "Raw", "Envelope", "Event", "Datagram", "OutgoingMessage", "_Data"}
+HOLDERS = {"_Waiting", "_Queue", "_Partial"}
+"""Types of this package that hold such."""
+
+KEYS = "its bytes are keys of a fixed length: transactions, nonces or tags"
+BY_OPTIONS = "the sender's own, within the bytes that `reliability` gives to one peer"
+
+COUNTED_OTHERWISE = {
+    "CheckExchange._copies": KEYS,
+    "DirectPaths._asked": KEYS,
+    "DirectPaths._consents": KEYS,
+    "FilterProbes._armed": KEYS,
+    "Keepalives._late": KEYS,
+    "PktinfoStream._earlier": KEYS,
+    "PktinfoStream._sources": KEYS,
+    "Punching._sent": KEYS,
+    "StunClient._waiting": KEYS,
+    "StunService._in_work": KEYS,
+    "Deadlines._heap": BY_OPTIONS,
+    "Lane._small": BY_OPTIONS,
+    "Outbox._begun": BY_OPTIONS,
+    "Outbox._by_id": BY_OPTIONS,
+    "Outbox._by_sequence": BY_OPTIONS,
+    "Outbox._by_token": BY_OPTIONS,
+    "ResendBuffer._messages": BY_OPTIONS,
+    "TransferQueue._under_way": BY_OPTIONS,
+    "TransferQueue._waiting": BY_OPTIONS,
+    "EarlyMessages._senders": "none is kept that is longer than MAX_BYTES",
+    "FairInbox._queues": "MAX_PROVED_BYTES and MAX_UNPROVED_BYTES",
+    "FairInbox._rings": "the same queues, in turn",
+    "Gate.outgoing": "taken out by the driver after each slice of time",
+    "MemorySocket._inbox": SIMULATED,
+    "NodeState._events": "taken out by the driver after each slice of time",
+    "Subscription._events": "reader_bytes, MAX_TRACED_BYTES and MAX_LISTED_BYTES",
+    "Partings._wanted": "events of asyncio, which hold nothing",
+    "UdpSocket._backlog": "BACKLOG_BYTES",
+    "_Queue.waiting": "MAX_SOURCE_BYTES",
+}
+"""What bounds the bytes of those without `limit_bytes`."""
+
+
+def without_bytes(source: str) -> set[str]:
+    """`Class.attribute` of each container of contents whose type counts no bytes itself."""
+    found = set()
+    for owner in ast.walk(ast.parse(source)):
+        if not isinstance(owner, ast.ClassDef):
+            continue
+        for node in ast.walk(owner):
+            if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute)):
+                continue
+            names = [name_of(part) for part in _without_callables(node.annotation)]
+            kind, inner = "".join(names[:1]), names[1:]
+            if kind in GROWING | {"BoundedTable", "BoundedQueue"} and (CONTENT | HOLDERS) & set(
+                inner
+            ):
+                words = {each.arg for each in ast.walk(node.value or node) if hasattr(each, "arg")}
+                if "limit_bytes" not in words:
+                    found.add(f"{owner.name}.{node.target.attr}")
+    return found
+
+
+def _without_callables(annotation: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(annotation, ast.Subscript):
+        if name_of(annotation) not in ("Callable", "type"):
+            yield annotation.value
+            yield from _without_callables(annotation.slice)
+    elif isinstance(annotation, ast.Tuple | ast.List):
+        for part in annotation.elts:
+            yield from _without_callables(part)
+    elif isinstance(annotation, ast.BinOp):
+        yield from _without_callables(annotation.left)
+        yield from _without_callables(annotation.right)
+    else:
+        yield annotation
+
+
+def test_whatever_holds_contents_is_bounded_by_their_bytes() -> None:
+    found = {name for path in MODULES for name in without_bytes(path.read_text("utf-8"))}
+    assert found - COUNTED_OTHERWISE.keys() == set(), "say limit_bytes, or what bounds the bytes"
+    assert COUNTED_OTHERWISE.keys() - found == set(), "these are gone, or count bytes now"
+
+
+def test_a_planted_queue_of_contents_without_bytes_is_found() -> None:
+    planted = "class Careless:\n    def __init__(self) -> None:\n        self._kept: {} = {}\n"
+    for kind, made in (
+        ("deque[bytes]", "deque()"),
+        ("BoundedQueue[tuple[Envelope, int]]", "BoundedQueue(MAX_KEPT)"),
+        ("BoundedTable[Address, Event | None]", "BoundedTable(MAX_KEPT)"),
+    ):
+        assert without_bytes(planted.format(kind, made)) == {"Careless._kept"}
+    bounded = planted.format("BoundedQueue[bytes]", "BoundedQueue(MAX, limit_bytes=MAX_BYTES)")
+    assert without_bytes(bounded) == set()

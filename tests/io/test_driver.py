@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from p2ptui.io.driver import BATCH, Driver
+from p2ptui.io.driver import BATCH, DIRECT, LOOK, SLICE_S, Driver
+from p2ptui.io.fair_inbox import FairInbox, Standing
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.wire.frames import Unfragmented
 from tests.simulation import World
@@ -12,6 +13,7 @@ from tests.virtual_loop import run_virtual
 
 HERE = ("10.0.0.1", 80)
 THERE = ("10.0.0.2", 80)
+QUIET = ("10.0.0.3", 80)
 
 
 class Endpoint:
@@ -170,6 +172,62 @@ def test_a_flood_does_not_keep_a_timer_from_its_turn():
             assert len(bench.endpoint.received) <= BATCH
             await asyncio.sleep(1)
             assert len(bench.endpoint.received) == 2 * BATCH
+
+    run_virtual(story())
+
+
+def test_where_more_come_than_can_be_processed_each_source_has_its_turn():
+    """One source floods; what another one sends meanwhile is processed among the first."""
+
+    async def story():
+        async with Bench() as bench:
+            peers = {THERE: Standing.PROVED, QUIET: Standing.PROVED}
+            bench.driver._inbox = FairInbox(lambda address: (peers[address], address))
+            clock = iter(range(1, 1_000_000))
+            bench.driver._clock = lambda: bench.now() + 0.0001 * next(clock)  # work takes time
+            for number in range(800):
+                bench.socket.receive(b"%d" % number, THERE)
+            bench.socket.receive(b"quiet", QUIET)
+            await bench.answers()
+            order = [data for data, _ in bench.endpoint.received]
+            assert len(order) == 801
+            assert order.index(b"quiet") < DIRECT
+
+    run_virtual(story())
+
+
+def test_a_few_that_take_long_leave_the_rest_to_its_turn():
+    async def story():
+        async with Bench() as bench:
+            seen: list[int] = []
+            spent = 0.0
+            receive = bench.endpoint.receive_datagram
+
+            def receive_datagram(data, address, now):
+                nonlocal spent
+                spent += SLICE_S
+                seen.append(bench.driver._inbox.waiting)
+                receive(data, address, now)
+
+            bench.endpoint.receive_datagram = receive_datagram
+            bench.driver._clock = lambda: bench.now() + spent
+            for number in range(DIRECT):
+                bench.socket.receive(b"%d" % number, THERE)
+            await bench.answers()
+            assert len(bench.endpoint.received) == DIRECT
+            assert seen[: LOOK + 1] == [0] * LOOK + [DIRECT - LOOK - 1]
+
+    run_virtual(story())
+
+
+def test_what_waits_is_processed_though_nothing_more_comes():
+    async def story():
+        async with Bench() as bench:
+            bench.driver._inbox.put([(b"%d" % number, THERE) for number in range(10)])
+            bench.socket.receive(b"wakes", THERE)
+            await bench.answers()
+            assert len(bench.endpoint.received) == 11
+            assert not bench.driver._inbox
 
     run_virtual(story())
 

@@ -50,7 +50,7 @@ class DataContent:
 
     kind: DataKind
     value: Any
-    """The ReceivedRoutedPayload; None of other kinds: whoever reads them decodes them."""
+    """The ReceivedRoutedPayload; of other kinds their bytes: whoever reads them decodes them."""
     message: Envelope
     """What it came in."""
 
@@ -68,8 +68,7 @@ def read_data(message: Envelope) -> DataContent:
     """
     raw = message.payload
     if memoryview(raw)[0] != JSON_START:
-        check_any(raw)
-        return DataContent(DataKind.PLAIN, None, message)
+        return DataContent(DataKind.PLAIN, check_any(raw), message)
     keys = decode_payload(raw, DataKeys)
     if keys.original_message is not UNSET:
         routed = decode_payload(raw, ReceivedRoutedPayload)
@@ -81,8 +80,7 @@ def read_data(message: Envelope) -> DataContent:
         kind = DataKind.ROUTES
     elif isinstance(keys.cmd, Raw) and bytes(keys.cmd) == _GET_ROUTES:
         kind = DataKind.ROUTES_REQUEST
-    check_any(raw)
-    return DataContent(kind, None, message)
+    return DataContent(kind, check_any(raw), message)
 
 
 def encode_data(payload: object) -> Raw:
@@ -158,7 +156,7 @@ class DataService:
             DataReceived(
                 peer.node_id,
                 visible_address(peer.sends_to),
-                Encoded(message.payload),
+                Encoded(content.value),
                 message.id,
                 path_at(peer.sends_to),
                 is_echo,

@@ -285,7 +285,7 @@ class EndToEnd:
     def take_data(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """Data from a node that may be no peer."""
         origin, source = writer.origin, writer.node_id
-        check_any(message.payload)
+        data = check_any(message.payload)
         mark = hash((source, message.id))
         if mark in self._delivered:
             self._state.counters.duplicates += 1
@@ -299,7 +299,7 @@ class EndToEnd:
                 DataReceived(
                     source,
                     origin.address,
-                    Encoded(message.payload),
+                    Encoded(data),
                     message.id,
                     _path(writer),
                     False,

@@ -11,6 +11,18 @@ from p2ptui.wire.address import Address
 FRESH_S: Final = 1.0
 """A route that is confirmed again within this time holds no longer for that."""
 
+MAX_ROUTES_BYTES: Final = 4 << 20
+"""What others tell of all destinations: names, addresses, and capabilities that few announce."""
+
+MAX_ANNOUNCED: Final = 64
+"""Lists of capabilities that are kept once for all who announce the same."""
+
+MAX_TEXTS: Final = 192
+"""Characters of its names and its address, at most: better word of them may come later."""
+
+_TEXT_BYTES: Final = 56
+"""About what a text takes in memory beside its characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -82,10 +94,15 @@ class RouteTable:
         self._routes: BoundedTable[str, Route] = BoundedTable(
             limit,
             full="routes_full",
+            limit_bytes=MAX_ROUTES_BYTES,
             holds=lambda route, now: route.expires > now,
             peer_share=INDEXED,
             shares=shares or Shares(),
             count=count,
+        )
+
+        self._announced: BoundedTable[tuple[str, ...], tuple[str, ...]] = BoundedTable(
+            MAX_ANNOUNCED
         )
 
     def __len__(self) -> int:
@@ -135,7 +152,7 @@ class RouteTable:
                 min(evidence, Evidence.VOUCHED) if tells else Evidence.HEARSAY,
                 known_since=now,
             )
-            self._routes.put(destination, route, now, peers=(next_hop,), address=address)
+            self._keep(destination, route, now, address)
             return
         if tells:
             name, earlier = known.called(name, evidence, next_hop)
@@ -167,7 +184,19 @@ class RouteTable:
             evidence=max(evidence, known.evidence) if keeps_rank else evidence,
             is_doubted=is_doubted,
         )
-        self._routes.put(destination, route, now, peers=(next_hop,), address=address)
+        self._keep(destination, route, now, address)
+
+    def _keep(self, destination: str, route: Route, now: float, address: Address | None) -> None:
+        size, told = MAX_TEXTS, route.capabilities
+        shared = self._announced.get(told)
+        if shared is None:
+            self._announced.put(told, told)
+            size += sum(map(len, told)) + _TEXT_BYTES * len(told)
+        elif shared is not told:
+            route = replace(route, capabilities=shared)
+        self._routes.put(
+            destination, route, now, peers=(route.next_hop,), address=address, size_bytes=size
+        )
 
     def doubt(self, destination: str, next_hop: str) -> None:
         """What was sent by a way has brought no answer."""
