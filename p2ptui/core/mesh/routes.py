@@ -17,7 +17,7 @@ MAX_ROUTES_BYTES: Final = 4 << 20
 MAX_ANNOUNCED: Final = 64
 """Lists of capabilities that are kept once for all who announce the same."""
 
-MAX_TEXTS: Final = 192
+TEXT_CHARACTERS: Final = 192
 """Characters of its names and its address, at most: better word of them may come later."""
 
 _TEXT_BYTES: Final = 56
@@ -187,7 +187,7 @@ class RouteTable:
         self._keep(destination, route, now, address)
 
     def _keep(self, destination: str, route: Route, now: float, address: Address | None) -> None:
-        size, told = MAX_TEXTS, route.capabilities
+        size, told = TEXT_CHARACTERS, route.capabilities
         shared = self._announced.get(told)
         if shared is None:
             self._announced.put(told, told)
