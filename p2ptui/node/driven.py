@@ -49,7 +49,7 @@ class Driven:
             wall,
             on_failure=on_failure,
             on_late=endpoint.moving.excuse,
-            inbox=FairInbox(self._owner_of, endpoint.counters.drop),
+            inbox=FairInbox(self._owner_of, self._drop),
         )
 
     async def run(self) -> None:
@@ -99,6 +99,9 @@ class Driven:
         if peer is None:
             return None
         return (Standing.PROVED if peer.proved else Standing.SESSION, peer.address)
+
+    def _drop(self, cause: str) -> None:
+        self.endpoint.counters.drop(cause)
 
     def _handle_event(self, event: Event) -> None:
         if not isinstance(event, CallFinished):

@@ -24,6 +24,9 @@ from p2ptui.wire.message import NodeInfo
 PeerRef: TypeAlias = str | Address | PeerView | OtherNode
 """A node by id, prefix of an id, name, `host:port`, address, or an earlier view of it."""
 
+SHOWS_ITSELF_S: Final = 0.4
+"""A node that has come shows within a round trip that it receives at its address."""
+
 NAMED_AT_MOST: Final = 4
 """Of many nodes that fit, so many are named."""
 
@@ -68,7 +71,7 @@ def find_node(endpoint: Endpoint, ref: PeerRef, now: float) -> Peer | OtherNode:
     else:
         assert isinstance(ref, str)
         known: list[Peer | OtherNode] = [*_identified(endpoint), *others]
-        return find_named(ref, _each_once(known))
+        return find_named(ref, _each_once(known), now)
     if not fitting and found is not None:
         return found  # a session is under way
     if not fitting:
@@ -174,12 +177,17 @@ def _usefulness(node: Peer | OtherNode) -> int:
     return 2 if node.resumes else 0
 
 
-def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
+def find_named(text: str, candidates: Iterable[_Named], now: float = math.inf) -> _Named:
     """The one of many with this name, or whose id begins so; a name that fits goes first.
 
     It does not go before the id that the screen shows of another node: anybody may choose to be
     called so. Nor does a node that may be a mere claim stand beside one that is better known and
     was here before: else a forged handshake would take its name out of use.
+
+    Args:
+        text: What was said.
+        candidates: Those that may be meant.
+        now: The time, seconds, by which it is judged who has only just come; nobody by default.
 
     Raises:
         UnknownPeerError: None fits.
@@ -198,7 +206,7 @@ def find_named(text: str, candidates: Iterable[_Named]) -> _Named:
     if not fitting and text:
         fitting = [node for node in nodes if node.node_id.startswith(prefix)]
     if len(fitting) > 1:
-        fitting = _without_claims(fitting)
+        fitting = _without_claims(fitting, now)
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -214,11 +222,18 @@ def _earlier_name(node: Peer | NodeInfo | OtherNode) -> str | None:
     return node.earlier_name or None if isinstance(node, OtherNode) else None
 
 
-def _without_claims(fitting: list[_Named]) -> list[_Named]:
-    """The nodes that are well known, and of the others those that were here before all of them."""
+def _without_claims(fitting: list[_Named], now: float) -> list[_Named]:
+    """The nodes that are well known, and of the others those that were here before all of them, or
+    have only just come, and may show in a moment that they are genuine."""
     known = [node for node in fitting if not _is_claim(node)]
     first = min(map(_since, known), default=math.inf)
-    return [node for node in fitting if not _is_claim(node) or _since(node) < first]
+    return [
+        node
+        for node in fitting
+        if not _is_claim(node)
+        or _since(node) < first
+        or (isinstance(node, Peer) and now < node.created_at + SHOWS_ITSELF_S)
+    ]
 
 
 def _is_claim(node: Peer | NodeInfo | OtherNode) -> bool:

@@ -402,6 +402,7 @@ COUNTED_OTHERWISE = {
     "FairInbox._rings": "the same queues, in turn",
     "Gate.outgoing": "taken out by the driver after each slice of time",
     "MemorySocket._inbox": SIMULATED,
+    "Requests._waiting": "none is longer than MAX_REQUEST_BYTES",
     "NodeState._events": "taken out by the driver after each slice of time",
     "Subscription._events": "reader_bytes, MAX_TRACED_BYTES and MAX_LISTED_BYTES",
     "Partings._wanted": "events of asyncio, which hold nothing",

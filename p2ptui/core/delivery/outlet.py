@@ -152,9 +152,9 @@ class Outlet:
     ) -> OutstandingPing:
         liveness = peer.liveness
         if is_secret:
-            liveness.timing.note_heartbeat(now)
+            liveness.signs.timing.note_heartbeat(now)
         else:
-            liveness.timing.note_other_ping(now)
+            liveness.signs.timing.note_other_ping(now)
         is_missed = liveness.has_missed_ping
         peer.purse.note_ping(len(data))
         if peer.purse.may_receive(len(data)):
@@ -193,7 +193,7 @@ class Outlet:
         if peer.is_ours or (
             not len(peer.pings)
             and peer.purse.may_receive(2 * PING_BYTES)
-            and (peer.names_pings or liveness.timing.may_challenge(now))
+            and (peer.names_pings or liveness.signs.timing.may_challenge(now))
         ):
             self.ping(peer, now)
 

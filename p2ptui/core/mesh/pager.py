@@ -212,7 +212,7 @@ class Pager:
             assert job is not None
             if now < job.expires + PAUSE_S and key not in self._jobs and self._jobs.admit():
                 job.expires = now + PROOF_PATIENCE_S
-                self._jobs.put(key, job)
+                self._jobs.put(key, job, address=peer.address)
         if self._jobs and not self._running:
             self._tick(now)
 

@@ -113,7 +113,7 @@ class Routing:
         message that a node takes."""
         self.on_refused: Callable[[Peer, ErrorPayload, float], None] = lambda *_: None
         """Called when a peer says that it cannot hand a message on."""
-        self._met: BoundedTable[str, str] = BoundedTable(MAX_MET)
+        self._met: BoundedTable[str, str] = BoundedTable(MAX_MET, shares=shares)
         """How nodes called themselves in their last session here."""
         lifecycle.on_joined.append(lambda peer, _: self.table.forget_hearsay(peer.node_id))
         lifecycle.on_left.append(self._handle_left)
@@ -121,7 +121,7 @@ class Routing:
     def _handle_left(self, peer: Peer, _now: float) -> None:
         self.table.forget_next_hop(peer.node_id)
         if peer.purse.proved and peer.info is not None:
-            self._met.put(peer.node_id, told_name(peer.info.name))
+            self._met.put(peer.node_id, told_name(peer.info.name), address=peer.address)
 
     def learn_listed(
         self,

@@ -29,6 +29,8 @@ class Signs:
     """Whether any of them was an answer."""
     alarmed_at: float = -math.inf
     """When a goodbye in its name last turned out to be nobody's; seconds."""
+    timing: TimingProof = field(default_factory=TimingProof)
+    """What its answers to heartbeats have shown, where they name no Ping."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +49,6 @@ class PeerLiveness:
     known_at: float = -math.inf
     """When it last showed that it knows this node, as a server does by a Ping of its own."""
     pings: Pings = field(default_factory=Pings)
-    timing: TimingProof = field(default_factory=TimingProof)
-    """What its answers to heartbeats have shown, where they name no Ping."""
     suspicion: Suspicion | None = None
     _suspected_at: float = 0.0
     cleared_at: float = -math.inf
@@ -82,7 +82,7 @@ class PeerLiveness:
         """A handshake is complete: all doubts are over."""
         self.last_received = self.answered_at = self.known_at = now
         self.suspicion = None
-        self.timing.start_over()
+        self.signs.timing.start_over()
 
     def excuse(self, silent_s: float, now: float) -> None:
         """Nobody listened for so many seconds: they do not count as silence."""

@@ -55,6 +55,9 @@ class Arrival:
         return replace(self, legacy=replace(self.legacy, channel=channel))
 
 
+MAX_REQUEST_BYTES: Final = 4096
+"""Of the payload of a request: many are kept for a while, and what counts in them is short."""
+
 MAX_WAITING: Final = 64
 """Requests that wait until it is known who makes room; when more come it is a flood, and there is
 no time to ask."""
@@ -113,6 +116,9 @@ class Requests:
             now: The time, seconds.
         """
         try:
+            size = len(message.payload)
+            if size > MAX_REQUEST_BYTES:
+                raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)

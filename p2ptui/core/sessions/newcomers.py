@@ -124,6 +124,7 @@ class Newcomers:
             BoundedTable(
                 MAX_NEWCOMERS,
                 full="newcomer_forgotten",
+                shares=state.tables.shares,
                 peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
                 on_evicted=lambda _, held: self._note(held.before),
             ),
@@ -245,7 +246,9 @@ class Newcomers:
 
     def _put(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         earlier = self._held.get(key)
-        if self._held.put(key, newcomer, now, peers=(newcomer.before,)):
+        if self._held.put(
+            key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
+        ):
             newcomer.before.session.note_challenge(is_held=True)
             self._plan_end(key, newcomer)
         if earlier is not None:

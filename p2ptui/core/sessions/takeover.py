@@ -164,6 +164,7 @@ class Takeover:
             BoundedTable(
                 MAX_CLAIMS,
                 full="claim_forgotten",
+                shares=state.tables.shares,
                 peer_share=Share(MAX_CLAIMS_TO_ONE, makes_room=True),
             ),
         )
@@ -258,7 +259,7 @@ class Takeover:
             owner = dispute.claim.owner
             key = (owner.node_id, claim.address)
             if key not in self._claims:
-                self._claims.put(key, claim, peers=(owner,))
+                self._claims.put(key, claim, peers=(owner,), address=claim.address)
             return
         if claim.address == dispute.claim.address:
             return  # the answer is on its way; repetitions wait for it
