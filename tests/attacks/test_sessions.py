@@ -232,6 +232,20 @@ def test_a_deployed_client_with_another_id_gets_in_within_three_seconds() -> Non
     assert server.received() == ["hello"]
 
 
+def test_the_word_that_shows_a_deployed_client_is_not_lost() -> None:
+    world = World(seed=2)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    client.id = world.node_id()
+    client.send(client.handshake_request(), server)
+    world.run_for(4)
+    client.say("Data", "hello", server)
+    world.run_for(1)
+
+    assert server.peer(client).node_id == client.id
+    assert server.received() == ["hello"]
+
+
 @pytest.mark.parametrize("period", [1.0, 0.1])
 def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
     """Each forged request waits for its answer, and the client's next word shows who is there."""
