@@ -118,9 +118,7 @@ class Requests:
         try:
             size = len(message.payload)
             if size > MAX_REQUEST_BYTES:
-                raise RefusedError(
-                    f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit"
-                )
+                raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
             received = decode_payload(message.payload, ReceivedNodeInfo)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
