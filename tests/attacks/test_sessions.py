@@ -264,6 +264,26 @@ def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
     assert server.received() == list(range(60))
 
 
+def test_a_client_that_speaks_keeps_its_place_from_words_in_another_dialect() -> None:
+    """They are forged as well as the request; its own show that it is there."""
+    world = World(seed=2)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    pen = Attacker(world).in_the_name_of(client.address, client.id)
+    request = pen.handshake_request(name="EVIL", capabilities=[])
+    del request["sender_addr"]
+    pen.send(request, server)
+    for number in range(10):
+        world.run_for(0.6)
+        pen.send(pen.spec_message("Data", "EVIL"), server)
+        world.run_for(0.4)
+        client.say("Data", number, server)
+    world.run_for(1)
+
+    peer = server.peer(client)
+    assert (peer.name, peer.dialect.value) == ("puppet", "reference")
+
+
 @pytest.mark.parametrize("dialect", ["spec", "reference"])
 def test_a_deployed_server_acknowledges_no_forgery_into_its_place(dialect: str) -> None:
     """It acknowledges whatever asks for that, also the answer to a request that it never made."""
