@@ -341,6 +341,10 @@ class Delivery(Outlet):
         self._gate.vouch()
         if self._gate.source is not None:
             peer.take_pair(self._gate.source)
+        self.trust_address(peer, now)
+
+    def trust_address(self, peer: Peer, now: float) -> None:
+        """Somebody receives at the peer's address, whoever it is in the session."""
         if peer.purse.proved:
             return
         peer.purse.proved = True

@@ -290,7 +290,7 @@ class EndToEnd:
         if mark in self._delivered:
             self._state.counters.duplicates += 1
         elif not self._state.admits_data(origin.node_id or source, len(message.payload), now):
-            self._refuse_data(source, message, now)
+            self._refuse_data(writer, message, now)
             return True
         else:
             self._delivered.put(mark, None)
@@ -309,10 +309,11 @@ class EndToEnd:
             )
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
-            self._reply(source, ack, now)
+            self._reply(writer, ack, now)
         return True
 
-    def _refuse_data(self, source: str, message: Envelope, now: float) -> None:
+    def _refuse_data(self, writer: Writer, message: Envelope, now: float) -> None:
+        source = writer.node_id
         if not message.requires_ack:
             self._state.drop_data(source)
             return
@@ -323,7 +324,7 @@ class EndToEnd:
             _, busy = self._delivery.build(
                 MessageType.RECEIVE_WINDOW, encode_payload(window), now, ack_for=message.id
             )
-            self._reply(source, busy, now)
+            self._reply(writer, busy, now)
 
     def take_window(self, writer: Writer, message: Envelope, _earned: Purse, _now: float) -> bool:
         """A receiver has no room. That is an answer: no try failed, and the next comes when due."""
@@ -335,7 +336,7 @@ class EndToEnd:
     def take_ping(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """A node wants to know whether this one is there, and how far away."""
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
-        self._reply(writer.node_id, pong, now)
+        self._reply(writer, pong, now)
         return True
 
     def take_pong(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
@@ -368,9 +369,12 @@ class EndToEnd:
         self._end(call, SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, size))
         return True
 
-    def _reply(self, node_id: str, message: bytes, now: float) -> None:
-        routed = self._routing.wrap(node_id, message, self._state.config.routing.max_hops)
-        refusal = self._routing.originate(routed, now)
+    def _reply(self, writer: Writer, message: bytes, now: float) -> None:
+        """Answer by the way that the message came: that one works."""
+        routed = self._routing.wrap(writer.node_id, message, self._state.config.routing.max_hops)
+        hop = writer.origin.peer
+        came_by = [hop] if writer.is_second_hand and hop is not None else None
+        refusal = self._routing.originate(routed, now, came_by)
         if refusal is not None:
             self._state.counters.drop(f"routed_{refusal.code}")
 

@@ -116,10 +116,7 @@ class Requests:
             now: The time, seconds.
         """
         try:
-            size = len(message.payload)
-            if size > MAX_REQUEST_BYTES:
-                raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
-            received = decode_payload(message.payload, ReceivedNodeInfo)
+            received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
             has_seat = self._finds_room(address, info.id, request, now)
@@ -173,3 +170,10 @@ class Requests:
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
         if (self.on_look(now) or self._waiting) and not self._looking:
             self._look_after(now)
+
+
+def _decode(request: Envelope) -> ReceivedNodeInfo:
+    size = len(request.payload)
+    if size > MAX_REQUEST_BYTES:
+        raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
+    return decode_payload(request.payload, ReceivedNodeInfo)

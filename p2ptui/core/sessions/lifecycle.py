@@ -53,6 +53,8 @@ class Lifecycle:
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
+        self.on_vacated: Callable[[Peer, float], None] = lambda *_: None
+        """Called with a peer that has made room: somebody may have waited longer for it."""
 
     def open(
         self, address: Address, now: float, *, initiated: bool, inherited: Channel | None = None
@@ -99,7 +101,8 @@ class Lifecycle:
         if peer is None:
             return False
         self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
-        return True
+        self.on_vacated(peer, now)
+        return self.seats.is_free(address)
 
     def require_room(self, address: Address, now: float) -> None:
         """This node wants to enter a peer itself; see `make_room`.

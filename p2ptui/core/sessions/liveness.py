@@ -218,7 +218,9 @@ class Liveness:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
         peer.purse.keep_for_pings()
-        self._delivery.prove(peer, now, guessable=payload == NULL and not is_timed)
+        self._delivery.prove(peer, now, guessable=payload == NULL)
+        if is_timed:
+            self._delivery.trust_address(peer, now)
 
     def say_goodbye(self, peer: Peer, reason: str, now: float) -> None:
         """Tell a peer that its session ends, in a way that only this node can."""

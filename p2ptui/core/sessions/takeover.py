@@ -170,6 +170,7 @@ class Takeover:
         )
 
         lifecycle.on_removed.append(self._forget_silent)
+        lifecycle.on_vacated = self._handle_vacated
 
     def _forget_silent(self, owner: Peer, _reason: str) -> None:
         """An owner has gone, whose place one of those who came may have by now."""
@@ -178,6 +179,12 @@ class Takeover:
             settled.silent = None
             if not (settled.is_new or settled.refused or settled.doubted_until):
                 del self._settled[owner.node_id]
+
+    def _handle_vacated(self, owner: Peer, now: float) -> None:
+        """An owner was found silent by others; its seat is for who has claimed its id before."""
+        dispute = self._disputes.get(owner.node_id)
+        if dispute is not None and dispute.claim.owner is owner:
+            self._settle(owner.node_id, dispute, now)
 
     def begin(self, claim: Claim, now: float) -> None:
         """Ask the owner whether it is there, unless it proved so a short time ago.
