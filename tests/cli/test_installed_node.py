@@ -348,20 +348,19 @@ def test_a_flood_of_messages_adds_no_line_at_info(tmp_path):
 
 
 def test_a_flood_of_handshakes_is_no_flood_of_lines(tmp_path):
-    handshakes = 2000
+    handshakes = 100  # as many as there may be peers: each from a port of its own
     rng = random.Random(5)
     with headless(tmp_path, "--INFO") as node:
         began = time.monotonic()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(0.2)
-            for _ in range(handshakes):
+        for _ in range(handshakes):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(0.2)
                 sock.sendto(handshake(rng), parse_address(node.address))
                 with contextlib.suppress(TimeoutError):
                     sock.recv(65_536)
         node.wait_for(r"\d+ more changes of peers were not logged")
         assert node.stop() == 0
         took_s = time.monotonic() - began
-        # Each one replaces its predecessor at the same address: two changes of peers.
         assert len(node.log().splitlines()) < 40 + 25 * took_s
 
 

@@ -6,6 +6,7 @@ And the last ones that have: their receiver may still ask for them.
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
+from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.outgoing import OutgoingMessage, TransferQueue
 from p2ptui.errors import QueueFullError
 
@@ -176,6 +177,16 @@ class Outbox:
         self.queued_bytes += message.size_bytes
         self._by_sequence[sequence] = message
         self._begun.append(message)
+
+    def renumber(self, numbering: Numbering) -> None:
+        """Those that have left, and have not ended, are in another session from now on."""
+        left = list(self._by_sequence.values())
+        self._by_sequence.clear()
+        for message in left:
+            self.queued_bytes -= message.size_bytes
+            message.renumber(numbering.take())
+            self.queued_bytes += message.size_bytes
+            self._by_sequence[message.sequence] = message
 
     def take_begun(self) -> list[OutgoingMessage]:
         """The messages that have left for the first time since this was asked."""

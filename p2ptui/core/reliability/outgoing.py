@@ -8,7 +8,7 @@ from typing import Final
 from p2ptui.core.events import SendResult
 from p2ptui.core.reliability.fragments import MAX_TRANSFERS, OutgoingTransfer
 from p2ptui.text import counted
-from p2ptui.wire.codec import encode_envelope
+from p2ptui.wire.codec import decode_envelope, encode_envelope
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
 
 MAX_TRANSFER_BYTES: Final = 1 << 20
@@ -99,6 +99,13 @@ class OutgoingMessage:
         self.data = encode_envelope(self.envelope)
         self.size_bytes = len(self.data)
         self.envelope = None
+
+    def renumber(self, sequence: int) -> None:
+        """Give it another number: it has left, and belongs to another session from now on."""
+        envelope = decode_envelope(self.data)
+        self.sequence = envelope.sequence_number = sequence
+        self.data = encode_envelope(envelope)
+        self.size_bytes = len(self.data)
 
 
 def longest_size(envelope: Envelope) -> int:

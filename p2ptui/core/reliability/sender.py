@@ -285,6 +285,17 @@ class ReliableSender:
                 self._settle_window(message, delivered=False)
                 self._transfers.restart(message)
 
+    def begin_at(self, sequence: int) -> None:
+        """The session begins with a handshake message that has its number already.
+
+        Whoever has taken that knows no earlier numbers: what has left before, and goes on in this
+        session, is numbered anew.
+        """
+        self.numbering.begin_at(sequence)
+        self._outbox.renumber(self.numbering)
+        for message in self._outbox.left:
+            self._transfers.renumber(message)
+
     def leave_path(self, *, still_arrives: bool) -> None:
         """Datagrams go another way from now on.
 

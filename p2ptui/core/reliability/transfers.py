@@ -69,6 +69,12 @@ class Transfers:
     def _new_transfer(self, message: OutgoingMessage) -> OutgoingTransfer:
         return OutgoingTransfer(message.sequence, message.data, self._path.size_bytes)
 
+    def renumber(self, message: OutgoingMessage) -> None:
+        """A message under way has another number: it is cut anew."""
+        if message.transfer is not None:
+            self._window.release(message.transfer.bytes_in_flight)
+            message.transfer = self._new_transfer(message)
+
     def restart(self, message: OutgoingMessage) -> None:
         """Send a message from its first fragment on: what had arrived may be forgotten there."""
         if message.transfer is not None:

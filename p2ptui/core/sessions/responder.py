@@ -288,13 +288,13 @@ class Responder:
         self._lifecycle.describe(peer, arrival.info, message, now)
         self._state.counters.handshakes_accepted += 1
         numbered = Capability.RETRANSMIT in peer.capabilities
-        numbering = peer.channel.sender.numbering
+        sender = peer.channel.sender
         is_told = told is not None  # and has paid for it
         if told is None:
-            sequence = numbering.begin() if numbered else None
+            sequence = sender.numbering.begin() if numbered else None
             told = self._answers.accept(arrival, sequence, allowance, now)
         elif told.sequence is not None:
-            numbering.begin_at(told.sequence)
+            sender.begin_at(told.sequence)
         has_crossed = peer.status is PeerStatus.HANDSHAKING
         peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=has_crossed)
         if numbered:
