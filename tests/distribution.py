@@ -43,7 +43,10 @@ WAITING_S: Final = {
 """Files that mostly wait, and for how many seconds."""
 
 BUSY_S: Final = {
-    "tests/attacks/test_every_type.py": 30,
+    "tests/attacks/test_every_type.py": 18,
+    "tests/attacks/test_floods.py": 10,
+    "tests/attacks/test_purses.py": 8,
+    "tests/attacks/test_shared_tables.py": 8,
     "tests/core/mesh/test_watching.py": 7,
     "tests/core/relay/test_failover.py": 18,
     "tests/core/sessions/test_keepalive.py": 9,

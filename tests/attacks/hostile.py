@@ -24,7 +24,7 @@ from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.message import DataKeys, Envelope, MessageType, ReceivedRoutedPayload
 
-MOST: Final = 16
+MOST: Final = 12
 """Payloads of one row; which ones, a seed decides. The plausible ones come first."""
 
 HOSTILE_TEXTS: Final = ("", "x" * 300, "\x1b[2J\u202e\n", "../../etc/passwd", "0")

@@ -194,11 +194,6 @@ def orders_of(attacker: Somebody, named: Somebody, routed: Somebody) -> Callable
 VICTIMS: Final = ("lists", "routes", "shaken", "ours", "named", "routed", "flooded 1", "flooded 2")
 """By what is tried with them."""
 
-NOT_YET: Final = dict.fromkeys(
-    ("lists", "routes", "ours"), "a Pong that anybody can send blindly proves an address"
-)
-"""What does not hold, and why; it must be empty."""
-
 
 @pytest.fixture(scope="module")
 def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Somebody]]:
@@ -222,12 +217,7 @@ def victims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Some
         yield found
 
 
-def marked(name: str) -> Any:
-    marks = [pytest.mark.xfail(strict=True, reason=NOT_YET[name])] if name in NOT_YET else []
-    return pytest.param(name, marks=marks)
-
-
-@pytest.mark.parametrize("name", [marked(name) for name in VICTIMS])
+@pytest.mark.parametrize("name", VICTIMS)
 def test_who_never_said_that_it_listens_gets_what_was_paid_for(
     victims: dict[str, Somebody], name: str
 ) -> None:

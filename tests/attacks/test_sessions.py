@@ -232,6 +232,20 @@ def test_a_deployed_client_with_another_id_gets_in_within_three_seconds() -> Non
     assert server.received() == ["hello"]
 
 
+def test_the_word_that_shows_a_deployed_client_is_not_lost() -> None:
+    world = World(seed=2)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    client.id = world.node_id()
+    client.send(client.handshake_request(), server)
+    world.run_for(4)
+    client.say("Data", "hello", server)
+    world.run_for(1)
+
+    assert server.peer(client).node_id == client.id
+    assert server.received() == ["hello"]
+
+
 @pytest.mark.parametrize("period", [1.0, 0.1])
 def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
     """Each forged request waits for its answer, and the client's next word shows who is there."""
@@ -248,6 +262,26 @@ def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
 
     assert server.peer(client).node_id == client.id
     assert server.received() == list(range(60))
+
+
+def test_a_client_that_speaks_keeps_its_place_from_words_in_another_dialect() -> None:
+    """They are forged as well as the request; its own show that it is there."""
+    world = World(seed=2)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    pen = Attacker(world).in_the_name_of(client.address, client.id)
+    request = pen.handshake_request(name="EVIL", capabilities=[])
+    del request["sender_addr"]
+    pen.send(request, server)
+    for number in range(10):
+        world.run_for(0.6)
+        pen.send(pen.spec_message("Data", "EVIL"), server)
+        world.run_for(0.4)
+        client.say("Data", number, server)
+    world.run_for(1)
+
+    peer = server.peer(client)
+    assert (peer.name, peer.dialect.value) == ("puppet", "reference")
 
 
 @pytest.mark.parametrize("dialect", ["spec", "reference"])

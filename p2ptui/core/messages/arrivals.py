@@ -66,11 +66,12 @@ class Arrivals:
         take = self._anybody.get(message.message_type)
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)
-        elif peer is not None and (
-            peer.session.challenged and self._newcomers.receive(peer, address, message, now)
-        ):
             return
-        elif peer is None:
+        if peer is not None and peer.session.challenged:
+            if self._newcomers.receive(peer, address, message, now):
+                return
+            peer = state.peers.at(address)  # the word that shows a newcomer is its own
+        if peer is None:
             self._strangers.receive(address, message, state.gate.answer_purse, now)
         elif peer.status is PeerStatus.AUTHENTICATED:
             self._inbox.receive(peer, message, now)

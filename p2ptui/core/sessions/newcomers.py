@@ -310,7 +310,8 @@ class Newcomers:
         if peer.initiated and peer.is_authenticated and kind in _FROM_SERVERS:
             self._forget(key)
         elif _is_spec(message) is not _is_spec(newcomer.arrival.message):
-            pass  # of another kind of program
+            if peer.is_authenticated and dialect_of(message) is peer.dialect:
+                self._forget(key)  # of the program before
         elif kind in _ANSWERS:
             pass  # the one before would send it as well
         elif newcomer.is_answered:
