@@ -125,7 +125,7 @@ class Purse:
         return to == self.at
 
     def pay(self, size: int, _now: float = 0.0) -> bool:
-        """Pay for a datagram of `size` bytes, if there is so much."""
+        """Pay for a datagram of `size` bytes, if the purse holds enough."""
         if not self.has_room(size):
             return False
         # As `charge`, without another call: each answer to a stranger is paid for here.
@@ -140,12 +140,8 @@ class Purse:
         self.credit -= size
         self.datagrams -= 1
 
-    def note_granted(self, size: int) -> None:
-        """One leaves for a reason of this node's own, which is no answer and costs no answer."""
-        self.bytes_out += size
-
     def keep_for_pings(self) -> None:
-        """From now on keep what Pings will need, as far as there is so much."""
+        """From now on keep what Pings will need, as far as it is there."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
     def keep_nothing(self) -> None:
@@ -339,11 +335,11 @@ class Grant:
         return self.at in (to, to[0])
 
     def has_room(self, size: int) -> bool:
-        """Whether there is so much for one datagram."""
+        """Whether it pays for one datagram of `size` bytes."""
         return size <= self.size and self.datagrams > 0
 
     def pay(self, size: int, now: float) -> bool:
-        """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
+        """Pay for a datagram of `size` bytes, if enough is left and the grant has not expired."""
         use = self._use
         if size > self.size or self.datagrams < 1 or now > self.expires:
             use.refused += 1
@@ -361,7 +357,7 @@ class Grant:
             if self._is_own:
                 self.purse.charge(size)
             else:
-                self.purse.note_granted(size)
+                self.purse.bytes_out += size  # it is no answer, and costs none
         return True
 
 

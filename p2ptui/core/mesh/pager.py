@@ -183,7 +183,7 @@ class Pager:
         job.is_vouched = self._state.gate.is_vouched
         if peer.purse.proved:
             # From here on its pages draw one by one on what is left for such requests.
-            self._state.gate.vouch()
+            self._state.gate.count_apart()
         if known is not None:
             self._jobs.replace(key, job)
         elif not self._jobs.put(key, job, address=peer.address, proved=peer.proved):
