@@ -21,10 +21,11 @@ HOST_BITS: Final = {4: 32, 6: 64}
 likes."""
 
 LEAST_SHARE: Final = 5
-"""Entries that one address may hold of any table: halves of less would keep out a family."""
+"""Entries that one address may hold of any table, however small: the nodes of a household share an
+address."""
 
 HOSTS_REMEMBERED: Final = 4096
-"""Hosts of which is remembered whose share they count for."""
+"""Hosts for which the owners are remembered; see `owners_at`."""
 
 _OWN_SITE: Final = tuple(
     map(
@@ -58,15 +59,15 @@ class Share:
     """What one peer, one address or one prefix may hold of a table."""
 
     most: int | float | Callable[[], float]
-    """So many entries; a float is a part of the table's limit, and at least one entry. What is
-    called tells such a part: options may change while the node runs."""
+    """An integer: entries. A float: a part of the table's limit, at least `least` entries; or what
+    returns such a part, since options may change while the node runs."""
     full: str = ""
     """Counted when it is used up; the name of the table if empty."""
     makes_room: bool = False
     """Whether the oldest entry of the same owner makes room; otherwise the new one is refused."""
 
     least: int = 1
-    """Entries, however small the table is."""
+    """Entries that are allowed however small the table is."""
 
     def limit(self, whole: int) -> int:
         """Entries, of a table with room for `whole`; or bytes, likewise."""
@@ -339,9 +340,9 @@ def prefix_of(host: str) -> Hashable:
 def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     """Whose shares an entry at a host counts for: an address, and a prefix.
 
-    Programs of this very machine share nothing with strangers, and private addresses are all of
-    one site, this node's own: a whole home is one prefix of them. An IPv6 address counts as its
-    /64. None where there is no share.
+    Loopback addresses have no share. Private addresses have one each, but none of a prefix: all of
+    them are of this node's own site. An IPv6 address counts as its /64. None where there is no
+    share.
 
     Args:
         host: An address without its port, or the name of a relayed node: an owner by itself.

@@ -281,7 +281,7 @@ class BoundedTable(Generic[K, V]):
             now: The time, seconds.
             peers: Whose it is, for `peer_share`: any of them.
             address: Where the one is that caused it, for the shares of addresses and prefixes;
-                None: this node did by itself, and nobody's share is concerned.
+                None: this node itself did, and it counts for no share.
             size_bytes: What it takes, for `limit_bytes`.
             proved: Whether its owner has shown that it is where it says; what has not makes room
                 first, and takes no place from what has.

@@ -59,8 +59,8 @@ class Purse:
         """Whether the address has shown that somebody receives there: then nothing is counted
         against it any more."""
         self.credit = 0
-        """Bytes that it may still be sent before that; below zero where an answer was paid for by
-        what its request had earned."""
+        """Bytes that it may still be sent before that. It is below zero if its request paid for an
+        answer that the purse could not pay for."""
         self.datagrams = 0
         """And datagrams."""
         self.kept = 0
@@ -141,11 +141,11 @@ class Purse:
         self.datagrams -= 1
 
     def keep_for_pings(self) -> None:
-        """From now on keep what Pings will need, as far as it is there."""
+        """From now on keep what Pings will need, or all if it is less."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
     def keep_nothing(self) -> None:
-        """No Ping will be needed: all that there is may be spent."""
+        """No Ping will be needed: all of it may be spent."""
         self.kept = 0
 
     def note_detour(self, size: int) -> None:

@@ -102,7 +102,8 @@ class Gate:
         self._arrived_from: Address = ("", 0)
         self._arrived_bytes = 0
         self._free = math.inf
-        """Bytes that may still go back to a proved peer for its datagram alone."""
+        """Bytes that may still go back to the proved peer whose datagram is being handled, before
+        they count against its budget for unvouched requests."""
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
@@ -157,23 +158,23 @@ class Gate:
             self._free = AMPLIFICATION_LIMIT * size
 
     def vouch(self) -> None:
-        """The datagram that is being handled says what only its sender can know: whatever it asks
-        for goes to who asked."""
+        """The datagram that is being handled names what only its sender can know, so its answers
+        are not limited: they go to whoever asked for them."""
         self._free = math.inf
 
     def count_apart(self) -> None:
-        """Whoever answers the datagram that is being handled draws for each part of the answer: its
-        datagrams are not counted against the request once more. See `draw`."""
+        """Whoever answers the datagram that is being handled calls `draw` for each part of the
+        answer: what leaves is not counted a second time."""
         self._free = math.inf
 
     @property
     def is_vouched(self) -> bool:
-        """Whether it does."""
+        """Whether answers to the datagram that is being handled are not limited; see `vouch`."""
         return self._free == math.inf
 
     def draw(self, purse: Purse, size: int) -> bool:
-        """Whether so many bytes may go to a proved peer later, for a request that nothing vouches
-        for. Whoever sends the answer in parts draws for each; see `count_apart`."""
+        """Whether `size` bytes may go to a proved peer for a request that nothing vouches for; they
+        are drawn from its budget then. See `count_apart` for an answer in parts."""
         if self.admits_unvouched(purse, size, self.now):
             return True
         self._counters.drop("unvouched")

@@ -12,7 +12,7 @@ MAX_DATAGRAM_BYTES: Final = 65_507
 
 
 def check_size(peer: Peer, size: int, limit: int) -> None:
-    """Whether a message of `size` bytes can reach a peer at all.
+    """Check that a message of `size` bytes can reach a peer at all.
 
     Args:
         peer: Which.
