@@ -102,8 +102,7 @@ class Gate:
         self._arrived_from: Address = ("", 0)
         self._arrived_bytes = 0
         self._free = math.inf
-        """Bytes that may still go back to the proved peer whose datagram is being handled, before
-        they count against its budget for unvouched requests."""
+        """Bytes that may still go back to the proved peer whose datagram is being handled."""
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
@@ -228,7 +227,7 @@ class Gate:
         grants = self._grants[reason]
         grant = grants.get(at)
         if grant is None or grant.expires < now:
-            grant = self._new_grant(reason, bound, at, to, now)
+            grant = self._new_grant(reason, bound, to, now)
             if not grants.put(at, grant, now, address=to):
                 return Grant(self._use(reason), at, 0, 0, grant.expires, purse)
         if grant.hour is not None and grant.hour.left < 1:
@@ -236,9 +235,8 @@ class Gate:
         grant.purse = purse
         return grant
 
-    def _new_grant(
-        self, reason: Reason, bound: Bound, at: Address | str, to: Address, now: float
-    ) -> Grant:
+    def _new_grant(self, reason: Reason, bound: Bound, to: Address, now: float) -> Grant:
+        at = to[0] if bound.of_host else (to[0], to[1])
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
         hour = self._hour(to, bound.hourly, now) if bound.hourly else None
