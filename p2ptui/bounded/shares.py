@@ -21,10 +21,11 @@ HOST_BITS: Final = {4: 32, 6: 64}
 likes."""
 
 LEAST_SHARE: Final = 5
-"""Entries that one address may hold of any table: halves of less would keep out a family."""
+"""Entries that one address may hold of any table, however small: the nodes of a household share an
+address."""
 
 HOSTS_REMEMBERED: Final = 4096
-"""Hosts of which is remembered whose share they count for."""
+"""Hosts for which the owners are remembered; see `owners_at`."""
 
 _OWN_SITE: Final = tuple(
     map(
@@ -58,15 +59,15 @@ class Share:
     """What one peer, one address or one prefix may hold of a table."""
 
     most: int | float | Callable[[], float]
-    """So many entries; a float is a part of the table's limit, and at least one entry. What is
-    called tells such a part: options may change while the node runs."""
+    """An integer: entries. A float: a part of the table's limit, at least `least` entries; or what
+    returns such a part, since options may change while the node runs."""
     full: str = ""
     """Counted when it is used up; the name of the table if empty."""
     makes_room: bool = False
     """Whether the oldest entry of the same owner makes room; otherwise the new one is refused."""
 
     least: int = 1
-    """Entries, however small the table is."""
+    """Entries that are allowed however small the table is."""
 
     def limit(self, whole: int) -> int:
         """Entries, of a table with room for `whole`; or bytes, likewise."""
@@ -92,38 +93,78 @@ INDEXED: Final = Share(1.0)
 """No limit: the table knows the entries of each owner, to find them or to remove them together."""
 
 
+class Ranks:
+    """Who has most of something, where each change is by one: no owner is looked at but the one
+    that changes."""
+
+    __slots__ = ("_at", "most")
+
+    def __init__(self) -> None:
+        self.most = 0
+        """What the first of them has."""
+        self._at: dict[int, dict[Hashable, Hashable]] = {}
+
+    @property
+    def first(self) -> Hashable:
+        """One of those who have most; None if nobody has anything."""
+        return next(iter(self._at[self.most].values())) if self.most else None
+
+    def note(self, name: Hashable, owner: Hashable, before: int, count: int) -> None:
+        """An owner has one more, or one less.
+
+        Args:
+            name: By which it is told from others.
+            owner: It.
+            before: What it had.
+            count: What it has.
+        """
+        at = self._at
+        if before:
+            del at[before][name]
+            if not at[before]:
+                del at[before]
+        if count:
+            at.setdefault(count, {})[name] = owner
+        if count > self.most or (before == self.most and before not in at):
+            self.most = count
+
+    def clear(self) -> None:
+        """Nobody has anything."""
+        self._at.clear()
+        self.most = 0
+
+
 class Holdings(Generic[K]):
-    """The entries of each owner of one kind, the oldest first."""
+    """The entries of each owner of one kind, the oldest first.
 
-    __slots__ = ("doubted", "of", "share", "sizes", "top", "top_count")
+    Args:
+        share: Of each owner.
+        has_sizes: Whether bytes are counted as well.
+        is_ranked: Whether it is asked who holds most.
+    """
 
-    def __init__(self, share: Share, *, has_sizes: bool = False) -> None:
+    __slots__ = ("doubted", "of", "ranks", "share", "sizes")
+
+    def __init__(self, share: Share, *, has_sizes: bool = False, is_ranked: bool = False) -> None:
         self.share = share
+        self.ranks: Ranks | None = Ranks() if is_ranked else None
+        """Who holds most entries."""
         self.of: dict[Hashable, OrderedDict[K, None]] = {}
         self.doubted: dict[Hashable, OrderedDict[K, None]] = {}
         """Of these the unproved ones."""
         self.sizes: dict[Hashable, int] | None = {} if has_sizes else None
         """Bytes of each owner's entries, if they are counted."""
-        self.top: Hashable = None
-        """Of those who came last, who has most entries: nobody else can have more than half."""
-        self.top_count = 0
-
-    def _note_top(self, owner: Hashable, change: int) -> None:
-        if change > 0:
-            count = self.held_by(owner)
-            if count > self.top_count:
-                self.top, self.top_count = owner, count
-        elif owner == self.top:
-            self.top_count += change
 
     def add(self, owner: Hashable, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry is this owner's."""
-        self.of.setdefault(owner, OrderedDict())[key] = None
+        held = self.of.setdefault(owner, OrderedDict())
+        held[key] = None
         if not proved:
             self.doubted.setdefault(owner, OrderedDict())[key] = None
         if self.sizes is not None:
             self.sizes[owner] = self.sizes.get(owner, 0) + size_bytes
-        self._note_top(owner, 1)
+        if self.ranks is not None:
+            self.ranks.note(owner, owner, len(held) - 1, len(held))
 
     def held_by(self, owner: Hashable) -> int:
         """How many entries an owner has."""
@@ -152,7 +193,8 @@ class Holdings(Generic[K]):
         if held is None or key not in held:
             return
         del held[key]
-        self._note_top(owner, -1)
+        if self.ranks is not None:
+            self.ranks.note(owner, owner, len(held) + 1, len(held))
         self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
@@ -200,7 +242,8 @@ class Holdings(Generic[K]):
         """All entries are gone."""
         self.of.clear()
         self.doubted.clear()
-        self.top, self.top_count = None, 0
+        if self.ranks is not None:
+            self.ranks.clear()
         if self.sizes is not None:
             self.sizes.clear()
 
@@ -213,8 +256,15 @@ class Sites(Holdings[K]):
 
     __slots__ = ("_addresses", "_addresses_of", "_counts")
 
-    def __init__(self, share: Share, addresses: Holdings[K], *, has_sizes: bool = False) -> None:
-        super().__init__(share, has_sizes=has_sizes)
+    def __init__(
+        self,
+        share: Share,
+        addresses: Holdings[K],
+        *,
+        has_sizes: bool = False,
+        is_ranked: bool = False,
+    ) -> None:
+        super().__init__(share, has_sizes=has_sizes, is_ranked=is_ranked)
         self._addresses = addresses
         self._counts: dict[Hashable, int] = {}
         self._addresses_of: dict[Hashable, OrderedDict[Hashable, None]] = {}
@@ -222,26 +272,27 @@ class Sites(Holdings[K]):
     def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry of an address is this prefix's as well."""
         address, prefix = owner
-        self._counts[prefix] = self._counts.get(prefix, 0) + 1
+        count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
         self._addresses_of.setdefault(prefix, OrderedDict())[address] = None
         if not proved:
             self.doubted.setdefault(prefix, OrderedDict())[key] = None
         if self.sizes is not None:
             self.sizes[prefix] = self.sizes.get(prefix, 0) + size_bytes
-        self._note_top(owner, 1)
+        if self.ranks is not None:
+            self.ranks.note(prefix, owner, count - 1, count)
 
     def discard(self, owner: Any, key: K, size_bytes: int) -> None:
         """It is gone, also from the address."""
         address, prefix = owner
         self.prove(owner, key)
-        self._counts[prefix] -= 1
-        if self.top is not None and prefix == self.top[1]:  # type: ignore[index]
-            self.top_count -= 1
+        count = self._counts[prefix] = self._counts[prefix] - 1
+        if self.ranks is not None:
+            self.ranks.note(prefix, owner, count + 1, count)
         if self.sizes is not None:
             self.sizes[prefix] -= size_bytes
         if address not in self._addresses.of:
             del self._addresses_of[prefix][address]
-        if not self._counts[prefix]:
+        if not count:
             del self._counts[prefix], self._addresses_of[prefix]
             if self.sizes is not None:
                 del self.sizes[prefix]
@@ -289,9 +340,9 @@ def prefix_of(host: str) -> Hashable:
 def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     """Whose shares an entry at a host counts for: an address, and a prefix.
 
-    Programs of this very machine share nothing with strangers, and private addresses are all of
-    one site, this node's own: a whole home is one prefix of them. An IPv6 address counts as its
-    /64. None where there is no share.
+    Loopback addresses have no share. Private addresses have one each, but none of a prefix: all of
+    them are of this node's own site. An IPv6 address counts as its /64. None where there is no
+    share.
 
     Args:
         host: An address without its port, or the name of a relayed node: an owner by itself.

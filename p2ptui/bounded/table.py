@@ -23,7 +23,6 @@ from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from p2ptui.bounded.shares import (
-    INDEXED,
     LEAST_SHARE,
     Holdings,
     Limit,
@@ -69,7 +68,7 @@ class BoundedTable(Generic[K, V]):
         shares: Of each address and prefix named to `put`: for every table that strangers or
             peers fill. `put` must be told whose an entry is.
         address_share: Of each address, where it is another one than in all tables.
-        prefix_share: Of each prefix; likewise.
+        prefix_share: Of each prefix, besides that of its addresses; likewise.
         lifetime_s: How long an entry holds after `put` or `renew`, seconds; None: for ever.
         expired: Counted for each entry that came to its end so; empty: not counted.
         in_use: Whether an entry must stay, whoever needs room.
@@ -149,17 +148,18 @@ class BoundedTable(Generic[K, V]):
         if shares is not None:
             address_share = Share(shares.address, makes_room=not refuses, least=LEAST_SHARE)
             prefix_share = Share(shares.prefix, makes_room=not refuses, least=LEAST_SHARE)
-        if prefix_share is not None and address_share is None:
-            address_share = INDEXED
         has_sizes = self._is_shared and limit_bytes is not None
+        is_ranked = self._is_shared and not refuses
         self._by_peer = None if peer_share is None else Holdings[K](peer_share)
         self._by_address = (
-            None if address_share is None else Holdings[K](address_share, has_sizes=has_sizes)
+            None
+            if address_share is None
+            else Holdings[K](address_share, has_sizes=has_sizes, is_ranked=is_ranked)
         )
         self._by_prefix = (
             None
             if prefix_share is None or self._by_address is None
-            else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes)
+            else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes, is_ranked=is_ranked)
         )
         self._last_owners: tuple[str, list[tuple[Holdings[K], Hashable]]] = ("", [])
         """Of the last entry: entries of one host come one after the other, and share this."""
@@ -281,7 +281,7 @@ class BoundedTable(Generic[K, V]):
             now: The time, seconds.
             peers: Whose it is, for `peer_share`: any of them.
             address: Where the one is that caused it, for the shares of addresses and prefixes;
-                None: this node did by itself, and nobody's share is concerned.
+                None: this node itself did, and it counts for no share.
             size_bytes: What it takes, for `limit_bytes`.
             proved: Whether its owner has shown that it is where it says; what has not makes room
                 first, and takes no place from what has.
@@ -489,10 +489,12 @@ class BoundedTable(Generic[K, V]):
             crowd = None
             if self._is_shared and not self._refuses:
                 crowd = self._crowd_of(owned, limit, size_bytes)
-            if crowd is None:
-                victim = self._victim(proved=proved)
-            else:
+            victim = None
+            if crowd is not None:
                 victim = self._own_victim(*crowd, proved=proved or crowd not in owned)
+            if victim is None and (crowd is None or crowd not in owned):
+                # Also where those of another who holds too much are all in use.
+                victim = self._victim(proved=proved)
             if victim is None:
                 self._tell(self._full)
                 return False
@@ -503,7 +505,7 @@ class BoundedTable(Generic[K, V]):
         self, owned: list[tuple[Holdings[K], Hashable]], limit: int, size_bytes: int
     ) -> tuple[Holdings[K], Hashable] | None:
         """Whose entries make room in a full table: the newcomer's own, or those of another who
-        holds more than a share; None if nobody does."""
+        holds more than a share, of these one who holds most; None if nobody does."""
         for each in owned:
             holdings, owner = each
             if holdings is not self._by_peer and not holdings.has_room(
@@ -511,8 +513,9 @@ class BoundedTable(Generic[K, V]):
             ):
                 return each
         for others in (self._by_address, self._by_prefix):
-            if others is not None and others.top_count > others.share.limit(limit):
-                return others, others.top
+            ranks = None if others is None else others.ranks
+            if others is not None and ranks is not None and ranks.most > others.share.limit(limit):
+                return others, ranks.first
         return None
 
     def _own_victim(self, holdings: Holdings[K], owner: Hashable, *, proved: bool) -> K | None:

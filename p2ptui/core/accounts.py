@@ -59,8 +59,8 @@ class Purse:
         """Whether the address has shown that somebody receives there: then nothing is counted
         against it any more."""
         self.credit = 0
-        """Bytes that it may still be sent before that; below zero where an answer was paid for by
-        what its request had earned."""
+        """Bytes that it may still be sent before that. It is below zero if its request paid for an
+        answer that the purse could not pay for."""
         self.datagrams = 0
         """And datagrams."""
         self.kept = 0
@@ -125,7 +125,7 @@ class Purse:
         return to == self.at
 
     def pay(self, size: int, _now: float = 0.0) -> bool:
-        """Pay for a datagram of `size` bytes, if there is so much."""
+        """Pay for a datagram of `size` bytes, if the purse holds enough."""
         if not self.has_room(size):
             return False
         # As `charge`, without another call: each answer to a stranger is paid for here.
@@ -140,16 +140,12 @@ class Purse:
         self.credit -= size
         self.datagrams -= 1
 
-    def note_granted(self, size: int) -> None:
-        """One leaves for a reason of this node's own, which is no answer and costs no answer."""
-        self.bytes_out += size
-
     def keep_for_pings(self) -> None:
-        """From now on keep what Pings will need, as far as there is so much."""
+        """From now on keep what Pings will need, or all if it is less."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
     def keep_nothing(self) -> None:
-        """No Ping will be needed: all that there is may be spent."""
+        """No Ping will be needed: all of it may be spent."""
         self.kept = 0
 
     def note_detour(self, size: int) -> None:
@@ -339,11 +335,11 @@ class Grant:
         return self.at in (to, to[0])
 
     def has_room(self, size: int) -> bool:
-        """Whether there is so much for one datagram."""
+        """Whether it pays for one datagram of `size` bytes."""
         return size <= self.size and self.datagrams > 0
 
     def pay(self, size: int, now: float) -> bool:
-        """Pay for a datagram of `size` bytes, if there is so much and it is in time."""
+        """Pay for a datagram of `size` bytes, if enough is left and the grant has not expired."""
         use = self._use
         if size > self.size or self.datagrams < 1 or now > self.expires:
             use.refused += 1
@@ -361,7 +357,7 @@ class Grant:
             if self._is_own:
                 self.purse.charge(size)
             else:
-                self.purse.note_granted(size)
+                self.purse.bytes_out += size  # it is no answer, and costs none
         return True
 
 

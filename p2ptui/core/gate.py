@@ -35,8 +35,8 @@ MAX_GRANTS: Final = 16_384
 others can make this node send fills the table of that reason, and no other."""
 
 MAX_HOSTS_IN_HOUR: Final = 16_384
-"""Hosts whose hour is counted by itself; those for which there is no room share one, so that what
-was counted is never forgotten for others."""
+"""Hosts whose hour is counted by itself; those for which there is no room, in the table or in the
+share of their network, share one: what was counted is never forgotten for others."""
 
 
 class Route(Protocol):
@@ -102,7 +102,7 @@ class Gate:
         self._arrived_from: Address = ("", 0)
         self._arrived_bytes = 0
         self._free = math.inf
-        """Bytes that may still go back to a proved peer for its datagram alone."""
+        """Bytes that may still go back to the proved peer whose datagram is being handled."""
         self.now = 0.0
         """The time, seconds, of what is done at present."""
         self.admits_answer: Callable[[int, int, float], bool] = lambda *_: False
@@ -116,7 +116,7 @@ class Gate:
             for reason, bound in BOUNDS.items()
         }
         self._hours: BoundedTable[str, Hour] = BoundedTable(
-            MAX_HOSTS_IN_HOUR, refuses=True, lifetime_s=HOUR_S
+            MAX_HOSTS_IN_HOUR, refuses=True, shares=shares or Shares(), lifetime_s=HOUR_S
         )
         self._shared_hour: Hour | None = None
         self._shared_until = 0.0
@@ -157,18 +157,23 @@ class Gate:
             self._free = AMPLIFICATION_LIMIT * size
 
     def vouch(self) -> None:
-        """The datagram that is being handled says what only its sender can know: whatever it asks
-        for goes to who asked."""
+        """The datagram that is being handled names what only its sender can know, so its answers
+        are not limited: they go to whoever asked for them."""
+        self._free = math.inf
+
+    def count_apart(self) -> None:
+        """Whoever answers the datagram that is being handled calls `draw` for each part of the
+        answer: what leaves is not counted a second time."""
         self._free = math.inf
 
     @property
     def is_vouched(self) -> bool:
-        """Whether it does."""
+        """Whether answers to the datagram that is being handled are not limited; see `vouch`."""
         return self._free == math.inf
 
     def draw(self, purse: Purse, size: int) -> bool:
-        """Whether so many bytes may go to a proved peer later, for a request that nothing vouches
-        for. Whoever sends the answer in parts draws for each; see `vouch` for the request."""
+        """Whether `size` bytes may go to a proved peer for a request that nothing vouches for; they
+        are drawn from its budget then. See `count_apart` for an answer in parts."""
         if self.admits_unvouched(purse, size, self.now):
             return True
         self._counters.drop("unvouched")
@@ -222,7 +227,7 @@ class Gate:
         grants = self._grants[reason]
         grant = grants.get(at)
         if grant is None or grant.expires < now:
-            grant = self._new_grant(reason, bound, at, now)
+            grant = self._new_grant(reason, bound, to, now)
             if not grants.put(at, grant, now, address=to):
                 return Grant(self._use(reason), at, 0, 0, grant.expires, purse)
         if grant.hour is not None and grant.hour.left < 1:
@@ -230,22 +235,23 @@ class Gate:
         grant.purse = purse
         return grant
 
-    def _new_grant(self, reason: Reason, bound: Bound, at: Address | str, now: float) -> Grant:
+    def _new_grant(self, reason: Reason, bound: Bound, to: Address, now: float) -> Grant:
+        at = to[0] if bound.of_host else (to[0], to[1])
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
-        hour = self._hour(str(at), bound.hourly, now) if bound.hourly else None
+        hour = self._hour(to, bound.hourly, now) if bound.hourly else None
         expires = now + bound.lifetime_s
         return Grant(self._use(reason), at, bound.size, bound.datagrams, expires, None, hour=hour)
 
-    def _hour(self, host: str, datagrams: int, now: float) -> Hour:
+    def _hour(self, to: Address, datagrams: int, now: float) -> Hour:
         """What a host may still be sent in this hour, which begins when it is first sent to."""
-        hours = self._hours
+        hours, host = self._hours, to[0]
         hours.expire(now)
         hour = hours.get(host)
         if hour is not None:
             return hour
         hour = Hour(datagrams)
-        if hours.put(host, hour, now):
+        if hours.put(host, hour, now, address=to):
             return hour
         if self._shared_hour is None or now >= self._shared_until:
             self._shared_hour, self._shared_until = hour, now + HOUR_S
@@ -328,9 +334,9 @@ class Gate:
             if purse is self._arrival:
                 # It goes back to where the datagram seems to come from that is being handled.
                 free = self._free - size
-                self._free = max(free, 0)
                 if free < 0 and not self.draw(purse, int(min(size, -free))):
-                    return False
+                    return False  # what is smaller may still be free
+                self._free = max(free, 0)
             purse.bytes_out += size
         elif grant is not None:
             return self.send(data, to, grant)

@@ -31,7 +31,7 @@ _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 _PLAIN: Final = bytes.maketrans(b"123456789E", b"000000000e")
 _EXPONENT: Final = b"0e"
-"""What a number with an exponent has, once its digits are noughts. In a text it may be, too."""
+"""What a number with an exponent has, once its digits are zeros. In a text it may be, too."""
 _MANY_DIGITS: Final = b"0" * 300
 """A double has room for 308 (IEEE 754, binary64)."""
 _INTEGER_DIGITS: Final = 4300

@@ -357,6 +357,17 @@ def test_hosts_for_which_there_is_no_room_share_an_hour(monkeypatch: pytest.Monk
     assert MAX_HOSTS_IN_HOUR > 2
 
 
+def test_who_fills_the_hours_takes_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2ptui.core.gate.MAX_HOSTS_IN_HOUR", 100)
+    gate = Gate(Counters())
+    filler = [gate.grant(Reason.OWN_SEARCH, (f"192.0.2.{n}", 1), 1.0).hour for n in range(200)]
+    others = [gate.grant(Reason.OWN_SEARCH, (f"198.51.{n}.1", 1), 1.0).hour for n in range(20)]
+
+    assert len({id(hour) for hour in filler}) == 76, "three quarters of the table, and one for more"
+    assert len({id(hour) for hour in others}) == 20, "each of the others has its own"
+    assert not {id(hour) for hour in filler} & {id(hour) for hour in others}
+
+
 def test_an_order_pays_once_and_only_while_it_is_handled() -> None:
     gate = Gate(Counters())
     gate.note_arrival(None, ("192.0.2.1", 1), 100)

@@ -349,6 +349,30 @@ def test_an_answer_leaves_from_the_address_that_was_asked(bench: Bench) -> None:
     assert to is bench.gate.source
 
 
+def test_what_is_refused_takes_nothing_of_what_is_free(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    someone = Someone(ALICE, purse)
+    bench.gate.admits_unvouched = lambda *_: False
+    bench.gate.note_arrival(purse, ALICE, 100)
+    assert not bench.gate.send_to(someone, bytes(500))
+    assert bench.gate.send_to(someone, bytes(200))
+    assert bench.gate.send_to(someone, bytes(100))
+    assert not bench.gate.send_to(someone, b"1")
+    assert bench.counters.drops == {"unvouched": 2}
+
+
+def test_a_list_that_draws_for_its_pages_is_not_counted_once_more(bench: Bench) -> None:
+    purse = Purse()
+    purse.proved = True
+    bench.gate.admits_unvouched = lambda *_: False
+    bench.gate.note_arrival(purse, ALICE, 10)
+    assert not bench.gate.is_vouched
+    bench.gate.count_apart()
+    assert bench.gate.send_to(Someone(ALICE, purse), bytes(1000))
+    bench.gate.settle()
+
+
 def test_the_way_out_is_bounded(bench: Bench) -> None:
     purse = Purse()
     purse.proved = True

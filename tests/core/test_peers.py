@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.reliability.reassembly import ReassemblyBudget
+from p2ptui.errors import LocalError
+from tests.simulation import World
 
 ADDRESSES = st.integers(1, 4).map(lambda number: (f"10.0.0.{number}", 8080))
 STEPS = st.lists(
@@ -48,3 +51,31 @@ def test_its_counts_are_those_of_the_peers_in_it(steps) -> None:
         assert all(count >= 0 for count in table.statuses.values())
         asked = [peer for peer in table if peer.initiated]
         assert sorted(map(id, table.initiated)) == sorted(map(id, asked))
+
+
+def test_a_peer_for_which_there_is_no_room_is_not_entered_in_part() -> None:
+    table = PeerTable(limit=1)
+    first, second = (
+        Peer((f"192.0.2.{n}", 1), Channel(Config(), 1, ReassemblyBudget(1000)), False, 0.0)
+        for n in range(2)
+    )
+    table.add(first)
+    with pytest.raises(LocalError, match="the peer table is full"):
+        table.add(second)
+    assert list(table) == [first]
+    assert sum(table.statuses.values()) == 1
+
+
+def test_who_has_proved_its_address_is_doubtful_no_more() -> None:
+    world = World()
+    server, clients = world.host(), [world.puppet() for _ in range(2)]
+    for client in clients:
+        client.join(server)
+    peers = server.endpoint._state.peers
+    assert {peer.address for peer in peers.doubtful()} == {client.address for client in clients}
+    server.ping(clients[0])
+    world.run_for(0.5)
+    assert server.peer(clients[0]).proved
+    assert list(peers._by_address.unproved()) == [clients[1].address], "at once, before it is asked"
+    peers.set_initiated(server.peer(clients[1]))
+    assert list(peers._by_address.unproved()) == []

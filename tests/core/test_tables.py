@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from p2ptui.bounded import LOOKED_AT, BoundedQueue, BoundedTable, Share, prefix_of
+from p2ptui.bounded import LOOKED_AT, BoundedQueue, BoundedTable, Share, Shares, prefix_of
 from p2ptui.core.tables import Tables
 from p2ptui.errors import LocalError
 
@@ -204,6 +204,63 @@ def test_one_address_and_one_prefix_hold_no_more_than_a_part() -> None:
     for key in table.of_address("192.0.2.1"):
         del table[key]
     assert table.put(6000, "", address=("192.0.2.1", 1))
+
+
+def test_others_make_room_where_all_of_who_holds_too_much_is_in_use() -> None:
+    table = BoundedTable[int, bool](
+        2 * LOOKED_AT, shares=Shares(), lifetime_s=9.0, in_use=lambda value: value
+    )
+    for number in range(LOOKED_AT + 20):  # of one address, and all in use
+        assert table.put(number, True, 1.0, address=("192.0.2.1", number))
+    idle = range(1000, 1000 + LOOKED_AT - 20)
+    for number in idle:
+        assert table.put(number, False, 2.0, address=(f"198.51.{number % 100}.1", 1))
+    for number in range(LOOKED_AT + 20):
+        table.renew(number, 3.0)
+
+    assert table.put(5000, False, 4.0, address=("203.0.113.1", 1))
+    assert idle[0] not in table
+    assert not table.put(6000, False, 4.0, address=("192.0.2.1", 999)), "not for its own"
+
+
+@pytest.mark.parametrize("part", [0.1, 0.2])
+def test_who_holds_more_than_a_small_share_makes_room_first(part: float) -> None:
+    table = BoundedTable[int, str](
+        100, full="t_full", shares=Shares(address=lambda: part, prefix=lambda: 1.0)
+    )
+    modest = [f"198.51.{n}.1" for n in range(10)]
+    for number, host in enumerate(modest):
+        table.put(number, host, address=(host, 1))
+    for number in range(90):  # three hold too much, none of them half
+        host = f"{20 + number % 3}.0.0.1"
+        table.put(100 + number, host, address=(host, 1))
+    for number in range(90 - 3 * int(part * 100)):
+        host = f"203.{number}.113.1"
+        assert table.put(1000 + number, host, address=(host, 1))
+
+    assert set(modest) <= set(table.values()), "who holds little stays"
+    held = Counter(value for value in table.values() if value.startswith("2") and value[2] == ".")
+    assert max(held.values()) - min(held.values()) <= 1, "who holds most goes first"
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), max_size=60), st.booleans())
+def test_it_is_known_who_holds_most(steps: list[tuple[int, int]], by_prefix: bool) -> None:
+    table = BoundedTable[int, str](10, shares=Shares())
+    holdings = table._by_prefix if by_prefix else table._by_address
+    assert holdings is not None
+    assert holdings.ranks is not None
+    for key, host in steps:
+        if host == 3:
+            table.pop(key)
+        else:
+            address = f"192.0.{host}.{key}" if by_prefix else f"192.0.2.{host}"
+            table.put(
+                key, address.rpartition(".")[0] if by_prefix else address, address=(address, 1)
+            )
+        held = Counter(table.values())
+        assert holdings.ranks.most == max(held.values(), default=0)
+        first = holdings.ranks.first
+        assert (0 if first is None else holdings.held_by(first)) == holdings.ranks.most
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,19 @@
 """The way out: messages become datagrams, each within what its peer may be sent.
 
 `delivery` makes datagrams or transfers of messages, `outlet` is what leaves at once, Pings above
-all, and `path_probes` find out how large a datagram may be.
+all, `sizes` says how large a message may be, and `path_probes` find out how large a datagram may
+be.
 """
 
 from p2ptui.core.delivery.delivery import (
     INSISTENCE_S,
-    MAX_DATAGRAM_BYTES,
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
     Delivery,
 )
 from p2ptui.core.delivery.outlet import not_sent
 from p2ptui.core.delivery.path_probes import PathProbes
+from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES
 
 __all__ = [
     "INSISTENCE_S",

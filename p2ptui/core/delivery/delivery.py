@@ -10,6 +10,7 @@ from msgspec import Raw
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
+from p2ptui.core.delivery.sizes import check_size, why_lost
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
@@ -28,9 +29,6 @@ from p2ptui.wire.message import (
     RetransmitPayload,
     SequenceSkipPayload,
 )
-
-MAX_DATAGRAM_BYTES: Final = 65_507
-"""What UDP over IPv4 can carry."""
 
 INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
@@ -191,7 +189,7 @@ class Delivery(Outlet):
             if not self.transmit(peer, message.data, kind, now, reason=reason) and reason:
                 raise not_sent(peer)
             size = message.size_bytes
-            words = f"the peer never acknowledges{_why(peer, size)}"
+            words = f"the peer never acknowledges{why_lost(peer, size)}"
             self._state.finish(token, SendResult(SendStatus.UNCONFIRMED, 1, None, size, words))
             if peer.proved:
                 sender.path.note_unconfirmed(size, now)
@@ -233,17 +231,7 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It cannot.
         """
-        limit = self._state.config.server.max_message_size
-        if size > limit:
-            raise MessageTooLargeError(
-                f"the message is {size} bytes, the limit is {limit} (max_message_size);"
-                " send it in parts"
-            )
-        if size > MAX_DATAGRAM_BYTES and Capability.FRAGMENTS not in peer.facts.capabilities:
-            raise MessageTooLargeError(
-                f"the message is {size} bytes, and this peer takes single datagrams of at most"
-                f" {MAX_DATAGRAM_BYTES}; send it in parts"
-            )
+        check_size(peer, size, self._state.config.server.max_message_size)
 
     def transmit(
         self,
@@ -348,6 +336,7 @@ class Delivery(Outlet):
         if peer.purse.proved:
             return
         peer.purse.proved = True
+        self._state.peers.note_proved(peer)
         self.pay_acks(peer, now)
         self._tell_proved(peer, now)
         self.release(peer, now)
@@ -443,10 +432,6 @@ class Delivery(Outlet):
         """Tell the end of a reliable message; with the peer, also that its path was too narrow."""
         result = finished.result
         if peer is not None and result.status is SendStatus.TIMED_OUT:
-            reason = f"{result.reason}{_why(peer, finished.message.datagram_bytes)}"
+            reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
         self._state.finish(finished.message.token, result)
-
-
-def _why(peer: Peer, size: int) -> str:
-    return peer.channel.sender.path.why(size, address_words(peer.sends_to))

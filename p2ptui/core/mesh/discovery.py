@@ -12,7 +12,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
-from p2ptui.core.mesh.evidence import Evidence, Told, of_list
+from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.mesh.pager import ENVELOPE_BYTES, PLAIN_ENVELOPE_BYTES, Cutter, Pager, pages
 from p2ptui.core.peers import Dialect, Peer, peer_info
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -194,9 +194,8 @@ class Discovery:
 
     def _take(self, peer: Peer, update: DiscoveryUpdatePayload, told: Told, now: float) -> None:
         own_id = self._state.identity.id
-        evidence = of_list(peer, told)
-        # It may be forged where the peer's own lists show that they are not.
-        is_doubtful = peer.facts.vouches_lists and not told.is_vouched_for(peer)
+        note_list(peer, told)
+        evidence, is_doubted = of_list(peer, told)
         # Programs of the reference's kind list no names: who writes one there is somebody else.
         names = peer.dialect is Dialect.SPEC
         joined = tuple(
@@ -215,9 +214,7 @@ class Discovery:
         left = tuple(
             node_id
             for entry in update.left[:MAX_LISTED]
-            if not is_doubtful
-            and (node_id := canonical_id(entry)) is not None
-            and node_id != own_id
+            if not is_doubted and (node_id := canonical_id(entry)) is not None and node_id != own_id
         )
         for listed in self.on_listed:
             listed(peer, joined, now, evidence)

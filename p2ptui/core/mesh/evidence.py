@@ -10,7 +10,7 @@
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -46,14 +46,30 @@ class Told(Struct, frozen=True):
         return vouches(peer, self.handshake)
 
 
+class ListWorth(NamedTuple):
+    """What a list is worth."""
+
+    evidence: Evidence
+    is_doubted: bool = False
+    """Whether it may be forged: the peer's own lists are vouched for, and this one is not."""
+
+
 def of_peer(peer: Peer) -> Evidence:
     """What the word of a peer is worth where nothing vouches for the datagram."""
     return Evidence.LISTED if peer.is_joined_server else Evidence.HEARSAY
 
 
-def of_list(peer: Peer, told: Told) -> Evidence:
+def of_list(peer: Peer, told: Told) -> ListWorth:
     """What a list is worth that came in the name of a peer."""
     if told.is_vouched_for(peer):
+        return ListWorth(Evidence.VOUCHED if peer.is_joined_server else Evidence.HEARSAY)
+    if peer.facts.vouches_lists:
+        return ListWorth(Evidence.HEARSAY, is_doubted=True)
+    return ListWorth(of_peer(peer))
+
+
+def note_list(peer: Peer, told: Told) -> None:
+    """A list came in the name of a peer: if it is vouched for, those that are not are doubted from
+    now on."""
+    if told.is_vouched_for(peer):
         peer.facts.note_vouched_list()
-        return Evidence.VOUCHED if peer.is_joined_server else Evidence.HEARSAY
-    return Evidence.HEARSAY if peer.facts.vouches_lists else of_peer(peer)

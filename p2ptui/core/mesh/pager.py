@@ -44,8 +44,8 @@ PROOF_PATIENCE_S: Final = 10.0
 """A list for an unproved peer waits this long for the proof of its address."""
 
 PAUSE_S: Final = 60.0
-"""And if that comes later, within so long, the list goes on by itself: a proof by timing takes half
-a minute."""
+"""A list that was given up goes on if the proof comes within this time after that: a proof by
+timing takes half a minute."""
 
 MAX_QUEUED_FOR_PAGES: Final = 64 * 1024
 """A reliable list waits while this much is already queued for its peer, bytes."""
@@ -183,7 +183,7 @@ class Pager:
         job.is_vouched = self._state.gate.is_vouched
         if peer.purse.proved:
             # From here on its pages draw one by one on what is left for such requests.
-            self._state.gate.vouch()
+            self._state.gate.count_apart()
         if known is not None:
             self._jobs.replace(key, job)
         elif not self._jobs.put(key, job, address=peer.address, proved=peer.proved):

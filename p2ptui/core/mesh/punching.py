@@ -42,7 +42,7 @@ class Punches:
             ports: Where it may come from as well.
             now: The time, seconds.
             is_genuine: Whether the server has shown that it made the introduction. One that may be
-                anybody's pays for what it is worth, and that is all that is sent.
+                forged pays for all that is sent: three times its bytes.
         """
         gate, reason = self._state.gate, Reason.INTRODUCTION
         order = None if is_genuine else gate.order(reason, introduction.address)
@@ -86,7 +86,7 @@ class Punches:
             now: The time, seconds.
             port: Another port than the one that the server named.
             reason: Why.
-            order: What pays for it, where a word that may be anybody's does.
+            order: What pays for it, if the introduction may be forged.
 
         Returns:
             What its Pong is known by; None if it does not leave, and no Pong will come.

@@ -11,7 +11,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import NodeList
 from p2ptui.core.identity import canonical_id
-from p2ptui.core.mesh.evidence import Evidence, Told, of_list
+from p2ptui.core.mesh.evidence import Evidence, Told, note_list, of_list
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -139,8 +139,9 @@ class Queries:
     def handle_response(self, peer: Peer, told: Told, now: float) -> None:
         """A page came."""
         payload: ListNodesPayload = told.content
-        evidence = of_list(peer, told)
-        if peer.facts.vouches_lists and not told.is_vouched_for(peer):
+        note_list(peer, told)
+        evidence, is_doubted = of_list(peer, told)
+        if is_doubted:
             self._state.counters.drop("node_list_unvouched")
             return
         is_awaited = self.on_list(peer, payload, now)

@@ -21,7 +21,7 @@ TEXT_CHARACTERS: Final = 192
 """Characters of its names and its address, at most: better word of them may come later."""
 
 _TEXT_BYTES: Final = 56
-"""About what a text takes in memory beside its characters."""
+"""About what a text takes in memory in addition to its characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Route:
         if next_hop == self.next_hop:
             return True
         if self.is_doubted:
-            # It was known better than a server's word can be, but that was then.
+            # Better evidence than a server's word does not count any more: the way has failed.
             return evidence >= min(self.evidence, Evidence.LISTED)
         if evidence is self.evidence:
             return distance <= self.distance
@@ -205,7 +205,7 @@ class RouteTable:
             self._routes.replace(destination, replace(route, is_doubted=True))
 
     def forget_hearsay(self, destination: str) -> None:
-        """A node is here itself: what others have made of it is of no use any more."""
+        """A node has a session here: what unchosen peers have said of it is not needed any more."""
         route = self._routes.get(destination)
         if route is not None and route.evidence is Evidence.HEARSAY:
             del self._routes[destination]

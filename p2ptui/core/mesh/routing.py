@@ -254,8 +254,7 @@ class Routing:
         if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
-        is_second_hand = writer.evidence is not Evidence.SESSION
-        if is_second_hand and self._state.peers.authenticated(source) is None:
+        if writer.is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
             by = _told_from(origin.peer, origin.address)
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)

@@ -1,5 +1,7 @@
-"""Who wrote what arrives for another's account: the one place that judges `source_node`.
+"""Who wrote a routed message, and whether whoever hands it over may name that node.
 
+At hop 0 the writer is whoever hands it over, under whatever name: `Routing` knows that before it
+asks here. Every other `source_node` is judged here, and nowhere else.
 A name in a payload is a claim. What comes in a session is its peer's, whatever the payload says.
 In the name of a third node speaks only who may: nobody while that node has a session here, a
 joined server otherwise, and another peer that forwards only while nobody better knows the node.

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
-from p2ptui.core.messages.rows import Refusal
+from p2ptui.core.messages.row import Refusal
 from p2ptui.core.messages.table import Entry, MessageTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.reliability.duplicates import Verdict

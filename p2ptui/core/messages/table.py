@@ -8,7 +8,8 @@ from msgspec import UNSET
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.messages.budgets import Accounts, Handle
-from p2ptui.core.messages.rows import MEANINGS, ROWS, Reader, Row
+from p2ptui.core.messages.row import Reader, Row
+from p2ptui.core.messages.rows import MEANINGS, ROWS
 from p2ptui.core.peers import Peer
 from p2ptui.core.trust import TRUSTS, Trust, vouches, whoever
 from p2ptui.wire.codec import MalformedError

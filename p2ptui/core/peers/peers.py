@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 
 from msgspec import UNSET, UnsetType
 
@@ -12,6 +13,7 @@ from p2ptui.core.aliases import Aliases, Standing
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers.peer import Peer
 from p2ptui.core.peers.relayed import Relayed
+from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import Capability, NodeInfo, PeerInfo
 
@@ -241,11 +243,17 @@ class PeerTable:
         return self._statuses
 
     def add(self, peer: Peer) -> None:
-        """Enter a peer by its address."""
+        """Enter a peer by its address.
+
+        Raises:
+            LocalError: The table takes no more. Whoever adds peers keeps to less, so this is a
+                mistake of the caller.
+        """
         self._uncount(peer.address)
         by = None if peer.initiated else peer.address
-        if not self._by_address.put(peer.address, peer, address=by, proved=peer.initiated):
-            return
+        proved = peer.proved or peer.initiated
+        if not self._by_address.put(peer.address, peer, address=by, proved=proved):
+            raise LocalError(f"the peer table is full: no entry for {format_address(peer.address)}")
         self._statuses[peer.status] += 1
         if peer.initiated:
             self._initiated.put(peer.address, peer)
@@ -260,8 +268,17 @@ class PeerTable:
     def set_initiated(self, peer: Peer) -> None:
         """From now on it counts as one that this node asked for a session."""
         peer.initiated = True
+        self._settle(peer)
         if self._by_address.get(peer.address) is peer and peer.address not in self._initiated:
             self._initiated.put(peer.address, peer)
+
+    def note_proved(self, peer: Peer) -> None:
+        """Somebody receives at a peer's address: it makes room for nobody any more."""
+        self._settle(peer)
+
+    def _settle(self, peer: Peer) -> None:
+        if self._by_address.get(peer.address) is peer:
+            self._by_address.prove(peer.address)
 
     def _uncount(self, address: Address) -> None:
         peer = self._by_address.get(address)
@@ -300,18 +317,8 @@ class PeerTable:
         Returns:
             At most `LOOKED_AT` of them.
         """
-        doubtful, settled = list[Peer](), list[Address]()
-        for address in self._by_address.unproved(crowd):
-            peer = self._by_address[address]
-            if peer.proved or peer.initiated:
-                settled.append(address)
-                continue
-            doubtful.append(peer)
-            if len(doubtful) == LOOKED_AT:
-                break
-        for address in settled:  # each is met once
-            self._by_address.prove(address)
-        return doubtful
+        addresses = islice(self._by_address.unproved(crowd), LOOKED_AT)
+        return [self._by_address[address] for address in addresses]
 
     def remove(self, peer: Peer) -> None:
         """Take a peer out; nothing happens if another has its place by now."""

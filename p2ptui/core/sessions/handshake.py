@@ -47,7 +47,6 @@ class Handshake(Judging):
         delivery: The way out.
         lifecycle: Where peers are entered and removed.
         takeover: Settles who owns an id.
-        crossings: Knows which addresses lead to one node.
     """
 
     def __init__(
@@ -56,14 +55,14 @@ class Handshake(Judging):
         delivery: Delivery,
         lifecycle: Lifecycle,
         takeover: Takeover,
-        crossings: Crossings,
     ) -> None:
         super().__init__(state, delivery)
         self._attempts: dict[Address, Asking] = {}
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._calls = state.session_calls
-        self._crossings = crossings
+        self.crossings = self._crossings = Crossings(state.identity.id)
+        """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
         """Called when a peer has answered, before its session begins: with the id of the node."""
         lifecycle.on_removed.append(self._handle_removed)

@@ -3,7 +3,6 @@
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.arrival import Requests
-from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.liveness import Liveness
@@ -31,8 +30,8 @@ class SessionParts:
         self.admission = admission = Admission(state.config.security, state.tables)
         state.gate.admits_answer = admission.may_answer
         self.takeover = takeover = Takeover(state, delivery, lifecycle)
-        self.crossings = crossings = Crossings(state.identity.id)
-        self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover, crossings)
+        self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover)
+        self.crossings = handshake.crossings
         self.races = Races(state, delivery, handshake)
         self.ways = ways = AlternatePaths(state, delivery, lifecycle)
         self.newcomers = newcomers = Newcomers(state, delivery, lifecycle)
@@ -48,7 +47,7 @@ class SessionParts:
             requests,
             newcomers.answers,
             ways,
-            crossings,
+            handshake.crossings,
             newcomers,
         )
         self.responder.on_unseated = unseated.answer

@@ -33,8 +33,9 @@ from p2ptui.wire.message import Capability
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
-"""Four Pings over 1.2 s: at 20 % loss each way one in 60 goes unanswered by a peer that is
-alive, and any other traffic counts too. Deployed clients give up after 2 s."""
+"""Four Pings over 1.2 s, at most, for a deployed program: at 20 % loss each way one in 60 goes
+unanswered by a peer that is alive. What else counts is said above. Deployed clients give up after
+2 s."""
 
 SECOND_ANSWER_S: Final = 1.9
 """A claim that came while another was looked at is answered after so long."""

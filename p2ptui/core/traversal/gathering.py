@@ -82,7 +82,7 @@ class Gathering:
 
     def _way(self, attempt: Attempt) -> Technique:
         if not attempt.is_signed:
-            return Technique.PLAIN  # sockets are not opened on a word that may be anybody's
+            return Technique.PLAIN  # no sockets are opened for an offer that may be forged
         return check_round.way_now(attempt, self._offers.facts)
 
     def want_facts(self, attempt: Attempt) -> None:

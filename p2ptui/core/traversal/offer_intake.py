@@ -93,7 +93,7 @@ class OfferIntake:
 
     def _look_at(self, attempt: Attempt, observed: Address) -> None:
         """A server says where the other node is."""
-        # What shows nothing does not move what the other side has stood up for.
+        # An unsigned offer does not change what the other side has confirmed.
         if not attempt.is_signed:
             attempt.exchange.observed = observed
         self._check_reason(attempt)
@@ -114,7 +114,7 @@ class OfferIntake:
         return self._is_claim(attempt, offer) or self._may_begin(attempt, offer, now)
 
     def _is_claim(self, attempt: Attempt, offer: TraversalOffer) -> bool:
-        """Whether an offer would end what the other side has stood up for, and shows nothing."""
+        """Whether an unsigned offer would end a search that the other side has confirmed."""
         is_running = attempt.direct is not None or attempt.punching is not None
         is_signed = offer.names == attempt.offer.ufrag
         return not is_signed and not offer.answer and attempt.is_signed and is_running
@@ -230,7 +230,7 @@ class OfferIntake:
     def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
         """Whether an offer with another ufrag is taken up."""
         if offer.answer:
-            # A true answer takes the place of what may be anybody's.
+            # A signed answer takes the place of one that may be forged.
             is_signed = offer.names == attempt.offer.ufrag
             if is_signed and not attempt.is_signed and attempt.direct is None:
                 return True

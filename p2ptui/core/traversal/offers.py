@@ -351,7 +351,7 @@ class Offers:
     @staticmethod
     def _is_answered(attempt: Attempt, offer: TraversalOffer) -> bool:
         remote = attempt.remote
-        # One that crossed the other side's own does not answer it, and may be anybody's.
+        # One that crossed the other side's own does not answer it, and may be forged.
         is_meant = remote is not None and (remote.answer or attempt.is_signed)
         return remote is not None and is_meant and remote.round >= offer.round
 

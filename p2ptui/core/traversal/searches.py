@@ -160,7 +160,7 @@ class Searches:
     def leave_lead(self, attempt: Attempt, now: float) -> None:
         """The other side leads; unless it was lost too, it offers the next round."""
         self._reasons.tell(attempt, self._reasons.why_relayed(attempt))
-        # What may be anybody's, of a node that nobody talks to, makes room soon.
+        # A forged offer may have begun it, and nobody talks to the node: it makes room soon.
         is_known = attempt.is_signed or self._is_talked_to(attempt)
         rest_s = LONGEST_REST_S if is_known else 4 * FIRST_REST_S
         attempt.plan(self._state.timers, now + rest_s, self.begin_again)

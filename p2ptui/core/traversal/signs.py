@@ -2,8 +2,8 @@
 
 An offer, and the address that comes with it, may be forged in the server's name. What answers it
 goes to the true server, and from there to the true other side. Who shows that it has this side's
-offer, which holds what nobody can guess, is searched as this node plans it. Until then the datagram
-has paid for three checks, and no more.
+offer, which holds what nobody can guess, is searched as this node plans it. Until then the offer
+pays for three checks, and no more.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from p2ptui.wire.offer import TraversalOffer
 
 @dataclass(slots=True, eq=False)
 class Signs:
-    """Which offer, with which address, the other side has stood up for."""
+    """Which offer, with which address, the other side has confirmed."""
 
     order: Grant | None = None
-    """What its latest offer has paid for, where it shows nothing."""
+    """What its latest offer pays for, if that is not confirmed."""
     confirmations: int = 0
     """Times that this side's offer was sent again to show that it has the other side's."""
     _shown: tuple[str, Address] | None = None
