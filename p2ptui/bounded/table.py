@@ -87,7 +87,9 @@ class BoundedTable(Generic[K, V]):
         "_full",
         "_holds",
         "_in_use",
+        "_is_indexed",
         "_is_shared",
+        "_is_shared_late",
         "_last_owners",
         "_lifetime_s",
         "_limit",
@@ -161,6 +163,9 @@ class BoundedTable(Generic[K, V]):
             if prefix_share is None or self._by_address is None
             else Sites[K](prefix_share, self._by_address, has_sizes=has_sizes, is_ranked=is_ranked)
         )
+        self._is_shared_late = is_ranked and limit_bytes is None and peer_share is None
+        """Whether it matters only in a table that is half full how much each owner holds."""
+        self._is_indexed = not self._is_shared_late
         self._last_owners: tuple[str, list[tuple[Holdings[K], Hashable]]] = ("", [])
         """Of the last entry: entries of one host come one after the other, and share this."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
@@ -231,6 +236,7 @@ class BoundedTable(Generic[K, V]):
 
     def of_address(self, host: str) -> tuple[K, ...]:
         """The keys of one host's entries, the oldest first; see `address_share`."""
+        self._index()
         return () if self._by_address is None else self._by_address.keys_of(owners_at(host)[0])
 
     def crowd_at(self, host: str, whole: int) -> Crowd[K] | None:
@@ -241,6 +247,7 @@ class BoundedTable(Generic[K, V]):
             host: Where.
             whole: Of how many entries the shares are.
         """
+        self._index()
         for holdings, owner in self._owners((), (host, 0)):
             if not holdings.has_room(owner, whole, 0, 0):
                 return Crowd(holdings, owner, holdings is self._by_prefix)
@@ -300,12 +307,8 @@ class BoundedTable(Generic[K, V]):
         if self._since:
             self.expire(now)
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
-        owned = self._owners(peers, address) if self._owned is not None else None
-        if owned and not all(
-            self._within_share(each, limit, size_bytes, now)
-            for each in owned
-            if self._refuses or not self._is_shared or each[0] is self._by_peer
-        ):
+        owned = None if self._owned is None else self._owners(peers, address)
+        if owned and not self._are_within(owned, limit, size_bytes, now):
             return False
         if (len(values) >= limit or self._sizes is not None) and not self._make_room(
             limit, size_bytes, now, owned or [], proved=proved
@@ -321,11 +324,36 @@ class BoundedTable(Generic[K, V]):
         if self._sizes is not None:
             self._sizes[key] = size_bytes
             self.used_bytes += size_bytes
-        if owned and self._owned is not None:
-            self._owned[key] = owned
+        if owned:
+            self._note_owners(key, owned, limit, size_bytes, proved=proved)
+        return True
+
+    def _note_owners(
+        self,
+        key: K,
+        owned: list[tuple[Holdings[K], Hashable]],
+        limit: int,
+        size_bytes: int,
+        *,
+        proved: bool,
+    ) -> None:
+        assert self._owned is not None
+        self._owned[key] = owned
+        if self._is_indexed:
             for holdings, owner in owned:
                 holdings.add(owner, key, size_bytes, proved=proved)
-        return True
+        elif 2 * len(self._values) >= limit:
+            self._index()
+
+    def _index(self) -> None:
+        """Count from here on what each owner holds: nobody holds more than a share before."""
+        if self._is_indexed:
+            return
+        self._is_indexed = True
+        unproved = self._unproved or ()
+        for key, owned in (self._owned or {}).items():
+            for holdings, owner in owned:
+                holdings.add(owner, key, 0, proved=key not in unproved)
 
     def replace(self, key: K, value: V) -> None:
         """Change a value; the entry is as old as before. KeyError if there is none."""
@@ -392,6 +420,7 @@ class BoundedTable(Generic[K, V]):
 
     def clear(self) -> None:
         """Take everything out."""
+        self._is_indexed = not self._is_shared_late
         self._values.clear()
         self._unproved = None
         self.used_bytes = 0
@@ -444,6 +473,15 @@ class BoundedTable(Generic[K, V]):
             self._last_owners = host, owned
         return owned
 
+    def _are_within(
+        self, owned: list[tuple[Holdings[K], Hashable]], limit: int, size_bytes: int, now: float
+    ) -> bool:
+        return self._is_shared_late or all(
+            self._within_share(each, limit, size_bytes, now)
+            for each in owned
+            if self._refuses or not self._is_shared or each[0] is self._by_peer
+        )
+
     def _within_share(
         self, owned: tuple[Holdings[K], Hashable], limit: int, size_bytes: int, now: float
     ) -> bool:
@@ -479,6 +517,7 @@ class BoundedTable(Generic[K, V]):
         proved: bool,
     ) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
+        self._index()
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
         if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
             self._tell(self._full)
@@ -580,5 +619,6 @@ class BoundedTable(Generic[K, V]):
             size_bytes = self._sizes.pop(key)
             self.used_bytes -= size_bytes
         if self._owned:
-            for holdings, owner in self._owned.pop(key, ()):
+            owned = self._owned.pop(key, ())
+            for holdings, owner in owned if self._is_indexed else ():
                 holdings.discard(owner, key, size_bytes)

@@ -249,6 +249,7 @@ def test_it_is_known_who_holds_most(steps: list[tuple[int, int]], by_prefix: boo
     holdings = table._by_prefix if by_prefix else table._by_address
     assert holdings is not None
     assert holdings.ranks is not None
+    table._index()
     for key, host in steps:
         if host == 3:
             table.pop(key)

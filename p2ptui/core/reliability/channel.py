@@ -174,7 +174,8 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        return message.id in self._reliable_ids or not self._unreliable_ids.add(message.id)
+        is_known = hash(message.id) in self._reliable_ids.marks
+        return is_known or not self._unreliable_ids.add(message.id)
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""

@@ -46,27 +46,28 @@ class Verdict(enum.Enum):
 class RecentIds:
     """The last ids seen, in bounded memory."""
 
-    __slots__ = ("_limit", "_order", "_seen")
+    __slots__ = ("_limit", "_order", "marks")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._order: deque[int] = deque()
-        self._seen: set[int] = set()
+        self.marks: set[int] = set()
+        """Their hashes."""
 
     def __contains__(self, key: str) -> bool:
-        return hash(key) in self._seen
+        return hash(key) in self.marks
 
     def add(self, key: str) -> bool:
         """Remember `key`; whether it is new."""
         # The hash alone is kept, a fifth of the memory of the text; it is salted for
         # each process, so nobody can build two ids that collide.
         mark = hash(key)
-        if mark in self._seen:
+        if mark in self.marks:
             return False
-        self._seen.add(mark)
+        self.marks.add(mark)
         self._order.append(mark)
         if len(self._order) > self._limit:
-            self._seen.discard(self._order.popleft())
+            self.marks.discard(self._order.popleft())
         return True
 
     def __len__(self) -> int:
