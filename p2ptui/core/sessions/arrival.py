@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import BoundedTable
@@ -17,7 +18,7 @@ from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
-from p2ptui.wire.message import Envelope, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,12 @@ class Arrival:
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool = True
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
+
+    def kept(self) -> "Arrival":
+        """The same, without what was read already: for who waits, and may be one of many."""
+        message = self.message
+        sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
+        return replace(self, message=msgspec.structs.replace(message, payload=NULL, sender_addr=sender))
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""

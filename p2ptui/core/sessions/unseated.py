@@ -76,7 +76,7 @@ class Unseated:
             # Deployed programs acknowledge nothing, but answer this.
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
-        self._known.put(address, (arrival, told), now, address=address)
+        self._known.put(address, (arrival.kept(), told), now, address=address)
 
     def _seat(self, address: Address, message: Envelope, now: float) -> bool:
         """Somebody speaks who was answered and has no seat; whether it has one now."""
@@ -86,7 +86,8 @@ class Unseated:
             return False
         arrival, told = known
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
-        if kind == MessageType.ACK and not is_proved:
+        if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
+            # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
             return False
         if self._state.peers.with_id(arrival.info.id) is not None:
             return False
