@@ -107,6 +107,8 @@ class Requests:
         self._looking = False
         self.on_look: Callable[[float], bool] = lambda _: False
         """Called each time that it is looked who waits; whether to look again, too."""
+        self.others_come_first: Callable[[float], bool] = lambda _: False
+        """Whether seats are for others who have done more than to ask, and still wait."""
         self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
         """Called with a request that has waited long enough: it is read anew."""
 
@@ -151,8 +153,10 @@ class Requests:
             self._waiting.replace(address, request)
             return False
         self._waiting.pop(address)
-        if self._lifecycle.make_room(address, now):
-            return True
+        is_free = seats.is_free(address)
+        if is_free or not self.others_come_first(now):
+            if self._lifecycle.make_room(address, now):
+                return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
         if waiting is None and self._waiting.put(address, request, address=address):
@@ -169,13 +173,14 @@ class Requests:
 
     def _look(self, now: float) -> None:
         self._looking = False
+        is_needed = self.on_look(now)
         for address, waiting in list(self._waiting.items()):
             if now >= waiting.until:
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
                 self._waiting.pop(address)
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
-        if (self.on_look(now) or self._waiting) and not self._looking:
+        if (is_needed or self._waiting) and not self._looking:
             self._look_after(now)
 
 

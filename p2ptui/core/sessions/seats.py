@@ -6,6 +6,7 @@ forger does not know. A peer that proved its address, or that this node asked it
 room.
 """
 
+import math
 from typing import Final
 
 from p2ptui.bounded import Crowd
@@ -62,24 +63,24 @@ class Seats:
         return None if address is None else self._state.peers.crowd_at(address, self._all)
 
     def who_goes(
-        self, address: Address | None, now: float, *, in_haste: bool = False
+        self, address: Address | None, now: float, *, mute_s: float = math.inf
     ) -> Peer | None:
         """Who makes room for one more, where there is none; None if nobody does.
 
         Args:
             address: Where the newcomer is; None: this node wants it, and its share is no matter.
             now: The time, seconds.
-            in_haste: Whether there is no time to ask: then it is also one that has never answered,
-                and was there for longer than that takes.
+            mute_s: Who has been there for so long and has never answered goes as well, seconds:
+                where there is no time to ask.
         """
         mute = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
             if _is_overdue(peer, now):
                 return peer
-            is_mute = peer.answered_at <= peer.session.joined_at <= now - ANSWER_S
+            is_mute = peer.answered_at <= peer.session.joined_at <= now - mute_s
             if mute is None and is_mute:
                 mute = peer
-        return mute if in_haste else None
+        return mute
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
         """Ask who might make room whether it is there; whether anybody may be found silent.
