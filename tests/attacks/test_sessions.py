@@ -590,3 +590,45 @@ def test_a_deployed_owner_gets_in_though_its_old_address_is_forged() -> None:
         pen.send(blind(pen, 0 if int(world.now * 100) % 2 else 2), server)
         world.run_for(0.02)
         assert world.now < began + 3.0
+
+
+@pytest.mark.parametrize("has_answered", [True, False])
+@pytest.mark.parametrize("pause_s", [1.0, 0.4, 0.25, 0.1])
+def test_pongs_in_its_name_keep_no_deployed_owner_out(pause_s: float, has_answered: bool) -> None:
+    """At whatever pace: nobody else knows when the owner's old address is asked."""
+    late = []
+    for seed in range(8):
+        world = World(seed=seed, latency_s=0.03)
+        server, old = world.host(), world.puppet()
+        old.answers_pings = has_answered
+        old.join(server)
+        if has_answered:
+            server.outcome(server.ping(old))
+        world.remove(old)
+        pen = Attacker(world).in_the_name_of(old.address)
+        again = world.puppet(node_id=old.id)
+        began, asked_at = world.now, -1.0
+        while not server.is_connected_to(again) and world.now < began + 30:
+            if world.now >= asked_at + 2.5:
+                again.send(again.handshake_request(), server)
+                asked_at = world.now
+            pen.say("Pong", None, server)
+            world.run_for(pause_s)
+        late.append(world.now - began)
+
+    assert sorted(late)[5] <= 5.5
+    assert max(late) <= 20
+
+
+def test_a_deployed_owner_that_answers_keeps_its_id_however_often_it_is_claimed() -> None:
+    for seed in range(5):
+        world = World(seed=seed, latency_s=0.1)
+        server, owner = world.host(), world.puppet()
+        owner.join(server)
+        for _ in range(10):
+            thief = world.puppet(node_id=owner.id)
+            thief.join(server)
+            world.run_for(1.5)
+            assert not server.is_connected_to(thief)
+
+        assert server.is_connected_to(owner)
