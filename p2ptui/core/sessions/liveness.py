@@ -214,6 +214,9 @@ class Liveness:
             self._state.counters.drop("pong_without_ping")
             return
         rtt_s, is_certain = answered
+        source = self._state.gate.source
+        if source is not None and peer.hears_former(source):
+            peer.follow_pair(source)
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
