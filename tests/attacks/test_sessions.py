@@ -632,3 +632,73 @@ def test_a_deployed_owner_that_answers_keeps_its_id_however_often_it_is_claimed(
             assert not server.is_connected_to(thief)
 
         assert server.is_connected_to(owner)
+
+
+# What newcomers leave behind.
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_newcomers_leave_neither_timers_nor_bytes_behind(ours: bool) -> None:
+    """Each forged request takes the place of one before it, with all that was planned for that."""
+    world = World()
+    server, client = pair(world)
+    before = server.endpoint.sizes()["timers"]
+    pen = Attacker(world).in_the_name_of(client.address)
+    for _ in range(800):
+        evil = world.node_id()
+        forged = pen.handshake_request(id=evil, padding="x" * 1200)
+        if ours:
+            forged = owners_request(pen, client, id=evil, node_id=evil, padding="x" * 1200)
+        pen.send(forged, server)
+        world.run_for(0.005)
+
+    held = server.endpoint.sizes()["newcomers"]
+    assert held <= (256 if ours else 1)
+    assert server.endpoint.sizes()["timers"] <= before + 2 * held + 20
+    world.run_for(31)
+    assert server.endpoint.sizes()["newcomers"] == 0
+    assert server.endpoint.sizes()["timers"] <= before + 5
+
+
+def test_guessed_acks_leave_few_numbers_to_hit() -> None:
+    """And the restarted owner gets in among them."""
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(client.address)
+
+    def forge(number: int) -> None:
+        evil = world.node_id()
+        pen.send(owners_request(pen, client, id=evil, node_id=evil), server)
+        for guess in range(3):
+            pen.send(pen.spec_message("Ack", None, ack_for=number * 3 + guess), server)
+
+    for number in range(150):
+        forge(number)
+        world.run_for(0.02)
+    assert server.endpoint.sizes()["newcomers"] <= 20
+
+    joined_at = server.peer(client).session.joined_at  # type: ignore[union-attr]
+    again = restart(world, client)
+    began, _ = world.now, again.connect(server)
+    while server.peer(again).session.joined_at == joined_at:  # type: ignore[union-attr]
+        forge(int(world.now * 1000))
+        world.run_for(0.02)
+        assert world.now < began + 2.0
+
+
+def test_a_deployed_client_that_is_quiet_for_seconds_keeps_its_place() -> None:
+    """What it says later than a newcomer would is its own."""
+    for seed in range(5):
+        world = World(seed=seed)
+        server, client = world.host(), world.puppet()
+        client.join(server)
+        pen = Attacker(world).in_the_name_of(client.address)
+        for _ in range(3):
+            world.run_for(5)
+            pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+            world.run_for(5)
+            client.say("Ping", None, server)
+            client.say("Data", "mine", server)
+            world.run_for(1)
+
+        assert server.peer(client).node_id == client.id  # type: ignore[union-attr]

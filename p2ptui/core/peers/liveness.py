@@ -8,7 +8,6 @@ from typing import Final
 from p2ptui.core.peers.timing import TimingProof
 from p2ptui.core.pings import Pings
 
-
 PONGS_REMEMBERED: Final = 6
 """Of so many Pongs it is known when they came."""
 

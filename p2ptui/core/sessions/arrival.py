@@ -55,7 +55,9 @@ class Arrival:
         """The same, without what was read already: for who waits, and may be one of many."""
         message = self.message
         sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
-        return replace(self, message=msgspec.structs.replace(message, payload=NULL, sender_addr=sender))
+        return replace(
+            self, message=msgspec.structs.replace(message, payload=NULL, sender_addr=sender)
+        )
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
@@ -153,10 +155,10 @@ class Requests:
             self._waiting.replace(address, request)
             return False
         self._waiting.pop(address)
-        is_free = seats.is_free(address)
-        if is_free or not self.others_come_first(now):
-            if self._lifecycle.make_room(address, now):
-                return True
+        if seats.is_free(address) or (
+            not self.others_come_first(now) and self._lifecycle.make_room(address, now)
+        ):
+            return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
         if waiting is None and self._waiting.put(address, request, address=address):

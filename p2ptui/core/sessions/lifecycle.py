@@ -1,6 +1,5 @@
 """How a peer comes and goes: every change of its status passes here, and all who care are told."""
 
-import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -88,17 +87,17 @@ class Lifecycle:
             channel.follow(departed)
         return channel
 
-    def make_room(self, address: Address | None, now: float, *, mute_s: float = math.inf) -> bool:
+    def make_room(self, address: Address | None, now: float, *, in_haste: bool = False) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
 
         Args:
             address: Where it is; None: this node wants it itself.
             now: The time, seconds.
-            mute_s: As for `Seats.who_goes`.
+            in_haste: As for `Seats.who_goes`.
         """
         if self.seats.is_free(address):
             return True
-        peer = self.seats.who_goes(address, now, mute_s=mute_s)
+        peer = self.seats.who_goes(address, now, in_haste=in_haste)
         if peer is None:
             return False
         self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")

@@ -365,13 +365,27 @@ class Newcomers:
     def _take(self, newcomer: _Newcomer, now: float, *, is_proved: bool) -> None:
         """The newcomer has shown that it is there."""
         self._forget_all(newcomer.before)
-        arrival = newcomer.arrival
-        self.accept(arrival, newcomer.told, now)
+        self.let_in(newcomer.arrival, newcomer.told, now, is_proved=is_proved)
+
+    def let_in(self, arrival: Arrival, told: Told, now: float, *, is_proved: bool) -> Peer | None:
+        """Somebody who was answered has shown that it is there.
+
+        Args:
+            arrival: Its request.
+            told: What answered that.
+            now: The time, seconds.
+            is_proved: Whether it has acknowledged the answer.
+
+        Returns:
+            The peer at its address, if there is one now.
+        """
+        self.accept(arrival, told, now)
         peer = self._state.peers.at(arrival.address)
         if is_proved and peer is not None and peer.is_authenticated:
             peer.facts.note_ack()
             peer.handshakes.decide()
             self._delivery.prove(peer, now)
+        return peer
 
     def join_crossed(self, peer: Peer, node_id: str) -> None:
         """A node has answered this node's request, and its own may be held: they are for one

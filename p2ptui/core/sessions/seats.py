@@ -6,7 +6,6 @@ forger does not know. A peer that proved its address, or that this node asked it
 room.
 """
 
-import math
 from typing import Final
 
 from p2ptui.bounded import Crowd
@@ -63,22 +62,23 @@ class Seats:
         return None if address is None else self._state.peers.crowd_at(address, self._all)
 
     def who_goes(
-        self, address: Address | None, now: float, *, mute_s: float = math.inf
+        self, address: Address | None, now: float, *, in_haste: bool = False
     ) -> Peer | None:
         """Who makes room for one more, where there is none; None if nobody does.
 
         Args:
             address: Where the newcomer is; None: this node wants it, and its share is no matter.
             now: The time, seconds.
-            mute_s: Who has been there for so long and has never answered goes as well, seconds:
-                where there is no time to ask.
+            in_haste: Whether the newcomer has proved its address, and there is no time to ask: then
+                it is also the latest of those that have never answered.
         """
-        mute = None
+        mute: Peer | None = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
             if _is_overdue(peer, now):
                 return peer
-            is_mute = peer.answered_at <= peer.session.joined_at <= now - mute_s
-            if mute is None and is_mute:
+            if not in_haste or peer.answered_at > peer.session.joined_at:
+                continue
+            if mute is None or peer.session.joined_at > mute.session.joined_at:
                 mute = peer
         return mute
 

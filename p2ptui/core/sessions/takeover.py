@@ -445,7 +445,9 @@ def _sign(owner: Peer, dispute: _Dispute) -> _Sign:
     if _is_ours(owner) or liveness.last_received <= dispute.began:
         return _Sign.NONE
     pongs = liveness.signs.pongs - dispute.pongs
-    if 0 < pongs <= len(dispute.asked_at) and _answers_all(dispute, liveness.signs.ponged_at[-pongs:]):
+    if 0 < pongs <= len(dispute.asked_at) and _answers_all(
+        dispute, liveness.signs.ponged_at[-pongs:]
+    ):
         return _Sign.ALIVE
     return _Sign.GUESSABLE
 

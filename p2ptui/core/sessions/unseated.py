@@ -21,7 +21,6 @@ from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePaths, Told
-from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
@@ -114,9 +113,9 @@ class Unseated:
         if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
             # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
             return False
-        if self._state.peers.with_id(known.arrival.info.id) is not None:
+        if self._is_taken(known):
             return False
-        if not self._lifecycle.make_room(address, now, mute_s=0.0 if is_proved else ANSWER_S):
+        if not self._lifecycle.make_room(address, now, in_haste=is_proved):
             if is_proved:
                 return False
             known.word = _short(message)
@@ -129,27 +128,25 @@ class Unseated:
     ) -> bool:
         self._known.pop(address)
         self._speaking.pop(address)
-        self._newcomers.accept(known.arrival, known.told, now)
-        peer = self._state.peers.at(address)
+        peer = self._newcomers.let_in(known.arrival, known.told, now, is_proved=is_proved)
         if peer is None:
             return False
-        if is_proved:
-            peer.facts.note_ack()
-            self._delivery.prove(peer, now)
-        else:
+        if not is_proved:
             self._ways.on_message(peer, word, now)
         return True
+
+    def _is_taken(self, known: _Unseated) -> bool:
+        """Whether somebody has the id by now."""
+        return self._state.peers.with_id(known.arrival.info.id) is not None
 
     def seat_next(self, now: float) -> bool:
         """Give seats to those who have spoken, as far as there are any; whether some still wait."""
         while (address := next(iter(self._speaking), None)) is not None:
             known = self._known.get(address)
             is_peer = self._state.peers.at(address) is not None
-            if known is None or known.word is None or is_peer:
+            if known is None or known.word is None or is_peer or self._is_taken(known):
                 del self._speaking[address]
-            elif self._state.peers.with_id(known.arrival.info.id) is not None:
-                del self._speaking[address]
-            elif not self._lifecycle.make_room(address, now, mute_s=ANSWER_S):
+            elif not self._lifecycle.make_room(address, now):
                 return True
             else:
                 self._take(address, known, known.word, now, is_proved=False)
