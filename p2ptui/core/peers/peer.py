@@ -281,6 +281,13 @@ class Peer:
         return not self.purse.proved and Capability.RETRANSMIT not in self.facts.capabilities
 
     @property
+    def acknowledges(self) -> bool:
+        """Whether it is of our kind: it returns what it is sent, and its goodbyes name the
+        session."""
+        facts = self.facts
+        return facts.dialect is Dialect.SPEC and Capability.RETRANSMIT in facts.capabilities
+
+    @property
     def is_ours(self) -> bool:
         """Whether it passes traversal offers on."""
         return Capability.RELAY_FRAMES in self.facts.capabilities

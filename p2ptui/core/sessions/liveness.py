@@ -305,7 +305,7 @@ class Liveness:
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
         forgot = peer.liveness.judge() is Suspicion.FORGOT
-        if not forgot and _proves_goodbyes(peer) and (peer.path is not None or not peer.is_plain):
+        if not forgot and peer.acknowledges and (peer.path is not None or not peer.is_plain):
             return  # its way is dead, and a server may bring the session on
         if forgot and peer.initiated and self.on_forgotten is not None:
             self.on_forgotten(peer, now, reason)
@@ -313,16 +313,11 @@ class Liveness:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
 
-def _proves_goodbyes(peer: Peer) -> bool:
-    """Whether a peer is of our kind: each of its goodbyes names the session."""
-    return peer.dialect is Dialect.SPEC and Capability.RETRANSMIT in peer.capabilities
-
-
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
     if not peer.proved or is_vouched:
         return SUSPICION_PROBES, SUSPICION_INTERVAL_S
-    if suspicion is Suspicion.LEFT and _proves_goodbyes(peer):
+    if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
     is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S

@@ -24,12 +24,11 @@ from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Capability
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
@@ -256,7 +255,7 @@ class Takeover:
         interval_s, most = PROBE_INTERVAL_S, PROBES
         if second_s is not None:
             interval_s = second_s / PROBES
-        elif _is_ours(owner) and not is_gentle:
+        elif owner.acknowledges and not is_gentle:
             interval_s, most = CLOSER_INTERVAL_S, CLOSER_PROBES
         signs = owner.liveness.signs
         dispute = _Dispute(
@@ -312,7 +311,7 @@ class Takeover:
         dispute.probes += 1
         dispute.note_asked(owner.liveness.last_ping_sent)
         due = now + dispute.interval_s
-        if not _is_ours(owner):
+        if not owner.acknowledges:
             ends = dispute.began + dispute.most * dispute.interval_s
             uneven_s = dispute.interval_s * self._state.rng.uniform(*UNEVEN)
             due = ends if dispute.probes == dispute.most else min(now + uneven_s, ends)
@@ -363,7 +362,7 @@ class Takeover:
         self, settled: _Settled, owner: Peer, claims: list[Claim], sign: _Sign, now: float
     ) -> None:
         """The owner is there; what came after its last sign is looked at anew."""
-        signs, ours = owner.liveness.signs, _is_ours(owner)
+        signs, ours = owner.liveness.signs, owner.acknowledges
         for claim in claims:
             if ours and claim.came_at > signs.shown_at:
                 self.begin(claim, now)
@@ -432,17 +431,12 @@ class Takeover:
         self._state.timers.schedule(now + COOLDOWN_S, end)
 
 
-def _is_ours(owner: Peer) -> bool:
-    """Whether an owner is of our kind: it returns what it is sent."""
-    return owner.dialect is Dialect.SPEC and Capability.RETRANSMIT in owner.capabilities
-
-
 def _sign(owner: Peer, dispute: _Dispute) -> _Sign:
     """What has come from an owner's address since it was asked."""
     liveness = owner.liveness
     if liveness.signs.shown_at > dispute.began:
         return _Sign.ALIVE
-    if _is_ours(owner) or liveness.last_received <= dispute.began:
+    if owner.acknowledges or liveness.last_received <= dispute.began:
         return _Sign.NONE
     pongs = liveness.signs.pongs - dispute.pongs
     if 0 < pongs <= len(dispute.asked_at) and _answers_all(
