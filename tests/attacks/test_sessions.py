@@ -1,6 +1,8 @@
 """Nothing is torn down, replaced or downgraded before the newcomer has shown that it is there."""
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -702,3 +704,25 @@ def test_a_deployed_client_that_is_quiet_for_seconds_keeps_its_place() -> None:
             world.run_for(1)
 
         assert server.peer(client).node_id == client.id  # type: ignore[union-attr]
+
+
+def test_claims_that_wait_keep_no_datagrams() -> None:
+    """A request is kept without its padding, and without the rest of what came with it."""
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    requests = []
+    for number in range(200):
+        pen = Attacker(world).in_the_name_of((f"203.0.{number}.1", 4000), client.id)
+        message = owners_request(pen, client, padding="x" * 3000) | {"more": "y" * 40_000}
+        requests.append((json.dumps(message).encode(), pen.address))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for request, address in requests:
+            server.receive(bytes(bytearray(request)), address)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 200 * 8000

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
@@ -17,7 +17,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
 from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 
@@ -53,11 +53,7 @@ class Arrival:
 
     def kept(self) -> "Arrival":
         """The same, without what was read already: for who waits, and may be one of many."""
-        message = self.message
-        sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
-        return replace(
-            self, message=msgspec.structs.replace(message, payload=NULL, sender_addr=sender)
-        )
+        return replace(self, message=_short(self.message, NULL))
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
@@ -129,6 +125,7 @@ class Requests:
         try:
             received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
+            message = _short(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
             has_seat = self._finds_room(address, info.id, request, now)
             if not has_seat and address in self._waiting:
@@ -184,6 +181,12 @@ class Requests:
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
         if (is_needed or self._waiting) and not self._looking:
             self._look_after(now)
+
+
+def _short(request: Envelope, payload: Raw) -> Envelope:
+    """A request without its padding, and without the datagram that it came in: it may be kept."""
+    sender = "" if isinstance(request.sender_addr, str) else request.sender_addr
+    return msgspec.structs.replace(request, payload=payload, sender_addr=sender)
 
 
 def _decode(request: Envelope) -> ReceivedNodeInfo:
