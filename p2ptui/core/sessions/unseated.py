@@ -118,7 +118,8 @@ class Unseated:
         if not self._lifecycle.make_room(address, now, in_haste=is_proved):
             if is_proved:
                 return False
-            known.word = _short(message)
+            is_long = len(message.payload) > MAX_WORD_BYTES
+            known.word = _short(message, NULL if is_long else Raw(bytes(message.payload)))
             self._speaking.put(address, None, address=address)
             return True
         return self._take(address, known, message, now, is_proved=is_proved)
@@ -159,9 +160,7 @@ class Unseated:
         return bool(self._known)
 
 
-def _short(message: Envelope) -> Envelope:
+def _short(message: Envelope, payload: Raw) -> Envelope:
     """A message as it is kept: what is too long of it is left out."""
-    payload = bytes(message.payload)
-    is_long = len(payload) > MAX_WORD_BYTES
     sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
-    return replace(message, payload=NULL if is_long else Raw(payload), sender_addr=sender)
+    return replace(message, payload=payload, sender_addr=sender)
