@@ -1,6 +1,8 @@
 """Nothing is torn down, replaced or downgraded before the newcomer has shown that it is there."""
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -624,3 +626,137 @@ def test_a_deployed_owner_gets_in_though_its_old_address_is_forged() -> None:
         pen.send(blind(pen, 0 if int(world.now * 100) % 2 else 2), server)
         world.run_for(0.02)
         assert world.now < began + 3.0
+
+
+@pytest.mark.parametrize("has_answered", [True, False])
+@pytest.mark.parametrize("pause_s", [1.0, 0.4, 0.25, 0.1])
+def test_pongs_in_its_name_keep_no_deployed_owner_out(pause_s: float, has_answered: bool) -> None:
+    """At whatever pace: nobody else knows when the owner's old address is asked."""
+    late = []
+    for seed in range(8):
+        world = World(seed=seed, latency_s=0.03)
+        server, old = world.host(), world.puppet()
+        old.answers_pings = has_answered
+        old.join(server)
+        if has_answered:
+            server.outcome(server.ping(old))
+        world.remove(old)
+        pen = Attacker(world).in_the_name_of(old.address)
+        again = world.puppet(node_id=old.id)
+        began, asked_at = world.now, -1.0
+        while not server.is_connected_to(again) and world.now < began + 30:
+            if world.now >= asked_at + 2.5:
+                again.send(again.handshake_request(), server)
+                asked_at = world.now
+            pen.say("Pong", None, server)
+            world.run_for(pause_s)
+        late.append(world.now - began)
+
+    assert sorted(late)[5] <= 5.5
+    assert max(late) <= 20
+
+
+def test_a_deployed_owner_that_answers_keeps_its_id_however_often_it_is_claimed() -> None:
+    for seed in range(5):
+        world = World(seed=seed, latency_s=0.1)
+        server, owner = world.host(), world.puppet()
+        owner.join(server)
+        for _ in range(10):
+            thief = world.puppet(node_id=owner.id)
+            thief.join(server)
+            world.run_for(1.5)
+            assert not server.is_connected_to(thief)
+
+        assert server.is_connected_to(owner)
+
+
+# What newcomers leave behind.
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_newcomers_leave_neither_timers_nor_bytes_behind(ours: bool) -> None:
+    """Each forged request takes the place of one before it, with all that was planned for that."""
+    world = World()
+    server, client = pair(world)
+    before = server.endpoint.sizes()["timers"]
+    pen = Attacker(world).in_the_name_of(client.address)
+    for _ in range(800):
+        evil = world.node_id()
+        forged = pen.handshake_request(id=evil, padding="x" * 1200)
+        if ours:
+            forged = owners_request(pen, client, id=evil, node_id=evil, padding="x" * 1200)
+        pen.send(forged, server)
+        world.run_for(0.005)
+
+    held = server.endpoint.sizes()["newcomers"]
+    assert held <= (256 if ours else 1)
+    assert server.endpoint.sizes()["timers"] <= before + 2 * held + 20
+    world.run_for(31)
+    assert server.endpoint.sizes()["newcomers"] == 0
+    assert server.endpoint.sizes()["timers"] <= before + 5
+
+
+def test_guessed_acks_leave_few_numbers_to_hit() -> None:
+    """And the restarted owner gets in among them."""
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(client.address)
+
+    def forge(number: int) -> None:
+        evil = world.node_id()
+        pen.send(owners_request(pen, client, id=evil, node_id=evil), server)
+        for guess in range(3):
+            pen.send(pen.spec_message("Ack", None, ack_for=number * 3 + guess), server)
+
+    for number in range(150):
+        forge(number)
+        world.run_for(0.02)
+    assert server.endpoint.sizes()["newcomers"] <= 20
+
+    joined_at = server.peer(client).session.joined_at  # type: ignore[union-attr]
+    again = restart(world, client)
+    began, _ = world.now, again.connect(server)
+    while server.peer(again).session.joined_at == joined_at:  # type: ignore[union-attr]
+        forge(int(world.now * 1000))
+        world.run_for(0.02)
+        assert world.now < began + 2.0
+
+
+def test_a_deployed_client_that_is_quiet_for_seconds_keeps_its_place() -> None:
+    """What it says later than a newcomer would is its own."""
+    for seed in range(5):
+        world = World(seed=seed)
+        server, client = world.host(), world.puppet()
+        client.join(server)
+        pen = Attacker(world).in_the_name_of(client.address)
+        for _ in range(3):
+            world.run_for(5)
+            pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+            world.run_for(5)
+            client.say("Ping", None, server)
+            client.say("Data", "mine", server)
+            world.run_for(1)
+
+        assert server.peer(client).node_id == client.id  # type: ignore[union-attr]
+
+
+def test_claims_that_wait_keep_no_datagrams() -> None:
+    """A request is kept without its padding, and without the rest of what came with it."""
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    requests = []
+    for number in range(200):
+        pen = Attacker(world).in_the_name_of((f"203.0.{number}.1", 4000), client.id)
+        message = owners_request(pen, client, padding="x" * 3000) | {"more": "y" * 40_000}
+        requests.append((json.dumps(message).encode(), pen.address))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for request, address in requests:
+            server.receive(bytes(bytearray(request)), address)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 200 * 8000

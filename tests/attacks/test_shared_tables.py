@@ -141,6 +141,47 @@ def test_a_flood_of_forged_handshakes_hurts_nobody(rate: int, one_site: bool) ->
     assert len(server.endpoint._state.timers._heap) < 2000, "memory is given back"
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_flood_that_guesses_what_comes_next_pushes_nobody_out(ours: bool) -> None:
+    """A Ping behind each forged handshake, where answers take a fifth of a second."""
+    world = World(latency_s=0.1)
+    server = world.host()
+    deployed = [world.puppet((f"192.0.2.{n}", 5000)) for n in range(1, 11)]
+    assert all(joined(puppet, server) for puppet in deployed)
+    pens, begun = forged(world, everywhere()), list[Puppet]()
+
+    def flood(seconds: float) -> None:
+        for _ in range(int(seconds * 100)):
+            guessed, begun[:] = begun[:], []
+            for pen in guessed:
+                pen.send((pen.spec_message if ours else pen.message)("Ping", None), server)
+            for _ in range(10):
+                begun.append(pen := next(pens))
+                request = pen.handshake_request()
+                if ours:
+                    info = request["payload"] | {"capabilities": list(OWN_CAPABILITIES)}
+                    request = pen.spec_message(
+                        "HandshakeRequest", info, sequence_number=1, requires_ack=True
+                    )
+                pen.send(request, server)
+            world.run_for(0.01)
+
+    flood(1.5)
+    late = world.host(("198.51.100.99", 5000))
+    late.connect(server)
+    newcomers = [world.puppet((f"192.0.2.{n}", 5000)) for n in range(100, 106)]
+    for newcomer in newcomers:
+        newcomer.send(newcomer.handshake_request(), server)
+        flood(0.2)
+    flood(2)
+
+    assert all(server.is_connected_to(puppet) for puppet in deployed)
+    assert late.is_connected_to(server)
+    assert server.is_connected_to(late)
+    if ours:
+        assert all(server.is_connected_to(newcomer) for newcomer in newcomers)
+
+
 def test_in_a_full_house_of_deployed_clients_nobody_goes_who_answers() -> None:
     world = World()
     server = world.host(max_connections=20)

@@ -1,5 +1,6 @@
 """A node with several addresses speaks to each peer from the one that this peer knows."""
 
+import json
 from typing import Any
 
 import pytest
@@ -75,6 +76,30 @@ def test_a_new_handshake_at_another_address_moves_all(scene: Scene) -> None:
 
     assert scene.server.is_connected_to(scene.client)
     assert set(scene.client.sources) == {scene.second}
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_forged_handshake_at_another_address_is_taken_back(scene: Scene, speaks: bool) -> None:
+    client = scene.client
+    scene.join(client, scene.first)
+    scene.world.run_for(10)
+    forged = client.handshake_request()
+    scene.world.network.send(
+        json.dumps(forged).encode(), client.address, scene.second, scene.world.now
+    )
+    scene.world.run_for(1)
+    for _ in range(20):
+        if speaks:
+            client.send(client.message("Data", "here"), scene.first)
+        scene.world.run_for(1)
+    client.sources.clear()
+    client.take()
+    scene.server.send(client, "pushed")
+    scene.world.run_for(30)
+
+    assert scene.server.is_connected_to(client)
+    assert MessageType.DATA in client.take_types()
+    assert set(client.sources) == {scene.first}
 
 
 def test_a_peer_that_goes_on_at_another_address_is_followed_once_it_answers(scene: Scene) -> None:

@@ -169,6 +169,8 @@ class Outlet:
         if peer.reach.beside is not None and peer.reach.beside == where:
             beside = self._gate.grant_ping(peer.purse, where)
             self._gate.send(data, peer.reach.beside, beside)
+        elif is_missed and (former := peer.reach.former) is not None and former == where:
+            self._gate.send(data, former, self._gate.grant_ping(peer.purse, where))
         elif is_missed and peer.initiated and own_host(where) is not None:
             # The way out may be another one by now.
             elsewhere = where[0], where[1]

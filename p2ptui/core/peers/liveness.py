@@ -3,9 +3,13 @@
 import enum
 import math
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2ptui.core.peers.timing import TimingProof
 from p2ptui.core.pings import Pings
+
+PONGS_REMEMBERED: Final = 6
+"""Of so many Pongs it is known when they came."""
 
 
 class Suspicion(enum.Enum):
@@ -25,6 +29,8 @@ class Signs:
     """When it last answered by what nobody else could know; seconds."""
     pongs: int = 0
     """Pongs that came in its name."""
+    ponged_at: tuple[float, ...] = ()
+    """When the last of them came; seconds."""
     has_answered_ping: bool = False
     """Whether any of them was an answer."""
     alarmed_at: float = -math.inf
@@ -73,9 +79,10 @@ class PeerLiveness:
         if is_certain:
             self.signs.shown_at = now
 
-    def note_pong(self, *, is_answer: bool) -> None:
+    def note_pong(self, now: float, *, is_answer: bool) -> None:
         """A Pong came; whether it answers a Ping that is outstanding."""
         self.signs.pongs += 1
+        self.signs.ponged_at = (*self.signs.ponged_at[1 - PONGS_REMEMBERED :], now)
         self.signs.has_answered_ping |= is_answer
 
     def begin(self, now: float) -> None:

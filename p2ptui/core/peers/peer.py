@@ -218,16 +218,29 @@ class Peer:
         """
         if own_host(address) is None or address not in (self.address, self._path):
             return
-        self.reach.beside = None
+        self.reach.beside = self.reach.former = None
         if address == self.address:
             self.address = address
         if address == self._path:
             self._path = address
 
+    def follow_pair(self, address: Address) -> None:
+        """The same where somebody else could have sent it: an answer from where this peer was known
+        to hear this node takes that back."""
+        former = self.sends_to
+        self.take_pair(address)
+        if own_host(former) not in (None, own_host(self.sends_to)):
+            self.reach.former = former
+
+    def hears_former(self, address: Address) -> bool:
+        """Whether what came from `address` went to where this peer was known to hear this node."""
+        former = self.reach.former
+        return former is not None and address == former and own_host(address) == own_host(former)
+
     def forget_pair(self) -> None:
         """From which address of this machine its datagrams leave is the system's choice again."""
         self.address = self.address[0], self.address[1]
-        self.reach.beside = None
+        self.reach.beside = self.reach.former = None
 
     @property
     def is_plain(self) -> bool:
@@ -266,6 +279,13 @@ class Peer:
     def proves_by_timing(self) -> bool:
         """Whether it has not proved its address, and its Pongs may name no Ping."""
         return not self.purse.proved and Capability.RETRANSMIT not in self.facts.capabilities
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether it is of our kind: it returns what it is sent, and its goodbyes name the
+        session."""
+        facts = self.facts
+        return facts.dialect is Dialect.SPEC and Capability.RETRANSMIT in facts.capabilities
 
     @property
     def is_ours(self) -> bool:

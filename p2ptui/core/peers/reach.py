@@ -15,6 +15,9 @@ class Reach:
     beside: Address | None = None
     """Its address, where something came from there to another address of this machine than the one
     it is known to know. Anybody can forge that: only an answer shows that it has moved."""
+    former: Address | None = None
+    """Its address, with the address of this machine that it knew before, where its latest handshake
+    came to another one and showed no more: somebody may have forged that."""
     stranded: bool = False
     """Whether no way to it is known for the moment: what waits is kept, and no try counts."""
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
@@ -16,8 +17,8 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import MalformedError, decode_payload
-from p2ptui.wire.message import Envelope, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
+from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Arrival:
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool = True
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
+
+    def kept(self) -> "Arrival":
+        """The same, without what was read already: for who waits, and may be one of many."""
+        return replace(self, message=_short(self.message, NULL))
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
@@ -100,6 +105,8 @@ class Requests:
         self._looking = False
         self.on_look: Callable[[float], bool] = lambda _: False
         """Called each time that it is looked who waits; whether to look again, too."""
+        self.others_come_first: Callable[[float], bool] = lambda _: False
+        """Whether seats are for others who have done more than to ask, and still wait."""
         self.on_turn: Callable[[Address, Envelope, Purse, float, Legacy], None] = lambda *_: None
         """Called with a request that has waited long enough: it is read anew."""
 
@@ -118,6 +125,7 @@ class Requests:
         try:
             received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
+            message = _short(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
             has_seat = self._finds_room(address, info.id, request, now)
             if not has_seat and address in self._waiting:
@@ -144,7 +152,9 @@ class Requests:
             self._waiting.replace(address, request)
             return False
         self._waiting.pop(address)
-        if self._lifecycle.make_room(address, now):
+        if seats.is_free(address) or (
+            not self.others_come_first(now) and self._lifecycle.make_room(address, now)
+        ):
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
@@ -162,14 +172,21 @@ class Requests:
 
     def _look(self, now: float) -> None:
         self._looking = False
+        is_needed = self.on_look(now)
         for address, waiting in list(self._waiting.items()):
             if now >= waiting.until:
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
                 self._waiting.pop(address)
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
-        if (self.on_look(now) or self._waiting) and not self._looking:
+        if (is_needed or self._waiting) and not self._looking:
             self._look_after(now)
+
+
+def _short(request: Envelope, payload: Raw) -> Envelope:
+    """A request without its padding, and without the datagram that it came in: it may be kept."""
+    sender = "" if isinstance(request.sender_addr, str) else request.sender_addr
+    return msgspec.structs.replace(request, payload=payload, sender_addr=sender)
 
 
 def _decode(request: Envelope) -> ReceivedNodeInfo:

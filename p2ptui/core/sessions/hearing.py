@@ -8,14 +8,13 @@ other, or are more than the requests, none is: the request is made anew.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
-
 VOUCHED_S: Final = 1.0
-"""So long an Ack of the request vouches for an answer after it."""
+"""So long an Ack of the request vouches for an answer after it, and for none before it."""
 
 ALONE_S: Final = 1.0
 """So long an answer waits for a better one."""
@@ -53,7 +52,7 @@ class Hearing:
 
     pause_s: float = ANEW_S
     """Until it is made anew, if it must be."""
-    _heard: BoundedTable[int, Unnamed] = field(default_factory=lambda: BoundedTable(MAX_HEARD))
+    _heard: deque[Unnamed] = field(default_factory=lambda: deque(maxlen=MAX_HEARD))
     acked_at: float = -math.inf
     """When an Ack came that names the request, the latest; seconds."""
     anew_at: float = -math.inf
@@ -61,12 +60,12 @@ class Hearing:
 
     def add(self, answer: Unnamed) -> None:
         """One more has come."""
-        self._heard.put(id(answer), answer)
+        self._heard.append(answer)
 
     @property
     def answers(self) -> list[Unnamed]:
         """Those that came, the oldest first."""
-        return list(self._heard.values())
+        return list(self._heard)
 
     def next_pause_s(self) -> float:
         """Until the one that is made anew is made anew again, seconds."""
@@ -104,7 +103,7 @@ class Hearing:
 
     def _due(self, answer: Unnamed) -> float:
         """When an answer that nothing contradicts is believed."""
-        is_vouched = self.acked_at >= answer.came_at - VOUCHED_S
+        is_vouched = 0.0 <= answer.came_at - self.acked_at <= VOUCHED_S
         return answer.came_at if is_vouched else answer.came_at + ALONE_S
 
     def next_step_at(self) -> float:

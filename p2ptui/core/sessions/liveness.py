@@ -209,11 +209,14 @@ class Liveness:
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
         is_timed = liveness.signs.timing.receive_pong(now)
         answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
-        liveness.note_pong(is_answer=answered is not None)
+        liveness.note_pong(now, is_answer=answered is not None)
         if answered is None:
             self._state.counters.drop("pong_without_ping")
             return
         rtt_s, is_certain = answered
+        source = self._state.gate.source
+        if source is not None and peer.hears_former(source):
+            peer.follow_pair(source)
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
@@ -302,7 +305,7 @@ class Liveness:
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
         forgot = peer.liveness.judge() is Suspicion.FORGOT
-        if not forgot and _proves_goodbyes(peer) and (peer.path is not None or not peer.is_plain):
+        if not forgot and peer.acknowledges and (peer.path is not None or not peer.is_plain):
             return  # its way is dead, and a server may bring the session on
         if forgot and peer.initiated and self.on_forgotten is not None:
             self.on_forgotten(peer, now, reason)
@@ -310,16 +313,11 @@ class Liveness:
             self._lifecycle.remove(peer, PeerStatus.DISCONNECTED, now, reason)
 
 
-def _proves_goodbyes(peer: Peer) -> bool:
-    """Whether a peer is of our kind: each of its goodbyes names the session."""
-    return peer.dialect is Dialect.SPEC and Capability.RETRANSMIT in peer.capabilities
-
-
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
     if not peer.proved or is_vouched:
         return SUSPICION_PROBES, SUSPICION_INTERVAL_S
-    if suspicion is Suspicion.LEFT and _proves_goodbyes(peer):
+    if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
     is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S

@@ -7,16 +7,17 @@ number in it. The session that there was is not asked, and loses nothing: not a 
 capability.
 
 Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
-speaking, and nothing comes for `SILENT_S` that only the one before it can know. It is answered
-`ANSWER_AFTER_S` late: what comes from the address before that is not from it, since it waits for
-its answer. One that asks again had no answer, or is somebody who repeats a forgery: its time begins
-anew.
+speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` that only the one
+before it can know. It is answered `ANSWER_AFTER_S` late: what comes from the address before that is
+not from it, since it waits for its answer. One that asks again had no answer, or is somebody who
+repeats a forgery: its time begins anew.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -30,6 +31,7 @@ from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, MessageType
@@ -53,8 +55,9 @@ MOST_ANSWERED_AGAIN: Final = 8
 LIFETIME_S: Final = 10.0
 """So long a newcomer may take to show that it is there."""
 
-LONGER_LIFETIME_S: Final = 30.0
-"""And one that shows it only when its user has something to say."""
+GOES_ON_S: Final = 2.0
+"""One that can show nothing must speak so soon after its answer: what comes later is more likely
+from the one before, which has been there all the time."""
 
 MAX_NEWCOMERS: Final = 1024
 """Newcomers at addresses in use, in all; the oldest makes room."""
@@ -62,6 +65,10 @@ MAX_NEWCOMERS: Final = 1024
 MAX_NEWCOMERS_OF_ONE: Final = 256
 """Of these, those for the place of one peer: whoever forges fifty requests a second leaves one that
 is there the time of a round trip."""
+
+KEPT_AMONG_GUESSES: Final = 16
+"""Of these, so many stay where somebody guesses: each Ack that names none of them costs the oldest
+one its place. Of the numbers of 32 bits there is hardly one that hits so few."""
 
 MAX_CROSSED: Final = 2
 """Requests that are taken for the one that crossed this node's own: the last of them."""
@@ -71,6 +78,9 @@ Accept: TypeAlias = Callable[[Arrival, Told, float], None]
 
 _Key: TypeAlias = tuple[Address, int | str]
 """Where the newcomer is, and what it acknowledges; the latter is empty for who does not."""
+
+_Step: TypeAlias = Callable[[_Key, "_Newcomer", float], None]
+"""What is done with a newcomer at a time, if it is held still."""
 
 _FROM_SERVERS: Final = frozenset(
     {
@@ -96,9 +106,17 @@ class _Newcomer:
     told: Told
     began: float
     """When it asked last."""
-    is_answered: bool = False
+    answered_at: float = math.inf
+    """When its answer left last."""
     has_spoken: bool = False
     """Whether it went on after its answer, as far as that can be told."""
+    timers: dict[str, Timer] = field(default_factory=dict)
+    """What is planned for it, each step once: none of that outlives it."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it can know its answer."""
+        return self.answered_at < math.inf
 
 
 class Newcomers:
@@ -126,7 +144,7 @@ class Newcomers:
                 full="newcomer_forgotten",
                 shares=state.tables.shares,
                 peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
-                on_evicted=lambda _, held: self._note(held.before),
+                on_evicted=lambda _, held: self._release(held),
             ),
         )
         lifecycle.on_removed.append(lambda peer, _: self._forget_all(peer))
@@ -174,12 +192,15 @@ class Newcomers:
             arrival: The newcomer's request.
             now: The time, seconds.
         """
+        arrival = arrival.kept()
         for key in self._held.of_peer(before):
             held = self._held[key]
             if held.arrival.message.id == arrival.message.id and key[0] == arrival.address:
                 held.began, held.arrival, held.has_spoken = now, arrival, False
                 if held.is_answered:
                     self._answer(held, now)
+                    if key[1] == "":
+                        self._plan(self._consider, key, held, now + SILENT_S)
                 return
         if self.shows(arrival):
             self._hold_ours(before, arrival, now)
@@ -197,31 +218,25 @@ class Newcomers:
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
         self._answer(newcomer, now)
-        self._plan_again(key, newcomer, now)
+        self._plan(self._answer_again, key, newcomer, now + ANSWER_AGAIN_S)
 
-    def _plan_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
-        def again(at: float) -> None:
-            is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
-            if self._held.get(key) is newcomer and is_alone and self._answer(newcomer, at):
-                self._plan_again(key, newcomer, at)
-
-        self._state.timers.schedule(now + ANSWER_AGAIN_S, again)
+    def _answer_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
+        if is_alone and self._answer(newcomer, now):
+            self._plan(self._answer_again, key, newcomer, now + ANSWER_AGAIN_S)
 
     def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
         told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
         newcomer = _Newcomer(before, arrival, told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
-        self._state.timers.schedule(
-            now + ANSWER_AFTER_S, lambda at: self._answer_other(key, newcomer, at)
-        )
+        self._plan(self._answer_other, key, newcomer, now + ANSWER_AFTER_S)
         self._ask_before(key, newcomer, now)
 
     def _answer_other(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)
-            due = max(newcomer.began + SILENT_S, now)
-            self._state.timers.schedule(due, lambda at: self._consider(key, newcomer, at))
+            self._plan(self._consider, key, newcomer, max(newcomer.began + SILENT_S, now))
 
     def _ask_before(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
@@ -234,14 +249,13 @@ class Newcomers:
             self._delivery.ping(before, now)
         elif before.dialect is Dialect.REFERENCE and before.is_joined_server:
             self.ask_server(before, now)
-        self._state.timers.schedule(
-            now + PROBE_PAUSE_S, lambda at: self._ask_before(key, newcomer, at)
-        )
+        self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: _Newcomer, now: float) -> bool:
         """Answer one, if what came from it pays for that; whether it did."""
         is_out = self._answers.answer_held(newcomer.arrival, newcomer.told.response, now)
-        newcomer.is_answered |= is_out
+        if is_out:
+            newcomer.answered_at = now
         return is_out
 
     def _put(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
@@ -250,21 +264,26 @@ class Newcomers:
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
             newcomer.before.session.note_challenge(is_held=True)
-            self._plan_end(key, newcomer)
+            self._plan(self._end, key, newcomer, now + LIFETIME_S)
         if earlier is not None:
-            self._note(earlier.before)
+            self._release(earlier)
 
-    def _plan_end(self, key: _Key, newcomer: _Newcomer) -> None:
-        lifetime_s = LIFETIME_S if self.shows(newcomer.arrival) else LONGER_LIFETIME_S
+    def _end(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+        if now < newcomer.began + LIFETIME_S:
+            self._plan(self._end, key, newcomer, newcomer.began + LIFETIME_S)
+        else:
+            self._forget(key)
 
-        def end(now: float) -> None:
-            if self._held.get(key) is newcomer:
-                if now < newcomer.began + lifetime_s:
-                    self._plan_end(key, newcomer)
-                else:
-                    self._forget(key)
-
-        self._state.timers.schedule(newcomer.began + lifetime_s, end)
+    def _plan(self, step: _Step, key: _Key, newcomer: _Newcomer, when: float) -> None:
+        """Plan a step for one that is held, in place of the same one that was planned before."""
+        if self._held.get(key) is not newcomer:
+            return
+        name = step.__name__
+        if (earlier := newcomer.timers.pop(name, None)) is not None:
+            earlier.cancel()
+        newcomer.timers[name] = self._state.timers.schedule(
+            when, lambda now: step(key, newcomer, now)
+        )
 
     # What shows who is there.
 
@@ -303,6 +322,8 @@ class Newcomers:
         kind = message.message_type
         if any(self.take_ack(at, message, now) for at in {address, peer.address}):
             return True
+        if kind == MessageType.ACK:
+            self._doubt(peer)
         key = (address, "")
         newcomer = self._held.get(key)
         if newcomer is None or newcomer.before is not peer or not self._is_held(key, newcomer):
@@ -314,12 +335,18 @@ class Newcomers:
                 self._forget(key)  # of the program before
         elif kind in _ANSWERS:
             pass  # the one before would send it as well
-        elif newcomer.is_answered:
+        elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
-        elif peer.is_authenticated:
+        elif peer.is_authenticated and not newcomer.has_spoken:
             self._forget(key)
         return False
+
+    def _doubt(self, peer: Peer) -> None:
+        """An Ack from an address where some are held names none of them: it may be a guess."""
+        held = self._held.of_peer(peer)
+        if len(held) > KEPT_AMONG_GUESSES:
+            self._forget(held[0])
 
     def _is_held(self, key: _Key, newcomer: _Newcomer) -> bool:
         """Whether one is held still; no longer where the one before has shown itself since."""
@@ -339,13 +366,27 @@ class Newcomers:
     def _take(self, newcomer: _Newcomer, now: float, *, is_proved: bool) -> None:
         """The newcomer has shown that it is there."""
         self._forget_all(newcomer.before)
-        arrival = newcomer.arrival
-        self.accept(arrival, newcomer.told, now)
+        self.let_in(newcomer.arrival, newcomer.told, now, is_proved=is_proved)
+
+    def let_in(self, arrival: Arrival, told: Told, now: float, *, is_proved: bool) -> Peer | None:
+        """Somebody who was answered has shown that it is there.
+
+        Args:
+            arrival: Its request.
+            told: What answered that.
+            now: The time, seconds.
+            is_proved: Whether it has acknowledged the answer.
+
+        Returns:
+            The peer at its address, if there is one now.
+        """
+        self.accept(arrival, told, now)
         peer = self._state.peers.at(arrival.address)
         if is_proved and peer is not None and peer.is_authenticated:
             peer.facts.note_ack()
             peer.handshakes.decide()
             self._delivery.prove(peer, now)
+        return peer
 
     def join_crossed(self, peer: Peer, node_id: str) -> None:
         """A node has answered this node's request, and its own may be held: they are for one
@@ -373,9 +414,14 @@ class Newcomers:
     def _forget(self, key: _Key) -> None:
         newcomer = self._held.pop(key)
         if newcomer is not None:
-            self._note(newcomer.before)
+            self._release(newcomer)
 
-    def _note(self, before: Peer) -> None:
+    def _release(self, newcomer: _Newcomer) -> None:
+        """One is held no longer, however that came: nothing more is done for it."""
+        for timer in newcomer.timers.values():
+            timer.cancel()
+        newcomer.timers.clear()
+        before = newcomer.before
         before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
 
 

@@ -183,6 +183,7 @@ class Responder:
 
     def _answer_again(self, peer: Peer, arrival: Arrival, now: float) -> None:
         """A program that keeps nothing of a session asks for it anew: it has it already."""
+        peer.follow_pair(arrival.address)  # it hears what leaves from where it asked
         message = arrival.message
         told = self._answers.accept(arrival, None, _allowance(arrival, peer), now)
         self._state.counters.handshakes_accepted += 1

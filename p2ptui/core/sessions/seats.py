@@ -69,15 +69,18 @@ class Seats:
         Args:
             address: Where the newcomer is; None: this node wants it, and its share is no matter.
             now: The time, seconds.
-            in_haste: Whether there is no time to ask: then it is also one that has never answered.
+            in_haste: Whether the newcomer has proved its address, and there is no time to ask: then
+                it is also the latest of those that have never answered.
         """
-        mute = None
+        mute: Peer | None = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
             if _is_overdue(peer, now):
                 return peer
-            if mute is None and peer.answered_at <= peer.session.joined_at:
+            if not in_haste or peer.answered_at > peer.session.joined_at:
+                continue
+            if mute is None or peer.session.joined_at > mute.session.joined_at:
                 mute = peer
-        return mute if in_haste else None
+        return mute
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
         """Ask who might make room whether it is there; whether anybody may be found silent.
@@ -98,7 +101,12 @@ class Seats:
 
     def is_crowded(self, address: Address) -> bool:
         """Whether somebody is there who has answered nothing yet: then others were quicker."""
-        return self.who_goes(address, 0.0, in_haste=True) is not None
+        doubtful = self._state.peers.doubtful(self._crowd(address))
+        return any(
+            peer.answered_at <= peer.session.joined_at
+            or not (peer.pings.unanswered or peer.purse.may_receive(PING_BYTES))
+            for peer in doubtful
+        )
 
     def greet(self, peer: Peer, now: float) -> None:
         """A newcomer has its seat: in a full house it is asked at once, so that it can show soon

@@ -4,9 +4,9 @@ Alive, and the newcomer is refused; silent, and it takes over (its NAT gave it
 another port, or it restarted). Either way within what clients wait.
 
 Whoever forges the old address must not keep its owner out. So a node of our kind is alive if it
-returns something unguessable, and by nothing else. A deployed program that has answered a Ping
-before is alive if it answers these, each once; other traffic in its name keeps its id once, and
-not against who asks again. Of one that never answers any, all traffic counts.
+returns something unguessable, and by nothing else. A deployed program is alive if it answers these,
+each once and each as late as the others: they leave at moments that nobody can guess. Other traffic
+in its name keeps its id once, and not against who asks again.
 
 Nor must claims that somebody forges: a newcomer of our kind has the id when it has acknowledged
 its answer, until then the owner stays what it was; see `newcomers`. And who was refused is refused
@@ -24,18 +24,29 @@ from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Capability
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
 """Four Pings over 1.2 s, at most, for a deployed program: at 20 % loss each way one in 60 goes
 unanswered by a peer that is alive. What else counts is said above. Deployed clients give up after
 2 s."""
+
+UNEVEN: Final = (0.3, 1.3)
+"""Between two Pings to a deployed program that part of the interval passes: at random, between
+these."""
+
+FEWEST_ANSWERED: Final = 3
+FEWEST_OF_FEW: Final = 2
+"""So many of the Pings must be answered equally late, and with no Pong besides; or so many where no
+more were paid for."""
+
+EQUALLY_LATE_S: Final = 0.025
+"""Two answers are equally late if their round trips differ by no more."""
 
 SECOND_ANSWER_S: Final = 1.9
 """A claim that came while another was looked at is answered after so long."""
@@ -104,9 +115,9 @@ class _Dispute:
     """Pings that the owner is asked."""
     pongs: int
     """That had come in its name before."""
-    answers: bool
-    """Whether it had ever answered one."""
     probes: int = 0
+    asked_at: tuple[float, ...] = ()
+    """When Pings left for it, heartbeats among them; seconds."""
     newest: Claim | None = None
     """What came from yet another address meanwhile: the owner may have moved twice."""
     newest_at: float = 0.0
@@ -114,6 +125,11 @@ class _Dispute:
     """Whether it is about such a claim."""
     is_gentle: bool = False
     """Whether the owner has not proved its address, and is asked within what it may be sent."""
+
+    def note_asked(self, at: float) -> None:
+        """The latest Ping left for the owner at that time."""
+        if at >= self.began and at not in self.asked_at:
+            self.asked_at += (at,)
 
 
 @dataclass(slots=True, eq=False)
@@ -240,7 +256,7 @@ class Takeover:
         interval_s, most = PROBE_INTERVAL_S, PROBES
         if second_s is not None:
             interval_s = second_s / PROBES
-        elif _is_ours(owner) and not is_gentle:
+        elif owner.acknowledges and not is_gentle:
             interval_s, most = CLOSER_INTERVAL_S, CLOSER_PROBES
         signs = owner.liveness.signs
         dispute = _Dispute(
@@ -249,7 +265,6 @@ class Takeover:
             interval_s,
             most,
             signs.pongs,
-            signs.has_answered_ping,
             is_second=second_s is not None,
             is_gentle=is_gentle,
         )
@@ -285,6 +300,7 @@ class Takeover:
         if self._state.closing:
             self._disputes.pop(node_id)
             return
+        dispute.note_asked(owner.liveness.last_ping_sent)
         if dispute.probes == dispute.most or _sign(owner, dispute) is _Sign.ALIVE:
             self._settle(node_id, dispute, now)
             return
@@ -294,9 +310,13 @@ class Takeover:
             # Bounded by the cooldown. It has proved its address, or is one that this node asked.
             self._delivery.send_ping(owner, Reason.OWNER_CHECK, now)
         dispute.probes += 1
-        self._state.timers.schedule(
-            now + dispute.interval_s, lambda at: self._probe(node_id, dispute, at)
-        )
+        dispute.note_asked(owner.liveness.last_ping_sent)
+        due = now + dispute.interval_s
+        if not owner.acknowledges:
+            ends = dispute.began + dispute.most * dispute.interval_s
+            uneven_s = dispute.interval_s * self._state.rng.uniform(*UNEVEN)
+            due = ends if dispute.probes == dispute.most else min(now + uneven_s, ends)
+        self._state.timers.schedule(max(due, now), lambda at: self._probe(node_id, dispute, at))
 
     def _settle(self, node_id: str, dispute: _Dispute, now: float) -> None:
         self._decide(node_id, dispute, now)
@@ -328,7 +348,7 @@ class Takeover:
                 each.grant(now, None)
             return
         sign, settled = _sign(owner, dispute), self._note(node_id, now)
-        if sign is _Sign.GUESSABLE and dispute.answers and now < settled.doubted_until:
+        if sign is _Sign.GUESSABLE and now < settled.doubted_until:
             sign = _Sign.NONE
         if sign is _Sign.NONE:
             self._give_up(settled, dispute, others, claims, now)
@@ -343,7 +363,7 @@ class Takeover:
         self, settled: _Settled, owner: Peer, claims: list[Claim], sign: _Sign, now: float
     ) -> None:
         """The owner is there; what came after its last sign is looked at anew."""
-        signs, ours = owner.liveness.signs, _is_ours(owner)
+        signs, ours = owner.liveness.signs, owner.acknowledges
         for claim in claims:
             if ours and claim.came_at > signs.shown_at:
                 self.begin(claim, now)
@@ -412,19 +432,34 @@ class Takeover:
         self._state.timers.schedule(now + COOLDOWN_S, end)
 
 
-def _is_ours(owner: Peer) -> bool:
-    """Whether an owner is of our kind: it returns what it is sent."""
-    return owner.dialect is Dialect.SPEC and Capability.RETRANSMIT in owner.capabilities
-
-
 def _sign(owner: Peer, dispute: _Dispute) -> _Sign:
     """What has come from an owner's address since it was asked."""
     liveness = owner.liveness
     if liveness.signs.shown_at > dispute.began:
         return _Sign.ALIVE
-    if _is_ours(owner) or liveness.last_received <= dispute.began:
+    if owner.acknowledges or liveness.last_received <= dispute.began:
         return _Sign.NONE
     pongs = liveness.signs.pongs - dispute.pongs
-    if not dispute.answers or 0 < pongs <= dispute.probes + 1:
+    if 0 < pongs <= len(dispute.asked_at) and _answers_all(
+        dispute, liveness.signs.ponged_at[-pongs:]
+    ):
         return _Sign.ALIVE
     return _Sign.GUESSABLE
+
+
+def _answers_all(dispute: _Dispute, ponged_at: tuple[float, ...]) -> bool:
+    """Whether Pongs that name no Ping are answers to those of a dispute: whoever writes blindly
+    does not know when these leave."""
+    asked_at, fewest = dispute.asked_at, FEWEST_ANSWERED
+    if dispute.probes == dispute.most:
+        fewest = max(FEWEST_OF_FEW, min(fewest, len(asked_at)))
+    fewest = max(fewest, len(ponged_at))
+    delays_s = {came - asked for asked in asked_at for came in ponged_at if came >= asked}
+    return any(
+        sum(
+            any(abs(came - asked - delay_s) <= EQUALLY_LATE_S for came in ponged_at)
+            for asked in asked_at
+        )
+        >= fewest
+        for delay_s in delays_s
+    )

@@ -2,10 +2,16 @@
 
 Whoever forges addresses never hears the answers, so that nothing follows its handshakes. So a full
 house into which more newcomers press than can be looked at answers them all, keeps their requests
-for a short time, and gives a seat to who goes on.
+for a short time, and gives a seat to who goes on: to one of our kind when it acknowledges its
+answer, to others when they speak. The latter may be forged as well, so that nobody loses a seat to
+them who has not had the time to answer. They wait for one, and come before who has only asked.
 """
 
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Raw
+from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
@@ -24,6 +30,19 @@ MAX_UNSEATED: Final = 512
 
 UNSEATED_S: Final = 2.0
 """So long at most: clients give up then."""
+
+MAX_WORD_BYTES: Final = 256
+"""Of the payload of what one says that waits for a seat; a longer message is lost."""
+
+
+@dataclass(slots=True, eq=False)
+class _Unseated:
+    """Who was answered."""
+
+    arrival: Arrival
+    told: Told
+    word: Envelope | None = None
+    """What it has said since."""
 
 
 class Unseated:
@@ -51,16 +70,20 @@ class Unseated:
         self._newcomers = newcomers
         self._ways = ways
         ways.on_newcomer = self._seat
-        self._known: BoundedTable[Address, tuple[Arrival, Told]] = state.tables.add(
+        self._known: BoundedTable[Address, _Unseated] = state.tables.add(
             "newcomers_unseated",
             BoundedTable(MAX_UNSEATED, shares=state.tables.shares, lifetime_s=UNSEATED_S),
         )
+        self._speaking: BoundedTable[Address, None] = state.tables.add(
+            "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
+        )
+        """Of these, those that wait for a seat."""
 
     def answer(self, arrival: Arrival, now: float) -> None:
         """Answer a request, within what it pays for, and keep it."""
-        before, told = self._known.get(arrival.address) or (None, None)
-        if before is None or before.message.id != arrival.message.id:
-            told = None
+        before = self._known.get(arrival.address)
+        is_same = before is not None and before.arrival.message.id == arrival.message.id
+        told = before.told if before is not None and is_same else None
         numbered = Capability.RETRANSMIT in believed_capabilities(
             arrival.info, dialect_of(arrival.message)
         )
@@ -76,7 +99,8 @@ class Unseated:
             # Deployed programs acknowledge nothing, but answer this.
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
-        self._known.put(address, (arrival, told), now, address=address)
+        word = before.word if before is not None and is_same else None
+        self._known.put(address, _Unseated(arrival.kept(), told, word), now, address=address)
 
     def _seat(self, address: Address, message: Envelope, now: float) -> bool:
         """Somebody speaks who was answered and has no seat; whether it has one now."""
@@ -84,27 +108,59 @@ class Unseated:
         kind = message.message_type
         if known is None or kind == MessageType.HANDSHAKE_REQUEST:
             return False
-        arrival, told = known
+        told = known.told
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
-        if kind == MessageType.ACK and not is_proved:
+        if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
+            # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
             return False
-        if self._state.peers.with_id(arrival.info.id) is not None:
+        if self._is_taken(known):
             return False
-        if not self._lifecycle.make_room(address, now, in_haste=True):
-            return False
+        if not self._lifecycle.make_room(address, now, in_haste=is_proved):
+            if is_proved:
+                return False
+            is_long = len(message.payload) > MAX_WORD_BYTES
+            known.word = _short(message, NULL if is_long else Raw(bytes(message.payload)))
+            self._speaking.put(address, None, address=address)
+            return True
+        return self._take(address, known, message, now, is_proved=is_proved)
+
+    def _take(
+        self, address: Address, known: _Unseated, word: Envelope, now: float, *, is_proved: bool
+    ) -> bool:
         self._known.pop(address)
-        self._newcomers.accept(arrival, told, now)
-        peer = self._state.peers.at(address)
+        self._speaking.pop(address)
+        peer = self._newcomers.let_in(known.arrival, known.told, now, is_proved=is_proved)
         if peer is None:
             return False
-        if is_proved:
-            peer.facts.note_ack()
-            self._delivery.prove(peer, now)
-        else:
-            self._ways.on_message(peer, message, now)
+        if not is_proved:
+            self._ways.on_message(peer, word, now)
         return True
+
+    def _is_taken(self, known: _Unseated) -> bool:
+        """Whether somebody has the id by now."""
+        return self._state.peers.with_id(known.arrival.info.id) is not None
+
+    def seat_next(self, now: float) -> bool:
+        """Give seats to those who have spoken, as far as there are any; whether some still wait."""
+        while (address := next(iter(self._speaking), None)) is not None:
+            known = self._known.get(address)
+            is_peer = self._state.peers.at(address) is not None
+            if known is None or known.word is None or is_peer or self._is_taken(known):
+                del self._speaking[address]
+            elif not self._lifecycle.make_room(address, now):
+                return True
+            else:
+                self._take(address, known, known.word, now, is_proved=False)
+        return False
 
     def expire(self, now: float) -> bool:
         """Forget who has not gone on in time; whether anybody is left."""
         self._known.expire(now)
+        self.seat_next(now)
         return bool(self._known)
+
+
+def _short(message: Envelope, payload: Raw) -> Envelope:
+    """A message as it is kept: what is too long of it is left out."""
+    sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
+    return replace(message, payload=payload, sender_addr=sender)

@@ -538,7 +538,7 @@ def test_the_ack_may_come_before_after_or_never(server: Host, client: Puppet, wh
     for message in order:
         client.send(message, server)
         client.world.run_for(0.05)
-    if when == "never":
+    if when != "before":
         client.world.run_for(1)  # a better answer might come
 
     assert isinstance(server.outcomes[token], ConnectResult)

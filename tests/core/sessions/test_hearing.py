@@ -31,10 +31,22 @@ def test_an_ack_before_it_vouches_at_once(came_at: float) -> None:
     assert believed(heard(("real", came_at), acked_at=0.1), came_at) == "real"
 
 
-def test_an_ack_after_it_vouches_when_nothing_better_follows() -> None:
-    hearing = heard(("real", 0.1), acked_at=0.2)
+def test_an_ack_vouches_for_no_answer_long_before_it() -> None:
+    hearing = heard(("evil", 0.1), acked_at=0.2)
     assert believed(hearing, 0.2) is None
-    assert believed(hearing, 0.21) == "real"
+    assert believed(hearing, 0.21) is None
+    assert hearing.next_step_at() == pytest.approx(1.1)
+    assert believed(hearing, 1.1) == "evil"
+
+
+def test_nor_for_one_that_comes_too_late_after_it() -> None:
+    hearing = heard(("late", 1.3), acked_at=0.1)
+    assert believed(hearing, 1.3) is None
+    assert believed(hearing, 2.3) == "late"
+
+
+def test_an_answer_just_before_its_ack_is_believed_with_it() -> None:
+    assert believed(heard(("real", 0.1), acked_at=0.103), 0.113) == "real"
 
 
 def test_what_comes_with_the_ack_is_believed_among_others() -> None:
