@@ -218,13 +218,13 @@ class Sites(Holdings[K]):
         super().__init__(share, has_sizes=has_sizes)
         self._addresses = addresses
         self._counts: dict[Hashable, int] = {}
-        self._addresses_of: dict[Hashable, OrderedDict[Hashable, None]] = {}
+        self._addresses_of: dict[Hashable, dict[Hashable, None]] = {}
 
     def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry of an address is this prefix's as well."""
         address, prefix = owner
         self._counts[prefix] = self._counts.get(prefix, 0) + 1
-        self._addresses_of.setdefault(prefix, OrderedDict())[address] = None
+        self._addresses_of.setdefault(prefix, {})[address] = None
         if not proved:
             self.doubted.setdefault(prefix, OrderedDict())[key] = None
         if self.sizes is not None:
