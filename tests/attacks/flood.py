@@ -50,7 +50,7 @@ _MODULE: Final = __spec__.name if __spec__ else __name__
 NEWCOMER_S: Final = 1.0
 """Until a newcomer is served, on a quiet machine."""
 MOST_GROWN_BYTES: Final = 5_000_000
-MOST_KEPT_BYTES: Final = 2_000_000
+MOST_KEPT_BYTES: Final = 3_000_000
 """Of these, what the allocator may keep for the next time."""
 
 
