@@ -14,7 +14,7 @@ SECONDS = 1.2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-SMALL = {"fragment": 5000, "deep": 500, "numbers": 5000, "handshakes": 300}
+SMALL = {"fragment": 5000, "deep": 500, "numbers": 5000}
 """One node is flooded with these, at these rates, one after the other."""
 
 
