@@ -27,16 +27,17 @@ address."""
 HOSTS_REMEMBERED: Final = 4096
 """Hosts for which the owners are remembered; see `owners_at`."""
 
-_OWN_SITE: Final = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            # RFC 1918, RFC 3927, RFC 6598; RFC 4193, RFC 4291.
-            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
-            *("fc00::/7", "fe80::/10"),
-        ),
+_OWN_SITE: Final = {
+    # RFC 1918, RFC 3927, RFC 6598; RFC 4193, RFC 4291. As numbers: every stranger's is looked up.
+    version: tuple(
+        (int(network.network_address), int(network.netmask))
+        for network in map(ipaddress.ip_network, networks)
     )
-)
+    for version, networks in {
+        4: ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+        6: ("fc00::/7", "fe80::/10"),
+    }.items()
+}
 _EMBEDS_IPV4: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
@@ -267,13 +268,13 @@ class Sites(Holdings[K]):
         super().__init__(share, has_sizes=has_sizes, is_ranked=is_ranked)
         self._addresses = addresses
         self._counts: dict[Hashable, int] = {}
-        self._addresses_of: dict[Hashable, OrderedDict[Hashable, None]] = {}
+        self._addresses_of: dict[Hashable, dict[Hashable, None]] = {}
 
     def add(self, owner: Any, key: K, size_bytes: int, *, proved: bool) -> None:
         """An entry of an address is this prefix's as well."""
         address, prefix = owner
         count = self._counts[prefix] = self._counts.get(prefix, 0) + 1
-        self._addresses_of.setdefault(prefix, OrderedDict())[address] = None
+        self._addresses_of.setdefault(prefix, {})[address] = None
         if not proved:
             self.doubted.setdefault(prefix, OrderedDict())[key] = None
         if self.sizes is not None:
@@ -358,7 +359,8 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
             return owners_at(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     if ip.is_loopback:
         return None, None
-    if any(ip in network for network in _OWN_SITE if network.version == ip.version):
+    number = int(ip)
+    if any(number & mask == network for network, mask in _OWN_SITE[ip.version]):
         return str(ip), None
     return _cut(ip, HOST_BITS), _cut(ip, PREFIX_BITS)
 

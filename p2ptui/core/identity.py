@@ -31,6 +31,8 @@ MAX_CAPABILITIES: Final = 32
 MAX_CAPABILITY: Final = 32
 """Of what others tell of a node: how many capabilities are kept, and characters of each."""
 
+_USUAL_CAPABILITIES: Final = {name: name for name in OWN_CAPABILITIES}
+
 SHORT_ID: Final = 8
 """Characters of an id that stand for it on the screen and in logs: no name takes their place."""
 
@@ -152,7 +154,7 @@ def accept_node_info(
         name=name,
         version=version,
         listen_addr=received.listen_addr or "",
-        capabilities=tuple(received.capabilities),
+        capabilities=_shared(received.capabilities),
         metadata=received.metadata,
         network_id=network_id,
     )
@@ -184,4 +186,9 @@ def told_name(name: object) -> str:
 
 def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
     """What a third node is said to announce, as much of it as is worth the memory."""
-    return tuple(name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES))
+    return _shared(name[:MAX_CAPABILITY] for name in islice(announced, MAX_CAPABILITIES))
+
+
+def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
+    """The same names, of which the usual ones are in memory only once."""
+    return tuple(_USUAL_CAPABILITIES.get(name, name) for name in capabilities)

@@ -79,6 +79,7 @@ class Driver:
         self._inbox = FairInbox() if inbox is None else inbox
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.Handle | None = None
         self._timer_at = 0.0
         self._fires_at = 0.0
 
@@ -203,13 +204,33 @@ class Driver:
             self._endpoint.handle_timeout(now)
             self.flush()
         except Exception as error:
-            # Left to the loop it would be a line in a log, and the node stand still.
-            if self._on_failure is None:
-                raise
-            self._on_failure(error)
+            self._fail(error)
+        else:
+            self._plan_rest()
+
+    def _plan_rest(self) -> None:
+        """What was read for a timer must not wait for the next datagram, as `run` may do."""
+        if self._inbox.waiting and self._rest is None:
+            self._rest = self._loop.call_soon(self._handle_rest)
+
+    def _handle_rest(self) -> None:
+        self._rest = None
+        try:
+            self._pump()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._plan_rest()
+
+    def _fail(self, error: Exception) -> None:
+        # Left to the loop it would be a line in a log, and the node stand still.
+        if self._on_failure is None:
+            raise error
+        self._on_failure(error)
 
     def close(self) -> None:
         """Stop the timer; the socket's owner closes the socket, which ends `run`."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for handle in (self._timer, self._rest):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._rest = None

@@ -10,17 +10,16 @@ others'.
 
 A queue that is full loses one of its datagrams at random: where somebody forges the address of a
 peer, the peer's own ones must not be the ones that are always late. If all together is too much,
-the longest queue loses.
+a queue loses that is at least half as long as the longest.
 """
 
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from p2ptui.bounded.shares import count_nothing
+from p2ptui.bounded.shares import count_nothing, owners_at
 from p2ptui.wire.address import Address
 
 MAX_SOURCE_DATAGRAMS: Final = 1024
@@ -76,12 +75,25 @@ def as_stranger(_address: Address) -> Owner | None:
     return None
 
 
-@dataclass(slots=True)
 class _Pool:
     """The bytes that some queues share."""
 
-    limit_bytes: int
-    used_bytes: int = 0
+    __slots__ = ("by_size", "limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self.by_size: list[OrderedDict[_Queue, None]] = [
+            OrderedDict() for _ in range(MAX_SOURCE_BYTES.bit_length() + 1)
+        ]
+        """The queues that have something, by the bits of the number of their bytes."""
+
+    def long_one(self) -> "_Queue":
+        """A queue that has at least half as much as the longest; each such one in turn."""
+        group = next(filter(None, reversed(self.by_size)))
+        queue = next(iter(group))
+        group.move_to_end(queue)
+        return queue
 
 
 class _Queue:
@@ -96,6 +108,19 @@ class _Queue:
         self.credit_s = QUANTUM_S
         self.ring = ring
         self.is_waiting = False
+
+    def use(self, change: int) -> None:
+        """It takes so many bytes more, or less."""
+        pool = self.pool
+        before = self.used_bytes.bit_length()
+        self.used_bytes += change
+        pool.used_bytes += change
+        after = self.used_bytes.bit_length()
+        if after != before:
+            if before:
+                del pool.by_size[before][self]
+            if after:
+                pool.by_size[after][self] = None
 
 
 class FairInbox:
@@ -149,17 +174,10 @@ class FairInbox:
                 or queue.used_bytes + size > MAX_SOURCE_BYTES
             ):
                 self._drop_one(queue, datagram, size)
-                continue
-            # Read into a buffer for the largest, and cut: among others the rest would stay unused.
-            queue.waiting.append((bytes(memoryview(data)), address))
-            queue.used_bytes += size
-            queue.pool.used_bytes += size
-            self.waiting += 1
-            if not queue.is_waiting:
-                queue.is_waiting = True
-                queue.ring.append(queue)
-            if queue.pool.used_bytes > queue.pool.limit_bytes:
-                self._drop_of_longest(queue.pool)
+            else:
+                self._append(queue, datagram, size)
+            while queue.pool.used_bytes > queue.pool.limit_bytes:
+                self._drop_of_long_one(queue.pool)
 
     def next(self) -> Datagram | None:
         """Whose turn it is: the oldest datagram of that source. Tell with `spend` what it took."""
@@ -169,9 +187,7 @@ class FairInbox:
         if queue is None or queue.credit_s <= 0 or not queue.waiting:
             queue = self._served = self._choose()
         datagram = queue.waiting.popleft()
-        size = len(datagram[0]) + OVERHEAD_BYTES
-        queue.used_bytes -= size
-        queue.pool.used_bytes -= size
+        queue.use(-len(datagram[0]) - OVERHEAD_BYTES)
         self.waiting -= 1
         return datagram
 
@@ -203,7 +219,8 @@ class FairInbox:
     def _queue_of(self, address: Address) -> _Queue:
         owner = self._owner_of(address)
         if owner is None:
-            network = _network(address[0])
+            host, prefix = owners_at(address[0])
+            network = prefix or host or address[0]
             owner = (Standing.STRANGER, hash((self._salt, network)) % STRANGER_BUCKETS)
         queue = self._queues.get(owner)
         if queue is None:
@@ -217,6 +234,14 @@ class FairInbox:
             )
         return queue
 
+    def _append(self, queue: _Queue, datagram: Datagram, size: int) -> None:
+        queue.waiting.append(_own(datagram))
+        queue.use(size)
+        self.waiting += 1
+        if not queue.is_waiting:
+            queue.is_waiting = True
+            queue.ring.append(queue)
+
     def _drop_one(self, queue: _Queue, datagram: Datagram, size: int) -> None:
         """One of a full queue's datagrams, or the new one, is lost."""
         self._count("over_share")
@@ -226,21 +251,18 @@ class FairInbox:
             return
         more = size - len(waiting[place][0]) - OVERHEAD_BYTES
         if queue.used_bytes + more <= MAX_SOURCE_BYTES:
-            waiting[place] = (bytes(memoryview(datagram[0])), datagram[1])
-            queue.used_bytes += more
-            queue.pool.used_bytes += more
+            waiting[place] = _own(datagram)
+            queue.use(more)
 
-    def _drop_of_longest(self, pool: "_Pool") -> None:
-        """Too much waits in a pool: the source that holds most loses an eighth, at random."""
-        sharing = (queue for queue in self._queues.values() if queue.pool is pool)
-        longest = max(sharing, key=lambda queue: queue.used_bytes)
+    def _drop_of_long_one(self, pool: _Pool) -> None:
+        """Too much waits in a pool: a source that holds much loses an eighth, at random."""
+        longest = pool.long_one()
         for _ in range(len(longest.waiting) // 8 + 1):
             place = int(self._random() * len(longest.waiting))
             longest.waiting.rotate(-place)
             size = len(longest.waiting.popleft()[0]) + OVERHEAD_BYTES
             longest.waiting.rotate(place)
-            longest.used_bytes -= size
-            pool.used_bytes -= size
+            longest.use(-size)
             self.waiting -= 1
             self._count("over_share")
 
@@ -252,8 +274,6 @@ class FairInbox:
             ring.clear()
 
 
-def _network(host: str) -> str:
-    """The /24 of an IPv4 address; of IPv6 about the /48, as it is written."""
-    if ":" in host and not host.startswith("::ffff:"):
-        return ":".join(host.split(":", 3)[:3])
-    return host.rpartition(".")[0]
+def _own(datagram: Datagram) -> Datagram:
+    """It was read into a buffer for the largest, and cut: the rest of that would stay unused."""
+    return bytes(memoryview(datagram[0])), datagram[1]

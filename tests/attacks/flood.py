@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,13 @@ NEWCOMER_EVERY_S: Final = 0.5
 AFTERWARDS: Final = 5
 """Messages that the forged peer sends when the flood is over."""
 GIVEN_BACK_S: Final = 10.0
+_MODULE: Final = __spec__.name if __spec__ else __name__
+
+NEWCOMER_S: Final = 1.0
+"""Until a newcomer is served, on a quiet machine."""
+MOST_GROWN_BYTES: Final = 5_000_000
+MOST_KEPT_BYTES: Final = 3_000_000
+"""Of these, what the allocator may keep for the next time."""
 
 
 # What is sent.
@@ -148,6 +155,17 @@ def handshakes(count: int, first: int) -> bytes:
     return message("HandshakeRequest", info, f"h{count}", requires_ack=True, sequence_number=1)
 
 
+def deployed_handshakes(count: int, first: int) -> bytes:
+    """Of one that acknowledges nothing."""
+    info = {
+        "node_id": str(uuid.UUID(int=count + 1)),
+        "listen_addr": "1.1.1.1:1",
+        "capabilities": ["data_transfer"],
+        "metadata": {"padding": " " * 500},
+    }
+    return message("HandshakeRequest", info, f"h{count}")
+
+
 def stun(count: int, first: int) -> bytes:
     """A request with as many attributes as fit."""
     body = b"\x80\x22\x00\x00" * 100
@@ -185,6 +203,8 @@ KINDS: Final = {
     "deep": Kind(deep, "peer", 500, 50),
     "routed": Kind(routed, "peer", 5000, 20_000),
     "handshakes": Kind(handshakes, "random", 1000, 10_000),
+    "in-use": Kind(handshakes, "forged", 1000, 10_000),
+    "in-use-deployed": Kind(deployed_handshakes, "forged", 1000, 10_000),
     "stun": Kind(stun, "random", 5000),
     "junk": Kind(junk, "random", 5000, 1),
 }
@@ -296,7 +316,20 @@ async def be_honest(port: int) -> None:
     for node in (*nodes, forged):
         await node.send(server, "hello", timeout_s=30)
     peer = next(iter(forged._endpoint.peers))
-    print(json.dumps([forged.address[1], peer.channel.sender.numbering.next]), flush=True)
+    while True:
+        print(json.dumps([forged.address[1], peer.channel.sender.numbering.next]), flush=True)
+        served = await _be_served(nodes, forged, server)
+        print(json.dumps(served | {"forged_ends": [status.value for status in left]}), flush=True)
+        # The sessions stay while the memory is measured, and through the next flood.
+        if sys.stdin.readline() == "end\n":
+            break
+    watching.cancel()
+    for node in (*nodes, forged):
+        await node.close()
+
+
+async def _be_served(nodes: list[Node], forged: Node, server: str) -> dict[str, Any]:
+    """Send and come until a line is read; what became of it."""
     loop = asyncio.get_running_loop()
     served, own = Served(), Served()
     newcomers: list[float] = []
@@ -320,30 +353,18 @@ async def be_honest(port: int) -> None:
         due = began + number / (HONEST * MESSAGES_A_SECOND)
         await asyncio.sleep(max(due - time.monotonic(), 0))
     await asyncio.gather(*tasks, return_exceptions=True)
-    after = Served()
     results = await asyncio.gather(
         *(forged.send(server, "after", timeout_s=20) for _ in range(AFTERWARDS)),
         return_exceptions=True,
     )
-    after.delivered = sum(getattr(result, "delivered", False) for result in results)
-    watching.cancel()
-    print(
-        json.dumps(
-            {
-                "sent": served.sent,
-                "delivered": served.delivered,
-                "slowest_s": max(served.waits_s, default=0.0),
-                "newcomers_s": newcomers,
-                "forged_delivered": [own.delivered, own.sent],
-                "forged_ends": [status.value for status in left],
-                "forged_afterwards": after.delivered,
-            }
-        ),
-        flush=True,
-    )
-    sys.stdin.readline()  # the sessions stay while the memory is measured
-    for node in (*nodes, forged):
-        await node.close()
+    return {
+        "sent": served.sent,
+        "delivered": served.delivered,
+        "slowest_s": max(served.waits_s, default=0.0),
+        "newcomers_s": newcomers,
+        "forged_delivered": [own.delivered, own.sent],
+        "forged_afterwards": sum(getattr(result, "delivered", False) for result in results),
+    }
 
 
 async def _come(server: str, taken_s: list[float]) -> None:
@@ -390,6 +411,26 @@ class Report:
         """Of the honest messages, what was acknowledged in time."""
         return self.delivered / max(self.sent, 1)
 
+    def faults(self, times: float = 1, slower: float = 1) -> list[str]:
+        """What was promised, and is not so.
+
+        Args:
+            times: How many times the usual rate it was.
+            slower: How many times slower a newcomer may be than on a quiet machine.
+        """
+        least = 0.9 if times == 1 else 0.5
+        held = {
+            f"honest >= {least:.0%}": self.share >= least,
+            f"newcomers < {NEWCOMER_S * slower:.0f} s": (
+                times > 1 or max(self.newcomers_s, default=0) < NEWCOMER_S * slower
+            ),
+            "the forged peer stays": not self.forged_ends,
+            "its messages arrive": self.forged_afterwards == AFTERWARDS,
+            f"memory +{MOST_GROWN_BYTES / 1e6:.0f} MB": self.grown_bytes <= MOST_GROWN_BYTES,
+            "memory given back": self.kept_bytes <= MOST_KEPT_BYTES,
+        }
+        return [name for name, holds in held.items() if not holds]
+
     def line(self) -> str:
         """In one line."""
         return (
@@ -413,7 +454,11 @@ def can_forge() -> bool:
 
 
 def run_flood(
-    name: str, rate: float | None = None, seconds: float = 5.0, *, given_back_s: float | None = None
+    name: str,
+    rate: float | None = None,
+    seconds: float = 5.0,
+    *,
+    given_back_s: float = GIVEN_BACK_S,
 ) -> Report:
     """Start all, attack, and tell what it did.
 
@@ -421,56 +466,98 @@ def run_flood(
         name: Which of `KINDS`; `none` is no attack.
         rate: Datagrams a second; without it as the kind says.
         seconds: How long.
-        given_back_s: How long after the flood the memory is looked at.
+        given_back_s: How long after the flood the memory is looked at, at most.
     """
-    wait_s = GIVEN_BACK_S if given_back_s is None else given_back_s
-    rate = (KINDS[name].rate if name in KINDS else 0.0) if rate is None else rate
+    (report,) = run_floods([(name, rate)], seconds, given_back_s=given_back_s)
+    return report
+
+
+def run_floods(
+    floods: Iterable[tuple[str, float | None]],
+    seconds: float,
+    *,
+    given_back_s: float = GIVEN_BACK_S,
+) -> Iterator[Report]:
+    """Attack one node with one flood after the other.
+
+    What memory they take is counted from before the first.
+
+    Args:
+        floods: Kinds and rates, as for `run_flood`.
+        seconds: How long each.
+        given_back_s: As for `run_flood`.
+    """
     with tempfile.TemporaryFile("w+") as log, Running() as running:
         server = running.start(
             "-m", "p2ptui", "--no-ui", "-a", "127.0.0.1:0", "--enable-discovery", "false",
             stderr=log,
         )  # fmt: skip
         port = _port_in(log)
-        honest = running.start("-m", __spec__.name if __spec__ else __name__, "honest", str(port))
-        forged, first = json.loads(honest.stdout.readline())
-        # Once quietly, so that what is made for the first time is there before it is measured.
-        time.sleep(1.0)
-        before, cpu, began = _memory(server.pid), _cpu_s(server.pid), time.monotonic()
-        highest, attempted = before, 0
-        attacker = None
-        if name in KINDS:
-            attacker = running.start(
-                "-m", __spec__.name if __spec__ else __name__, "attack", name,
-                str(port), str(forged), str(first), str(rate), str(seconds),
-            )  # fmt: skip
-            assert attacker.stdout.readline() == "ready\n"
-            before, cpu, began = _memory(server.pid), _cpu_s(server.pid), time.monotonic()
-            _tell(attacker)
-        while time.monotonic() - began < seconds:
-            time.sleep(0.1)
-            highest = max(highest, _memory(server.pid))
-        used_s = _cpu_s(server.pid) - cpu
-        spent_s = time.monotonic() - began
-        if attacker is not None:
-            attempted = int(attacker.stdout.readline())
-        over = time.monotonic()
+        honest = running.start("-m", _MODULE, "honest", str(port))
+        before = 0
+        for name, rate in floods:
+            forged, first = json.loads(honest.stdout.readline())
+            if not before:
+                # Once quietly, so that what is made for the first time is there before it is
+                # measured.
+                time.sleep(1.0)
+                before = _memory(server.pid)
+            arguments = (port, forged, first, seconds)
+            yield _flood(running, server.pid, honest, (name, rate), arguments, before, given_back_s)
+            _tell(honest, "next")
+        honest.stdout.readline()
         _tell(honest)
-        served = json.loads(honest.stdout.readline())
-        while time.monotonic() - over < wait_s:
-            time.sleep(0.1)
-            highest = max(highest, _memory(server.pid))
-        kept = _memory(server.pid) - before
-        _tell(honest)
+        honest.stdout.readline()
+        _tell(honest, "end")
         honest.wait(PATIENCE_S)
-        return Report(
-            name,
-            rate,
-            attempted,
-            grown_bytes=highest - before,
-            kept_bytes=kept,
-            cpu_share=used_s / spent_s,
-            **served,
-        )
+
+
+def _flood(
+    running: "Running",
+    pid: int,
+    honest: Any,
+    flood: tuple[str, float | None],
+    arguments: tuple[int, int, int, float],
+    before: int,
+    given_back_s: float,
+) -> Report:
+    name, given = flood
+    rate = (KINDS[name].rate if name in KINDS else 0.0) if given is None else given
+    port, forged, first, seconds = arguments
+    highest, attempted = before, 0
+    attacker = None
+    if name in KINDS:
+        attacker = running.start(
+            "-m", _MODULE, "attack", name,
+            str(port), str(forged), str(first), str(rate), str(seconds),
+        )  # fmt: skip
+        assert attacker.stdout.readline() == "ready\n"
+        _tell(attacker)
+    cpu, began = _cpu_s(pid), time.monotonic()
+    while time.monotonic() - began < seconds:
+        time.sleep(0.1)
+        highest = max(highest, _memory(pid))
+    used_s = _cpu_s(pid) - cpu
+    spent_s = time.monotonic() - began
+    if attacker is not None:
+        attempted = int(attacker.stdout.readline())
+    over = time.monotonic()
+    _tell(honest)
+    served = json.loads(honest.stdout.readline())
+    while (kept := _memory(pid) - before) > MOST_KEPT_BYTES:
+        if time.monotonic() - over > given_back_s:
+            break
+        highest = max(highest, before + kept)
+        time.sleep(0.1)
+    return Report(
+        name,
+        rate,
+        attempted,
+        grown_bytes=highest - before,
+        kept_bytes=kept,
+        cpu_share=used_s / spent_s,
+        **served,
+    )
 
 
 class Running:
@@ -507,8 +594,8 @@ class Running:
                 process.communicate()
 
 
-def _tell(process: Any) -> None:
-    process.stdin.write("\n")
+def _tell(process: Any, what: str = "") -> None:
+    process.stdin.write(f"{what}\n")
     process.stdin.flush()
 
 

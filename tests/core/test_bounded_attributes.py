@@ -223,6 +223,7 @@ EXEMPT = {
     "TraversalSupport._sockets": HERE,  # MAX_SOCKETS
     "UdpSocket._backlog": HERE,  # BACKLOG_DATAGRAMS
     "_Questions._asked": OWN_CALLS,
+    "_Pool.by_size": HERE,  # the same queues as `FairInbox._queues`
     "_Queue.waiting": HERE,  # MAX_SOURCE_DATAGRAMS and MAX_SOURCE_BYTES
     "_Waiting._waiting": OWN_CALLS,
     "Attempt.unknown_at": "servers that this node joined",
@@ -408,6 +409,7 @@ COUNTED_OTHERWISE = {
     "Subscription._events": "reader_bytes, MAX_TRACED_BYTES and MAX_LISTED_BYTES",
     "Partings._wanted": "events of asyncio, which hold nothing",
     "UdpSocket._backlog": "BACKLOG_BYTES",
+    "_Pool.by_size": "the same queues, by size",
     "_Queue.waiting": "MAX_SOURCE_BYTES",
 }
 """What bounds the bytes of those without `limit_bytes`."""

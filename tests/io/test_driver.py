@@ -1,13 +1,17 @@
 """The pump: what the endpoint wants is done at the right time, and what breaks is told."""
 
 import asyncio
+import itertools
+import socket
 
 import pytest
 
 from p2ptui.io.driver import BATCH, DIRECT, LOOK, SLICE_S, Driver
 from p2ptui.io.fair_inbox import FairInbox, Standing
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
+from p2ptui.io.udp import open_udp
 from p2ptui.wire.frames import Unfragmented
+from tests.patience import PATIENCE_S
 from tests.simulation import World
 from tests.virtual_loop import run_virtual
 
@@ -230,6 +234,46 @@ def test_what_waits_is_processed_though_nothing_more_comes():
             assert not bench.driver._inbox
 
     run_virtual(story())
+
+
+def test_what_a_timer_read_is_processed_though_nothing_more_comes():
+    """The pump sleeps, and the timer has emptied the socket: nothing is left there to wake it."""
+
+    async def story():
+        endpoint, failures = Endpoint(), []
+        sock = await open_udp(("127.0.0.1", 0))
+        driver = Driver(endpoint, sock, lambda _: None, on_failure=failures.append)
+        work, complete = itertools.count(), asyncio.Event()
+        driver._clock = lambda: 0.001 * next(work)
+        receive = endpoint.receive_datagram
+
+        def receive_datagram(data, address, now):
+            receive(data, address, now)
+            if len(endpoint.received) == 200:
+                complete.set()
+
+        endpoint.receive_datagram = receive_datagram
+        running = asyncio.ensure_future(driver.run())
+        await asyncio.sleep(0)  # from here the pump waits for the socket
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            for number in range(200):
+                other.sendto(b"%d" % number, sock.local_address)
+        driver._handle_timer()
+        assert len(endpoint.received) < 200
+        await asyncio.wait_for(complete.wait(), PATIENCE_S)
+        running.cancel()
+        endpoint.breaks = True
+        driver._inbox.put([(b"x", THERE)] * 2)
+        driver._plan_rest()
+        await asyncio.sleep(0.01)
+        assert [type(error) for error in failures] == [ZeroDivisionError]
+        driver._plan_rest()
+        driver.close()
+        await asyncio.sleep(0.01)
+        assert len(failures) == 1
+        sock.close()
+
+    asyncio.run(story())
 
 
 def test_one_timer_fires_when_the_endpoint_wants():

@@ -1,6 +1,7 @@
 """Each source has a share of the time, and loses its own datagrams when it is over that."""
 
 import random
+import sys
 from collections import Counter
 
 from p2ptui.io.fair_inbox import (
@@ -155,3 +156,63 @@ def test_order_is_kept_within_a_source():
         bench.inbox.spend(QUANTUM_S / 7)
         order[found[1]].append(found[0][:6])
     assert all(numbers == sorted(numbers) and len(numbers) == 300 for numbers in order.values())
+
+
+def test_no_pool_is_overrun_by_large_datagrams_in_the_place_of_small_ones():
+    bench = Bench({LOUD: Standing.SESSION})
+    bench.put(LOUD, MAX_SOURCE_DATAGRAMS, size=6)
+    for _ in range(20):
+        bench.put(LOUD, 100, size=4000)
+        assert bench.inbox.used_bytes <= MAX_UNPROVED_BYTES
+    assert bench.serve({}, 1.0)[LOUD] + bench.drops["over_share"] == MAX_SOURCE_DATAGRAMS + 2000
+    assert bench.inbox.used_bytes == 0 == len(bench.inbox)
+
+
+def test_who_sends_little_loses_nothing_to_an_overrun_pool():
+    quiet: list[Address] = [(f"198.51.{number}.1", 9) for number in range(200)]
+    bench = Bench(dict.fromkeys([*quiet, LOUD], Standing.SESSION))
+    for address in quiet:
+        bench.put(address, 1)
+    for _ in range(3):
+        bench.put(LOUD, 400, size=3000)
+    served = bench.serve({}, 100.0)
+    assert all(served[address] == 1 for address in quiet)
+
+
+def test_making_room_does_not_look_at_every_source():
+    """What it costs, in lines of Python, does not grow with the sources that wait."""
+
+    def lines_with(count: int) -> int:
+        sources: list[Address] = [
+            (f"198.{number >> 8}.{number & 255}.1", 9) for number in range(count)
+        ]
+        bench = Bench(dict.fromkeys(sources, Standing.SESSION))
+        for address in sources:
+            bench.put(address, 1, size=MAX_UNPROVED_BYTES // count - OVERHEAD_BYTES)
+        lines = 0
+
+        def trace(*_):
+            nonlocal lines
+            lines += 1
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            bench.put(sources[0], 20, size=MAX_UNPROVED_BYTES // count)
+        finally:
+            sys.settrace(before)
+        assert bench.drops["over_share"]
+        return lines
+
+    assert lines_with(1000) < 2 * lines_with(50)
+
+
+def test_strangers_of_one_network_share_a_queue_however_they_are_written():
+    bench = Bench({})
+    for host in ("203.0.113.7", "203.0.113.8", "::ffff:203.0.113.9", "64:ff9b::203.0.113.10"):
+        bench.put((host, 1), 1)
+    assert len(bench.inbox._queues) == 1
+    for host in ("2001:db8:0:1::1", "2001:db8::1", "2001:db8:0:ffff::1"):
+        bench.put((host, 1), 1)
+    assert len(bench.inbox._queues) == 2

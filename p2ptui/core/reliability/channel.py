@@ -120,6 +120,11 @@ class Channel:
         return self._numbers[0] if self._numbers else None
 
     @property
+    def has_heard(self) -> bool:
+        """Whether anything came but the message with which a session began."""
+        return len(self._reliable_ids) > 1 or bool(self._unreliable_ids)
+
+    @property
     def has_gaps(self) -> bool:
         """Whether a number of this session is missing."""
         return bool(self._numbers) and bool(self._numbers[0].gaps)

@@ -9,11 +9,11 @@ from p2ptui.core.accounts import AMPLIFICATION_LIMIT
 from p2ptui.core.tables import Tables
 from p2ptui.wire.address import Address
 
-MAX_TRACKED_HOSTS: Final = 4096
+MAX_TRACKED_HOSTS: Final = 2048
 """Hosts with a rate limit of their own; the one not heard of for longest makes room."""
 
-MAX_TRACKED_ERRORS: Final = 4096
-"""Addresses that were told to shake hands; likewise."""
+MAX_TRACKED_ERRORS: Final = 1024
+"""Addresses that were told to shake hands; likewise. More are not told in `ERROR_INTERVAL_S`."""
 
 ERROR_INTERVAL_S: Final = 5.0
 """A stranger is told to shake hands this often."""

@@ -213,7 +213,9 @@ class Lifecycle:
             removed(peer, reason)
         if was_authenticated:
             proved = peer.proved
-            self._departed.put(peer.address, peer.channel, address=peer.address, proved=proved)
+            # Who only shook hands may be nobody: nothing of it may still arrive.
+            if proved or peer.channel.has_heard:
+                self._departed.put(peer.address, peer.channel, address=peer.address, proved=proved)
             self._tell_left(peer, now)
 
     def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:
