@@ -240,9 +240,9 @@ def test_the_word_that_shows_a_deployed_client_is_not_lost() -> None:
     client.join(server)
     client.id = world.node_id()
     client.send(client.handshake_request(), server)
-    world.run_for(4)
-    client.say("Data", "hello", server)
     world.run_for(1)
+    client.say("Data", "hello", server)
+    world.run_for(4)
 
     assert server.peer(client).node_id == client.id
     assert server.received() == ["hello"]
