@@ -7,10 +7,10 @@ number in it. The session that there was is not asked, and loses nothing: not a 
 capability.
 
 Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
-speaking, and nothing comes for `SILENT_S` that only the one before it can know. It is answered
-`ANSWER_AFTER_S` late: what comes from the address before that is not from it, since it waits for
-its answer. One that asks again had no answer, or is somebody who repeats a forgery: its time begins
-anew.
+speaking, and nothing comes for `SILENT_S` that only the one before it can know: an Ack, a Pong that
+names its Ping, its handshake. It is answered `ANSWER_AFTER_S` late. What comes from the address
+before that speaks for neither: some programs wait for their answer, others do not. One that asks
+again, and says of itself what it said before, keeps the time that has run.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
@@ -95,7 +95,7 @@ class _Newcomer:
     arrival: Arrival
     told: Told
     began: float
-    """When it asked last."""
+    """When it asked: last, or first if it acknowledges nothing."""
     is_answered: bool = False
     has_spoken: bool = False
     """Whether it went on after its answer, as far as that can be told."""
@@ -176,15 +176,24 @@ class Newcomers:
         """
         for key in self._held.of_peer(before):
             held = self._held[key]
-            if held.arrival.message.id == arrival.message.id and key[0] == arrival.address:
-                held.began, held.arrival, held.has_spoken = now, arrival, False
-                if held.is_answered:
-                    self._answer(held, now)
+            if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
+                self._repeat(held, arrival, now)
                 return
         if self.shows(arrival):
             self._hold_ours(before, arrival, now)
         else:
             self._hold_other(before, arrival, now)
+
+    def _repeat(self, held: _Newcomer, arrival: Arrival, now: float) -> None:
+        """One that is held asks again: it had no answer yet, or that was lost."""
+        is_new = held.arrival.message.id != arrival.message.id
+        held.arrival = arrival
+        if self.shows(arrival):
+            held.began = now
+        elif is_new:
+            held.told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
+        if self.shows(arrival) or now >= held.began + ANSWER_AFTER_S:
+            self._answer(held, now)
 
     def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
         if before.is_authenticated or self._held.of_peer(before):
@@ -202,7 +211,10 @@ class Newcomers:
     def _plan_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         def again(at: float) -> None:
             is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
-            if self._held.get(key) is newcomer and is_alone and self._answer(newcomer, at):
+            if self._held.get(key) is not newcomer or not is_alone:
+                return
+            # One that has had no answer at all must have it, whatever kept it back.
+            if self._answer(newcomer, at) or not newcomer.is_answered:
                 self._plan_again(key, newcomer, at)
 
         self._state.timers.schedule(now + ANSWER_AGAIN_S, again)
@@ -316,9 +328,11 @@ class Newcomers:
         elif newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
-        elif peer.is_authenticated:
-            self._forget(key)
         return False
+
+    def note_before(self, address: Address) -> None:
+        """The one before has sent its own handshake from an address again: it is there."""
+        self._forget((address, ""))
 
     def _is_held(self, key: _Key, newcomer: _Newcomer) -> bool:
         """Whether one is held still; no longer where the one before has shown itself since."""
@@ -376,6 +390,15 @@ class Newcomers:
 
     def _note(self, before: Peer) -> None:
         before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
+
+
+def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
+    """Whether a request is from the same newcomer as one that is held: the same message, or
+    another one that says the same of a program that acknowledges nothing."""
+    if held.message.id == arrival.message.id:
+        return True
+    is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
+    return is_same and not Newcomers.shows(arrival)
 
 
 def _is_spec(message: Envelope) -> bool:
