@@ -276,6 +276,30 @@ def test_a_deployed_client_that_speaks_before_its_answer_gets_in(
     assert server.peer(client).node_id == new_id
 
 
+@pytest.mark.parametrize("answers_pings", [True, False])
+@pytest.mark.parametrize("speaks_after_s", [0.05, 0.6, 1.5])
+def test_a_deployed_client_that_restarts_after_a_goodbye_gets_in(
+    speaks_after_s: float, answers_pings: bool
+) -> None:
+    """The session before ends while the newcomer is held: it was told that it is in."""
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.answers_pings = answers_pings
+    client.join(server)
+    client.say("Data", "hello", server)
+    world.run_for(1)
+    client.say("Disconnect", {"reason": "done"}, server)
+    new_id, began = world.node_id(), world.now
+    client.send(client.handshake_request(id=new_id), server)
+    world.run_for(speaks_after_s)
+    while (peer := server.peer(client)) is None or peer.node_id != new_id:
+        client.say("Data", "again", server)
+        world.run_for(1)
+        assert world.now < began + 4
+
+    assert "Error" not in client.take_types()
+
+
 def test_a_deployed_client_that_asks_anew_with_its_id_keeps_its_place() -> None:
     world = World()
     server, client = world.host(), world.puppet()

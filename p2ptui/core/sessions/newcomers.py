@@ -17,6 +17,7 @@ This is the one place from which a session gives way to a newcomer at its addres
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_field
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -129,7 +130,7 @@ class Newcomers:
                 on_evicted=lambda _, held: self._note(held.before),
             ),
         )
-        lifecycle.on_removed.append(lambda peer, _: self._forget_all(peer))
+        lifecycle.on_removed.append(lambda peer, _: self._handle_removed(peer))
         lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
 
     # Who is held.
@@ -378,6 +379,26 @@ class Newcomers:
                 peer.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
 
     # Who is held no longer.
+
+    def _handle_removed(self, before: Peer) -> None:
+        """The one before has gone: who was told that it is in, at its address, has the place."""
+        newcomer = self._held.get((before.address, ""))
+        is_next = newcomer is not None and newcomer.before is before and newcomer.is_answered
+        self._forget_all(before)
+        if newcomer is None or not is_next:
+            return
+        address, node_id = before.address, newcomer.arrival.info.id
+        # What it has sent was earned by the one before; it begins with nothing.
+        earned = self._state.gate.earned_by(0, address)
+        arrival, told = replace_field(newcomer.arrival, earned=earned), newcomer.told
+
+        def enter(now: float) -> None:
+            peers = self._state.peers
+            is_free = peers.at(address) is None and peers.with_id(node_id) is None
+            if is_free and not self._state.closing:
+                self.accept(arrival, told, now)
+
+        self._state.timers.schedule(newcomer.began, enter)
 
     def _forget_all(self, before: Peer) -> None:
         for key in self._held.of_peer(before):
