@@ -388,8 +388,8 @@ class Newcomers:
         if newcomer is None or not is_next:
             return
         address, node_id = before.address, newcomer.arrival.info.id
-        # What it has sent was earned by the one before; it begins with nothing.
-        earned = self._state.gate.earned_by(0, address)
+        # What it has sent is in the purse of the one before too, where that had to pay: once only.
+        earned = newcomer.arrival.earned if before.purse.proved else before.purse
         arrival, told = replace_field(newcomer.arrival, earned=earned), newcomer.told
 
         def enter(now: float) -> None:
