@@ -386,7 +386,14 @@ class Gate:
         return False
 
     def refuse(
-        self, data: bytes, to: Address, earned: Purse, now: float, purse: Purse | None = None
+        self,
+        data: bytes,
+        to: Address,
+        earned: Purse,
+        now: float,
+        purse: Purse | None = None,
+        *,
+        is_known: bool = False,
     ) -> bool:
         """Answer somebody who is no peer yet, if what asks for it pays, and all such answers
         together leave room.
@@ -397,10 +404,12 @@ class Gate:
             earned: What the datagram has earned that is answered.
             now: The time, seconds.
             purse: Of the peer at this address, if there is one: that must pay as well.
+            is_known: Whether it comes from the address of a peer, or brings the id of one: then
+                it pays for its answer alone, so that no flood of strangers keeps it waiting.
         """
         if not (earned if purse is None else purse).may_receive(len(data)):
             return False
-        if not self.admits_answer(len(data), earned.bytes_in, now):
+        if not (is_known or self.admits_answer(len(data), earned.bytes_in, now)):
             return False
         return self.send(data, to, earned if purse is None else self.grant_answer(purse, to))
 

@@ -248,6 +248,91 @@ def test_the_word_that_shows_a_deployed_client_is_not_lost() -> None:
     assert server.received() == ["hello"]
 
 
+REPEATS = {
+    "asks once": lambda world, first: None,
+    "the same message": lambda world, first: first,
+    "another message": lambda world, first: first | {"id": world.message_id()},
+}
+
+
+@pytest.mark.parametrize("answers_pings", [True, False])
+@pytest.mark.parametrize("repeats", REPEATS)
+def test_a_deployed_client_that_speaks_before_its_answer_gets_in(
+    repeats: str, answers_pings: bool
+) -> None:
+    """What comes before the answer speaks for neither, and asking again loses no time."""
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.answers_pings = answers_pings
+    client.join(server)
+    client.say("Data", "of the old one", server)
+    world.run_for(1)
+    new_id, began = world.node_id(), world.now
+    first = client.handshake_request(id=new_id)
+    client.send(first, server)
+    world.run_for(0.05)
+    client.say("Data", "at once", server)
+    words = 0
+    while server.peer(client).node_id != new_id:
+        world.run_for(0.5)
+        request = REPEATS[repeats](world, first)
+        if request is not None:
+            client.send(request, server)
+        world.run_for(0.5)
+        words += 1
+        client.say("Data", f"each second {words}", server)
+        world.run_for(0.02)
+        assert world.now < began + 3.6
+
+    assert "HandshakeResponse" in client.take_types()
+    client.say("Data", "in the new name", server)
+    world.run_for(1)
+    assert server.received()[-1] == "in the new name"
+    assert server.endpoint.peers.with_id(client.id) is None
+    assert server.peer(client).node_id == new_id
+
+
+@pytest.mark.parametrize("answers_pings", [True, False])
+@pytest.mark.parametrize("speaks_after_s", [0.05, 0.6, 1.5])
+def test_a_deployed_client_that_restarts_after_a_goodbye_gets_in(
+    speaks_after_s: float, answers_pings: bool
+) -> None:
+    """The session before ends while the newcomer is held: it was told that it is in."""
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.answers_pings = answers_pings
+    client.join(server)
+    client.say("Data", "hello", server)
+    world.run_for(1)
+    client.say("Disconnect", {"reason": "done"}, server)
+    new_id, began = world.node_id(), world.now
+    client.send(client.handshake_request(id=new_id), server)
+    world.run_for(speaks_after_s)
+    while (peer := server.peer(client)) is None or peer.node_id != new_id:
+        client.say("Data", "again", server)
+        world.run_for(1)
+        assert world.now < began + 4
+
+    assert "Error" not in client.take_types()
+
+
+def test_a_deployed_client_that_asks_anew_with_its_id_keeps_its_place() -> None:
+    world = World()
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    world.run_for(1)
+    pen = Attacker(world).in_the_name_of(client.address)
+    pen.send(pen.handshake_request(name="EVIL"), server)
+    world.run_for(1)
+    client.join(server)
+    for number in range(6):
+        client.say("Data", number, server)
+        world.run_for(1)
+
+    assert server.peer(client).node_id == client.id
+    assert server.received() == list(range(6))
+
+
 @pytest.mark.parametrize("period", [1.0, 0.1])
 def test_a_deployed_client_that_speaks_keeps_its_place(period: float) -> None:
     """Each forged request waits for its answer, and the client's next word shows who is there."""
@@ -760,3 +845,91 @@ def test_claims_that_wait_keep_no_datagrams() -> None:
         tracemalloc.stop()
 
     assert kept < 200 * 8000
+
+
+def strangers(world: World, server: Host, number: int, count: int) -> None:
+    """Pings from so many addresses of which nothing is known: each might be told to shake hands."""
+    attacker = Attacker(world)
+    for each in range(number * count, (number + 1) * count):
+        pen = attacker.in_the_name_of((f"198.18.{each // 200 % 250}.{each % 200 + 1}", 4000))
+        attacker.forge(pen.address, server, pen.spec_message("Ping", {"nonce": "aa" * 30}))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_owner_gets_in_from_elsewhere_through_a_flood_of_strangers(seed: int) -> None:
+    """A thousand Pings a second draw all the answers that strangers get; its own is not of them."""
+    world = World(seed=seed, latency_s=0.03)
+    server, client = pair(world)
+    for number in range(100):
+        strangers(world, server, number, 10)
+        world.run_for(0.01)
+    again = elsewhere(world, client)
+    token = again.connect(server)
+
+    took = until_in(
+        world, server, again, token, lambda number: strangers(world, server, 100 + number, 10)
+    )
+
+    assert took < 3.0
+    exchange(world, server, again, 8)()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_restarted_node_gets_in_through_a_flood_of_strangers(seed: int) -> None:
+    """At its own address, with another id."""
+    world = World(seed=seed, latency_s=0.03)
+    server, client = pair(world)
+    again = restart(world, client, world.node_id())
+    for number in range(100):
+        strangers(world, server, number, 10)
+        world.run_for(0.01)
+    token = again.connect(server)
+
+    took = until_in(
+        world, server, again, token, lambda number: strangers(world, server, 100 + number, 10)
+    )
+
+    assert took < 3.0
+
+
+def test_a_first_answer_that_did_not_leave_is_sent_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(latency_s=0.03)
+    server, client = pair(world)
+    again = restart(world, client, world.node_id())
+    gate = server.endpoint._state.gate
+    refuse, kept_back = gate.refuse, 0
+
+    def keep_back(*parts: Any, **rest: Any) -> bool:
+        nonlocal kept_back
+        kept_back += 1
+        return kept_back > 2 and refuse(*parts, **rest)
+
+    monkeypatch.setattr(gate, "refuse", keep_back)
+    token = again.connect(server)
+
+    assert until_in(world, server, again, token, lambda _: None) < 1.0
+
+
+@pytest.mark.parametrize("period_s", [None, 5.0, 1.0])
+def test_forged_claims_from_its_next_address_do_not_keep_an_owner_out(
+    period_s: float | None,
+) -> None:
+    """One was refused there, as its owner was alive: the next one may be the owner."""
+    world = World(latency_s=0.02)
+    server, client = pair(world)
+    address = world.address()
+    pen = Attacker(world).in_the_name_of(address, client.id)
+    pen.send(owners_request(pen, client), server)
+    world.run_for(1.5)
+    assert server.peer(client).address == client.address
+    world.remove(client)
+    again = world.host(address, node_id=client.id)
+    again.endpoint._state.rng.seed("again")
+    token = again.connect(server)
+
+    def claim(number: int) -> None:
+        if period_s is not None and number % int(period_s * 100) == 0:
+            pen.send(owners_request(pen, client), server)
+
+    assert until_in(world, server, again, token, claim) < 3.0
+    exchange(world, server, again, 8)()

@@ -53,15 +53,17 @@ class Answers:
         else:
             self._state.counters.drop("refusal_unsent")
 
-    def send(self, arrival: Arrival, data: bytes, now: float) -> bool:
+    def send(self, arrival: Arrival, data: bytes, now: float, *, is_known: bool = False) -> bool:
         """Answer where a request came from that begins no session there; whether it pays for that.
 
         Args:
             arrival: The request.
             data: The answer.
             now: The time, seconds.
+            is_known: Whether it brings the id of a peer; see `Gate.refuse`.
         """
-        is_out = self._state.gate.refuse(data, arrival.address, arrival.earned, now)
+        gate, to = self._state.gate, arrival.address
+        is_out = gate.refuse(data, to, arrival.earned, now, is_known=is_known)
         if is_out:
             self._trace(arrival.address, data)
         else:
@@ -83,7 +85,7 @@ class Answers:
         # What the request has earned is in the purse of who is there, too: one of them pays.
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
-        is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse)
+        is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse, is_known=True)
         if is_out:
             self._trace(to, data)
         return is_out

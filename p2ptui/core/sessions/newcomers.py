@@ -8,9 +8,10 @@ capability.
 
 Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
 speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` that only the one
-before it can know. It is answered `ANSWER_AFTER_S` late: what comes from the address before that is
-not from it, since it waits for its answer. One that asks again had no answer, or is somebody who
-repeats a forgery: its time begins anew.
+before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered
+`ANSWER_AFTER_S` late. What comes from the address before that speaks for neither: some programs
+wait for their answer, others do not. One that asks again, and says of itself what it said before,
+keeps the time that has run.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
@@ -18,6 +19,7 @@ This is the one place from which a session gives way to a newcomer at its addres
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_field
 from typing import Final, TypeAlias
 
 from msgspec.structs import replace
@@ -105,7 +107,7 @@ class _Newcomer:
     arrival: Arrival
     told: Told
     began: float
-    """When it asked last."""
+    """When it asked: last, or first if it acknowledges nothing."""
     answered_at: float = math.inf
     """When its answer left last."""
     has_spoken: bool = False
@@ -147,7 +149,7 @@ class Newcomers:
                 on_evicted=lambda _, held: self._release(held),
             ),
         )
-        lifecycle.on_removed.append(lambda peer, _: self._forget_all(peer))
+        lifecycle.on_removed.append(lambda peer, _: self._handle_removed(peer))
         lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
 
     # Who is held.
@@ -195,17 +197,24 @@ class Newcomers:
         arrival = arrival.kept()
         for key in self._held.of_peer(before):
             held = self._held[key]
-            if held.arrival.message.id == arrival.message.id and key[0] == arrival.address:
-                held.began, held.arrival, held.has_spoken = now, arrival, False
-                if held.is_answered:
-                    self._answer(held, now)
-                    if key[1] == "":
-                        self._plan(self._consider, key, held, now + SILENT_S)
+            if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
+                self._repeat(held, arrival, now)
                 return
         if self.shows(arrival):
             self._hold_ours(before, arrival, now)
         else:
             self._hold_other(before, arrival, now)
+
+    def _repeat(self, held: _Newcomer, arrival: Arrival, now: float) -> None:
+        """One that is held asks again: it had no answer yet, or that was lost."""
+        is_new = held.arrival.message.id != arrival.message.id
+        held.arrival = arrival
+        if self.shows(arrival):
+            held.began = now
+        elif is_new:
+            held.told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
+        if self.shows(arrival) or now >= held.began + ANSWER_AFTER_S:
+            self._answer(held, now)
 
     def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
         if before.is_authenticated or self._held.of_peer(before):
@@ -222,7 +231,8 @@ class Newcomers:
 
     def _answer_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
         is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
-        if is_alone and self._answer(newcomer, now):
+        # One that has had no answer at all must have it, whatever kept it back.
+        if is_alone and (self._answer(newcomer, now) or not newcomer.is_answered):
             self._plan(self._answer_again, key, newcomer, now + ANSWER_AGAIN_S)
 
     def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
@@ -338,8 +348,8 @@ class Newcomers:
         elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
-        elif peer.is_authenticated and not newcomer.has_spoken:
-            self._forget(key)
+        elif peer.is_authenticated and newcomer.is_answered and not newcomer.has_spoken:
+            self._forget(key)  # a newcomer would have gone on before
         return False
 
     def _doubt(self, peer: Peer) -> None:
@@ -347,6 +357,10 @@ class Newcomers:
         held = self._held.of_peer(peer)
         if len(held) > KEPT_AMONG_GUESSES:
             self._forget(held[0])
+
+    def note_before(self, address: Address) -> None:
+        """The one before has sent its own handshake from an address again: it is there."""
+        self._forget((address, ""))
 
     def _is_held(self, key: _Key, newcomer: _Newcomer) -> bool:
         """Whether one is held still; no longer where the one before has shown itself since."""
@@ -407,6 +421,26 @@ class Newcomers:
 
     # Who is held no longer.
 
+    def _handle_removed(self, before: Peer) -> None:
+        """The one before has gone: who was told that it is in, at its address, has the place."""
+        newcomer = self._held.get((before.address, ""))
+        is_next = newcomer is not None and newcomer.before is before and newcomer.is_answered
+        self._forget_all(before)
+        if newcomer is None or not is_next:
+            return
+        address, node_id = before.address, newcomer.arrival.info.id
+        # What it has sent is in the purse of the one before too, where that had to pay: once only.
+        earned = newcomer.arrival.earned if before.purse.proved else before.purse
+        arrival, told = replace_field(newcomer.arrival, earned=earned), newcomer.told
+
+        def enter(now: float) -> None:
+            peers = self._state.peers
+            is_free = peers.at(address) is None and peers.with_id(node_id) is None
+            if is_free and not self._state.closing:
+                self.accept(arrival, told, now)
+
+        self._state.timers.schedule(newcomer.began, enter)
+
     def _forget_all(self, before: Peer) -> None:
         for key in self._held.of_peer(before):
             self._forget(key)
@@ -423,6 +457,15 @@ class Newcomers:
         newcomer.timers.clear()
         before = newcomer.before
         before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
+
+
+def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
+    """Whether a request is from the same newcomer as one that is held: the same message, or
+    another one that says the same of a program that acknowledges nothing."""
+    if held.message.id == arrival.message.id:
+        return True
+    is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
+    return is_same and not Newcomers.shows(arrival)
 
 
 def _is_spec(message: Envelope) -> bool:

@@ -140,6 +140,7 @@ class Responder:
         if owner is not None and owner is not peer:
             return False  # that one is asked first
         if self._newcomers.is_same(peer, arrival):
+            self._newcomers.note_before(arrival.address)
             self._answer_again(peer, arrival, now)
             return True
         if self._newcomers.is_known(peer, arrival) and self._crossings.is_late(
@@ -233,6 +234,7 @@ class Responder:
         if not peer.handshakes.may_repeat(message.id):
             self._state.counters.duplicates += 1
             return
+        self._newcomers.note_before(address)
         peer.liveness.hear(now)
         # As with the first answer, one that this node asked itself is no victim. Its own requests
         # may have used up all that it may be sent, and without this answer it never proves itself.
@@ -254,7 +256,7 @@ class Responder:
             sequence = self._state.rng.getrandbits(32) if is_numbered else None
             told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
             way = AlternatePath(owner, arrival.address, arrival.message.id, told)
-        if not self._answers.send(arrival, way.told.response, now):
+        if not self._answers.send(arrival, way.told.response, now, is_known=True):
             return
         self._ways.keep(
             way,

@@ -9,8 +9,8 @@ each once and each as late as the others: they leave at moments that nobody can 
 in its name keeps its id once, and not against who asks again.
 
 Nor must claims that somebody forges: a newcomer of our kind has the id when it has acknowledged
-its answer, until then the owner stays what it was; see `newcomers`. And who was refused is refused
-for a while, at its address: the next claim from elsewhere may be the owner's own.
+its answer, until then the owner stays what it was; see `newcomers`. Another one that was refused is
+refused for a while, at its address: the next claim from elsewhere may be the owner's own.
 """
 
 import enum
@@ -215,7 +215,7 @@ class Takeover:
             return
         node_id = owner.node_id
         settled = self._settled.get(node_id)
-        if settled is not None and settled.refused.get(claim.address, now) > now:
+        if claim.hold is None and settled and settled.refused.get(claim.address, now) > now:
             claim.refuse(now)
             return
         if claim.hold is not None and settled is not None and settled.silent is owner:
@@ -368,7 +368,8 @@ class Takeover:
             if ours and claim.came_at > signs.shown_at:
                 self.begin(claim, now)
                 continue
-            if sign is _Sign.ALIVE:
+            if sign is _Sign.ALIVE and claim.hold is None:
+                # Its source may be forged: who can show that it is there is never in this memory.
                 settled.refused.put(claim.address, now + COOLDOWN_S)
             claim.refuse(now)
 
