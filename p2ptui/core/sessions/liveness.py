@@ -111,10 +111,13 @@ class Liveness:
     def _spread(self, peer: Peer, now: float) -> None:
         # The first heartbeat falls anywhere in the interval: peers that came together
         # are not pinged together.
-        interval = self._state.config.server.heartbeat_interval
         if self._may_be_timed(peer):
-            interval = max(interval, WINDOW_S / (1 - HEARTBEAT_JITTER))
-        first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
+            # Messages wait for the proof: it begins as soon as the client has got its answers.
+            peer.liveness.signs.timing.is_under_way = True
+            first = now + self._state.rng.uniform(PAUSE_S, PAUSE_S + WINDOW_S)
+        else:
+            interval = self._state.config.server.heartbeat_interval
+            first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
         peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
 
@@ -180,6 +183,7 @@ class Liveness:
         pause_s = PAUSE_S
         if not liveness.signs.timing.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        liveness.signs.timing.is_under_way = not is_vain
         if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)

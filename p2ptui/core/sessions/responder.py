@@ -194,6 +194,7 @@ class Responder:
             grant = self._grant(peer, peer.sends_to, arrival.earned, now)
             kind = MessageType.HANDSHAKE_RESPONSE
             self._delivery.transmit_from(grant, peer, told.response, kind, now)
+        peer.purse.keep_for_pings()  # it may have just been started, and must be asked as any other
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         if peer.session.may_greet(now):
