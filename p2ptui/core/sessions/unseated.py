@@ -5,6 +5,7 @@ house into which more newcomers press than can be looked at answers them all, ke
 for a short time, and gives a seat to who goes on.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -51,6 +52,9 @@ class Unseated:
         self._newcomers = newcomers
         self._ways = ways
         ways.on_newcomer = self._seat
+        self.on_pong: Callable[[Address], bool] = lambda _: False
+        """Called with where a Pong came from, of nobody that was answered; whether it is one who
+        waits for an answer."""
         self._known: BoundedTable[Address, tuple[Arrival, Told]] = state.tables.add(
             "newcomers_unseated",
             BoundedTable(MAX_UNSEATED, shares=state.tables.shares, lifetime_s=UNSEATED_S),
@@ -82,7 +86,9 @@ class Unseated:
         """Somebody speaks who was answered and has no seat; whether it has one now."""
         known = self._known.get(address)
         kind = message.message_type
-        if known is None or kind == MessageType.HANDSHAKE_REQUEST:
+        if known is None:
+            return kind == MessageType.PONG and self.on_pong(address)
+        if kind == MessageType.HANDSHAKE_REQUEST:
             return False
         arrival, told = known
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
@@ -90,7 +96,8 @@ class Unseated:
             return False
         if self._state.peers.with_id(arrival.info.id) is not None:
             return False
-        if not self._lifecycle.make_room(address, now, in_haste=True):
+        has_shown = is_proved or kind == MessageType.PONG
+        if not self._lifecycle.make_room(address, now, in_haste=True, has_shown=has_shown):
             return False
         self._known.pop(address)
         self._newcomers.accept(arrival, told, now)
