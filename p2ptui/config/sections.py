@@ -69,7 +69,14 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1:8080"
     max_connections: Annotated[
-        int, About("Connected peers, at most; newcomers beyond are refused.", "peers", 1, COUNT)
+        int,
+        About(
+            "Connected peers, at most; newcomers beyond are refused. One address holds half of them"
+            " at most: for an office behind one address set twice its number of nodes.",
+            "peers",
+            1,
+            COUNT,
+        ),
     ] = 100
     heartbeat_interval: Annotated[
         float, About("A peer that was silent this long is sent a Ping.", "s", 0.01, DAY_S)

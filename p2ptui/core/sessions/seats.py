@@ -20,10 +20,6 @@ from p2ptui.wire.message import NULL, MessageType
 ANSWER_S: Final = 0.4
 """So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
 
-SPOKEN_S: Final = 30.0
-"""Who has spoken since it came, and not longer ago than this, may be a program that answers no
-Ping: it makes room only for a newcomer that has shown that somebody is there."""
-
 ASKED_AT_ONCE: Final = 8
 """Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
 
@@ -88,7 +84,7 @@ class Seats:
         """
         mute = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
-            if not has_shown and _speaks(peer, now):
+            if not has_shown and _speaks(peer):
                 continue
             if _is_overdue(peer, now):
                 return peer
@@ -153,7 +149,9 @@ def _is_overdue(peer: Peer, now: float) -> bool:
     return not peer.purse.may_receive(PING_BYTES)
 
 
-def _speaks(peer: Peer, now: float) -> bool:
-    """Whether a peer has said something since it came, and lately."""
-    heard_at = peer.liveness.last_received
-    return heard_at > peer.session.joined_at and now - heard_at <= SPOKEN_S
+def _speaks(peer: Peer) -> bool:
+    """Whether a peer has said something since it came.
+
+    It may be a program that answers no Ping, and makes room only for who has shown more.
+    """
+    return peer.liveness.last_received > peer.session.joined_at
