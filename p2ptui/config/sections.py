@@ -69,14 +69,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1:8080"
     max_connections: Annotated[
-        int,
-        About(
-            "Connected peers, at most; newcomers beyond are refused. One address holds half of them"
-            " at most: for an office behind one address set twice its number of nodes.",
-            "peers",
-            1,
-            COUNT,
-        ),
+        int, About("Connected peers, at most; newcomers beyond are refused.", "peers", 1, COUNT)
     ] = 100
     heartbeat_interval: Annotated[
         float, About("A peer that was silent this long is sent a Ping.", "s", 0.01, DAY_S)
@@ -261,7 +254,8 @@ class SecurityOptions(Section, frozen=True, kw_only=True):
         float,
         About(
             "Of each table that others fill, peers included, what one address may hold; an IPv6"
-            " address counts as its /64. This machine's own programs are not counted.",
+            " address counts as its /64. This machine's own programs are not counted. By default an"
+            " office behind one address needs max_connections of twice its number of nodes.",
             "of the whole",
             0.01,
             1.0,
