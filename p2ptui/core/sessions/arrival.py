@@ -177,8 +177,7 @@ class Requests:
 
         def ask(at: float) -> None:
             if self._waiting.get(address) is request:
-                self._state.gate.now = at
-                request.is_asked = self._lifecycle.seats.ask_newcomer(address, request.earned)
+                request.is_asked = self._lifecycle.seats.ask_newcomer(address, request.earned, at)
 
         due = now + self._state.rng.uniform(0.0, ANSWER_S / LOOKS)
         self._state.timers.schedule(due, ask)

@@ -113,7 +113,6 @@ class Liveness:
         # are not pinged together.
         if self._may_be_timed(peer):
             # Messages wait for the proof: it begins as soon as the client has got its answers.
-            peer.liveness.signs.timing.is_under_way = True
             first = now + self._state.rng.uniform(PAUSE_S, PAUSE_S + WINDOW_S)
         else:
             interval = self._state.config.server.heartbeat_interval

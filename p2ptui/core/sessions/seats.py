@@ -109,14 +109,15 @@ class Seats:
                 break
         return asked > 0
 
-    def ask_newcomer(self, address: Address, earned: Purse) -> bool:
+    def ask_newcomer(self, address: Address, earned: Purse, now: float) -> bool:
         """Let a newcomer without a seat show that it is there; whether it can.
 
         Args:
             address: Where it is.
             earned: What its request pays for.
+            now: The time, seconds.
         """
-        _, ping = self._delivery.build(MessageType.PING, NULL, self._state.gate.now)
+        _, ping = self._delivery.build(MessageType.PING, NULL, now)
         leaves_enough = earned.allowance >= len(ping) + LEFT_FOR_ANSWER
         return leaves_enough and self._state.gate.send(ping, address, earned)
 
