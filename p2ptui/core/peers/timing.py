@@ -15,6 +15,9 @@ WINDOW_S: Final = 5.0
 PAUSE_S: Final = 2.0
 """Between one heartbeat that counts and where the window of the next one begins."""
 
+FIRST_AFTER_S: Final = 3.0
+"""From the handshake to where the window of the first heartbeat begins: it has its answers then."""
+
 ANSWERS: Final = 5
 """Heartbeats that must be answered, one after the other."""
 

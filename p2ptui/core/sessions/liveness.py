@@ -9,7 +9,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery, not_sent
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Suspicion
-from p2ptui.core.peers.timing import HOPELESS_PINGS, PAUSE_S, WINDOW_S
+from p2ptui.core.peers.timing import FIRST_AFTER_S, HOPELESS_PINGS, PAUSE_S, WINDOW_S
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
@@ -113,7 +113,7 @@ class Liveness:
         # are not pinged together.
         if self._may_be_timed(peer):
             # Messages wait for the proof: it begins as soon as the client has got its answers.
-            first = now + self._state.rng.uniform(PAUSE_S, PAUSE_S + WINDOW_S)
+            first = now + self._state.rng.uniform(0.0, WINDOW_S) + FIRST_AFTER_S
         else:
             interval = self._state.config.server.heartbeat_interval
             first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
