@@ -176,7 +176,8 @@ class Liveness:
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
         is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
-        self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
+        if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
+            self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
