@@ -254,7 +254,8 @@ class SecurityOptions(Section, frozen=True, kw_only=True):
         float,
         About(
             "Of each table that others fill, peers included, what one address may hold; an IPv6"
-            " address counts as its /64. This machine's own programs are not counted.",
+            " address counts as its /64. This machine's own programs are not counted. By default an"
+            " office behind one address needs max_connections of twice its number of nodes.",
             "of the whole",
             0.01,
             1.0,

@@ -195,6 +195,82 @@ def test_in_a_full_house_of_deployed_clients_nobody_goes_who_answers() -> None:
     assert all(server.is_connected_to(client) for client in clients)
 
 
+def speak(clients: list[Puppet], server: Host, seconds: float) -> None:
+    """All say something every two seconds."""
+    for _ in range(int(seconds / 2)):
+        for client in clients:
+            client.say("Data", {"text": "w"}, server)
+        server.world.run_for(2)
+
+
+def silent(world: World, number: int) -> Puppet:
+    """A deployed program that answers no Ping."""
+    client = world.puppet(spread(number))
+    client.answers_pings = False
+    return client
+
+
+def is_served(client: Puppet, server: Host) -> bool:
+    client.take()
+    return any(answer["message_type"] == "Data" for answer in client.ask("Data", "end", server))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("pause_s", [0, 2])
+def test_who_speaks_keeps_its_place_from_who_shows_no_more(seed: int, pause_s: int) -> None:
+    world = World(seed)
+    server = world.host(max_connections=10)
+    clients = [silent(world, n) for n in range(10)]
+    assert all(joined(client, server) for client in clients)
+    speak(clients, server, 16)
+
+    late = [silent(world, 20 + n) for n in range(6)]
+    for client in late:
+        client.send(client.handshake_request(), server)
+        speak([*clients, *late], server, pause_s)
+    speak([*clients, *late], server, 4)
+
+    for client in late:
+        answers = [m["payload"] for m in client.take() if m["message_type"] == "HandshakeResponse"]
+        assert [answer["success"] for answer in answers] == [False]
+        assert "max_connections" in answers[0]["error_message"]
+    assert all(is_served(client, server) for client in clients)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_shows_more_takes_the_place_of_one_that_answers_nothing(seed: int) -> None:
+    world = World(seed)
+    server = world.host(max_connections=10)
+    clients = [silent(world, n) for n in range(10)]
+    assert all(joined(client, server) for client in clients)
+    speak(clients, server, 16)
+
+    own = world.host(("198.51.100.1", 5000))
+    assert isinstance(own.outcome(own.connect(server), 1), ConnectResult)
+    newcomer = world.puppet(("198.51.100.2", 5000))
+    assert joined(newcomer, server)
+    assert is_served(newcomer, server)
+    assert server.is_connected_to(own)
+    assert sum(is_served(client, server) for client in clients) == 8
+
+
+def test_pongs_sent_blindly_take_no_place() -> None:
+    world = World()
+    server = world.host(max_connections=10)
+    clients = [silent(world, n) for n in range(10)]
+    assert all(joined(client, server) for client in clients)
+    speak(clients, server, 16)
+
+    pen = silent(world, 99)
+    pen.send(pen.handshake_request(), server)
+    for _ in range(50):
+        pen.say("Pong", None, server)
+        world.run_for(0.02)
+
+    assert not server.is_connected_to(pen)
+    assert all(is_served(client, server) for client in clients)
+
+
 # One house.
 
 

@@ -377,3 +377,71 @@ def test_a_silent_client_that_spoke_long_learns_of_many(world: World, server: Ho
     answers = of_kind(client.ask("ListNodesRequest", None, server), "ListNodesResponse")
     assert sum(len(answer["nodes"]) for answer in answers) >= 16, "all datagrams that it has earned"
     assert within_three_times(client)
+
+
+# What others send to one that only listens.
+
+
+def routed(source: Puppet, target: Puppet, text: str, world: World) -> dict[str, Any]:
+    original = {
+        "id": world.message_id(),
+        "message_type": "Data",
+        "timestamp": 1,
+        "payload": {"text": text},
+        "sender_addr": None,
+        "sequence_number": None,
+        "requires_ack": False,
+        "ack_for": None,
+    }
+    return {
+        "original_message": original,
+        "source_node": source.id,
+        "destination_node": target.id,
+        "hop_count": 0,
+        "max_hops": 8,
+        "route_id": world.message_id(),
+    }
+
+
+def texts(messages: list[dict[str, Any]]) -> list[str]:
+    return [
+        payload["original_message"]["payload"]["text"]
+        for payload in of_kind(messages, "Data")
+        if "original_message" in payload
+    ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_that_only_listens_loses_nothing_in_its_first_minute(seed: int) -> None:
+    world = World(seed)
+    server = world.host()
+    sender, *listeners = (world.puppet() for _ in range(4))
+    for client in (sender, *listeners):
+        client.join(server)
+    for number in range(130):
+        for listener in listeners:
+            sender.say("Data", routed(sender, listener, str(number), world), server)
+        world.run_for(0.5)
+    world.run_for(3)
+
+    assert "Error" not in sender.take_types()
+    for listener in listeners:
+        assert sorted(map(int, texts(listener.take()))) == list(range(130))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_burst_for_one_that_has_just_come_follows_its_proof(seed: int) -> None:
+    world = World(seed)
+    server = world.host()
+    sender, listener = world.puppet(), world.puppet()
+    sender.join(server)
+    listener.send(listener.handshake_request(), server)
+    world.run_for(0.1)
+    for number in range(50):
+        sender.say("Data", routed(sender, listener, str(number), world), server)
+    world.run_until(lambda: server.peer(listener).proved, 40)  # type: ignore[union-attr]
+    assert within_three_times(listener)
+    world.run_for(1)
+
+    assert sorted(map(int, texts(listener.take()))) == list(range(50))
+    assert "Error" not in sender.take_types()

@@ -35,7 +35,7 @@ INSISTENCE_S: Final = 5.0
 
 _OWN: Final = Reason.OWN_SESSION
 
-MAX_DEFERRED: Final = 16
+MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 

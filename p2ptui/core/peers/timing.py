@@ -15,6 +15,9 @@ WINDOW_S: Final = 5.0
 PAUSE_S: Final = 2.0
 """Between one heartbeat that counts and where the window of the next one begins."""
 
+FIRST_AFTER_S: Final = 3.0
+"""From the handshake to where the window of the first heartbeat begins: it has its answers then."""
+
 ANSWERS: Final = 5
 """Heartbeats that must be answered, one after the other."""
 
@@ -38,7 +41,7 @@ HOPELESS_PINGS: Final = 3
 class TimingProof:
     """What the answers to the heartbeats of one peer have shown so far."""
 
-    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged")
+    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged", "is_under_way")
 
     def __init__(self) -> None:
         self._answers: tuple[float, ...] = ()
@@ -48,6 +51,9 @@ class TimingProof:
         self._blurred_until = 0.0
         self._challenged: tuple[float, ...] = ()
         """When it was asked because something waited, lately."""
+        self.is_under_way = False
+        """Whether heartbeats leave for it, and may be answered: then no other Ping disturbs them
+        because something waits."""
 
     @property
     def has_begun(self) -> bool:
@@ -58,6 +64,7 @@ class TimingProof:
         """Nothing that was shown so far counts."""
         self._answers = ()
         self._asked_at = None
+        self.is_under_way = False
 
     def note_heartbeat(self, now: float) -> None:
         """A Ping leaves at a moment that nobody can guess. Of one before that was not answered
@@ -69,8 +76,10 @@ class TimingProof:
         self._blurred_until = now + BLUR_S
 
     def may_challenge(self, now: float) -> bool:
-        """Whether another Ping may go out because something waits: not so often that no heartbeat
-        would ever count. If so, it does."""
+        """Whether another Ping may go out because something waits: not while the proof is under
+        way, and not so often that no heartbeat would ever count. If so, it does."""
+        if self.is_under_way:
+            return False
         lately = tuple(at for at in self._challenged if now - at < CHALLENGES_S)
         if len(lately) >= CHALLENGES:
             return False

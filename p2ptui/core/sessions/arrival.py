@@ -11,14 +11,15 @@ from msgspec import UNSET, Raw, UnsetType
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
-from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
 from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.message import NULL, Capability, Envelope, NodeInfo, ReceivedNodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class _Waiting:
     earned: Purse
     legacy: Legacy
     until: float
+    is_asked: bool = False
+    """Whether it has been asked to show that it is there."""
+    has_guessed: bool = False
+    """Whether it answered before: then it sends answers blindly, and none of them counts."""
+    has_answered: bool = False
 
 
 Refuse: TypeAlias = Callable[[Address, Envelope, Purse, str, float], None]
@@ -127,7 +133,7 @@ class Requests:
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             message = _short(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
-            has_seat = self._finds_room(address, info.id, request, now)
+            has_seat = self._finds_room(address, info, request, now)
             if not has_seat and address in self._waiting:
                 return None
         except MalformedError as error:
@@ -140,30 +146,61 @@ class Requests:
             )
         return None
 
-    def _finds_room(self, address: Address, node_id: str, request: _Waiting, now: float) -> bool:
+    def _finds_room(self, address: Address, info: NodeInfo, request: _Waiting, now: float) -> bool:
         """Whether there is room; False while that is looked at, or cannot be for many do so."""
         peers, seats = self._state.peers, self._lifecycle.seats
-        if peers.at(address) is not None or peers.with_id(node_id) is not None:
+        if peers.at(address) is not None or peers.with_id(info.id) is not None:
             return True
         waiting = self._waiting.get(address)
         if waiting is not None and now < waiting.until:
             # It says the same again, or something else by now.
-            request.until = waiting.until
-            self._waiting.replace(address, request)
+            waiting.message, waiting.earned, waiting.legacy = (
+                request.message,
+                request.earned,
+                request.legacy,
+            )
             return False
         self._waiting.pop(address)
+        has_shown = waiting is not None and waiting.has_answered
         if seats.is_free(address) or (
-            not self.others_come_first(now) and self._lifecycle.make_room(address, now)
+            not self.others_come_first(now)
+            and self._lifecycle.make_room(address, now, has_shown=has_shown)
         ):
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
+        acknowledges = _acknowledges(request.message, info)
         if waiting is None and self._waiting.put(address, request, address=address):
+            if not acknowledges:
+                self._ask(address, request, now)
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
-            raise RefusedError(seats.words(address))
+            # One that can show more than the peers who would go for it is answered for that.
+            may_show = acknowledges and seats.who_goes(address, now, has_shown=True) is not None
+            if not may_show:
+                raise RefusedError(seats.words(address))
         return False
+
+    def _ask(self, address: Address, request: _Waiting, now: float) -> None:
+        """Let one show that it is there who acknowledges nothing: by a Ping at a moment that nobody
+        else knows."""
+
+        def ask(at: float) -> None:
+            if self._waiting.get(address) is request:
+                request.is_asked = self._lifecycle.seats.ask_newcomer(address, request.earned, at)
+
+        due = now + self._state.rng.uniform(0.0, ANSWER_S / LOOKS)
+        self._state.timers.schedule(due, ask)
+
+    def take_pong(self, address: Address) -> bool:
+        """A Pong came from an address without a session; whether a request from there waits."""
+        waiting = self._waiting.get(address)
+        if waiting is None:
+            return False
+        waiting.has_guessed |= not waiting.is_asked
+        waiting.has_answered = not waiting.has_guessed
+        return True
 
     def _look_after(self, now: float) -> None:
         # One timer for all that wait, so that a flood of them costs no more.
@@ -194,3 +231,8 @@ def _decode(request: Envelope) -> ReceivedNodeInfo:
     if size > MAX_REQUEST_BYTES:
         raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
     return decode_payload(request.payload, ReceivedNodeInfo)
+
+
+def _acknowledges(request: Envelope, info: NodeInfo) -> bool:
+    """Whether a newcomer is of the kind that acknowledges its answer."""
+    return Capability.RETRANSMIT in believed_capabilities(info, dialect_of(request))

@@ -87,17 +87,25 @@ class Lifecycle:
             channel.follow(departed)
         return channel
 
-    def make_room(self, address: Address | None, now: float, *, in_haste: bool = False) -> bool:
+    def make_room(
+        self,
+        address: Address | None,
+        now: float,
+        *,
+        in_haste: bool = False,
+        has_shown: bool = False,
+    ) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
 
         Args:
             address: Where it is; None: this node wants it itself.
             now: The time, seconds.
             in_haste: As for `Seats.who_goes`.
+            has_shown: Likewise.
         """
         if self.seats.is_free(address):
             return True
-        peer = self.seats.who_goes(address, now, in_haste=in_haste)
+        peer = self.seats.who_goes(address, now, in_haste=in_haste, has_shown=has_shown)
         if peer is None:
             return False
         self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
@@ -110,7 +118,7 @@ class Lifecycle:
         Raises:
             LocalError: There is no room.
         """
-        if not self.make_room(None, now):
+        if not self.make_room(None, now, has_shown=True):
             self.seats.ask(None, now)  # for the next try
             where = address_words(address)
             raise LocalError(f"cannot connect to {where}: {self.seats.limit} (max_connections)")

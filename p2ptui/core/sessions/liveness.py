@@ -9,7 +9,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery, not_sent
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Dialect, Peer, Suspicion
-from p2ptui.core.peers.timing import HOPELESS_PINGS, PAUSE_S, WINDOW_S
+from p2ptui.core.peers.timing import FIRST_AFTER_S, HOPELESS_PINGS, PAUSE_S, WINDOW_S
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.text import seconds_words
@@ -111,10 +111,12 @@ class Liveness:
     def _spread(self, peer: Peer, now: float) -> None:
         # The first heartbeat falls anywhere in the interval: peers that came together
         # are not pinged together.
-        interval = self._state.config.server.heartbeat_interval
         if self._may_be_timed(peer):
-            interval = max(interval, WINDOW_S / (1 - HEARTBEAT_JITTER))
-        first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
+            # Messages wait for the proof: it begins as soon as the client has got its answers.
+            first = now + self._state.rng.uniform(0.0, WINDOW_S) + FIRST_AFTER_S
+        else:
+            interval = self._state.config.server.heartbeat_interval
+            first = now + interval * self._state.rng.uniform(HEARTBEAT_JITTER, 1.0)
         peer.liveness.heartbeat_due = first
         self._plan(peer, min(first, self._last_chance(peer)))
 
@@ -174,12 +176,14 @@ class Liveness:
         liveness = peer.liveness
         # One that speaks and does not answer is there: its bytes are for what it asks.
         is_vain = liveness.pings.unanswered > 0 and not liveness.has_missed_ping
-        self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
+        if not is_vain or now - liveness.last_ping_sent > WINDOW_S:
+            self._delivery.ping(peer, now, is_secret=now >= liveness.heartbeat_due)
         self._tell_beat(peer, now)
         interval = self._state.config.server.heartbeat_interval
         pause_s = PAUSE_S
         if not liveness.signs.timing.has_begun:
             pause_s = max(pause_s, UNANSWERED_SHARE * interval - WINDOW_S / 2)
+        liveness.signs.timing.is_under_way = not is_vain
         if is_vain or liveness.pings.unanswered > HOPELESS_PINGS:
             pause_s = max(pause_s, interval - WINDOW_S / 2)
         peer.liveness.heartbeat_due = now + self._state.rng.uniform(pause_s, pause_s + WINDOW_S)

@@ -53,6 +53,7 @@ class SessionParts:
         self.responder.on_unseated = unseated.answer
         requests.on_look = unseated.expire
         requests.others_come_first = unseated.seat_next
+        unseated.on_pong = requests.take_pong
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect

@@ -9,18 +9,22 @@ room.
 from typing import Final
 
 from p2ptui.bounded import Crowd
-from p2ptui.core.accounts import PING_BYTES
+from p2ptui.core.accounts import PING_BYTES, Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import NULL, MessageType
 
 ANSWER_S: Final = 0.4
 """So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
 
 ASKED_AT_ONCE: Final = 8
 """Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
+
+LEFT_FOR_ANSWER: Final = 600
+"""Bytes that the question to a newcomer leaves for the answer to its request."""
 
 ASKED_TWICE: Final = 2
 """A Ping, or its answer, may be lost."""
@@ -62,7 +66,12 @@ class Seats:
         return None if address is None else self._state.peers.crowd_at(address, self._all)
 
     def who_goes(
-        self, address: Address | None, now: float, *, in_haste: bool = False
+        self,
+        address: Address | None,
+        now: float,
+        *,
+        in_haste: bool = False,
+        has_shown: bool = False,
     ) -> Peer | None:
         """Who makes room for one more, where there is none; None if nobody does.
 
@@ -71,9 +80,13 @@ class Seats:
             now: The time, seconds.
             in_haste: Whether the newcomer has proved its address, and there is no time to ask: then
                 it is also the latest of those that have never answered.
+            has_shown: Whether the newcomer has answered something, or this node itself wants it:
+                then it is also one that speaks and answers nothing.
         """
         mute: Peer | None = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
+            if not has_shown and _speaks(peer):
+                continue
             if _is_overdue(peer, now):
                 return peer
             if not in_haste or peer.answered_at > peer.session.joined_at:
@@ -98,6 +111,18 @@ class Seats:
             if asked >= ASKED_AT_ONCE + waiting:
                 break
         return asked > 0
+
+    def ask_newcomer(self, address: Address, earned: Purse, now: float) -> bool:
+        """Let a newcomer without a seat show that it is there; whether it can.
+
+        Args:
+            address: Where it is.
+            earned: What its request pays for.
+            now: The time, seconds.
+        """
+        _, ping = self._delivery.build(MessageType.PING, NULL, now)
+        leaves_enough = earned.allowance >= len(ping) + LEFT_FOR_ANSWER
+        return leaves_enough and self._state.gate.send(ping, address, earned)
 
     def is_crowded(self, address: Address) -> bool:
         """Whether somebody is there who has answered nothing yet: then others were quicker."""
@@ -131,3 +156,11 @@ def _is_overdue(peer: Peer, now: float) -> bool:
     if pings.unanswered:
         return now - pings.unanswered_since >= ANSWER_S
     return not peer.purse.may_receive(PING_BYTES)
+
+
+def _speaks(peer: Peer) -> bool:
+    """Whether a peer has said something since it came.
+
+    It may be a program that answers no Ping, and makes room only for who has shown more.
+    """
+    return peer.liveness.last_received > peer.session.joined_at

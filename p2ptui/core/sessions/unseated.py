@@ -7,6 +7,7 @@ answer, to others when they speak. The latter may be forged as well, so that nob
 them who has not had the time to answer. They wait for one, and come before who has only asked.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,6 +71,9 @@ class Unseated:
         self._newcomers = newcomers
         self._ways = ways
         ways.on_newcomer = self._seat
+        self.on_pong: Callable[[Address], bool] = lambda _: False
+        """Called with where a Pong came from, of nobody that was answered; whether it is one who
+        waits for an answer."""
         self._known: BoundedTable[Address, _Unseated] = state.tables.add(
             "newcomers_unseated",
             BoundedTable(MAX_UNSEATED, shares=state.tables.shares, lifetime_s=UNSEATED_S),
@@ -106,7 +110,9 @@ class Unseated:
         """Somebody speaks who was answered and has no seat; whether it has one now."""
         known = self._known.get(address)
         kind = message.message_type
-        if known is None or kind == MessageType.HANDSHAKE_REQUEST:
+        if known is None:
+            return kind == MessageType.PONG and self.on_pong(address)
+        if kind == MessageType.HANDSHAKE_REQUEST:
             return False
         told = known.told
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
@@ -115,7 +121,8 @@ class Unseated:
             return False
         if self._is_taken(known):
             return False
-        if not self._lifecycle.make_room(address, now, in_haste=is_proved):
+        has_shown = is_proved or _answers(message)
+        if not self._lifecycle.make_room(address, now, in_haste=is_proved, has_shown=has_shown):
             if is_proved:
                 return False
             is_long = len(message.payload) > MAX_WORD_BYTES
@@ -147,7 +154,7 @@ class Unseated:
             is_peer = self._state.peers.at(address) is not None
             if known is None or known.word is None or is_peer or self._is_taken(known):
                 del self._speaking[address]
-            elif not self._lifecycle.make_room(address, now):
+            elif not self._lifecycle.make_room(address, now, has_shown=_answers(known.word)):
                 return True
             else:
                 self._take(address, known, known.word, now, is_proved=False)
@@ -164,3 +171,8 @@ def _short(message: Envelope, payload: Raw) -> Envelope:
     """A message as it is kept: what is too long of it is left out."""
     sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
     return replace(message, payload=payload, sender_addr=sender)
+
+
+def _answers(word: Envelope) -> bool:
+    """Whether what somebody says answers something: who answers no Ping says other things."""
+    return word.message_type == MessageType.PONG

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.delivery import delivery
 from p2ptui.core.events import SendStatus
 from p2ptui.errors import MessageTooLargeError, QueueFullError
 from tests.simulation import Host, Puppet, World
@@ -254,8 +255,9 @@ def errors(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_what_finds_no_room_is_not_acknowledged(
-    world: World, server: Host, bob: Puppet, silent: Puppet
+    monkeypatch: pytest.MonkeyPatch, world: World, server: Host, bob: Puppet, silent: Puppet
 ) -> None:
+    monkeypatch.setattr(delivery, "MAX_DEFERRED", 16)
     heard = []
     for number in range(20):
         data = routed_to(bob, silent.id, number)
