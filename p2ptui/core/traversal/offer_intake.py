@@ -60,8 +60,8 @@ class OfferIntake:
         self._take_news = take_news
         self._check_reason = check_reason
         self._go_on = go_on
-        # For offers that show nothing, and for those that do.
-        self._begun: dict[bool, TokenBucket] = {}
+        self._begun: TokenBucket | None = None
+        self._begun_shown: TokenBucket | None = None
         self.close: Callable[[Attempt], None] = offers.close
         """Ends an attempt for good; set by who knows all that belongs to one."""
 
@@ -255,10 +255,16 @@ class OfferIntake:
             if is_signed and not attempt.is_signed and attempt.direct is None:
                 return True
             return attempt.remote is None and attempt.controlling
-        begun = self._begun.get(is_shown)
+        if not attempt.backoff.may_begin_for_other(now, is_shown=is_shown):
+            return False
+        begun = self._begun_shown if is_shown else self._begun
         if begun is None:
-            begun = self._begun[is_shown] = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
-        return attempt.backoff.may_begin_for_other(now, is_shown=is_shown) and begun.take(now)
+            begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
+            if is_shown:
+                self._begun_shown = begun
+            else:
+                self._begun = begun
+        return begun.take(now)
 
 
 def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
