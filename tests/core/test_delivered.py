@@ -868,7 +868,8 @@ def test_forged_messages_without_a_number_push_no_id_out(world: World, habit: st
     world.run_for(0.05)
     for number in range(RELIABLE_IDS + 100):
         write = pen.message if habit == "reference" else pen.spec_message
-        pen.send(write("Data", "forged", requires_ack=True), server)
+        forged = write("Data", "forged", sequence_number=None, requires_ack=True)
+        pen.send(forged, server)
         if number % 50 == 0:
             world.run_for(0.003)
     network.set_link(server.address[0], client.address[0])
