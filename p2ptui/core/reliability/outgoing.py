@@ -169,6 +169,10 @@ class TransferQueue:
         self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
 
+    def recount(self) -> None:
+        """Messages have other numbers, which may be longer or shorter."""
+        self.bytes_under_way = sum(each.size_bytes for each in self._under_way.values())
+
     def __iter__(self) -> Iterator[OutgoingMessage]:
         yield from self._under_way.values()
         yield from self._waiting

@@ -383,15 +383,18 @@ def test_large_messages_that_are_numbered_anew_make_room_when_they_end() -> None
     for each in large:
         assert sender.states(each.sequence, TransferStatus.COMPLETE, 1.1) is not None
 
+    assert sender._outbox.for_readers.unacknowledged_bytes == 0
     waiting = [sender.put(MAX_TRANSFER_BYTES // 2 - 1000) for _ in range(2)]
-    sender.sent(2.0)
+    for now in range(2, 6):
+        sender.sent(now)
+        sender.handle_timeout(now)
     assert all(each.attempts for each in waiting)
     assert len(sender) == 2
 
 
 @pytest.mark.parametrize("size", [100, 5000])
 def test_deadlines_of_one_moment_may_have_one_number(size: int) -> None:
-    """Guards what a number given anew may do to the order of deadlines."""
+    """Two messages of one number and one deadline could not be put in order, and that raised."""
     sender = Sender(initial_window=512)
     made = [sender.put(size) for _ in range(4)]
     sender.sent()
