@@ -255,6 +255,39 @@ def test_a_forged_order_for_a_probe_is_worth_one_short_datagram() -> None:
     assert watch.third.size <= 20 * watch.third.datagrams
 
 
+@pytest.mark.parametrize("rate", [60, 200])
+@pytest.mark.parametrize("is_known", [False, True], ids=["anybody", "who is to be met"])
+def test_forged_offers_stop_no_true_ones(rate: int, is_known: bool) -> None:
+    """Twenty a second were all that others together could begin, and three in six seconds all that
+    one could."""
+    meeting = Meeting()
+    watch = Watch(meeting, meeting.b)
+    number = 0
+
+    def forge() -> None:
+        nonlocal number
+        number += 1
+        node_id = meeting.world.node_id()
+        if is_known and number % 10 == 0:
+            node_id = meeting.a.id
+        about = named(meeting, node_id, 1024 + number, peer_offer=offer(f"ufrag{number}"))
+        about["peer_addr"] = f"203.0.113.{number % 250}:{1024 + number}"
+        watch.order("P2PConnect", about)
+        meeting.world.run_for(1 / rate)
+
+    while number < 10 * rate:
+        forge()
+    began = meeting.world.now
+    meeting.ask()
+    while not meeting.is_direct() and meeting.world.now < began + 10:
+        forge()
+
+    assert meeting.is_direct()
+    assert meeting.world.now - began <= 1
+    assert meeting.b.endpoint.counters.drops["offer_refused"]
+    watch.assert_little()
+
+
 # With a sign.
 
 

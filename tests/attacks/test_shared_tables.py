@@ -9,9 +9,10 @@ import pytest
 
 from p2ptui.core.events import ConnectResult, PingResult, SendResult
 from p2ptui.wire.address import Address
-from p2ptui.wire.frames import Fragment, encode_fragment
+from p2ptui.wire.frames import RELAYED, Fragment, encode_fragment, encode_relay
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.attacks.attacker import Attacker
+from tests.core.relaying import ask, node, relaying, say
 from tests.simulation import Host, Puppet, World
 
 KEEPALIVE_S = 8.0
@@ -449,3 +450,68 @@ def test_all_addresses_of_one_machine_have_one_rate() -> None:
     world.run_for(0.05)
 
     assert server.endpoint.counters.drops["rate_limited"] >= 185
+
+
+# What a server brings.
+
+
+@pytest.mark.parametrize("count", [60, 300])
+@pytest.mark.parametrize("is_kept", [False, True], ids=["left alone", "kept alive"])
+def test_forged_nodes_of_a_server_keep_nobody_out_who_comes_by_it(
+    count: int, is_kept: bool
+) -> None:
+    """Handshakes that its server seems to bring made peers, which stayed for ever."""
+    world = World(latency_s=0.02)
+    server = relaying(world)
+    one, friend, late = (node(world, server) for _ in range(3))
+    assert isinstance(one.outcome(ask(one, server, friend)), ConnectResult)
+    world.run_for(1)
+    attacker = Attacker(world)
+
+    def bring(node_id: str, kind: str, payload: Any = None) -> None:
+        data = json.dumps(attacker.in_the_name_of(server.address, node_id).message(kind, payload))
+        frame = encode_relay(RELAYED, bytes.fromhex(node_id.replace("-", "")), data.encode())
+        attacker.forge(server.address, one, frame)
+
+    ids = [world.node_id() for _ in range(count)]
+    for node_id in ids:
+        pen = attacker.in_the_name_of(server.address, node_id)
+        info = pen.handshake_request(capabilities=list(OWN_CAPABILITIES))["payload"]
+        bring(node_id, "HandshakeRequest", info)
+        world.run_for(0.01)
+    if is_kept:
+        for _ in range(8):
+            for node_id in ids:
+                bring(node_id, "Ping")
+            world.run_for(KEEPALIVE_S)
+
+    began = world.now
+    assert isinstance(late.outcome(ask(late, server, one)), ConnectResult)
+    assert world.now - began <= 0.5
+    assert one.endpoint.sizes()["relayed_nodes"] <= one.endpoint.config.server.max_connections / 2
+    for other in (friend, late):
+        assert one.endpoint.peers.authenticated(other.id) is not None
+        assert one.outcome(say(one, other, "still here")).delivered
+
+
+def test_a_relayed_peer_that_proved_itself_goes_for_nobody() -> None:
+    """Guards what held: a crowd of real ones is served in its order, and forged ones change
+    nothing for them."""
+    world = World(latency_s=0.02)
+    server = relaying(world)
+    one = node(world, server, max_connections=10)
+    friends = [node(world, server) for _ in range(5)]
+    for friend in friends:
+        assert isinstance(friend.outcome(ask(friend, server, one)), ConnectResult)
+    world.run_for(1)
+    attacker = Attacker(world)
+    for _ in range(100):
+        pen = attacker.in_the_name_of(server.address)
+        request = json.dumps(pen.handshake_request(capabilities=list(OWN_CAPABILITIES)))
+        head = bytes.fromhex(pen.id.replace("-", ""))
+        attacker.forge(server.address, one, encode_relay(RELAYED, head, request.encode()))
+        world.run_for(0.01)
+
+    for friend in friends:
+        assert one.outcome(say(one, friend, "still here")).delivered
+    assert one.endpoint.counters.drops["relayed_nodes_full"] >= 95

@@ -36,6 +36,10 @@ class StubMessage(OutgoingMessage):
         head = MESSAGE + sequence.to_bytes(4, "big") + self.mark.to_bytes(4, "big")
         self.data = head.ljust(self.size_bytes, b".")
 
+    def renumber(self, sequence: int) -> None:
+        self.size_bytes += 1  # written out, a number may be longer than another
+        self.write(sequence)
+
 
 _marks = count(1)
 

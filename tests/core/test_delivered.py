@@ -16,9 +16,10 @@ from p2ptui.core.events import (
     SendStatus,
 )
 from p2ptui.core.peers import Peer
-from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
+from p2ptui.core.reliability.duplicates import RELIABLE_IDS, SEQUENCE_WINDOW
 from p2ptui.wire.frames import Fragment, encode_fragment
 from p2ptui.wire.message import OWN_CAPABILITIES, Capability, MessageType
+from tests.attacks.attacker import Attacker
 from tests.simulation import UNIX_START, Host, Puppet, World
 
 
@@ -854,3 +855,27 @@ def test_relayed_bytes_from_no_node_take_no_room(reliable: bool) -> None:
     world.run_for(5)
     node.read(10)
     assert server.outcome(token).status is SendStatus.DELIVERED
+
+
+@pytest.mark.parametrize("habit", ["spec", "reference"])
+def test_forged_messages_without_a_number_push_no_id_out(world: World, habit: str) -> None:
+    """So many of them came before the copy of one whose Ack was lost that this counted as new."""
+    server, client = pair(world)
+    network = world.network
+    pen = Attacker(world).in_the_name_of(client.address, client.id)
+    network.set_link(server.address[0], client.address[0], loss=1.0)
+    token = client.send(server, "once")
+    world.run_for(0.05)
+    for number in range(RELIABLE_IDS + 100):
+        write = pen.message if habit == "reference" else pen.spec_message
+        forged = write("Data", "forged", sequence_number=None, requires_ack=True)
+        pen.send(forged, server)
+        if number % 50 == 0:
+            world.run_for(0.003)
+    network.set_link(server.address[0], client.address[0])
+    result = client.outcome(token)
+    world.run_for(2)
+
+    assert result.delivered
+    assert server.received().count("once") == 1
+    assert server.endpoint.counters.duplicates

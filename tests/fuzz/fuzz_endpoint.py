@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from p2ptui.core.accounts import Reason
+from p2ptui.core.accounts import DATAGRAMS_EACH, Reason
 from p2ptui.core.addresses import visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import (
@@ -64,9 +64,9 @@ MAX_STEPS_IN_A_ROW: Final = 500
 MAX_TIMER_STEPS_PER_S: Final = 1200
 """Sending is paced at a grain of 1 ms."""
 
-MAX_TO_THIRD_PARTY: Final = 2000
-"""Datagrams to a host that others named and that has never sent anything: what the own plan of a
-search comes to."""
+MAX_TO_THIRD_PARTY: Final = DATAGRAMS_EACH * MAX_STEPS
+"""Datagrams to a host that others named and that has never sent anything: each order is worth so
+many, and each step is one order at most."""
 
 OWN_REASONS: Final = (Reason.USER_ASKED, Reason.OWN_SESSION, Reason.OWNER_CHECK)
 """What is granted to addresses that have not earned it, within bounds of its own."""
@@ -129,7 +129,7 @@ class Account:
     @property
     def most_datagrams(self) -> int:
         """What it may be sent: see docs/limits.md."""
-        return 3 * self.datagrams_in + self.bytes_in // 32 + 6 * self.handshakes_in
+        return DATAGRAMS_EACH * self.datagrams_in + 6 * self.handshakes_in
 
 
 FED: Final[Counter[str]] = Counter()

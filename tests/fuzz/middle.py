@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from p2ptui.core.accounts import Reason
+from p2ptui.core.accounts import DATAGRAMS_EACH, Reason
 from p2ptui.core.delivery import MAX_DEFERRED
 from p2ptui.core.events import ConnectResult, DataReceived, SendResult
 from p2ptui.core.peers import MAX_ACKS_OWED
@@ -56,8 +56,9 @@ FORGED_CALLS_END_S: Final = 1500.0
 """Where he has made one side believe that the other acknowledges, each message in a queue is tried
 to its end, a few at a time."""
 
-MAX_TO_THIRD_PARTY: Final = 4000
-"""Datagrams to a host that he named and that has never sent anything, of all nodes together."""
+MAX_TO_THIRD_PARTY: Final = DATAGRAMS_EACH * ACTIONS
+"""Datagrams to a host that he named and that has never sent anything, of all nodes together: each
+thing that he invents is an order for so many at most."""
 
 OWN_REASONS: Final = (Reason.USER_ASKED, Reason.OWN_SESSION, Reason.OWNER_CHECK)
 PROGRESS_EVERY: Final = 100

@@ -1,8 +1,7 @@
 """What is known of nodes that joined servers named, as long as they are no peers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.mesh.repeats import Repeats
@@ -52,8 +51,29 @@ class Introduction:
         return Origin(self.node_id, self.address, None, self.server_id)
 
 
-OnIntroduced: TypeAlias = Callable[[Peer, str, Address, TraversalOffer | None, float], None]
-"""Is told that a server names a node at an address, with its offer if it made one, and when."""
+class OnIntroduced(Protocol):
+    """Is told that a server names a node."""
+
+    def __call__(
+        self,
+        server: Peer,
+        node_id: str,
+        observed: Address,
+        offer: TraversalOffer | None,
+        now: float,
+        *,
+        is_genuine: bool,
+    ) -> None:
+        """A server names a node.
+
+        Args:
+            server: Which.
+            node_id: The node.
+            observed: Where it is.
+            offer: What it offers, if it does.
+            now: The time, seconds.
+            is_genuine: Whether the server has shown that it says so.
+        """
 
 
 class Introductions:

@@ -83,7 +83,7 @@ class Rendezvous:
             ),
         )
         """Who was named to whom, where the one told cannot search."""
-        self.on_introduced: OnIntroduced = lambda *_: None
+        self.on_introduced: OnIntroduced = lambda *_, **__: None
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
         """Called when an address has been introduced: something from it may wait for that."""
@@ -182,7 +182,9 @@ class Rendezvous:
             self._state.counters.drop("introduction_of_a_peer")
             self.on_contradicted(peer, now)
             if payload.peer_offer is not None and server.is_ours:
-                self.on_introduced(server, node_id, address, payload.peer_offer, now)
+                self.on_introduced(
+                    server, node_id, address, payload.peer_offer, now, is_genuine=is_genuine
+                )
             return
         introduction = self.introductions.take(address)
         if introduction is None or introduction.node_id != node_id:
@@ -202,7 +204,9 @@ class Rendezvous:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
             introduction.traversed = True
-            self.on_introduced(server, node_id, address, payload.peer_offer, now)
+            self.on_introduced(
+                server, node_id, address, payload.peer_offer, now, is_genuine=is_genuine
+            )
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
             self._punches.begin(introduction, ports, now, is_genuine=is_genuine)

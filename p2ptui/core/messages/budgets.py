@@ -93,7 +93,8 @@ SEARCHES: Final = Budget(
     over="offer_refused",
     judge=OfferIntake,
 )
-"""Only offers that begin a search draw on it."""
+"""Only offers that begin a search draw on it. Those that show something (the server vouches for
+them, or they name this side's fragment) have as much again for themselves."""
 
 FILTER_PROBE_REQUESTS: Final = Budget(
     "filter probe requests",

@@ -113,7 +113,8 @@ class Inbox:
         # What is acknowledged is where it was to go, or was there before.
         channel = peer.channel
         # Who numbers without holes writes no `sender_addr`; what has one is somebody else's.
-        numbered = Capability.RETRANSMIT in peer.facts.capabilities and not message.speaks_reference
+        numbers = Capability.RETRANSMIT in peer.facts.capabilities
+        numbered = numbers and not message.speaks_reference
         verdict = channel.judge(message, numbered=numbered)
         if verdict is Verdict.UNKNOWN:
             self._handle_unknown_number(peer, now)
@@ -133,7 +134,8 @@ class Inbox:
                 return _Outcome.DROPPED
             if accepted.admits is not None and not self._admits(peer, accepted, content, now):
                 return _Outcome.DROPPED if accepted.refuse is None else _Outcome.REFUSED
-        channel.remember(message, numbered=numbered, now=now)
+        is_odd = numbers and (message.speaks_reference or message.sequence_number is None)
+        channel.remember(message, numbered=numbered, now=now, is_odd=is_odd)
         self._count(peer)
         # What an unproved peer may be sent pays for the answer first.
         pays_for_both = peer.purse.has_room(ANSWERED_BYTES)

@@ -31,7 +31,7 @@ from p2ptui.wire.message import Capability, MessageType, RelayResponsePayload
 
 MAX_RELAYED_NODES: Final = 10_000
 """Nodes that servers may bring here by themselves, or half of the peer table if that is less; while
-all of them are peers one more is not listened to."""
+all of them are peers that proved themselves, or that this node asked, one more is not heard."""
 
 MAX_UNSETTLED: Final = 256
 """Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
@@ -112,7 +112,7 @@ class RelayFrames:
             self._state.counters.drop("no_relay")
             return False
 
-        if self._ways.put(address, _Way(server), peers=(server,)):
+        if self._ways.put(address, _Way(server), peers=(server,), proved=False):
             self._state.detours[address] = wrap
             self._unsettled.put(address, None)
         return address
@@ -147,11 +147,27 @@ class RelayFrames:
     def _handle_unsettled(self, address: Address, _: None) -> None:
         self._settle(address)
 
-    def _make_room(self) -> bool:
-        """Close a way that may lead nowhere; whether there was one."""
+    def _make_room(self, now: float) -> bool:
+        """Close a way that may lead nowhere; whether there was one.
+
+        Whoever writes in the server's name brings as many nodes as it likes, and each becomes a
+        peer. So the peer behind a way that never proved itself goes, too, the oldest first.
+        """
         while self._unsettled:
             if self._settle(next(iter(self._unsettled))):
                 return True
+        while (address := next(iter(self._ways.unproved()), None)) is not None:
+            peer = self._state.peers.at(address)
+            if peer is None:
+                self.close(address)
+                self._state.counters.drop("relayed_unsettled_full")
+                return True
+            if not (peer.proved or peer.initiated) and peer.address == address:
+                self._state.counters.drop("relayed_unproved_full")
+                self._lifecycle.evict(peer, now)
+                self.close(address)
+                return True
+            self._ways.prove(address)  # each is met once
         return False
 
     def is_open(self, server: Peer, node_id: str) -> bool:
@@ -167,7 +183,7 @@ class RelayFrames:
         server.liveness.hear(now)
         node_id, datagram = _to_text(frame[0]), frame[1]
         is_full = len(self._ways) >= self._limit and not self.is_open(server, node_id)
-        if is_full and not self._make_room():
+        if is_full and not self._make_room(now):
             self._state.counters.drop("relayed_nodes_full")
             return None
         return datagram, self.open(server, node_id)

@@ -161,8 +161,21 @@ class Channel:
             return Verdict.NEW
         return Verdict.UNKNOWN
 
-    def remember(self, message: Envelope, *, numbered: bool, now: float) -> None:
-        """A message that asks for an Ack, and is new, was taken."""
+    def remember(
+        self, message: Envelope, *, numbered: bool, now: float, is_odd: bool = False
+    ) -> None:
+        """A message that asks for an Ack, and is new, was taken.
+
+        Args:
+            message: What was received.
+            numbered: As for `judge`.
+            now: The time, seconds.
+            is_odd: Whether it has no number though its peer numbers all such messages. Anybody can
+                write as many of these as he likes, and they make nothing of the peer's forgotten.
+        """
+        if is_odd:
+            self._unreliable_ids.add(message.id)
+            return
         self._reliable_ids.add(message.id)
         number = message.sequence_number
         if numbered and number is not None:

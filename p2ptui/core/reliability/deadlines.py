@@ -1,16 +1,18 @@
 """When what is under way counts as lost: a heap of deadlines, of which each message has one."""
 
 import heapq
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2ptui.core.reliability.outgoing import OutgoingMessage
 
 _STALE: Final = 256
 """Deadlines that were put off or need no care any more are swept out above this many."""
 
+_Entry: TypeAlias = tuple[float, int, str, OutgoingMessage]
 
-def _is_current(entry: tuple[float, int, OutgoingMessage]) -> bool:
-    when, _, message = entry
+
+def _is_current(entry: _Entry) -> bool:
+    when, _, _, message = entry
     return not message.done and when == message.deadline
 
 
@@ -20,7 +22,7 @@ class Deadlines:
     __slots__ = ("_heap",)
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, OutgoingMessage]] = []
+        self._heap: list[_Entry] = []
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -36,7 +38,9 @@ class Deadlines:
         """
         message.timeout_s = timeout_s
         message.deadline = now + timeout_s
-        heapq.heappush(self._heap, (message.deadline, message.sequence, message))
+        # A number may stand here twice: see `Outbox.renumber`.
+        entry = (message.deadline, message.sequence, message.message_id, message)
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > _STALE + 2 * count:
             self._heap = [entry for entry in self._heap if _is_current(entry)]
             heapq.heapify(self._heap)
@@ -46,7 +50,7 @@ class Deadlines:
         while self._heap and self._heap[0][0] <= now:
             entry = heapq.heappop(self._heap)
             if _is_current(entry):
-                message = entry[2]
+                message = entry[3]
                 message.deadline = 0.0  # taken care of, even if it stands here twice
                 return message
         return None

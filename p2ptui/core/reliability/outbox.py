@@ -187,6 +187,8 @@ class Outbox:
             message.renumber(numbering.take())
             self.queued_bytes += message.size_bytes
             self._by_sequence[message.sequence] = message
+        for lane in (self.for_node, self.for_readers):
+            lane.large.recount()
 
     def take_begun(self) -> list[OutgoingMessage]:
         """The messages that have left for the first time since this was asked."""

@@ -133,7 +133,8 @@ class TransferQueue:
     def __init__(self) -> None:
         # A list, which is small while it is empty: there are two of these for each peer.
         self._waiting: list[OutgoingMessage] = []
-        self._under_way: OrderedDict[int, OutgoingMessage] = OrderedDict()
+        # By id: a number may change, see `Outbox.renumber`.
+        self._under_way: OrderedDict[str, OutgoingMessage] = OrderedDict()
         self.bytes_under_way = 0
         """Bytes of all messages of which a fragment has left."""
 
@@ -160,13 +161,17 @@ class TransferQueue:
     def begin(self, message: OutgoingMessage) -> None:
         """The one that waits first, and has its number, is under way from now on."""
         del self._waiting[0]
-        self._under_way[message.sequence] = message
+        self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
 
     def adopt(self, message: OutgoingMessage) -> None:
         """A message that left in one datagram goes on in fragments."""
-        self._under_way[message.sequence] = message
+        self._under_way[message.message_id] = message
         self.bytes_under_way += message.size_bytes
+
+    def recount(self) -> None:
+        """Messages have other numbers, which may be longer or shorter."""
+        self.bytes_under_way = sum(each.size_bytes for each in self._under_way.values())
 
     def __iter__(self) -> Iterator[OutgoingMessage]:
         yield from self._under_way.values()
@@ -180,7 +185,7 @@ class TransferQueue:
 
     def discard(self, message: OutgoingMessage) -> None:
         """A message is done with."""
-        if self._under_way.pop(message.sequence, None) is not None:
+        if self._under_way.pop(message.message_id, None) is not None:
             self.bytes_under_way -= message.size_bytes
         elif message in self._waiting:
             self._waiting.remove(message)

@@ -108,9 +108,13 @@ class Lifecycle:
         peer = self.seats.who_goes(address, now, in_haste=in_haste, has_shown=has_shown)
         if peer is None:
             return False
+        self.evict(peer, now)
+        return self.seats.is_free(address)
+
+    def evict(self, peer: Peer, now: float) -> None:
+        """A peer that never proved its address makes room."""
         self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
         self.on_vacated(peer, now)
-        return self.seats.is_free(address)
 
     def require_room(self, address: Address, now: float) -> None:
         """This node wants to enter a peer itself; see `make_room`.

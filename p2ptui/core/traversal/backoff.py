@@ -18,7 +18,8 @@ YOUNG_S: Final = 10.0
 
 SEARCHES: Final = 3
 SEARCHES_S: Final = 6.0
-"""The other side may begin so many searches in so long: each costs this one checks and sockets."""
+"""The other side may begin so many searches in so long: each costs this one checks and sockets.
+Those whose offers show nothing, which may be anybody's, are counted by themselves."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +40,8 @@ class Backoff:
     """Paths in a row that died young."""
     begun_for_other: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
     """When the other side began its latest searches."""
+    begun_for_anybody: deque[float] = field(default_factory=lambda: deque(maxlen=SEARCHES))
+    """When somebody did who may be the other side or not."""
 
     def note_won(self, now: float) -> None:
         """A path was found."""
@@ -63,9 +66,14 @@ class Backoff:
         begins_again, self.begins_again = self.begins_again, False
         return begins_again
 
-    def may_begin_for_other(self, now: float) -> bool:
-        """Whether the other side may begin a search, and note that it does."""
-        begun = self.begun_for_other
+    def may_begin_for_other(self, now: float, *, is_shown: bool = True) -> bool:
+        """Whether the other side may begin a search, and note that it does.
+
+        Args:
+            now: The time, seconds.
+            is_shown: Whether something shows that it is the other side.
+        """
+        begun = self.begun_for_other if is_shown else self.begun_for_anybody
         if len(begun) == SEARCHES and now - begun[0] < SEARCHES_S:
             return False
         begun.append(now)

@@ -20,7 +20,8 @@ SHORTEST_ROUND_S: Final = 0.3
 """A round that follows the first one sooner is taken up later, when its offer is repeated."""
 
 SEARCHES_PER_SECOND: Final = 20
-"""Searches that others may begin, all together."""
+"""Searches that others may begin, all together; and as many again where something shows that the
+offer is true, so that nobody who forges offers uses those up."""
 
 SEARCHES_AT_ONCE: Final = 100
 """Of these at once: a node that joins a LAN is asked by everybody there."""
@@ -60,6 +61,7 @@ class OfferIntake:
         self._check_reason = check_reason
         self._go_on = go_on
         self._begun: TokenBucket | None = None
+        self._begun_shown: TokenBucket | None = None
         self.close: Callable[[Attempt], None] = offers.close
         """Ends an attempt for good; set by who knows all that belongs to one."""
 
@@ -70,8 +72,19 @@ class OfferIntake:
         observed: Address,
         offer: TraversalOffer | None,
         now: float,
+        *,
+        is_genuine: bool = False,
     ) -> None:
-        """A server names a node's address, and brings its offer if it made one."""
+        """A server names a node's address, and brings its offer if it made one.
+
+        Args:
+            server: Which.
+            node_id: The node.
+            observed: Where it is.
+            offer: Its offer.
+            now: The time, seconds.
+            is_genuine: Whether the server has shown that it says so.
+        """
         if not self._state.config.ice.enable:
             return
         is_fresh = self._offers.get(node_id) is None
@@ -84,7 +97,8 @@ class OfferIntake:
             return
         if offer.answer:
             self._offers.handle_answered(attempt)
-        if not self._may_take(attempt, offer, now):
+        is_shown = is_genuine or offer.names == attempt.offer.ufrag
+        if not self._may_take(attempt, offer, now, is_shown=is_shown):
             self._state.counters.drop("offer_refused")
             if is_fresh:
                 self._offers.close(attempt)
@@ -98,7 +112,9 @@ class OfferIntake:
             attempt.exchange.observed = observed
         self._check_reason(attempt)
 
-    def _may_take(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+    def _may_take(
+        self, attempt: Attempt, offer: TraversalOffer, now: float, *, is_shown: bool
+    ) -> bool:
         """Whether an offer may change anything: so it counts as begun if it begins a search."""
         known = attempt.remote
         is_signed = offer.names == attempt.offer.ufrag
@@ -111,7 +127,9 @@ class OfferIntake:
             return False
         if offer.round and not is_signed:
             return False  # its sender has taken part in no round before it
-        return self._is_claim(attempt, offer) or self._may_begin(attempt, offer, now)
+        if self._is_claim(attempt, offer):
+            return True
+        return self._may_begin(attempt, offer, now, is_shown=is_shown)
 
     def _is_claim(self, attempt: Attempt, offer: TraversalOffer) -> bool:
         """Whether an unsigned offer would end a search that the other side has confirmed."""
@@ -227,7 +245,9 @@ class OfferIntake:
         if attempt.direct is None and attempt.punching is None:
             self.close(attempt)
 
-    def _may_begin(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
+    def _may_begin(
+        self, attempt: Attempt, offer: TraversalOffer, now: float, *, is_shown: bool
+    ) -> bool:
         """Whether an offer with another ufrag is taken up."""
         if offer.answer:
             # A signed answer takes the place of one that may be forged.
@@ -235,9 +255,16 @@ class OfferIntake:
             if is_signed and not attempt.is_signed and attempt.direct is None:
                 return True
             return attempt.remote is None and attempt.controlling
-        if self._begun is None:
-            self._begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
-        return attempt.backoff.may_begin_for_other(now) and self._begun.take(now)
+        if not attempt.backoff.may_begin_for_other(now, is_shown=is_shown):
+            return False
+        begun = self._begun_shown if is_shown else self._begun
+        if begun is None:
+            begun = TokenBucket(SEARCHES_PER_SECOND, now, SEARCHES_AT_ONCE)
+            if is_shown:
+                self._begun_shown = begun
+            else:
+                self._begun = begun
+        return begun.take(now)
 
 
 def _may_go_on(attempt: Attempt, offer: TraversalOffer, now: float) -> bool:

@@ -269,7 +269,7 @@ def test_nodes_that_a_server_invents_leave_room_for_others(world: World) -> None
 
     assert a.endpoint.sizes()["relayed_nodes"] <= 10
     assert len(a.endpoint.peers) <= 11
-    assert drops(a, "relayed_nodes_full") >= 20
+    assert drops(a, "relayed_unproved_full") >= 20
 
 
 def test_ways_close_with_their_peers(world: World, server: Host) -> None:

@@ -176,3 +176,15 @@ def test_the_next_timeout_is_that_of_the_half_that_is_due_first() -> None:
     assert session.next_receive_timeout() == pytest.approx(0.01)
     session.reassembly.clear()
     assert session.next_timeout(0.0) == session.next_receive_timeout() == pytest.approx(0.02)
+
+
+def test_what_has_no_number_though_its_peer_numbers_pushes_no_id_out() -> None:
+    session = numbered_channel(1000)
+    take(session, "a", 1001)
+    for number in range(RELIABLE_IDS + 1):
+        odd = Envelope(f"odd-{number}", "Data", 0, requires_ack=True)
+        assert session.judge(odd, numbered=True) is NEW
+        session.remember(odd, numbered=True, now=0.0, is_odd=True)
+        assert session.judge(odd, numbered=True) is DUPLICATE
+
+    assert take(session, "a", 1001) is DUPLICATE

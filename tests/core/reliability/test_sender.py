@@ -372,6 +372,42 @@ def test_so_many_large_messages_are_under_way_and_no_more_bytes_than_can_be_asse
     assert len(under_way) <= 2
 
 
+def test_large_messages_that_are_numbered_anew_make_room_when_they_end() -> None:
+    """They stood under their earlier numbers, and no other large message left any more."""
+    sender = Sender(initial_window=512)
+    large = [sender.put(MAX_TRANSFER_BYTES // 2 - 1000) for _ in range(2)]
+    sender.sent()
+    sender.renew(1.0)
+    sender.begin_at(large[1].sequence)
+    sender.handle_timeout(1.0)
+    for each in large:
+        assert sender.states(each.sequence, TransferStatus.COMPLETE, 1.1) is not None
+
+    assert sender._outbox.for_readers.unacknowledged_bytes == 0
+    waiting = [sender.put(MAX_TRANSFER_BYTES // 2 - 1000) for _ in range(2)]
+    for now in range(2, 6):
+        sender.sent(now)
+        sender.handle_timeout(now)
+    assert all(each.attempts for each in waiting)
+    assert len(sender) == 2
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_deadlines_of_one_moment_may_have_one_number(size: int) -> None:
+    """Two messages of one number and one deadline could not be put in order, and that raised."""
+    sender = Sender(initial_window=512)
+    made = [sender.put(size) for _ in range(4)]
+    sender.sent()
+    for number in (made[0].sequence, made[2].sequence):
+        sender.renew(1.0)
+        sender.begin_at(number)
+    sender.expire(1.0)
+    sender.handle_timeout(1.0)
+
+    assert len({each.sequence for each in made}) == 4
+    assert len(sender.drain(1.0)) > 1
+
+
 @pytest.mark.parametrize("by", ["report", "ack"])
 def test_it_has_arrived_with_the_report_of_its_completion_or_its_ack(by: str) -> None:
     sender = Sender()
