@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
@@ -29,6 +30,10 @@ MAX_DEPARTED: Final = 256
 all may lose this node at once and come back."""
 
 
+MAX_DEBTS: Final = 4096
+"""Addresses without a peer that were sent more than they paid for: what they owe is remembered."""
+
+
 class Lifecycle:
     """Changes the status of peers.
 
@@ -50,6 +55,10 @@ class Lifecycle:
         self._departed: BoundedTable[Address, Channel] = BoundedTable(
             lambda: max(MAX_DEPARTED, state.config.server.max_connections),
             shares=state.tables.shares,
+        )
+        # One purse for an address: what the last one there owes, the next one does.
+        self._debts: BoundedTable[Address, Purse] = BoundedTable(
+            MAX_DEBTS, shares=state.tables.shares
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
@@ -77,6 +86,9 @@ class Lifecycle:
             session=Session(accepted=not initiated),
             liveness=PeerLiveness(last_received=now),
         )
+        owed = self._debts.pop(address)
+        if owed is not None:
+            peer.purse.absorb(owed)
         self._state.peers.add(peer)
         return peer
 
@@ -209,6 +221,8 @@ class Lifecycle:
         self._end_session(peer, reason, now)
         self._fail_messages(peer.channel, now, reason)
         peer.channel.forget_partial()
+        if peer.purse.owes:
+            self._debts.put(peer.address, peer.purse, address=peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
