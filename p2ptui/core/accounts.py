@@ -167,6 +167,11 @@ class Purse:
         self.credit -= size
         self.datagrams -= 1
 
+    def note_committed(self, size: int, datagrams: int) -> None:
+        """Others send its address so much, on this node's word."""
+        self.credit -= size
+        self.datagrams -= datagrams
+
     def note_granted(self, size: int) -> None:
         """One leaves for a reason of this node's own, which is no answer and costs no answer."""
         self.bytes_out += size

@@ -187,8 +187,7 @@ class Gate:
             return True
         if not purse.has_room(size) or purse.datagrams < datagrams:
             return False
-        purse.credit -= size
-        purse.datagrams -= datagrams
+        purse.note_committed(size, datagrams)
         return True
 
     @property
