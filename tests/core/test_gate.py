@@ -459,7 +459,7 @@ def test_a_call_that_pings_is_granted(world: World) -> None:
 
 def test_a_session_that_was_asked_for_pays_for_its_messages(world: World) -> None:
     node = world.host()
-    puppet = silent_server(world, node, capabilities=["retransmit"])
+    puppet = silent_server(world, node, capabilities=["routing"])
     node.send(puppet, "kept until it is acknowledged")
     world.run_for(0.05)
     assert "Data" in puppet.take_types()
