@@ -118,7 +118,10 @@ class Purse:
     @property
     def allowance(self) -> float:
         """Bytes that may be sent now: without end once the address has proved itself."""
-        return math.inf if self.proved else self.credit
+        if self.proved:
+            return math.inf
+        first = self.counted_in
+        return self.credit if first is None else min(self.credit, first.allowance)
 
     @property
     def spendable(self) -> float:
@@ -135,6 +138,8 @@ class Purse:
 
     def has_room(self, size: int) -> bool:
         """Whether a datagram of `size` bytes that is no Ping is paid for."""
+        if self.counted_in is not None and not self.counted_in.may_receive(size):
+            return False
         return self.proved or (
             size <= self.credit - self.kept and self.datagrams > self._datagrams_kept
         )
@@ -152,8 +157,6 @@ class Purse:
         if not self.has_room(size):
             return False
         if self.counted_in is not None:
-            if not self.counted_in.may_receive(size):
-                return False
             self.counted_in.charge(size)
         # As `charge`, without another call: each answer to a stranger is paid for here.
         self.bytes_out += size

@@ -464,7 +464,7 @@ def test_a_newcomers_handshake_counts_once(padding: int, lists: int, is_spec: bo
     assert_within(ledger.of(VICTIM))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [6, 15, 23, 24, 34, 37, 60, 77])
 def test_sessions_that_are_claimed_away_leave_their_debts(seed: int) -> None:
     """Ids that move between addresses of several hosts, newcomers beside newcomers."""
     world, rng = World(seed), random.Random(seed)
