@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from p2ptui.bounded import BoundedTable
-from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
@@ -57,7 +56,7 @@ class Lifecycle:
             shares=state.tables.shares,
         )
         # One purse for an address: what the last one there owes, the next one does.
-        self._debts: BoundedTable[Address, Purse] = BoundedTable(
+        self._debts: BoundedTable[Address, Peer] = BoundedTable(
             MAX_DEBTS, shares=state.tables.shares
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
@@ -88,7 +87,7 @@ class Lifecycle:
         )
         owed = self._debts.pop(address)
         if owed is not None:
-            peer.purse.absorb(owed)
+            peer.purse.absorb(owed.purse)
         self._state.peers.add(peer)
         return peer
 
@@ -222,7 +221,7 @@ class Lifecycle:
         self._fail_messages(peer.channel, now, reason)
         peer.channel.forget_partial()
         if peer.purse.owes:
-            self._debts.put(peer.address, peer.purse, address=peer.address)
+            self._debts.put(peer.address, peer, address=peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:
