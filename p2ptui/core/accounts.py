@@ -44,6 +44,7 @@ class Purse:
         "at",
         "bytes_in",
         "bytes_out",
+        "counted_in",
         "credit",
         "datagrams",
         "kept",
@@ -55,6 +56,9 @@ class Purse:
         self.at = at
         """The one address that it pays for, if a stranger's datagram earned it; None for a peer's,
         which pays for the way to that peer, wherever that goes."""
+        self.counted_in: Purse | None = None
+        """The purse of a peer that the same datagram is counted in, if it came from where a peer
+        is: it earns once."""
         self.proved = False
         """Whether the address has shown that somebody receives there: then nothing is counted
         against it any more."""
@@ -82,12 +86,29 @@ class Purse:
         self.datagrams += DATAGRAMS_OF_HANDSHAKE
 
     def absorb(self, other: "Purse") -> None:
-        """What another purse holds is in this one from now on; the other is empty."""
+        """What another purse holds is in this one from now on; the other is empty.
+
+        What was counted in a further purse too comes from there, and is no more than is left of
+        it there: what that purse owes, this one does.
+        """
+        first = other.counted_in
+        if first is not None and not first.proved and first is not self:
+            other.credit = min(other.credit, first.credit)
+            other.datagrams = min(other.datagrams, first.datagrams)
+            first.credit -= other.credit
+            first.datagrams -= other.datagrams
+        elif first is self:
+            other.credit = other.datagrams = 0
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         self.credit += other.credit
         self.datagrams += other.datagrams
         other.bytes_in = other.bytes_out = other.credit = other.datagrams = 0
+
+    @property
+    def owes(self) -> bool:
+        """Whether more was sent than its address has paid for."""
+        return not self.proved and (self.credit < 0 or self.datagrams < 0)
 
     def forget_proof(self) -> None:
         """Who is at the address must show it anew; what went there meanwhile is forgotten."""
@@ -97,7 +118,10 @@ class Purse:
     @property
     def allowance(self) -> float:
         """Bytes that may be sent now: without end once the address has proved itself."""
-        return math.inf if self.proved else self.credit
+        if self.proved:
+            return math.inf
+        first = self.counted_in
+        return self.credit if first is None else min(self.credit, first.allowance)
 
     @property
     def spendable(self) -> float:
@@ -108,10 +132,14 @@ class Purse:
 
     def may_receive(self, size: int) -> bool:
         """Whether a datagram of `size` bytes is paid for, what is kept for Pings included."""
+        if self.counted_in is not None and not self.counted_in.may_receive(size):
+            return False
         return self.proved or (size <= self.credit and self.datagrams > 0)
 
     def has_room(self, size: int) -> bool:
         """Whether a datagram of `size` bytes that is no Ping is paid for."""
+        if self.counted_in is not None and not self.counted_in.may_receive(size):
+            return False
         return self.proved or (
             size <= self.credit - self.kept and self.datagrams > self._datagrams_kept
         )
@@ -128,6 +156,8 @@ class Purse:
         """Pay for a datagram of `size` bytes, if the purse holds enough."""
         if not self.has_room(size):
             return False
+        if self.counted_in is not None:
+            self.counted_in.charge(size)
         # As `charge`, without another call: each answer to a stranger is paid for here.
         self.bytes_out += size
         self.credit -= size
@@ -139,6 +169,11 @@ class Purse:
         self.bytes_out += size
         self.credit -= size
         self.datagrams -= 1
+
+    def note_committed(self, size: int, datagrams: int) -> None:
+        """Others send its address so much, on this node's word."""
+        self.credit -= size
+        self.datagrams -= datagrams
 
     def keep_for_pings(self) -> None:
         """From now on keep what Pings will need, or all if it is less."""

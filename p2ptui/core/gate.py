@@ -179,6 +179,22 @@ class Gate:
         self._counters.drop("unvouched")
         return False
 
+    @staticmethod
+    def commit(purse: Purse, size: int, datagrams: int) -> bool:
+        """Whether a purse pays for what others will send to its address on this node's word.
+
+        Args:
+            purse: Of a peer.
+            size: Bytes, of all of it.
+            datagrams: How many.
+        """
+        if purse.proved:
+            return True
+        if not purse.has_room(size) or purse.datagrams < datagrams:
+            return False
+        purse.note_committed(size, datagrams)
+        return True
+
     @property
     def answer_purse(self) -> Purse:
         """What pays for answers to the datagram that is being handled: the purse of the peer that
@@ -189,26 +205,41 @@ class Gate:
             purse = self._arrival = self.earned_by(self._arrived_bytes, self._arrived_from)
         return purse
 
+    def is_own_doing(self, purse: Purse, at: Address) -> bool:
+        """Whether what is sent to a peer now is begun by this node itself: no datagram is being
+        handled that seems to come from there, or that came by way of it.
+
+        Args:
+            purse: The peer's.
+            at: Where it is.
+        """
+        return purse is not self._arrival and self.source != (at[0], at[1])
+
     def settle(self) -> None:
         """The datagram is handled: what comes now is no answer to it."""
         self.source = None
         self._arrival = self._nobodys
         self._free = math.inf
 
-    @staticmethod
-    def earned_by(size: int, source: Address) -> Purse:
-        """What one datagram of `size` bytes earns for its answer, whoever sent it."""
+    def earned_by(self, size: int, source: Address) -> Purse:
+        """What one datagram of `size` bytes earns for its answer, whoever sent it: the one that is
+        being handled, which the purse of a peer may have counted already."""
         purse = Purse(source)
         purse.earn_bytes(size)
+        if self._arrival is not self._nobodys:
+            purse.counted_in = self._arrival
         return purse
 
-    @classmethod
-    def by_other_server(cls, earned: Purse, address: Address) -> Purse:
+    @staticmethod
+    def by_other_server(earned: Purse, address: Address) -> Purse:
         """What a relayed node's datagram has earned, for the way to it by another server."""
         node = relayed_node(address)
         if earned.at is None or node is None or relayed_node(earned.at) != node:
             return earned
-        return cls.earned_by(earned.bytes_in, address)
+        purse = Purse(address)
+        purse.earn_bytes(earned.bytes_in)
+        purse.counted_in = earned.counted_in
+        return purse
 
     # Accounts.
 

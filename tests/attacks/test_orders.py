@@ -424,3 +424,50 @@ def test_the_world_is_quiet_without_orders() -> None:
     world.run_for(5)
 
     assert ledger.of(VICTIM).went.datagrams == 0
+
+
+@pytest.mark.parametrize("ports", [0, 4])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_an_asker_that_proved_nothing_pays_for_what_others_send_it(ports: int, rounds: int) -> None:
+    """Twenty nodes that are told of it sent it eleven times the bytes of its requests."""
+    world = World()
+    server = world.host()
+    nodes = [world.host() for _ in range(20)]
+    for node in nodes:
+        node.outcome(node.connect(server))
+    world.run_for(3)
+    pen = Attacker(world).in_the_name_of((VICTIM, 5000))
+    ledgers = [Ledger(node) for node in (server, *nodes)]
+    request = pen.handshake_request()
+    del request["sender_addr"]
+    pen.send(request, server)
+    world.run_for(0.6)
+    for _ in range(rounds):
+        for node in nodes:
+            payload: dict[str, Any] = {"peer_id": node.id}
+            if ports:
+                payload["predicted_ports"] = list(range(1, ports + 1))
+            pen.send(pen.spec_message("P2PConnect", payload), server)
+            world.run_for(0.02)
+        world.run_for(11)
+    world.run_for(20)
+    came = ledgers[0].of(VICTIM).came.size
+    assert sum(ledger.of(VICTIM).went.size for ledger in ledgers) <= AMPLIFICATION_LIMIT * came
+
+
+def test_once_the_asker_has_proved_its_address_the_other_is_told() -> None:
+    world = World()
+    server, node = world.host(), world.host()
+    node.outcome(node.connect(server))
+    client = world.puppet()
+    client.join(server)
+    for _ in range(20):  # its purse is empty
+        client.say("ListNodesRequest", {}, server)
+        client.say("P2PConnect", {"peer_id": node.id}, server)
+        world.run_for(0.1)
+    server.ping(client)
+    world.run_for(2)
+    peer = server.peer(client)
+    assert peer is not None
+    assert peer.proved
+    assert client.id in {each.node_id for each in node.endpoint.introductions}

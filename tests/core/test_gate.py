@@ -483,7 +483,7 @@ def test_a_call_that_pings_is_granted(world: World) -> None:
 
 def test_a_session_that_was_asked_for_pays_for_its_messages(world: World) -> None:
     node = world.host()
-    puppet = silent_server(world, node, capabilities=["retransmit"])
+    puppet = silent_server(world, node, capabilities=["routing"])
     node.send(puppet, "kept until it is acknowledged")
     world.run_for(0.05)
     assert "Data" in puppet.take_types()
@@ -687,7 +687,9 @@ USES: dict[str, set[str]] = {
     "note_arrival": {DISPATCH},
     "note_datagram": set(),
     "earn_handshake": {RESPONDER, "core/sessions/handshake.py"},
-    "absorb": {RESPONDER},
+    "absorb": {RESPONDER, "core/sessions/lifecycle.py"},
+    "note_committed": {GATE},
+    "commit": {"core/mesh/rendezvous.py"},
     "forget_proof": {"core/sessions/handshake.py"},
     "keep_for_pings": {RESPONDER, "core/sessions/liveness.py"},
     "note_ping": {OUTLET},

@@ -35,6 +35,8 @@ INSISTENCE_S: Final = 5.0
 
 _OWN: Final = Reason.OWN_SESSION
 
+_NUMBERED: Final = frozenset({Capability.RETRANSMIT, Capability.FRAGMENTS})
+
 MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
@@ -182,7 +184,7 @@ class Delivery(Outlet):
         whole = Capability.FRAGMENTS not in peer.facts.capabilities
         message = OutgoingMessage.of(envelope, token, whole=whole, for_reader=for_reader)
         self.check_size(peer, message.size_bytes)
-        if not peer.facts.is_expected_to_ack:
+        if not (peer.facts.is_expected_to_ack and self._may_insist(peer, token)):
             message.write(sender.numbering.take())
             # What a call of the user waits for leaves at once; what answers the peer, it pays for.
             reason = None if token is None else Reason.USER_ASKED
@@ -201,6 +203,14 @@ class Delivery(Outlet):
         peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         self.flush(peer, now)
+
+    def _may_insist(self, peer: Peer, token: int | None) -> bool:
+        """Whether a message may be sent until it is acknowledged, or waits until it may.
+
+        To whom this node asked for a session, and who has proved nothing, only what its user waits
+        for is. All else may answer what anybody has written: it goes once, and the peer pays.
+        """
+        return token is not None or peer.purse.proved or self._is_held(peer)
 
     def _require_announced(self, peer: Peer, kind: str) -> None:
         capability = self._extensions[kind]
@@ -345,9 +355,12 @@ class Delivery(Outlet):
     def _is_held(self, peer: Peer) -> bool:
         if peer.is_stranded:
             return True
+        if peer.purse.proved:
+            return False
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
-        return not peer.purse.proved and peer.session.accepted and not peer.initiated
+        # Nor to one that numbers, whoever asked: it proves itself by the first Ping.
+        return _proves_at_once(peer) or (peer.session.accepted and not peer.initiated)
 
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""
@@ -435,3 +448,8 @@ class Delivery(Outlet):
             reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
         self._state.finish(finished.message.token, result)
+
+
+def _proves_at_once(peer: Peer) -> bool:
+    """Whether it is of the kind that answers a Ping by what only its receiver can know."""
+    return not _NUMBERED.isdisjoint(peer.facts.capabilities)

@@ -100,8 +100,10 @@ class Outlet:
         """
         if reason is None or peer.purse.proved:
             return None
-        if reason is Reason.OWN_SESSION and not peer.initiated:
-            return None  # the session is the other side's
+        if reason is Reason.OWN_SESSION and not (
+            peer.initiated and self._gate.is_own_doing(peer.purse, peer.sends_to)
+        ):
+            return None  # the session is the other side's, or this answers its datagram
         return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
     def ping(self, peer: Peer, now: float, *, is_secret: bool = False) -> None:

@@ -40,6 +40,14 @@ from p2ptui.wire.message import (
 MAX_PAIRS: Final = 1024
 """Pairs of nodes of which one was named to the other remembered; the oldest makes room."""
 
+MAX_UNPAID: Final = 256
+UNPAID_S: Final = 60.0
+"""Introductions that wait for the proof of their asker's address, and for how long, seconds."""
+
+COMMITTED: Final = (576, 3)
+"""Bytes and datagrams that a node sends to where it was told, by word of mouth, that another is:
+three Pings with a nonce."""
+
 MAX_NAME: Final = 128
 """Characters kept of an introduced node's name."""
 
@@ -83,6 +91,12 @@ class Rendezvous:
             ),
         )
         """Who was named to whom, where the one told cannot search."""
+        self._unpaid: BoundedTable[tuple[str, str], P2PConnectPayload] = state.tables.add(
+            "introductions_unpaid",
+            BoundedTable(MAX_UNPAID, shares=state.tables.shares, lifetime_s=UNPAID_S),
+        )
+        """Who is to be named to whom, and what is said of it, once its address is proved."""
+        delivery.on_proved.append(self._handle_proved)
         self.on_introduced: OnIntroduced = lambda *_, **__: None
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
@@ -122,8 +136,26 @@ class Rendezvous:
                 about.peer_offer = payload.offer
             for doubtful in (target, peer):
                 self._delivery.challenge(doubtful, now)
-        if target.is_ours or self._may_tell(target, peer, now):
-            self._introduce(target, peer, about, now)
+        self._name(target, peer, about, now)
+
+    def _name(self, target: Peer, asker: Peer, about: P2PConnectPayload, now: float) -> None:
+        """Tell a node who asks for it, once that has paid for what the node sends there, or has
+        proved that it is there."""
+        if self._state.gate.commit(asker.purse, *COMMITTED):
+            if target.is_ours or self._may_tell(target, asker, now):
+                self._introduce(target, asker, about, now)
+            return
+        pair = (asker.node_id, target.node_id)
+        self._unpaid.put(pair, about, now, peers=(asker,), address=asker.address)
+        self._delivery.challenge(asker, now)
+
+    def _handle_proved(self, asker: Peer, now: float) -> None:
+        self._unpaid.expire(now)
+        for pair in self._unpaid.of_peer(asker):
+            about = self._unpaid.pop(pair)
+            target = self._state.peers.authenticated(pair[1])
+            if about is not None and target is not None and asker.is_authenticated:
+                self._name(target, asker, about, now)
 
     def _may_tell(self, target: Peer, asker: Peer, now: float) -> bool:
         pair = (asker.node_id, target.node_id)
@@ -137,7 +169,8 @@ class Rendezvous:
         if other.info is not None and (receiver.proved or receiver.is_ours):
             about.peer_name = other.info.name
             about.peer_capabilities = list(other.info.capabilities)
-        if receiver.proved and receiver.is_ours:
+        # Who names that is believed, and more is sent to where the other one is.
+        if receiver.proved and receiver.is_ours and other.proved:
             about.handshake = receiver.handshake_heard
         payload = encode_payload(about)
         self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)

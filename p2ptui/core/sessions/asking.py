@@ -9,7 +9,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
-from p2ptui.core.sessions.greetings import request_payload
+from p2ptui.core.sessions.greetings import OUR_EXTENSIONS, request_payload
 from p2ptui.core.sessions.hearing import Hearing
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
 from p2ptui.core.state import NodeState
@@ -17,7 +17,6 @@ from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address, format_address, parse_ip_address
 from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import (
-    Capability,
     Envelope,
     MessageType,
     NodeInfo,
@@ -164,7 +163,7 @@ def is_false(answer: Answer, message: Envelope) -> bool:
     if message.ack_for is not None or answer.dialect is not Dialect.SPEC:
         return False
     received = answer.response.node_info or ReceivedNodeInfo()
-    return Capability.RELAY_FRAMES in received.capabilities
+    return not OUR_EXTENSIONS.isdisjoint(received.capabilities)
 
 
 def claimed_id(response: Response) -> str:

@@ -32,6 +32,9 @@ EXTENSIONS: Final = frozenset(
 )
 """What only our own nodes understand."""
 
+OUR_EXTENSIONS: Final = frozenset(OWN_CAPABILITIES) - {*PLAIN_CAPABILITIES, Capability.ROUTING}
+"""What nobody but our own nodes announces; they name the request that they answer."""
+
 _NETWORK_KEY: Final = "network_id"
 """Clients of version 0.2.0 look for the network in the metadata of the answer, and give up where it
 is missing."""

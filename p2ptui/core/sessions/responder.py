@@ -351,7 +351,10 @@ class Responder:
             self._state.gate.send(response, address, grant)
             return
         grant = self._grant(peer, peer.sends_to, earned, now)
-        self._delivery.transmit_from(grant, peer, response, kind, now)
+        if grant.has_room(len(response)):
+            self._delivery.transmit_from(grant, peer, response, kind, now)
+        else:  # it owes for the one before it; the request comes again, and pays too
+            self._state.counters.drop("unproved_budget")
 
     def _grant(self, peer: Peer, to: Address, earned: Purse, now: float) -> Grant:
         gate = self._state.gate
