@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from p2ptui.bounded import TokenBucket
 from p2ptui.wire.address import Address
@@ -190,6 +190,19 @@ class Purse:
     def note_ping(self, size: int) -> None:
         """A Ping of `size` bytes has left: so much less is kept for Pings."""
         self.kept = max(self.kept - size, 0)
+
+
+class Payee(Protocol):
+    """A peer, as far as it is sent something."""
+
+    purse: Purse
+
+    @property
+    def sends_to(self) -> Address:
+        """Where its datagrams go at present."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether its purse pays for so many bytes: who asks first hears what the gate will say."""
 
 
 class Reason(Enum):

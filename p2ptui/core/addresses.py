@@ -4,8 +4,22 @@ The peer table knows a node by one address. That of a relayed node names it and 
 of one that is reached from a further socket has the number of the socket behind the host.
 """
 
+from typing import Protocol
+
 from p2ptui.core.events import Path
 from p2ptui.wire.address import Address, bare_ip, format_address, like
+
+
+class Route(Protocol):
+    """A way by a further socket."""
+
+    @property
+    def socket(self) -> int:
+        """Its number."""
+
+    @property
+    def remote(self) -> Address:
+        """Where it leads."""
 
 
 def relay_address(server: Address, node_id: str) -> Address:

@@ -3,27 +3,27 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.core.accounts import (
     AMPLIFICATION_LIMIT,
     BOUNDS,
     DATAGRAMS_EACH,
-    HOUR_S,
     SEARCH_PACE,
     Account,
     Bound,
     Grant,
     GrantUse,
-    Hour,
+    Payee,
     Purse,
     Reason,
     bound_of_search,
 )
-from p2ptui.core.addresses import relayed_node
+from p2ptui.core.addresses import Route, relayed_node
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import DatagramDue, Event, StunReplyDue
+from p2ptui.core.hours import Hours
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 
@@ -33,35 +33,6 @@ MAX_OUTGOING: Final = 50_000
 MAX_GRANTS: Final = 16_384
 """Addresses to which something is granted at a time for one reason: no more are served then. What
 others can make this node send fills the table of that reason, and no other."""
-
-MAX_HOSTS_IN_HOUR: Final = 16_384
-"""Hosts whose hour is counted by itself; those for which there is no room, in the table or in the
-share of their network, share one: what was counted is never forgotten for others."""
-
-
-class Route(Protocol):
-    """A way by a further socket."""
-
-    @property
-    def socket(self) -> int:
-        """Its number."""
-
-    @property
-    def remote(self) -> Address:
-        """Where it leads."""
-
-
-class Payee(Protocol):
-    """A peer, as far as it is sent something."""
-
-    purse: Purse
-
-    @property
-    def sends_to(self) -> Address:
-        """Where its datagrams go at present."""
-
-    def has_room(self, size: int) -> bool:
-        """Whether its purse pays for so many bytes: who asks first hears what the gate will say."""
 
 
 class Gate:
@@ -115,11 +86,7 @@ class Gate:
             reason: self._new_grants(bound.lifetime_s, counters, shares or Shares())
             for reason, bound in BOUNDS.items()
         }
-        self._hours: BoundedTable[str, Hour] = BoundedTable(
-            MAX_HOSTS_IN_HOUR, refuses=True, shares=shares or Shares(), lifetime_s=HOUR_S
-        )
-        self._shared_hour: Hour | None = None
-        self._shared_until = 0.0
+        self._hours = Hours(shares or Shares())
 
     @staticmethod
     def _new_grants(
@@ -270,23 +237,9 @@ class Gate:
         at = to[0] if bound.of_host else (to[0], to[1])
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
-        hour = self._hour(to, bound.hourly, now) if bound.hourly else None
+        hour = self._hours.of(to, bound.hourly, now) if bound.hourly else None
         expires = now + bound.lifetime_s
         return Grant(self._use(reason), at, bound.size, bound.datagrams, expires, None, hour=hour)
-
-    def _hour(self, to: Address, datagrams: int, now: float) -> Hour:
-        """What a host may still be sent in this hour, which begins when it is first sent to."""
-        hours, host = self._hours, to[0]
-        hours.expire(now)
-        hour = hours.get(host)
-        if hour is not None:
-            return hour
-        hour = Hour(datagrams)
-        if hours.put(host, hour, now, address=to):
-            return hour
-        if self._shared_hour is None or now >= self._shared_until:
-            self._shared_hour, self._shared_until = hour, now + HOUR_S
-        return self._shared_hour
 
     def order(self, reason: Reason, to: Address) -> Grant:
         """What the datagram that is being handled pays for at a third address, where nothing shows

@@ -49,3 +49,10 @@ TRUSTS: Final[Mapping[Trust, Callable[[Peer, Any], bool]]] = {
 }
 """Whether a sender has shown it: the session that the message came in, and its payload, decoded;
 with `handshake` where it is to vouch."""
+
+_NUMBERED: Final = frozenset({Capability.RETRANSMIT, Capability.FRAGMENTS})
+
+
+def proves_at_once(peer: Peer) -> bool:
+    """Whether a peer is of the kind that answers a Ping by what only its receiver can know."""
+    return not _NUMBERED.isdisjoint(peer.facts.capabilities)

@@ -13,7 +13,8 @@ from p2ptui.core import accounts
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, DATAGRAMS_EACH, HOUR_S, Reason
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import ConnectResult, NatFactsWanted, PathChanged, SocketsWanted
-from p2ptui.core.gate import MAX_HOSTS_IN_HOUR, Gate
+from p2ptui.core.gate import Gate
+from p2ptui.core.hours import MAX_HOSTS_IN_HOUR
 from p2ptui.wire.codec import decode_payload, encode_payload
 from p2ptui.wire.message import P2PConnectPayload
 from p2ptui.wire.offer import TraversalOffer
@@ -379,7 +380,7 @@ def test_a_host_is_sent_so_much_in_an_hour_over_all_searches(
 
 
 def test_hosts_for_which_there_is_no_room_share_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2ptui.core.gate.MAX_HOSTS_IN_HOUR", 2)
+    monkeypatch.setattr("p2ptui.core.hours.MAX_HOSTS_IN_HOUR", 2)
     gate = Gate(Counters())
     hours = [gate.grant(Reason.OWN_SEARCH, (f"192.0.2.{n}", 1), 1.0).hour for n in range(5)]
 
@@ -391,7 +392,7 @@ def test_hosts_for_which_there_is_no_room_share_an_hour(monkeypatch: pytest.Monk
 
 
 def test_who_fills_the_hours_takes_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("p2ptui.core.gate.MAX_HOSTS_IN_HOUR", 100)
+    monkeypatch.setattr("p2ptui.core.hours.MAX_HOSTS_IN_HOUR", 100)
     gate = Gate(Counters())
     filler = [gate.grant(Reason.OWN_SEARCH, (f"192.0.2.{n}", 1), 1.0).hour for n in range(200)]
     others = [gate.grant(Reason.OWN_SEARCH, (f"198.51.{n}.1", 1), 1.0).hour for n in range(20)]

@@ -165,7 +165,7 @@ HOT = "a bounded type of its own, in the path of each message"
 HERE = "its limit is kept where it is filled, in one place, and tested there"
 
 EXEMPT = {
-    "_Newcomer.timers": "one for each of its steps, which are four",
+    "Newcomer.timers": "one for each of its steps, which are four",
     "Accounts._accounts": NAMED_IN_CODE,
     "Counters.grants": NAMED_IN_CODE,
     "EndToEnd.takers": NAMED_IN_CODE,
@@ -269,7 +269,7 @@ EXEMPT = {
     "ReaderRoom._held": "each holds at least EVENT_OVERHEAD_BYTES of the reader's bytes",
     "Readers._rooms": "readers of this node's own user",
     "RecentIds._order": HOT,
-    "RecentIds._seen": HOT,
+    "RecentIds.marks": HOT,
     "RelayedSession.ways": "servers that this node joined",
     "ReliableSender._withdrawn": OWN_CALLS,
     "ResendBuffer._messages": OWN_CALLS,  # within its bytes
@@ -390,7 +390,6 @@ COUNTED_OTHERWISE = {
     "Punching._sent": KEYS,
     "StunClient._waiting": KEYS,
     "StunService._in_work": KEYS,
-    "Deadlines._heap": BY_OPTIONS,
     "Lane._small": BY_OPTIONS,
     "Outbox._begun": BY_OPTIONS,
     "Outbox._by_id": BY_OPTIONS,

@@ -371,6 +371,7 @@ MAY_STORE = {
     "core/peers/peer.py: self.facts.info",
     "core/peers/peer.py: self.facts.public_address",
     "core/peers/peer.py: self.reach.beside",
+    "core/peers/peer.py: self.reach.former",
     "core/peers/peer.py: self.session.accepted",
     "core/peers/peer.py: self.session.resumes",
     "core/peers/peers.py: peer.facts.info",  # the table finds peers by it

@@ -22,7 +22,6 @@ ONE_PEER = "it is one peer's, or one node's, alone"
 OWN_SERVER = "filled by servers that this node chose; one of them may be its only one"
 
 EXEMPT = {
-    "Hearing._heard": "answers to one request of this node",
     "RouteTable._announced": "what is forgotten is kept by each route, and its bytes are counted",
     "_Settled.refused": "those who claim one id; who is forgotten is looked at anew",
     "_Account.shares": EACH_PEER,

@@ -16,6 +16,7 @@ from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
+from p2ptui.core.trust import proves_at_once
 from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullError
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
@@ -34,8 +35,6 @@ INSISTENCE_S: Final = 5.0
 """For so long it is asked while something waits for it."""
 
 _OWN: Final = Reason.OWN_SESSION
-
-_NUMBERED: Final = frozenset({Capability.RETRANSMIT, Capability.FRAGMENTS})
 
 MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
@@ -360,7 +359,7 @@ class Delivery(Outlet):
         # Nothing that must be acknowledged goes to an unproved peer that connected to this
         # node: it proves itself first, so that a forged handshake draws no retransmissions.
         # Nor to one that numbers, whoever asked: it proves itself by the first Ping.
-        return _proves_at_once(peer) or (peer.session.accepted and not peer.initiated)
+        return proves_at_once(peer) or (peer.session.accepted and not peer.initiated)
 
     def flush(self, peer: Peer, now: float) -> None:
         """Send what the session's window lets go, and plan what comes later."""
@@ -448,8 +447,3 @@ class Delivery(Outlet):
             reason = f"{result.reason}{why_lost(peer, finished.message.datagram_bytes)}"
             result = replace(result, reason=reason)
         self._state.finish(finished.message.token, result)
-
-
-def _proves_at_once(peer: Peer) -> bool:
-    """Whether it is of the kind that answers a Ping by what only its receiver can know."""
-    return not _NUMBERED.isdisjoint(peer.facts.capabilities)

@@ -16,9 +16,7 @@ keeps the time that has run.
 This is the one place from which a session gives way to a newcomer at its address.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from dataclasses import replace as replace_field
 from typing import Final, TypeAlias
 
@@ -31,9 +29,9 @@ from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.newcomer import Newcomer
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability, Envelope, MessageType
@@ -81,7 +79,7 @@ Accept: TypeAlias = Callable[[Arrival, Told, float], None]
 _Key: TypeAlias = tuple[Address, int | str]
 """Where the newcomer is, and what it acknowledges; the latter is empty for who does not."""
 
-_Step: TypeAlias = Callable[[_Key, "_Newcomer", float], None]
+_Step: TypeAlias = Callable[[_Key, Newcomer, float], None]
 """What is done with a newcomer at a time, if it is held still."""
 
 _FROM_SERVERS: Final = frozenset(
@@ -98,27 +96,6 @@ _FROM_SERVERS: Final = frozenset(
 
 _ANSWERS: Final = frozenset({MessageType.PONG, MessageType.ACK, MessageType.ERROR})
 """What is sent because this node sent something."""
-
-
-@dataclass(slots=True, eq=False)
-class _Newcomer:
-    before: Peer
-    """Whose place it would take."""
-    arrival: Arrival
-    told: Told
-    began: float
-    """When it asked: last, or first if it acknowledges nothing."""
-    answered_at: float = math.inf
-    """When its answer left last."""
-    has_spoken: bool = False
-    """Whether it went on after its answer, as far as that can be told."""
-    timers: dict[str, Timer] = field(default_factory=dict)
-    """What is planned for it, each step once: none of that outlives it."""
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it can know its answer."""
-        return self.answered_at < math.inf
 
 
 class Newcomers:
@@ -139,7 +116,7 @@ class Newcomers:
         """Lets one in."""
         self.ask_server: Callable[[Peer, float], None] = lambda *_: None
         """Asks a deployed server for what only a server sends."""
-        self._held: BoundedTable[_Key, _Newcomer] = state.tables.add(
+        self._held: BoundedTable[_Key, Newcomer] = state.tables.add(
             "newcomers",
             BoundedTable(
                 MAX_NEWCOMERS,
@@ -205,7 +182,7 @@ class Newcomers:
         else:
             self._hold_other(before, arrival, now)
 
-    def _repeat(self, held: _Newcomer, arrival: Arrival, now: float) -> None:
+    def _repeat(self, held: Newcomer, arrival: Arrival, now: float) -> None:
         """One that is held asks again: it had no answer yet, or that was lost."""
         is_new = held.arrival.message.id != arrival.message.id
         held.arrival = arrival
@@ -223,13 +200,13 @@ class Newcomers:
         else:
             sequence = before.channel.sender.numbering.begin()
         told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
-        newcomer = _Newcomer(before, arrival, told, now)
+        newcomer = Newcomer(before, arrival, told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
         self._answer(newcomer, now)
         self._plan(self._answer_again, key, newcomer, now + ANSWER_AGAIN_S)
 
-    def _answer_again(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _answer_again(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         is_alone = len(self._held.of_peer(newcomer.before)) <= MOST_ANSWERED_AGAIN
         # One that has had no answer at all must have it, whatever kept it back.
         if is_alone and (self._answer(newcomer, now) or not newcomer.is_answered):
@@ -237,18 +214,18 @@ class Newcomers:
 
     def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
         told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
-        newcomer = _Newcomer(before, arrival, told, now)
+        newcomer = Newcomer(before, arrival, told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
         self._plan(self._answer_other, key, newcomer, now + ANSWER_AFTER_S)
         self._ask_before(key, newcomer, now)
 
-    def _answer_other(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)
             self._plan(self._consider, key, newcomer, max(newcomer.began + SILENT_S, now))
 
-    def _ask_before(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
         before = newcomer.before
         is_over = now >= newcomer.began + SILENT_S or not before.is_authenticated
@@ -261,14 +238,14 @@ class Newcomers:
             self.ask_server(before, now)
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
-    def _answer(self, newcomer: _Newcomer, now: float) -> bool:
+    def _answer(self, newcomer: Newcomer, now: float) -> bool:
         """Answer one, if what came from it pays for that; whether it did."""
         is_out = self._answers.answer_held(newcomer.arrival, newcomer.told.response, now)
         if is_out:
-            newcomer.answered_at = now
+            newcomer.note_answered(now)
         return is_out
 
-    def _put(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _put(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         earlier = self._held.get(key)
         if self._held.put(
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
@@ -278,13 +255,13 @@ class Newcomers:
         if earlier is not None:
             self._release(earlier)
 
-    def _end(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _end(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if now < newcomer.began + LIFETIME_S:
             self._plan(self._end, key, newcomer, newcomer.began + LIFETIME_S)
         else:
             self._forget(key)
 
-    def _plan(self, step: _Step, key: _Key, newcomer: _Newcomer, when: float) -> None:
+    def _plan(self, step: _Step, key: _Key, newcomer: Newcomer, when: float) -> None:
         """Plan a step for one that is held, in place of the same one that was planned before."""
         if self._held.get(key) is not newcomer:
             return
@@ -362,7 +339,7 @@ class Newcomers:
         """The one before has sent its own handshake from an address again: it is there."""
         self._forget((address, ""))
 
-    def _is_held(self, key: _Key, newcomer: _Newcomer) -> bool:
+    def _is_held(self, key: _Key, newcomer: Newcomer) -> bool:
         """Whether one is held still; no longer where the one before has shown itself since."""
         if self._held.get(key) is not newcomer:
             return False
@@ -372,12 +349,12 @@ class Newcomers:
             return False
         return True
 
-    def _consider(self, key: _Key, newcomer: _Newcomer, now: float) -> None:
+    def _consider(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         is_due = newcomer.has_spoken and now >= newcomer.began + SILENT_S
         if is_due and self._is_held(key, newcomer):
             self._take(newcomer, now, is_proved=False)
 
-    def _take(self, newcomer: _Newcomer, now: float, *, is_proved: bool) -> None:
+    def _take(self, newcomer: Newcomer, now: float, *, is_proved: bool) -> None:
         """The newcomer has shown that it is there."""
         self._forget_all(newcomer.before)
         self.let_in(newcomer.arrival, newcomer.told, now, is_proved=is_proved)
@@ -450,7 +427,7 @@ class Newcomers:
         if newcomer is not None:
             self._release(newcomer)
 
-    def _release(self, newcomer: _Newcomer) -> None:
+    def _release(self, newcomer: Newcomer) -> None:
         """One is held no longer, however that came: nothing more is done for it."""
         for timer in newcomer.timers.values():
             timer.cancel()

@@ -13,22 +13,21 @@ its answer, until then the owner stays what it was; see `newcomers`. Another one
 refused for a while, at its address: the next claim from elsewhere may be the owner's own.
 """
 
-import enum
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
-
-from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.lifecycle import LetIn, Lifecycle
+from p2ptui.core.sessions.disputes import Claim, Dispute, Sign, sign_of
+from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
+
+__all__ = ["Claim", "Takeover"]
 
 PROBES: Final = 4
 PROBE_INTERVAL_S: Final = 0.3
@@ -39,14 +38,6 @@ unanswered by a peer that is alive. What else counts is said above. Deployed cli
 UNEVEN: Final = (0.3, 1.3)
 """Between two Pings to a deployed program that part of the interval passes: at random, between
 these."""
-
-FEWEST_ANSWERED: Final = 3
-FEWEST_OF_FEW: Final = 2
-"""So many of the Pings must be answered equally late, and with no Pong besides; or so many where no
-more were paid for."""
-
-EQUALLY_LATE_S: Final = 0.025
-"""Two answers are equally late if their round trips differ by no more."""
 
 SECOND_ANSWER_S: Final = 1.9
 """A claim that came while another was looked at is answered after so long."""
@@ -72,64 +63,8 @@ MAX_CLAIMS_TO_ONE: Final = 256
 """And to one id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A newcomer's claim to the id of a peer at another address."""
-
-    owner: Peer
-    address: Address
-    """Where the newcomer is."""
-    request_id: str
-    """Of the handshake message that claims it."""
-    refuse: Callable[[float], None]
-    """Called with the time if the owner is alive."""
-    grant: LetIn
-    """Called with the time once the id is free."""
-    continues: str | UnsetType = UNSET
-    """What the newcomer names of the owner's session, if anything."""
-    hold: Callable[[float], None] | None = None
-    """Answers the newcomer and waits until it shows that it is there; None for one that cannot."""
-    came_at: float = 0.0
-    """When it came, seconds."""
-
-
 MAX_REFUSED: Final = 256
 """Addresses that were refused one id, of which that is remembered."""
-
-
-class _Sign(enum.Enum):
-    """What has come from an owner's address since it was asked."""
-
-    ALIVE = "alive"
-    GUESSABLE = "guessable"
-    """Something, but nothing that only the owner could send."""
-    NONE = "none"
-
-
-@dataclass(slots=True)
-class _Dispute:
-    claim: Claim
-    began: float
-    interval_s: float
-    most: int
-    """Pings that the owner is asked."""
-    pongs: int
-    """That had come in its name before."""
-    probes: int = 0
-    asked_at: tuple[float, ...] = ()
-    """When Pings left for it, heartbeats among them; seconds."""
-    newest: Claim | None = None
-    """What came from yet another address meanwhile: the owner may have moved twice."""
-    newest_at: float = 0.0
-    is_second: bool = False
-    """Whether it is about such a claim."""
-    is_gentle: bool = False
-    """Whether the owner has not proved its address, and is asked within what it may be sent."""
-
-    def note_asked(self, at: float) -> None:
-        """The latest Ping left for the owner at that time."""
-        if at >= self.began and at not in self.asked_at:
-            self.asked_at += (at,)
 
 
 @dataclass(slots=True, eq=False)
@@ -163,7 +98,7 @@ class Takeover:
         self._state = state
         self._delivery = delivery
         self._lifecycle = lifecycle
-        self._disputes: BoundedTable[str, _Dispute] = state.tables.add(
+        self._disputes: BoundedTable[str, Dispute] = state.tables.add(
             "id_disputes",
             BoundedTable(
                 lambda: state.config.security.max_unauthenticated_connections,
@@ -259,7 +194,7 @@ class Takeover:
         elif owner.acknowledges and not is_gentle:
             interval_s, most = CLOSER_INTERVAL_S, CLOSER_PROBES
         signs = owner.liveness.signs
-        dispute = _Dispute(
+        dispute = Dispute(
             claim,
             began,
             interval_s,
@@ -277,7 +212,7 @@ class Takeover:
             self._probe(node_id, dispute, now)
         return True
 
-    def _queue(self, dispute: _Dispute, claim: Claim, now: float) -> None:
+    def _queue(self, dispute: Dispute, claim: Claim, now: float) -> None:
         if claim.hold is not None:
             owner = dispute.claim.owner
             key = (owner.node_id, claim.address)
@@ -293,7 +228,7 @@ class Takeover:
             newest.refuse(now)
         dispute.newest, dispute.newest_at = claim, now
 
-    def _probe(self, node_id: str, dispute: _Dispute, now: float) -> None:
+    def _probe(self, node_id: str, dispute: Dispute, now: float) -> None:
         owner = dispute.claim.owner
         if self._disputes.get(node_id) is not dispute:
             return
@@ -301,7 +236,7 @@ class Takeover:
             self._disputes.pop(node_id)
             return
         dispute.note_asked(owner.liveness.last_ping_sent)
-        if dispute.probes == dispute.most or _sign(owner, dispute) is _Sign.ALIVE:
+        if dispute.probes == dispute.most or sign_of(owner, dispute) is Sign.ALIVE:
             self._settle(node_id, dispute, now)
             return
         if dispute.is_gentle:
@@ -318,7 +253,7 @@ class Takeover:
             due = ends if dispute.probes == dispute.most else min(now + uneven_s, ends)
         self._state.timers.schedule(max(due, now), lambda at: self._probe(node_id, dispute, at))
 
-    def _settle(self, node_id: str, dispute: _Dispute, now: float) -> None:
+    def _settle(self, node_id: str, dispute: Dispute, now: float) -> None:
         self._decide(node_id, dispute, now)
         newest = dispute.newest
         if newest is None:
@@ -335,7 +270,7 @@ class Takeover:
             claim = replace(newest, owner=owner)
             self._dispute(claim, now, now, is_gentle=True, second_s=second_s)
 
-    def _decide(self, node_id: str, dispute: _Dispute, now: float) -> None:
+    def _decide(self, node_id: str, dispute: Dispute, now: float) -> None:
         claim, owner = dispute.claim, dispute.claim.owner
         del self._disputes[node_id]
         keys = self._claims.of_peer(owner)
@@ -347,20 +282,20 @@ class Takeover:
             for each in others + claims:
                 each.grant(now, None)
             return
-        sign, settled = _sign(owner, dispute), self._note(node_id, now)
-        if sign is _Sign.GUESSABLE and now < settled.doubted_until:
-            sign = _Sign.NONE
-        if sign is _Sign.NONE:
+        sign, settled = sign_of(owner, dispute), self._note(node_id, now)
+        if sign is Sign.GUESSABLE and now < settled.doubted_until:
+            sign = Sign.NONE
+        if sign is Sign.NONE:
             self._give_up(settled, dispute, others, claims, now)
             return
-        if sign is _Sign.ALIVE:
+        if sign is Sign.ALIVE:
             settled.shown_at = now
         else:
             settled.doubted_until = now + COOLDOWN_S
         self._refuse(settled, owner, others + claims, sign, now)
 
     def _refuse(
-        self, settled: _Settled, owner: Peer, claims: list[Claim], sign: _Sign, now: float
+        self, settled: _Settled, owner: Peer, claims: list[Claim], sign: Sign, now: float
     ) -> None:
         """The owner is there; what came after its last sign is looked at anew."""
         signs, ours = owner.liveness.signs, owner.acknowledges
@@ -368,7 +303,7 @@ class Takeover:
             if ours and claim.came_at > signs.shown_at:
                 self.begin(claim, now)
                 continue
-            if sign is _Sign.ALIVE and claim.hold is None:
+            if sign is Sign.ALIVE and claim.hold is None:
                 # Its source may be forged: who can show that it is there is never in this memory.
                 settled.refused.put(claim.address, now + COOLDOWN_S)
             claim.refuse(now)
@@ -376,7 +311,7 @@ class Takeover:
     def _give_up(
         self,
         settled: _Settled,
-        dispute: _Dispute,
+        dispute: Dispute,
         others: list[Claim],
         claims: list[Claim],
         now: float,
@@ -399,10 +334,10 @@ class Takeover:
             now + LAST_GRANT_S, lambda at: self._grant_late(others[0], dispute, at)
         )
 
-    def _grant_late(self, claim: Claim, dispute: _Dispute, now: float) -> None:
+    def _grant_late(self, claim: Claim, dispute: Dispute, now: float) -> None:
         owner = claim.owner
         is_owner = self._state.peers.with_id(owner.node_id) is owner
-        if is_owner and _sign(owner, dispute) is _Sign.NONE and not self._state.closing:
+        if is_owner and sign_of(owner, dispute) is Sign.NONE and not self._state.closing:
             self._grant_silent(claim, now)
         else:
             claim.refuse(now)
@@ -431,36 +366,3 @@ class Takeover:
                 del self._settled[node_id]
 
         self._state.timers.schedule(now + COOLDOWN_S, end)
-
-
-def _sign(owner: Peer, dispute: _Dispute) -> _Sign:
-    """What has come from an owner's address since it was asked."""
-    liveness = owner.liveness
-    if liveness.signs.shown_at > dispute.began:
-        return _Sign.ALIVE
-    if owner.acknowledges or liveness.last_received <= dispute.began:
-        return _Sign.NONE
-    pongs = liveness.signs.pongs - dispute.pongs
-    if 0 < pongs <= len(dispute.asked_at) and _answers_all(
-        dispute, liveness.signs.ponged_at[-pongs:]
-    ):
-        return _Sign.ALIVE
-    return _Sign.GUESSABLE
-
-
-def _answers_all(dispute: _Dispute, ponged_at: tuple[float, ...]) -> bool:
-    """Whether Pongs that name no Ping are answers to those of a dispute: whoever writes blindly
-    does not know when these leave."""
-    asked_at, fewest = dispute.asked_at, FEWEST_ANSWERED
-    if dispute.probes == dispute.most:
-        fewest = max(FEWEST_OF_FEW, min(fewest, len(asked_at)))
-    fewest = max(fewest, len(ponged_at))
-    delays_s = {came - asked for asked in asked_at for came in ponged_at if came >= asked}
-    return any(
-        sum(
-            any(abs(came - asked - delay_s) <= EQUALLY_LATE_S for came in ponged_at)
-            for asked in asked_at
-        )
-        >= fewest
-        for delay_s in delays_s
-    )

@@ -1,0 +1,50 @@
+"""What each host may still be sent within an hour, for a reason that is bounded so."""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable, Shares
+from p2ptui.core.accounts import HOUR_S, Hour
+from p2ptui.wire.address import Address
+
+MAX_HOSTS_IN_HOUR: Final = 16_384
+"""Hosts whose hour is counted by itself; those for which there is no room, in the table or in the
+share of their network, share one: what was counted is never forgotten for others."""
+
+
+class Hours:
+    """The hours of all hosts, each of which begins when it is first sent something.
+
+    Args:
+        shares: What hosts of one network may hold of the table.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._hours: BoundedTable[str, Hour] = BoundedTable(
+            MAX_HOSTS_IN_HOUR, refuses=True, shares=shares, lifetime_s=HOUR_S
+        )
+        self._shared: Hour | None = None
+        self._shared_until = 0.0
+
+    def of(self, to: Address, datagrams: int, now: float) -> Hour:
+        """The hour of a host.
+
+        Args:
+            to: Where something is sent; any port of that host.
+            datagrams: What it may be sent in a whole hour.
+            now: The time, seconds.
+        """
+        hours, host = self._hours, to[0]
+        hours.expire(now)
+        hour = hours.get(host)
+        if hour is not None:
+            return hour
+        hour = Hour(datagrams)
+        if hours.put(host, hour, now, address=to):
+            return hour
+        if self._shared is None or now >= self._shared_until:
+            self._shared, self._shared_until = hour, now + HOUR_S
+        return self._shared
+
+    def clear(self) -> None:
+        """Forget all hours that are counted by themselves."""
+        self._hours.clear()
