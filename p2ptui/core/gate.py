@@ -13,6 +13,7 @@ from p2ptui.core.accounts import (
     SEARCH_PACE,
     Account,
     Bound,
+    Debts,
     Grant,
     GrantUse,
     Payee,
@@ -87,6 +88,7 @@ class Gate:
             for reason, bound in BOUNDS.items()
         }
         self._hours = Hours(shares or Shares())
+        self.debts = Debts(shares or Shares())
 
     @staticmethod
     def _new_grants(

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
+from msgspec import Raw
+from msgspec.structs import replace
+
 from p2ptui.config import Config
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
@@ -192,3 +195,14 @@ def bounded_capabilities(announced: Iterable[str]) -> tuple[str, ...]:
 def _shared(capabilities: Iterable[str]) -> tuple[str, ...]:
     """The same names, of which the usual ones are in memory only once."""
     return tuple(_USUAL_CAPABILITIES.get(name, name) for name in capabilities)
+
+
+def shortened(message: Envelope, payload: Raw) -> Envelope:
+    """A message as it is kept: without the datagram that it came in, and with its dialect.
+
+    Args:
+        message: Which.
+        payload: What is kept of its payload.
+    """
+    sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
+    return replace(message, payload=payload, sender_addr=sender)

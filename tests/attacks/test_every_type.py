@@ -158,9 +158,11 @@ class Scene:
     def forge(self, source: Address, case: Case) -> None:
         self.attacker.forge(source, self.node, case.data)
         if self.place == "deployed client":
-            # One that is idle is taken for whoever forges its request: this one is not.
             self.world.run_for(SPEAKS_AFTER_S)
             self.deployed.say("Data", "I am here", self.node)
+            if b'"HandshakeRequest"' in case.data:
+                # What it says may be a newcomer's, for it acknowledges nothing: but its id is its.
+                self.deployed.send(self.deployed.handshake_request(), self.node)
 
     def sessions(self) -> dict[str, Any]:
         """What the node holds of each of these, as far as it is a matter between the two."""

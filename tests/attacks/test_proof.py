@@ -227,9 +227,8 @@ def test_who_calls_something_a_proof() -> None:
         "messages/inbox.py": 3,  # Acks of a message, of a skip, of the last fragment
         "sessions/handshake.py": 2,  # an answer that names the request, an Ack of the answer
         "sessions/liveness.py": 1,  # a Pong that names its Ping, or the last one of a timing proof
-        "sessions/newcomers.py": 1,  # an Ack of the answer to one who is held
+        "sessions/newcomers.py": 1,  # an Ack of the answer to one who is held, or has no seat
         "sessions/other_ways.py": 1,  # an Ack of the answer that went that way
-        "sessions/unseated.py": 1,  # an Ack of the answer to one without a seat
     }
 
 

@@ -687,7 +687,7 @@ USES: dict[str, set[str]] = {
     "note_arrival": {DISPATCH},
     "note_datagram": set(),
     "earn_handshake": {RESPONDER, "core/sessions/handshake.py"},
-    "absorb": {RESPONDER, "core/sessions/lifecycle.py"},
+    "absorb": {RESPONDER, ACCOUNTS},
     "note_committed": {GATE},
     "commit": {"core/mesh/rendezvous.py"},
     "forget_proof": {"core/sessions/handshake.py"},
@@ -702,7 +702,7 @@ USES: dict[str, set[str]] = {
         "core/traversal/check_exchange.py",
     },
     # Who may have one datagram paid by what a purse holds, or by what a standard demands.
-    "grant_answer": {GATE, RESPONDER},
+    "grant_answer": {GATE, RESPONDER, "core/sessions/answers.py"},
     "grant_ping": {OUTLET},
     "grant_stun_answer": {"core/stun.py"},
     # Where it leaves.

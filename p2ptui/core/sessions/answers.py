@@ -86,6 +86,12 @@ class Answers:
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
         is_out = self._state.gate.refuse(data, to, arrival.earned, now, purse, is_known=True)
+        if not is_out and peer is not None and peer.proved:
+            # An Ack was lost, and the request pays for no more: so does what anybody may ask for
+            # in the name of who is there.
+            gate = self._state.gate
+            if gate.draw(peer.purse, len(data)):
+                is_out = gate.send(data, to, gate.grant_answer(peer.purse, to))
         if is_out:
             self._trace(to, data)
         return is_out

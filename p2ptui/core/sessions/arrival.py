@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias
 
-import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of
+from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of, shortened
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -54,7 +53,7 @@ class Arrival:
 
     def kept(self) -> "Arrival":
         """The same, without what was read already: for who waits, and may be one of many."""
-        return replace(self, message=_short(self.message, NULL))
+        return replace(self, message=shortened(self.message, NULL))
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""
@@ -81,6 +80,8 @@ class _Waiting:
     earned: Purse
     legacy: Legacy
     until: float
+    acknowledges: bool = True
+    """Whether it shows by an Ack that it is there; any other is sent a Ping."""
     is_asked: bool = False
     """Whether it has been asked to show that it is there."""
     has_guessed: bool = False
@@ -131,7 +132,7 @@ class Requests:
         try:
             received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
-            message = _short(message, encode_payload(received))
+            message = shortened(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
             has_seat = self._finds_room(address, info, request, now)
             if not has_seat and address in self._waiting:
@@ -171,8 +172,7 @@ class Requests:
             raise RefusedError(seats.words(address))
         acknowledges = _acknowledges(request.message, info)
         if waiting is None and self._waiting.put(address, request, address=address):
-            if not acknowledges:
-                self._ask(address, request, now)
+            request.acknowledges = acknowledges
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
@@ -181,17 +181,6 @@ class Requests:
             if not may_show:
                 raise RefusedError(seats.words(address))
         return False
-
-    def _ask(self, address: Address, request: _Waiting, now: float) -> None:
-        """Let one show that it is there who acknowledges nothing: by a Ping at a moment that nobody
-        else knows."""
-
-        def ask(at: float) -> None:
-            if self._waiting.get(address) is request:
-                request.is_asked = self._lifecycle.seats.ask_newcomer(address, request.earned, at)
-
-        due = now + self._state.rng.uniform(0.0, ANSWER_S / LOOKS)
-        self._state.timers.schedule(due, ask)
 
     def take_pong(self, address: Address) -> bool:
         """A Pong came from an address without a session; whether a request from there waits."""
@@ -203,9 +192,11 @@ class Requests:
         return True
 
     def _look_after(self, now: float) -> None:
-        # One timer for all that wait, so that a flood of them costs no more.
+        # One timer for all that wait, so that a flood of them costs no more; nobody else knows when
+        # it is due.
         self._looking = True
-        self._state.timers.schedule(now + ANSWER_S / LOOKS, self._look)
+        pause = ANSWER_S / LOOKS * self._state.rng.uniform(0.5, 1.0)
+        self._state.timers.schedule(now + pause, self._look)
 
     def _look(self, now: float) -> None:
         self._looking = False
@@ -214,16 +205,13 @@ class Requests:
             if now >= waiting.until:
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
                 self._waiting.pop(address)
+            elif not (waiting.acknowledges or waiting.is_asked):
+                seats = self._lifecycle.seats
+                waiting.is_asked = seats.ask_newcomer(address, waiting.earned, now)
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
         if (is_needed or self._waiting) and not self._looking:
             self._look_after(now)
-
-
-def _short(request: Envelope, payload: Raw) -> Envelope:
-    """A request without its padding, and without the datagram that it came in: it may be kept."""
-    sender = "" if isinstance(request.sender_addr, str) else request.sender_addr
-    return msgspec.structs.replace(request, payload=payload, sender_addr=sender)
 
 
 def _decode(request: Envelope) -> ReceivedNodeInfo:

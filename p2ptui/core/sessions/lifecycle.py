@@ -29,10 +29,6 @@ MAX_DEPARTED: Final = 256
 all may lose this node at once and come back."""
 
 
-MAX_DEBTS: Final = 4096
-"""Addresses without a peer that were sent more than they paid for: what they owe is remembered."""
-
-
 class Lifecycle:
     """Changes the status of peers.
 
@@ -54,10 +50,6 @@ class Lifecycle:
         self._departed: BoundedTable[Address, Channel] = BoundedTable(
             lambda: max(MAX_DEPARTED, state.config.server.max_connections),
             shares=state.tables.shares,
-        )
-        # One purse for an address: what the last one there owes, the next one does.
-        self._debts: BoundedTable[Address, Peer] = BoundedTable(
-            MAX_DEBTS, shares=state.tables.shares
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
@@ -85,9 +77,7 @@ class Lifecycle:
             session=Session(accepted=not initiated),
             liveness=PeerLiveness(last_received=now),
         )
-        owed = self._debts.pop(address)
-        if owed is not None:
-            peer.purse.absorb(owed.purse)
+        self._state.gate.debts.open_purse(peer.purse, address)
         self._state.peers.add(peer)
         return peer
 
@@ -232,8 +222,7 @@ class Lifecycle:
         self._end_session(peer, reason, now)
         self._fail_messages(peer.channel, now, reason)
         peer.channel.forget_partial()
-        if peer.purse.owes:
-            self._debts.put(peer.address, peer, address=peer.address)
+        self._state.gate.debts.close_purse(peer.purse, peer.address)
         for removed in self.on_removed:
             removed(peer, reason)
         if was_authenticated:

@@ -317,11 +317,11 @@ class Newcomers:
             return False
         if peer.initiated and peer.is_authenticated and kind in _FROM_SERVERS:
             self._forget(key)
+        elif kind in _ANSWERS:
+            pass  # the one before would send it as well
         elif _is_spec(message) is not _is_spec(newcomer.arrival.message):
             if peer.is_authenticated and dialect_of(message) is peer.dialect:
                 self._forget(key)  # of the program before
-        elif kind in _ANSWERS:
-            pass  # the one before would send it as well
         elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)

@@ -125,12 +125,13 @@ class Seats:
         return leaves_enough and self._state.gate.send(ping, address, earned)
 
     def is_crowded(self, address: Address) -> bool:
-        """Whether somebody is there who has answered nothing yet: then others were quicker."""
+        """Whether somebody is there who has said nothing yet: then others were quicker."""
         doubtful = self._state.peers.doubtful(self._crowd(address))
         return any(
             peer.answered_at <= peer.session.joined_at
             or not (peer.pings.unanswered or peer.purse.may_receive(PING_BYTES))
             for peer in doubtful
+            if not _speaks(peer)
         )
 
     def greet(self, peer: Peer, now: float) -> None:

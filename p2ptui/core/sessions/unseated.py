@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
-from msgspec.structs import replace
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.identity import dialect_of
+from p2ptui.core.identity import dialect_of, shortened
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -126,7 +125,7 @@ class Unseated:
             if is_proved:
                 return False
             is_long = len(message.payload) > MAX_WORD_BYTES
-            known.word = _short(message, NULL if is_long else Raw(bytes(message.payload)))
+            known.word = shortened(message, NULL if is_long else Raw(bytes(message.payload)))
             self._speaking.put(address, None, address=address)
             return True
         return self._take(address, known, message, now, is_proved=is_proved)
@@ -165,12 +164,6 @@ class Unseated:
         self._known.expire(now)
         self.seat_next(now)
         return bool(self._known)
-
-
-def _short(message: Envelope, payload: Raw) -> Envelope:
-    """A message as it is kept: what is too long of it is left out."""
-    sender = "" if isinstance(message.sender_addr, str) else message.sender_addr
-    return replace(message, payload=payload, sender_addr=sender)
 
 
 def _answers(word: Envelope) -> bool:
