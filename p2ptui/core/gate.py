@@ -322,7 +322,7 @@ class Gate:
                 free = self._free - size
                 if free < 0 and not self.draw(purse, int(min(size, -free))):
                     return False  # what is smaller may still be free
-                self._free = max(free, 0)
+                self._free = free if free > 0 else 0  # of each answer: no call
             purse.bytes_out += size
         elif grant is not None:
             return self.send(data, to, grant)

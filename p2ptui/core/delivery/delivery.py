@@ -10,7 +10,7 @@ from msgspec import Raw
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
-from p2ptui.core.delivery.sizes import check_size, why_lost
+from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size, why_lost
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
@@ -240,7 +240,8 @@ class Delivery(Outlet):
         Raises:
             MessageTooLargeError: It cannot.
         """
-        check_size(peer, size, self._state.config.server.max_message_size)
+        if size > MAX_DATAGRAM_BYTES or size > self._state.config.server.max_message_size:
+            check_size(peer, size, self._state.config.server.max_message_size)
 
     def transmit(
         self,

@@ -2,7 +2,8 @@
 
 import enum
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.messages.budgets import ALLOWANCE, Budget, Cost
@@ -33,9 +34,8 @@ class Refusal(enum.Flag):
     ALWAYS = TO_STRANGERS | OF_PAYLOAD
 
 
-def payload_as_it_is(message: Envelope) -> Any:
-    """The payload, not decoded."""
-    return message.payload
+payload_as_it_is: Final[Reader] = attrgetter("payload")
+"""The payload, not decoded."""
 
 
 class Row(NamedTuple):
