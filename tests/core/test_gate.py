@@ -737,6 +737,7 @@ USES: dict[str, set[str]] = {
     # What could do any of it unseen.
     "setattr": {"core/reliability/rtt.py", "core/relay/ways.py", "commands/__init__.py"},
     "attrgetter": {
+        "core/messages/row.py",
         "node/metrics.py",
         "config/option.py",
         "config/sections.py",
