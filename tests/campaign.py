@@ -15,12 +15,18 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeAlias
 
 from tests.campaign_checks import Summary
 from tests.campaign_story import DUPLICATION, LOSS, REORDER, Story
 
 PROGRESS_EVERY = 100
 """Seeds between two lines of progress."""
+
+
+Play: TypeAlias = Callable[[int, Callable[[str], None]], Summary]
+"""Runs one seed, and tells each line of its account; raises what must not be."""
 
 
 def play(seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary:
@@ -39,19 +45,27 @@ def play(seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary
     return summary
 
 
-def play_safely(seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary:
-    """Run one seed; what it raises is in `failures`."""
+def safely(play: Play, seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary:
+    """Run one seed of a campaign; what it raises is in `failures`."""
     try:
         return play(seed, tell)
     except Exception as error:
         return Summary(seeds=1, failures={seed: f"{type(error).__name__}: {error}"})
 
 
-def run(seeds: Iterable[int], jobs: int, progress: Callable[[Summary], None]) -> Summary:
+play_safely = partial(safely, play)
+
+
+def run(
+    seeds: Iterable[int],
+    jobs: int,
+    progress: Callable[[Summary], None],
+    play_one: Callable[[int], Summary] = play_safely,
+) -> Summary:
     """Run many seeds in several processes; `progress` is called after each."""
     total = Summary()
     with multiprocessing.Pool(jobs) as pool:
-        for summary in pool.imap_unordered(play_safely, seeds, chunksize=4):
+        for summary in pool.imap_unordered(play_one, seeds, chunksize=4):
             total.add(summary)
             progress(total)
     return total

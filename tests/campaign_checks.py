@@ -151,7 +151,6 @@ def missing_numbers(channel: Channel) -> int:
 def check_limits(story: "Story") -> None:
     """Nothing grows beyond its limit while much happens."""
     for host in story.living:
-        reliability = host.endpoint.config.reliability
         sizes = host.endpoint.sizes()
         # A call has up to three timers, a peer two and those of doubts, and the rest is fixed.
         reading = sizes["reader_bytes"]
@@ -161,23 +160,29 @@ def check_limits(story: "Story") -> None:
         limit = 40 + 10 * sizes["peers"] + 3 * story.calls_of(host)
         require(sizes["timers"] <= limit, f"{sizes['timers']} timers, the limit is {limit}")
         require(sizes["peers"] <= len(story.addresses), f"{sizes['peers']} peers")
-        for peer in host.endpoint.peers:
-            channel = peer.channel
-            held = (
-                ("queued bytes", channel.sender.queued_bytes, reliability.max_queued_bytes),
-                (
-                    "bytes in assembly",
-                    channel.reassembly.partial_bytes,
-                    reliability.reassembly_bytes_per_peer,
-                ),
-                ("missing numbers", missing_numbers(channel), SEQUENCE_WINDOW),
-                ("deferred messages", len(peer.deferred), MAX_DEFERRED),
-                ("Acks owed", len(peer.acks_owed), MAX_ACKS_OWED),
-                ("nodes to be told of", len(peer.untold), MAX_UNTOLD),
-                ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
-            )
-            for what, amount, most in held:
-                require(amount <= most, f"{amount} {what}, the limit is {most}")
+        check_peers(host)
+
+
+def check_peers(host: Host) -> None:
+    """What is held for each peer of a node is within its limits."""
+    reliability = host.endpoint.config.reliability
+    for peer in host.endpoint.peers:
+        channel = peer.channel
+        held = (
+            ("queued bytes", channel.sender.queued_bytes, reliability.max_queued_bytes),
+            (
+                "bytes in assembly",
+                channel.reassembly.partial_bytes,
+                reliability.reassembly_bytes_per_peer,
+            ),
+            ("missing numbers", missing_numbers(channel), SEQUENCE_WINDOW),
+            ("deferred messages", len(peer.deferred), MAX_DEFERRED),
+            ("Acks owed", len(peer.acks_owed), MAX_ACKS_OWED),
+            ("nodes to be told of", len(peer.untold), MAX_UNTOLD),
+            ("outstanding Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
+        )
+        for what, amount, most in held:
+            require(amount <= most, f"{amount} {what}, the limit is {most}")
 
 
 def check_rest(story: "Story") -> None:

@@ -227,7 +227,7 @@ class Gate:
         grants = self._grants[reason]
         grant = grants.get(at)
         if grant is None or grant.expires < now:
-            grant = self._new_grant(reason, bound, to, now)
+            grant = self._new_grant(reason, bound, at, to, now)
             if not grants.put(at, grant, now, address=to):
                 return Grant(self._use(reason), at, 0, 0, grant.expires, purse)
         if grant.hour is not None and grant.hour.left < 1:
@@ -235,8 +235,9 @@ class Gate:
         grant.purse = purse
         return grant
 
-    def _new_grant(self, reason: Reason, bound: Bound, to: Address, now: float) -> Grant:
-        at = to[0] if bound.of_host else (to[0], to[1])
+    def _new_grant(
+        self, reason: Reason, bound: Bound, at: Address | str, to: Address, now: float
+    ) -> Grant:
         if reason is Reason.OWN_SEARCH:
             bound = bound_of_search(*self._search())
         hour = self._hours.of(to, bound.hourly, now) if bound.hourly else None

@@ -13,28 +13,25 @@ server, which relays where he forges.
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from p2ptui.core.accounts import DATAGRAMS_EACH, Reason
-from p2ptui.core.delivery import MAX_DEFERRED
 from p2ptui.core.events import ConnectResult, DataReceived, SendResult
-from p2ptui.core.peers import MAX_ACKS_OWED
-from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, MAX_WAITING_PINGS
-from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address
+from tests.campaign import run, safely
 from tests.campaign_checks import (
     Summary,
     check_end,
+    check_peers,
     check_rest,
-    missing_numbers,
     require,
 )
 from tests.campaign_story import QUIET_S, Story
@@ -216,26 +213,10 @@ class ForgedStory(WatchedStory):
         self._check_strangers()
 
     def _check_sizes(self, host: Host) -> None:
-        reliability = host.endpoint.config.reliability
         sizes = host.endpoint.sizes()
         limit = 60 + 12 * sizes["peers"] + 3 * self.calls_of(host) + 4 * sizes["traversals"]
         require(sizes["timers"] <= limit, f"{sizes['timers']} timers, the limit is {limit}")
-        for peer in host.endpoint.peers:
-            channel = peer.channel
-            held = (
-                ("queued bytes", channel.sender.queued_bytes, reliability.max_queued_bytes),
-                (
-                    "bytes in assembly",
-                    channel.reassembly.partial_bytes,
-                    reliability.reassembly_bytes_per_peer,
-                ),
-                ("missing numbers", missing_numbers(channel), SEQUENCE_WINDOW),
-                ("deferred messages", len(peer.deferred), MAX_DEFERRED),
-                ("Acks owed", len(peer.acks_owed), MAX_ACKS_OWED),
-                ("Pings", len(peer.pings), MAX_OUTSTANDING_PINGS + MAX_WAITING_PINGS),
-            )
-            for what, amount, most in held:
-                require(amount <= most, f"{amount} {what}, the limit is {most}")
+        check_peers(host)
 
     def _check_deliveries(self, host: Host) -> None:
         """Each id of a sender's comes once."""
@@ -275,22 +256,7 @@ def play(seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary
     return summary
 
 
-def play_safely(seed: int, tell: Callable[[str], None] = lambda _line: None) -> Summary:
-    """Run one seed; what it raises is in `failures`."""
-    try:
-        return play(seed, tell)
-    except Exception as error:
-        return Summary(seeds=1, failures={seed: f"{type(error).__name__}: {error}"})
-
-
-def run(seeds: Iterable[int], jobs: int, progress: Callable[[Summary], None]) -> Summary:
-    """Run many seeds in several processes; `progress` is called after each."""
-    total = Summary()
-    with multiprocessing.Pool(jobs) as pool:
-        for summary in pool.imap_unordered(play_safely, seeds, chunksize=4):
-            total.add(summary)
-            progress(total)
-    return total
+play_safely = partial(safely, play)
 
 
 def main() -> int:
@@ -322,7 +288,7 @@ def main() -> int:
         total = play_safely(options.seed, print if options.verbose else lambda _line: None)
     else:
         seeds = range(options.first, options.first + options.seeds)
-        total = run(seeds, options.jobs, progress)
+        total = run(seeds, options.jobs, progress, play_safely)
     print(
         f"{total.seeds:,} seeds: {total.datagrams:,} datagrams in {total.virtual_s / 3600:.1f} h of"
         f" virtual time, {time.perf_counter() - began:.0f} s of real time;"

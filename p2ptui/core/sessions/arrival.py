@@ -12,13 +12,13 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of, shortened
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.sessions.greetings import believed_capabilities
+from p2ptui.core.sessions.greetings import acknowledges
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_payload
-from p2ptui.wire.message import NULL, Capability, Envelope, NodeInfo, ReceivedNodeInfo
+from p2ptui.wire.message import NULL, Envelope, NodeInfo, ReceivedNodeInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ class Arrival:
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool = True
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether it is of the kind that acknowledges its answer."""
+        return acknowledges(self.info, dialect_of(self.message))
 
     def kept(self) -> "Arrival":
         """The same, without what was read already: for who waits, and may be one of many."""
@@ -170,14 +175,14 @@ class Requests:
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
-        acknowledges = _acknowledges(request.message, info)
+        is_ours = acknowledges(info, dialect_of(request.message))
         if waiting is None and self._waiting.put(address, request, address=address):
-            request.acknowledges = acknowledges
+            request.acknowledges = is_ours
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
             # One that can show more than the peers who would go for it is answered for that.
-            may_show = acknowledges and seats.who_goes(address, now, has_shown=True) is not None
+            may_show = is_ours and seats.who_goes(address, now, has_shown=True) is not None
             if not may_show:
                 raise RefusedError(seats.words(address))
         return False
@@ -219,8 +224,3 @@ def _decode(request: Envelope) -> ReceivedNodeInfo:
     if size > MAX_REQUEST_BYTES:
         raise RefusedError(f"the handshake is {size} bytes, at most {MAX_REQUEST_BYTES} fit")
     return decode_payload(request.payload, ReceivedNodeInfo)
-
-
-def _acknowledges(request: Envelope, info: NodeInfo) -> bool:
-    """Whether a newcomer is of the kind that acknowledges its answer."""
-    return Capability.RETRANSMIT in believed_capabilities(info, dialect_of(request))

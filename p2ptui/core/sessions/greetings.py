@@ -106,3 +106,8 @@ def believed_capabilities(info: NodeInfo, dialect: Dialect) -> frozenset[str]:
     """What a peer announced, less those of our extensions that its dialect belies."""
     announced = frozenset(info.capabilities)
     return announced if dialect is Dialect.SPEC else announced - EXTENSIONS
+
+
+def acknowledges(info: NodeInfo, dialect: Dialect) -> bool:
+    """Whether a newcomer is of the kind that acknowledges its answer; see `Peer.acknowledges`."""
+    return Capability.RETRANSMIT in believed_capabilities(info, dialect)

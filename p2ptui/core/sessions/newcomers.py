@@ -34,7 +34,7 @@ from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Capability, Envelope, MessageType
+from p2ptui.wire.message import Envelope, MessageType
 
 SILENT_S: Final = 3.0
 """So long nothing may show that the session before is still there, where the newcomer can show
@@ -157,12 +157,6 @@ class Newcomers:
         is_plain = peer.dialect is Dialect.REFERENCE and peer.is_authenticated
         return is_plain and cls.is_known(peer, arrival) and arrival.info == peer.info
 
-    @staticmethod
-    def shows(arrival: Arrival) -> bool:
-        """Whether a newcomer is of the kind that acknowledges its answer."""
-        is_ours = Capability.RETRANSMIT in arrival.info.capabilities
-        return is_ours and _is_spec(arrival.message)
-
     def hold(self, before: Peer, arrival: Arrival, now: float) -> None:
         """Keep a newcomer beside the one whose place it would take.
 
@@ -177,7 +171,7 @@ class Newcomers:
             if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
                 self._repeat(held, arrival, now)
                 return
-        if self.shows(arrival):
+        if arrival.acknowledges:
             self._hold_ours(before, arrival, now)
         else:
             self._hold_other(before, arrival, now)
@@ -186,11 +180,11 @@ class Newcomers:
         """One that is held asks again: it had no answer yet, or that was lost."""
         is_new = held.arrival.message.id != arrival.message.id
         held.arrival = arrival
-        if self.shows(arrival):
+        if arrival.acknowledges:
             held.began = now
         elif is_new:
             held.told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
-        if self.shows(arrival) or now >= held.began + ANSWER_AFTER_S:
+        if arrival.acknowledges or now >= held.began + ANSWER_AFTER_S:
             self._answer(held, now)
 
     def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
@@ -442,7 +436,7 @@ def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
     if held.message.id == arrival.message.id:
         return True
     is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
-    return is_same and not Newcomers.shows(arrival)
+    return is_same and not arrival.acknowledges
 
 
 def _is_spec(message: Envelope) -> bool:

@@ -222,9 +222,7 @@ class Responder:
                 address, message, earned, at, Legacy(channel, owner.handshakes.requests)
             ),
             continues=arrival.continues,
-            hold=partial(self._newcomers.hold, owner, arrival)
-            if self._newcomers.shows(arrival)
-            else None,
+            hold=partial(self._newcomers.hold, owner, arrival) if arrival.acknowledges else None,
         )
         self._takeover.begin(claim, now)
 

@@ -15,15 +15,14 @@ from msgspec import Raw
 
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.identity import dialect_of, shortened
+from p2ptui.core.identity import shortened
 from p2ptui.core.sessions.arrival import Arrival
-from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePaths, Told
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import NULL, Capability, Envelope, MessageType
+from p2ptui.wire.message import NULL, Envelope, MessageType
 
 MAX_UNSEATED: Final = 512
 """Requests kept at a time: at a thousand a second for half a second, longer than a round trip."""
@@ -87,9 +86,7 @@ class Unseated:
         before = self._known.get(arrival.address)
         is_same = before is not None and before.arrival.message.id == arrival.message.id
         told = before.told if before is not None and is_same else None
-        numbered = Capability.RETRANSMIT in believed_capabilities(
-            arrival.info, dialect_of(arrival.message)
-        )
+        numbered = arrival.acknowledges
         if told is None:
             if arrival.earned.allowance < self._newcomers.answers.shortest_bytes:
                 self._state.counters.drop("handshake_too_short")
