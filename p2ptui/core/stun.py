@@ -7,6 +7,7 @@ configuration, that sends the replies which must come from elsewhere.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
@@ -49,6 +50,10 @@ PARTNER_REPLIES_PER_SECOND: Final = 1000
 
 PARTNER_REPEAT_S: Final = 30.0
 """A partner is told of the STUN sockets this often: it may have been restarted unnoticed."""
+
+FIRST_REPEAT_S: Final = 2.0
+"""Until it is told for the second time, as nothing says that it was the first time; then each pause
+is twice the one before."""
 
 PROOF_LOOK_S: Final = 0.2
 """Until a partner has shown that it receives at its address, this is looked at so often."""
@@ -128,6 +133,10 @@ class StunService:
         self._ports = {place: address[1] for place, address in places.items()}
         self._server = StunServer(Abilities(places, software=self._options.software))
         self._partner_addresses = () if partner is None else (partner, *others)
+        # It may have come while its name was looked up.
+        for peer in map(self._state.peers.at, self._partner_addresses):
+            if peer is not None and self.is_named(peer):
+                self._state.timers.schedule(0.0, partial(self._greet, peer))
 
     def receive(self, data: bytes, source: Address, place: Place, now: float) -> None:
         """Take a datagram that begins like STUN; never raises, whatever it holds.
@@ -243,14 +252,15 @@ class StunService:
         peers = (self._state.peers.at(address) for address in self._partner_addresses)
         return next((peer for peer in peers if peer is not None and self._is_partner(peer)), None)
 
-    def _greet(self, peer: Peer, now: float) -> None:
+    def _greet(self, peer: Peer, now: float, pause_s: float = FIRST_REPEAT_S) -> None:
         if self._server is None or not self.is_named(peer):
             return
         if self._greeting is not None:
             self._greeting.cancel()
-        wait_s = PARTNER_REPEAT_S if peer.proved else PROOF_LOOK_S
+        wait_s = pause_s if peer.proved else PROOF_LOOK_S
+        next_s = min(2 * pause_s, PARTNER_REPEAT_S) if peer.proved else pause_s
         self._greeting = self._state.timers.schedule(
-            now + wait_s, lambda at: self._greet_again(peer, at)
+            now + wait_s, lambda at: self._greet_again(peer, at, next_s)
         )
         if not peer.proved:
             self._delivery.challenge(peer, now)
@@ -265,10 +275,10 @@ class StunService:
         payload = StunPartnerPayload(ports.get(Place.PRIMARY), ports.get(Place.ALTERNATE_PORT))
         self._delivery.send(peer, MessageType.STUN_PARTNER, encode_payload(payload), now)
 
-    def _greet_again(self, peer: Peer, now: float) -> None:
+    def _greet_again(self, peer: Peer, now: float, pause_s: float) -> None:
         self._greeting = None
         if self._state.peers.at(peer.address) is peer:
-            self._greet(peer, now)
+            self._greet(peer, now, pause_s)
 
     def _part(self, peer: Peer, _now: float) -> None:
         if self._early is not None and self._early[0] is peer:

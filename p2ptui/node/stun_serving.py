@@ -74,6 +74,7 @@ class StunServing:
                 )
         places = {Place.OWN: self._local_address, **self._sockets.places}
         self._endpoint.stun.open(places, partners[0] if partners else None, *partners[1:])
+        self._flush()
         log.info("STUN at %s", ", ".join(map(format_address, places.values())))
 
     async def run(self) -> None:

@@ -402,6 +402,58 @@ def test_a_partner_is_told_again_in_case_it_was_restarted() -> None:
     assert partners.other_address(partners.two) is not None
 
 
+def test_a_partner_that_came_before_stun_was_served_is_told_once_it_is() -> None:
+    # Its name is looked up while the node already answers handshakes.
+    world = World()
+    addresses = [world.address() for _ in range(2)]
+    nodes = [world.host(address, stun_server={"enable": True}) for address in addresses]
+    nodes[0].connect(nodes[1])
+    world.run_for(1)
+    for node, theirs in zip(nodes, reversed(addresses), strict=True):
+        ip = node.address[0]
+        places = {Place.OWN: node.address, Place.PRIMARY: (ip, 3478)}
+        node.endpoint.stun.open(places | {Place.ALTERNATE_PORT: (ip, 3479)}, theirs)
+    world.run_for(5)
+    for node, theirs in zip(nodes, reversed(addresses), strict=True):
+        (reply,) = ask(node, request())
+        assert decode(reply.data).other_address == (theirs[0], 3479)
+
+
+def test_partners_that_ask_each_other_know_of_each_other_at_once() -> None:
+    # The one is there first, and its request is lost: the other's comes before it asks again.
+    partners = Partners()
+    losing(partners, b'"HandshakeRequest"', 1)
+    partners.one.connect(partners.two)
+    partners.two.connect(partners.one)
+    partners.world.run_for(1)
+    for node in (partners.one, partners.two):
+        assert partners.other_address(node) is not None
+
+
+def test_what_a_partner_is_told_may_be_lost_on_the_way() -> None:
+    partners = Partners()
+    losing(partners, b'"StunPartner"', 4)
+    partners.meet()
+    partners.world.run_for(15)
+    for node in (partners.one, partners.two):
+        assert partners.other_address(node) is not None
+
+
+def losing(partners: Partners, kind: bytes, count: int) -> None:
+    """The first datagrams with these bytes do not arrive."""
+    lost: list[bytes] = []
+
+    def translate(
+        data: bytes, source: Address, destination: Address, _now: float
+    ) -> tuple[Address, Address] | None:
+        if kind in data and len(lost) < count:
+            lost.append(data)
+            return None
+        return source, destination
+
+    partners.world.network.translate = translate
+
+
 def test_a_partner_without_stun_is_none() -> None:
     world = World()
     plain = world.host()

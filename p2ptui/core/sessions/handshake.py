@@ -358,10 +358,11 @@ class Handshake(Judging):
         self.on_answered(peer, info.id)
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose((now if came_at is None else came_at) - attempt.sent_at)
+        if message.requires_ack:
+            # First: the other side may wait for it before it takes anything of the session.
+            self._delivery.acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
         self._succeed(attempt, peer, now)
-        if message.requires_ack:
-            self._delivery.acknowledge(peer, message, now)
 
     def _claim(
         self, attempt: Asking, owner: Peer, message: Envelope, answer: Answer, now: float
