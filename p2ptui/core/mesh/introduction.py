@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.peers import Peer
@@ -16,8 +18,7 @@ INTRODUCTION_LIFETIME_S: Final = 120.0
 """An introduction holds this long without the server listing the node or traffic from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Who handed a routed message to this node."""
 
     node_id: str

@@ -7,7 +7,7 @@ In the name of a third node speaks only who may: nobody while that node has a se
 joined server otherwise, and another peer that forwards only while nobody better knows the node.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
@@ -16,7 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 
 
-class Writer(NamedTuple):
+class Writer(Struct, frozen=True):
     """Who wrote a routed message, and who handed it over. Only `Sources` makes one."""
 
     origin: Origin
