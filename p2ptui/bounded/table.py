@@ -369,7 +369,8 @@ class BoundedTable(Generic[K, V]):
         self._values.move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
-            for holdings, owner in (self._owned or {}).get(key, ()):
+        if self._owned:
+            for holdings, owner in self._owned.get(key, ()):
                 holdings.renew(owner, key)
         if self._since is not None:
             self._since[key] = now

@@ -111,7 +111,10 @@ class Introductions:
 
     def holds_for(self, node_id: str, now: float) -> bool:
         """Whether a node is introduced at some address."""
-        known = (self._table[address] for address in self._table.of_peer(node_id))
+        addresses = self._table.of_peer(node_id)
+        if not addresses:
+            return False
+        known = (self._table[address] for address in addresses)
         return any(entry.node_id == node_id and entry.expires > now for entry in known)
 
     def at(self, address: Address, now: float) -> Introduction | None:

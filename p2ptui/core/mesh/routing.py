@@ -259,7 +259,8 @@ class Routing:
         is_second_hand = writer.hops > 0 and writer.is_second_hand
         if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
-            by = _told_from(origin.peer, origin.address)
+            # Hearsay is the word of whoever is no server that this node chose.
+            by = origin.address if evidence is Evidence.HEARSAY else None
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)
         if destination != own_id:
             if self._forward(origin, source, destination, routed, now):
