@@ -201,7 +201,8 @@ class Holdings(Generic[K]):
         del held[key]
         if self.ranks is not None:
             self.ranks.note(owner, owner, len(held) + 1, len(held))
-        self.prove(owner, key)
+        if self.doubted:
+            self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
         if not held:
@@ -293,7 +294,8 @@ class Sites(Holdings[K]):
     def discard(self, owner: Any, key: K, size_bytes: int) -> None:
         """It is gone, also from the address."""
         address, prefix = owner
-        self.prove(owner, key)
+        if self.doubted:
+            self.prove(owner, key)
         count = self._counts[prefix] = self._counts[prefix] - 1
         if self.ranks is not None:
             self.ranks.note(prefix, owner, count + 1, count)

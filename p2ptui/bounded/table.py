@@ -511,7 +511,8 @@ class BoundedTable(Generic[K, V]):
         proved: bool,
     ) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
-        self._index()
+        if self._hosts is not None:
+            self._index()
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
         if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
             self._tell(self._full)
@@ -539,10 +540,11 @@ class BoundedTable(Generic[K, V]):
     ) -> tuple[Holdings[K], Hashable] | None:
         """Whose entries make room in a full table: the newcomer's own, or those of another who
         holds more than a share, of these one who holds most; None if nobody does."""
+        most_bytes = self._most_bytes
         for each in owned:
             holdings, owner = each
             if holdings is not self._by_peer and not holdings.has_room(
-                owner, limit, size_bytes, self._most_bytes
+                owner, limit, size_bytes, most_bytes
             ):
                 return each
         for others in (self._by_address, self._by_prefix):
@@ -573,9 +575,11 @@ class BoundedTable(Generic[K, V]):
 
     def _oldest_idle(self, order: "OrderedDict[K, Any]") -> K | None:
         in_use = self._in_use
+        if in_use is None:
+            return next(iter(order), None)
         for _ in range(min(len(order), LOOKED_AT)):
             key = next(iter(order))
-            if in_use is None or not in_use(self._values[key]):
+            if not in_use(self._values[key]):
                 return key
             if self._since is not None:
                 return self._oldest_idle_in(order)
