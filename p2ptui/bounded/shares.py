@@ -1,6 +1,7 @@
 """What one owner may hold of a table: a peer, an address, or the prefix that it is in."""
 
 import ipaddress
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ _OWN_SITE: Final = {
         6: ("fc00::/7", "fe80::/10"),
     }.items()
 }
+_IPV4: Final = re.compile(r"\.".join([r"(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"] * 4))
+"""As `ipaddress` reads and writes it."""
+_LOOPBACK: Final = 127
+"""The first byte (RFC 1122, section 3.2.1.3)."""
 _EMBEDS_IPV4: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
 
@@ -196,7 +201,8 @@ class Holdings(Generic[K]):
         del held[key]
         if self.ranks is not None:
             self.ranks.note(owner, owner, len(held) + 1, len(held))
-        self.prove(owner, key)
+        if self.doubted:
+            self.prove(owner, key)
         if self.sizes is not None:
             self.sizes[owner] -= size_bytes
         if not held:
@@ -216,7 +222,10 @@ class Holdings(Generic[K]):
         del self.doubted[owner]
 
     def renew(self, owner: Hashable, key: K) -> None:
-        """A doubted entry is the newest of these."""
+        """An entry is the newest of these, and of the doubted ones if it is one."""
+        held = self.of.get(owner)
+        if held is not None and key in held:
+            held.move_to_end(key)
         doubted = self.doubted_of(owner)
         if doubted is not None and key in doubted:
             doubted.move_to_end(key)
@@ -285,7 +294,8 @@ class Sites(Holdings[K]):
     def discard(self, owner: Any, key: K, size_bytes: int) -> None:
         """It is gone, also from the address."""
         address, prefix = owner
-        self.prove(owner, key)
+        if self.doubted:
+            self.prove(owner, key)
         count = self._counts[prefix] = self._counts[prefix] - 1
         if self.ranks is not None:
             self.ranks.note(prefix, owner, count + 1, count)
@@ -348,21 +358,38 @@ def owners_at(host: str) -> tuple[Hashable | None, Hashable | None]:
     Args:
         host: An address without its port, or the name of a relayed node: an owner by itself.
     """
+    usual = _IPV4.fullmatch(host)
+    if usual is not None:
+        # Each new stranger's is read here: without the many calls of `ipaddress`.
+        first, second, third, last = map(int, usual.groups())
+        return _owners_of_ipv4(host, first << 24 | second << 16 | third << 8 | last)
     try:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host, None
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return owners_at(str(ip.ipv4_mapped))
-        if ip in _EMBEDS_IPV4:
-            return owners_at(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    if isinstance(ip, ipaddress.IPv4Address):
+        return _owners_of_ipv4(str(ip), int(ip))
+    if ip.ipv4_mapped is not None:
+        return owners_at(str(ip.ipv4_mapped))
+    if ip in _EMBEDS_IPV4:
+        return owners_at(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     if ip.is_loopback:
         return None, None
-    number = int(ip)
-    if any(number & mask == network for network, mask in _OWN_SITE[ip.version]):
+    if _is_own_site(6, int(ip)):
         return str(ip), None
     return _cut(ip, HOST_BITS), _cut(ip, PREFIX_BITS)
+
+
+def _owners_of_ipv4(host: str, number: int) -> tuple[Hashable | None, Hashable | None]:
+    if number >> 24 == _LOOPBACK:
+        return None, None
+    if _is_own_site(4, number):
+        return host, None
+    return (4, number >> 32 - HOST_BITS[4]), (4, number >> 32 - PREFIX_BITS[4])
+
+
+def _is_own_site(version: int, number: int) -> bool:
+    return any(number & mask == network for network, mask in _OWN_SITE[version])
 
 
 def _cut(

@@ -86,11 +86,10 @@ class BoundedTable(Generic[K, V]):
         "_fixed_limit",
         "_full",
         "_holds",
+        "_hosts",
         "_in_use",
-        "_is_indexed",
         "_is_shared",
         "_is_shared_late",
-        "_last_owners",
         "_lifetime_s",
         "_limit",
         "_limit_bytes",
@@ -165,9 +164,9 @@ class BoundedTable(Generic[K, V]):
         )
         self._is_shared_late = is_ranked and limit_bytes is None and peer_share is None
         """Whether it matters only in a table that is half full how much each owner holds."""
-        self._is_indexed = not self._is_shared_late
-        self._last_owners: tuple[str, list[tuple[Holdings[K], Hashable]]] = ("", [])
-        """Of the last entry: entries of one host come one after the other, and share this."""
+        self._hosts: dict[K, str | None] | None = {} if self._is_shared_late else None
+        """Until then, where those are that caused its entries; None: how much each holds is
+        known."""
         of_owners = (self._by_peer, self._by_address, self._by_prefix)
         self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
@@ -304,10 +303,14 @@ class BoundedTable(Generic[K, V]):
         values = self._values
         if key in values:
             self._drop(key)
-        if self._since:
+        since = self._since
+        if since and since[next(iter(values))] + self._lifetime() <= now:
             self.expire(now)
         limit = self._fixed_limit if self._limit_now is None else self._limit_now()
-        owned = None if self._owned is None else self._owners(peers, address)
+        if self._hosts is not None and 2 * len(values) + 2 >= limit:
+            self._index()
+        hosts = self._hosts
+        owned = None if hosts is not None or self._owned is None else self._owners(peers, address)
         if owned and not self._are_within(owned, limit, size_bytes, now):
             return False
         if (len(values) >= limit or self._sizes is not None) and not self._make_room(
@@ -316,44 +319,39 @@ class BoundedTable(Generic[K, V]):
             return False
         values[key] = value
         if not proved:
-            if self._unproved is None:
-                self._unproved = OrderedDict()
-            self._unproved[key] = None
-        if self._since is not None:
-            self._since[key] = now
+            self._doubt(key)
+        if since is not None:
+            since[key] = now
         if self._sizes is not None:
             self._sizes[key] = size_bytes
             self.used_bytes += size_bytes
         if owned:
-            self._note_owners(key, owned, limit, size_bytes, proved=proved)
+            self._note_owners(key, owned, size_bytes, proved=proved)
+        elif hosts is not None:
+            hosts[key] = None if address is None else address[0]
         return True
 
+    def _doubt(self, key: K) -> None:
+        if self._unproved is None:
+            self._unproved = OrderedDict()
+        self._unproved[key] = None
+
     def _note_owners(
-        self,
-        key: K,
-        owned: list[tuple[Holdings[K], Hashable]],
-        limit: int,
-        size_bytes: int,
-        *,
-        proved: bool,
+        self, key: K, owned: list[tuple[Holdings[K], Hashable]], size_bytes: int, *, proved: bool
     ) -> None:
         assert self._owned is not None
         self._owned[key] = owned
-        if self._is_indexed:
-            for holdings, owner in owned:
-                holdings.add(owner, key, size_bytes, proved=proved)
-        elif 2 * len(self._values) >= limit:
-            self._index()
+        for holdings, owner in owned:
+            holdings.add(owner, key, size_bytes, proved=proved)
 
     def _index(self) -> None:
         """Count from here on what each owner holds: nobody holds more than a share before."""
-        if self._is_indexed:
-            return
-        self._is_indexed = True
+        hosts, self._hosts = self._hosts, None
         unproved = self._unproved or ()
-        for key, owned in (self._owned or {}).items():
-            for holdings, owner in owned:
-                holdings.add(owner, key, 0, proved=key not in unproved)
+        for key, host in (hosts or {}).items():
+            owned = self._owners((), None if host is None else (host, 0))
+            if owned:
+                self._note_owners(key, owned, 0, proved=key not in unproved)
 
     def replace(self, key: K, value: V) -> None:
         """Change a value; the entry is as old as before. KeyError if there is none."""
@@ -371,7 +369,8 @@ class BoundedTable(Generic[K, V]):
         self._values.move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
-            for holdings, owner in (self._owned or {}).get(key, ()):
+        if self._owned:
+            for holdings, owner in self._owned.get(key, ()):
                 holdings.renew(owner, key)
         if self._since is not None:
             self._since[key] = now
@@ -420,7 +419,7 @@ class BoundedTable(Generic[K, V]):
 
     def clear(self) -> None:
         """Take everything out."""
-        self._is_indexed = not self._is_shared_late
+        self._hosts = {} if self._is_shared_late else None
         self._values.clear()
         self._unproved = None
         self.used_bytes = 0
@@ -458,19 +457,14 @@ class BoundedTable(Generic[K, V]):
         by_address, by_prefix = self._by_address, self._by_prefix
         if address is None or by_address is None:
             return [] if self._by_peer is None else [(self._by_peer, peer) for peer in peers]
-        host = address[0]
-        if host == self._last_owners[0] and not peers:
-            return self._last_owners[1]
         owned: list[tuple[Holdings[K], Hashable]] = []
         if self._by_peer is not None:
             owned += [(self._by_peer, peer) for peer in peers]
-        owners = owners_at(host) if address is not UNTOLD else (None, None)
+        owners = owners_at(address[0]) if address is not UNTOLD else (None, None)
         if owners[0] is not None:
             owned.append((by_address, owners[0]))
         if by_prefix is not None and owners[1] is not None:
             owned.append((by_prefix, owners))
-        if not peers:
-            self._last_owners = host, owned
         return owned
 
     def _are_within(
@@ -517,7 +511,8 @@ class BoundedTable(Generic[K, V]):
         proved: bool,
     ) -> bool:
         """Whether there is room for one entry more; others go for it if they may."""
-        self._index()
+        if self._hosts is not None:
+            self._index()
         most_bytes = None if self._limit_bytes is None else number_of(self._limit_bytes)
         if limit <= 0 or (most_bytes is not None and size_bytes > most_bytes):
             self._tell(self._full)
@@ -545,10 +540,11 @@ class BoundedTable(Generic[K, V]):
     ) -> tuple[Holdings[K], Hashable] | None:
         """Whose entries make room in a full table: the newcomer's own, or those of another who
         holds more than a share, of these one who holds most; None if nobody does."""
+        most_bytes = self._most_bytes
         for each in owned:
             holdings, owner = each
             if holdings is not self._by_peer and not holdings.has_room(
-                owner, limit, size_bytes, self._most_bytes
+                owner, limit, size_bytes, most_bytes
             ):
                 return each
         for others in (self._by_address, self._by_prefix):
@@ -579,9 +575,11 @@ class BoundedTable(Generic[K, V]):
 
     def _oldest_idle(self, order: "OrderedDict[K, Any]") -> K | None:
         in_use = self._in_use
+        if in_use is None:
+            return next(iter(order), None)
         for _ in range(min(len(order), LOOKED_AT)):
             key = next(iter(order))
-            if in_use is None or not in_use(self._values[key]):
+            if not in_use(self._values[key]):
                 return key
             if self._since is not None:
                 return self._oldest_idle_in(order)
@@ -618,7 +616,8 @@ class BoundedTable(Generic[K, V]):
         if self._sizes is not None:
             size_bytes = self._sizes.pop(key)
             self.used_bytes -= size_bytes
-        if self._owned:
-            owned = self._owned.pop(key, ())
-            for holdings, owner in owned if self._is_indexed else ():
+        if self._hosts is not None:
+            del self._hosts[key]
+        elif self._owned:
+            for holdings, owner in self._owned.pop(key, ()):
                 holdings.discard(owner, key, size_bytes)

@@ -140,8 +140,9 @@ class Purse:
         """Whether a datagram of `size` bytes that is no Ping is paid for."""
         if self.counted_in is not None and not self.counted_in.may_receive(size):
             return False
+        kept = self.kept
         return self.proved or (
-            size <= self.credit - self.kept and self.datagrams > self._datagrams_kept
+            size <= self.credit - kept and self.datagrams > (self._datagrams_kept if kept else 0)
         )
 
     @property

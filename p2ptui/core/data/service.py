@@ -1,10 +1,9 @@
 """Data: what its payload means, and what is done with it here."""
 
 import enum
-from dataclasses import dataclass
 from typing import Any
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.delivery import Delivery
@@ -44,8 +43,7 @@ class DataKind(enum.Enum):
     ROUTES = "routes"
 
 
-@dataclass(slots=True)
-class DataContent:
+class DataContent(Struct):
     """A Data payload, understood."""
 
     kind: DataKind

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from msgspec import Struct
+
 from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.mesh.repeats import Repeats
 from p2ptui.core.peers import Peer
@@ -16,8 +18,7 @@ INTRODUCTION_LIFETIME_S: Final = 120.0
 """An introduction holds this long without the server listing the node or traffic from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Who handed a routed message to this node."""
 
     node_id: str
@@ -110,7 +111,10 @@ class Introductions:
 
     def holds_for(self, node_id: str, now: float) -> bool:
         """Whether a node is introduced at some address."""
-        known = (self._table[address] for address in self._table.of_peer(node_id))
+        addresses = self._table.of_peer(node_id)
+        if not addresses:
+            return False
+        known = (self._table[address] for address in addresses)
         return any(entry.node_id == node_id and entry.expires > now for entry in known)
 
     def at(self, address: Address, now: float) -> Introduction | None:

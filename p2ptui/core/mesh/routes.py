@@ -1,8 +1,10 @@
 """The distance table: through whom a node is reached, how far it is, and until when that holds."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from p2ptui.bounded import INDEXED, BoundedTable, Shares
 from p2ptui.core.mesh.evidence import Evidence
@@ -24,8 +26,7 @@ _TEXT_BYTES: Final = 56
 """About what a text takes in memory in addition to its characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True, eq=False):
     """One way to a node."""
 
     next_hop: str
@@ -47,7 +48,16 @@ class Route:
     """How it was called before, where nobody vouches for the change: it fits that name as well."""
     is_doubted: bool = False
     """Whether what was sent this way brought no answer: an equally good one takes its place."""
-    known_since: float = field(default=0.0, compare=False)
+    told_from: Address | None = None
+    """Where the one is whose share of the table it takes; None: nobody's. Not compared."""
+    known_since: float = 0.0
+    """Not compared either."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Route) and astuple(self)[:-2] == astuple(other)[:-2]
+
+    def __hash__(self) -> int:
+        return hash((self.next_hop, self.distance, self.expires))
 
     def yields_to(self, evidence: Evidence, next_hop: str, distance: int) -> bool:
         """Whether news of a way takes the place of this one."""
@@ -150,9 +160,10 @@ class RouteTable:
                 listed_at,
                 evidence,
                 min(evidence, Evidence.VOUCHED) if tells else Evidence.HEARSAY,
+                told_from=address,
                 known_since=now,
             )
-            self._keep(destination, route, now, address)
+            self._keep(destination, route, now)
             return
         if tells:
             name, earlier = known.called(name, evidence, next_hop)
@@ -183,10 +194,22 @@ class RouteTable:
             expires=expires,
             evidence=max(evidence, known.evidence) if keeps_rank else evidence,
             is_doubted=is_doubted,
+            told_from=address,
         )
-        self._keep(destination, route, now, address)
+        self._keep(destination, route, now)
 
-    def _keep(self, destination: str, route: Route, now: float, address: Address | None) -> None:
+    def _keep(self, destination: str, route: Route, now: float) -> None:
+        known = self._routes.get(destination)
+        if (
+            known is not None
+            and known.next_hop == route.next_hop
+            and known.told_from == route.told_from
+            and known.capabilities is route.capabilities
+        ):
+            # The same peer says so again: whose it is stays, and what it takes.
+            self._routes.replace(destination, route)
+            self._routes.renew(destination)
+            return
         size, told = TEXT_CHARACTERS, route.capabilities
         shared = self._announced.get(told)
         if shared is None:
@@ -195,7 +218,12 @@ class RouteTable:
         elif shared is not told:
             route = replace(route, capabilities=shared)
         self._routes.put(
-            destination, route, now, peers=(route.next_hop,), address=address, size_bytes=size
+            destination,
+            route,
+            now,
+            peers=(route.next_hop,),
+            address=route.told_from,
+            size_bytes=size,
         )
 
     def doubt(self, destination: str, next_hop: str) -> None:

@@ -184,7 +184,8 @@ class Routing:
     def _session_with(self, node_id: str, now: float) -> Peer | None:
         """The node as a peer; not where that may be a mere claim, and a server knows it better."""
         peer = self._state.peers.authenticated(node_id)
-        if peer is None or not peer.is_claim:
+        # Who has proved its address is the usual one, and no claim.
+        if peer is None or peer.purse.proved or not peer.is_claim:
             return peer
         route = self.table.peek(node_id, now)
         return peer if route is None or route.evidence is Evidence.HEARSAY else None
@@ -254,9 +255,12 @@ class Routing:
         if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
-        if writer.is_second_hand and self._state.peers.authenticated(source) is None:
+        # What was never handed on before comes from its writer.
+        is_second_hand = writer.hops > 0 and writer.is_second_hand
+        if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
-            by = _told_from(origin.peer, origin.address)
+            # Hearsay is the word of whoever is no server that this node chose.
+            by = origin.address if evidence is Evidence.HEARSAY else None
             self.table.learn(source, origin.node_id, hops, now, evidence=evidence, address=by)
         if destination != own_id:
             if self._forward(origin, source, destination, routed, now):

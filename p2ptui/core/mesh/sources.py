@@ -7,7 +7,7 @@ In the name of a third node speaks only who may: nobody while that node has a se
 joined server otherwise, and another peer that forwards only while nobody better knows the node.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from p2ptui.core.mesh.evidence import Evidence, of_peer
 from p2ptui.core.mesh.introduction import Introductions, Origin
@@ -16,7 +16,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 
 
-class Writer(NamedTuple):
+class Writer(Struct, frozen=True):
     """Who wrote a routed message, and who handed it over. Only `Sources` makes one."""
 
     origin: Origin
@@ -75,16 +75,19 @@ class Sources:
 
     def _evidence(self, origin: Origin, peer: Peer, node_id: str, now: float) -> Evidence | None:
         """Why a message is believed that a peer brings in a third node's name; None: it is not."""
-        evidence = of_peer(peer)
         # Who does not forward can only bring its own messages; and whoever has not shown that it
         # is there may be anybody.
-        if not peer.forwards or self.has_session(node_id):
+        if not peer.forwards:
             return None
+        known = self._state.peers.authenticated(node_id)
+        if known is not None and not known.is_claim:
+            return None
+        evidence = of_peer(peer)
         if evidence > Evidence.HEARSAY:
             return evidence
         is_better_known = (
-            not peer.purse.proved
-            or self._state.peers.authenticated(node_id) is not None
+            known is not None
+            or not peer.purse.proved
             or self._is_listed_elsewhere(node_id, origin.node_id, now)
             or self._introductions.holds_for(node_id, now)
         )
