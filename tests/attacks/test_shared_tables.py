@@ -111,7 +111,9 @@ def test_who_answered_for_its_seat_does_not_leave_it_to_the_next() -> None:
     keep(kept, server, 1)
     clients = [world.puppet(("198.51.100.1", 5000)), world.puppet(("198.51.103.1", 5000))]
     for number, client in enumerate(clients):
-        request = client.handshake_request(network_id=None, metadata=None, version="1")
+        request = client.handshake_request(
+            network_id=None, metadata=None, version="1", capabilities=[]
+        )
         del request["sequence_number"], request["ack_for"], request["requires_ack"]
         data = json.dumps(request, separators=(",", ":"))
         assert len(data) < 300, "it pays for one Ping and its answer, and no more"

@@ -191,11 +191,8 @@ class RelayFrames:
     @staticmethod
     def _may_relay(server: Peer) -> bool:
         # Before it proved itself its frames may be forged, and answers by a timer cost nobody.
-        return (
-            server.proved
-            and server.is_joined_server
-            and (Capability.RELAY_FRAMES in server.facts.capabilities)
-        )
+        is_server = server.purse.proved and server.is_joined_server
+        return is_server and Capability.RELAY_FRAMES in server.facts.capabilities
 
     def handle_refusal(self, server: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server did not relay a datagram: the user is told once per burst."""
