@@ -308,12 +308,10 @@ class Liveness:
         if left == 0 or is_sure:
             self._judge(peer, reason, now)
             return
-        if self._delivery.ping(peer, now):
-            left -= 1
-        elif liveness.suspicion is Suspicion.LEFT and pace[0] - left >= SUSPICION_PROBES:
-            left = 0  # more than that it cannot pay for
-        elif liveness.suspicion is not Suspicion.LEFT:
-            left -= 1
+        is_asked = self._delivery.ping(peer, now)
+        is_enough = pace[0] - left >= SUSPICION_PROBES
+        if is_asked or is_enough or liveness.suspicion is not Suspicion.LEFT:
+            left -= 1  # else it cannot pay for the Ping yet
         self._state.timers.schedule(
             now + pace[1], lambda at: self._probe(peer, pace, left, reason, began, at)
         )
