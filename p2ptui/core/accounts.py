@@ -240,7 +240,7 @@ class Reason(Enum):
     OWN_SESSION = "own session"
     """Messages and frames of a session that this node itself asked for."""
     HANDSHAKE = "handshake"
-    """Requests of this node, and answers to one that it asks as well."""
+    """Requests of this node."""
     ANSWER = "answer"
     """The answer to one datagram, which pays for it by itself."""
     PING = "ping"

@@ -233,7 +233,7 @@ def attack(kind: Kind, rate: float, seconds: float, port: int, forged: int, firs
         sock.setblocking(False)
         source = random.Random(first)
         packets = [
-            _packet(
+            packet(
                 text,
                 b"\x7f\x00\x00\x01" if kind.source == "forged" else _somewhere(source),
                 forged if kind.source == "forged" else source.randint(1024, 65535),
@@ -264,9 +264,13 @@ def _somewhere(source: random.Random) -> bytes:
     return bytes((127, source.randint(1, 254), source.randint(0, 255), source.randint(1, 254)))
 
 
-def _packet(data: bytes, host: bytes, source: int, port: int) -> bytes:
+_HERE: Final = b"\x7f\x00\x00\x01"
+
+
+def packet(data: bytes, host: bytes, source: int, port: int, to: bytes = _HERE) -> bytes:
+    """A datagram with its headers, for a raw socket: from a host and port to others."""
     length = 28 + len(data)
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 17, 0, host, b"\x7f\x00\x00\x01")
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 17, 0, host, to)
     return ip + struct.pack("!HHHH", source, port, length - 20, 0) + data
 
 

@@ -20,6 +20,7 @@ from p2ptui.wire.message import P2PConnectPayload
 from p2ptui.wire.offer import TraversalOffer
 from tests.attacks.attacker import Attacker, Ledger, Traffic
 from tests.core.meeting import OUTSIDE_A, OUTSIDE_B, SERVER, Meeting
+from tests.core.reference_server import ReferenceServer
 from tests.simulation import Host, World
 
 VICTIM = "203.0.113.5"
@@ -287,6 +288,34 @@ def test_forged_offers_stop_no_true_ones(rate: int, is_known: bool) -> None:
     assert meeting.world.now - began <= 1
     assert meeting.b.endpoint.counters.drops["offer_refused"]
     watch.assert_little()
+
+
+def test_a_forged_introduction_by_a_deployed_server_is_worth_the_users_own_requests() -> None:
+    """Guards what remains: such a server shows nothing, and its users must get in. One call makes
+    so many requests, whatever is forged, to one address; without a call there is none."""
+    world = World()
+    server, node = ReferenceServer(world), world.host()
+    node.outcome(node.connect(server))
+    world.run_for(1)
+    ledger = Ledger(node)
+    pen = Attacker(world).in_the_name_of(server.address)
+    wanted = world.node_id()
+    about = {"peer_id": wanted, "peer_addr": f"{VICTIM}:5000", "peer_capabilities": OURS}
+    via = node.peer(server)  # type: ignore[arg-type]
+    assert via is not None
+    token = node.endpoint.introduce(via, wanted, world.now, 10.0)
+    node.settle()
+    for number in range(50):
+        told = about | {"peer_addr": f"{VICTIM}:{5000 + number}"}
+        pen.send(pen.message("P2PConnect", told), node)
+        world.run_for(0.2)
+    node.outcome(token, 20)
+    world.run_for(30)
+
+    kinds = ledger.of(VICTIM).went.kinds
+    assert 0 < kinds["HandshakeRequest"] <= 22
+    assert kinds["Ping"] <= 3 * 50
+    assert set(kinds) <= {"HandshakeRequest", "Ping"}
 
 
 # With a sign.

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.messages import ROWS
+from p2ptui.wire.frames import RELAY, RELAYED, encode_relay
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.attacks.attacker import Account, Attacker, Ledger
 from tests.simulation import Host, Puppet, World
@@ -549,4 +550,58 @@ def test_who_numbers_proves_itself_first_whoever_asked() -> None:
         pen.send({"id": world.message_id(), "message_type": "ListNodesRequest"}, node)
         world.run_for(5)
     world.run_for(30)
+    assert_within(ledger.of(VICTIM))
+
+
+def test_who_was_asked_and_did_not_answer_is_sent_what_came() -> None:
+    """Somebody answers in its name, and goes on to ask in its name: each answer was free."""
+    world = World()
+    node, _ = with_company(world, 60)
+    pen = Attacker(world).in_the_name_of(VICTIM)
+    node.connect(VICTIM)
+    world.run_for(0.3)
+    pen.send(false_answer(pen.id, []), node)
+    world.run_for(2)
+    ledger = Ledger(node)
+    for _ in range(100):
+        info = pen.handshake_request()["payload"]
+        for kind, payload in (("HandshakeRequest", info), ("ListNodesRequest", None)):
+            said = {"id": world.message_id(), "message_type": kind, "timestamp": 1}
+            said |= {"payload": payload, "sender_addr": None}
+            pen.send(json.dumps(said, separators=(",", ":")), node)
+            world.run_for(0.05)
+    world.run_for(5)
+    account = ledger.of(VICTIM)
+    assert account.went.kinds["HandshakeResponse"] > 50
+    own = account.went.kinds["HandshakeRequest"] * 700 + account.went.kinds["Ping"] * 200
+    assert account.went.size - own <= 3 * account.came.size
+
+
+def test_frames_in_the_name_of_a_server_that_proved_nothing_are_not_heard() -> None:
+    """Each brought a node, and what goes to that one goes to the server, by a timer also."""
+    world = World()
+    node = world.host(heartbeat_interval=1.0)
+    pen = Attacker(world).in_the_name_of(VICTIM)
+    ledger = Ledger(node)
+    request = pen.handshake_request(capabilities=["relay_frames", "routing"])
+    del request["sender_addr"]
+    pen.send(request, node)
+    world.run_for(1)
+    node.connect(VICTIM)
+    peer = node.peer(VICTIM)
+    assert peer is not None
+    assert peer.is_joined_server
+    assert not peer.proved
+    for _ in range(20):
+        other = Attacker(world).in_the_name_of(VICTIM)
+        info = other.handshake_request(capabilities=list(OWN_CAPABILITIES))["payload"]
+        hello = other.spec_message("HandshakeRequest", info)
+        head = bytes.fromhex(other.id.replace("-", ""))
+        data = json.dumps(hello, separators=(",", ":")).encode()
+        pen.send(encode_relay(RELAYED, head, data), node)
+        world.run_for(0.1)
+    world.run_for(20)
+
+    assert node.endpoint.sizes()["relayed_nodes"] == 0
+    assert ledger.of(VICTIM).went.kinds[f"0x{RELAY:02x}"] == 0
     assert_within(ledger.of(VICTIM))

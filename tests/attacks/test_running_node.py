@@ -4,9 +4,6 @@ Real sockets on distinct loopback addresses: each counts what arrives where it i
 what that says. So they send as blindly as whoever forges their address.
 """
 
-import json
-import selectors
-import socket
 import sys
 import time
 import uuid
@@ -18,8 +15,8 @@ from typing import Any, Final
 import pytest
 
 from p2ptui.wire.message import OWN_CAPABILITIES
+from tests.attacks.live import DEPLOYED, Somebody, Wire
 from tests.installed import headless
-from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the whole of 127.0.0.0/8 is this machine's"
@@ -32,101 +29,6 @@ LASTS_S: Final = 2.0
 """An attack, with a step of each every `STEP_S`."""
 
 STEP_S: Final = 0.1
-
-DEPLOYED: Final = ("handshake", "discovery", "data_transfer")
-
-
-class Wire:
-    """The addresses that take part, and the node.
-
-    Args:
-        node: Where it is.
-    """
-
-    def __init__(self, node: tuple[str, int]) -> None:
-        self.node = node
-        self.selector = selectors.DefaultSelector()
-        self.addresses: list[Somebody] = []
-
-    def at(self, host: str) -> "Somebody":
-        somebody = Somebody(host, self)
-        self.addresses.append(somebody)
-        self.selector.register(somebody.socket, selectors.EVENT_READ, somebody)
-        return somebody
-
-    def turn(self, wait_s: float) -> None:
-        """Take what arrives, for so long at most."""
-        for key, _ in self.selector.select(wait_s):
-            key.data.receive()
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < end
-            self.turn(0.05)
-
-    def close(self) -> None:
-        for somebody in self.addresses:
-            somebody.socket.close()
-        self.selector.close()
-
-
-class Somebody:
-    """An address that sends to the node, and counts what comes from there."""
-
-    def __init__(self, host: str, wire: Wire) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.socket.setblocking(False)
-        self.socket.bind((host, 0))
-        self.wire = wire
-        self.id = str(uuid.uuid4())
-        self.answers = False
-        """Whether it answers Pings with what they carry, as who is there can."""
-        self.sent_bytes = self.sent = self.handshakes = 0
-        self.came_bytes = self.came = 0
-        self.kinds: list[str] = []
-
-    def receive(self) -> None:
-        try:
-            while True:
-                data = self.socket.recv(65_535)
-                self.came += 1
-                self.came_bytes += len(data)
-                message = json.loads(data) if data[:1] == b"{" else {"message_type": "frame"}
-                self.kinds.append(message["message_type"])
-                if self.answers and message["message_type"] == "Ping":
-                    self.say("Pong", message["payload"])
-        except BlockingIOError:
-            pass
-
-    def say(self, kind: str, payload: Any = None, **fields: Any) -> None:
-        message = {"id": str(uuid.uuid4()), "message_type": kind, "timestamp": 1} | fields
-        data = json.dumps(message | {"payload": payload}, separators=(",", ":")).encode()
-        self.socket.sendto(data, self.wire.node)
-        self.sent += 1
-        self.sent_bytes += len(data)
-        self.handshakes += kind == "HandshakeRequest"
-
-    def shake_hands(self, *capabilities: str, name: str = "somebody") -> None:
-        """As a node of our own kind, or in the deployed dialect if it can do no more than that."""
-        payload = {"id": self.id, "name": name, "version": "1", "listen_addr": "127.0.0.1:1"}
-        payload["capabilities"] = list(capabilities)  # type: ignore[assignment]
-        fields = {"sender_addr": None} if capabilities == DEPLOYED else {}
-        self.say("HandshakeRequest", payload, **fields)
-
-    def route(self, to: str, size: int) -> None:
-        """Have the node pass so many bytes on."""
-        inner = {"id": str(uuid.uuid4()), "message_type": "Data", "timestamp": 1}
-        routed: dict[str, Any] = {"source_node": self.id, "destination_node": to}
-        routed |= {"hop_count": 0, "max_hops": 8}
-        routed["route_id"] = str(uuid.uuid4())
-        routed["original_message"] = inner | {"payload": "x" * size}
-        self.say("Data", routed)
-
-    @property
-    def factor(self) -> float:
-        return self.came_bytes / self.sent_bytes
 
 
 @contextmanager

@@ -533,6 +533,30 @@ def test_lies_about_a_peer_end_no_session_where_much_is_lost(lie: str, ours: boo
         assert server.peer(client).session.joined_at == joined_at  # type: ignore[union-attr]
 
 
+def test_a_doubt_waits_for_its_pings() -> None:
+    """A short goodbye in the name of a client that has proved nothing pays for one Ping: where that
+    was lost, the session was over, nine of forty."""
+    ended = 0
+    for seed in range(40):
+        world = World(seed=seed, latency_s=0.03)
+        server, client = world.host(), world.puppet()
+        payload = client.handshake_request()["payload"]
+        request = {"id": "h", "message_type": "HandshakeRequest", "timestamp": 1}
+        client.send(json.dumps(request | {"payload": payload, "sender_addr": None}), server)
+        world.run_for(1)
+        for one, two in ((server, client), (client, server)):
+            world.network.set_link(one.address[0], two.address[0], loss=0.2, latency_s=0.03)
+        pen = Attacker(world).in_the_name_of(client.address)
+        goodbye = {"message_type": "Disconnect", "timestamp": 1, "payload": {"reason": ""}}
+        for number in range(6):
+            pen.send(json.dumps({"id": f"{number}"} | goodbye, separators=(",", ":")), server)
+            world.run_for(1)
+        world.run_for(4)
+        ended += not server.is_connected_to(client)
+
+    assert ended <= 6
+
+
 def test_any_word_after_a_goodbye_keeps_a_session() -> None:
     world = World()
     server, client = world.host(), world.puppet()

@@ -99,6 +99,33 @@ def test_forged_sessions_that_are_kept_alive_keep_nobody_out() -> None:
     assert server.is_connected_to(world.hosts[("198.51.100.2", 5000)])  # type: ignore[arg-type]
 
 
+def test_who_answered_for_its_seat_does_not_leave_it_to_the_next() -> None:
+    """A client without proof answers a Ping, and gets the place of a forged session. The next that
+    comes in haste takes another one of these, though they speak."""
+    world = World()
+    server = world.host()
+    pens = forged(world, everywhere())
+    kept = [next(pens) for _ in range(100)]
+    for pen in kept:
+        pen.send(pen.handshake_request(), server)
+    keep(kept, server, 1)
+    clients = [world.puppet(("198.51.100.1", 5000)), world.puppet(("198.51.103.1", 5000))]
+    for number, client in enumerate(clients):
+        request = client.handshake_request(
+            network_id=None, metadata=None, version="1", capabilities=[]
+        )
+        del request["sequence_number"], request["ack_for"], request["requires_ack"]
+        data = json.dumps(request, separators=(",", ":"))
+        assert len(data) < 300, "it pays for one Ping and its answer, and no more"
+        client.send(data, server)
+        world.run_for(0.5)
+        assert "HandshakeResponse" in client.take_types()
+        keep(kept, server, 0.1)
+        real(world, (f"198.51.{110 + number}.1", 5000), server)
+
+    assert all(server.is_connected_to(client) for client in clients)
+
+
 @pytest.mark.parametrize("one_site", [False, True])
 @pytest.mark.parametrize("rate", [100, 1000])
 def test_a_flood_of_forged_handshakes_hurts_nobody(rate: int, one_site: bool) -> None:

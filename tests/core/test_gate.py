@@ -816,7 +816,6 @@ REASONS: dict[str, set[str]] = {
     "core/sessions/liveness.py": {"GOODBYE", "USER_ASKED"},
     "core/sessions/membership.py": {"OWN_PLAN"},
     "core/sessions/race.py": {"GOODBYE"},
-    RESPONDER: {"HANDSHAKE"},
     "core/sessions/takeover.py": {"OWNER_CHECK"},
     "core/stun.py": {"PROBE_FOR_PEER"},
     "core/traversal/checks.py": {"OWN_SEARCH"},

@@ -106,13 +106,16 @@ class Outlet:
             return None  # the session is the other side's, or this answers its datagram
         return self._gate.grant(reason, peer.sends_to, now, peer.purse)
 
-    def ping(self, peer: Peer, now: float, *, is_secret: bool = False) -> None:
+    def ping(self, peer: Peer, now: float, *, is_secret: bool = False) -> bool:
         """Ask whether a peer is there, if it may be sent that.
 
         Args:
             peer: Whom.
             now: The time, seconds.
             is_secret: Whether nobody else can guess that it is asked now.
+
+        Returns:
+            Whether it may be.
         """
         self._gate.now = now
         purse = peer.purse
@@ -121,15 +124,17 @@ class Outlet:
             # One that a relay drops counts as well: it is silence all the same.
             self._put(peer, data, MessageType.PING, now)
             self._note_ping(peer, nonce, data, now)
-            return
+            return True
         is_bare = not peer.names_pings
         if is_bare:
             # Deployed clients answer with `null` whatever they are sent, and bytes are scarce.
             _, data = self.build(MessageType.PING, NULL, now)
-        if purse.may_receive(len(data)):
-            grant = self._gate.grant_ping(purse, peer.sends_to)
-            self._put(peer, data, MessageType.PING, now, grant)
-            self._note_ping(peer, nonce, data, now, is_bare=is_bare, is_secret=is_secret)
+        if not purse.may_receive(len(data)):
+            return False
+        grant = self._gate.grant_ping(purse, peer.sends_to)
+        self._put(peer, data, MessageType.PING, now, grant)
+        self._note_ping(peer, nonce, data, now, is_bare=is_bare, is_secret=is_secret)
+        return True
 
     def send_ping(self, peer: Peer, reason: Reason, now: float) -> OutstandingPing | None:
         """Send a Ping whose Pong can be recognised, for a reason of this node's own.

@@ -33,6 +33,8 @@ class Signs:
     """When the last of them came; seconds."""
     has_answered_ping: bool = False
     """Whether any of them was an answer."""
+    answered_for_seat: bool = False
+    """Whether it answered a Ping before it had a seat, at a moment that nobody else knew."""
     alarmed_at: float = -math.inf
     """When a goodbye in its name last turned out to be nobody's; seconds."""
     timing: TimingProof = field(default_factory=TimingProof)

@@ -190,7 +190,9 @@ class RelayFrames:
 
     @staticmethod
     def _may_relay(server: Peer) -> bool:
-        return server.is_joined_server and Capability.RELAY_FRAMES in server.facts.capabilities
+        # Before it proved itself its frames may be forged, and answers by a timer cost nobody.
+        is_server = server.purse.proved and server.is_joined_server
+        return is_server and Capability.RELAY_FRAMES in server.facts.capabilities
 
     def handle_refusal(self, server: Peer, response: RelayResponsePayload, now: float) -> None:
         """A server did not relay a datagram: the user is told once per burst."""

@@ -50,6 +50,8 @@ class Arrival:
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool = True
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
+    has_answered: bool = False
+    """Whether it answered a Ping while it waited for a seat."""
 
     @property
     def acknowledges(self) -> bool:
@@ -139,6 +141,7 @@ class Requests:
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             message = shortened(message, encode_payload(received))
             request = _Waiting(message, earned, legacy, now + ANSWER_S)
+            before = self._waiting.get(address)
             has_seat = self._finds_room(address, info, request, now)
             if not has_seat and address in self._waiting:
                 return None
@@ -148,7 +151,14 @@ class Requests:
             self._refuse(address, message, earned, str(error), now)
         else:
             return Arrival(
-                address, message, info, earned, legacy, received.continues, has_seat=has_seat
+                address,
+                message,
+                info,
+                earned,
+                legacy,
+                received.continues,
+                has_seat=has_seat,
+                has_answered=before is not None and before.has_answered,
             )
         return None
 

@@ -46,6 +46,12 @@ ALARMED_S: Final = 60.0
 ALARMED_PROBES: Final = 2 * CLOSER_PROBES
 """So long after a doubt that was wrong somebody forges them: the next one takes twice as long."""
 
+DOUBTFUL_PROBES: Final = 6
+DOUBTFUL_INTERVAL_S: Final = 0.15
+"""One that has not, after a doubt that was wrong, as far as what came from there pays for that.
+Where it pays for less than `SUSPICION_PROBES`, each doubt waits until it does: a short goodbye pays
+for one Ping, and one that is lost says nothing."""
+
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
 """One whose goodbyes name its session is asked so often where one does not: it is most likely
@@ -302,9 +308,12 @@ class Liveness:
         if left == 0 or is_sure:
             self._judge(peer, reason, now)
             return
-        self._delivery.ping(peer, now)
+        is_asked = self._delivery.ping(peer, now)
+        is_enough = pace[0] - left >= SUSPICION_PROBES
+        if is_asked or is_enough or liveness.suspicion is not Suspicion.LEFT:
+            left -= 1  # else it cannot pay for the Ping yet
         self._state.timers.schedule(
-            now + pace[1], lambda at: self._probe(peer, pace, left - 1, reason, began, at)
+            now + pace[1], lambda at: self._probe(peer, pace, left, reason, began, at)
         )
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
@@ -319,11 +328,13 @@ class Liveness:
 
 def _pace(peer: Peer, suspicion: Suspicion, now: float, *, is_vouched: bool) -> _Pace:
     """How a suspected peer is asked: as its kind, and what is known of its way, call for."""
+    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
+    if not peer.proved and is_alarmed and not is_vouched:
+        return DOUBTFUL_PROBES, DOUBTFUL_INTERVAL_S
     if not peer.proved or is_vouched:
         return SUSPICION_PROBES, SUSPICION_INTERVAL_S
     if suspicion is Suspicion.LEFT and peer.acknowledges:
         return PROVING_PROBES, PROVING_INTERVAL_S
-    is_alarmed = suspicion is Suspicion.LEFT and now < peer.liveness.signs.alarmed_at + ALARMED_S
     return ALARMED_PROBES if is_alarmed else CLOSER_PROBES, CLOSER_INTERVAL_S
 
 

@@ -4,12 +4,11 @@ Nothing is kept for an address before it is accepted, and a repeated request is
 answered with the same bytes.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from p2ptui.core.accounts import Grant, Purse, Reason
+from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction, PeerStatus
@@ -192,8 +191,8 @@ class Responder:
         peer.liveness.hear(now)
         peer.liveness.clear(now)
         peer.purse.earn_handshake()
-        if peer.initiated or peer.purse.may_receive(len(told.response)):
-            grant = self._grant(peer, peer.sends_to, arrival.earned, now)
+        grant = self._state.gate.grant_answer(peer.purse, peer.sends_to, arrival.earned)
+        if grant.has_room(len(told.response)):
             kind = MessageType.HANDSHAKE_RESPONSE
             self._delivery.transmit_from(grant, peer, told.response, kind, now)
         peer.purse.keep_for_pings()  # who was restarted is asked as whoever is new
@@ -309,6 +308,7 @@ class Responder:
         if message.requires_ack:
             self._acknowledge(peer, message, now)
         self._lifecycle.authenticate(peer, now)
+        peer.liveness.signs.answered_for_seat = arrival.has_answered
         if peer.acks_owed and not peer.untold:
             self._delivery.pay_acks(peer, now)
             self._delivery.challenge(peer, now)
@@ -345,21 +345,14 @@ class Responder:
         kind = MessageType.HANDSHAKE_RESPONSE
         if self._crossings.leads_to(address, peer.node_id) and address != peer.sends_to:
             self._state.trace(Direction.OUT, address, peer.node_id, kind, response)
-            grant = self._grant(peer, address, earned, now)
+            grant = self._state.gate.grant_answer(peer.purse, address, earned)
             self._state.gate.send(response, address, grant)
             return
-        grant = self._grant(peer, peer.sends_to, earned, now)
+        grant = self._state.gate.grant_answer(peer.purse, peer.sends_to, earned)
         if grant.has_room(len(response)):
             self._delivery.transmit_from(grant, peer, response, kind, now)
         else:  # it owes for the one before it; the request comes again, and pays too
             self._state.counters.drop("unproved_budget")
-
-    def _grant(self, peer: Peer, to: Address, earned: Purse, now: float) -> Grant:
-        gate = self._state.gate
-        if peer.initiated:
-            # A peer that this node asked itself is no victim of what it is sent.
-            return gate.grant(Reason.HANDSHAKE, to, now, peer.purse)
-        return gate.grant_answer(peer.purse, to, earned)
 
 
 def _other_server(peer: Peer, address: Address) -> Address | None:
@@ -372,7 +365,4 @@ def _other_server(peer: Peer, address: Address) -> Address | None:
 def _allowance(arrival: Arrival, known: Peer | None) -> float:
     """Bytes that may be sent to where a request came from, to answer it."""
     earned = arrival.earned.allowance
-    if known is None:
-        return earned
-    # A peer that this node asked itself is no victim of what it is sent.
-    return math.inf if known.initiated else max(earned, known.purse.allowance)
+    return earned if known is None else max(earned, known.purse.allowance)

@@ -26,6 +26,10 @@ ASKED_AT_ONCE: Final = 8
 LEFT_FOR_ANSWER: Final = 600
 """Bytes that the question to a newcomer leaves for the answer to its request."""
 
+KNOWN_S: Final = 10.0
+"""So long it need not be asked again who answered for its seat: a short request pays for one Ping
+and its answer, and no more."""
+
 ASKED_TWICE: Final = 2
 """A Ping, or its answer, may be lost."""
 
@@ -79,7 +83,8 @@ class Seats:
             address: Where the newcomer is; None: this node wants it, and its share is no matter.
             now: The time, seconds.
             in_haste: Whether the newcomer has proved its address, and there is no time to ask: then
-                it is also the latest of those that have never answered.
+                it is also the latest of those that have never answered; or, if there is none, of
+                those that have not since they have a seat.
             has_shown: Whether the newcomer has answered something, or this node itself wants it:
                 then it is also one that speaks and answers nothing.
         """
@@ -91,7 +96,7 @@ class Seats:
                 return peer
             if not in_haste or peer.answered_at > peer.session.joined_at:
                 continue
-            if mute is None or peer.session.joined_at > mute.session.joined_at:
+            if mute is None or _is_more_doubtful(peer, mute):
                 mute = peer
         return mute
 
@@ -156,7 +161,14 @@ def _is_overdue(peer: Peer, now: float) -> bool:
     pings = peer.pings
     if pings.unanswered:
         return now - pings.unanswered_since >= ANSWER_S
-    return not peer.purse.may_receive(PING_BYTES)
+    is_known = peer.liveness.signs.answered_for_seat and now < peer.session.joined_at + KNOWN_S
+    return not (is_known or peer.purse.may_receive(PING_BYTES))
+
+
+def _is_more_doubtful(peer: Peer, other: Peer) -> bool:
+    """Of two that have answered nothing in their seats, whether the first goes rather."""
+    has, other_has = (each.liveness.signs.answered_for_seat for each in (peer, other))
+    return other_has if has is not other_has else peer.session.joined_at > other.session.joined_at
 
 
 def _speaks(peer: Peer) -> bool:
