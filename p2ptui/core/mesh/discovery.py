@@ -357,8 +357,7 @@ class Discovery:
         return frozenset(
             peer.node_id
             for peer in came
-            if not (peer.proved or peer.initiated)
-            and now < peer.session.joined_at + PROBATION_S
+            if not (peer.proved or peer.initiated) and now < peer.session.joined_at + PROBATION_S
         )
 
     def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
