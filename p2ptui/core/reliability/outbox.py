@@ -21,8 +21,9 @@ class Lane:
     __slots__ = ("_small", "_small_in_flight", "count", "large")
 
     def __init__(self) -> None:
-        # To be sent, for the first time or again.
-        self._small: deque[OutgoingMessage] = deque()
+        # To be sent, for the first time or again. Made for the first of them: each takes half a
+        # kilobyte, and most peers are sent nothing that must be acknowledged.
+        self._small: deque[OutgoingMessage] | None = None
         self._small_in_flight = 0
         self.large = TransferQueue()
         """Those that leave in fragments."""
@@ -43,16 +44,23 @@ class Lane:
 
     def take_small(self) -> None:
         """`first_small` leaves now."""
+        assert self._small is not None
         self._small.popleft()
 
     def add(self, message: OutgoingMessage) -> None:
         """A message waits."""
         self.count += 1
-        (self.large if message.is_large else self._small).append(message)
+        if message.is_large:
+            self.large.append(message)
+            return
+        if self._small is None:
+            self._small = deque()
+        self._small.append(message)
 
     def again(self, messages: list[OutgoingMessage]) -> None:
         """Messages in one datagram are to be sent again, before all others."""
-        self._small.extendleft(reversed(messages))
+        if self._small is not None:  # else none has ever left
+            self._small.extendleft(reversed(messages))
 
     def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
         """So much of a message in one datagram is under way: all, or nothing."""
@@ -64,7 +72,7 @@ class Lane:
         if not messages:
             return
         gone = set(map(id, messages))
-        self._small = deque(each for each in self._small if id(each) not in gone)
+        self._small = deque(each for each in self._small or () if id(each) not in gone)
         for message in messages:
             self.note_in_flight(message, 0)
             message.is_large = True
@@ -78,12 +86,12 @@ class Lane:
         self.count -= 1
         if message.is_large:
             self.large.discard(message)
-        elif not message.attempts:
+        elif not message.attempts and self._small is not None:
             self._small.remove(message)
 
     def clear(self) -> None:
         """All have ended."""
-        self._small.clear()
+        self._small = None
         self.large.clear()
 
 
