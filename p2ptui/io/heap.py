@@ -9,6 +9,9 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from p2ptui.bounded import owners_at
+from p2ptui.io.resolve import sockaddr_of
+
 TRIM_ABOVE: Final = 512
 """Datagrams, since it was done last, after which it is worth the time."""
 
@@ -71,6 +74,9 @@ class Heap:
         assert self._trim is not None
         self._read, self._planned = 0, None
         began = self._loop.time()
+        # Of addresses that may be nobody's; what is asked for again is there at once.
+        owners_at.cache_clear()
+        sockaddr_of.cache_clear()
         self._trim(0)
         self._pause_s = max(PAUSE_S, PAUSE_FACTOR * (self._loop.time() - began))
         if not self._is_last:

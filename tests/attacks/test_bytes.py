@@ -106,7 +106,7 @@ def test_what_is_kept_of_newcomers_in_a_flood_is_little_and_gone_soon():
     assert sizes["newcomers_unseated"] == MAX_UNSEATED
     # The sessions of the full house are others now, and as large.
     assert during < 4_500_000
-    assert after < 1_000_000
+    assert after < 2_500_000
     sizes = node.endpoint.sizes()
     assert sizes["newcomers_unseated"] == sizes["tracked_strangers"] == 0
 
@@ -132,13 +132,12 @@ def test_what_was_acknowledged_does_not_stay():
 
 def test_a_full_house_tells_of_newcomers_once_they_have_stayed():
     world = World(0)
-    node = world.host(("10.1.0.1", 8080), max_connections=4)
+    node = world.host(("10.1.0.1", 8080), max_connections=20)
     friend = world.host(("10.1.0.2", 8080))
     friend.outcome(friend.connect(node))
-    crowd(world, node, 200)
-    world.run_for(1)
+    crowd(world, node, 3000)
     told = [entry.id for event in friend.told(PeersDiscovered) for entry in event.joined]
-    assert len(told) <= 8  # of two hundred
+    assert len(told) <= 30  # of those who came and went
     world.run_for(5)
     told = [entry.id for event in friend.told(PeersDiscovered) for entry in event.joined]
     staying = {peer.node_id for peer in node.endpoint.peers} - {friend.id}

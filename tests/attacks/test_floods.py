@@ -14,13 +14,28 @@ SECONDS = 1.2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-SMALL = {"fragment": 5000, "deep": 500, "numbers": 5000, "in-use": 1000, "handshakes": 1000}
+SMALL = {"fragment": 5000, "deep": 500, "numbers": 5000}
 """One node is flooded with these, at these rates, one after the other."""
+
+NEWCOMERS = {"in-use": 1000, "handshakes": 1000}
+"""And another node with these: who comes in the first floods keeps its memory in the next ones."""
 
 
 def test_floods_cost_the_others_nothing() -> None:
-    kinds = [name for name in SMALL if can_forge() or KINDS[name].source == "peer"]
-    floods = [(name, SMALL[name]) for name in kinds]
+    hold_floods([name for name in SMALL if can_forge() or KINDS[name].source == "peer"])
+
+
+@pytest.mark.skipif(not can_forge(), reason="needs raw sockets")
+def test_floods_of_newcomers_cost_the_others_nothing() -> None:
+    hold_floods(list(NEWCOMERS))
+
+
+MOST_KEPT_FOR_SESSIONS = 1_000_000
+"""More than after other floods: a full house of forged sessions stays until they time out."""
+
+
+def hold_floods(kinds: list[str]) -> None:
+    floods = [(name, (SMALL | NEWCOMERS)[name]) for name in kinds]
     faults = {}
     for report in run_floods(floods, SECONDS):
         assert report.attempted >= report.rate  # of a second at least: it was a flood

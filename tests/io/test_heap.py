@@ -1,5 +1,7 @@
 """What the allocator keeps is given back: after much was read, and seldom."""
 
+from itertools import pairwise
+
 from p2ptui.io.heap import AFTERWARDS_S, PAUSE_S, TRIM_ABOVE, Heap
 
 
@@ -78,7 +80,7 @@ def test_one_that_takes_long_is_done_seldom():
     for step in range(400):
         heap.note_read(1000)
         loop.run_until(max(step / 10, loop.now))
-    assert all(later - earlier >= 4 for earlier, later in zip(calls, calls[1:], strict=False))
+    assert all(later - earlier >= 4 for earlier, later in pairwise(calls))
 
 
 def test_where_the_allocator_cannot_nothing_is_planned():
