@@ -25,7 +25,7 @@ LEAST_SHARE: Final = 5
 """Entries that one address may hold of any table, however small: the nodes of a household share an
 address."""
 
-HOSTS_REMEMBERED: Final = 4096
+HOSTS_REMEMBERED: Final = 1024
 """Hosts for which the owners are remembered; see `owners_at`."""
 
 _OWN_SITE: Final = {

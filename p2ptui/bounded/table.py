@@ -437,6 +437,8 @@ class BoundedTable(Generic[K, V]):
         """
         while (due := self.next_expiry()) is not None and due <= now:
             self._evict(next(iter(self._values)), self._expired)
+            if not self._values:
+                self.clear()  # a dictionary keeps its size, however little is left in it
 
     def next_expiry(self) -> float | None:
         """When the first entry comes to its end, seconds; None if none does."""

@@ -13,7 +13,7 @@ from p2ptui.config import Config
 from p2ptui.config.nat_sections import stun_address
 from p2ptui.core.peers import Dialect
 from p2ptui.wire.address import MAX_PORT
-from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.codec import decode_payload, encode_payload
 from p2ptui.wire.message import (
     DEFAULT_NETWORK_ID,
     OWN_CAPABILITIES,
@@ -165,6 +165,17 @@ def accept_node_info(
     if size > MAX_NODE_INFO_BYTES:
         raise RefusedError(f"the node info is {size} bytes, at most {MAX_NODE_INFO_BYTES} fit")
     return info
+
+
+def packed_node_info(info: NodeInfo) -> bytes:
+    """What a node says of itself, as small as it can be kept."""
+    return bytes(encode_payload(info))
+
+
+def unpacked_node_info(packed: bytes) -> NodeInfo:
+    """What `packed_node_info` made small."""
+    info = decode_payload(packed, NodeInfo)
+    return replace(info, capabilities=_shared(info.capabilities))
 
 
 def dialect_of(message: Envelope) -> Dialect:

@@ -32,12 +32,13 @@ class Timer:
 class Timers:
     """A heap of planned actions on the clock that the caller passes in."""
 
-    __slots__ = ("_heap", "_live", "_order")
+    __slots__ = ("_heap", "_live", "_order", "_upkeep")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._live = 0
+        self._upkeep = 0
 
     def __len__(self) -> int:
         return self._live
@@ -48,6 +49,16 @@ class Timers:
         heapq.heappush(self._heap, (when, next(self._order), timer))
         self._live += 1
         return timer
+
+    def schedule_upkeep(self, when: float, action: Action) -> None:
+        """Plan what gives memory back: `sizes` tells of what others cause, and not of this."""
+
+        def run(now: float) -> None:
+            self._upkeep -= 1
+            action(now)
+
+        self._upkeep += 1
+        self.schedule(when, run)
 
     def next_timeout(self) -> float | None:
         """When the next action is due, or None."""
@@ -77,8 +88,8 @@ class Timers:
                 heapq.heappush(self._heap, entry)
 
     def sizes(self) -> dict[str, int]:
-        """How many are planned."""
-        return {"timers": len(self)}
+        """How many are planned for others."""
+        return {"timers": len(self) - self._upkeep}
 
     def forget_one(self) -> None:
         """Account for one cancelled timer (called by `Timer.cancel`)."""

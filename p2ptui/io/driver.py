@@ -10,6 +10,7 @@ from p2ptui.core.events import Event
 from p2ptui.io.advice import send_advice
 from p2ptui.io.datagrams import DatagramTooLongError
 from p2ptui.io.fair_inbox import FairInbox
+from p2ptui.io.heap import Heap
 from p2ptui.io.udp import DatagramSocket
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import Unfragmented
@@ -78,6 +79,7 @@ class Driver:
         self._on_late = on_late
         self._inbox = FairInbox() if inbox is None else inbox
         self._loop = asyncio.get_running_loop()
+        self._heap = Heap(self._loop)
         self._timer: asyncio.TimerHandle | None = None
         self._rest: asyncio.Handle | None = None
         self._timer_at = 0.0
@@ -109,6 +111,7 @@ class Driver:
     def _take_some(self, now: float) -> bool:
         """Hand over what has arrived, for a while at most; whether there may be more."""
         inbox, batch = self._inbox, self._socket.drain(BATCH)
+        self._heap.note_read(len(batch))
         if not inbox.waiting:
             if not batch:
                 return False
@@ -234,3 +237,4 @@ class Driver:
             if handle is not None:
                 handle.cancel()
         self._timer = self._rest = None
+        self._heap.close()

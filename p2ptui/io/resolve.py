@@ -20,7 +20,7 @@ from p2ptui.wire.address import MAX_PORT, Address, unmapped
 
 SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """What the socket module takes and gives: IPv6 has a flow label and a scope."""
-CACHED_SOCKADDRS = 4096
+CACHED_SOCKADDRS = 1024
 """Destinations whose form for the socket is remembered; the least recently used is forgotten."""
 
 _MAX_INDEX = 2**32 - 1
@@ -178,7 +178,8 @@ def sockaddr_of(address: Address, family: socket.AddressFamily) -> SockAddr:
         return local_sockaddr(host, port)
     if isinstance(ip, ipaddress.IPv6Address):
         raise OSError(errno.EAFNOSUPPORT, f"an IPv4 socket cannot send to {host}")
-    return str(ip), port
+    plain = str(ip)
+    return address if plain == host and type(address) is tuple else (plain, port)
 
 
 def _interface_index(scope: str) -> int:

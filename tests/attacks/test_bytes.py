@@ -8,9 +8,11 @@ import pytest
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, PeersDiscovered, RoutesReceived
 from p2ptui.core.mesh.routes import MAX_ROUTES_BYTES, RouteTable
+from p2ptui.core.sessions.unseated import MAX_UNSEATED
 from p2ptui.node.subscription import MAX_LISTED_BYTES, Subscription
 from p2ptui.wire.codec import MalformedError, check_any, decode_any
 from p2ptui.wire.message import PeerInfo, RouteEntry
+from tests.attacks.flood import handshakes
 from tests.simulation import World
 
 MUCH = [[]] * 14_000
@@ -69,6 +71,77 @@ def test_a_small_payload_does_not_keep_the_large_datagram_that_it_came_in():
     finally:
         tracemalloc.stop()
     assert after < 100_000
+
+
+def crowd(world: World, node, count, first=0):
+    """Requests from as many addresses of nobody, one each millisecond, and their bytes."""
+    size = 0
+    for number in range(first, first + count):
+        text = handshakes(number, 0)
+        address = (f"{11 + number % 80}.{number // 80 % 250}.7.9", 1024 + number)
+        node.endpoint.receive_datagram(text, address, world.now)
+        node.endpoint.datagrams_to_send(world.now)
+        while node.endpoint.next_event() is not None:
+            pass
+        world.run_for(0.001)
+        size += len(text)
+    return size
+
+
+def test_what_is_kept_of_newcomers_in_a_flood_is_little_and_gone_soon():
+    world = World(0)
+    node = world.host(("10.1.0.1", 8080))
+    crowd(world, node, 1500)  # a full house, and what is made once
+    world.run_for(10)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        crowd(world, node, 1500, first=1500)
+        during = tracemalloc.get_traced_memory()[0] - before
+        sizes = node.endpoint.sizes()
+        world.run_for(10)
+        after = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert sizes["newcomers_unseated"] == MAX_UNSEATED
+    # The sessions of the full house are others now, and as large.
+    assert during < 4_500_000
+    assert after < 2_500_000
+    sizes = node.endpoint.sizes()
+    assert sizes["newcomers_unseated"] == sizes["tracked_strangers"] == 0
+
+
+def test_what_was_acknowledged_does_not_stay():
+    world = World(0)
+    node = world.host(("10.1.0.1", 8080))
+    peer = world.host(("10.1.0.2", 8080))
+    peer.outcome(peer.connect(node))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(200):
+            node.outcome(node.send(peer, "x" * 1000))
+        node.events.clear(), peer.events.clear()
+        node.outcomes.clear(), peer.outcomes.clear()
+        world.run_for(5)
+        after = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert after < 100_000
+
+
+def test_a_full_house_tells_of_newcomers_once_they_have_stayed():
+    world = World(0)
+    node = world.host(("10.1.0.1", 8080), max_connections=20)
+    friend = world.host(("10.1.0.2", 8080))
+    friend.outcome(friend.connect(node))
+    crowd(world, node, 3000)
+    told = [entry.id for event in friend.told(PeersDiscovered) for entry in event.joined]
+    assert len(told) <= 30  # of those who came and went
+    world.run_for(5)
+    told = [entry.id for event in friend.told(PeersDiscovered) for entry in event.joined]
+    staying = {peer.node_id for peer in node.endpoint.peers} - {friend.id}
+    assert staying <= set(told)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
 """The pace of an update: 3,200 messages a second."""
 
+PROBATION_S: Final = 2.0
+"""In a full house so long a newcomer must stay, or prove its address, before others are told of it.
+In a flood forged ones come and go by the hundred, and the news of them would be a flood as well."""
+
 FIRST_QUESTION_S: Final = 1.0
 """From the list that a newcomer is sent to the Ping by which it may prove its address, if the list
 had to be cut."""
@@ -119,6 +123,7 @@ class Discovery:
         self._state = state
         self._delivery = delivery
         self._pager = pager
+        self._seats = lifecycle.seats
         # One that is left out is news to some: the oldest is.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
@@ -323,16 +328,37 @@ class Discovery:
         self._timer = None
         unix = self._state.unix(now)
         peers = self._state.peers
-        joined = [
-            peer_info(peer, now, unix, told_name(peer.name))
+        came = [
+            peer
             for node_id in self._joined
             if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
+        ]
+        doubted = self._doubted(came, now)
+        joined = [
+            peer_info(peer, now, unix, told_name(peer.name))
+            for peer in came
+            if peer.node_id not in doubted
         ]
         left = list(self._left)
         self._joined.clear()
         self._left.clear()
+        for node_id in doubted:
+            self._joined.put(node_id, None)
         if joined or left:
             self._begin_update(joined, left, now)
+        if doubted:
+            self._changed_at = now
+            self._timer = self._state.timers.schedule(now + PROBATION_S / 2, self._flush)
+
+    def _doubted(self, came: list[Peer], now: float) -> frozenset[str]:
+        """Who of the newcomers is not yet told of; see `PROBATION_S`."""
+        if self._seats.is_free(None):
+            return frozenset()
+        return frozenset(
+            peer.node_id
+            for peer in came
+            if not (peer.proved or peer.initiated) and now < peer.session.joined_at + PROBATION_S
+        )
 
     def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
         recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]

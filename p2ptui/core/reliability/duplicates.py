@@ -50,7 +50,8 @@ class RecentIds:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._order: deque[int] = deque()
+        # Made for the first of them: from many peers nothing comes that is remembered.
+        self._order: deque[int] | None = None
         self.marks: set[int] = set()
         """Their hashes."""
 
@@ -65,13 +66,16 @@ class RecentIds:
         if mark in self.marks:
             return False
         self.marks.add(mark)
-        self._order.append(mark)
-        if len(self._order) > self._limit:
-            self.marks.discard(self._order.popleft())
+        order = self._order
+        if order is None:
+            order = self._order = deque()
+        order.append(mark)
+        if len(order) > self._limit:
+            self.marks.discard(order.popleft())
         return True
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.marks)
 
 
 class ReceivedNumbers:

@@ -5,10 +5,14 @@ And the last ones that have: their receiver may still ask for them.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from typing import Final
 
 from p2ptui.core.reliability.numbering import Numbering
 from p2ptui.core.reliability.outgoing import OutgoingMessage, TransferQueue
 from p2ptui.errors import QueueFullError
+
+RESEND_KEPT_S: Final = 2.0
+"""So long an acknowledged message can be asked for: longer than its Ack is on its way."""
 
 
 class Lane:
@@ -17,8 +21,9 @@ class Lane:
     __slots__ = ("_small", "_small_in_flight", "count", "large")
 
     def __init__(self) -> None:
-        # To be sent, for the first time or again.
-        self._small: deque[OutgoingMessage] = deque()
+        # To be sent, for the first time or again. Made for the first of them: each takes half a
+        # kilobyte, and most peers are sent nothing that must be acknowledged.
+        self._small: deque[OutgoingMessage] | None = None
         self._small_in_flight = 0
         self.large = TransferQueue()
         """Those that leave in fragments."""
@@ -39,16 +44,23 @@ class Lane:
 
     def take_small(self) -> None:
         """`first_small` leaves now."""
+        assert self._small is not None
         self._small.popleft()
 
     def add(self, message: OutgoingMessage) -> None:
         """A message waits."""
         self.count += 1
-        (self.large if message.is_large else self._small).append(message)
+        if message.is_large:
+            self.large.append(message)
+            return
+        if self._small is None:
+            self._small = deque()
+        self._small.append(message)
 
     def again(self, messages: list[OutgoingMessage]) -> None:
         """Messages in one datagram are to be sent again, before all others."""
-        self._small.extendleft(reversed(messages))
+        if self._small is not None:  # else none has ever left
+            self._small.extendleft(reversed(messages))
 
     def note_in_flight(self, message: OutgoingMessage, size_bytes: int) -> None:
         """So much of a message in one datagram is under way: all, or nothing."""
@@ -60,7 +72,7 @@ class Lane:
         if not messages:
             return
         gone = set(map(id, messages))
-        self._small = deque(each for each in self._small if id(each) not in gone)
+        self._small = deque(each for each in self._small or () if id(each) not in gone)
         for message in messages:
             self.note_in_flight(message, 0)
             message.is_large = True
@@ -74,12 +86,12 @@ class Lane:
         self.count -= 1
         if message.is_large:
             self.large.discard(message)
-        elif not message.attempts:
+        elif not message.attempts and self._small is not None:
             self._small.remove(message)
 
     def clear(self) -> None:
         """All have ended."""
-        self._small.clear()
+        self._small = None
         self.large.clear()
 
 
@@ -233,30 +245,50 @@ class Outbox:
 class ResendBuffer:
     """The latest acknowledged messages, by number: the Ack may be lost, not they.
 
+    A request for one crosses its Ack on the way, so that it is of no use after a short time.
+
     Args:
         limit_bytes: What may be kept.
     """
 
-    __slots__ = ("_limit_bytes", "_messages", "_used_bytes")
+    __slots__ = ("_limit_bytes", "_messages", "_used_bytes", "due")
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._messages: OrderedDict[int, bytes] = OrderedDict()
+        # With when each is forgotten.
+        self._messages: OrderedDict[int, tuple[bytes, float]] = OrderedDict()
         self._used_bytes = 0
+        self.due: float | None = None
+        """When `expire` has something to do, seconds; None while nothing is kept."""
 
-    def add(self, sequence: int, data: bytes) -> None:
+    def add(self, sequence: int, data: bytes, now: float) -> None:
         """Keep a message; the oldest make room."""
-        self._messages[sequence] = data
+        if self.due is None:
+            self.due = now + RESEND_KEPT_S
+        self._messages[sequence] = data, now + RESEND_KEPT_S
         self._used_bytes += len(data)
         while self._used_bytes > self._limit_bytes:
-            _, oldest = self._messages.popitem(last=False)
+            _, (oldest, _) = self._messages.popitem(last=False)
             self._used_bytes -= len(oldest)
 
     def get(self, sequence: int) -> bytes | None:
         """The message with a number, if it is still kept."""
-        return self._messages.get(sequence)
+        kept = self._messages.get(sequence)
+        return None if kept is None else kept[0]
+
+    def expire(self, now: float) -> None:
+        """Forget what was kept long enough."""
+        while self._messages:
+            _, until = self._messages[next(iter(self._messages))]
+            if now < until:
+                self.due = until
+                return
+            _, (oldest, _) = self._messages.popitem(last=False)
+            self._used_bytes -= len(oldest)
+        self.clear()
 
     def clear(self) -> None:
         """Forget all."""
         self._messages.clear()
         self._used_bytes = 0
+        self.due = None

@@ -339,6 +339,8 @@ class ReliableSender:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
         self._settle_path(now)
         self.path.handle_timeout(now)
+        if self._resend.due is not None and self._resend.due <= now:
+            self._resend.expire(now)
         finished = self._give_up_waiting(now) if self.skips.has_failed(now) else []
         again: list[OutgoingMessage] = []
         while (message := self._deadlines.next_due(now)) is not None:
@@ -405,7 +407,10 @@ class ReliableSender:
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
         due = earliest(
-            self._deadlines.earliest(), self.skips.next_timeout(), self.path.next_timeout()
+            self._deadlines.earliest(),
+            self.skips.next_timeout(),
+            self.path.next_timeout(),
+            self._resend.due,
         )
         if self.room.paused and self._outbox.for_readers.count:
             due = earliest(due, self.room.probe_at)
@@ -434,7 +439,7 @@ class ReliableSender:
             if message.for_reader:
                 self.room.note_accepted(message.size_bytes)
         if delivered and message.transfer is None:
-            self._resend.add(message.sequence, message.data)
+            self._resend.add(message.sequence, message.data, now)
         timed = delivered and (message.attempts == 1 or message.transfer is not None)
         rtt_s = now - message.began_at if timed else None
         is_open = not delivered and not is_refused and message.has_left

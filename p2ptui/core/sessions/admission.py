@@ -1,6 +1,6 @@
 """What strangers may cost: rate limits for addresses that have not completed a handshake."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, Shares, TokenBucket, owners_at
@@ -18,6 +18,13 @@ MAX_TRACKED_ERRORS: Final = 1024
 ERROR_INTERVAL_S: Final = 5.0
 """A stranger is told to shake hands this often."""
 
+BURST_S: Final = 1.0
+"""So much of its rate a host may use at once. One that was quiet for so long has all of it again:
+nothing need be remembered of it."""
+
+FORGET_EVERY_S: Final = 2.0
+"""Until it is looked who need not be remembered any more, while there is anybody."""
+
 REFUSALS_PER_SECOND: Final = 200
 """Answers to all strangers together, so that no flood makes this node a source of one."""
 
@@ -31,15 +38,27 @@ class Admission:
     Args:
         options: `[security]` of the configuration.
         tables: Where the sizes of its memories are told, if anywhere.
+        later: Plans what is called with the time, at a time; without it nothing is forgotten
+            before it must make room.
     """
 
-    def __init__(self, options: SecurityOptions, tables: Tables | None = None) -> None:
+    def __init__(
+        self,
+        options: SecurityOptions,
+        tables: Tables | None = None,
+        later: Callable[[float, Callable[[float], None]], object] | None = None,
+    ) -> None:
         self._options = options
+        self._later = later
+        self._is_looking = False
         shares = Shares() if tables is None else tables.shares
-        self._hosts: BoundedTable[Hashable, TokenBucket] = BoundedTable(
-            MAX_TRACKED_HOSTS, shares=shares
+        # A bucket for each, as one number: when it will be full again.
+        self._hosts: BoundedTable[Hashable, float] = BoundedTable(
+            MAX_TRACKED_HOSTS, shares=shares, lifetime_s=BURST_S
         )
-        self._told: BoundedTable[Address, float] = BoundedTable(MAX_TRACKED_ERRORS, shares=shares)
+        self._told: BoundedTable[Address, float] = BoundedTable(
+            MAX_TRACKED_ERRORS, shares=shares, lifetime_s=ERROR_INTERVAL_S
+        )
         if tables is not None:
             tables.add("tracked_strangers", self._hosts)
             tables.add("tracked_strangers", self._told)
@@ -59,13 +78,32 @@ class Admission:
         if not self._options.enable_rate_limiting:
             return True
         host = owners_at(address[0])[0] or address[0]
-        bucket = self._hosts.get(host)
-        if bucket is None:
-            bucket = TokenBucket(self._options.max_requests_per_ip, now)
-            self._hosts.put(host, bucket, address=address)
-        else:
-            self._hosts.touch(host)
-        return bucket.take(now)
+        rate = self._options.max_requests_per_ip
+        full_at = self._hosts.get(host)
+        if full_at is None:
+            self._look_later(now)
+            self._hosts.put(host, now + 1 / rate if rate else now, now, address=address)
+            return rate > 0
+        self._hosts.renew(host, now)
+        full_at = max(full_at, now)
+        # What is used up, in seconds of the rate, with this one; the rest is what floats lose.
+        if not rate or full_at - now + 1 / rate > BURST_S + 1e-9:
+            return False
+        self._hosts.replace(host, full_at + 1 / rate)
+        return True
+
+    def _look_later(self, now: float) -> None:
+        """Somebody is remembered: who need not be is forgotten in time."""
+        if self._later is not None and not self._is_looking:
+            self._is_looking = True
+            self._later(now + FORGET_EVERY_S, self._forget)
+
+    def _forget(self, now: float) -> None:
+        self._is_looking = False
+        self._hosts.expire(now)
+        self._told.expire(now)
+        if len(self):
+            self._look_later(now)
 
     def may_answer(self, answer_bytes: int, request_bytes: int, now: float) -> bool:
         """Whether a stranger's datagram is answered: within three times its bytes, and in all."""
@@ -86,4 +124,5 @@ class Admission:
 
     def note_told(self, address: Address, now: float) -> bool:
         """This address is told; whether that is remembered."""
-        return self._told.put(address, now, address=address)
+        self._look_later(now)
+        return self._told.put(address, now, now, address=address)

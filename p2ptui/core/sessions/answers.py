@@ -10,7 +10,7 @@ from p2ptui.core.sessions.greetings import (
     response_payloads,
     shortest_response_bytes,
 )
-from p2ptui.core.sessions.other_ways import Told
+from p2ptui.core.sessions.other_ways import Told, ToldBefore
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
@@ -108,9 +108,25 @@ class Answers:
             limit: Its bytes, at most.
             now: The time, seconds.
         """
+        return self._accept(arrival, sequence, limit, now, "")
+
+    def again(self, arrival: Arrival, told: ToldBefore) -> Told:
+        """The same answer, byte for byte, to the same request."""
+        return self._accept(arrival, told.sequence, told.limit, told.at, told.response_id)
+
+    def _accept(
+        self, arrival: Arrival, sequence: int | None, limit: float, now: float, response_id: str
+    ) -> Told:
         extended = is_extended(arrival.info)
         response_id, data = self._write(
-            arrival.address, arrival.message, None, sequence, limit, now, extended=extended
+            arrival.address,
+            arrival.message,
+            None,
+            sequence,
+            limit,
+            now,
+            extended=extended,
+            response_id=response_id,
         )
         return Told(response_id, sequence, data)
 
@@ -124,6 +140,7 @@ class Answers:
         now: float,
         *,
         extended: bool = False,
+        response_id: str = "",
     ) -> tuple[str, bytes]:
         """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
         own, dialect = self._state.identity, dialect_of(message)
@@ -137,6 +154,7 @@ class Answers:
                 sequence_number=sequence,
                 requires_ack=sequence is not None,
                 ack_for=ack_for,
+                message_id=response_id,
             )
             if len(data) <= limit:
                 break

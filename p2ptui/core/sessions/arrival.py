@@ -10,7 +10,14 @@ from msgspec import UNSET, UnsetType
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
-from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of, shortened
+from p2ptui.core.identity import (
+    RefusedError,
+    accept_node_info,
+    dialect_of,
+    packed_node_info,
+    shortened,
+    unpacked_node_info,
+)
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import acknowledges
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -39,7 +46,8 @@ class Arrival:
 
     address: Address
     message: Envelope
-    info: NodeInfo
+    node: NodeInfo | bytes
+    """Who asks; of a request that is kept as it is written, which takes a third of the memory."""
     earned: Purse
     """What the request pays for."""
     legacy: Legacy = NOTHING
@@ -54,13 +62,24 @@ class Arrival:
     """Whether it answered a Ping while it waited for a seat."""
 
     @property
+    def info(self) -> NodeInfo:
+        """Who asks."""
+        node = self.node
+        return unpacked_node_info(node) if isinstance(node, bytes) else node
+
+    @property
     def acknowledges(self) -> bool:
         """Whether it is of the kind that acknowledges its answer."""
         return acknowledges(self.info, dialect_of(self.message))
 
     def kept(self) -> "Arrival":
-        """The same, without what was read already: for who waits, and may be one of many."""
-        return replace(self, message=shortened(self.message, NULL))
+        """The same, as small as can be: for who waits, and may be one of many."""
+        node = self.node if isinstance(self.node, bytes) else packed_node_info(self.node)
+        return replace(self, message=shortened(self.message, NULL), node=node)
+
+    def read_again(self) -> "Arrival":
+        """The same, as it was before it was `kept`, but for the message."""
+        return replace(self, node=self.info)
 
     def bringing(self, channel: Channel | None) -> "Arrival":
         """The same, with what it had elsewhere."""

@@ -165,7 +165,6 @@ class Newcomers:
             arrival: The newcomer's request.
             now: The time, seconds.
         """
-        arrival = arrival.kept()
         for key in self._held.of_peer(before):
             held = self._held[key]
             if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
@@ -179,7 +178,7 @@ class Newcomers:
     def _repeat(self, held: Newcomer, arrival: Arrival, now: float) -> None:
         """One that is held asks again: it had no answer yet, or that was lost."""
         is_new = held.arrival.message.id != arrival.message.id
-        held.arrival = arrival
+        held.arrival = arrival.kept()
         if arrival.acknowledges:
             held.began = now
         elif is_new:
@@ -194,7 +193,7 @@ class Newcomers:
         else:
             sequence = before.channel.sender.numbering.begin()
         told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
-        newcomer = Newcomer(before, arrival, told, now)
+        newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
         self._answer(newcomer, now)
@@ -208,7 +207,7 @@ class Newcomers:
 
     def _hold_other(self, before: Peer, arrival: Arrival, now: float) -> None:
         told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
-        newcomer = Newcomer(before, arrival, told, now)
+        newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
         self._plan(self._answer_other, key, newcomer, now + ANSWER_AFTER_S)
@@ -365,7 +364,7 @@ class Newcomers:
         Returns:
             The peer at its address, if there is one now.
         """
-        self.accept(arrival, told, now)
+        self.accept(arrival.read_again(), told, now)
         peer = self._state.peers.at(arrival.address)
         if is_proved and peer is not None and peer.is_authenticated:
             peer.facts.note_ack()
@@ -408,7 +407,7 @@ class Newcomers:
             peers = self._state.peers
             is_free = peers.at(address) is None and peers.with_id(node_id) is None
             if is_free and not self._state.closing:
-                self.accept(arrival, told, now)
+                self.accept(arrival.read_again(), told, now)
 
         self._state.timers.schedule(newcomer.began, enter)
 

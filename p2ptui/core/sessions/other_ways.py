@@ -54,6 +54,23 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldBefore:
+    """What an answer is written from again: that is a kilobyte, and this a tenth."""
+
+    response_id: str
+    sequence: int | None
+    limit: float
+    """Its bytes, at most."""
+    at: float
+    """When it was written first; seconds."""
+
+    @property
+    def keys(self) -> tuple[int | str, ...]:
+        """What an Ack of it may name."""
+        return Told(self.response_id, self.sequence, b"").keys
+
+
+@dataclass(frozen=True, slots=True)
 class AlternatePath:
     """An address from which a request came that had been accepted at another one."""
 

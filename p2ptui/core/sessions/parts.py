@@ -27,7 +27,9 @@ class SessionParts:
 
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self.lifecycle = lifecycle = Lifecycle(state, delivery)
-        self.admission = admission = Admission(state.config.security, state.tables)
+        self.admission = admission = Admission(
+            state.config.security, state.tables, state.timers.schedule_upkeep
+        )
         state.gate.admits_answer = admission.may_answer
         self.takeover = takeover = Takeover(state, delivery, lifecycle)
         self.handshake = handshake = Handshake(state, delivery, lifecycle, takeover)

@@ -19,7 +19,7 @@ from p2ptui.core.identity import shortened
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
-from p2ptui.core.sessions.other_ways import AlternatePaths, Told
+from p2ptui.core.sessions.other_ways import AlternatePaths, ToldBefore
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NULL, Envelope, MessageType
@@ -39,7 +39,7 @@ class _Unseated:
     """Who was answered."""
 
     arrival: Arrival
-    told: Told
+    told: ToldBefore
     word: Envelope | None = None
     """What it has said since."""
 
@@ -85,14 +85,18 @@ class Unseated:
         """Answer a request, within what it pays for, and keep it."""
         before = self._known.get(arrival.address)
         is_same = before is not None and before.arrival.message.id == arrival.message.id
-        told = before.told if before is not None and is_same else None
-        numbered = arrival.acknowledges
-        if told is None:
-            if arrival.earned.allowance < self._newcomers.answers.shortest_bytes:
+        answers, numbered = self._newcomers.answers, arrival.acknowledges
+        if before is not None and is_same:
+            kept = before.told
+            told = answers.again(arrival, kept)
+        else:
+            limit = arrival.earned.allowance
+            if limit < answers.shortest_bytes:
                 self._state.counters.drop("handshake_too_short")
                 return
             sequence = self._state.rng.getrandbits(32) if numbered else None
-            told = self._newcomers.answers.accept(arrival, sequence, arrival.earned.allowance, now)
+            told = answers.accept(arrival, sequence, limit, now)
+            kept = ToldBefore(told.response_id, sequence, limit, now)
         address, gate = arrival.address, self._state.gate
         gate.send(told.response, address, arrival.earned)
         if not numbered:
@@ -100,7 +104,7 @@ class Unseated:
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
         word = before.word if before is not None and is_same else None
-        self._known.put(address, _Unseated(arrival.kept(), told, word), now, address=address)
+        self._known.put(address, _Unseated(arrival.kept(), kept, word), now, address=address)
 
     def _seat(self, address: Address, message: Envelope, now: float) -> bool:
         """Somebody speaks who was answered and has no seat; whether it has one now."""
@@ -132,7 +136,9 @@ class Unseated:
     ) -> bool:
         self._known.pop(address)
         self._speaking.pop(address)
-        peer = self._newcomers.let_in(known.arrival, known.told, now, is_proved=is_proved)
+        arrival = known.arrival.read_again()
+        told = self._newcomers.answers.again(arrival, known.told)
+        peer = self._newcomers.let_in(arrival, told, now, is_proved=is_proved)
         if peer is None:
             return False
         if not is_proved:

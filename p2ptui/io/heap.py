@@ -1,0 +1,84 @@
+"""Memory that the allocator keeps, given back to the system.
+
+Each datagram is read into a buffer for the largest, and cut. With glibc what stays of it keeps the
+pages around it from the system, so that the process grows by several times what it holds.
+"""
+
+import asyncio
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.bounded import owners_at
+from p2ptui.io.resolve import sockaddr_of
+
+TRIM_ABOVE: Final = 512
+"""Datagrams, since it was done last, after which it is worth the time."""
+
+PAUSE_S: Final = 1.0
+"""Between two times, at least."""
+
+AFTERWARDS_S: Final = 4.0
+"""After the last one it is done once more: what was kept for a short time is gone then."""
+
+PAUSE_FACTOR: Final = 200
+"""The pause is so many times as long as it takes: a large heap takes longer."""
+
+
+def _find_trim() -> Callable[[int], int] | None:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None  # not glibc
+    return trim
+
+
+_trim: Final = _find_trim()
+
+
+class Heap:
+    """Gives memory back after much was read.
+
+    Args:
+        loop: Where it is planned.
+        trim: What does it; None where the allocator cannot.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, trim: Callable[[int], int] | None = _trim
+    ) -> None:
+        self._loop = loop
+        self._trim = trim
+        self._read = 0
+        self._planned: asyncio.TimerHandle | None = None
+        self._is_last = False
+        self._pause_s = PAUSE_S
+
+    def note_read(self, datagrams: int) -> None:
+        """So many datagrams were read."""
+        self._read += datagrams
+        if self._read > TRIM_ABOVE and self._trim is not None:
+            if self._planned is not None and self._is_last:
+                self.close()
+            if self._planned is None:
+                self._is_last = False
+                self._planned = self._loop.call_later(self._pause_s, self._give_back)
+
+    def close(self) -> None:
+        """Nothing more is planned."""
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+
+    def _give_back(self) -> None:
+        assert self._trim is not None
+        self._read, self._planned = 0, None
+        began = self._loop.time()
+        # Of addresses that may be nobody's; what is asked for again is there at once.
+        owners_at.cache_clear()
+        sockaddr_of.cache_clear()
+        self._trim(0)
+        self._pause_s = max(PAUSE_S, PAUSE_FACTOR * (self._loop.time() - began))
+        if not self._is_last:
+            self._is_last = True
+            self._planned = self._loop.call_later(AFTERWARDS_S, self._give_back)
