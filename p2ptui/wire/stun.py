@@ -76,6 +76,8 @@ class MessageClass(enum.IntEnum):
 
 _CLASSES: Final = tuple(MessageClass)
 _INTEGRITY: Final = (AttributeType.MESSAGE_INTEGRITY, AttributeType.MESSAGE_INTEGRITY_SHA256)
+_OF_FIELDS: Final = frozenset({*READERS, *_INTEGRITY, AttributeType.FINGERPRINT})
+"""Types that are none of the others."""
 
 
 class StunMessage(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -190,7 +192,7 @@ def encode(
 
     Raises:
         StunError: A field has no form on the wire: a host that is no IP address, a text over
-            its limit, more than 65,535 bytes in all.
+            its limit, more than 65,535 bytes in all; or one of the others has a field.
     """
     body = b"".join(_write_attributes(message))
     data = _write_header(message, len(body)) + body
@@ -236,7 +238,10 @@ def _write_attributes(message: StunMessage) -> list[bytes]:
 def _who(message: StunMessage) -> _Attributes:
     if message.software is not None:
         yield AttributeType.SOFTWARE, write_text(message.software)
-    yield from message.others
+    for kind, value in message.others:
+        if kind in _OF_FIELDS:
+            raise StunError(f"an attribute of type {kind:#06x} has a field of its own")
+        yield kind, value
     if message.username is not None:
         yield AttributeType.USERNAME, write_text(message.username, MAX_USERNAME_BYTES)
     if message.nonce is not None:
