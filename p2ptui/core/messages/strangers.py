@@ -12,7 +12,7 @@ from p2ptui.core.sessions.race import Races
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import RELAY, decode_relay
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import Envelope
 
 
 class Strangers:
@@ -64,8 +64,7 @@ class Strangers:
             return
         if self._ways.handle_message(address, message, now):
             return
-        is_ack = message.message_type == MessageType.ACK
-        if is_ack and self._newcomers.take_ack(address, message, now):
+        if self._newcomers.take_ack(address, message, now):
             return
         if self._take_introduced(address, message, earned, now):
             return
