@@ -12,6 +12,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
 from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size, why_lost
 from p2ptui.core.events import Direction, SendResult, SendStatus
+from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
@@ -323,7 +324,10 @@ class Delivery(Outlet):
 
     def _build_ack(self, message: Envelope, now: float) -> bytes:
         key = message.id if message.speaks_reference else message.sequence_number
-        return self.build(MessageType.ACK, NULL, now, ack_for=key)[1]
+        is_answer = message.message_type == MessageType.HANDSHAKE_RESPONSE
+        # Among guesses of its number this tells that the answer itself was received.
+        own_id = id_of_ack(message.id) if is_answer else ""
+        return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""

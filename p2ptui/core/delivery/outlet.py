@@ -57,14 +57,15 @@ class Outlet:
         sequence_number: int | None = None,
         requires_ack: bool = False,
         ack_for: int | str | None = None,
+        message_id: str = "",
     ) -> tuple[str, bytes]:
-        """Make a message of this node.
+        """Make a message of this node; a new one, unless it has an id.
 
         Returns:
             Its id and its bytes.
         """
         state = self._state
-        message_id = state.ids.uuid()
+        message_id = message_id or state.ids.uuid()
         unix = state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
         return message_id, encode_envelope(envelope)

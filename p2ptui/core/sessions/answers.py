@@ -99,7 +99,14 @@ class Answers:
     def _trace(self, address: Address, data: bytes) -> None:
         self._state.trace(Direction.OUT, address, "", MessageType.HANDSHAKE_RESPONSE, data)
 
-    def accept(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
+    def accept(
+        self,
+        arrival: Arrival,
+        sequence: int | None,
+        limit: float,
+        now: float,
+        response_id: str = "",
+    ) -> Told:
         """Write the answer to a request that is accepted; it has not left yet.
 
         Args:
@@ -107,10 +114,18 @@ class Answers:
             sequence: Of the answer, where that is numbered.
             limit: Its bytes, at most.
             now: The time, seconds.
+            response_id: The id of the answer; empty for a new one.
         """
         extended = is_extended(arrival.info)
         response_id, data = self._write(
-            arrival.address, arrival.message, None, sequence, limit, now, extended=extended
+            arrival.address,
+            arrival.message,
+            None,
+            sequence,
+            limit,
+            now,
+            extended=extended,
+            response_id=response_id,
         )
         return Told(response_id, sequence, data)
 
@@ -124,6 +139,7 @@ class Answers:
         now: float,
         *,
         extended: bool = False,
+        response_id: str = "",
     ) -> tuple[str, bytes]:
         """The answer to a request: its id and bytes; the short form where `limit` asks for it."""
         own, dialect = self._state.identity, dialect_of(message)
@@ -137,6 +153,7 @@ class Answers:
                 sequence_number=sequence,
                 requires_ack=sequence is not None,
                 ack_for=ack_for,
+                message_id=response_id,
             )
             if len(data) <= limit:
                 break

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from p2ptui.bounded import BoundedTable, Share
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
+from p2ptui.core.ids import Secrets, id_of_ack
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Arrival
@@ -60,15 +61,16 @@ GOES_ON_S: Final = 2.0
 from the one before, which has been there all the time."""
 
 MAX_NEWCOMERS: Final = 1024
-"""Newcomers at addresses in use, in all; the oldest makes room."""
+"""Newcomers at addresses in use, in all; the oldest makes room. As many again are doubted."""
 
 MAX_NEWCOMERS_OF_ONE: Final = 256
-"""Of these, those for the place of one peer: whoever forges fifty requests a second leaves one that
-is there the time of a round trip."""
+"""Of these, those for the place of one peer. One of them makes room, whichever: if it were the
+oldest, whoever forges so many requests within a round trip kept everybody out."""
 
 KEPT_AMONG_GUESSES: Final = 16
-"""Of these, so many stay where somebody guesses: each Ack that names none of them costs the oldest
-one its place. Of the numbers of 32 bits there is hardly one that hits so few."""
+"""Of these, so many stay where somebody guesses: each Ack that names none of them costs one its
+place. Of the numbers of 32 bits there is hardly one that hits so few. That one is doubted: of its
+Ack the number says nothing any more, and the id all."""
 
 MAX_CROSSED: Final = 2
 """Requests that are taken for the one that crossed this node's own: the last of them."""
@@ -126,6 +128,17 @@ class Newcomers:
                 on_evicted=lambda _, held: self._release(held),
             ),
         )
+        self._doubted: BoundedTable[tuple[Address, str], Newcomer] = state.tables.add(
+            "newcomers_doubted",
+            BoundedTable(
+                MAX_NEWCOMERS,
+                shares=state.tables.shares,
+                peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
+                on_evicted=lambda _, held: self._release(held),
+            ),
+        )
+        """Where somebody guesses numbers: by the id of the Ack."""
+        self._secrets = Secrets(state.rng)
         lifecycle.on_removed.append(lambda peer, _: self._handle_removed(peer))
         lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
 
@@ -166,13 +179,17 @@ class Newcomers:
             now: The time, seconds.
         """
         arrival = arrival.kept()
-        for key in self._held.of_peer(before):
-            held = self._held[key]
-            if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
+        number, response_id = self._secrets.of(arrival.address, arrival.message.id)
+        # One that numbers in a session that is not begun has its own number, and is the first.
+        firsts = self._held.of_peer(before)[:1]
+        for key in {(arrival.address, number), (arrival.address, ""), *firsts}:
+            held = self._held.get(key)
+            is_its = held is not None and held.before is before and key[0] == arrival.address
+            if held is not None and is_its and _is_repeated(held.arrival, arrival):
                 self._repeat(held, arrival, now)
                 return
         if arrival.acknowledges:
-            self._hold_ours(before, arrival, now)
+            self._hold_ours(before, arrival, number, response_id, now)
         else:
             self._hold_other(before, arrival, now)
 
@@ -187,13 +204,15 @@ class Newcomers:
         if arrival.acknowledges or now >= held.began + ANSWER_AFTER_S:
             self._answer(held, now)
 
-    def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
-        if before.is_authenticated or self._held.of_peer(before):
-            # Of no number of the session that goes on, and no message of it either.
-            sequence = self._state.rng.getrandbits(32)
-        else:
+    def _hold_ours(
+        self, before: Peer, arrival: Arrival, sequence: int, response_id: str, now: float
+    ) -> None:
+        # As a rule of no number of the session that goes on, and no message of it either. The same
+        # request has the same answer: who was forgotten, and believes to be in, is in by it yet.
+        if not (before.is_authenticated or self._held.of_peer(before)):
             sequence = before.channel.sender.numbering.begin()
-        told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
+        allowance = arrival.earned.allowance
+        told = self._answers.accept(arrival, sequence, allowance, now, response_id)
         newcomer = Newcomer(before, arrival, told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
@@ -241,6 +260,10 @@ class Newcomers:
 
     def _put(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         earlier = self._held.get(key)
+        others = self._held.of_peer(newcomer.before)
+        if earlier is None and len(others) >= MAX_NEWCOMERS_OF_ONE:
+            self._state.counters.drop("newcomer_forgotten")
+            self._forget(self._state.rng.choice(others))
         if self._held.put(
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
@@ -279,14 +302,21 @@ class Newcomers:
         number = message.ack_for
         if message.message_type != MessageType.ACK:
             return False
+        if (doubted := self._doubted.get((address, message.id))) is not None:
+            return self._take_sure(doubted, now)
         if type(number) is not int or not _is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
         key = (address, number)
         newcomer = self._held.get(key)
         if newcomer is None:
             return False
-        is_elsewhere = newcomer.before.address != newcomer.arrival.address
-        if is_elsewhere and not self._is_held(key, newcomer):
+        return self._take_sure(newcomer, now)
+
+    def _take_sure(self, newcomer: Newcomer, now: float) -> bool:
+        """A newcomer has acknowledged its answer; whether that lets it in."""
+        before = newcomer.before
+        is_elsewhere = before.address != newcomer.arrival.address
+        if is_elsewhere and _has_shown_itself(before, newcomer.began):
             return False  # the owner of the id has come back
         self._take(newcomer, now, is_proved=True)
         return True
@@ -304,7 +334,7 @@ class Newcomers:
         if any(self.take_ack(at, message, now) for at in {address, peer.address}):
             return True
         if kind == MessageType.ACK:
-            self._doubt(peer)
+            self._doubt(peer, now)
         key = (address, "")
         newcomer = self._held.get(key)
         if newcomer is None or newcomer.before is not peer or not self._is_held(key, newcomer):
@@ -323,11 +353,25 @@ class Newcomers:
             self._forget(key)  # a newcomer would have gone on before
         return False
 
-    def _doubt(self, peer: Peer) -> None:
+    def _doubt(self, peer: Peer, now: float) -> None:
         """An Ack from an address where some are held names none of them: it may be a guess."""
         held = self._held.of_peer(peer)
-        if len(held) > KEPT_AMONG_GUESSES:
-            self._forget(held[0])
+        if len(held) <= KEPT_AMONG_GUESSES:
+            return
+        key = self._state.rng.choice(held)
+        newcomer = self._held[key]
+        self._forget(key)
+        if newcomer.told.sequence is None:
+            return
+        sure = key[0], id_of_ack(newcomer.told.response_id)
+        others = self._doubted.of_peer(peer)
+        if len(others) >= MAX_NEWCOMERS_OF_ONE:
+            self._forget_doubted(self._state.rng.choice(others))
+        if self._doubted.put(sure, newcomer, now, peers=(peer,), address=key[0]):
+            peer.session.note_challenge(is_held=True)
+            newcomer.timers["_forget_doubted"] = self._state.timers.schedule(
+                newcomer.began + LIFETIME_S, lambda _: self._forget_doubted(sure)
+            )
 
     def note_before(self, address: Address) -> None:
         """The one before has sent its own handshake from an address again: it is there."""
@@ -337,8 +381,7 @@ class Newcomers:
         """Whether one is held still; no longer where the one before has shown itself since."""
         if self._held.get(key) is not newcomer:
             return False
-        before = newcomer.before
-        if before.is_authenticated and before.liveness.signs.shown_at > newcomer.began:
+        if _has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
             return False
         return True
@@ -415,9 +458,16 @@ class Newcomers:
     def _forget_all(self, before: Peer) -> None:
         for key in self._held.of_peer(before):
             self._forget(key)
+        for sure in self._doubted.of_peer(before):
+            self._forget_doubted(sure)
 
     def _forget(self, key: _Key) -> None:
         newcomer = self._held.pop(key)
+        if newcomer is not None:
+            self._release(newcomer)
+
+    def _forget_doubted(self, sure: tuple[Address, str]) -> None:
+        newcomer = self._doubted.pop(sure)
         if newcomer is not None:
             self._release(newcomer)
 
@@ -427,7 +477,13 @@ class Newcomers:
             timer.cancel()
         newcomer.timers.clear()
         before = newcomer.before
-        before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
+        is_held = bool(self._held.held_by(before) or self._doubted.held_by(before))
+        before.session.note_challenge(is_held=is_held)
+
+
+def _has_shown_itself(before: Peer, since: float) -> bool:
+    """Whether one has shown since a time what only it can know."""
+    return before.is_authenticated and before.liveness.signs.shown_at > since
 
 
 def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
