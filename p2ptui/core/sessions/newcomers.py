@@ -54,11 +54,23 @@ MOST_ANSWERED_AGAIN: Final = 8
 """Of more of them at a time most are forged: these repeat their requests, or are nobody."""
 
 LIFETIME_S: Final = 10.0
-"""So long a newcomer may take to show that it is there."""
+"""So long a newcomer of our kind may take to show that it is there; it repeats its request."""
 
 GOES_ON_S: Final = 2.0
-"""One that can show nothing must speak so soon after its answer: what comes later is more likely
-from the one before, which has been there all the time."""
+"""One that can show nothing should speak so soon after its answer. What comes later may be from the
+one before, which has been there all the time: then whoever is there is asked who it is."""
+
+LATE_S: Final = 5.0
+LATE_WORDS: Final = 3
+"""One that speaks later has the place when it has gone on for so long, with so many words, and the
+one before has not shown itself though it was asked."""
+
+LATE_LIFETIME_S: Final = 30.0
+"""So long it may be quiet before that, and between two words."""
+
+WHO_PAUSE_S: Final = 2.0
+MOST_ASKED_WHO: Final = 4
+"""How often it is asked who it is, and the pause between: clients wait so long for their answer."""
 
 MAX_NEWCOMERS: Final = 1024
 """Newcomers at addresses in use, in all; the oldest makes room. As many again are doubted."""
@@ -268,13 +280,14 @@ class Newcomers:
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
             newcomer.before.session.note_challenge(is_held=True)
-            self._plan(self._end, key, newcomer, now + LIFETIME_S)
+            self._plan(self._end, key, newcomer, now + _lifetime_s(newcomer))
         if earlier is not None:
             self._release(earlier)
 
     def _end(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        if now < newcomer.began + LIFETIME_S:
-            self._plan(self._end, key, newcomer, newcomer.began + LIFETIME_S)
+        ends_at = newcomer.began + _lifetime_s(newcomer)
+        if now < ends_at:
+            self._plan(self._end, key, newcomer, ends_at)
         else:
             self._forget(key)
 
@@ -350,8 +363,24 @@ class Newcomers:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
         elif peer.is_authenticated and newcomer.is_answered and not newcomer.has_spoken:
-            self._forget(key)  # a newcomer would have gone on before
+            self._take_late_word(key, newcomer, now)
         return False
+
+    def _take_late_word(self, key: _Key, newcomer: Newcomer, now: float) -> None:
+        """A word that may be of either comes so late that it is more likely of the one before."""
+        newcomer.note_late_word(now)
+        is_long = now >= newcomer.late_since + LATE_S
+        if is_long and newcomer.late_words >= LATE_WORDS:
+            newcomer.has_spoken = True
+            self._consider(key, newcomer, now)
+            return
+        self._plan(self._end, key, newcomer, now + LATE_LIFETIME_S)
+        # Its handshake tells: of the one before, or of the newcomer, which is answered again then.
+        is_due = now >= newcomer.asked_who_at + WHO_PAUSE_S
+        is_plain = newcomer.before.dialect is Dialect.REFERENCE
+        if is_due and is_plain and newcomer.times_asked_who < MOST_ASKED_WHO:
+            newcomer.note_asked_who(now)
+            self._answers.ask_who(newcomer.arrival, now)
 
     def _doubt(self, peer: Peer, now: float) -> None:
         """An Ack from an address where some are held names none of them: it may be a guess."""
@@ -479,6 +508,10 @@ class Newcomers:
         before = newcomer.before
         is_held = bool(self._held.held_by(before) or self._doubted.held_by(before))
         before.session.note_challenge(is_held=is_held)
+
+
+def _lifetime_s(newcomer: Newcomer) -> float:
+    return LIFETIME_S if newcomer.told.sequence is not None else LATE_LIFETIME_S
 
 
 def _has_shown_itself(before: Peer, since: float) -> bool:
