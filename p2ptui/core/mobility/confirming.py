@@ -19,6 +19,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.asking import Greeting
+from p2ptui.core.sessions.greetings import OUR_EXTENSIONS
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
@@ -77,8 +78,9 @@ class Confirming:
             now: The time, seconds.
         """
         self._forget(peer)
-        if peer.facts.acks or Capability.RETRANSMIT not in peer.capabilities:
-            return  # it is acknowledged, or there may never be an Ack
+        is_ours = not OUR_EXTENSIONS.isdisjoint(peer.capabilities)
+        if peer.facts.acks or not (is_ours and Capability.RETRANSMIT in peer.capabilities):
+            return  # it is acknowledged, or there may never be an Ack: the answer says as much
         session = _Open(greeting)
         if self._open.put(peer, session):
             self._plan(peer, session, now)

@@ -193,8 +193,8 @@ class Newcomers:
         arrival = arrival.kept()
         number, response_id = self._secrets.of(arrival.address, arrival.message.id)
         # One that numbers in a session that is not begun has its own number, and is the first.
-        firsts = self._held.of_peer(before)[:1]
-        for key in {(arrival.address, number), (arrival.address, ""), *firsts}:
+        keys: list[_Key] = [(arrival.address, number), (arrival.address, "")]
+        for key in (*keys, *self._held.of_peer(before)[:1]):
             held = self._held.get(key)
             is_its = held is not None and held.before is before and key[0] == arrival.address
             if held is not None and is_its and _is_repeated(held.arrival, arrival):
@@ -395,6 +395,7 @@ class Newcomers:
         sure = key[0], id_of_ack(newcomer.told.response_id)
         others = self._doubted.of_peer(peer)
         if len(others) >= MAX_NEWCOMERS_OF_ONE:
+            self._state.counters.drop("newcomer_forgotten")
             self._forget_doubted(self._state.rng.choice(others))
         if self._doubted.put(sure, newcomer, now, peers=(peer,), address=key[0]):
             peer.session.note_challenge(is_held=True)
