@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import BoundedTable, Share, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
 from p2ptui.core.ids import Secrets, id_of_ack
@@ -76,8 +76,8 @@ MAX_NEWCOMERS: Final = 1024
 """Newcomers at addresses in use, in all; the oldest makes room. As many again are doubted."""
 
 MAX_NEWCOMERS_OF_ONE: Final = 256
-"""Of these, those for the place of one peer. One of them makes room, whichever: if it were the
-oldest, whoever forges so many requests within a round trip kept everybody out."""
+"""Of these, those for the place of one peer. One of the oldest makes room, drawn by lot: if it
+were the oldest, whoever forges so many requests within a round trip kept everybody out."""
 
 KEPT_AMONG_GUESSES: Final = 16
 """Of these, so many stay where somebody guesses: each Ack that names none of them costs one its
@@ -275,7 +275,7 @@ class Newcomers:
         others = self._held.of_peer(newcomer.before)
         if earlier is None and len(others) >= MAX_NEWCOMERS_OF_ONE:
             self._state.counters.drop("newcomer_forgotten")
-            self._forget(self._state.rng.choice(others))
+            self._forget(draw_oldest(others, len(others), self._state.rng))
         if self._held.put(
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
@@ -387,7 +387,7 @@ class Newcomers:
         held = self._held.of_peer(peer)
         if len(held) <= KEPT_AMONG_GUESSES:
             return
-        key = self._state.rng.choice(held)
+        key = draw_oldest(held, 2 * len(held), self._state.rng)
         newcomer = self._held[key]
         self._forget(key)
         if newcomer.told.sequence is None:
@@ -396,7 +396,7 @@ class Newcomers:
         others = self._doubted.of_peer(peer)
         if len(others) >= MAX_NEWCOMERS_OF_ONE:
             self._state.counters.drop("newcomer_forgotten")
-            self._forget_doubted(self._state.rng.choice(others))
+            self._forget_doubted(draw_oldest(others, len(others), self._state.rng))
         if self._doubted.put(sure, newcomer, now, peers=(peer,), address=key[0]):
             peer.session.note_challenge(is_held=True)
             newcomer.timers["_forget_doubted"] = self._state.timers.schedule(
