@@ -64,6 +64,26 @@ def test_a_restarted_node_that_only_listens_is_in_after_an_outage() -> None:
     assert server.outcome(server.send(again, "hello")).delivered
 
 
+def test_a_node_gets_in_where_the_same_request_has_another_answer() -> None:
+    """As earlier versions of the server answer it once they have forgotten it."""
+    world = World(latency_s=0.02)
+    server, client = pair(world)
+    rng = random.Random(1)
+
+    def forgetful(*_what: object) -> tuple[int, str]:
+        return rng.getrandbits(32), world.message_id()
+
+    server.endpoint._sessions.newcomers._secrets.of = forgetful  # type: ignore[method-assign]
+    again = restart(world, client)
+    lose_all_but_requests(world, again, world.now + 11)
+    again.outcome(again.connect(server))
+    newcomers = server.endpoint._sessions.newcomers
+    world.run_for(5)
+    newcomers._forget_all(server.peer(client))  # type: ignore[arg-type]
+
+    assert first_read_s(world, again, server, 14) >= 5
+
+
 def test_a_session_that_is_known_is_not_asked_for_again() -> None:
     """Guards the honest: where nothing is lost the request is sent once."""
     world = World()
