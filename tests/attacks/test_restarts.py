@@ -281,3 +281,26 @@ def test_whoever_is_there_is_asked_a_few_times_at_most() -> None:
         world.run_for(0.05)
 
     assert 1 <= client.take_types().count("Error") <= 4
+
+
+def test_a_restarted_deployed_client_keeps_its_turn_in_a_flood_of_other_requests() -> None:
+    world, rng = World(seed=3), random.Random(1)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    world.run_for(5)
+    client.id = world.node_id()
+    client.send(client.handshake_request(), server)
+    pen = Attacker(world).in_the_name_of(client.address)
+    for number in range(250):
+        for _ in range(4):
+            evil = world.node_id()
+            payload = pen.handshake_request(id=evil, capabilities=["retransmit"])["payload"]
+            pen.send(pen.spec_message("HandshakeRequest", payload, requires_ack=True), server)
+            pen.send(pen.spec_message("Ack", None, ack_for=rng.getrandbits(32)), server)
+        if number % 25 == 0:
+            client.say("Data", number, server)
+        world.run_for(0.02)
+    client.say("Data", "in the new name", server)
+    world.run_for(1)
+
+    assert named(server)[-1] == client.id

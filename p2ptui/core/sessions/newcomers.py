@@ -272,8 +272,8 @@ class Newcomers:
 
     def _put(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         earlier = self._held.get(key)
-        others = self._held.of_peer(newcomer.before)
-        if earlier is None and len(others) >= MAX_NEWCOMERS_OF_ONE:
+        is_full = self._held.held_by(newcomer.before) >= MAX_NEWCOMERS_OF_ONE
+        if earlier is None and is_full and (others := self._numbered(newcomer.before)):
             self._state.counters.drop("newcomer_forgotten")
             self._forget(draw_oldest(others, len(others), self._state.rng))
         if self._held.put(
@@ -384,14 +384,11 @@ class Newcomers:
 
     def _doubt(self, peer: Peer, now: float) -> None:
         """An Ack from an address where some are held names none of them: it may be a guess."""
-        held = self._held.of_peer(peer)
-        if len(held) <= KEPT_AMONG_GUESSES:
+        if self._held.held_by(peer) <= KEPT_AMONG_GUESSES or not (held := self._numbered(peer)):
             return
         key = draw_oldest(held, 2 * len(held), self._state.rng)
         newcomer = self._held[key]
         self._forget(key)
-        if newcomer.told.sequence is None:
-            return
         sure = key[0], id_of_ack(newcomer.told.response_id)
         others = self._doubted.of_peer(peer)
         if len(others) >= MAX_NEWCOMERS_OF_ONE:
@@ -402,6 +399,11 @@ class Newcomers:
             newcomer.timers["_forget_doubted"] = self._state.timers.schedule(
                 newcomer.began + LIFETIME_S, lambda _: self._forget_doubted(sure)
             )
+
+    def _numbered(self, peer: Peer) -> list[_Key]:
+        """Those for the place of a peer who have a number to guess: of the others there is one at
+        each of its addresses, which no flood makes room for."""
+        return [key for key in self._held.of_peer(peer) if key[1] != ""]
 
     def note_before(self, address: Address) -> None:
         """The one before has sent its own handshake from an address again: it is there."""
