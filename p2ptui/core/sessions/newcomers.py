@@ -73,7 +73,7 @@ MOST_ASKED_WHO: Final = 4
 """How often it is asked who it is, and the pause between: clients wait so long for their answer."""
 
 MAX_NEWCOMERS: Final = 1024
-"""Newcomers at addresses in use, in all; the oldest makes room. As many again are doubted."""
+"""Newcomers at addresses in use, in all; the oldest makes room. A quarter as many are doubted."""
 
 MAX_NEWCOMERS_OF_ONE: Final = 256
 """Of these, those for the place of one peer. One of the oldest makes room, drawn by lot: if it
@@ -143,7 +143,7 @@ class Newcomers:
         self._doubted: BoundedTable[tuple[Address, str], Newcomer] = state.tables.add(
             "newcomers_doubted",
             BoundedTable(
-                MAX_NEWCOMERS,
+                MAX_NEWCOMERS // 4,
                 shares=state.tables.shares,
                 peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
                 on_evicted=lambda _, held: self._release(held),
@@ -316,6 +316,10 @@ class Newcomers:
         if message.message_type != MessageType.ACK:
             return False
         if (doubted := self._doubted.get((address, message.id))) is not None:
+            arrival, told = doubted.arrival, doubted.told
+            doubted.told = self._answers.accept(
+                arrival, told.sequence, arrival.earned.allowance, now, told.response_id
+            )
             return self._take_sure(doubted, now)
         if type(number) is not int or not _is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
@@ -389,6 +393,8 @@ class Newcomers:
         key = draw_oldest(held, 2 * len(held), self._state.rng)
         newcomer = self._held[key]
         self._forget(key)
+        # Written again if it is needed: that is a kilobyte.
+        newcomer.told = replace_field(newcomer.told, response=b"")
         sure = key[0], id_of_ack(newcomer.told.response_id)
         others = self._doubted.of_peer(peer)
         if len(others) >= MAX_NEWCOMERS_OF_ONE:
