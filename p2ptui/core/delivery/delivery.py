@@ -12,7 +12,6 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
 from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size, why_lost
 from p2ptui.core.events import Direction, SendResult, SendStatus
-from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
@@ -22,7 +21,6 @@ from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullErro
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     Envelope,
     ErrorCode,
@@ -321,13 +319,6 @@ class Delivery(Outlet):
     def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message once what matters more has left."""
         peer.acks_owed.append(self._build_ack(message, now))
-
-    def _build_ack(self, message: Envelope, now: float) -> bytes:
-        key = message.id if message.speaks_reference else message.sequence_number
-        is_answer = message.message_type == MessageType.HANDSHAKE_RESPONSE
-        # Among guesses of its number this tells that the answer itself was received.
-        own_id = id_of_ack(message.id) if is_answer else ""
-        return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""

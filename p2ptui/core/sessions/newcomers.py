@@ -25,52 +25,33 @@ from msgspec.structs import replace
 from p2ptui.bounded import BoundedTable, Share, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.ids import Secrets, id_of_ack
+from p2ptui.core.ids import Secrets
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.doubted import Doubted
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.newcomer import Newcomer
+from p2ptui.core.sessions.newcomer import (
+    ANSWER_AFTER_S,
+    ANSWER_AGAIN_S,
+    ANSWERS,
+    FROM_SERVERS,
+    GOES_ON_S,
+    LATE_LIFETIME_S,
+    MOST_ANSWERED_AGAIN,
+    PROBE_PAUSE_S,
+    SILENT_S,
+    Newcomer,
+    has_shown_itself,
+    is_repeated,
+    is_spec,
+    lifetime_s,
+)
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
-
-SILENT_S: Final = 3.0
-"""So long nothing may show that the session before is still there, where the newcomer can show
-nothing that others cannot know."""
-
-ANSWER_AFTER_S: Final = 0.5
-"""Such a newcomer is answered so late; deployed clients wait for 2 s."""
-
-PROBE_PAUSE_S: Final = 0.5
-"""Between two questions to the one before, in that time."""
-
-ANSWER_AGAIN_S: Final = 0.3
-"""Until the answer to one that must acknowledge it is sent again, as far as its request pays."""
-
-MOST_ANSWERED_AGAIN: Final = 8
-"""Of more of them at a time most are forged: these repeat their requests, or are nobody."""
-
-LIFETIME_S: Final = 10.0
-"""So long a newcomer of our kind may take to show that it is there; it repeats its request."""
-
-GOES_ON_S: Final = 2.0
-"""One that can show nothing should speak so soon after its answer. What comes later may be from the
-one before, which has been there all the time: then whoever is there is asked who it is."""
-
-LATE_S: Final = 5.0
-LATE_WORDS: Final = 3
-"""One that speaks later has the place when it has gone on for so long, with so many words, and the
-one before has not shown itself though it was asked."""
-
-LATE_LIFETIME_S: Final = 30.0
-"""So long it may be quiet before that, and between two words."""
-
-WHO_PAUSE_S: Final = 2.0
-MOST_ASKED_WHO: Final = 4
-"""How often it is asked who it is, and the pause between: clients wait so long for their answer."""
 
 MAX_NEWCOMERS: Final = 1024
 """Newcomers at addresses in use, in all; the oldest makes room. A quarter as many are doubted."""
@@ -81,8 +62,7 @@ were the oldest, whoever forges so many requests within a round trip kept everyb
 
 KEPT_AMONG_GUESSES: Final = 16
 """Of these, so many stay where somebody guesses: each Ack that names none of them costs one its
-place. Of the numbers of 32 bits there is hardly one that hits so few. That one is doubted: of its
-Ack the number says nothing any more, and the id all."""
+place. Of the numbers of 32 bits there is hardly one that hits so few. That one is doubted."""
 
 MAX_CROSSED: Final = 2
 """Requests that are taken for the one that crossed this node's own: the last of them."""
@@ -95,21 +75,6 @@ _Key: TypeAlias = tuple[Address, int | str]
 
 _Step: TypeAlias = Callable[[_Key, Newcomer, float], None]
 """What is done with a newcomer at a time, if it is held still."""
-
-_FROM_SERVERS: Final = frozenset(
-    {
-        MessageType.DISCOVERY_RESPONSE,
-        MessageType.LIST_NODES_RESPONSE,
-        MessageType.RELAY_RESPONSE,
-        MessageType.RELAY_DATA,
-        MessageType.P2P_CONNECT,
-    }
-)
-"""What a server sends, and no program that has just asked this node for a session."""
-
-
-_ANSWERS: Final = frozenset({MessageType.PONG, MessageType.ACK, MessageType.ERROR})
-"""What is sent because this node sent something."""
 
 
 class Newcomers:
@@ -140,16 +105,8 @@ class Newcomers:
                 on_evicted=lambda _, held: self._release(held),
             ),
         )
-        self._doubted: BoundedTable[tuple[Address, str], Newcomer] = state.tables.add(
-            "newcomers_doubted",
-            BoundedTable(
-                MAX_NEWCOMERS // 4,
-                shares=state.tables.shares,
-                peer_share=Share(MAX_NEWCOMERS_OF_ONE, makes_room=True),
-                on_evicted=lambda _, held: self._release(held),
-            ),
-        )
-        """Where somebody guesses numbers: by the id of the Ack."""
+        limits = MAX_NEWCOMERS // 4, MAX_NEWCOMERS_OF_ONE
+        self._doubted = Doubted(state, self._answers, limits, self._release)
         self._secrets = Secrets(state.rng)
         lifecycle.on_removed.append(lambda peer, _: self._handle_removed(peer))
         lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
@@ -197,7 +154,7 @@ class Newcomers:
         for key in (*keys, *self._held.of_peer(before)[:1]):
             held = self._held.get(key)
             is_its = held is not None and held.before is before and key[0] == arrival.address
-            if held is not None and is_its and _is_repeated(held.arrival, arrival):
+            if held is not None and is_its and is_repeated(held.arrival, arrival):
                 self._repeat(held, arrival, now)
                 return
         if arrival.acknowledges:
@@ -280,12 +237,12 @@ class Newcomers:
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
             newcomer.before.session.note_challenge(is_held=True)
-            self._plan(self._end, key, newcomer, now + _lifetime_s(newcomer))
+            self._plan(self._end, key, newcomer, now + lifetime_s(newcomer))
         if earlier is not None:
             self._release(earlier)
 
     def _end(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        ends_at = newcomer.began + _lifetime_s(newcomer)
+        ends_at = newcomer.began + lifetime_s(newcomer)
         if now < ends_at:
             self._plan(self._end, key, newcomer, ends_at)
         else:
@@ -315,13 +272,9 @@ class Newcomers:
         number = message.ack_for
         if message.message_type != MessageType.ACK:
             return False
-        if (doubted := self._doubted.get((address, message.id))) is not None:
-            arrival, told = doubted.arrival, doubted.told
-            doubted.told = self._answers.accept(
-                arrival, told.sequence, arrival.earned.allowance, now, told.response_id
-            )
+        if (doubted := self._doubted.at(address, message.id, now)) is not None:
             return self._take_sure(doubted, now)
-        if type(number) is not int or not _is_spec(message):
+        if type(number) is not int or not is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
         key = (address, number)
         newcomer = self._held.get(key)
@@ -333,7 +286,7 @@ class Newcomers:
         """A newcomer has acknowledged its answer; whether that lets it in."""
         before = newcomer.before
         is_elsewhere = before.address != newcomer.arrival.address
-        if is_elsewhere and _has_shown_itself(before, newcomer.began):
+        if is_elsewhere and has_shown_itself(before, newcomer.began):
             return False  # the owner of the id has come back
         self._take(newcomer, now, is_proved=True)
         return True
@@ -356,11 +309,11 @@ class Newcomers:
         newcomer = self._held.get(key)
         if newcomer is None or newcomer.before is not peer or not self._is_held(key, newcomer):
             return False
-        if peer.initiated and peer.is_authenticated and kind in _FROM_SERVERS:
+        if peer.initiated and peer.is_authenticated and kind in FROM_SERVERS:
             self._forget(key)
-        elif kind in _ANSWERS:
+        elif kind in ANSWERS:
             pass  # the one before would send it as well
-        elif _is_spec(message) is not _is_spec(newcomer.arrival.message):
+        elif is_spec(message) is not is_spec(newcomer.arrival.message):
             if peer.is_authenticated and dialect_of(message) is peer.dialect:
                 self._forget(key)  # of the program before
         elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
@@ -372,18 +325,13 @@ class Newcomers:
 
     def _take_late_word(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """A word that may be of either comes so late that it is more likely of the one before."""
-        newcomer.note_late_word(now)
-        is_long = now >= newcomer.late_since + LATE_S
-        if is_long and newcomer.late_words >= LATE_WORDS:
+        if newcomer.goes_on_late(now):
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
             return
         self._plan(self._end, key, newcomer, now + LATE_LIFETIME_S)
         # Its handshake tells: of the one before, or of the newcomer, which is answered again then.
-        is_due = now >= newcomer.asked_who_at + WHO_PAUSE_S
-        is_plain = newcomer.before.dialect is Dialect.REFERENCE
-        if is_due and is_plain and newcomer.times_asked_who < MOST_ASKED_WHO:
-            newcomer.note_asked_who(now)
+        if newcomer.before.dialect is Dialect.REFERENCE and newcomer.may_ask_who(now):
             self._answers.ask_who(newcomer.arrival, now)
 
     def _doubt(self, peer: Peer, now: float) -> None:
@@ -393,18 +341,7 @@ class Newcomers:
         key = draw_oldest(held, 2 * len(held), self._state.rng)
         newcomer = self._held[key]
         self._forget(key)
-        # Written again if it is needed: that is a kilobyte.
-        newcomer.told = replace_field(newcomer.told, response=b"")
-        sure = key[0], id_of_ack(newcomer.told.response_id)
-        others = self._doubted.of_peer(peer)
-        if len(others) >= MAX_NEWCOMERS_OF_ONE:
-            self._state.counters.drop("newcomer_forgotten")
-            self._forget_doubted(draw_oldest(others, len(others), self._state.rng))
-        if self._doubted.put(sure, newcomer, now, peers=(peer,), address=key[0]):
-            peer.session.note_challenge(is_held=True)
-            newcomer.timers["_forget_doubted"] = self._state.timers.schedule(
-                newcomer.began + LIFETIME_S, lambda _: self._forget_doubted(sure)
-            )
+        self._doubted.put(key[0], newcomer, now)
 
     def _numbered(self, peer: Peer) -> list[_Key]:
         """Those for the place of a peer who have a number to guess: of the others there is one at
@@ -419,7 +356,7 @@ class Newcomers:
         """Whether one is held still; no longer where the one before has shown itself since."""
         if self._held.get(key) is not newcomer:
             return False
-        if _has_shown_itself(newcomer.before, newcomer.began):
+        if has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
             return False
         return True
@@ -496,16 +433,10 @@ class Newcomers:
     def _forget_all(self, before: Peer) -> None:
         for key in self._held.of_peer(before):
             self._forget(key)
-        for sure in self._doubted.of_peer(before):
-            self._forget_doubted(sure)
+        self._doubted.forget_all(before)
 
     def _forget(self, key: _Key) -> None:
         newcomer = self._held.pop(key)
-        if newcomer is not None:
-            self._release(newcomer)
-
-    def _forget_doubted(self, sure: tuple[Address, str]) -> None:
-        newcomer = self._doubted.pop(sure)
         if newcomer is not None:
             self._release(newcomer)
 
@@ -517,25 +448,3 @@ class Newcomers:
         before = newcomer.before
         is_held = bool(self._held.held_by(before) or self._doubted.held_by(before))
         before.session.note_challenge(is_held=is_held)
-
-
-def _lifetime_s(newcomer: Newcomer) -> float:
-    return LIFETIME_S if newcomer.told.sequence is not None else LATE_LIFETIME_S
-
-
-def _has_shown_itself(before: Peer, since: float) -> bool:
-    """Whether one has shown since a time what only it can know."""
-    return before.is_authenticated and before.liveness.signs.shown_at > since
-
-
-def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
-    """Whether a request is from the same newcomer as one that is held: the same message, or
-    another one that says the same of a program that acknowledges nothing."""
-    if held.message.id == arrival.message.id:
-        return True
-    is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
-    return is_same and not arrival.acknowledges
-
-
-def _is_spec(message: Envelope) -> bool:
-    return dialect_of(message) is Dialect.SPEC
