@@ -1,6 +1,7 @@
 """Tables and queues that others fill, of all floors: each has a limit, and cannot outgrow it; and
 rates, for what others may ask for."""
 
+from p2ptui.bounded.drawing import draw_oldest
 from p2ptui.bounded.queue import BoundedQueue
 from p2ptui.bounded.rates import TokenBucket
 from p2ptui.bounded.shares import INDEXED, Limit, Share, Shares, number_of, owners_at, prefix_of
@@ -16,6 +17,7 @@ __all__ = [
     "Share",
     "Shares",
     "TokenBucket",
+    "draw_oldest",
     "number_of",
     "owners_at",
     "prefix_of",

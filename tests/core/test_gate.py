@@ -808,6 +808,7 @@ REASONS: dict[str, set[str]] = {
     "core/mesh/punching.py": {"USER_ASKED", "INTRODUCTION"},
     "core/mesh/queries.py": {"USER_ASKED"},
     "core/mesh/watching.py": {"OWN_PLAN"},
+    "core/mobility/confirming.py": {"HANDSHAKE"},
     "core/mobility/resumption.py": {"OWN_PLAN", "GOODBYE"},
     "core/relay/frames.py": {"OWN_SESSION"},
     "core/relay/requests.py": {"USER_ASKED"},

@@ -57,6 +57,7 @@ EXEMPT = {
     "RelayControl._departed": "it remembers as many as there may be peers, who are shared",
     "RelayFrames._unsettled": OWN_SERVER,
     "RelayFrames._ways": OWN_SERVER,
+    "Confirming._open": OWN,
     "Resumptions._asked": OWN,
     "SecondAcks._expected": ONE_PEER,
     "ServerWatch._looks": OWN,

@@ -21,7 +21,6 @@ from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullErro
 from p2ptui.wire.codec import encode_payload
 from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
-    NULL,
     Capability,
     Envelope,
     ErrorCode,
@@ -320,10 +319,6 @@ class Delivery(Outlet):
     def owe_ack(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message once what matters more has left."""
         peer.acks_owed.append(self._build_ack(message, now))
-
-    def _build_ack(self, message: Envelope, now: float) -> bytes:
-        key = message.id if message.speaks_reference else message.sequence_number
-        return self.build(MessageType.ACK, NULL, now, ack_for=key)[1]
 
     def pay_acks(self, peer: Peer, now: float, leave_bytes: int = 0) -> None:
         """Send the Acks that are owed, as far as `leave_bytes` are left for something else."""

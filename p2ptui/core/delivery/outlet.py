@@ -8,6 +8,7 @@ from msgspec import Raw
 from p2ptui.core.accounts import PING_BYTES, Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction
+from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
 from p2ptui.core.state import NodeState
@@ -69,6 +70,13 @@ class Outlet:
         unix = state.unix(now)
         envelope = Envelope(message_id, kind, unix, payload, sequence_number, requires_ack, ack_for)
         return message_id, encode_envelope(envelope)
+
+    def _build_ack(self, message: Envelope, now: float) -> bytes:
+        key = message.id if message.speaks_reference else message.sequence_number
+        is_answer = message.message_type == MessageType.HANDSHAKE_RESPONSE
+        # Among guesses of its number this tells that the answer itself was received.
+        own_id = id_of_ack(message.id) if is_answer else ""
+        return self.build(MessageType.ACK, NULL, now, ack_for=key, message_id=own_id)[1]
 
     def _put(
         self, peer: Peer, data: bytes, kind: str, now: float, grant: Grant | None = None

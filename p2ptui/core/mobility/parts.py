@@ -1,6 +1,7 @@
 """The parts that keep a node's sessions while addresses change: its own, its NAT's, its peers'."""
 
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.mobility.confirming import Confirming
 from p2ptui.core.mobility.moving import Moving
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.failover import Failover
@@ -33,6 +34,9 @@ class MobilityParts:
         self.resumptions = resumptions = Resumptions(
             state, delivery, lifecycle, sessions.handshake, failover
         )
+        confirming = Confirming(state, delivery, lifecycle, resumptions.begin_anew)
+        sessions.handshake.on_taken = confirming.begin
+        resumptions.take_second_answer = confirming.take_answer
         self.keepalives = keepalives = Keepalives(
             state,
             delivery,

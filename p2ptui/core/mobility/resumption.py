@@ -9,6 +9,7 @@ of now could say to be that node. There the server alone brings the session on, 
 searched as between any two nodes that it knows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +72,8 @@ class Resumptions:
         self._asked: BoundedTable[Peer, _Asked] = state.tables.add(
             "resumptions", BoundedTable(state.most_peers)
         )
+        self.take_second_answer: Callable[[Peer, Envelope, float], bool] = lambda *_: False
+        """Takes what answers the request of a session that has begun; see `confirming`."""
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def is_under_way(self, peer: Peer) -> bool:
@@ -138,7 +141,7 @@ class Resumptions:
         asked = self._asked.get(peer)
         greeting = asked.greeting if asked is not None else None
         if asked is None or greeting is None:
-            return False
+            return self.take_second_answer(peer, message, now)
         if message.ack_for is None or not greeting.is_named_by(message):
             return False
         answer = read_answer(message, self._state.identity)

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from p2ptui.bounded import INDEXED, BoundedTable
+from p2ptui.bounded import INDEXED, BoundedTable, draw_oldest
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relay_address, relayed_node
 from p2ptui.core.delivery import Delivery
@@ -35,6 +35,9 @@ all of them are peers that proved themselves, or that this node asked, one more 
 
 MAX_UNSETTLED: Final = 256
 """Relayed nodes that servers named and that are no peers: the one named longest ago goes first."""
+
+MOST_DRAWN: Final = 256
+"""Of a quarter of so many relayed nodes that proved nothing one makes room."""
 
 BURST_S: Final = 5.0
 """Refusals that follow each other more closely are one burst, of which the user is told once."""
@@ -151,12 +154,14 @@ class RelayFrames:
         """Close a way that may lead nowhere; whether there was one.
 
         Whoever writes in the server's name brings as many nodes as it likes, and each becomes a
-        peer. So the peer behind a way that never proved itself goes, too, the oldest first.
+        peer. So the peer behind a way that never proved itself goes, too, one of the oldest.
         """
         while self._unsettled:
             if self._settle(next(iter(self._unsettled))):
                 return True
-        while (address := next(iter(self._ways.unproved()), None)) is not None:
+        unproved = self._ways.unproved
+        while next(iter(unproved()), None) is not None:
+            address = draw_oldest(unproved(), min(self._limit, MOST_DRAWN), self._state.rng)
             peer = self._state.peers.at(address)
             if peer is None:
                 self.close(address)

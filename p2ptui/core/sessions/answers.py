@@ -1,5 +1,7 @@
 """Answers to requests for a handshake: written, and sent where they begin no session."""
 
+from typing import Final
+
 from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
@@ -13,7 +15,11 @@ from p2ptui.core.sessions.greetings import (
 from p2ptui.core.sessions.other_ways import Told, ToldBefore
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.message import Envelope, ErrorCode, ErrorPayload, MessageType
+
+WHO: Final = "shake hands again"
+"""To an address at which there may be another node than before."""
 
 
 class Answers:
@@ -70,13 +76,20 @@ class Answers:
             self._state.counters.drop("refusal_unsent")
         return is_out
 
-    def answer_held(self, arrival: Arrival, data: bytes, now: float) -> bool:
+    def answer_held(
+        self,
+        arrival: Arrival,
+        data: bytes,
+        now: float,
+        kind: str = MessageType.HANDSHAKE_RESPONSE,
+    ) -> bool:
         """Answer a request that is held beside somebody, from what it has earned and no more.
 
         Args:
             arrival: The request.
             data: The answer.
             now: The time, seconds.
+            kind: Its type.
 
         Returns:
             Whether it pays for that.
@@ -93,13 +106,36 @@ class Answers:
             if gate.draw(peer.purse, len(data)):
                 is_out = gate.send(data, to, gate.grant_answer(peer.purse, to))
         if is_out:
-            self._trace(to, data)
+            self._trace(to, data, kind)
         return is_out
 
-    def _trace(self, address: Address, data: bytes) -> None:
-        self._state.trace(Direction.OUT, address, "", MessageType.HANDSHAKE_RESPONSE, data)
+    def ask_who(self, arrival: Arrival, now: float) -> bool:
+        """Have whoever is where a request came from say who it is: it shakes hands again.
 
-    def accept(self, arrival: Arrival, sequence: int | None, limit: float, now: float) -> Told:
+        Args:
+            arrival: The request.
+            now: The time, seconds.
+
+        Returns:
+            Whether it pays for that.
+        """
+        payload = encode_payload(ErrorPayload(WHO, ErrorCode.UNAUTHENTICATED))
+        _, data = self._delivery.build(MessageType.ERROR, payload, now)
+        return self.answer_held(arrival, data, now, MessageType.ERROR)
+
+    def _trace(
+        self, address: Address, data: bytes, kind: str = MessageType.HANDSHAKE_RESPONSE
+    ) -> None:
+        self._state.trace(Direction.OUT, address, "", kind, data)
+
+    def accept(
+        self,
+        arrival: Arrival,
+        sequence: int | None,
+        limit: float,
+        now: float,
+        response_id: str = "",
+    ) -> Told:
         """Write the answer to a request that is accepted; it has not left yet.
 
         Args:
@@ -107,6 +143,7 @@ class Answers:
             sequence: Of the answer, where that is numbered.
             limit: Its bytes, at most.
             now: The time, seconds.
+            response_id: The id of the answer; empty for a new one.
         """
         return self._accept(arrival, sequence, limit, now, "")
 

@@ -65,6 +65,8 @@ class Handshake(Judging):
         """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
         """Called when a peer has answered, before its session begins: with the id of the node."""
+        self.on_taken: Callable[[Peer, Greeting, float], None] = lambda *_: None
+        """Called likewise: with the request that was answered."""
         lifecycle.on_removed.append(self._handle_removed)
         lifecycle.on_joined.append(self._hand_over)
 
@@ -356,6 +358,7 @@ class Handshake(Judging):
             self._delivery.prove(peer, now)
         peer.facts.public_address = seen_address(response)
         self.on_answered(peer, info.id)
+        self.on_taken(peer, attempt.greeting, now)
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose((now if came_at is None else came_at) - attempt.sent_at)
         if message.requires_ack:

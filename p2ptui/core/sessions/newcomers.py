@@ -22,53 +22,47 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from p2ptui.bounded import BoundedTable, Share
+from p2ptui.bounded import BoundedTable, Share, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import dialect_of
+from p2ptui.core.ids import Secrets
 from p2ptui.core.peers import Dialect, Peer
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.doubted import Doubted
 from p2ptui.core.sessions.lifecycle import Lifecycle
-from p2ptui.core.sessions.newcomer import Newcomer
+from p2ptui.core.sessions.newcomer import (
+    ANSWER_AFTER_S,
+    ANSWER_AGAIN_S,
+    ANSWERS,
+    FROM_SERVERS,
+    GOES_ON_S,
+    LATE_LIFETIME_S,
+    MOST_ANSWERED_AGAIN,
+    PROBE_PAUSE_S,
+    SILENT_S,
+    Newcomer,
+    has_shown_itself,
+    is_repeated,
+    is_spec,
+    lifetime_s,
+)
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
 
-SILENT_S: Final = 3.0
-"""So long nothing may show that the session before is still there, where the newcomer can show
-nothing that others cannot know."""
-
-ANSWER_AFTER_S: Final = 0.5
-"""Such a newcomer is answered so late; deployed clients wait for 2 s."""
-
-PROBE_PAUSE_S: Final = 0.5
-"""Between two questions to the one before, in that time."""
-
-ANSWER_AGAIN_S: Final = 0.3
-"""Until the answer to one that must acknowledge it is sent again, as far as its request pays."""
-
-MOST_ANSWERED_AGAIN: Final = 8
-"""Of more of them at a time most are forged: these repeat their requests, or are nobody."""
-
-LIFETIME_S: Final = 10.0
-"""So long a newcomer may take to show that it is there."""
-
-GOES_ON_S: Final = 2.0
-"""One that can show nothing must speak so soon after its answer: what comes later is more likely
-from the one before, which has been there all the time."""
-
 MAX_NEWCOMERS: Final = 1024
-"""Newcomers at addresses in use, in all; the oldest makes room."""
+"""Newcomers at addresses in use, in all; the oldest makes room. A quarter as many are doubted."""
 
 MAX_NEWCOMERS_OF_ONE: Final = 256
-"""Of these, those for the place of one peer: whoever forges fifty requests a second leaves one that
-is there the time of a round trip."""
+"""Of these, those for the place of one peer. One of the oldest makes room, drawn by lot: if it
+were the oldest, whoever forges so many requests within a round trip kept everybody out."""
 
 KEPT_AMONG_GUESSES: Final = 16
-"""Of these, so many stay where somebody guesses: each Ack that names none of them costs the oldest
-one its place. Of the numbers of 32 bits there is hardly one that hits so few."""
+"""Of these, so many stay where somebody guesses: each Ack that names none of them costs one its
+place. Of the numbers of 32 bits there is hardly one that hits so few. That one is doubted."""
 
 MAX_CROSSED: Final = 2
 """Requests that are taken for the one that crossed this node's own: the last of them."""
@@ -81,21 +75,6 @@ _Key: TypeAlias = tuple[Address, int | str]
 
 _Step: TypeAlias = Callable[[_Key, Newcomer, float], None]
 """What is done with a newcomer at a time, if it is held still."""
-
-_FROM_SERVERS: Final = frozenset(
-    {
-        MessageType.DISCOVERY_RESPONSE,
-        MessageType.LIST_NODES_RESPONSE,
-        MessageType.RELAY_RESPONSE,
-        MessageType.RELAY_DATA,
-        MessageType.P2P_CONNECT,
-    }
-)
-"""What a server sends, and no program that has just asked this node for a session."""
-
-
-_ANSWERS: Final = frozenset({MessageType.PONG, MessageType.ACK, MessageType.ERROR})
-"""What is sent because this node sent something."""
 
 
 class Newcomers:
@@ -126,6 +105,9 @@ class Newcomers:
                 on_evicted=lambda _, held: self._release(held),
             ),
         )
+        limits = MAX_NEWCOMERS // 4, MAX_NEWCOMERS_OF_ONE
+        self._doubted = Doubted(state, self._answers, limits, self._release)
+        self._secrets = Secrets(state.rng)
         lifecycle.on_removed.append(lambda peer, _: self._handle_removed(peer))
         lifecycle.on_joined.append(lambda peer, _: self._forget_all(peer))
 
@@ -165,13 +147,17 @@ class Newcomers:
             arrival: The newcomer's request.
             now: The time, seconds.
         """
-        for key in self._held.of_peer(before):
-            held = self._held[key]
-            if key[0] == arrival.address and _is_repeated(held.arrival, arrival):
+        number, response_id = self._secrets.of(arrival.address, arrival.message.id)
+        # One that numbers in a session that is not begun has its own number, and is the first.
+        keys: list[_Key] = [(arrival.address, number), (arrival.address, "")]
+        for key in (*keys, *self._held.of_peer(before)[:1]):
+            held = self._held.get(key)
+            is_its = held is not None and held.before is before and key[0] == arrival.address
+            if held is not None and is_its and is_repeated(held.arrival, arrival):
                 self._repeat(held, arrival, now)
                 return
         if arrival.acknowledges:
-            self._hold_ours(before, arrival, now)
+            self._hold_ours(before, arrival, number, response_id, now)
         else:
             self._hold_other(before, arrival, now)
 
@@ -186,13 +172,15 @@ class Newcomers:
         if arrival.acknowledges or now >= held.began + ANSWER_AFTER_S:
             self._answer(held, now)
 
-    def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
-        if before.is_authenticated or self._held.of_peer(before):
-            # Of no number of the session that goes on, and no message of it either.
-            sequence = self._state.rng.getrandbits(32)
-        else:
+    def _hold_ours(
+        self, before: Peer, arrival: Arrival, sequence: int, response_id: str, now: float
+    ) -> None:
+        # As a rule of no number of the session that goes on, and no message of it either. The same
+        # request has the same answer: who was forgotten, and believes to be in, is in by it yet.
+        if not (before.is_authenticated or self._held.of_peer(before)):
             sequence = before.channel.sender.numbering.begin()
-        told = self._answers.accept(arrival, sequence, arrival.earned.allowance, now)
+        allowance = arrival.earned.allowance
+        told = self._answers.accept(arrival, sequence, allowance, now, response_id)
         newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
@@ -240,17 +228,22 @@ class Newcomers:
 
     def _put(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         earlier = self._held.get(key)
+        is_full = self._held.held_by(newcomer.before) >= MAX_NEWCOMERS_OF_ONE
+        if earlier is None and is_full and (others := self._numbered(newcomer.before)):
+            self._state.counters.drop("newcomer_forgotten")
+            self._forget(draw_oldest(others, len(others), self._state.rng))
         if self._held.put(
             key, newcomer, now, peers=(newcomer.before,), address=newcomer.arrival.address
         ):
             newcomer.before.session.note_challenge(is_held=True)
-            self._plan(self._end, key, newcomer, now + LIFETIME_S)
+            self._plan(self._end, key, newcomer, now + lifetime_s(newcomer))
         if earlier is not None:
             self._release(earlier)
 
     def _end(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        if now < newcomer.began + LIFETIME_S:
-            self._plan(self._end, key, newcomer, newcomer.began + LIFETIME_S)
+        ends_at = newcomer.began + lifetime_s(newcomer)
+        if now < ends_at:
+            self._plan(self._end, key, newcomer, ends_at)
         else:
             self._forget(key)
 
@@ -278,14 +271,21 @@ class Newcomers:
         number = message.ack_for
         if message.message_type != MessageType.ACK:
             return False
-        if type(number) is not int or not _is_spec(message):
+        if (doubted := self._doubted.at(address, message.id, now)) is not None:
+            return self._take_sure(doubted, now)
+        if type(number) is not int or not is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
         key = (address, number)
         newcomer = self._held.get(key)
         if newcomer is None:
             return False
-        is_elsewhere = newcomer.before.address != newcomer.arrival.address
-        if is_elsewhere and not self._is_held(key, newcomer):
+        return self._take_sure(newcomer, now)
+
+    def _take_sure(self, newcomer: Newcomer, now: float) -> bool:
+        """A newcomer has acknowledged its answer; whether that lets it in."""
+        before = newcomer.before
+        is_elsewhere = before.address != newcomer.arrival.address
+        if is_elsewhere and has_shown_itself(before, newcomer.began):
             return False  # the owner of the id has come back
         self._take(newcomer, now, is_proved=True)
         return True
@@ -303,30 +303,49 @@ class Newcomers:
         if any(self.take_ack(at, message, now) for at in {address, peer.address}):
             return True
         if kind == MessageType.ACK:
-            self._doubt(peer)
+            self._doubt(peer, now)
         key = (address, "")
         newcomer = self._held.get(key)
         if newcomer is None or newcomer.before is not peer or not self._is_held(key, newcomer):
             return False
-        if peer.initiated and peer.is_authenticated and kind in _FROM_SERVERS:
+        if peer.initiated and peer.is_authenticated and kind in FROM_SERVERS:
             self._forget(key)
-        elif kind in _ANSWERS:
+        elif kind in ANSWERS:
             pass  # the one before would send it as well
-        elif _is_spec(message) is not _is_spec(newcomer.arrival.message):
+        elif is_spec(message) is not is_spec(newcomer.arrival.message):
             if peer.is_authenticated and dialect_of(message) is peer.dialect:
                 self._forget(key)  # of the program before
         elif now <= newcomer.answered_at + GOES_ON_S and newcomer.is_answered:
             newcomer.has_spoken = True
             self._consider(key, newcomer, now)
         elif peer.is_authenticated and newcomer.is_answered and not newcomer.has_spoken:
-            self._forget(key)  # a newcomer would have gone on before
+            self._take_late_word(key, newcomer, now)
         return False
 
-    def _doubt(self, peer: Peer) -> None:
+    def _take_late_word(self, key: _Key, newcomer: Newcomer, now: float) -> None:
+        """A word that may be of either comes so late that it is more likely of the one before."""
+        if newcomer.goes_on_late(now):
+            newcomer.has_spoken = True
+            self._consider(key, newcomer, now)
+            return
+        self._plan(self._end, key, newcomer, now + LATE_LIFETIME_S)
+        # Its handshake tells: of the one before, or of the newcomer, which is answered again then.
+        if newcomer.before.dialect is Dialect.REFERENCE and newcomer.may_ask_who(now):
+            self._answers.ask_who(newcomer.arrival, now)
+
+    def _doubt(self, peer: Peer, now: float) -> None:
         """An Ack from an address where some are held names none of them: it may be a guess."""
-        held = self._held.of_peer(peer)
-        if len(held) > KEPT_AMONG_GUESSES:
-            self._forget(held[0])
+        if self._held.held_by(peer) <= KEPT_AMONG_GUESSES or not (held := self._numbered(peer)):
+            return
+        key = draw_oldest(held, 2 * len(held), self._state.rng)
+        newcomer = self._held[key]
+        self._forget(key)
+        self._doubted.put(key[0], newcomer, now)
+
+    def _numbered(self, peer: Peer) -> list[_Key]:
+        """Those for the place of a peer who have a number to guess: of the others there is one at
+        each of its addresses, which no flood makes room for."""
+        return [key for key in self._held.of_peer(peer) if key[1] != ""]
 
     def note_before(self, address: Address) -> None:
         """The one before has sent its own handshake from an address again: it is there."""
@@ -336,8 +355,7 @@ class Newcomers:
         """Whether one is held still; no longer where the one before has shown itself since."""
         if self._held.get(key) is not newcomer:
             return False
-        before = newcomer.before
-        if before.is_authenticated and before.liveness.signs.shown_at > newcomer.began:
+        if has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
             return False
         return True
@@ -414,6 +432,7 @@ class Newcomers:
     def _forget_all(self, before: Peer) -> None:
         for key in self._held.of_peer(before):
             self._forget(key)
+        self._doubted.forget_all(before)
 
     def _forget(self, key: _Key) -> None:
         newcomer = self._held.pop(key)
@@ -426,17 +445,5 @@ class Newcomers:
             timer.cancel()
         newcomer.timers.clear()
         before = newcomer.before
-        before.session.note_challenge(is_held=bool(self._held.of_peer(before)))
-
-
-def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
-    """Whether a request is from the same newcomer as one that is held: the same message, or
-    another one that says the same of a program that acknowledges nothing."""
-    if held.message.id == arrival.message.id:
-        return True
-    is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
-    return is_same and not arrival.acknowledges
-
-
-def _is_spec(message: Envelope) -> bool:
-    return dialect_of(message) is Dialect.SPEC
+        is_held = bool(self._held.held_by(before) or self._doubted.held_by(before))
+        before.session.note_challenge(is_held=is_held)

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import shortened
 from p2ptui.core.sessions.arrival import Arrival
@@ -81,8 +81,15 @@ class Unseated:
         )
         """Of these, those that wait for a seat."""
 
+    def _make_room(self, address: Address) -> None:
+        """Forget one of the oldest."""
+        count = len(self._known)
+        if count >= MAX_UNSEATED and address not in self._known:
+            self._known.pop(draw_oldest(self._known, count, self._state.rng))
+
     def answer(self, arrival: Arrival, now: float) -> None:
         """Answer a request, within what it pays for, and keep it."""
+        self._make_room(arrival.address)
         before = self._known.get(arrival.address)
         is_same = before is not None and before.arrival.message.id == arrival.message.id
         answers, numbered = self._newcomers.answers, arrival.acknowledges

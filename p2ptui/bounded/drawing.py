@@ -1,0 +1,29 @@
+"""Who makes room where nobody has shown anything: one of the oldest, drawn by lot.
+
+If it is the oldest, whoever fills a table within a round trip keeps everybody out for sure. If it
+is any, a slower flood costs places that nobody needs to lose. So the newer ones are safe.
+"""
+
+import random
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, TypeVar
+
+K = TypeVar("K")
+
+OLDEST_SHARE: Final = 4
+"""One in so many is among the oldest."""
+
+
+def draw_oldest(keys: Iterable[K], count: int, rng: random.Random) -> K:
+    """One of the oldest keys.
+
+    Args:
+        keys: The keys, the oldest first; there is one at least.
+        count: How many there are, or about so many.
+        rng: Draws the lot.
+
+    Returns:
+        One of the oldest quarter, or of as many keys of that as there are.
+    """
+    return rng.choice(list(islice(keys, max(count // OLDEST_SHARE, 1))))

@@ -1,0 +1,93 @@
+"""Newcomers whose numbers somebody guesses: of an Ack the id counts, which nobody guesses."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from p2ptui.bounded import BoundedTable, Share, draw_oldest
+from p2ptui.core.ids import id_of_ack
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.answers import Answers
+from p2ptui.core.sessions.newcomer import LIFETIME_S, Newcomer
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+_Sure = tuple[Address, str]
+"""Where one is, and the id of the Ack of its answer."""
+
+
+class Doubted:
+    """Holds them without their answers.
+
+    Args:
+        state: The shared ground.
+        answers: Writes them.
+        limits: How many, in all, and for the place of one peer; one of the oldest makes room.
+        release: Called with each that is held no longer.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        answers: Answers,
+        limits: tuple[int, int],
+        release: Callable[[Newcomer], None],
+    ) -> None:
+        limit, self._limit_of_one = limits
+        self._state = state
+        self._answers = answers
+        self._release = release
+        self._held: BoundedTable[_Sure, Newcomer] = state.tables.add(
+            "newcomers_doubted",
+            BoundedTable(
+                limit,
+                full="newcomer_forgotten",
+                shares=state.tables.shares,
+                peer_share=Share(self._limit_of_one, makes_room=True),
+                on_evicted=lambda _, held: release(held),
+            ),
+        )
+        self.held_by = self._held.held_by
+        """How many there are for the place of a peer."""
+
+    def put(self, address: Address, newcomer: Newcomer, now: float) -> None:
+        """Hold one from now on by the id of its Ack.
+
+        Args:
+            address: Where it is.
+            newcomer: Which; it is planned for no more.
+            now: The time, seconds.
+        """
+        before = newcomer.before
+        others = self._held.of_peer(before)
+        if len(others) >= self._limit_of_one:
+            self._state.counters.drop("newcomer_forgotten")
+            self._forget(draw_oldest(others, len(others), self._state.rng))
+        # Written again if it is needed: that is a kilobyte.
+        newcomer.told = replace(newcomer.told, response=b"")
+        sure = address, id_of_ack(newcomer.told.response_id)
+        if self._held.put(sure, newcomer, now, peers=(before,), address=address):
+            before.session.note_challenge(is_held=True)
+            newcomer.timers["forget"] = self._state.timers.schedule(
+                newcomer.began + LIFETIME_S, lambda _: self._forget(sure)
+            )
+
+    def at(self, address: Address, ack_id: str, now: float) -> Newcomer | None:
+        """Whose answer an Ack of that id acknowledges; the answer is written again."""
+        newcomer = self._held.get((address, ack_id))
+        if newcomer is not None:
+            arrival, told = newcomer.arrival, newcomer.told
+            allowance = arrival.earned.allowance
+            newcomer.told = self._answers.accept(
+                arrival, told.sequence, allowance, now, told.response_id
+            )
+        return newcomer
+
+    def forget_all(self, before: Peer) -> None:
+        """The place of a peer is taken, or gone."""
+        for sure in self._held.of_peer(before):
+            self._forget(sure)
+
+    def _forget(self, sure: _Sure) -> None:
+        newcomer = self._held.pop(sure)
+        if newcomer is not None:
+            self._release(newcomer)
