@@ -286,7 +286,7 @@ class Discovery:
             ]
             if len(known) < len(peer.untold):
                 peer.untold = dict.fromkeys(other.node_id for other in known)
-            room = min(budget, peer.purse.spendable - around)
+            room = min(budget, peer.purse.spare - around)
             cutter = Cutter(_entry(other, peer, now, unix) for other in known)
             page = cutter.cut(room)
             if not known or page is None:

@@ -23,6 +23,8 @@ class Newcomer:
     """When its answer left last."""
     has_spoken: bool = False
     """Whether it went on after its answer, as far as that can be told."""
+    asked_at: float = math.inf
+    """When a deployed server before it was first asked for what only a server sends."""
     timers: dict[str, Timer] = field(default_factory=dict)
     """What is planned for it, each step once: none of that outlives it."""
 

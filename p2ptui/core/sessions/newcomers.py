@@ -16,6 +16,7 @@ keeps the time that has run.
 This is the one place from which a session gives way to a newcomer at its address.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace as replace_field
 from typing import Final, TypeAlias
@@ -114,8 +115,9 @@ class Newcomers:
         """Writes what those are told who ask for a session, held or not."""
         self.accept: Accept = lambda *_: None
         """Lets one in."""
-        self.ask_server: Callable[[Peer, float], None] = lambda *_: None
-        """Asks a deployed server for what only a server sends."""
+        self.ask_server: Callable[[Peer, float], bool] = lambda *_: False
+        """Asks a deployed server for what only a server sends, unless it was asked lately; whether
+        it did."""
         self._held: BoundedTable[_Key, Newcomer] = state.tables.add(
             "newcomers",
             BoundedTable(
@@ -217,19 +219,19 @@ class Newcomers:
     def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)
-            self._plan(self._consider, key, newcomer, max(newcomer.began + SILENT_S, now))
+            self._plan(self._consider, key, newcomer, max(self._due(newcomer), now))
 
     def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
         before = newcomer.before
-        is_over = now >= newcomer.began + SILENT_S or not before.is_authenticated
+        is_over = now >= self._due(newcomer) or not before.is_authenticated
         if is_over or not self._is_held(key, newcomer):
             return
         is_due = now - before.liveness.last_ping_sent >= PROBE_PAUSE_S / 2
         if before.dialect is Dialect.SPEC and is_due:
             self._delivery.ping(before, now)
-        elif before.dialect is Dialect.REFERENCE and before.is_joined_server:
-            self.ask_server(before, now)
+        elif _must_be_asked(before) and self.ask_server(before, now):
+            newcomer.asked_at = min(newcomer.asked_at, now)
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: Newcomer, now: float) -> bool:
@@ -344,9 +346,21 @@ class Newcomers:
         return True
 
     def _consider(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        is_due = newcomer.has_spoken and now >= newcomer.began + SILENT_S
-        if is_due and self._is_held(key, newcomer):
+        due = self._due(newcomer)
+        if not newcomer.has_spoken or not self._is_held(key, newcomer):
+            return
+        if now >= due:
             self._take(newcomer, now, is_proved=False)
+        elif due < math.inf:
+            self._plan(self._consider, key, newcomer, due)
+
+    @staticmethod
+    def _due(newcomer: Newcomer) -> float:
+        """When the one before has been silent for so long that a newcomer may take its place. A
+        deployed server must have been asked; until it may be, nobody does."""
+        if _must_be_asked(newcomer.before):
+            return max(newcomer.began, newcomer.asked_at) + SILENT_S
+        return newcomer.began + SILENT_S
 
     def _take(self, newcomer: Newcomer, now: float, *, is_proved: bool) -> None:
         """The newcomer has shown that it is there."""
@@ -437,6 +451,11 @@ def _is_repeated(held: Arrival, arrival: Arrival) -> bool:
         return True
     is_same = held.info == arrival.info and _is_spec(held.message) is _is_spec(arrival.message)
     return is_same and not arrival.acknowledges
+
+
+def _must_be_asked(before: Peer) -> bool:
+    """Whether only its answer to a question tells one from a newcomer at its address."""
+    return before.dialect is Dialect.REFERENCE and before.is_joined_server
 
 
 def _is_spec(message: Envelope) -> bool:
