@@ -44,7 +44,7 @@ MAX_DEFERRED_BYTES: Final = 64 * 1024
 MAX_DEFERRED_OF_ALL_BYTES: Final = 2 * 1024 * 1024
 """And bytes of those that wait for all such peers together, with what keeping them takes."""
 
-HELD_BYTES: Final = 700
+HELD_BYTES: Final = 1200
 """What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
 told if it is lost."""
 

@@ -122,6 +122,8 @@ class Discovery:
         # One that is left out is news to some: the oldest is.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
+        self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
+        """Peers whose joining was news."""
         self._changed_at = 0.0
         self._timer: Timer | None = None
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
@@ -134,6 +136,7 @@ class Discovery:
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
         delivery.on_room = self._tell_untold
+        delivery.on_proved.append(self._handle_proved)
 
     def _changes(self) -> BoundedTable[str, None]:
         state = self._state
@@ -225,11 +228,21 @@ class Discovery:
     # What this node tells by itself.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
+        if not peer.is_claim:
+            self._note_joined(peer, now)
+        if peer.accepted:
+            self.push(peer, now)
+
+    def _handle_proved(self, peer: Peer, now: float) -> None:
+        if peer.is_authenticated and peer.node_id not in self._told:
+            self._note_joined(peer, now)
+
+    def _note_joined(self, peer: Peer, now: float) -> None:
+        """Somebody is here, and no mere claim: of those nobody is told who has not asked. A forged
+        request costs little, and the news of it would go to all."""
         self._left.pop(peer.node_id, None)
         self._joined.put(peer.node_id, None)
         self._note_change(now)
-        if peer.accepted:
-            self.push(peer, now)
 
     def push(self, peer: Peer, now: float) -> None:
         """Send a newcomer the first page of the list: those heard of last."""
@@ -302,8 +315,10 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left.put(peer.node_id, None)
-        self._note_change(now)
+        if peer.node_id in self._told:
+            del self._told[peer.node_id]
+            self._left.put(peer.node_id, None)
+            self._note_change(now)
 
     def _note_change(self, now: float) -> None:
         server = self._state.config.server
@@ -329,6 +344,8 @@ class Discovery:
             if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
         ]
         left = list(self._left)
+        for entry in joined:
+            self._told.put(entry.id, None)
         self._joined.clear()
         self._left.clear()
         if joined or left:

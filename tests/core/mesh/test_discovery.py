@@ -38,6 +38,16 @@ def join_many(world: World, server: Host, count: int) -> list[Puppet]:
     return clients
 
 
+def come(world: World, server: Host) -> Puppet:
+    """A newcomer that proves its address: nobody is told unasked of who has proved nothing."""
+    newcomer = world.puppet()
+    newcomer.names_pings = True
+    newcomer.send(newcomer.handshake_request(), server)
+    world.run_for(0.03)
+    server.ping(newcomer)
+    return newcomer
+
+
 def listed(messages: list[dict[str, Any]]) -> list[str]:
     return [
         entry["id"]
@@ -257,8 +267,7 @@ def test_the_largest_node_still_fits_a_page(world: World, server: Host) -> None:
 
 def test_others_hear_of_a_newcomer_after_the_debounce(world: World, server: Host) -> None:
     (old,) = join_many(world, server, 1)
-    newcomer = world.puppet()
-    newcomer.send(newcomer.handshake_request(), server)
+    newcomer = come(world, server)
 
     world.run_for(0.29)
     assert old.take() == []
@@ -269,10 +278,10 @@ def test_others_hear_of_a_newcomer_after_the_debounce(world: World, server: Host
 
 def test_newcomers_are_coalesced(world: World, server: Host) -> None:
     (old,) = join_many(world, server, 1)
-    newcomers = [world.puppet() for _ in range(5)]
-    for newcomer in newcomers:
-        newcomer.send(newcomer.handshake_request(), server)
-        world.run_for(0.1)
+    newcomers = []
+    for _ in range(5):
+        newcomers.append(come(world, server))
+        world.run_for(0.07)
     world.run_for(1)
 
     got = old.take()
@@ -284,9 +293,8 @@ def test_an_endless_stream_of_newcomers_holds_nothing_up(world: World, server: H
     (old,) = join_many(world, server, 1)
     began = world.now
     while not old.inbox:
-        newcomer = world.puppet()
-        newcomer.send(newcomer.handshake_request(), server)
-        world.run_for(0.2)
+        come(world, server)
+        world.run_for(0.17)
         assert world.now - began < 3
 
     assert world.now - began == pytest.approx(1.6, abs=0.21)  # the maximum wait is 1.5 s
@@ -388,8 +396,8 @@ def test_an_update_is_paced(world: World, server: Host) -> None:
         send(data, source, target, now)
 
     world.network.send = watch  # type: ignore[method-assign]
-    newcomer = world.puppet()
-    newcomer.join(server)
+    come(world, server)
+    world.run_for(1)
 
     assert len(sent) >= 200
     assert max(Counter(sent).values()) <= 32

@@ -124,6 +124,7 @@ def test_a_request_without_extras_makes_an_introduction_without_extras(world: Wo
     server.ping(b)
     world.run_for(0.1)
     b.take()
+    a.say("Ping", None, server)  # no news has made it prove itself: it pays for what b will send
     a.say("P2PConnect", {"peer_id": b.id}, server)
     world.run_for(0.2)
 
@@ -202,6 +203,7 @@ def test_pairs_that_were_introduced_are_bounded(
     others = [world.puppet() for _ in range(4)]
     for other in others:
         other.join(server)
+        a.say("Ping", None, server)  # no news has made it prove itself: it pays by itself
         a.say("P2PConnect", {"peer_id": other.id}, server)
         world.run_for(0.1)
 
