@@ -1,4 +1,4 @@
-"""What forged requests make a node ask, tell and keep: of servers, of its peers, for the unproved."""
+"""What forged requests make a node ask its servers, tell its peers, and keep for the unproved."""
 
 import gc
 import json
@@ -157,7 +157,8 @@ def test_what_waits_for_unproved_peers_is_bounded_for_all_of_them_together() -> 
             for client in (writer, *silent):
                 client.inbox.clear()
         held = [server.peer(client) for client in silent]
-        assert sum(len(peer.deferred) for peer in held if peer) == server.endpoint.sizes()["deferred"]
+        waiting = sum(len(peer.deferred) for peer in held if peer)
+        assert waiting == server.endpoint.sizes()["deferred"]
         assert 0 < server.endpoint.sizes()["deferred"] <= MAX_DEFERRED_OF_ALL_BYTES // 1200
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 5_000_000
@@ -165,3 +166,44 @@ def test_what_waits_for_unproved_peers_is_bounded_for_all_of_them_together() -> 
         tracemalloc.stop()
     world.run_for(70)
     assert server.endpoint.sizes()["deferred"] == 0
+
+
+def test_all_that_waits_for_five_hundred_unproved_peers_is_little() -> None:
+    world = World()
+    server = world.host(max_connections=1000)
+    (writer,) = proved_peers(world, server, 1)
+    silent = [world.puppet() for _ in range(500)]
+    for client in silent:
+        client.answers_pings = False
+        client.send(client.handshake_request(), server)
+    world.run_for(1)
+    everybody = (writer, *silent)
+    for client in everybody:
+        client.inbox.clear()
+        client.sources.clear()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            for client in silent:
+                writer.say("Data", routed(writer, client, 500 * number), server)
+                client.say("Data", number, server, requires_ack=True)
+            world.run_for(0.05)
+            for client in everybody:
+                client.inbox.clear()
+                client.sources.clear()
+        proved_peers(world, server, 20)  # news for all
+        peers = [peer for client in silent if (peer := server.peer(client)) is not None]
+        assert len(peers) == 500
+        parts = server.endpoint.sizes()["deferred"] * 1760
+        parts += sum(len(data) + 41 for peer in peers for data in peer.acks_owed)
+        parts += sum(100 * len(peer.untold) for peer in peers)
+        assert parts < 5_000_000
+        for client in everybody:
+            client.inbox.clear()
+            client.sources.clear()
+        gc.collect()
+        # With all else that is known of them, the last messages of each too.
+        assert tracemalloc.get_traced_memory()[0] < 8_000_000
+    finally:
+        tracemalloc.stop()

@@ -43,7 +43,7 @@ def come(world: World, server: Host) -> Puppet:
     newcomer = world.puppet()
     newcomer.names_pings = True
     newcomer.send(newcomer.handshake_request(), server)
-    world.run_for(0.03)
+    world.run_for(0.04)
     server.ping(newcomer)
     return newcomer
 
@@ -281,7 +281,7 @@ def test_newcomers_are_coalesced(world: World, server: Host) -> None:
     newcomers = []
     for _ in range(5):
         newcomers.append(come(world, server))
-        world.run_for(0.07)
+        world.run_for(0.06)
     world.run_for(1)
 
     got = old.take()
@@ -294,7 +294,7 @@ def test_an_endless_stream_of_newcomers_holds_nothing_up(world: World, server: H
     began = world.now
     while not old.inbox:
         come(world, server)
-        world.run_for(0.17)
+        world.run_for(0.16)
         assert world.now - began < 3
 
     assert world.now - began == pytest.approx(1.6, abs=0.21)  # the maximum wait is 1.5 s
