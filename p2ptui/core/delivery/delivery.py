@@ -41,7 +41,7 @@ MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 
-MAX_DEFERRED_OF_ALL_BYTES: Final = 1536 * 1024
+MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
 """And bytes of those that wait for all such peers together, with what keeping them takes."""
 
 HELD_BYTES: Final = 1200
