@@ -104,6 +104,9 @@ def test_a_second_node_is_told_of_the_first_and_the_first_of_it(scene: Scene) ->
 
     # There are not bytes enough for all three before it has answered a Ping.
     assert types(got["b"]) == ["HandshakeResponse", "DiscoveryResponse", "Ack"]
+    scene.server.ping(scene.clients["b"])  # it is news once it has proved its address
+    scene.world.run_for(0.5)
+    got["a"] = [*got["a"], *scene.clients["a"].take()]
     for name, other in (("b", "a"), ("a", "b")):
         entries = only(got[name], "DiscoveryResponse")["payload"]
         theirs = one("handshake of a second node", "DiscoveryResponse", name)["payload"]
