@@ -33,6 +33,10 @@ KEPT_FOR_PINGS: Final = PINGS_KEPT * PING_BYTES
 """What a newcomer may be sent pays for this before it pays for anything but the response: a client
 that loses its first Ping must still be asked whether it is there."""
 
+PINGS_EARNED: Final = 6
+"""Pings that who has answered two may be sent, before it is told any news: it is asked until it
+would be lost. Where every fifth datagram is lost, one in five hundred answers none of so many."""
+
 
 class Purse:
     """What an address has earned by its own datagrams and may still be sent.
@@ -47,8 +51,10 @@ class Purse:
         "counted_in",
         "credit",
         "datagrams",
+        "has_answered",
         "kept",
         "proved",
+        "reserved",
         "unvouched",
     )
 
@@ -69,6 +75,10 @@ class Purse:
         """And datagrams."""
         self.kept = 0
         """Of the bytes, what only Pings may use."""
+        self.reserved = 0
+        """Of the bytes, what is for Pings before it is for news."""
+        self.has_answered = False
+        """Whether a Ping was answered."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.unvouched: TokenBucket | None = None
@@ -126,9 +136,18 @@ class Purse:
     @property
     def spendable(self) -> float:
         """Of these, bytes that are not kept for Pings, if a datagram is left to carry them."""
+        return self._beyond(self.kept)
+
+    @property
+    def spare(self) -> float:
+        """Of these, bytes for news, which nobody has asked for: those that are not reserved for
+        Pings either."""
+        return self._beyond(max(self.kept, self.reserved))
+
+    def _beyond(self, kept: int) -> float:
         if self.proved:
             return math.inf
-        return self.credit - self.kept if self.datagrams > self._datagrams_kept else 0
+        return self.credit - kept if self.datagrams > -(-kept // PING_BYTES) else 0
 
     def may_receive(self, size: int) -> bool:
         """Whether a datagram of `size` bytes is paid for, what is kept for Pings included."""
@@ -180,6 +199,14 @@ class Purse:
         """From now on keep what Pings will need, or all if it is less."""
         self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
 
+    def note_answered_ping(self) -> None:
+        """A Ping was answered. From the second one on, what it may be sent is for more of them,
+        before it is for news; the first pays for the list of who is there."""
+        self.kept = max(min(self.credit, KEPT_FOR_PINGS), 0)
+        if self.has_answered:
+            self.reserved = PINGS_EARNED * PING_BYTES
+        self.has_answered = True
+
     def keep_nothing(self) -> None:
         """No Ping will be needed: all of it may be spent."""
         self.kept = 0
@@ -191,6 +218,7 @@ class Purse:
     def note_ping(self, size: int) -> None:
         """A Ping of `size` bytes has left: so much less is kept for Pings."""
         self.kept = max(self.kept - size, 0)
+        self.reserved = max(self.reserved - size, 0)
 
 
 MAX_DEBTS: Final = 2048

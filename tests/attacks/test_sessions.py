@@ -209,6 +209,7 @@ def test_a_deployed_client_that_is_restarted_is_answered_at_once() -> None:
     client.join(server)
     for _ in range(4):
         world.run_for(6)
+        client.take()  # the news of those that have proved themselves meanwhile
         kinds = [message["message_type"] for message in client.join(server)]
         assert kinds[0] == "HandshakeResponse"
         assert "Ack" in kinds

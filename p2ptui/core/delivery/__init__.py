@@ -9,6 +9,7 @@ from p2ptui.core.delivery.delivery import (
     INSISTENCE_S,
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
+    MAX_DEFERRED_OF_ALL_BYTES,
     Delivery,
 )
 from p2ptui.core.delivery.outlet import not_sent
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_DATAGRAM_BYTES",
     "MAX_DEFERRED",
     "MAX_DEFERRED_BYTES",
+    "MAX_DEFERRED_OF_ALL_BYTES",
     "Delivery",
     "PathProbes",
     "not_sent",

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
@@ -39,6 +40,13 @@ MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 
+MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
+"""And bytes of those that wait for all such peers together, with what keeping them takes."""
+
+HELD_BYTES: Final = 1200
+"""What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
+told if it is lost."""
+
 
 class Delivery(Outlet):
     """Sends messages to peers.
@@ -63,6 +71,17 @@ class Delivery(Outlet):
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
         state.peers.on_rerouted = self._handle_rerouted
+        self._deferred: BoundedTable[int, Peer] = state.tables.add(
+            "deferred",
+            BoundedTable(
+                MAX_DEFERRED_OF_ALL_BYTES // HELD_BYTES,
+                full="unproved_budget",
+                limit_bytes=MAX_DEFERRED_OF_ALL_BYTES,
+                shares=state.tables.shares,
+                on_evicted=self._lose_deferred,
+            ),
+        )
+        self._deferred_so_far = 0
 
     def send(
         self,
@@ -278,12 +297,37 @@ class Delivery(Outlet):
         if len(peer.deferred) >= MAX_DEFERRED or size > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")
             return False
-        peer.deferred.append(held)
+        self._deferred_so_far += 1
+        number, at = self._deferred_so_far, self._gate.source or peer.address
+        if not self._deferred.put(
+            number, peer, now, address=at, size_bytes=len(held.data) + HELD_BYTES, proved=False
+        ):
+            return False
+        peer.deferred.append(held._replace(number=number))
         if len(peer.deferred) == 1:
             self._insist(peer, now + INSISTENCE_S, now)
         else:
             self.challenge(peer, now)
         return True
+
+    def _lose_deferred(self, number: int, peer: Peer) -> None:
+        """Others need the room of a message: of each peer the oldest goes first."""
+        lost = next((held for held in peer.deferred if held.number == number), None)
+        if lost is None:
+            return
+        peer.deferred.remove(lost)
+        if lost.on_lost is not None:
+            reason = "too many wait for nodes that have not shown that they are there"
+            on_lost = lost.on_lost  # later: whoever writes is answered by itself
+            self._state.timers.schedule(self._gate.now, lambda now: on_lost(reason, now))
+
+    def take_deferred(self, peer: Peer) -> list[Held]:
+        """What waits for a peer; nothing waits any more."""
+        held = list(peer.deferred)
+        peer.deferred.clear()
+        for each in held:
+            self._deferred.pop(each.number)
+        return held
 
     def _insist(self, peer: Peer, end: float, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
@@ -296,7 +340,9 @@ class Delivery(Outlet):
     def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
         while peer.deferred and peer.has_room(len(peer.deferred[0].data)):
-            self.transmit_frame(peer, peer.deferred.popleft().data)
+            held = peer.deferred.popleft()
+            self._deferred.pop(held.number)
+            self.transmit_frame(peer, held.data)
         if peer.untold:
             self.on_room(peer, now)
         if not peer.deferred and not peer.untold:

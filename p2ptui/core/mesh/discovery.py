@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, TokenBucket
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
@@ -47,9 +47,10 @@ TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
 """The pace of an update: 3,200 messages a second."""
 
-PROBATION_S: Final = 2.0
-"""In a full house so long a newcomer must stay, or prove its address, before others are told of it.
-In a flood forged ones come and go by the hundred, and the news of them would be a flood as well."""
+CLAIMS_AT_ONCE: Final = 16
+CLAIMS_PER_SECOND: Final = 2.0
+"""Newcomers that are news before they have proved their addresses: a forged request costs little,
+and is told to all. The others are news with their proof, and in the lists that are asked for."""
 
 FIRST_QUESTION_S: Final = 1.0
 """From the list that a newcomer is sent to the Ping by which it may prove its address, if the list
@@ -123,10 +124,12 @@ class Discovery:
         self._state = state
         self._delivery = delivery
         self._pager = pager
-        self._seats = lifecycle.seats
         # One that is left out is news to some: the oldest is.
         self._joined: BoundedTable[str, None] = self._changes()
         self._left: BoundedTable[str, None] = self._changes()
+        self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
+        """Peers whose joining was news."""
+        self._claims: TokenBucket | None = None
         self._changed_at = 0.0
         self._timer: Timer | None = None
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
@@ -139,6 +142,7 @@ class Discovery:
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
         delivery.on_room = self._tell_untold
+        delivery.on_proved.append(self._handle_proved)
 
     def _changes(self) -> BoundedTable[str, None]:
         state = self._state
@@ -230,11 +234,25 @@ class Discovery:
     # What this node tells by itself.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
+        if not peer.is_claim or self._admits_claim(now):
+            self._note_joined(peer, now)
+        if peer.accepted:
+            self.push(peer, now)
+
+    def _admits_claim(self, now: float) -> bool:
+        if self._claims is None:
+            self._claims = TokenBucket(CLAIMS_PER_SECOND, now, CLAIMS_AT_ONCE)
+        return self._claims.take(now)
+
+    def _handle_proved(self, peer: Peer, now: float) -> None:
+        is_news = peer.node_id not in self._told and peer.node_id not in self._joined
+        if peer.is_authenticated and is_news:
+            self._note_joined(peer, now)
+
+    def _note_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
         self._joined.put(peer.node_id, None)
         self._note_change(now)
-        if peer.accepted:
-            self.push(peer, now)
 
     def push(self, peer: Peer, now: float) -> None:
         """Send a newcomer the first page of the list: those heard of last."""
@@ -291,7 +309,7 @@ class Discovery:
             ]
             if len(known) < len(peer.untold):
                 peer.untold = dict.fromkeys(other.node_id for other in known)
-            room = min(budget, peer.purse.spendable - around)
+            room = min(budget, peer.purse.spare - around)
             cutter = Cutter(_entry(other, peer, now, unix) for other in known)
             page = cutter.cut(room)
             if not known or page is None:
@@ -307,8 +325,10 @@ class Discovery:
 
     def _handle_left(self, peer: Peer, now: float) -> None:
         self._joined.pop(peer.node_id, None)
-        self._left.put(peer.node_id, None)
-        self._note_change(now)
+        if peer.node_id in self._told:
+            del self._told[peer.node_id]
+            self._left.put(peer.node_id, None)
+            self._note_change(now)
 
     def _note_change(self, now: float) -> None:
         server = self._state.config.server
@@ -328,37 +348,18 @@ class Discovery:
         self._timer = None
         unix = self._state.unix(now)
         peers = self._state.peers
-        came = [
-            peer
+        joined = [
+            peer_info(peer, now, unix, told_name(peer.name))
             for node_id in self._joined
             if (peer := peers.authenticated(node_id)) is not None and peer.is_plain
         ]
-        doubted = self._doubted(came, now)
-        joined = [
-            peer_info(peer, now, unix, told_name(peer.name))
-            for peer in came
-            if peer.node_id not in doubted
-        ]
         left = list(self._left)
+        for entry in joined:
+            self._told.put(entry.id, None)
         self._joined.clear()
         self._left.clear()
-        for node_id in doubted:
-            self._joined.put(node_id, None)
         if joined or left:
             self._begin_update(joined, left, now)
-        if doubted:
-            self._changed_at = now
-            self._timer = self._state.timers.schedule(now + PROBATION_S / 2, self._flush)
-
-    def _doubted(self, came: list[Peer], now: float) -> frozenset[str]:
-        """Who of the newcomers is not yet told of; see `PROBATION_S`."""
-        if self._seats.is_free(None):
-            return frozenset()
-        return frozenset(
-            peer.node_id
-            for peer in came
-            if not (peer.proved or peer.initiated) and now < peer.session.joined_at + PROBATION_S
-        )
 
     def _begin_update(self, joined: list[PeerInfo], left: list[str], now: float) -> None:
         recipients = [peer.node_id for peer in self._state.peers if peer.is_authenticated]

@@ -320,28 +320,35 @@ class Routing:
             return True
         # It may come again, and find a way then.
         self._seen.pop(_mark(source, routed.route_id))
-        self._refuse(writer, onward, refusal, now)
+        self._refuse(writer, destination, routed.route_id, refusal, now)
         return False
 
-    def _refuse(self, writer: Peer, routed: RoutedPayload, refusal: Refusal, now: float) -> None:
-        error = ErrorPayload(
-            refusal.text, refusal.code, target=routed.destination_node, route_id=routed.route_id
-        )
+    def _refuse(
+        self, writer: Peer, destination: str, route_id: str, refusal: Refusal, now: float
+    ) -> None:
+        error = ErrorPayload(refusal.text, refusal.code, target=destination, route_id=route_id)
         self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
 
     def _handle_lost(
-        self, writer: Peer, routed: RoutedPayload, waited_for: Peer, reason: str, now: float
+        self,
+        writer: Peer,
+        destination: str,
+        route_id: str,
+        waited_for: Peer,
+        reason: str,
+        now: float,
     ) -> None:
         """A message was held for a peer that has left before it could be sent."""
         self._state.counters.drop("routed_lost")
         current = self._state.peers.authenticated(writer.node_id)
         if current is None:
             return
-        where = f"node {routed.destination_node}"
-        if waited_for.node_id != routed.destination_node:
+        where = f"node {destination}"
+        if waited_for.node_id != destination:
             where = f"{where} by way of node {waited_for.node_id}"
         text = f"a message for {where} waited, and was not sent: {reason}"
-        self._refuse(current, routed, Refusal(ErrorCode.NO_ROUTE, text), now)
+        refusal = Refusal(ErrorCode.NO_ROUTE, text)
+        self._refuse(current, destination, route_id, refusal, now)
 
     def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
         """Put this node's own message into the routed form, with a `route_id` of its own."""
@@ -371,7 +378,9 @@ class Routing:
         destination = routed.destination_node
         refusal, sent = Refusal(ErrorCode.NO_ROUTE, f"no route to node {destination}"), False
         for peer in hops:
-            on_lost = None if writer is None else partial(self._handle_lost, writer, routed, peer)
+            on_lost = None
+            if writer is not None:  # without the message itself, which may be long
+                on_lost = partial(self._handle_lost, writer, destination, routed.route_id, peer)
             problem = self._hand_on(peer, payload, on_lost, now)
             if problem is None:
                 sent = True

@@ -31,6 +31,8 @@ class Held(NamedTuple):
 
     data: bytes
     on_lost: OnLost | None
+    number: int = 0
+    """By which the table of all such messages knows it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -145,7 +145,7 @@ class Answers:
             now: The time, seconds.
             response_id: The id of the answer; empty for a new one.
         """
-        return self._accept(arrival, sequence, limit, now, "")
+        return self._accept(arrival, sequence, limit, now, response_id)
 
     def again(self, arrival: Arrival, told: ToldBefore) -> Told:
         """The same answer, byte for byte, to the same request."""

@@ -266,13 +266,11 @@ class Lifecycle:
             self._delivery.report(finished)
         self._state.counters.retransmissions += channel.sender.take_retransmissions()
 
-    @staticmethod
-    def _end_session(peer: Peer, reason: str, now: float) -> None:
+    def _end_session(self, peer: Peer, reason: str, now: float) -> None:
         if len(peer.pings):
             where = address_words(peer.address)
             peer.pings.end_all(PeerGoneError(f"{where} is gone: {reason}"))
-        held = list(peer.deferred)
-        peer.deferred.clear()
+        held = self._delivery.take_deferred(peer)
         peer.acks_owed.clear()
         peer.untold.clear()
         for message in held:

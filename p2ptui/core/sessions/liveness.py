@@ -147,7 +147,8 @@ class Liveness:
             return
         last_chance = self._last_chance(peer)
         if now >= last_chance:
-            if peer.purse.proved or len(peer.liveness.pings) < SEVERAL_PINGS:
+            has_answered = peer.purse.proved or peer.liveness.signs.has_answered_ping
+            if has_answered or len(peer.liveness.pings) < SEVERAL_PINGS:
                 self._delivery.ping(peer, now)
             self._plan(peer, now + timeout * LAST_CHANCE_SHARE / LAST_CHANCE_PINGS)
             return
@@ -230,7 +231,7 @@ class Liveness:
         if is_certain:
             peer.channel.rtt.observe(rtt_s)
         liveness.clear(now)
-        peer.purse.keep_for_pings()
+        peer.purse.note_answered_ping()
         self._delivery.prove(peer, now, guessable=payload == NULL)
         if is_timed:
             self._delivery.trust_address(peer, now)

@@ -4,6 +4,7 @@ A server of the reference's kind that was restarted has forgotten its peers and 
 things tell: it pings its peers only, and its node list names them all, the one who asks included.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,24 @@ ASK_AGAIN_S: Final = 2.0
 MOST_ASKED: Final = 6
 """A question or its answer may be lost: it is asked again after this, and with one heartbeat so
 often at most."""
+
+
+PROBED_S: Final = 10.0
+"""A list is long, and anybody can write the request of a newcomer that makes this node ask for one:
+for all of them a server is asked once in this time."""
+
+MOST_PROBED: Final = 3
+PROBED_AGAIN_S: Final = 1.0
+"""Again only if no list comes, after this, and so often at most."""
+
+
+@dataclass(slots=True)
+class _Probe:
+    """A server is asked because a newcomer may be at its address."""
+
+    began: float
+    asked: int = 0
+    asked_at: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -59,9 +78,10 @@ class Membership:
         self._questions: BoundedTable[str, _Question] = state.tables.add(
             "membership_questions", BoundedTable(state.most_peers)
         )
+        self._probes: BoundedTable[str, _Probe] = BoundedTable(state.most_peers)
         self.on_forgotten: Callable[[Peer, float, str], None] = lambda *_: None
         """Called when a server does not know this node any more."""
-        lifecycle.on_left.append(lambda peer, _: self._forget(peer))
+        lifecycle.on_left.append(lambda peer, _: self._handle_left(peer))
 
     def check(self, peer: Peer, now: float) -> None:
         """A heartbeat is due: ask a deployed server, unless it has just shown what it knows."""
@@ -76,9 +96,26 @@ class Membership:
         self._questions.put(peer.node_id, question)
         self._ask(question, now)
 
-    def probe(self, peer: Peer, now: float) -> None:
-        """Ask a server for its list, whatever that says: only a server has one."""
-        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
+    def probe(self, peer: Peer, now: float) -> bool:
+        """Ask a server for its list, whatever that says: only a server has one.
+
+        Somebody else may have caused that. So one that has not proved its address pays for it, and
+        any is asked once in `PROBED_S` for all who cause it.
+
+        Returns:
+            Whether it was asked.
+        """
+        probe = self._probes.get(peer.node_id)
+        if probe is None or now >= probe.began + PROBED_S:
+            probe = _Probe(now)
+            self._probes.put(peer.node_id, probe)
+        if probe.asked >= MOST_PROBED or now < probe.asked_at + PROBED_AGAIN_S:
+            return False
+        if not self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, waits=False):
+            return False
+        probe.asked += 1
+        probe.asked_at = now
+        return True
 
     def _ask(self, question: _Question, now: float) -> None:
         if question.timer is not None:
@@ -87,13 +124,16 @@ class Membership:
         if question.asked >= MOST_ASKED or peer.liveness.known_at > question.began:
             return
         question.asked += 1
-        self.probe(peer, now)
+        self._delivery.send(peer, MessageType.LIST_NODES_REQUEST, NULL, now, reason=Reason.OWN_PLAN)
         question.timer = self._state.timers.schedule(
             now + ASK_AGAIN_S, lambda at: self._ask(question, at)
         )
 
     def handle_list(self, peer: Peer, payload: ListNodesPayload, now: float) -> bool:
         """A node list came; whether it was asked for here."""
+        probe = self._probes.get(peer.node_id)
+        if probe is not None:
+            probe.asked = MOST_PROBED
         question = self._questions.get(peer.node_id)
         if question is None or question.peer is not peer:
             return False
@@ -112,6 +152,10 @@ class Membership:
         self._forget(peer)
         self.on_forgotten(peer, now, "its node list does not name this node: it was restarted")
         return True
+
+    def _handle_left(self, peer: Peer) -> None:
+        self._probes.pop(peer.node_id)
+        self._forget(peer)
 
     def _forget(self, peer: Peer) -> None:
         question = self._questions.get(peer.node_id)

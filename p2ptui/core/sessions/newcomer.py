@@ -81,6 +81,8 @@ class Newcomer:
     asked_who_at: float = -math.inf
     """When whoever is there was last asked to shake hands again."""
     times_asked_who: int = 0
+    asked_at: float = math.inf
+    """When a deployed server before it was first asked for what only a server sends."""
     timers: dict[str, Timer] = field(default_factory=dict)
     """What is planned for it, each step once: none of that outlives it."""
 
@@ -88,6 +90,18 @@ class Newcomer:
     def is_answered(self) -> bool:
         """Whether it can know its answer."""
         return self.answered_at < math.inf
+
+    @property
+    def must_ask(self) -> bool:
+        """Whether only its answer to a question tells the one before from this one."""
+        return self.before.dialect is Dialect.REFERENCE and self.before.is_joined_server
+
+    @property
+    def due(self) -> float:
+        """When the one before has been silent for so long that this one may take its place. A
+        deployed server must have been asked; until it may be, nobody does."""
+        began = max(self.began, self.asked_at) if self.must_ask else self.began
+        return began + SILENT_S
 
     def goes_on_late(self, now: float) -> bool:
         """It or the one before has said something; whether that goes on for long enough."""

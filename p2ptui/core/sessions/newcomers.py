@@ -16,6 +16,7 @@ keeps the time that has run.
 This is the one place from which a session gives way to a newcomer at its address.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace as replace_field
 from typing import Final, TypeAlias
@@ -40,7 +41,6 @@ from p2ptui.core.sessions.newcomer import (
     LATE_LIFETIME_S,
     MOST_ANSWERED_AGAIN,
     PROBE_PAUSE_S,
-    SILENT_S,
     Newcomer,
     has_shown_itself,
     is_repeated,
@@ -93,8 +93,8 @@ class Newcomers:
         """Writes what those are told who ask for a session, held or not."""
         self.accept: Accept = lambda *_: None
         """Lets one in."""
-        self.ask_server: Callable[[Peer, float], None] = lambda *_: None
-        """Asks a deployed server for what only a server sends."""
+        self.ask_server: Callable[[Peer, float], bool] = lambda *_: False
+        """Asks a deployed server for what only a server sends; not often; whether it did."""
         self._held: BoundedTable[_Key, Newcomer] = state.tables.add(
             "newcomers",
             BoundedTable(
@@ -204,19 +204,19 @@ class Newcomers:
     def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)
-            self._plan(self._consider, key, newcomer, max(newcomer.began + SILENT_S, now))
+            self._plan(self._consider, key, newcomer, max(newcomer.due, now))
 
     def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
         before = newcomer.before
-        is_over = now >= newcomer.began + SILENT_S or not before.is_authenticated
+        is_over = now >= newcomer.due or not before.is_authenticated
         if is_over or not self._is_held(key, newcomer):
             return
         is_due = now - before.liveness.last_ping_sent >= PROBE_PAUSE_S / 2
         if before.dialect is Dialect.SPEC and is_due:
             self._delivery.ping(before, now)
-        elif before.dialect is Dialect.REFERENCE and before.is_joined_server:
-            self.ask_server(before, now)
+        elif newcomer.must_ask and self.ask_server(before, now):
+            newcomer.asked_at = min(newcomer.asked_at, now)
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: Newcomer, now: float) -> bool:
@@ -353,17 +353,19 @@ class Newcomers:
 
     def _is_held(self, key: _Key, newcomer: Newcomer) -> bool:
         """Whether one is held still; no longer where the one before has shown itself since."""
-        if self._held.get(key) is not newcomer:
-            return False
-        if has_shown_itself(newcomer.before, newcomer.began):
+        is_held = self._held.get(key) is newcomer
+        if is_held and has_shown_itself(newcomer.before, newcomer.began):
             self._forget(key)
             return False
-        return True
+        return is_held
 
     def _consider(self, key: _Key, newcomer: Newcomer, now: float) -> None:
-        is_due = newcomer.has_spoken and now >= newcomer.began + SILENT_S
-        if is_due and self._is_held(key, newcomer):
+        if not newcomer.has_spoken or not self._is_held(key, newcomer):
+            return
+        if now >= newcomer.due:
             self._take(newcomer, now, is_proved=False)
+        elif newcomer.due < math.inf:
+            self._plan(self._consider, key, newcomer, newcomer.due)
 
     def _take(self, newcomer: Newcomer, now: float, *, is_proved: bool) -> None:
         """The newcomer has shown that it is there."""
@@ -435,8 +437,7 @@ class Newcomers:
         self._doubted.forget_all(before)
 
     def _forget(self, key: _Key) -> None:
-        newcomer = self._held.pop(key)
-        if newcomer is not None:
+        if (newcomer := self._held.pop(key)) is not None:
             self._release(newcomer)
 
     def _release(self, newcomer: Newcomer) -> None:
@@ -445,5 +446,5 @@ class Newcomers:
             timer.cancel()
         newcomer.timers.clear()
         before = newcomer.before
-        is_held = bool(self._held.held_by(before) or self._doubted.held_by(before))
-        before.session.note_challenge(is_held=is_held)
+        others = self._held.held_by(before) or self._doubted.held_by(before)
+        before.session.note_challenge(is_held=bool(others))
