@@ -12,7 +12,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
-from p2ptui.bounded import BoundedTable, Shares, TokenBucket
+from p2ptui.bounded import TokenBucket
 from p2ptui.wire.address import Address
 
 AMPLIFICATION_LIMIT: Final = 3
@@ -219,32 +219,6 @@ class Purse:
         """A Ping of `size` bytes has left: so much less is kept for Pings."""
         self.kept = max(self.kept - size, 0)
         self.reserved = max(self.reserved - size, 0)
-
-
-MAX_DEBTS: Final = 2048
-"""Addresses without a session that were sent more than they paid for."""
-
-
-class Debts:
-    """One purse for an address: what the last one there owes, the next one does.
-
-    Args:
-        shares: What addresses and networks may hold of the table.
-    """
-
-    def __init__(self, shares: Shares) -> None:
-        self._owed: BoundedTable[Address, Purse] = BoundedTable(MAX_DEBTS, shares=shares)
-
-    def open_purse(self, purse: Purse, at: Address) -> None:
-        """Somebody has a purse at an address now."""
-        owed = self._owed.pop(at)
-        if owed is not None:
-            purse.absorb(owed)
-
-    def close_purse(self, purse: Purse, at: Address) -> None:
-        """Whoever had it is there no longer."""
-        if purse.owes:
-            self._owed.put(at, purse, address=at)
 
 
 class Payee(Protocol):

@@ -13,7 +13,6 @@ from p2ptui.core.accounts import (
     SEARCH_PACE,
     Account,
     Bound,
-    Debts,
     Grant,
     GrantUse,
     Payee,
@@ -23,6 +22,7 @@ from p2ptui.core.accounts import (
 )
 from p2ptui.core.addresses import Route, relayed_node
 from p2ptui.core.counters import Counters
+from p2ptui.core.debts import Debts
 from p2ptui.core.events import DatagramDue, Event, StunReplyDue
 from p2ptui.core.hours import Hours
 from p2ptui.nat.stun_server import Place

@@ -255,7 +255,6 @@ class Routing:
         if not self._is_first_sight(mark, origin, now):
             counters.drop("routed_seen")
             return True
-        # What was never handed on before comes from its writer.
         is_second_hand = writer.hops > 0 and writer.is_second_hand
         if is_second_hand and self._state.peers.authenticated(source) is None:
             hops, evidence = writer.hops + 1, writer.evidence
@@ -330,13 +329,7 @@ class Routing:
         self._delivery.send(writer, MessageType.ERROR, encode_payload(error), now)
 
     def _handle_lost(
-        self,
-        writer: Peer,
-        destination: str,
-        route_id: str,
-        waited_for: Peer,
-        reason: str,
-        now: float,
+        self, writer: Peer, destination: str, route_id: str, held_for: Peer, why: str, now: float
     ) -> None:
         """A message was held for a peer that has left before it could be sent."""
         self._state.counters.drop("routed_lost")
@@ -344,11 +337,10 @@ class Routing:
         if current is None:
             return
         where = f"node {destination}"
-        if waited_for.node_id != destination:
-            where = f"{where} by way of node {waited_for.node_id}"
-        text = f"a message for {where} waited, and was not sent: {reason}"
-        refusal = Refusal(ErrorCode.NO_ROUTE, text)
-        self._refuse(current, destination, route_id, refusal, now)
+        if held_for.node_id != destination:
+            where = f"{where} by way of node {held_for.node_id}"
+        text = f"a message for {where} waited, and was not sent: {why}"
+        self._refuse(current, destination, route_id, Refusal(ErrorCode.NO_ROUTE, text), now)
 
     def wrap(self, destination: str, message: bytes, max_hops: int) -> RoutedPayload:
         """Put this node's own message into the routed form, with a `route_id` of its own."""

@@ -1,0 +1,32 @@
+"""What is owed when a purse is closed, until somebody has one at the same address."""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable, Shares
+from p2ptui.core.accounts import Purse
+from p2ptui.wire.address import Address
+
+MAX_DEBTS: Final = 2048
+"""Addresses without a session that were sent more than they paid for."""
+
+
+class Debts:
+    """One purse for an address: what the last one there owes, the next one does.
+
+    Args:
+        shares: What addresses and networks may hold of the table.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._owed: BoundedTable[Address, Purse] = BoundedTable(MAX_DEBTS, shares=shares)
+
+    def open_purse(self, purse: Purse, at: Address) -> None:
+        """Somebody has a purse at an address now."""
+        owed = self._owed.pop(at)
+        if owed is not None:
+            purse.absorb(owed)
+
+    def close_purse(self, purse: Purse, at: Address) -> None:
+        """Whoever had it is there no longer."""
+        if purse.owes:
+            self._owed.put(at, purse, address=at)
