@@ -135,6 +135,9 @@ class Delivery(Outlet):
         if for_reader:
             peer.traffic.data_at = now
         if self._must_be_acknowledged(peer, kind, len(data)):
+            # An answer is paid for when it is made: it leaves in parts, and maybe later.
+            if peer.purse.proved and not self._gate.admits(peer.purse, len(data)):
+                return False
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=on_lost)
@@ -366,8 +369,11 @@ class Delivery(Outlet):
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
             return
-        sender = peer.channel.sender
+        sender, gate = peer.channel.sender, self._gate
         if not self._is_held(peer):
+            # What waited is no answer to what is being handled: it leaves for its window, its
+            # pace and its deadline, whatever comes. Answers were paid for before they were queued.
+            free = gate.set_apart()
             if sender.needs_skip:
                 self._announce_skip(peer, now)
             sender.fit(now)
@@ -375,10 +381,11 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
-                self._gate.now = now
+                gate.now = now
                 if self.transmit_frame(peer, data, grant):
                     self._note_sent(peer, now)
             self.probe_path(peer, now)
+            gate.resume(free)
             for message in sender.take_begun():
                 if self._state.tracing:
                     to, node_id = peer.sends_to, peer.node_id
