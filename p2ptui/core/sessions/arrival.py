@@ -187,6 +187,10 @@ class Requests:
                 raise RefusedError(seats.words(address))
         return False
 
+    def is_waiting(self, address: Address) -> bool:
+        """Whether a request from an address waits: its answer is the next that goes there."""
+        return address in self._waiting
+
     def take_pong(self, address: Address) -> bool:
         """A Pong came from an address without a session; whether a request from there waits."""
         waiting = self._waiting.get(address)
@@ -211,8 +215,11 @@ class Requests:
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
                 self._waiting.pop(address)
             elif not (waiting.acknowledges or waiting.is_asked):
+                # Deployed clients believe only the first datagram, and this is not their answer.
                 seats = self._lifecycle.seats
-                waiting.is_asked = seats.ask_newcomer(address, waiting.earned, now)
+                waiting.is_asked = seats.may_gain(address, now) and seats.ask_newcomer(
+                    address, waiting.earned, now
+                )
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
         if (is_needed or self._waiting) and not self._looking:

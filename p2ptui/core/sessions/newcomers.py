@@ -8,10 +8,9 @@ capability.
 
 Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
 speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` that only the one
-before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered
-`ANSWER_AFTER_S` late. What comes from the address before that speaks for neither: some programs
-wait for their answer, others do not. One that asks again, and says of itself what it said before,
-keeps the time that has run.
+before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered at once,
+before anything else goes to its address: deployed clients believe only the first datagram that
+comes. One that asks again, and says of itself what it said before, keeps the time that has run.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
@@ -39,9 +38,6 @@ from p2ptui.wire.message import Envelope, MessageType
 SILENT_S: Final = 3.0
 """So long nothing may show that the session before is still there, where the newcomer can show
 nothing that others cannot know."""
-
-ANSWER_AFTER_S: Final = 0.5
-"""Such a newcomer is answered so late; deployed clients wait for 2 s."""
 
 PROBE_PAUSE_S: Final = 0.5
 """Between two questions to the one before, in that time."""
@@ -184,8 +180,7 @@ class Newcomers:
             held.began = now
         elif is_new:
             held.told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
-        if arrival.acknowledges or now >= held.began + ANSWER_AFTER_S:
-            self._answer(held, now)
+        self._answer(held, now)
 
     def _hold_ours(self, before: Peer, arrival: Arrival, now: float) -> None:
         if before.is_authenticated or self._held.of_peer(before):
@@ -211,7 +206,7 @@ class Newcomers:
         newcomer = Newcomer(before, arrival, told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
-        self._plan(self._answer_other, key, newcomer, now + ANSWER_AFTER_S)
+        self._answer_other(key, newcomer, now)  # first: deployed clients believe the first datagram
         self._ask_before(key, newcomer, now)
 
     def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:

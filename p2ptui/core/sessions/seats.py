@@ -20,6 +20,12 @@ from p2ptui.wire.message import NULL, MessageType
 ANSWER_S: Final = 0.4
 """So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
 
+PATIENCE: Final = 3
+"""Who has answered before, though late, has so many times what that took."""
+
+LONGEST_ANSWER_S: Final = 3.0
+"""But no longer: whoever sends answers blindly sets this as it likes."""
+
 ASKED_AT_ONCE: Final = 8
 """Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
 
@@ -124,6 +130,20 @@ class Seats:
         leaves_enough = earned.allowance >= len(ping) + LEFT_FOR_ANSWER
         return leaves_enough and self._state.gate.send(ping, address, earned)
 
+    def may_gain(self, address: Address, now: float) -> bool:
+        """Whether a newcomer that shows that it is there takes the place of one that speaks and
+        answers nothing, as far as that can be told by now: else it is not asked.
+
+        Args:
+            address: Where it is.
+            now: The time, seconds.
+        """
+        # In half the time, so that the newcomer has the other half.
+        return any(
+            _speaks(peer) and _is_overdue(peer, now, part=0.5)
+            for peer in self._state.peers.doubtful(self._crowd(address))
+        )
+
     def is_crowded(self, address: Address) -> bool:
         """Whether somebody is there who has said nothing yet: then others were quicker."""
         doubtful = self._state.peers.doubtful(self._crowd(address))
@@ -151,11 +171,13 @@ class Seats:
         return f"{held} of your address are the limit here (max_share_per_address)"
 
 
-def _is_overdue(peer: Peer, now: float) -> bool:
-    """Whether a peer has left a Ping unanswered, or has earned too little to be asked."""
+def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
+    """Whether a peer has left a Ping unanswered for its time, or a part of it, or has earned too
+    little to be asked."""
     pings = peer.pings
     if pings.unanswered:
-        return now - pings.unanswered_since >= ANSWER_S
+        answer_s = min(PATIENCE * pings.answer_s, LONGEST_ANSWER_S)
+        return now - pings.unanswered_since >= part * max(ANSWER_S, answer_s)
     return not peer.purse.may_receive(PING_BYTES)
 
 
