@@ -8,8 +8,9 @@ nodes that ask each other. `hearing` decides which answer that names no request 
 `judging` acts on that, and `newcomers` holds each `newcomer` at an address in use until it shows
 that it is there. `takeover` decides who owns an id, by its `disputes`; `admission` what strangers
 may cost. `lifecycle` makes every change of status. `seats` finds who makes room in a full table of
-peers, and `unseated` are those who are answered in a flood before they have any; if nobody does,
-`arrival` refuses a newcomer, and `handshake` the user's call. `liveness` sends
-heartbeats and doubts, `server_watch` looks at servers more closely, `membership` asks whether a
-deployed server still knows this node, and `keepalive` keeps the ways to servers open.
+peers, also among the `ghosts` at a newcomer's own address, and `unseated` are those who are
+answered in a flood before they have any; if nobody does, `arrival` refuses a newcomer, and
+`handshake` the user's call. `liveness` sends heartbeats and doubts, `server_watch` looks at servers
+more closely, `membership` asks whether a deployed server still knows this node, and `keepalive`
+keeps the ways to servers open.
 """

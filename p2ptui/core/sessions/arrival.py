@@ -12,6 +12,7 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of, shortened
 from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.sessions.ghosts import FOUND_S
 from p2ptui.core.sessions.greetings import acknowledges
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
@@ -85,6 +86,10 @@ class _Waiting:
     earned: Purse
     legacy: Legacy
     until: float
+    kept_at: float = 0.0
+    """When it last had its turn and went on to wait."""
+    ghosts_until: float = 0.0
+    """So long it waits where one of its address may have gone, as long as that is not known."""
     acknowledges: bool = True
     """Whether it shows by an Ack that it is there; any other is sent a Ping."""
     is_asked: bool = False
@@ -158,7 +163,7 @@ class Requests:
         if peers.at(address) is not None or peers.with_id(info.id) is not None:
             return True
         waiting = self._waiting.get(address)
-        if waiting is not None and now < waiting.until:
+        if waiting is not None and self._must_wait(address, waiting, now):
             # It says the same again, or something else by now.
             waiting.message, waiting.earned, waiting.legacy = (
                 request.message,
@@ -175,9 +180,14 @@ class Requests:
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
+        if waiting is not None and now < waiting.ghosts_until:
+            waiting.kept_at = now  # another one was quicker to take a place that was found
+            self._waiting.put(address, waiting, address=address)
+            return False
         is_ours = acknowledges(info, dialect_of(request.message))
         if waiting is None and self._waiting.put(address, request, address=address):
             request.acknowledges = is_ours
+            request.ghosts_until = now + FOUND_S if seats.ghosts.may_find(address, now) else now
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
@@ -186,6 +196,13 @@ class Requests:
             if not may_show:
                 raise RefusedError(seats.words(address))
         return False
+
+    def _must_wait(self, address: Address, waiting: _Waiting, now: float) -> bool:
+        if now < waiting.until:
+            return True
+        return now < waiting.ghosts_until and not self._lifecycle.seats.ghosts.is_settled(
+            address, now
+        )
 
     def is_waiting(self, address: Address) -> bool:
         """Whether a request from an address waits: its answer is the next that goes there."""
@@ -211,9 +228,10 @@ class Requests:
         self._looking = False
         is_needed = self.on_look(now)
         for address, waiting in list(self._waiting.items()):
-            if now >= waiting.until:
+            if not self._must_wait(address, waiting, now):
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
-                self._waiting.pop(address)
+                if waiting.kept_at != now:
+                    self._waiting.pop(address)
             elif not (waiting.acknowledges or waiting.is_asked):
                 # Deployed clients believe only the first datagram, and this is not their answer.
                 seats = self._lifecycle.seats

@@ -113,8 +113,9 @@ class Lifecycle:
         return self.seats.is_free(address)
 
     def evict(self, peer: Peer, now: float) -> None:
-        """A peer that never proved its address makes room."""
-        self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
+        """A peer that is hardly one makes room."""
+        words = "answered no Ping" if peer.proved else "never proved its address"
+        self.remove(peer, PeerStatus.DISCONNECTED, now, words)
         self.on_vacated(peer, now)
 
     def require_room(self, address: Address, now: float) -> None:

@@ -12,6 +12,7 @@ from p2ptui.bounded import Crowd
 from p2ptui.core.accounts import PING_BYTES, Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.ghosts import Ghosts
 from p2ptui.core.state import NodeState
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
@@ -50,6 +51,8 @@ class Seats:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self.ghosts = Ghosts(state, delivery)
+        """Finds those of a newcomer's address that nobody is behind any more."""
 
     @property
     def _all(self) -> int:
@@ -99,7 +102,8 @@ class Seats:
                 continue
             if mute is None or peer.session.joined_at > mute.session.joined_at:
                 mute = peer
-        return mute
+        gone = None if address is None else self.ghosts.find(address, now)
+        return mute if gone is None else gone
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
         """Ask who might make room whether it is there; whether anybody may be found silent.
@@ -116,7 +120,8 @@ class Seats:
             asked += 1
             if asked >= ASKED_AT_ONCE + waiting:
                 break
-        return asked > 0
+        may_have_gone = address is not None and self.ghosts.ask(address, now)
+        return may_have_gone or asked > 0
 
     def ask_newcomer(self, address: Address, earned: Purse, now: float) -> bool:
         """Let a newcomer without a seat show that it is there; whether it can.
