@@ -517,3 +517,33 @@ def test_the_refusal_of_a_full_server_is_the_first_that_comes() -> None:
 
         assert [m["message_type"] for m in newcomer.take()] == ["HandshakeResponse"]
         assert all(server.is_connected_to(other) for other in others)
+
+
+def test_what_waited_goes_on_where_its_nat_has_given_it_another_port(
+    world: World, server: Host
+) -> None:
+    """It was lost with the old address, though the same client is at the new one."""
+    friend = world.host()
+    friend.connect(server)
+    client = world.puppet(("10.7.7.7", 2000))
+    client.join(server)
+    world.run_for(5)
+    for number in range(20):
+        friend.endpoint.send_routed(client.id, {"n": number}, 8, world.now, 5.0)
+        world.run_for(0.05)
+    peer = server.peer(client)
+    assert peer is not None
+    assert peer.deferred
+    arrived = of_kind(client.take(), "Data")
+    world.remove(client)
+
+    moved = world.puppet(("10.7.7.7", 2001), node_id=client.id)
+    moved.send(moved.handshake_request(), server)
+    world.run_for(3)
+    for _ in range(40):  # it earns by what it says
+        moved.say("Data", {"text": "still here"}, server)
+        world.run_for(0.5)
+
+    arrived += of_kind(moved.take(), "Data")
+    numbers = [d["original_message"]["payload"]["n"] for d in arrived if "original_message" in d]
+    assert numbers == list(range(20))

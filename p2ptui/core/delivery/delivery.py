@@ -259,7 +259,7 @@ class Delivery(Outlet):
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
         if reason is None and not peer.purse.has_room(len(data)):
-            return waits and self._defer(peer, Held(data, on_lost), now)
+            return waits and self.defer(peer, Held(data, on_lost), now)
         grant = None if reason is None else self.grant(peer, reason, now)
         return self._put(peer, data, kind, now, grant)
 
@@ -277,7 +277,8 @@ class Delivery(Outlet):
         if peer.is_authenticated:
             self._plan(peer, -math.inf, -math.inf)  # at once: what was under way goes again
 
-    def _defer(self, peer: Peer, held: Held, now: float) -> bool:
+    def defer(self, peer: Peer, held: Held, now: float) -> bool:
+        """Let a message wait until its peer may be sent it; whether there is room for that."""
         size = sum(len(other.data) for other in peer.deferred) + len(held.data)
         if len(peer.deferred) >= MAX_DEFERRED or size > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")

@@ -8,7 +8,7 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Held, Peer
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
@@ -192,12 +192,28 @@ class Lifecycle:
         left = None
         if Capability.RETRANSMIT in peer.capabilities:
             left, peer.channel = peer.channel, self._state.new_channel()
+        waiting = list(peer.deferred)
+        peer.deferred.clear()
         self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         grant(now, left)
         successor = self._state.peers.with_id(peer.node_id)
+        self._hand_on(waiting, successor, reason, now)
         if left is not None and (successor is None or successor.channel is not left):
             self._fail_messages(left, now, reason)
             left.forget_partial()
+
+    def _hand_on(
+        self, waiting: list[Held], successor: Peer | None, reason: str, now: float
+    ) -> None:
+        """What waited for a proof of the last address waits for one of the next."""
+        if successor is not None and not successor.is_authenticated:
+            successor = None
+        for held in waiting:
+            is_kept = successor is not None and self._delivery.defer(successor, held, now)
+            if not is_kept and held.on_lost is not None:
+                held.on_lost(reason, now)
+        if successor is not None:
+            self._delivery.release(successor, now)
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""
