@@ -57,7 +57,7 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings", "unanswered", "unanswered_since")
+    __slots__ = ("_limit", "_pings", "answer_s", "unanswered", "unanswered_since")
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
@@ -66,6 +66,9 @@ class Pings:
         """Pings that left since one was answered."""
         self.unanswered_since = 0.0
         """When the first of these left."""
+        self.answer_s = 0.0
+        """How long it took lately until one was answered, from the first of those that were not;
+        zero before any was."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -168,6 +171,9 @@ class Pings:
             if named is None:
                 return None
             ping, is_certain = named, True
+        if self.unanswered:
+            took_s = now - self.unanswered_since
+            self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
         self.unanswered = 0
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))

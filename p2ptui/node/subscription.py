@@ -44,10 +44,18 @@ class Subscription(AsyncIterator[Event]):
     Args:
         limit: Events other than Data that may wait for the reader.
         room: The reader's room for Data; None if it wants none.
+        awaited: Where it is while a task waits for its next event. The event loop holds no such
+            task, so that one whose maker has forgotten it would vanish with what it reads.
     """
 
-    def __init__(self, limit: int, room: ReaderRoom | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        room: ReaderRoom | None = None,
+        awaited: "set[Subscription] | None" = None,
+    ) -> None:
         self._limit = limit
+        self._awaited: set[Subscription] = set() if awaited is None else awaited
         self.room = room
         self._news = 0
         self._traced_bytes = 0
@@ -128,10 +136,12 @@ class Subscription(AsyncIterator[Event]):
             if self._waiter is not None:
                 raise LocalError("another task waits for these events; subscribe once for each")
             self._waiter = asyncio.get_running_loop().create_future()
+            self._awaited.add(self)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+                self._awaited.discard(self)
         return self._pop()
 
     def _pop(self) -> Event:
@@ -166,6 +176,8 @@ class Subscriptions:
     def __init__(self, readers: Readers, handle_read: Callable[[], None]) -> None:
         # Not held here: a reader that its owner has forgotten must hold up nobody.
         self._references: list[weakref.ref[Subscription]] = []
+        self._awaited: set[Subscription] = set()
+        """Those that are held: a task waits for their next event."""
         self._readers = readers
         self._handle_read = handle_read
         self._loop = asyncio.get_running_loop()
@@ -188,7 +200,7 @@ class Subscriptions:
         """
         self._references = [each for each in self._references if each() is not None]
         room = None if reader_bytes is None else self._readers.open(reader_bytes)
-        subscription = Subscription(limit, room)
+        subscription = Subscription(limit, room, self._awaited)
         self._references.append(weakref.ref(subscription))
         return subscription
 

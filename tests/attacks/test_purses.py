@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2ptui.core.messages import ROWS
-from p2ptui.wire.frames import RELAY, RELAYED, encode_relay
+from p2ptui.wire.frames import (
+    RELAY,
+    RELAYED,
+    Fragment,
+    FragmentAck,
+    TransferStatus,
+    encode_fragment,
+    encode_fragment_ack,
+    encode_relay,
+)
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.attacks.attacker import Account, Attacker, Ledger
 from tests.simulation import Host, Puppet, World
@@ -605,3 +614,69 @@ def test_frames_in_the_name_of_a_server_that_proved_nothing_are_not_heard() -> N
     assert node.endpoint.sizes()["relayed_nodes"] == 0
     assert ledger.of(VICTIM).went.kinds[f"0x{RELAY:02x}"] == 0
     assert_within(ledger.of(VICTIM))
+
+
+# What waited is no answer to the datagram that releases it.
+
+
+def our_two(world: World) -> tuple[Host, Host]:
+    server, node = world.host(), world.host(VICTIM)
+    node.outcome(node.connect(server))
+    world.run_for(2)
+    return server, node
+
+
+def test_two_proved_nodes_drop_nothing_of_their_own() -> None:
+    """Both send in fragments; it was 151 dropped fragments in ten rounds."""
+    world = World(latency_s=0.005)
+    server, node = our_two(world)
+    for _ in range(10):
+        tokens = [server.send(node, "y" * 200_000) for _ in range(10)]
+        others = [node.send(server, "z" * 200_000) for _ in range(10)]
+        for host, calls in ((server, tokens), (node, others)):
+            assert all(host.outcome(token).delivered for token in calls)
+    for host in (server, node):
+        assert host.endpoint.counters.drops["unvouched"] == 0
+        assert host.endpoint.counters.retransmissions == 0
+
+
+def forged_frames(server: Host, rng: random.Random) -> list[bytes]:
+    """A fragment of a message that comes next, an Ack in fragments of one that is not under way."""
+    peer = server.peer(VICTIM)
+    assert peer is not None
+    numbers = peer.channel.numbers
+    assert numbers is not None
+    sequence = (numbers.highest + 1) % 2**32
+    size = rng.choice([1, 100, 900])
+    return [
+        encode_fragment(Fragment(sequence, 3 * size, size, 0, b"x" * size)),
+        encode_fragment(Fragment(sequence, 3 * size, size, 1, b"x" * size)),
+        encode_fragment_ack(FragmentAck(rng.getrandbits(32), TransferStatus.PROGRESS, 1)),
+    ]
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_forged_frame_releases_nothing(is_busy: bool) -> None:
+    """At an idle session, and at one where much waits for its turn and its Acks."""
+
+    def sent(forged: bool) -> tuple[int, int]:
+        world, rng = World(3), random.Random(3)
+        server, node = our_two(world)
+        pen = Attacker(world).in_the_name_of(VICTIM, node.id)
+        ledger = Ledger(server)
+        if is_busy:
+            for _ in range(10):
+                server.send(node, "y" * 100_000)
+            world.network.detach(node.address)  # no Ack opens the window
+        came = 0
+        for _ in range(100):
+            if forged:
+                for data in forged_frames(server, rng):
+                    came += len(data)
+                    pen.send(data, server)
+            world.run_for(0.001)
+        return ledger.of(VICTIM).went.size, came
+
+    quiet, _ = sent(forged=False)
+    went, came = sent(forged=True)
+    assert went - quiet <= 3 * came

@@ -11,7 +11,7 @@ from p2ptui.core.events import ConnectResult, PingResult, SendResult
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import RELAYED, Fragment, encode_fragment, encode_relay
 from p2ptui.wire.message import OWN_CAPABILITIES
-from tests.attacks.attacker import Attacker
+from tests.attacks.attacker import Attacker, Ledger
 from tests.core.relaying import ask, node, relaying, say
 from tests.simulation import Host, Puppet, World
 
@@ -373,6 +373,71 @@ def test_an_office_of_two_hundred_gets_in_where_there_is_room_for_four_hundred(k
 
     assert all(server.is_connected_to(each) for each in (*puppets, *hosts))
     assert joined(world.puppet(("198.51.100.1", 5000)), server)
+
+
+@pytest.mark.parametrize("kind", ["own", "deployed"])
+@pytest.mark.parametrize("count", [1, 20, 50])
+def test_an_office_that_is_restarted_is_in_again_at_once(kind: str, count: int) -> None:
+    """Its share is used up by sessions that nobody is behind any more; it was refused for 41 to
+    61 s."""
+    world = World()
+    server = world.host(("192.0.2.1", 8080), max_connections=100)
+    office = "203.0.113.7"
+
+    def come(first: int, number: int) -> list[Host | Puppet]:
+        come: list[Host | Puppet] = []
+        for n in range(first, first + number):
+            if kind == "own":
+                come.append(world.host((office, n)))
+                come[-1].connect(server)
+            else:
+                client = world.puppet((office, n))
+                client.send(client.handshake_request(), server)
+                come.append(client)
+            world.run_for(0.02)
+        return come
+
+    before = come(10_000, 50)
+    world.run_for(60)
+    assert all(server.is_connected_to(each) for each in before)
+    for each in before[:count]:
+        world.remove(each)
+    world.run_for(1)
+    after = come(20_000, count)
+    world.run_for(2)
+    in_time = sum(server.is_connected_to(each) for each in after)
+    for each in after:
+        if not server.is_connected_to(each):  # it tries again, as everybody does
+            if isinstance(each, Host):
+                each.connect(server)
+            else:
+                each.send(each.handshake_request(), server)
+    world.run_for(3)
+
+    assert in_time >= 0.8 * count
+    assert all(server.is_connected_to(each) for each in (*before[count:], *after))
+
+
+def test_a_living_office_loses_nobody_to_requests_in_its_name() -> None:
+    """Each is asked, within the budget for what anybody may have asked in its name."""
+    world = World(3)
+    server = world.host(("192.0.2.1", 8080), max_connections=100)
+    office = "203.0.113.7"
+    nodes = [world.host((office, 10_000 + n)) for n in range(50)]
+    for each in nodes:
+        each.connect(server)
+    world.run_for(60)
+    ledger, attacker = Ledger(server), Attacker(world)
+    quiet_s = 60.0
+    for n in range(600):
+        pen = attacker.in_the_name_of((office, 20_000 + n))
+        pen.send(pen.handshake_request(), server)
+        world.run_for(quiet_s / 600)
+
+    assert all(server.is_connected_to(each) for each in nodes)
+    account = ledger.of(office)
+    own = 50 * quiet_s / 5 * 150  # what goes to living nodes by itself
+    assert account.went.size <= 3 * account.came.size + own
 
 
 # What peers fill.

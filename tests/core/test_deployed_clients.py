@@ -445,3 +445,105 @@ def test_a_burst_for_one_that_has_just_come_follows_its_proof(seed: int) -> None
 
     assert sorted(map(int, texts(listener.take()))) == list(range(50))
     assert "Error" not in sender.take_types()
+
+
+# It believes only the first datagram that comes after its request.
+
+
+def restarted(world: World, server: Host, *, was_ours: bool) -> Puppet:
+    """A client at the address of a session that the server believes in, with another id."""
+    if was_ours:
+        node = world.host()
+        node.connect(server)
+        world.run_for(4)
+        world.remove(node)
+        client = world.puppet(node.address)
+        client.answers_pings = False
+        return client
+    client = world.puppet()
+    client.answers_pings = False
+    client.join(server)
+    world.run_for(30)
+    client.id = world.node_id()
+    client.take()
+    return client
+
+
+@pytest.mark.parametrize("was_ours", [False, True])
+@pytest.mark.parametrize("meanwhile", ["nothing", "news", "routed"])
+def test_the_answer_is_the_first_that_comes_after_a_restart(meanwhile: str, was_ours: bool) -> None:
+    """The server has something for the session before; it came first, and the client gave up."""
+    for seed in range(5):
+        world = World(seed)
+        server, friend = world.host(), world.host()
+        friend.connect(server)
+        world.run_for(1)
+        client = restarted(world, server, was_ours=was_ours)
+        before = server.peer(client)
+        assert before is not None
+
+        client.send(client.handshake_request(name="reborn"), server)
+        if meanwhile == "news":
+            world.host().connect(server)
+        elif meanwhile == "routed":
+            friend.endpoint.send_routed(before.node_id, {"n": 1}, 8, world.now, 5.0)
+        world.run_for(0.6)
+
+        first = client.take()[0]
+        assert first["message_type"] == "HandshakeResponse"
+        assert first["payload"]["success"] is True
+        client.say("Data", {"text": "on"}, server)
+        world.run_for(3)
+        peer = server.peer(client)
+        assert peer is not None
+        assert peer.node_id == client.id
+
+
+def test_the_refusal_of_a_full_server_is_the_first_that_comes() -> None:
+    """Those who are there answer, so that nothing which the newcomer could show helps it."""
+    for seed in range(5):
+        world = World(seed)
+        server = world.host(max_connections=4)
+        others = [world.puppet() for _ in range(4)]
+        for other in others:
+            other.join(server)
+            other.say("Data", {"text": "w"}, server)
+        world.run_for(5)
+        newcomer = world.puppet()
+        newcomer.send(newcomer.handshake_request(), server)
+        world.run_for(0.1)
+        newcomer.say("Data", {"text": "too early"}, server)
+        world.run_for(2)
+
+        assert [m["message_type"] for m in newcomer.take()] == ["HandshakeResponse"]
+        assert all(server.is_connected_to(other) for other in others)
+
+
+def test_what_waited_goes_on_where_its_nat_has_given_it_another_port(
+    world: World, server: Host
+) -> None:
+    """It was lost with the old address, though the same client is at the new one."""
+    friend = world.host()
+    friend.connect(server)
+    client = world.puppet(("10.7.7.7", 2000))
+    client.join(server)
+    world.run_for(5)
+    for number in range(20):
+        friend.endpoint.send_routed(client.id, {"n": number}, 8, world.now, 5.0)
+        world.run_for(0.05)
+    peer = server.peer(client)
+    assert peer is not None
+    assert peer.deferred
+    arrived = of_kind(client.take(), "Data")
+    world.remove(client)
+
+    moved = world.puppet(("10.7.7.7", 2001), node_id=client.id)
+    moved.send(moved.handshake_request(), server)
+    world.run_for(3)
+    for _ in range(40):  # it earns by what it says
+        moved.say("Data", {"text": "still here"}, server)
+        world.run_for(0.5)
+
+    arrived += of_kind(moved.take(), "Data")
+    numbers = [d["original_message"]["payload"]["n"] for d in arrived if "original_message" in d]
+    assert numbers == list(range(20))

@@ -687,7 +687,7 @@ USES: dict[str, set[str]] = {
     "note_arrival": {DISPATCH},
     "note_datagram": set(),
     "earn_handshake": {RESPONDER, "core/sessions/handshake.py"},
-    "absorb": {RESPONDER, ACCOUNTS},
+    "absorb": {RESPONDER, "core/debts.py"},
     "note_committed": {GATE},
     "commit": {"core/mesh/rendezvous.py"},
     "forget_proof": {"core/sessions/handshake.py"},

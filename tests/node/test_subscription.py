@@ -218,3 +218,44 @@ def test_reading_is_told_once_a_turn_and_not_after_the_end():
         assert told == ["read"]
 
     run_virtual(story())
+
+
+def test_a_task_that_waits_is_held_though_nobody_has_kept_it():
+    """The event loop holds it weakly: it vanished, and what it would have read was delivered."""
+
+    async def story():
+        subscriptions, told = Subscriptions(Readers(), lambda: None), []
+
+        async def listen() -> None:
+            async for each in subscriptions.open(10, None):
+                told.append(each)
+
+        asyncio.create_task(listen())  # noqa: RUF006
+        await asyncio.sleep(0)
+        gc.collect()
+        subscriptions.tell(event(1))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert numbers(told) == [1]
+
+        subscriptions.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert not list(subscriptions)
+
+    run_virtual(story())
+
+
+def test_a_reader_that_nobody_waits_for_any_more_is_forgotten():
+    async def story():
+        subscriptions = Subscriptions(Readers(), lambda: None)
+        task = asyncio.create_task(read(subscriptions.open(10, None), 1))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+        assert not list(subscriptions)
+
+    run_virtual(story())

@@ -1,15 +1,15 @@
 """The way out: messages become datagrams, each within what its peer may be sent.
 
-`delivery` makes datagrams or transfers of messages, `outlet` is what leaves at once, Pings above
-all, `sizes` says how large a message may be, and `path_probes` find out how large a datagram may
-be.
+`delivery` makes datagrams or transfers of messages, `deferred` keeps those that may not leave yet,
+`outlet` is what leaves at once, Pings above all, `sizes` says how large a message may be, and
+`path_probes` find out how large a datagram may be.
 """
 
+from p2ptui.core.delivery.deferred import MAX_DEFERRED_OF_ALL_BYTES
 from p2ptui.core.delivery.delivery import (
     INSISTENCE_S,
     MAX_DEFERRED,
     MAX_DEFERRED_BYTES,
-    MAX_DEFERRED_OF_ALL_BYTES,
     Delivery,
 )
 from p2ptui.core.delivery.outlet import not_sent

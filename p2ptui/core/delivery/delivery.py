@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import Raw
 
-from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Grant, Reason
 from p2ptui.core.addresses import address_words
+from p2ptui.core.delivery.deferred import Deferred
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
-from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size, why_lost
+from p2ptui.core.delivery.sizes import why_lost
 from p2ptui.core.events import Direction, SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
@@ -40,13 +40,6 @@ MAX_DEFERRED: Final = 256
 MAX_DEFERRED_BYTES: Final = 64 * 1024
 """Messages that wait for an unproved peer to prove itself, and their bytes."""
 
-MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
-"""And bytes of those that wait for all such peers together, with what keeping them takes."""
-
-HELD_BYTES: Final = 1200
-"""What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
-told if it is lost."""
-
 
 class Delivery(Outlet):
     """Sends messages to peers.
@@ -71,17 +64,7 @@ class Delivery(Outlet):
         self.on_room: Callable[[Peer, float], None] = lambda *_: None
         """Called when a peer that has not been told of all nodes may be sent more."""
         state.peers.on_rerouted = self._handle_rerouted
-        self._deferred: BoundedTable[int, Peer] = state.tables.add(
-            "deferred",
-            BoundedTable(
-                MAX_DEFERRED_OF_ALL_BYTES // HELD_BYTES,
-                full="unproved_budget",
-                limit_bytes=MAX_DEFERRED_OF_ALL_BYTES,
-                shares=state.tables.shares,
-                on_evicted=self._lose_deferred,
-            ),
-        )
-        self._deferred_so_far = 0
+        self._deferred = Deferred(state)
 
     def send(
         self,
@@ -153,6 +136,9 @@ class Delivery(Outlet):
         if for_reader:
             peer.traffic.data_at = now
         if self._must_be_acknowledged(peer, kind, len(data)):
+            # An answer is paid for when it is made: it leaves in parts, and maybe later.
+            if peer.purse.proved and not self._gate.admits(peer.purse, len(data)):
+                return False
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
         return self.transmit(peer, data, kind, now, reason=reason, waits=waits, on_lost=on_lost)
@@ -248,19 +234,6 @@ class Delivery(Outlet):
         is_offer = kind == MessageType.P2P_CONNECT
         return is_offer and size > FLOOR_BYTES and not peer.channel.sender.path.has_passed(size)
 
-    def datagram_bytes(self, peer: Peer) -> int:
-        """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
-
-    def check_size(self, peer: Peer, size: int) -> None:
-        """Whether a message of `size` bytes can reach a peer at all.
-
-        Raises:
-            MessageTooLargeError: It cannot.
-        """
-        if size > MAX_DATAGRAM_BYTES or size > self._state.config.server.max_message_size:
-            check_size(peer, size, self._state.config.server.max_message_size)
-
     def transmit(
         self,
         peer: Peer,
@@ -274,7 +247,7 @@ class Delivery(Outlet):
     ) -> bool:
         """Put one message on the wire, unless the peer has not proved itself and had enough."""
         if reason is None and not peer.purse.has_room(len(data)):
-            return waits and self._defer(peer, Held(data, on_lost), now)
+            return waits and self.defer(peer, Held(data, on_lost), now)
         grant = None if reason is None else self.grant(peer, reason, now)
         return self._put(peer, data, kind, now, grant)
 
@@ -292,42 +265,23 @@ class Delivery(Outlet):
         if peer.is_authenticated:
             self._plan(peer, -math.inf, -math.inf)  # at once: what was under way goes again
 
-    def _defer(self, peer: Peer, held: Held, now: float) -> bool:
+    def defer(self, peer: Peer, held: Held, now: float) -> bool:
+        """Let a message wait until its peer may be sent it; whether there is room for that."""
         size = sum(len(other.data) for other in peer.deferred) + len(held.data)
         if len(peer.deferred) >= MAX_DEFERRED or size > MAX_DEFERRED_BYTES:
             self._state.counters.drop("unproved_budget")
             return False
-        self._deferred_so_far += 1
-        number, at = self._deferred_so_far, self._gate.source or peer.address
-        if not self._deferred.put(
-            number, peer, now, address=at, size_bytes=len(held.data) + HELD_BYTES, proved=False
-        ):
+        if not self._deferred.put(peer, held, now):
             return False
-        peer.deferred.append(held._replace(number=number))
         if len(peer.deferred) == 1:
             self._insist(peer, now + INSISTENCE_S, now)
         else:
             self.challenge(peer, now)
         return True
 
-    def _lose_deferred(self, number: int, peer: Peer) -> None:
-        """Others need the room of a message: of each peer the oldest goes first."""
-        lost = next((held for held in peer.deferred if held.number == number), None)
-        if lost is None:
-            return
-        peer.deferred.remove(lost)
-        if lost.on_lost is not None:
-            reason = "too many wait for nodes that have not shown that they are there"
-            on_lost = lost.on_lost  # later: whoever writes is answered by itself
-            self._state.timers.schedule(self._gate.now, lambda now: on_lost(reason, now))
-
     def take_deferred(self, peer: Peer) -> list[Held]:
         """What waits for a peer; nothing waits any more."""
-        held = list(peer.deferred)
-        peer.deferred.clear()
-        for each in held:
-            self._deferred.pop(each.number)
-        return held
+        return self._deferred.take_all(peer)
 
     def _insist(self, peer: Peer, end: float, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
@@ -340,9 +294,7 @@ class Delivery(Outlet):
     def release(self, peer: Peer, now: float) -> None:
         """Send what was deferred, as far as it may go now."""
         while peer.deferred and peer.has_room(len(peer.deferred[0].data)):
-            held = peer.deferred.popleft()
-            self._deferred.pop(held.number)
-            self.transmit_frame(peer, held.data)
+            self.transmit_frame(peer, self._deferred.take(peer).data)
         if peer.untold:
             self.on_room(peer, now)
         if not peer.deferred and not peer.untold:
@@ -407,8 +359,11 @@ class Delivery(Outlet):
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
             return
-        sender = peer.channel.sender
+        sender, gate = peer.channel.sender, self._gate
         if not self._is_held(peer):
+            # What waited is no answer to what is being handled: it leaves for its window, its
+            # pace and its deadline, whatever comes. Answers were paid for before they were queued.
+            free = gate.count_apart()
             if sender.needs_skip:
                 self._announce_skip(peer, now)
             sender.fit(now)
@@ -416,10 +371,11 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
-                self._gate.now = now
+                gate.now = now
                 if self.transmit_frame(peer, data, grant):
                     self._note_sent(peer, now)
             self.probe_path(peer, now)
+            gate.resume(free)
             for message in sender.take_begun():
                 if self._state.tracing:
                     to, node_id = peer.sends_to, peer.node_id

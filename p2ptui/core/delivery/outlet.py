@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from p2ptui.core.accounts import PING_BYTES, Grant, Reason
 from p2ptui.core.addresses import address_words
+from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size
 from p2ptui.core.events import Direction
 from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
@@ -48,6 +49,19 @@ class Outlet:
     def _tell_proved(self, peer: Peer, now: float) -> None:
         for listener in self.on_proved:
             listener(peer, now)
+
+    def datagram_bytes(self, peer: Peer) -> int:
+        """What a datagram to a peer may be of which nobody would notice that it is lost."""
+        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
+
+    def check_size(self, peer: Peer, size: int) -> None:
+        """Whether a message of `size` bytes can reach a peer at all.
+
+        Raises:
+            MessageTooLargeError: It cannot.
+        """
+        if size > MAX_DATAGRAM_BYTES or size > self._state.config.server.max_message_size:
+            check_size(peer, size, self._state.config.server.max_message_size)
 
     def build(
         self,

@@ -54,7 +54,7 @@ class MessageParts:
             state,
             table,
             mesh.rendezvous,
-            Telling(state, delivery, admission),
+            Telling(state, delivery, admission, sessions.awaits_answer),
             sessions.races,
             ways,
             sessions.newcomers,

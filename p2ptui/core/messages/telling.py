@@ -1,5 +1,6 @@
 """Strangers are told to shake hands: once, and with no more than their message pays for."""
 
+from collections.abc import Callable
 from typing import Final
 
 from p2ptui.core.accounts import Purse
@@ -24,12 +25,21 @@ class Telling:
         state: The shared ground.
         delivery: Makes messages.
         admission: What strangers may cost.
+        awaits_answer: Whether a request from an address waits for its answer: that is the next
+            that goes there, since deployed clients believe only the first datagram.
     """
 
-    def __init__(self, state: NodeState, delivery: Delivery, admission: Admission) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        delivery: Delivery,
+        admission: Admission,
+        awaits_answer: Callable[[Address], bool],
+    ) -> None:
         self._state = state
         self._delivery = delivery
         self._admission = admission
+        self._awaits_answer = awaits_answer
 
     def refuse(self, address: Address, kind: str, earned: Purse, now: float) -> None:
         """A message of a stranger means nothing here.
@@ -41,7 +51,9 @@ class Telling:
             now: The time, seconds.
         """
         self._state.counters.drops["unauthenticated"] += 1
-        if kind in TOLD_TO_SHAKE_HANDS and not self._state.closing:
+        if kind not in TOLD_TO_SHAKE_HANDS or self._state.closing:
+            return
+        if not self._awaits_answer(address):
             self._tell(address, earned, now)
 
     def refuse_frame(self, address: Address, now: float) -> None:

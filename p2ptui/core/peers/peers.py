@@ -308,6 +308,10 @@ class PeerTable:
         for one more at an address; None where there is room."""
         return self._by_address.crowd_at(address[0], whole)
 
+    def at_host(self, host: str) -> Iterator[Peer]:
+        """Peers whose own address is at a host, the first ones first."""
+        return (self._by_address[address] for address in self._by_address.of_address(host))
+
     def doubtful(self, crowd: Crowd[Address] | None = None) -> list[Peer]:
         """Peers that came by themselves and never proved their address, the most silent first.
 

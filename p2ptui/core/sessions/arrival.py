@@ -19,6 +19,7 @@ from p2ptui.core.identity import (
     unpacked_node_info,
 )
 from p2ptui.core.reliability.channel import Channel
+from p2ptui.core.sessions.ghosts import FOUND_S
 from p2ptui.core.sessions.greetings import acknowledges
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.seats import ANSWER_S
@@ -106,6 +107,10 @@ class _Waiting:
     earned: Purse
     legacy: Legacy
     until: float
+    kept_at: float = 0.0
+    """When it last had its turn and went on to wait."""
+    ghosts_until: float = 0.0
+    """So long it waits where one of its address may have gone, as long as that is not known."""
     acknowledges: bool = True
     """Whether it shows by an Ack that it is there; any other is sent a Ping."""
     is_asked: bool = False
@@ -187,7 +192,7 @@ class Requests:
         if peers.at(address) is not None or peers.with_id(info.id) is not None:
             return True
         waiting = self._waiting.get(address)
-        if waiting is not None and now < waiting.until:
+        if waiting is not None and self._must_wait(address, waiting, now):
             # It says the same again, or something else by now.
             waiting.message, waiting.earned, waiting.legacy = (
                 request.message,
@@ -204,9 +209,14 @@ class Requests:
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
+        if waiting is not None and now < waiting.ghosts_until:
+            waiting.kept_at = now  # another one was quicker to take a place that was found
+            self._waiting.put(address, waiting, address=address)
+            return False
         is_ours = acknowledges(info, dialect_of(request.message))
         if waiting is None and self._waiting.put(address, request, address=address):
             request.acknowledges = is_ours
+            request.ghosts_until = now + FOUND_S if seats.ghosts.may_find(address, now) else now
             if not self._looking:
                 self._look_after(now)
         elif waiting is not None and not seats.is_crowded(address):
@@ -215,6 +225,17 @@ class Requests:
             if not may_show:
                 raise RefusedError(seats.words(address))
         return False
+
+    def _must_wait(self, address: Address, waiting: _Waiting, now: float) -> bool:
+        if now < waiting.until:
+            return True
+        return now < waiting.ghosts_until and not self._lifecycle.seats.ghosts.is_settled(
+            address, now
+        )
+
+    def is_waiting(self, address: Address) -> bool:
+        """Whether a request from an address waits: its answer is the next that goes there."""
+        return address in self._waiting
 
     def take_pong(self, address: Address) -> bool:
         """A Pong came from an address without a session; whether a request from there waits."""
@@ -236,12 +257,16 @@ class Requests:
         self._looking = False
         is_needed = self.on_look(now)
         for address, waiting in list(self._waiting.items()):
-            if now >= waiting.until:
+            if not self._must_wait(address, waiting, now):
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
-                self._waiting.pop(address)
+                if waiting.kept_at != now:
+                    self._waiting.pop(address)
             elif not (waiting.acknowledges or waiting.is_asked):
+                # Deployed clients believe only the first datagram, and this is not their answer.
                 seats = self._lifecycle.seats
-                waiting.is_asked = seats.ask_newcomer(address, waiting.earned, now)
+                waiting.is_asked = seats.may_gain(address, now) and seats.ask_newcomer(
+                    address, waiting.earned, now
+                )
         for address in islice(self._waiting, 1):
             self._lifecycle.seats.ask(address, now, len(self._waiting))  # a Ping may be lost
         if (is_needed or self._waiting) and not self._looking:

@@ -8,7 +8,7 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
-from p2ptui.core.peers import Peer
+from p2ptui.core.peers import Held, Peer
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
@@ -113,8 +113,9 @@ class Lifecycle:
         return self.seats.is_free(address)
 
     def evict(self, peer: Peer, now: float) -> None:
-        """A peer that never proved its address makes room."""
-        self.remove(peer, PeerStatus.DISCONNECTED, now, "never proved its address")
+        """A peer that is hardly one makes room."""
+        words = "answered no Ping" if peer.proved else "never proved its address"
+        self.remove(peer, PeerStatus.DISCONNECTED, now, words)
         self.on_vacated(peer, now)
 
     def require_room(self, address: Address, now: float) -> None:
@@ -191,12 +192,27 @@ class Lifecycle:
         left = None
         if Capability.RETRANSMIT in peer.capabilities:
             left, peer.channel = peer.channel, self._state.new_channel()
+        waiting = self._delivery.take_deferred(peer)
         self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
         grant(now, left)
         successor = self._state.peers.with_id(peer.node_id)
+        self._hand_on(waiting, successor, reason, now)
         if left is not None and (successor is None or successor.channel is not left):
             self._fail_messages(left, now, reason)
             left.forget_partial()
+
+    def _hand_on(
+        self, waiting: list[Held], successor: Peer | None, reason: str, now: float
+    ) -> None:
+        """What waited for a proof of the last address waits for one of the next."""
+        if successor is not None and not successor.is_authenticated:
+            successor = None
+        for held in waiting:
+            is_kept = successor is not None and self._delivery.defer(successor, held, now)
+            if not is_kept and held.on_lost is not None:
+                held.on_lost(reason, now)
+        if successor is not None:
+            self._delivery.release(successor, now)
 
     def suspend(self, peer: Peer, now: float, reason: str) -> None:
         """The session is over, and a new one with the same address is asked for."""

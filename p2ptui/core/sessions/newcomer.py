@@ -15,9 +15,6 @@ SILENT_S: Final = 3.0
 """So long nothing may show that the session before is still there, where the newcomer can show
 nothing that others cannot know."""
 
-ANSWER_AFTER_S: Final = 0.5
-"""Such a newcomer is answered so late; deployed clients wait for 2 s."""
-
 PROBE_PAUSE_S: Final = 0.5
 """Between two questions to the one before, in that time."""
 

@@ -8,10 +8,9 @@ capability.
 
 Programs that acknowledge nothing show less. Such a newcomer takes the place when it goes on
 speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` that only the one
-before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered
-`ANSWER_AFTER_S` late. What comes from the address before that speaks for neither: some programs
-wait for their answer, others do not. One that asks again, and says of itself what it said before,
-keeps the time that has run.
+before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered at once,
+before anything else goes to its address: deployed clients believe only the first datagram that
+comes. One that asks again, and says of itself what it said before, keeps the time that has run.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
@@ -33,7 +32,6 @@ from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.doubted import Doubted
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomer import (
-    ANSWER_AFTER_S,
     ANSWER_AGAIN_S,
     ANSWERS,
     FROM_SERVERS,
@@ -169,8 +167,7 @@ class Newcomers:
             held.began = now
         elif is_new:
             held.told = self._answers.accept(arrival, None, arrival.earned.allowance, now)
-        if arrival.acknowledges or now >= held.began + ANSWER_AFTER_S:
-            self._answer(held, now)
+        self._answer(held, now)
 
     def _hold_ours(
         self, before: Peer, arrival: Arrival, sequence: int, response_id: str, now: float
@@ -198,7 +195,7 @@ class Newcomers:
         newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
-        self._plan(self._answer_other, key, newcomer, now + ANSWER_AFTER_S)
+        self._answer_other(key, newcomer, now)  # first: deployed clients believe the first datagram
         self._ask_before(key, newcomer, now)
 
     def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:

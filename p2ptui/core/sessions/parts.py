@@ -56,6 +56,8 @@ class SessionParts:
         requests.on_look = unseated.expire
         requests.others_come_first = unseated.seat_next
         unseated.on_pong = requests.take_pong
+        self.awaits_answer = requests.is_waiting
+        """Whether a request from an address waits for its answer."""
         self.liveness = liveness = Liveness(state, delivery, lifecycle)
         self.membership = Membership(state, delivery, lifecycle)
         self.membership.on_forgotten = handshake.reconnect

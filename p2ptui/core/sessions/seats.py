@@ -12,6 +12,7 @@ from p2ptui.bounded import Crowd
 from p2ptui.core.accounts import PING_BYTES, Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.ghosts import Ghosts
 from p2ptui.core.state import NodeState
 from p2ptui.text import counted
 from p2ptui.wire.address import Address
@@ -19,6 +20,12 @@ from p2ptui.wire.message import NULL, MessageType
 
 ANSWER_S: Final = 0.4
 """So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
+
+PATIENCE: Final = 3
+"""Who has answered before, though late, has so many times what that took."""
+
+LONGEST_ANSWER_S: Final = 3.0
+"""But no longer: whoever sends answers blindly sets this as it likes."""
 
 ASKED_AT_ONCE: Final = 8
 """Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
@@ -48,6 +55,8 @@ class Seats:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self.ghosts = Ghosts(state, delivery)
+        """Finds those of a newcomer's address that nobody is behind any more."""
 
     @property
     def _all(self) -> int:
@@ -98,7 +107,8 @@ class Seats:
                 continue
             if mute is None or _is_more_doubtful(peer, mute):
                 mute = peer
-        return mute
+        gone = None if address is None else self.ghosts.find(address, now)
+        return mute if gone is None else gone
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
         """Ask who might make room whether it is there; whether anybody may be found silent.
@@ -115,7 +125,8 @@ class Seats:
             asked += 1
             if asked >= ASKED_AT_ONCE + waiting:
                 break
-        return asked > 0
+        may_have_gone = address is not None and self.ghosts.ask(address, now)
+        return may_have_gone or asked > 0
 
     def ask_newcomer(self, address: Address, earned: Purse, now: float) -> bool:
         """Let a newcomer without a seat show that it is there; whether it can.
@@ -128,6 +139,20 @@ class Seats:
         _, ping = self._delivery.build(MessageType.PING, NULL, now)
         leaves_enough = earned.allowance >= len(ping) + LEFT_FOR_ANSWER
         return leaves_enough and self._state.gate.send(ping, address, earned)
+
+    def may_gain(self, address: Address, now: float) -> bool:
+        """Whether a newcomer that shows that it is there takes the place of one that speaks and
+        answers nothing, as far as that can be told by now: else it is not asked.
+
+        Args:
+            address: Where it is.
+            now: The time, seconds.
+        """
+        # In half the time, so that the newcomer has the other half.
+        return any(
+            _speaks(peer) and _is_overdue(peer, now, part=0.5)
+            for peer in self._state.peers.doubtful(self._crowd(address))
+        )
 
     def is_crowded(self, address: Address) -> bool:
         """Whether somebody is there who has said nothing yet: then others were quicker."""
@@ -156,11 +181,13 @@ class Seats:
         return f"{held} of your address are the limit here (max_share_per_address)"
 
 
-def _is_overdue(peer: Peer, now: float) -> bool:
-    """Whether a peer has left a Ping unanswered, or has earned too little to be asked."""
+def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
+    """Whether a peer has left a Ping unanswered for its time, or a part of it, or has earned too
+    little to be asked."""
     pings = peer.pings
     if pings.unanswered:
-        return now - pings.unanswered_since >= ANSWER_S
+        answer_s = min(PATIENCE * pings.answer_s, LONGEST_ANSWER_S)
+        return now - pings.unanswered_since >= part * max(ANSWER_S, answer_s)
     is_known = peer.liveness.signs.answered_for_seat and now < peer.session.joined_at + KNOWN_S
     return not (is_known or peer.purse.may_receive(PING_BYTES))
 

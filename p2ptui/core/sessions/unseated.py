@@ -42,6 +42,8 @@ class _Unseated:
     told: ToldBefore
     word: Envelope | None = None
     """What it has said since."""
+    is_proved: bool = False
+    """Whether it has acknowledged its answer."""
 
 
 class Unseated:
@@ -131,6 +133,8 @@ class Unseated:
         has_shown = is_proved or _answers(message)
         if not self._lifecycle.make_room(address, now, in_haste=is_proved, has_shown=has_shown):
             if is_proved:
+                known.is_proved = True
+                self._speaking.put(address, None, address=address)
                 return False
             is_long = len(message.payload) > MAX_WORD_BYTES
             known.word = shortened(message, NULL if is_long else Raw(bytes(message.payload)))
@@ -139,7 +143,13 @@ class Unseated:
         return self._take(address, known, message, now, is_proved=is_proved)
 
     def _take(
-        self, address: Address, known: _Unseated, word: Envelope, now: float, *, is_proved: bool
+        self,
+        address: Address,
+        known: _Unseated,
+        word: Envelope | None,
+        now: float,
+        *,
+        is_proved: bool,
     ) -> bool:
         self._known.pop(address)
         self._speaking.pop(address)
@@ -148,7 +158,7 @@ class Unseated:
         peer = self._newcomers.let_in(arrival, told, now, is_proved=is_proved)
         if peer is None:
             return False
-        if not is_proved:
+        if word is not None and not is_proved:
             self._ways.on_message(peer, word, now)
         return True
 
@@ -161,12 +171,15 @@ class Unseated:
         while (address := next(iter(self._speaking), None)) is not None:
             known = self._known.get(address)
             is_peer = self._state.peers.at(address) is not None
-            if known is None or known.word is None or is_peer or self._is_taken(known):
+            is_idle = known is None or not (known.word or known.is_proved)
+            if known is None or is_idle or is_peer or self._is_taken(known):
                 del self._speaking[address]
-            elif not self._lifecycle.make_room(address, now, has_shown=_answers(known.word)):
+                continue
+            word, is_proved = known.word, known.is_proved
+            has_shown = is_proved or (word is not None and _answers(word))
+            if not self._lifecycle.make_room(address, now, in_haste=is_proved, has_shown=has_shown):
                 return True
-            else:
-                self._take(address, known, known.word, now, is_proved=False)
+            self._take(address, known, word, now, is_proved=is_proved)
         return False
 
     def expire(self, now: float) -> bool:

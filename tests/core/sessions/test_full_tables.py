@@ -1,5 +1,6 @@
 """What a peer in use and a call that waits find where a table is full."""
 
+import random
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from p2ptui.core.events import ConnectResult, PingResult
 from p2ptui.core.pings import MAX_OUTSTANDING_PINGS, MAX_WAITING_PINGS
 from p2ptui.errors import LocalError
+from p2ptui.wire.address import Address
 from p2ptui.wire.message import OWN_CAPABILITIES
-from tests.simulation import Puppet, World
+from tests.simulation import Host, Puppet, World
 
 
 def test_a_ping_is_answered_however_many_follow_it() -> None:
@@ -82,3 +84,36 @@ def test_all_may_leave_and_come_back_without_being_heard_twice() -> None:
     world.run_for(1)
 
     assert server.received() == ["once"]
+
+
+def slow(server: Host, client: Puppet, rng: random.Random, trip_s: float, jitter_s: float) -> None:
+    """From now on what is sent to a client takes so long."""
+    receive, timers = client.receive, server.endpoint._state.timers
+
+    def late(data: bytes, source: Address) -> None:
+        due = server.world.now + trip_s + rng.uniform(0, jitter_s)
+        timers.schedule(due, lambda _: receive(data, source))
+
+    client.receive = late  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("trip_s", "jitter_s"), [(0.45, 0.0), (1.0, 0.0), (0.5, 0.5)])
+def test_who_answers_late_keeps_its_seat(trip_s: float, jitter_s: float) -> None:
+    """It has answered every Ping so far, and was given as long as one that is quick."""
+    for seed in range(5):
+        world, rng = World(seed), random.Random(seed)
+        server = world.host(max_connections=5)
+        client = world.puppet()
+        slow(server, client, rng, trip_s, jitter_s)
+        client.send(client.handshake_request(), server)
+        others = [world.puppet() for _ in range(4)]
+        for other in others:
+            other.join(server)
+        client.say("Data", {"text": "here"}, server)
+        world.run_for(20)
+
+        for _ in range(5):
+            newcomer = world.puppet()
+            newcomer.send(newcomer.handshake_request(), server)
+            world.run_for(3)
+            assert server.is_connected_to(client)

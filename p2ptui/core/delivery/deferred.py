@@ -1,0 +1,73 @@
+"""Messages that wait until their receivers have proved their addresses."""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.peers import Held, Peer
+from p2ptui.core.state import NodeState
+
+MAX_DEFERRED_OF_ALL_BYTES: Final = 1024 * 1024
+"""Of those that wait for all unproved peers together, with what keeping them takes."""
+
+HELD_BYTES: Final = 1200
+"""What keeping one takes, besides its bytes: its places in the queue and in the table, and what is
+told if it is lost."""
+
+
+class Deferred:
+    """Keeps them in each peer's queue, within what all queues together may hold.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._all: BoundedTable[int, Peer] = state.tables.add(
+            "deferred",
+            BoundedTable(
+                MAX_DEFERRED_OF_ALL_BYTES // HELD_BYTES,
+                full="unproved_budget",
+                limit_bytes=MAX_DEFERRED_OF_ALL_BYTES,
+                shares=state.tables.shares,
+                on_evicted=self._lose,
+            ),
+        )
+        self._so_far = 0
+
+    def put(self, peer: Peer, held: Held, now: float) -> bool:
+        """Let a message wait; whether there is room for it.
+
+        Args:
+            peer: For whom.
+            held: The message.
+            now: The time, seconds.
+        """
+        self._so_far += 1
+        number, writer = self._so_far, self._state.gate.source or peer.address
+        size = len(held.data) + HELD_BYTES
+        if not self._all.put(number, peer, now, address=writer, size_bytes=size, proved=False):
+            return False
+        peer.deferred.append(held._replace(number=number))
+        return True
+
+    def take(self, peer: Peer) -> Held:
+        """The next one that waits for a peer; there must be one."""
+        held = peer.deferred.popleft()
+        self._all.pop(held.number)
+        return held
+
+    def take_all(self, peer: Peer) -> list[Held]:
+        """What waits for a peer; nothing waits any more."""
+        return [self.take(peer) for _ in range(len(peer.deferred))]
+
+    def _lose(self, number: int, peer: Peer) -> None:
+        """Others need the room of a message: of each peer the oldest goes first."""
+        lost = next((held for held in peer.deferred if held.number == number), None)
+        if lost is None:
+            return
+        peer.deferred.remove(lost)
+        if lost.on_lost is not None:
+            reason = "too many wait for nodes that have not shown that they are there"
+            on_lost = lost.on_lost  # later: whoever writes is answered by itself
+            self._state.timers.schedule(self._state.gate.now, lambda now: on_lost(reason, now))
