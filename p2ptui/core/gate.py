@@ -135,34 +135,10 @@ class Gate:
         answer: what leaves is not counted a second time."""
         self._free = math.inf
 
-    def set_apart(self) -> float:
-        """What leaves from here on is no answer to the datagram that is being handled: it waited
-        before that came, and was to leave anyway.
-
-        Returns:
-            What `resume` needs.
-        """
-        free, self._free = self._free, math.inf
-        return free
-
-    def resume(self, free: float) -> None:
-        """From here on it answers that datagram again.
-
-        Args:
-            free: What `set_apart` returned.
-        """
-        self._free = free
-
-    def admits(self, purse: Purse, size: int) -> bool:
-        """Whether the datagram that is being handled pays for an answer of `size` bytes to a proved
-        peer, which will leave in parts, and in its turn; it has paid then."""
-        if purse is not self._arrival:
-            return True
-        free = self._free - size
-        if free < 0 and not self.draw(purse, int(min(size, -free))):
-            return False
-        self._free = max(free, 0)
-        return True
+    def set_apart(self, free: float = math.inf) -> float:
+        """From here on nothing answers a datagram; or something does, by what this returned."""
+        before, self._free = self._free, free
+        return before
 
     @property
     def is_vouched(self) -> bool:

@@ -217,6 +217,8 @@ EXEMPT = {
     "StunClient._waiting": OWN_CALLS,
     "StunServing.partner": "the addresses of the one partner that the options name",
     "Subscription._events": HERE,  # its limit, and the reader's room for Data
+    "Subscription._awaited": "readers of this node's own user",
+    "Subscriptions._awaited": "readers of this node's own user",
     "Subscriptions._references": "readers of this node's own user",
     "Track._asked": OWN_CALLS,
     "Transaction.sent_at_s": OWN_CALLS,

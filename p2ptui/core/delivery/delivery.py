@@ -19,7 +19,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.trust import proves_at_once
 from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullError
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
     NULL,
     Capability,
@@ -135,8 +134,7 @@ class Delivery(Outlet):
         if for_reader:
             peer.traffic.data_at = now
         if self._must_be_acknowledged(peer, kind, len(data)):
-            # An answer is paid for when it is made: it leaves in parts, and maybe later.
-            if peer.purse.proved and not self._gate.admits(peer.purse, len(data)):
+            if not self.is_paid(peer, len(data)):
                 return False
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
@@ -233,10 +231,6 @@ class Delivery(Outlet):
         is_offer = kind == MessageType.P2P_CONNECT
         return is_offer and size > FLOOR_BYTES and not peer.channel.sender.path.has_passed(size)
 
-    def datagram_bytes(self, peer: Peer) -> int:
-        """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
-
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
 
@@ -307,10 +301,6 @@ class Delivery(Outlet):
         if not peer.deferred and not peer.untold:
             self.pay_acks(peer, now)
 
-    def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
-        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
-        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
-
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.
 
@@ -370,11 +360,9 @@ class Delivery(Outlet):
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
             return
-        sender, gate = peer.channel.sender, self._gate
+        sender = peer.channel.sender
         if not self._is_held(peer):
-            # What waited is no answer to what is being handled: it leaves for its window, its
-            # pace and its deadline, whatever comes. Answers were paid for before they were queued.
-            free = gate.set_apart()
+            free = self._gate.set_apart()  # what waited is no answer to what has just come
             if sender.needs_skip:
                 self._announce_skip(peer, now)
             sender.fit(now)
@@ -382,11 +370,11 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
-                gate.now = now
+                self._gate.now = now
                 if self.transmit_frame(peer, data, grant):
                     self._note_sent(peer, now)
             self.probe_path(peer, now)
-            gate.resume(free)
+            self._gate.set_apart(free)
             for message in sender.take_begun():
                 if self._state.tracing:
                     to, node_id = peer.sends_to, peer.node_id
