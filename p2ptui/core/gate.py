@@ -130,30 +130,15 @@ class Gate:
         are not limited: they go to whoever asked for them."""
         self._free = math.inf
 
-    def count_apart(self) -> float:
-        """What leaves from here on is no answer to the datagram that is being handled: it waited
-        before that came, or whoever answers calls `draw` for each part of the answer.
+    def count_apart(self) -> None:
+        """Whoever answers the datagram that is being handled calls `draw` for each part of the
+        answer: what leaves is not counted a second time."""
+        self._free = math.inf
 
-        Returns:
-            What `resume` needs, after which it is answered again.
-        """
-        free, self._free = self._free, math.inf
-        return free
-
-    def resume(self, free: float) -> None:
-        """See `count_apart`."""
-        self._free = free
-
-    def admits(self, purse: Purse, size: int) -> bool:
-        """Whether the datagram that is being handled pays for an answer of `size` bytes to a proved
-        peer, which will leave in parts, and in its turn; it has paid then."""
-        if purse is not self._arrival:
-            return True
-        free = self._free - size
-        if free < 0 and not self.draw(purse, int(min(size, -free))):
-            return False
-        self._free = max(free, 0)
-        return True
+    def set_apart(self, free: float = math.inf) -> float:
+        """From here on nothing answers a datagram; or something does, by what this returned."""
+        before, self._free = self._free, free
+        return before
 
     @property
     def is_vouched(self) -> bool:
@@ -170,8 +155,13 @@ class Gate:
 
     @staticmethod
     def commit(purse: Purse, size: int, datagrams: int) -> bool:
-        """Whether the purse of a peer pays for what others will send to its address on this node's
-        word: so many `datagrams`, of `size` bytes in all."""
+        """Whether a purse pays for what others will send to its address on this node's word.
+
+        Args:
+            purse: Of a peer.
+            size: Bytes, of all of it.
+            datagrams: How many.
+        """
         if purse.proved:
             return True
         if not purse.has_room(size) or purse.datagrams < datagrams:
@@ -190,8 +180,13 @@ class Gate:
         return purse
 
     def is_own_doing(self, purse: Purse, at: Address) -> bool:
-        """Whether what is sent now to the peer with this purse is begun by this node itself: no
-        datagram is being handled that seems to come from there, or that came by way of it."""
+        """Whether what is sent to a peer now is begun by this node itself: no datagram is being
+        handled that seems to come from there, or that came by way of it.
+
+        Args:
+            purse: The peer's.
+            at: Where it is.
+        """
         return purse is not self._arrival and self.source != (at[0], at[1])
 
     def settle(self) -> None:
@@ -276,9 +271,14 @@ class Gate:
         self._hours.clear()
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
-        """One answer to the peer with this purse, paid with all that it holds, what is kept for
-        Pings too; or with what the datagram has `earned` that is answered, where that is more: a
-        grant may have emptied the purse before."""
+        """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.
+
+        Args:
+            purse: The peer's.
+            to: Where the answer goes.
+            earned: What the datagram has earned that is answered, where that may be more: a grant
+                may have emptied the purse before.
+        """
         return self._one(Reason.ANSWER, purse, to, earned)
 
     def grant_ping(self, purse: Purse, to: Address) -> Grant:

@@ -216,9 +216,9 @@ EXEMPT = {
     "Stats.grants": NAMED_IN_CODE,
     "StunClient._waiting": OWN_CALLS,
     "StunServing.partner": "the addresses of the one partner that the options name",
-    "Subscription._awaited": "as `Subscriptions._references`",
-    "Subscriptions._awaited": "as `Subscriptions._references`",
     "Subscription._events": HERE,  # its limit, and the reader's room for Data
+    "Subscription._awaited": "readers of this node's own user",
+    "Subscriptions._awaited": "readers of this node's own user",
     "Subscriptions._references": "readers of this node's own user",
     "Track._asked": OWN_CALLS,
     "Transaction.sent_at_s": OWN_CALLS,

@@ -20,7 +20,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.core.trust import proves_at_once
 from p2ptui.errors import MessageTooLargeError, NotAnnouncedError, QueueFullError
 from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import (
     Capability,
     Envelope,
@@ -136,8 +135,7 @@ class Delivery(Outlet):
         if for_reader:
             peer.traffic.data_at = now
         if self._must_be_acknowledged(peer, kind, len(data)):
-            # An answer is paid for when it is made: it leaves in parts, and maybe later.
-            if peer.purse.proved and not self._gate.admits(peer.purse, len(data)):
+            if not self.is_paid(peer, len(data)):
                 return False
             self.send_reliable(peer, kind, payload, now, for_reader=for_reader)
             return True
@@ -300,10 +298,6 @@ class Delivery(Outlet):
         if not peer.deferred and not peer.untold:
             self.pay_acks(peer, now)
 
-    def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
-        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
-        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
-
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.
 
@@ -359,11 +353,9 @@ class Delivery(Outlet):
         """Send what the session's window lets go, and plan what comes later."""
         if not peer.is_authenticated:
             return
-        sender, gate = peer.channel.sender, self._gate
+        sender = peer.channel.sender
         if not self._is_held(peer):
-            # What waited is no answer to what is being handled: it leaves for its window, its
-            # pace and its deadline, whatever comes. Answers were paid for before they were queued.
-            free = gate.count_apart()
+            free = self._gate.set_apart()  # what waited is no answer to what has just come
             if sender.needs_skip:
                 self._announce_skip(peer, now)
             sender.fit(now)
@@ -371,11 +363,11 @@ class Delivery(Outlet):
                 self._withdraw(peer, sequence, now)
             for data in sender.to_send(now):
                 grant = None if peer.purse.proved else self.grant(peer, _OWN, now)
-                gate.now = now
+                self._gate.now = now
                 if self.transmit_frame(peer, data, grant):
                     self._note_sent(peer, now)
             self.probe_path(peer, now)
-            gate.resume(free)
+            self._gate.set_apart(free)
             for message in sender.take_begun():
                 if self._state.tracing:
                     to, node_id = peer.sends_to, peer.node_id

@@ -12,10 +12,12 @@ from p2ptui.core.events import Direction
 from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
+from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.address import own_host
 from p2ptui.wire.codec import encode_envelope, encode_payload
+from p2ptui.wire.frames import FragmentAck, encode_fragment_ack
 from p2ptui.wire.message import NULL, Envelope, MessageType, PingPayload
 
 CHALLENGE_INTERVAL_S: Final = 1.0
@@ -49,10 +51,6 @@ class Outlet:
     def _tell_proved(self, peer: Peer, now: float) -> None:
         for listener in self.on_proved:
             listener(peer, now)
-
-    def datagram_bytes(self, peer: Peer) -> int:
-        """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
 
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
@@ -128,6 +126,23 @@ class Outlet:
         ):
             return None  # the session is the other side's, or this answers its datagram
         return self._gate.grant(reason, peer.sends_to, now, peer.purse)
+
+    def datagram_bytes(self, peer: Peer) -> int:
+        """What a datagram to a peer may be of which nobody would notice that it is lost."""
+        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
+
+    def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
+        """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
+        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
+
+    def is_paid(self, peer: Peer, size: int) -> bool:
+        """Whether a message of `size` bytes may be queued that leaves in parts, and maybe later: if
+        it answers the datagram that is being handled, that pays for it now, since what waits is no
+        answer any more."""
+        gate, purse = self._gate, peer.purse
+        if not purse.proved or gate.is_vouched or gate.is_own_doing(purse, peer.sends_to):
+            return True
+        return gate.draw(purse, size)
 
     def ping(self, peer: Peer, now: float, *, is_secret: bool = False) -> bool:
         """Ask whether a peer is there, if it may be sent that.

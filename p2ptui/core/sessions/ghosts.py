@@ -8,9 +8,11 @@ its silence, and a live peer answers.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import PING_BYTES
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
@@ -43,6 +45,26 @@ LONGEST_S: Final = 3.0
 """But no longer."""
 
 
+LOOK_S: Final = 0.04
+"""Those of one address are looked through this often, at most, however many newcomers ask."""
+
+MAX_LOOKS: Final = 64
+"""Addresses of which it is known what that found."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """What was found among those of one address."""
+
+    at: float
+    are_any_open: bool
+    """Whether any may have gone."""
+    gone: tuple[Address, ...]
+    """Those that have."""
+    is_asked: bool = False
+    """Whether the others were asked since."""
+
+
 class Ghosts:
     """Finds them among those of one address.
 
@@ -54,17 +76,34 @@ class Ghosts:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self._looks: BoundedTable[str, _Look] = state.tables.add(
+            "ghosts_looked_for", BoundedTable(MAX_LOOKS, shares=state.tables.shares)
+        )
 
-    def _doubted(self, address: Address, now: float) -> Iterator[Peer]:
-        for peer in self._state.peers.at_host(address[0]):
+    def _doubted(self, host: str, now: float) -> Iterator[Peer]:
+        for peer in self._state.peers.at_host(host):
             answers = peer.purse.proved or peer.liveness.signs.has_answered_ping
             is_others = peer.is_authenticated and not peer.initiated
             if is_others and answers and now - peer.answered_at >= REST_S:
                 yield peer
 
+    def _look(self, address: Address, now: float) -> _Look:
+        host = address[0]
+        look = self._looks.get(host)
+        if look is None or now - look.at >= LOOK_S:
+            doubted = list(self._doubted(host, now))
+            gone = tuple(peer.address for peer in doubted if _has_gone(peer, now))
+            look = _Look(now, bool(doubted), gone)
+            self._looks.put(host, look, address=address)
+        return look
+
+    def may_find(self, address: Address, now: float) -> bool:
+        """Whether any of the address of a newcomer may have gone; see `find`."""
+        return self._look(address, now).are_any_open
+
     def is_settled(self, address: Address, now: float) -> bool:
         """Whether it is known by now that one of the address of a newcomer has gone, or that none
-        has; likewise."""
+        has; see `find`."""
         return not self.may_find(address, now) or self.find(address, now) is not None
 
     def find(self, address: Address, now: float) -> Peer | None:
@@ -74,11 +113,11 @@ class Ghosts:
             address: Where the newcomer is.
             now: The time, seconds.
         """
-        return next((peer for peer in self._doubted(address, now) if _has_gone(peer, now)), None)
-
-    def may_find(self, address: Address, now: float) -> bool:
-        """Whether any of the address of a newcomer may have gone; likewise."""
-        return any(True for _ in self._doubted(address, now))
+        for at in self._look(address, now).gone:
+            peer = self._state.peers.at(at)
+            if peer is not None and peer.address == at and _has_gone(peer, now):
+                return peer
+        return None
 
     def ask(self, address: Address, now: float) -> bool:
         """Ask those that were silent longest; whether any of them may have gone.
@@ -87,13 +126,17 @@ class Ghosts:
             address: Where the newcomer is.
             now: The time, seconds.
         """
-        doubted = list(self._doubted(address, now))
-        open_ones = (peer for peer in doubted if peer.pings.unanswered < PINGS)
-        for peer in nsmallest(ASKED_AT_ONCE, open_ones, key=lambda peer: peer.last_received):
-            is_due = now - peer.liveness.last_ping_sent >= PAUSE_S
-            if is_due and self._may_ask(peer):
-                self._delivery.ping(peer, now)
-        return bool(doubted)
+        look = self._look(address, now)
+        if look.are_any_open and not look.is_asked:
+            look.is_asked = True
+            waiting = (
+                peer for peer in self._doubted(address[0], now) if peer.pings.unanswered < PINGS
+            )
+            for peer in nsmallest(ASKED_AT_ONCE, waiting, key=lambda peer: peer.last_received):
+                is_due = now - peer.liveness.last_ping_sent >= PAUSE_S
+                if is_due and self._may_ask(peer):
+                    self._delivery.ping(peer, now)
+        return look.are_any_open
 
     def _may_ask(self, peer: Peer) -> bool:
         # Anybody may have forged the request that this is for.
@@ -103,6 +146,8 @@ class Ghosts:
 def _has_gone(peer: Peer, now: float) -> bool:
     pings = peer.pings
     if pings.unanswered < PINGS or peer.last_received >= pings.unanswered_since:
+        return False
+    if peer.initiated or not peer.is_authenticated:
         return False
     asked_s = max(GONE_S, min(PATIENCE * pings.answer_s, LONGEST_S))
     is_heard_out = now - peer.liveness.last_ping_sent >= PAUSE_S
