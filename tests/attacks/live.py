@@ -201,6 +201,7 @@ class Somebody:
             number = random.getrandbits(31)
             asked = request.get("sequence_number")
             self.say("HandshakeResponse", payload, ack_for=asked, sequence_number=number)
+            self.say("Ack", ack_for=asked)
 
     def say(self, kind: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
         """Send a message; it."""

@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Any
 
 from p2ptui.core.delivery import MAX_DEFERRED_OF_ALL_BYTES
-from p2ptui.core.mesh.discovery import CLAIMS_AT_ONCE, CLAIMS_PER_SECOND
+from p2ptui.core.sessions.admission import CLAIMS_AT_ONCE, CLAIMS_PER_SECOND
 from tests.attacks.attacker import Attacker, Ledger
 from tests.simulation import Host, Puppet, World
 

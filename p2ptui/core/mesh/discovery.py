@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.bounded import BoundedTable
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeersDiscovered, PeerStatus
 from p2ptui.core.identity import canonical_id, told_name
@@ -46,11 +46,6 @@ the oldest are left out."""
 TICK_S: Final = 0.01
 MESSAGES_PER_TICK: Final = 32
 """The pace of an update: 3,200 messages a second."""
-
-CLAIMS_AT_ONCE: Final = 16
-CLAIMS_PER_SECOND: Final = 2.0
-"""Newcomers that are news before they have proved their addresses: a forged request costs little,
-and is told to all. The others are news with their proof, and in the lists that are asked for."""
 
 FIRST_QUESTION_S: Final = 1.0
 """From the list that a newcomer is sent to the Ping by which it may prove its address, if the list
@@ -129,7 +124,6 @@ class Discovery:
         self._left: BoundedTable[str, None] = self._changes()
         self._told: BoundedTable[str, None] = BoundedTable(state.most_peers)
         """Peers whose joining was news."""
-        self._claims: TokenBucket | None = None
         self._changed_at = 0.0
         self._timer: Timer | None = None
         self._update: Iterator[tuple[Peer, str, Raw | None]] | None = None
@@ -137,6 +131,9 @@ class Discovery:
         for."""
         self.on_listed: list[Callable[[Peer, tuple[PeerInfo, ...], float, Evidence], None]] = []
         """Called with what a peer lists, and what stands behind that."""
+        self.admits_claim: Callable[[float], bool] = lambda _: True
+        """Whether a newcomer is news that has not proved its address. A forged request costs
+        little, and the news of it goes to all: others are news with their proof."""
         self.on_unlisted: list[Callable[[Peer, tuple[str, ...], float], None]] = []
         """Called with who left, as a peer tells it."""
         lifecycle.on_joined.append(self._handle_joined)
@@ -234,15 +231,10 @@ class Discovery:
     # What this node tells by itself.
 
     def _handle_joined(self, peer: Peer, now: float) -> None:
-        if not peer.is_claim or self._admits_claim(now):
+        if not peer.is_claim or self.admits_claim(now):
             self._note_joined(peer, now)
         if peer.accepted:
             self.push(peer, now)
-
-    def _admits_claim(self, now: float) -> bool:
-        if self._claims is None:
-            self._claims = TokenBucket(CLAIMS_PER_SECOND, now, CLAIMS_AT_ONCE)
-        return self._claims.take(now)
 
     def _handle_proved(self, peer: Peer, now: float) -> None:
         is_news = peer.node_id not in self._told and peer.node_id not in self._joined

@@ -30,6 +30,7 @@ class MeshParts:
         lifecycle, handshake = sessions.lifecycle, sessions.handshake
         self.pager = Pager(state, delivery)
         self.discovery = discovery = Discovery(state, delivery, lifecycle, self.pager)
+        discovery.admits_claim = sessions.admission.may_be_news
         self.queries = queries = Queries(state, delivery)
         introductions = Introductions(state)
         self.routing = routing = Routing(state, delivery, lifecycle, introductions)

@@ -28,6 +28,10 @@ FORGET_EVERY_S: Final = 2.0
 REFUSALS_PER_SECOND: Final = 200
 """Answers to all strangers together, so that no flood makes this node a source of one."""
 
+CLAIMS_AT_ONCE: Final = 16
+CLAIMS_PER_SECOND: Final = 2.0
+"""Newcomers of whom others are told before they have proved their addresses."""
+
 
 class Admission:
     """Decides whether a stranger's datagram is looked at, and whether it is answered.
@@ -63,6 +67,7 @@ class Admission:
             tables.add("tracked_strangers", self._hosts)
             tables.add("tracked_strangers", self._told)
         self._answers: TokenBucket | None = None
+        self._news: TokenBucket | None = None
 
     def reload(self, options: SecurityOptions) -> None:
         """Other limits hold from now on, for everybody."""
@@ -112,6 +117,12 @@ class Admission:
         if self._answers is None:
             self._answers = TokenBucket(REFUSALS_PER_SECOND, now)
         return self._answers.take(now)
+
+    def may_be_news(self, now: float) -> bool:
+        """Whether others are told of a newcomer that has not proved its address."""
+        if self._news is None:
+            self._news = TokenBucket(CLAIMS_PER_SECOND, now, CLAIMS_AT_ONCE)
+        return self._news.take(now)
 
     def was_told(self, address: Address, now: float) -> bool:
         """Whether this address was told a short time ago that it must shake hands."""
