@@ -88,6 +88,7 @@ class BoundedTable(Generic[K, V]):
         "_holds",
         "_hosts",
         "_in_use",
+        "_is_aged",
         "_is_shared",
         "_is_shared_late",
         "_lifetime_s",
@@ -171,6 +172,10 @@ class BoundedTable(Generic[K, V]):
         self._owned: dict[K, list[tuple[Holdings[K], Hashable]]] | None = (
             {} if any(holdings is not None for holdings in of_owners) else None
         )
+        self._is_aged = any(
+            holdings is not None and holdings.share.makes_room for holdings in of_owners
+        )
+        """Whether it matters which entry of an owner is its oldest."""
         # Reading is as quick as of a dict, and so is noting that an entry is in use.
         self.get = self._values.get
         """The value of a key, or None, or another default: as of a dict."""
@@ -369,7 +374,7 @@ class BoundedTable(Generic[K, V]):
         self._values.move_to_end(key)
         if self._unproved and key in self._unproved:
             self._unproved.move_to_end(key)
-        if self._owned:
+        if self._is_aged and self._owned:
             for holdings, owner in self._owned.get(key, ()):
                 holdings.renew(owner, key)
         if self._since is not None:
