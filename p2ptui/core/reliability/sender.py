@@ -406,8 +406,8 @@ class ReliableSender:
 
     def next_timeout(self, now: float) -> float | None:
         """When `handle_timeout` or `to_send` has something to do next, or None."""
-        due = earliest(self._deadlines.earliest(), self.skips.next_timeout())
-        due = earliest(due, self.path.next_timeout(), self._resend.due)
+        path, kept = self.path.next_timeout(), self._resend.due
+        due = earliest(self._deadlines.earliest(), self.skips.next_timeout(), path, kept)
         if self.room.paused and self._outbox.for_readers.count:
             due = earliest(due, self.room.probe_at)
         waiting = self._turns.next_small() is not None or self._turns.next_large() is not None
