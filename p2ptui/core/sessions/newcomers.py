@@ -201,7 +201,7 @@ class Newcomers:
     def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
             self._answer(newcomer, now)
-            self._plan(self._consider, key, newcomer, max(newcomer.due, now))
+            self._consider(key, newcomer, now)
 
     def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
@@ -214,6 +214,7 @@ class Newcomers:
             self._delivery.ping(before, now)
         elif newcomer.must_ask and self.ask_server(before, now):
             newcomer.asked_at = min(newcomer.asked_at, now)
+            self._consider(key, newcomer, now)  # it may have spoken before there was a time for it
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: Newcomer, now: float) -> bool:
