@@ -111,6 +111,26 @@ def test_what_is_kept_of_newcomers_in_a_flood_is_little_and_gone_soon():
     assert sizes["newcomers_unseated"] == sizes["tracked_strangers"] == 0
 
 
+def test_who_is_not_answered_takes_nobodys_room():
+    """A request that is too short for its answer pushed out one that was answered."""
+    world = World(0)
+    node = world.host(("10.1.0.1", 8080))
+    crowd(world, node, 1500)
+    held = node.endpoint._sessions.unseated._known
+    before = set(held)
+    assert len(before) == MAX_UNSEATED
+    drops = node.endpoint._state.counters.drops
+    for number in range(300):
+        payload = {"id": f"{number:08}-0000-4000-8000-000000000000", "version": "1"}
+        kind, address = "HandshakeRequest", (f"90.{number % 200}.7.9", 1024 + number)
+        request = {"id": "", "message_type": kind, "timestamp": 1, "payload": payload}
+        text = json.dumps(request, separators=(",", ":")).encode()
+        node.endpoint.receive_datagram(text, address, world.now)
+        world.run_for(0.001)
+    assert drops["handshake_too_short"] > 200
+    assert set(held) == before
+
+
 def test_what_was_acknowledged_does_not_stay():
     world = World(0)
     node = world.host(("10.1.0.1", 8080))

@@ -2,11 +2,13 @@
 
 import random
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import DataReceived
+from p2ptui.core.mobility.confirming import MOST_REPEATED
 from p2ptui.core.sessions.newcomers import MAX_NEWCOMERS_OF_ONE
 from tests.attacks.attacker import Attacker
 from tests.attacks.test_sessions import owners_request, pair, restart
@@ -159,6 +161,63 @@ def test_a_restarted_node_gets_in_while_numbers_are_guessed() -> None:
     while server.peer(again).session.joined_at == joined_at:  # type: ignore[union-attr]
         forge()
         assert world.now < began + 1.0
+
+
+def test_the_answer_to_one_that_was_doubted_is_the_one_that_it_had() -> None:
+    """Byte for byte: it was written again with the time and the allowance of its Ack."""
+    world, rng = World(latency_s=0.3), random.Random(1)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(client.address)
+    heard: set[bytes] = set()
+    send = world.network.send
+
+    def listen(data: bytes, *more: Any, **rest: Any) -> Any:
+        heard.add(data)
+        return send(data, *more, **rest)
+
+    world.network.send = listen  # type: ignore[method-assign]
+    again = restart(world, client)
+    joined_at = server.peer(client).session.joined_at  # type: ignore[union-attr]
+    again.connect(server)
+    for _ in range(50):
+        evil = world.node_id()
+        pen.send(owners_request(pen, client, id=evil, node_id=evil), server)
+    world.run_for(0.4)
+    for _ in range(2000):
+        pen.send(pen.spec_message("Ack", None, ack_for=rng.getrandbits(32)), server)
+    doubted = 0
+    while server.peer(again).session.joined_at == joined_at:  # type: ignore[union-attr]
+        doubted = max(doubted, server.endpoint.sizes()["newcomers_doubted"])
+        world.run_for(0.02)
+        assert world.now < joined_at + 60
+
+    assert doubted > 30
+    assert server.peer(again).handshakes.response in heard  # type: ignore[union-attr]
+
+
+def test_a_request_is_not_repeated_for_ever_where_no_ack_comes() -> None:
+    """Seldom after a minute, and not at all after some more: 152 times in ten minutes before."""
+    world = World()
+    server, client = world.host(), world.host()
+    asked: list[float] = []
+    send = world.network.send
+
+    def lossy(data: bytes, *more: Any, **rest: Any) -> Any:
+        if b'"HandshakeRequest"' in data:
+            asked.append(world.now)
+        if b'"message_type":"Ack"' in data or b'"Data"' in data:
+            return None
+        return send(data, *more, **rest)
+
+    world.network.send = lossy  # type: ignore[method-assign]
+    client.outcome(client.connect(server))
+    world.run_for(600)
+
+    assert client.is_connected_to(server)
+    assert 10 < len(asked) <= 1 + MOST_REPEATED
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert max(pauses) <= client.endpoint._state.config.server.heartbeat_interval + 1
+    assert asked[-1] < asked[0] + 300
 
 
 def test_a_request_costs_the_same_however_many_are_held() -> None:

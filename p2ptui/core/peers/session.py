@@ -30,6 +30,8 @@ class Session:
     """The channel's next step."""
     question: Timer | None = None
     """When a newcomer is first asked whether it is there."""
+    insists_until: float = -math.inf
+    """So long the peer is asked for a proof, since a message began to wait for that; seconds."""
     _timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
 

@@ -53,7 +53,7 @@ Where it pays for less than `SUSPICION_PROBES`, each doubt waits for a time unti
 goodbye pays for one Ping, and one that is lost says nothing."""
 
 LONGEST_DOUBT_S: Final = 2.9
-"""So long a doubt waits for its Pings: who says an honest goodbye sends nothing that pays for them."""
+"""So long a doubt waits for its Pings: after an honest goodbye nothing comes that pays for them."""
 
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
@@ -311,6 +311,7 @@ class Liveness:
         if liveness.suspicion is Suspicion.LEFT and liveness.last_received > began + UNDER_WAY_S:
             liveness.clear(now)
             peer.purse.end_doubt()
+            self._delivery.release(peer, now)
             return
         is_sure = liveness.suspicion is Suspicion.FORGOT and _is_restarted(peer, now)
         has_left = liveness.suspicion is Suspicion.LEFT
@@ -327,6 +328,7 @@ class Liveness:
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
         forgot = peer.liveness.judge() is Suspicion.FORGOT
+        peer.purse.end_doubt()
         if not forgot and peer.acknowledges and (peer.path is not None or not peer.is_plain):
             return  # its way is dead, and a server may bring the session on
         if forgot and peer.initiated and self.on_forgotten is not None:
