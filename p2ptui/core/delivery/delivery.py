@@ -272,9 +272,8 @@ class Delivery(Outlet):
         is_first = not peer.deferred  # what waits may make room for this
         if not self._deferred.put(peer, held, now):
             return False
-        if is_first and peer.session.insists_until != now + INSISTENCE_S:
-            peer.session.insists_until = now + INSISTENCE_S
-            self._insist(peer, peer.session.insists_until, now)
+        if is_first and peer.session.insist(now + INSISTENCE_S):
+            self._insist(peer, now + INSISTENCE_S, now)
         else:
             self.challenge(peer, now)
         return True

@@ -48,6 +48,12 @@ class Session:
         self.greeted_at = now
         return True
 
+    def insist(self, until: float) -> bool:
+        """The peer is asked for a proof until a time, seconds; False if it is so already."""
+        is_new = self.insists_until != until
+        self.insists_until = until
+        return is_new
+
     def note_challenge(self, *, is_held: bool) -> None:
         """Whether a newcomer is held that would take the place."""
         self.challenged = is_held
