@@ -207,6 +207,14 @@ class Purse:
             self.reserved = PINGS_EARNED * PING_BYTES
         self.has_answered = True
 
+    def keep_for_doubt(self, pings: int) -> None:
+        """Somebody said goodbye for it: what comes from now on pays for so many Pings first."""
+        self.kept = pings * PING_BYTES
+
+    def end_doubt(self) -> None:
+        """It is there after all: no more is kept than before."""
+        self.kept = max(min(self.credit, self.kept, KEPT_FOR_PINGS), 0)
+
     def keep_nothing(self) -> None:
         """No Ping will be needed: all of it may be spent."""
         self.kept = 0

@@ -27,9 +27,10 @@ PAUSE_FACTOR: Final = 200
 
 def _find_trim() -> Callable[[int], int] | None:
     try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None  # not glibc
+    trim.argtypes = [ctypes.c_size_t]
     return trim
 
 

@@ -5,6 +5,8 @@ import json
 import tracemalloc
 from typing import Any
 
+import pytest
+
 from p2ptui.core.delivery import MAX_DEFERRED_OF_ALL_BYTES
 from p2ptui.core.sessions.admission import CLAIMS_AT_ONCE, CLAIMS_PER_SECOND
 from tests.attacks.attacker import Attacker, Ledger
@@ -78,6 +80,31 @@ def test_who_goes_on_speaking_does_not_take_a_servers_place_while_it_is_not_aske
             pen.say("Data", "x", node)
     peer = node.peer(server)
     assert peer is before
+    assert peer.node_id == server.id
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+@pytest.mark.parametrize("words", [1, 3])
+def test_who_comes_at_a_servers_address_does_not_wait_for_ever(
+    asked_before: bool, words: int
+) -> None:
+    """It may have spoken before its server could be asked, and says no more."""
+    world = World()
+    node, server = joined(world)
+    serve(world, node, server, 10)
+    if asked_before:
+        pen = Attacker(world).in_the_name_of(server.address)
+        pen.send(forged_request(world), node)
+        serve(world, node, server, 2)
+    server.id = world.node_id()
+    server.send(server.handshake_request(), node)
+    for number in range(words):
+        server.say("Data", number, node)
+        world.run_for(0.5)
+    world.run_for(14)
+
+    peer = node.peer(server)
+    assert peer is not None
     assert peer.node_id == server.id
 
 

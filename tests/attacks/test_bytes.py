@@ -2,9 +2,11 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
+from p2ptui.core.accounts import Purse
 from p2ptui.core.encoded import Encoded
 from p2ptui.core.events import DataReceived, PeersDiscovered, RoutesReceived
 from p2ptui.core.mesh.routes import MAX_ROUTES_BYTES, RouteTable
@@ -109,6 +111,20 @@ def test_what_is_kept_of_newcomers_in_a_flood_is_little_and_gone_soon():
     assert after < 2_500_000
     sizes = node.endpoint.sizes()
     assert sizes["newcomers_unseated"] == sizes["tracked_strangers"] == 0
+
+
+def test_who_is_not_answered_takes_nobodys_room():
+    """A request that is too short for its answer pushed out one that was answered."""
+    world = World(0)
+    node = world.host(("10.1.0.1", 8080))
+    crowd(world, node, 1500)
+    unseated = node.endpoint._sessions.responder.on_unseated.__self__
+    before = set(unseated._known)
+    assert len(before) == MAX_UNSEATED
+    arrival = next(iter(unseated._known.values())).arrival
+    unseated.answer(replace(arrival, address=("90.1.7.9", 9), earned=Purse()), world.now)
+    assert node.endpoint._state.counters.drops["handshake_too_short"] == 1
+    assert set(unseated._known) == before
 
 
 def test_what_was_acknowledged_does_not_stay():

@@ -2,11 +2,14 @@
 
 import random
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from p2ptui.core.events import DataReceived
+from p2ptui.core.ids import id_of_ack
+from p2ptui.core.mobility.confirming import MOST_REPEATED
 from p2ptui.core.sessions.newcomers import MAX_NEWCOMERS_OF_ONE
 from tests.attacks.attacker import Attacker
 from tests.attacks.test_sessions import owners_request, pair, restart
@@ -159,6 +162,51 @@ def test_a_restarted_node_gets_in_while_numbers_are_guessed() -> None:
     while server.peer(again).session.joined_at == joined_at:  # type: ignore[union-attr]
         forge()
         assert world.now < began + 1.0
+
+
+def test_the_answer_to_one_that_was_doubted_is_the_one_that_it_had() -> None:
+    """Byte for byte: it was written again with the time and the allowance of its Ack."""
+    world = World(latency_s=0.1)
+    server, client = pair(world)
+    pen = Attacker(world).in_the_name_of(client.address)
+    pen.send(owners_request(pen, client, id=(evil := world.node_id()), node_id=evil), server)
+    world.run_for(0.15)
+    newcomers = server.endpoint._sessions.newcomers
+    ((key, newcomer),) = newcomers._held.items()
+    response = newcomer.told.response
+    newcomers._forget(key)
+    newcomers._doubted.put(key[0], newcomer, world.now)
+    assert newcomer.told.response == b""
+    world.run_for(1.5)
+
+    found = newcomers._doubted.at(key[0], id_of_ack(newcomer.told.response_id))
+    assert found is newcomer
+    assert found.told.response == response
+
+
+def test_a_request_is_not_repeated_for_ever_where_no_ack_comes() -> None:
+    """Seldom after a minute, and not at all after some more: 152 times in ten minutes before."""
+    world = World()
+    server, client = world.host(), world.host()
+    asked: list[float] = []
+    send = world.network.send
+
+    def lossy(data: bytes, *more: Any, **rest: Any) -> Any:
+        if b'"HandshakeRequest"' in data:
+            asked.append(world.now)
+        if b'"message_type":"Ack"' in data or b'"Data"' in data:
+            return None
+        return send(data, *more, **rest)
+
+    world.network.send = lossy  # type: ignore[method-assign]
+    client.outcome(client.connect(server))
+    world.run_for(600)
+
+    assert client.is_connected_to(server)
+    assert 10 < len(asked) <= 1 + MOST_REPEATED
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert max(pauses) <= client.endpoint._state.config.server.heartbeat_interval + 1
+    assert asked[-1] < asked[0] + 300
 
 
 def test_a_request_costs_the_same_however_many_are_held() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.accounts import KEPT_FOR_PINGS
 from p2ptui.core.events import ConnectResult
 from p2ptui.errors import HandshakeError
 from tests.attacks.attacker import Attacker
@@ -556,6 +557,68 @@ def test_a_doubt_waits_for_its_pings() -> None:
         ended += not server.is_connected_to(client)
 
     assert ended <= 6
+
+
+@pytest.mark.parametrize("others", [2, 10, 40])
+@pytest.mark.parametrize(("words", "quiet_s"), [(0, 1), (0, 8), (1, 1), (3, 20)])
+def test_an_honest_goodbye_pays_for_the_doubt_before_news(
+    words: int, quiet_s: float, others: int
+) -> None:
+    """Guards with it that a forged one is waited for no longer than it pays."""
+    for answers_pings in (False, True):
+        world = World(1)
+        server = world.host()
+        for client in [world.puppet() for _ in range(others)]:
+            client.join(server)
+        client = world.puppet()
+        client.answers_pings = answers_pings
+        client.join(server)
+        for _ in range(words):
+            client.say("Data", "hi", server)
+            world.run_for(0.5)
+        world.run_for(quiet_s)
+        assert server.peer(client) is not None
+        client.say("Disconnect", {"reason": "bye"}, server)
+        world.hosts.pop(client.address)
+        world.run_for(1.1)
+
+        assert server.peer(client) is None
+
+
+def test_a_doubt_ends_though_its_pings_were_never_paid() -> None:
+    world = World(1)
+    server, client = world.host(), world.puppet()
+    for other in [world.puppet() for _ in range(10)]:
+        other.join(server)
+    client.answers_pings = False
+    client.join(server)
+    world.run_for(8)
+    short = {"id": "1", "message_type": "Disconnect", "timestamp": 1, "payload": {"reason": ""}}
+    client.send(json.dumps(short, separators=(",", ":")), server)
+    world.hosts.pop(client.address)
+    world.run_for(1.5)
+    assert server.peer(client) is not None
+    world.run_for(1.7)
+    assert server.peer(client) is None
+
+
+def test_what_was_kept_for_a_doubt_is_free_when_it_was_wrong() -> None:
+    world = World(1)
+    server, client = world.host(), world.puppet()
+    client.answers_pings = False
+    client.join(server)
+    world.run_for(1)
+    Attacker(world).in_the_name_of(client.address).say("Disconnect", {"reason": ""}, server)
+    peer = server.peer(client)
+    assert peer is not None
+    world.run_for(0.05)
+    assert peer.purse.kept > KEPT_FOR_PINGS
+    world.run_for(0.25)
+    client.say("Data", "here", server)
+    world.run_for(3)
+
+    assert server.is_connected_to(client)
+    assert peer.purse.kept <= KEPT_FOR_PINGS
 
 
 def test_any_word_after_a_goodbye_keeps_a_session() -> None:

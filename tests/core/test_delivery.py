@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from p2ptui.core.delivery.outlet import challenge_interval_s
 from p2ptui.core.events import DataReceived, ErrorReceived, SendStatus
+from p2ptui.core.peers.peer import Held
 from p2ptui.errors import LocalError, MessageTooLargeError, QueueFullError
 from p2ptui.wire.message import OWN_CAPABILITIES
 from tests.simulation import Host, Puppet, World
@@ -780,3 +782,33 @@ def test_a_session_that_begins_anew_gives_back_what_its_fragments_held(
         world.run_for(1)
         client.send(client.spec_message("Ping"), server)
     assert server.endpoint.sizes()["reassembly_bytes"] == 0
+
+
+def test_one_is_asked_for_its_proof_by_one_chain_of_challenges(
+    world: World, server: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that empties and fills again within a pause began another one beside the first."""
+    client = world.puppet()
+    client.answers_pings = False
+    client.join(server)
+    world.run_for(1)
+    peer, delivery = server.peer(client), server.endpoint._delivery
+    assert peer is not None
+    insist, steps = delivery._insist, []
+
+    def count(peer: Any, end: float, now: float) -> None:
+        steps.append(now)
+        insist(peer, end, now)
+
+    monkeypatch.setattr(delivery, "_insist", count)
+    for _ in range(5):
+        delivery.take_deferred(peer)
+        assert delivery.defer(peer, Held(b"x" * 100, None), world.now)
+        assert delivery.defer(peer, Held(b"x" * 100, None), world.now)
+        world.run_for(0.01)
+    began = world.now
+    steps.clear()
+    world.run_for(4)
+
+    later = [step for step in steps if step > began + 2]
+    assert len(later) <= 2 / challenge_interval_s(peer) + 1

@@ -1,7 +1,9 @@
 """What the allocator keeps is given back: after much was read, and seldom."""
 
+import ctypes
 from itertools import pairwise
 
+import p2ptui.io.heap as heap_module
 from p2ptui.io.heap import AFTERWARDS_S, PAUSE_S, TRIM_ABOVE, Heap
 
 
@@ -96,3 +98,9 @@ def test_closed_nothing_is_planned():
     heap.close()
     loop.run_until(100)
     assert not calls
+
+
+def test_the_allocator_is_told_a_size():
+    """Of its own width: a C `int` is what ctypes passes otherwise."""
+    if heap_module._trim is not None:
+        assert heap_module._trim.argtypes == [ctypes.c_size_t]

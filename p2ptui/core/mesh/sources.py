@@ -79,14 +79,13 @@ class Sources:
         # is there may be anybody.
         if not peer.forwards:
             return None
-        known = self._state.peers.authenticated(node_id)
-        if known is not None and not known.is_claim:
+        if self.has_session(node_id):
             return None
         evidence = of_peer(peer)
         if evidence > Evidence.HEARSAY:
             return evidence
         is_better_known = (
-            known is not None
+            self._state.peers.authenticated(node_id) is not None
             or not peer.purse.proved
             or self._is_listed_elsewhere(node_id, origin.node_id, now)
             or self._introductions.holds_for(node_id, now)

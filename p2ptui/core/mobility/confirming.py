@@ -5,9 +5,9 @@ there goes on until that answer is acknowledged; see `sessions.newcomers`. If th
 the other side could not wait for it, this node believes in a session that nobody else knows. Pings
 tell nothing, since the session before answers them as well.
 
-So the request is repeated, byte for byte, until its Ack comes. If the answer is the same as before,
-it is acknowledged again. If it is another one, the other side has forgotten the first: this node
-shakes hands anew.
+So the request is repeated, byte for byte, until its Ack comes, for some minutes at most. If the
+answer is the same as before, it is acknowledged again. If it is another one, the other side has
+forgotten the first: this node shakes hands anew.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,12 @@ FIRST_PAUSE_S: Final = 1.0
 """The Ack leaves together with the answer: so late it was lost, or there is none."""
 
 LONGEST_PAUSE_S: Final = 4.0
-"""Between two repetitions; each pause is twice the one before until then."""
+QUICKLY_REPEATED: Final = 18
+"""Between two repetitions; each pause is twice the one before until then. An outage of a minute
+ends within these. Those after it become longer again, up to the time of a heartbeat."""
+
+MOST_REPEATED: Final = 24
+"""After so many, within some minutes, there is no Ack to be expected; the session goes on."""
 
 FORGOTTEN: Final = "it does not know this session"
 
@@ -41,7 +46,7 @@ class _Open:
     greeting: Greeting
     pause_s: float = FIRST_PAUSE_S
     timer: Timer | None = None
-    is_repeated: bool = False
+    repeated: int = 0
 
 
 class Confirming:
@@ -96,12 +101,16 @@ class Confirming:
         if peer.facts.acks or not peer.is_authenticated or self._state.closing:
             self._forget(peer)
             return
-        session.is_repeated = True
-        session.pause_s = min(2 * session.pause_s, LONGEST_PAUSE_S)
+        session.repeated += 1
+        longest_s = LONGEST_PAUSE_S
+        if session.repeated > QUICKLY_REPEATED:
+            longest_s = max(longest_s, self._state.config.server.heartbeat_interval)
+        session.pause_s = min(2 * session.pause_s, longest_s)
         self._delivery.transmit(
             peer, session.greeting.data, MessageType.HANDSHAKE_REQUEST, now, reason=Reason.HANDSHAKE
         )
-        self._plan(peer, session, now)
+        if session.repeated < MOST_REPEATED:
+            self._plan(peer, session, now)
 
     def take_answer(self, peer: Peer, message: Envelope, now: float) -> bool:
         """A HandshakeResponse from a peer with a session; whether it ends that, as unknown there.
@@ -112,7 +121,7 @@ class Confirming:
             now: The time, seconds.
         """
         session = self._open.get(peer)
-        if session is None or not session.is_repeated or peer.facts.acks:
+        if session is None or not session.repeated or peer.facts.acks:
             return False
         # Of the request that nobody else can name; before the repetition another way may have
         # been answered as well.

@@ -145,15 +145,6 @@ class Answers:
             now: The time, seconds.
             response_id: The id of the answer; empty for a new one.
         """
-        return self._accept(arrival, sequence, limit, now, response_id)
-
-    def again(self, arrival: Arrival, told: ToldBefore) -> Told:
-        """The same answer, byte for byte, to the same request."""
-        return self._accept(arrival, told.sequence, told.limit, told.at, told.response_id)
-
-    def _accept(
-        self, arrival: Arrival, sequence: int | None, limit: float, now: float, response_id: str
-    ) -> Told:
         extended = is_extended(arrival.info)
         response_id, data = self._write(
             arrival.address,
@@ -166,6 +157,10 @@ class Answers:
             response_id=response_id,
         )
         return Told(response_id, sequence, data)
+
+    def again(self, arrival: Arrival, told: ToldBefore) -> Told:
+        """The same answer, byte for byte, to the same request."""
+        return self.accept(arrival, told.sequence, told.limit, told.at, told.response_id)
 
     def _write(
         self,

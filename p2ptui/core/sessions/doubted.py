@@ -71,15 +71,11 @@ class Doubted:
                 newcomer.began + LIFETIME_S, lambda _: self._forget(sure)
             )
 
-    def at(self, address: Address, ack_id: str, now: float) -> Newcomer | None:
+    def at(self, address: Address, ack_id: str) -> Newcomer | None:
         """Whose answer an Ack of that id acknowledges; the answer is written again."""
         newcomer = self._held.get((address, ack_id))
-        if newcomer is not None:
-            arrival, told = newcomer.arrival, newcomer.told
-            allowance = arrival.earned.allowance
-            newcomer.told = self._answers.accept(
-                arrival, told.sequence, allowance, now, told.response_id
-            )
+        if newcomer is not None and newcomer.again is not None:
+            newcomer.told = self._answers.again(newcomer.arrival, newcomer.again)
         return newcomer
 
     def forget_all(self, before: Peer) -> None:

@@ -49,8 +49,11 @@ ALARMED_PROBES: Final = 2 * CLOSER_PROBES
 DOUBTFUL_PROBES: Final = 6
 DOUBTFUL_INTERVAL_S: Final = 0.15
 """One that has not, after a doubt that was wrong, as far as what came from there pays for that.
-Where it pays for less than `SUSPICION_PROBES`, each doubt waits until it does: a short goodbye pays
-for one Ping, and one that is lost says nothing."""
+Where it pays for less than `SUSPICION_PROBES`, each doubt waits for a time until it does: a short
+goodbye pays for one Ping, and one that is lost says nothing."""
+
+LONGEST_DOUBT_S: Final = 2.9
+"""So long a doubt waits for its Pings: after an honest goodbye nothing comes that pays for them."""
 
 PROVING_PROBES: Final = 12
 PROVING_INTERVAL_S: Final = 0.2
@@ -287,6 +290,9 @@ class Liveness:
         pace = _pace(peer, suspicion, now, is_vouched=is_vouched)
         peer.liveness.suspect(suspicion, now)
         if suspicion is Suspicion.LEFT:
+            if not peer.proved:
+                # News and answers would use up what the goodbye itself pays for.
+                peer.purse.keep_for_doubt(pace[0])
             self._probe(peer, pace, pace[0], reason, now, now)
             return
         left = 0 if _is_restarted(peer, now) else pace[0]
@@ -304,14 +310,17 @@ class Liveness:
         liveness = peer.liveness
         if liveness.suspicion is Suspicion.LEFT and liveness.last_received > began + UNDER_WAY_S:
             liveness.clear(now)
+            peer.purse.end_doubt()
+            self._delivery.release(peer, now)
             return
         is_sure = liveness.suspicion is Suspicion.FORGOT and _is_restarted(peer, now)
-        if left == 0 or is_sure:
+        has_left = liveness.suspicion is Suspicion.LEFT
+        if left == 0 or is_sure or (has_left and now >= began + LONGEST_DOUBT_S):
             self._judge(peer, reason, now)
             return
         is_asked = self._delivery.ping(peer, now)
         is_enough = pace[0] - left >= SUSPICION_PROBES
-        if is_asked or is_enough or liveness.suspicion is not Suspicion.LEFT:
+        if is_asked or is_enough or not has_left:
             left -= 1  # else it cannot pay for the Ping yet
         self._state.timers.schedule(
             now + pace[1], lambda at: self._probe(peer, pace, left, reason, began, at)
@@ -319,6 +328,7 @@ class Liveness:
 
     def _judge(self, peer: Peer, reason: str, now: float) -> None:
         forgot = peer.liveness.judge() is Suspicion.FORGOT
+        peer.purse.end_doubt()
         if not forgot and peer.acknowledges and (peer.path is not None or not peer.is_plain):
             return  # its way is dead, and a server may bring the session on
         if forgot and peer.initiated and self.on_forgotten is not None:

@@ -11,6 +11,8 @@ speaking within `GOES_ON_S` after its answer, and nothing comes for `SILENT_S` t
 before it can know: an Ack, a Pong that names its Ping, its handshake. It is answered at once,
 before anything else goes to its address: deployed clients believe only the first datagram that
 comes. One that asks again, and says of itself what it said before, keeps the time that has run.
+One that speaks later than that is told to shake hands again, since the word may be of the one
+before. It takes the place when it has gone on for `LATE_S`, with `LATE_WORDS` words.
 
 This is the one place from which a session gives way to a newcomer at its address.
 """
@@ -45,7 +47,7 @@ from p2ptui.core.sessions.newcomer import (
     is_spec,
     lifetime_s,
 )
-from p2ptui.core.sessions.other_ways import Told
+from p2ptui.core.sessions.other_ways import Told, ToldBefore
 from p2ptui.core.state import NodeState
 from p2ptui.core.trust import vouches
 from p2ptui.wire.address import Address
@@ -178,7 +180,8 @@ class Newcomers:
             sequence = before.channel.sender.numbering.begin()
         allowance = arrival.earned.allowance
         told = self._answers.accept(arrival, sequence, allowance, now, response_id)
-        newcomer = Newcomer(before, arrival.kept(), told, now)
+        again = ToldBefore(told.response_id, sequence, allowance, now)
+        newcomer = Newcomer(before, arrival.kept(), told, now, again)
         key = (arrival.address, sequence)
         self._put(key, newcomer, now)
         self._answer(newcomer, now)
@@ -195,25 +198,24 @@ class Newcomers:
         newcomer = Newcomer(before, arrival.kept(), told, now)
         key = (arrival.address, "")  # of such there is one at an address, the latest
         self._put(key, newcomer, now)
-        self._answer_other(key, newcomer, now)  # first: deployed clients believe the first datagram
-        self._ask_before(key, newcomer, now)
-
-    def _answer_other(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         if self._is_held(key, newcomer):
-            self._answer(newcomer, now)
-            self._plan(self._consider, key, newcomer, max(newcomer.due, now))
+            self._answer(newcomer, now)  # first: deployed clients believe the first datagram
+        self._ask_before(key, newcomer, now)
 
     def _ask_before(self, key: _Key, newcomer: Newcomer, now: float) -> None:
         """Give the one before something to answer that the newcomer cannot."""
+        if not self._is_held(key, newcomer):
+            return
         before = newcomer.before
-        is_over = now >= newcomer.due or not before.is_authenticated
-        if is_over or not self._is_held(key, newcomer):
+        if now >= newcomer.due or not before.is_authenticated:
+            self._consider(key, newcomer, now)  # the time for it may have become another one
             return
         is_due = now - before.liveness.last_ping_sent >= PROBE_PAUSE_S / 2
         if before.dialect is Dialect.SPEC and is_due:
             self._delivery.ping(before, now)
         elif newcomer.must_ask and self.ask_server(before, now):
             newcomer.asked_at = min(newcomer.asked_at, now)
+            self._consider(key, newcomer, now)  # it may have spoken before there was a time for it
         self._plan(self._ask_before, key, newcomer, now + PROBE_PAUSE_S)
 
     def _answer(self, newcomer: Newcomer, now: float) -> bool:
@@ -268,15 +270,13 @@ class Newcomers:
         number = message.ack_for
         if message.message_type != MessageType.ACK:
             return False
-        if (doubted := self._doubted.at(address, message.id, now)) is not None:
+        if (doubted := self._doubted.at(address, message.id)) is not None:
             return self._take_sure(doubted, now)
         if type(number) is not int or not is_spec(message):
             return False  # a deployed server acknowledges by id, whatever it is sent
         key = (address, number)
         newcomer = self._held.get(key)
-        if newcomer is None:
-            return False
-        return self._take_sure(newcomer, now)
+        return newcomer is not None and self._take_sure(newcomer, now)
 
     def _take_sure(self, newcomer: Newcomer, now: float) -> bool:
         """A newcomer has acknowledged its answer; whether that lets it in."""

@@ -233,10 +233,8 @@ class Responder:
             return
         self._newcomers.note_before(address)
         peer.liveness.hear(now)
-        # As with the first answer, one that this node asked itself is no victim. Its own requests
-        # may have used up all that it may be sent, and without this answer it never proves itself.
-        if peer.initiated or peer.purse.may_receive(len(peer.handshakes.response)):
-            self._transmit_response(peer, address, earned, now)
+        # Where the purse is empty, the request pays: without this answer it never proves itself.
+        self._transmit_response(peer, address, earned, now)
         if message.requires_ack:
             self._delivery.acknowledge(peer, message, now)
 

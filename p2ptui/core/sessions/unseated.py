@@ -91,7 +91,6 @@ class Unseated:
 
     def answer(self, arrival: Arrival, now: float) -> None:
         """Answer a request, within what it pays for, and keep it."""
-        self._make_room(arrival.address)
         before = self._known.get(arrival.address)
         is_same = before is not None and before.arrival.message.id == arrival.message.id
         answers, numbered = self._newcomers.answers, arrival.acknowledges
@@ -113,6 +112,7 @@ class Unseated:
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
         word = before.word if before is not None and is_same else None
+        self._make_room(address)
         self._known.put(address, _Unseated(arrival.kept(), kept, word), now, address=address)
 
     def _seat(self, address: Address, message: Envelope, now: float) -> bool:
