@@ -1,5 +1,6 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class Pings:
         self.unanswered_since = 0.0
         """When the first of these left."""
         self.answer_s = 0.0
-        """How long it took lately until one was answered, from the first of those that were not;
-        zero before any was."""
+        """How long it took lately until one was answered for certain, from the first of those that
+        were not; zero before any was."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -89,6 +90,10 @@ class Pings:
                 f"{MAX_WAITING_PINGS} Pings to this node already wait for their answer; wait for"
                 " one of them, or ping less often"
             )
+
+    def since(self, began: float, until: float = math.inf) -> int:
+        """How many left in that time, seconds, and no Pong was taken for their answer."""
+        return sum(began <= ping.sent_at <= until for ping in self._pings.values())
 
     def excuse(self) -> None:
         """That those sent so far are unanswered means nothing."""
@@ -140,7 +145,13 @@ class Pings:
             self._pings.pop(nonce, None)
 
     def receive_pong(
-        self, payload: Raw, address: Address, now: float, *, names_all: bool = False
+        self,
+        payload: Raw,
+        address: Address,
+        now: float,
+        *,
+        names_all: bool = False,
+        is_proved: bool = False,
     ) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.
 
@@ -153,6 +164,8 @@ class Pings:
             now: The time, seconds.
             names_all: Whether the peer is one that names each Ping which carries a name: from
                 anybody else `null` would be a guess.
+            is_proved: Whether somebody is known to be at that address. From anywhere else `null`
+                may be sent blindly, and tells nothing of how long answers take.
 
         Returns:
             The round trip in seconds, and whether no other Ping can be meant; None if there
@@ -171,7 +184,7 @@ class Pings:
             if named is None:
                 return None
             ping, is_certain = named, True
-        if self.unanswered:
+        if self.unanswered and (is_proved or payload != NULL):
             took_s = now - self.unanswered_since
             self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
         self.unanswered = 0
