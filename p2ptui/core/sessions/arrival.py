@@ -217,8 +217,10 @@ class Requests:
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
         is_ours = acknowledges(info, dialect_of(request.message))
-        if waiting is not None and is_ours and seats.ghosts.may_gain(
-            address, waiting.asked_at, now
+        if (
+            waiting is not None
+            and is_ours
+            and seats.ghosts.may_gain(address, waiting.asked_at, now)
         ):
             return False  # it is answered, and shows by its Ack that it is there
         if waiting is not None and now < waiting.ghosts_until:

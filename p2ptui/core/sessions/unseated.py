@@ -189,7 +189,9 @@ class Unseated:
             self._ways.on_message(peer, word, now)
         return True
 
-    def _makes_room(self, address: Address, known: _Unseated, now: float, *, has_shown: bool) -> bool:
+    def _makes_room(
+        self, address: Address, known: _Unseated, now: float, *, has_shown: bool
+    ) -> bool:
         if self._lifecycle.make_room(
             address, now, in_haste=known.is_proved, has_shown=has_shown, shown=known.shown
         ):
