@@ -58,7 +58,7 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings", "answer_s", "unanswered", "unanswered_since")
+    __slots__ = ("_limit", "_pings", "answer_s", "guessed_s", "unanswered", "unanswered_since")
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
@@ -68,8 +68,11 @@ class Pings:
         self.unanswered_since = 0.0
         """When the first of these left."""
         self.answer_s = 0.0
-        """How long it took lately until one was answered for certain, from the first of those that
-        were not; zero before any was."""
+        """How long it took lately until one was answered by name, from the first of those that were
+        not; zero before any was."""
+        self.guessed_s = 0.0
+        """The same with answers that name none: who is not known to be there may send them blindly,
+        and sets this as it likes."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -145,13 +148,7 @@ class Pings:
             self._pings.pop(nonce, None)
 
     def receive_pong(
-        self,
-        payload: Raw,
-        address: Address,
-        now: float,
-        *,
-        names_all: bool = False,
-        is_proved: bool = False,
+        self, payload: Raw, address: Address, now: float, *, names_all: bool = False
     ) -> tuple[float, bool] | None:
         """Find the Ping that a Pong answers, end it and forget it.
 
@@ -164,8 +161,6 @@ class Pings:
             now: The time, seconds.
             names_all: Whether the peer is one that names each Ping which carries a name: from
                 anybody else `null` would be a guess.
-            is_proved: Whether somebody is known to be at that address. From anywhere else `null`
-                may be sent blindly, and tells nothing of how long answers take.
 
         Returns:
             The round trip in seconds, and whether no other Ping can be meant; None if there
@@ -184,9 +179,11 @@ class Pings:
             if named is None:
                 return None
             ping, is_certain = named, True
-        if self.unanswered and (is_proved or payload != NULL):
+        if self.unanswered:
             took_s = now - self.unanswered_since
-            self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
+            self.guessed_s = max(took_s, (self.guessed_s + took_s) / 2)
+            if payload != NULL:
+                self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
         self.unanswered = 0
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))

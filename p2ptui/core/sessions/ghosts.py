@@ -21,6 +21,7 @@ from p2ptui.bounded import BoundedTable, owners_at
 from p2ptui.core.accounts import PING_BYTES
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -59,16 +60,6 @@ LOOK_S: Final = 0.04
 
 MAX_LOOKS: Final = 64
 """Addresses of which it is known what that found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """When a newcomer has shown that it is there, by what nobody else can know."""
-
-    asked_at: float
-    """When it first asked, seconds."""
-    shown_at: float
-    """When it last showed it, seconds."""
 
 
 @dataclass(slots=True)
@@ -220,5 +211,5 @@ def _has_gone_for(peer: Peer, shown: Shown, now: float) -> bool:
     return (
         _is_silent_since(peer, began, shown.shown_at)
         and peer.pings.since(began, last_at) >= PROVED_PINGS
-        and now - began >= peer.liveness.patience_s(PROVED_GONE_S, now)
+        and now - began >= peer.liveness.patience_s(PROVED_GONE_S, now, is_proved=True)
     )

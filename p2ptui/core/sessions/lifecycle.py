@@ -9,10 +9,9 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Held, Peer
-from p2ptui.core.peers.liveness import PeerLiveness
+from p2ptui.core.peers.liveness import PeerLiveness, Shown
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
-from p2ptui.core.sessions.ghosts import Shown
 from p2ptui.core.sessions.greetings import believed_capabilities
 from p2ptui.core.sessions.seats import Seats
 from p2ptui.core.state import NodeState

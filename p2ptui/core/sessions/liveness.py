@@ -219,9 +219,7 @@ class Liveness:
         liveness = peer.liveness
         names_all = Capability.RETRANSMIT in peer.facts.capabilities
         is_timed = liveness.signs.timing.receive_pong(now)
-        answered = liveness.pings.receive_pong(
-            payload, peer.sends_to, now, names_all=names_all, is_proved=peer.purse.proved
-        )
+        answered = liveness.pings.receive_pong(payload, peer.sends_to, now, names_all=names_all)
         liveness.note_pong(now, is_answer=answered is not None)
         if answered is None:
             self._state.counters.drop("pong_without_ping")

@@ -12,7 +12,8 @@ from p2ptui.bounded import Crowd
 from p2ptui.core.accounts import PING_BYTES, Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.ghosts import Ghosts, Shown
+from p2ptui.core.peers.liveness import Shown
+from p2ptui.core.sessions.ghosts import Ghosts
 from p2ptui.core.state import NodeState
 from p2ptui.text import counted
 from p2ptui.wire.address import Address

@@ -17,8 +17,8 @@ from msgspec import Raw
 from p2ptui.bounded import BoundedTable, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import shortened
+from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.sessions.arrival import Arrival
-from p2ptui.core.sessions.ghosts import Shown
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.sessions.other_ways import AlternatePaths, ToldBefore
@@ -225,7 +225,8 @@ class Unseated:
     def _seat_in_shares(self, now: float) -> None:
         """The same for those whose share is full: they keep nobody else waiting."""
         for address in list(islice(self._in_shares, LOOKED_AT)):
-            self._seat_waiting(address, self._in_shares, now)
+            if not self._seat_waiting(address, self._in_shares, now):
+                self._in_shares.renew(address)  # the others have their turn
 
     def _seat_waiting(
         self, address: Address, waiting: BoundedTable[Address, None], now: float
