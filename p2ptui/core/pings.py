@@ -1,5 +1,6 @@
 """Pings under way: which of them a Pong answers, and which call waits for it."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings", "answer_s", "unanswered", "unanswered_since")
+    __slots__ = ("_limit", "_pings", "answer_s", "guessed_s", "unanswered", "unanswered_since")
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
@@ -67,8 +68,11 @@ class Pings:
         self.unanswered_since = 0.0
         """When the first of these left."""
         self.answer_s = 0.0
-        """How long it took lately until one was answered, from the first of those that were not;
-        zero before any was."""
+        """How long it took lately until one was answered by name, from the first of those that were
+        not; zero before any was."""
+        self.guessed_s = 0.0
+        """The same with answers that name none: who is not known to be there may send them blindly,
+        and sets this as it likes."""
 
     def __len__(self) -> int:
         return len(self._pings)
@@ -89,6 +93,10 @@ class Pings:
                 f"{MAX_WAITING_PINGS} Pings to this node already wait for their answer; wait for"
                 " one of them, or ping less often"
             )
+
+    def since(self, began: float, until: float = math.inf) -> int:
+        """How many left in that time, seconds, and no Pong was taken for their answer."""
+        return sum(began <= ping.sent_at <= until for ping in self._pings.values())
 
     def excuse(self) -> None:
         """That those sent so far are unanswered means nothing."""
@@ -173,7 +181,9 @@ class Pings:
             ping, is_certain = named, True
         if self.unanswered:
             took_s = now - self.unanswered_since
-            self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
+            self.guessed_s = max(took_s, (self.guessed_s + took_s) / 2)
+            if payload != NULL:
+                self.answer_s = max(took_s, (self.answer_s + took_s) / 2)
         self.unanswered = 0
         rtt_s = now - ping.sent_at
         ping.end(PingResult(rtt_s, path_at(address), visible_address(address)))

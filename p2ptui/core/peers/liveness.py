@@ -8,6 +8,12 @@ from typing import Final
 from p2ptui.core.peers.timing import TimingProof
 from p2ptui.core.pings import Pings
 
+PATIENCE: Final = 3
+"""Who has answered late before has so many times what that took."""
+
+LONGEST_ANSWER_S: Final = 3.0
+"""But no longer."""
+
 PONGS_REMEMBERED: Final = 6
 """Of so many Pongs it is known when they came."""
 
@@ -19,6 +25,16 @@ class Suspicion(enum.Enum):
     """A Disconnect came, which anybody could have forged."""
     FORGOT = "forgot"
     """It says that it does not know this node: restarted, or forged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """When a newcomer has shown that it is there, by what nobody else can know."""
+
+    asked_at: float
+    """When it first asked, seconds."""
+    shown_at: float
+    """When it last showed it, seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +113,18 @@ class PeerLiveness:
         """Nobody listened for so many seconds: they do not count as silence."""
         self.last_received = max(self.last_received, min(self.last_received + silent_s, now))
         self.answered_at = max(self.answered_at, min(self.answered_at + silent_s, now))
+
+    def patience_s(self, least_s: float, now: float, *, is_proved: bool = False) -> float:
+        """How long a Ping may be unanswered: as its answers have shown that is needed.
+
+        Args:
+            least_s: But no shorter, seconds.
+            now: The time, seconds.
+            is_proved: Whether it is at its address: then all its answers count.
+        """
+        answer_s = self.pings.guessed_s if is_proved else self.pings.answer_s
+        slowest_s = max(answer_s, self.signs.timing.slowest_s(now))
+        return max(least_s, min(PATIENCE * slowest_s, LONGEST_ANSWER_S))
 
     @property
     def has_missed_ping(self) -> bool:

@@ -7,6 +7,7 @@ in twenty times, and has to meet five in a row: one attempt in 160,000, and a wr
 over.
 """
 
+import math
 from typing import Final
 
 WINDOW_S: Final = 5.0
@@ -20,6 +21,13 @@ FIRST_AFTER_S: Final = 3.0
 
 ANSWERS: Final = 5
 """Heartbeats that must be answered, one after the other."""
+
+AGREEING: Final = 2
+"""So many in a row show how long answers take. Whoever sends blindly gets there rarely: it has to
+send about as rarely as it is asked, and each that it sends too much starts over."""
+
+AGREED_S: Final = 60.0
+"""So long that is remembered: answers may come less evenly than the proof wants them."""
 
 TOLERANCE_S: Final = 0.25
 """Answers take no longer than the quickest of them and this."""
@@ -41,11 +49,21 @@ HOPELESS_PINGS: Final = 3
 class TimingProof:
     """What the answers to the heartbeats of one peer have shown so far."""
 
-    __slots__ = ("_answers", "_asked_at", "_blurred_until", "_challenged", "is_under_way")
+    __slots__ = (
+        "_agreed_s",
+        "_agreed_until",
+        "_answers",
+        "_asked_at",
+        "_blurred_until",
+        "_challenged",
+        "is_under_way",
+    )
 
     def __init__(self) -> None:
         self._answers: tuple[float, ...] = ()
         """How long those that count took, seconds."""
+        self._agreed_s = 0.0
+        self._agreed_until = -math.inf
         self._asked_at: float | None = None
         """When the heartbeat left that is not answered."""
         self._blurred_until = 0.0
@@ -60,9 +78,14 @@ class TimingProof:
         """Whether an answer counts so far."""
         return bool(self._answers)
 
+    def slowest_s(self, now: float) -> float:
+        """How long the slowest answer took of several that agreed lately; zero before any did."""
+        return self._agreed_s if now < self._agreed_until else 0.0
+
     def start_over(self) -> None:
         """Nothing that was shown so far counts."""
         self._answers = ()
+        self._agreed_until = -math.inf
         self._asked_at = None
         self.is_under_way = False
 
@@ -102,4 +125,6 @@ class TimingProof:
             return False
         close = (each for each in self._answers if each <= best_s + TOLERANCE_S)
         self._answers = (*close, took_s)[-ANSWERS:]
+        if len(self._answers) >= AGREEING:
+            self._agreed_s, self._agreed_until = max(self._answers), now + AGREED_S
         return len(self._answers) >= ANSWERS

@@ -61,6 +61,8 @@ class Arrival:
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
     has_answered: bool = False
     """Whether it answered a Ping while it waited for a seat."""
+    asked_at: float | None = None
+    """When it first asked, if it has waited."""
 
     @property
     def info(self) -> NodeInfo:
@@ -107,6 +109,8 @@ class _Waiting:
     earned: Purse
     legacy: Legacy
     until: float
+    asked_at: float
+    """When it came."""
     kept_at: float = 0.0
     """When it last had its turn and went on to wait."""
     ghosts_until: float = 0.0
@@ -164,7 +168,7 @@ class Requests:
             received = _decode(message)
             info = accept_node_info(received, self._state.identity, relayed_node(address))
             message = shortened(message, encode_payload(received))
-            request = _Waiting(message, earned, legacy, now + ANSWER_S)
+            request = _Waiting(message, earned, legacy, now + ANSWER_S, now)
             before = self._waiting.get(address)
             has_seat = self._finds_room(address, info, request, now)
             if not has_seat and address in self._waiting:
@@ -183,6 +187,7 @@ class Requests:
                 received.continues,
                 has_seat=has_seat,
                 has_answered=before is not None and before.has_answered,
+                asked_at=None if before is None else before.asked_at,
             )
         return None
 
@@ -192,6 +197,8 @@ class Requests:
         if peers.at(address) is not None or peers.with_id(info.id) is not None:
             return True
         waiting = self._waiting.get(address)
+        if waiting is not None and waiting.message.id != request.message.id:
+            waiting.asked_at = now  # somebody else may have asked before
         if waiting is not None and self._must_wait(address, waiting, now):
             # It says the same again, or something else by now.
             waiting.message, waiting.earned, waiting.legacy = (
@@ -209,11 +216,17 @@ class Requests:
             return True
         if not seats.ask(address, now, len(self._waiting)):
             raise RefusedError(seats.words(address))
+        is_ours = acknowledges(info, dialect_of(request.message))
+        if (
+            waiting is not None
+            and is_ours
+            and seats.ghosts.may_gain(address, waiting.asked_at, now)
+        ):
+            return False  # it is answered, and shows by its Ack that it is there
         if waiting is not None and now < waiting.ghosts_until:
             waiting.kept_at = now  # another one was quicker to take a place that was found
             self._waiting.put(address, waiting, address=address)
             return False
-        is_ours = acknowledges(info, dialect_of(request.message))
         if waiting is None and self._waiting.put(address, request, address=address):
             request.acknowledges = is_ours
             request.ghosts_until = now + FOUND_S if seats.ghosts.may_find(address, now) else now
@@ -229,8 +242,9 @@ class Requests:
     def _must_wait(self, address: Address, waiting: _Waiting, now: float) -> bool:
         if now < waiting.until:
             return True
+        asked_at = waiting.asked_at if waiting.acknowledges else None
         return now < waiting.ghosts_until and not self._lifecycle.seats.ghosts.is_settled(
-            address, now
+            address, now, asked_at
         )
 
     def is_waiting(self, address: Address) -> bool:
@@ -259,6 +273,7 @@ class Requests:
         for address, waiting in list(self._waiting.items()):
             if not self._must_wait(address, waiting, now):
                 self.on_turn(address, waiting.message, waiting.earned, now, waiting.legacy)
+                is_needed = True  # it may have been answered without a seat
                 if waiting.kept_at != now:
                     self._waiting.pop(address)
             elif not (waiting.acknowledges or waiting.is_asked):

@@ -5,17 +5,23 @@ been silent for long, and counts in the share of its address meanwhile: an offic
 used up would wait for that. So those of its address that were silent longest are asked, and who
 answers none of five Pings gives way. Only they do: who has never answered a Ping tells nothing by
 its silence, and a live peer answers.
+
+A peer that proved its address goes for nobody who may be forged: while its link is down, whoever
+writes in the name of its neighbours would end its session. So the newcomer has to show that it is
+there, by what only somebody at its address can know, after the Pings have left: that shows also
+that the way was up meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, owners_at
 from p2ptui.core.accounts import PING_BYTES
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 
@@ -38,12 +44,16 @@ PAUSE_S: Final = 0.19
 REST_S: Final = 2.0
 """Who has answered something a shorter time ago is there, and is not asked."""
 
-PATIENCE: Final = 3
-"""Who has answered late before has so many times what that took."""
+PROVED_GONE_S: Final = 1.8
+"""One that proved its address is asked for so long since the newcomer came: it goes before that one
+gives up."""
 
-LONGEST_S: Final = 3.0
-"""But no longer."""
+PROVED_PINGS: Final = 7
+"""Pings in that time: at 20 % loss each way one in 1,300 that is alive leaves all unanswered."""
 
+SHOWS_AFTER_S: Final = 1.3
+"""So long after it came a newcomer is made to show that it is there: by then the Pings have left,
+and there is time for its Ack."""
 
 LOOK_S: Final = 0.04
 """Those of one address are looked through this often, at most, however many newcomers ask."""
@@ -59,8 +69,8 @@ class _Look:
     at: float
     are_any_open: bool
     """Whether any may have gone."""
-    gone: tuple[Address, ...]
-    """Those that have."""
+    silent: tuple[Address, ...]
+    """Those that may have, the longest silent first."""
     is_asked: bool = False
     """Whether the others were asked since."""
 
@@ -76,7 +86,7 @@ class Ghosts:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
-        self._looks: BoundedTable[str, _Look] = state.tables.add(
+        self._looks: BoundedTable[Hashable, _Look] = state.tables.add(
             "ghosts_looked_for", BoundedTable(MAX_LOOKS, shares=state.tables.shares)
         )
 
@@ -88,12 +98,12 @@ class Ghosts:
                 yield peer
 
     def _look(self, address: Address, now: float) -> _Look:
-        host = address[0]
+        host = owners_at(address[0])[0] or address[0]
         look = self._looks.get(host)
         if look is None or now - look.at >= LOOK_S:
-            doubted = list(self._doubted(host, now))
-            gone = tuple(peer.address for peer in doubted if _has_gone(peer, now))
-            look = _Look(now, bool(doubted), gone)
+            doubted = sorted(self._doubted(address[0], now), key=lambda peer: peer.last_received)
+            silent = (peer for peer in doubted if peer.pings.unanswered >= PINGS)
+            look = _Look(now, bool(doubted), tuple(peer.address for peer in silent))
             self._looks.put(host, look, address=address)
         return look
 
@@ -101,23 +111,54 @@ class Ghosts:
         """Whether any of the address of a newcomer may have gone; see `find`."""
         return self._look(address, now).are_any_open
 
-    def is_settled(self, address: Address, now: float) -> bool:
-        """Whether it is known by now that one of the address of a newcomer has gone, or that none
-        has; see `find`."""
-        return not self.may_find(address, now) or self.find(address, now) is not None
+    def is_settled(self, address: Address, now: float, asked_at: float | None) -> bool:
+        """Whether it is known by now that one of the address of a newcomer has gone, or goes as
+        soon as that one shows that it is there, or that none has; see `find` and `may_gain`."""
+        if not self.may_find(address, now) or self.find(address, now) is not None:
+            return True
+        return asked_at is not None and self.may_gain(address, asked_at, now)
 
-    def find(self, address: Address, now: float) -> Peer | None:
+    def find(self, address: Address, now: float, shown: Shown | None = None) -> Peer | None:
         """One that has gone, from the address of a newcomer; None if none is known to have.
 
         Args:
             address: Where the newcomer is.
             now: The time, seconds.
+            shown: When the newcomer has shown that it is there; None if it has not.
         """
-        for at in self._look(address, now).gone:
-            peer = self._state.peers.at(at)
-            if peer is not None and peer.address == at and _has_gone(peer, now):
+        for peer in self._silent(address, now):
+            if not peer.purse.proved:
+                if _has_gone(peer, now):
+                    return peer
+            elif shown is not None and _has_gone_for(peer, shown, now):
                 return peer
         return None
+
+    def may_gain(self, address: Address, asked_at: float, now: float) -> bool:
+        """Whether one that proved its address has left so many Pings unanswered since a newcomer
+        asked that it is time for that one to show that it is there.
+
+        Args:
+            address: Where the newcomer is.
+            asked_at: When it first asked, seconds.
+            now: The time, seconds.
+        """
+        return now - asked_at >= SHOWS_AFTER_S and any(
+            peer.purse.proved and _is_silent_since(peer, asked_at, now)
+            for peer in self._silent(address, now)
+        )
+
+    @staticmethod
+    def is_in_time(shown: Shown) -> bool:
+        """Whether a newcomer has shown that it is there after others could be asked; else it has
+        to show it again."""
+        return shown.shown_at - shown.asked_at >= SHOWS_AFTER_S
+
+    def _silent(self, address: Address, now: float) -> Iterator[Peer]:
+        for at in self._look(address, now).silent:
+            peer = self._state.peers.at(at)
+            if peer is not None and peer.address == at and _is_silent(peer):
+                yield peer
 
     def ask(self, address: Address, now: float) -> bool:
         """Ask those that were silent longest; whether any of them may have gone.
@@ -129,9 +170,7 @@ class Ghosts:
         look = self._look(address, now)
         if look.are_any_open and not look.is_asked:
             look.is_asked = True
-            waiting = (
-                peer for peer in self._doubted(address[0], now) if peer.pings.unanswered < PINGS
-            )
+            waiting = (peer for peer in self._doubted(address[0], now) if _is_to_ask(peer))
             for peer in nsmallest(ASKED_AT_ONCE, waiting, key=lambda peer: peer.last_received):
                 is_due = now - peer.liveness.last_ping_sent >= PAUSE_S
                 if is_due and self._may_ask(peer):
@@ -143,12 +182,34 @@ class Ghosts:
         return not peer.purse.proved or self._state.gate.draw(peer.purse, PING_BYTES)
 
 
-def _has_gone(peer: Peer, now: float) -> bool:
+def _is_to_ask(peer: Peer) -> bool:
+    # Of one that proved its address each newcomer counts the Pings since it came.
+    return peer.purse.proved or peer.pings.unanswered < PINGS
+
+
+def _is_silent(peer: Peer) -> bool:
     pings = peer.pings
-    if pings.unanswered < PINGS or peer.last_received >= pings.unanswered_since:
-        return False
     if peer.initiated or not peer.is_authenticated:
         return False
-    asked_s = max(GONE_S, min(PATIENCE * pings.answer_s, LONGEST_S))
+    return pings.unanswered >= PINGS and peer.last_received < pings.unanswered_since
+
+
+def _has_gone(peer: Peer, now: float) -> bool:
+    """Whether one has that never proved its address."""
+    asked_s = now - peer.pings.unanswered_since
     is_heard_out = now - peer.liveness.last_ping_sent >= PAUSE_S
-    return now - pings.unanswered_since >= asked_s and is_heard_out
+    return is_heard_out and asked_s >= peer.liveness.patience_s(GONE_S, now)
+
+
+def _is_silent_since(peer: Peer, began: float, until: float) -> bool:
+    return peer.last_received < began and peer.pings.since(began, until) >= PINGS
+
+
+def _has_gone_for(peer: Peer, shown: Shown, now: float) -> bool:
+    """Whether one has that proved its address: the way was up while it was asked."""
+    began, last_at = shown.asked_at, now - PAUSE_S
+    return (
+        _is_silent_since(peer, began, shown.shown_at)
+        and peer.pings.since(began, last_at) >= PROVED_PINGS
+        and now - began >= peer.liveness.patience_s(PROVED_GONE_S, now, is_proved=True)
+    )

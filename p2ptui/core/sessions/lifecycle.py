@@ -9,7 +9,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.core.identity import dialect_of
 from p2ptui.core.peers import Held, Peer
-from p2ptui.core.peers.liveness import PeerLiveness
+from p2ptui.core.peers.liveness import PeerLiveness, Shown
 from p2ptui.core.peers.session import Session
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import believed_capabilities
@@ -95,6 +95,7 @@ class Lifecycle:
         *,
         in_haste: bool = False,
         has_shown: bool = False,
+        shown: Shown | None = None,
     ) -> bool:
         """Whether another peer may be entered; one that is hardly a peer goes for it if need be.
 
@@ -103,10 +104,13 @@ class Lifecycle:
             now: The time, seconds.
             in_haste: As for `Seats.who_goes`.
             has_shown: Likewise.
+            shown: Likewise.
         """
         if self.seats.is_free(address):
             return True
-        peer = self.seats.who_goes(address, now, in_haste=in_haste, has_shown=has_shown)
+        peer = self.seats.who_goes(
+            address, now, in_haste=in_haste, has_shown=has_shown, shown=shown
+        )
         if peer is None:
             return False
         self.evict(peer, now)

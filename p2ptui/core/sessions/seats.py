@@ -2,8 +2,8 @@
 
 Whoever forges addresses fills the house with sessions that nobody answers for. They are told from
 those of deployed programs, which prove their address late or never, by a Ping at a moment that the
-forger does not know. A peer that proved its address, or that this node asked itself, never makes
-room.
+forger does not know. A peer that this node asked itself never makes room, and one that proved its
+address only as one of the `ghosts`.
 """
 
 from typing import Final
@@ -12,6 +12,7 @@ from p2ptui.bounded import Crowd
 from p2ptui.core.accounts import PING_BYTES, Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.sessions.ghosts import Ghosts
 from p2ptui.core.state import NodeState
 from p2ptui.text import counted
@@ -20,12 +21,6 @@ from p2ptui.wire.message import NULL, MessageType
 
 ANSWER_S: Final = 0.4
 """So long a Ping may be unanswered before its peer makes room: round trips are shorter."""
-
-PATIENCE: Final = 3
-"""Who has answered before, though late, has so many times what that took."""
-
-LONGEST_ANSWER_S: Final = 3.0
-"""But no longer: whoever sends answers blindly sets this as it likes."""
 
 ASKED_AT_ONCE: Final = 8
 """Peers that are asked for one newcomer: of these one at least is forged, in a flood."""
@@ -75,6 +70,10 @@ class Seats:
         """Whether there is room for one more at an address, or by this node's own choice (None)."""
         return not self._is_full and self._crowd(address) is None
 
+    def is_share_free(self, address: Address) -> bool:
+        """Whether there is room in the shares of an address, whether or not there is otherwise."""
+        return self._crowd(address) is None
+
     def _crowd(self, address: Address | None) -> Crowd[Address] | None:
         return None if address is None else self._state.peers.crowd_at(address, self._all)
 
@@ -85,6 +84,7 @@ class Seats:
         *,
         in_haste: bool = False,
         has_shown: bool = False,
+        shown: Shown | None = None,
     ) -> Peer | None:
         """Who makes room for one more, where there is none; None if nobody does.
 
@@ -96,6 +96,8 @@ class Seats:
                 those that have not since they have a seat.
             has_shown: Whether the newcomer has answered something, or this node itself wants it:
                 then it is also one that speaks and answers nothing.
+            shown: When it has shown that it is there, by what nobody else can know: then it is
+                also a ghost that proved its address.
         """
         mute: Peer | None = None
         for peer in self._state.peers.doubtful(self._crowd(address)):
@@ -107,7 +109,7 @@ class Seats:
                 continue
             if mute is None or _is_more_doubtful(peer, mute):
                 mute = peer
-        gone = None if address is None else self.ghosts.find(address, now)
+        gone = None if address is None else self.ghosts.find(address, now, shown)
         return mute if gone is None else gone
 
     def ask(self, address: Address | None, now: float, waiting: int = 0) -> bool:
@@ -186,14 +188,13 @@ def _is_overdue(peer: Peer, now: float, part: float = 1.0) -> bool:
     little to be asked."""
     pings = peer.pings
     if pings.unanswered:
-        answer_s = min(PATIENCE * pings.answer_s, LONGEST_ANSWER_S)
-        return now - pings.unanswered_since >= part * max(ANSWER_S, answer_s)
+        return now - pings.unanswered_since >= part * peer.liveness.patience_s(ANSWER_S, now)
     is_known = peer.liveness.signs.answered_for_seat and now < peer.session.joined_at + KNOWN_S
     return not (is_known or peer.purse.may_receive(PING_BYTES))
 
 
 def _is_more_doubtful(peer: Peer, other: Peer) -> bool:
-    """Of two that have answered nothing in their seats, whether the first goes rather."""
+    """Of two that have answered nothing in their seats, whether the first should go."""
     has, other_has = (each.liveness.signs.answered_for_seat for each in (peer, other))
     return other_has if has is not other_has else peer.session.joined_at > other.session.joined_at
 

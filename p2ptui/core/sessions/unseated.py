@@ -8,7 +8,8 @@ them who has not had the time to answer. They wait for one, and come before who 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from msgspec import Raw
@@ -16,6 +17,7 @@ from msgspec import Raw
 from p2ptui.bounded import BoundedTable, draw_oldest
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.identity import shortened
+from p2ptui.core.peers.liveness import Shown
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.newcomers import Newcomers
@@ -33,6 +35,9 @@ UNSEATED_S: Final = 2.0
 MAX_WORD_BYTES: Final = 256
 """Of the payload of what one says that waits for a seat; a longer message is lost."""
 
+LOOKED_AT: Final = 64
+"""Of those that wait in full shares, at a time."""
+
 
 @dataclass(slots=True, eq=False)
 class _Unseated:
@@ -42,8 +47,15 @@ class _Unseated:
     told: ToldBefore
     word: Envelope | None = None
     """What it has said since."""
-    is_proved: bool = False
-    """Whether it has acknowledged its answer."""
+    shown: Shown | None = None
+    """When it has acknowledged its answer, if it has."""
+    is_asked_again: bool = False
+    """Whether it was asked to acknowledge it once more."""
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it has acknowledged its answer."""
+        return self.shown is not None
 
 
 class Unseated:
@@ -82,6 +94,10 @@ class Unseated:
             "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
         )
         """Of these, those that wait for a seat."""
+        self._in_shares: BoundedTable[Address, None] = state.tables.add(
+            "newcomers_unseated", BoundedTable(MAX_UNSEATED, shares=state.tables.shares)
+        )
+        """Likewise, where the share of their address or prefix is full."""
 
     def _make_room(self, address: Address) -> None:
         """Forget one of the oldest."""
@@ -112,6 +128,10 @@ class Unseated:
             _, ping = self._delivery.build(MessageType.PING, NULL, now)
             gate.send(ping, address, arrival.earned)
         word = before.word if before is not None and is_same else None
+        if before is not None and is_same and before.arrival.asked_at is not None:
+            arrival = replace(arrival, asked_at=before.arrival.asked_at)
+        elif arrival.asked_at is None:
+            arrival = replace(arrival, asked_at=now)
         self._make_room(address)
         self._known.put(address, _Unseated(arrival.kept(), kept, word), now, address=address)
 
@@ -125,16 +145,22 @@ class Unseated:
             return False
         told = known.told
         is_proved = kind == MessageType.ACK and message.ack_for in told.keys
+        if known.is_proved and not is_proved:
+            return True  # it is told nothing: its seat comes soon
         if not is_proved and (kind == MessageType.ACK or told.sequence is not None):
             # Anybody can guess what comes next. Who is of our kind acknowledges before it speaks.
             return False
         if self._is_taken(known):
             return False
         has_shown = is_proved or _answers(message)
-        if not self._lifecycle.make_room(address, now, in_haste=is_proved, has_shown=has_shown):
+        if is_proved:
+            asked_at = known.arrival.asked_at
+            known.shown = Shown(now if asked_at is None else asked_at, now)
+        if not self._makes_room(address, known, now, has_shown=has_shown):
             if is_proved:
-                known.is_proved = True
-                self._speaking.put(address, None, address=address)
+                is_free = self._lifecycle.seats.is_share_free(address)
+                waiting = self._speaking if is_free else self._in_shares
+                waiting.put(address, None, address=address)
                 return False
             is_long = len(message.payload) > MAX_WORD_BYTES
             known.word = shortened(message, NULL if is_long else Raw(bytes(message.payload)))
@@ -153,6 +179,7 @@ class Unseated:
     ) -> bool:
         self._known.pop(address)
         self._speaking.pop(address)
+        self._in_shares.pop(address)
         arrival = known.arrival.read_again()
         told = self._newcomers.answers.again(arrival, known.told)
         peer = self._newcomers.let_in(arrival, told, now, is_proved=is_proved)
@@ -162,6 +189,28 @@ class Unseated:
             self._ways.on_message(peer, word, now)
         return True
 
+    def _makes_room(
+        self, address: Address, known: _Unseated, now: float, *, has_shown: bool
+    ) -> bool:
+        if self._lifecycle.make_room(
+            address, now, in_haste=known.is_proved, has_shown=has_shown, shown=known.shown
+        ):
+            return True
+        if known.is_proved:
+            self._lifecycle.seats.ghosts.ask(address, now)
+        return False
+
+    def _ask_again(self, address: Address, known: _Unseated, now: float) -> None:
+        """It may have shown that it is there before the others were asked: then its answer is sent
+        once more, and its Ack shows it again."""
+        shown, seats = known.shown, self._lifecycle.seats
+        if shown is None or known.is_asked_again or seats.ghosts.is_in_time(shown):
+            return
+        if seats.ghosts.may_gain(address, shown.asked_at, now):
+            known.is_asked_again = True
+            told = self._newcomers.answers.again(known.arrival.read_again(), known.told)
+            self._state.gate.send(told.response, address, known.arrival.earned)
+
     def _is_taken(self, known: _Unseated) -> bool:
         """Whether somebody has the id by now."""
         return self._state.peers.with_id(known.arrival.info.id) is not None
@@ -169,23 +218,39 @@ class Unseated:
     def seat_next(self, now: float) -> bool:
         """Give seats to those who have spoken, as far as there are any; whether some still wait."""
         while (address := next(iter(self._speaking), None)) is not None:
-            known = self._known.get(address)
-            is_peer = self._state.peers.at(address) is not None
-            is_idle = known is None or not (known.word or known.is_proved)
-            if known is None or is_idle or is_peer or self._is_taken(known):
-                del self._speaking[address]
-                continue
-            word, is_proved = known.word, known.is_proved
-            has_shown = is_proved or (word is not None and _answers(word))
-            if not self._lifecycle.make_room(address, now, in_haste=is_proved, has_shown=has_shown):
+            if not self._seat_waiting(address, self._speaking, now):
                 return True
-            self._take(address, known, word, now, is_proved=is_proved)
         return False
+
+    def _seat_in_shares(self, now: float) -> None:
+        """The same for those whose share is full: they keep nobody else waiting."""
+        for address in list(islice(self._in_shares, LOOKED_AT)):
+            if not self._seat_waiting(address, self._in_shares, now):
+                self._in_shares.renew(address)  # the others have their turn
+
+    def _seat_waiting(
+        self, address: Address, waiting: BoundedTable[Address, None], now: float
+    ) -> bool:
+        """Whether who has spoken does not wait any more."""
+        known = self._known.get(address)
+        is_peer = self._state.peers.at(address) is not None
+        is_idle = known is None or not (known.word or known.is_proved)
+        if known is None or is_idle or is_peer or self._is_taken(known):
+            waiting.pop(address)
+            return True
+        word = known.word
+        has_shown = known.is_proved or (word is not None and _answers(word))
+        if not self._makes_room(address, known, now, has_shown=has_shown):
+            self._ask_again(address, known, now)
+            return False
+        self._take(address, known, word, now, is_proved=known.is_proved)
+        return True
 
     def expire(self, now: float) -> bool:
         """Forget who has not gone on in time; whether anybody is left."""
         self._known.expire(now)
         self.seat_next(now)
+        self._seat_in_shares(now)
         return bool(self._known)
 
 

@@ -99,7 +99,8 @@ def slow(server: Host, client: Puppet, rng: random.Random, trip_s: float, jitter
 
 @pytest.mark.parametrize(("trip_s", "jitter_s"), [(0.45, 0.0), (1.0, 0.0), (0.5, 0.5)])
 def test_who_answers_late_keeps_its_seat(trip_s: float, jitter_s: float) -> None:
-    """It has answered every Ping so far, and was given as long as one that is quick."""
+    """It has answered every Ping so far, and was given as long as one that is quick. What a single
+    answer that names no Ping took shows nothing: anybody may have sent it."""
     for seed in range(5):
         world, rng = World(seed), random.Random(seed)
         server = world.host(max_connections=5)
@@ -110,7 +111,7 @@ def test_who_answers_late_keeps_its_seat(trip_s: float, jitter_s: float) -> None
         for other in others:
             other.join(server)
         client.say("Data", {"text": "here"}, server)
-        world.run_for(20)
+        world.run_for(60 if trip_s >= 1 else 20)
 
         for _ in range(5):
             newcomer = world.puppet()
