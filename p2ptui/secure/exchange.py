@@ -1,0 +1,259 @@
+"""The key exchange as the handshake carries it: three messages, and what is bound to them.
+
+Message 1 is text in the request, under a key of the caller's choice; message 2 is text in the
+response; message 3 is the rest of a binary frame (`frames.Message3`).
+
+    initiator = Initiator(keys, number=mine, psk=psk)
+    request = initiator.fill(encode_request(initiator.placeholder))     # send, and keep: repeat it
+                                                # responder = Responder(request, value, keys, psk=psk)
+                                                # text = responder.answer(b"inside", number=its)
+    result = initiator.finish(text, b"inside", now)
+    send(encode_message_3(Message3(result.transport.remote_number, result.message_3)))
+                                                # result = responder.complete(message_3, now)
+
+The request leaves with the value of its key-exchange key in it; what both sides hash is a label and
+the request with as many zeros there, which is how the initiator's caller has written it first. So
+nobody can change or strip anything else in the request either. Where there is a network key, the
+pattern is XXpsk3 and only who has it can complete; else XX.
+
+The session number that a side has chosen for itself travels as the first four bytes inside its
+message (2 or 3); the caller sees what follows.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.noise import (
+    KEY_BYTES,
+    TAG_BYTES,
+    XX,
+    CipherState,
+    HandshakeState,
+    KeyPair,
+    Pattern,
+    XXpsk3,
+)
+from p2ptui.secure.transport import SessionKeys, Transport
+
+StaticKeys: TypeAlias = KeyPair
+"""The lasting X25519 key pair of a node: `StaticKeys(private, public)`, 32 bytes each."""
+
+LABEL: Final = b"p2ptui key exchange 1\0"
+"""Begins the prologue: nothing that is signed or hashed elsewhere begins so."""
+
+NUMBER_BYTES: Final = 4
+
+MESSAGE_2_OVERHEAD: Final = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
+"""Bytes of message 2 besides its payload: 100. As text it has 4 for each 3 of them."""
+
+MESSAGE_3_OVERHEAD: Final = (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
+"""Bytes of message 3 besides its payload: 68."""
+
+PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3)}
+"""Those of a session, by name."""
+
+_FIRST_BYTES: Final = {XX.name: KEY_BYTES, XXpsk3.name: KEY_BYTES + TAG_BYTES}
+"""Message 1 holds an ephemeral key, and, where there is a network key, a tag."""
+
+_VALUE: Final = re.compile(r"(XX|XXpsk3)\.([A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A key exchange from the initiator's side, after message 2."""
+
+    transport: Transport
+    message_3: bytes
+    """To be sent, in its frame, again and again until `transport.opened` or its like says that the
+    other side has the keys."""
+    payload: bytes
+    """What was inside message 2."""
+    remote_static: bytes
+    """The other side's X25519 public key: it has the private one."""
+    handshake_hash: bytes
+    """Names this exchange, on both sides alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A key exchange from the responder's side, after message 3."""
+
+    transport: Transport
+    payload: bytes
+    """What was inside message 3."""
+    remote_static: bytes
+    handshake_hash: bytes
+
+
+def prologue_of(datagram: bytes, value: str) -> bytes:
+    """What both sides hash of the request: a label, and its bytes with zeros for the value.
+
+    Args:
+        datagram: The request, exactly as it is on the wire.
+        value: The string in it that is the key-exchange key's value.
+
+    SecureError unless the value stands in the request exactly once, between quotation marks and
+    without escapes: else two requests could have one prologue.
+    """
+    quoted = b'"' + value.encode("utf-8", "replace") + b'"'
+    before, found, after = datagram.partition(quoted)
+    if not value or not found or quoted in datagram[len(before) + 1 :]:
+        raise SecureError(Reason.MALFORMED, "a request must hold its key exchange once, as it is")
+    return LABEL + before + b'"' + b"0" * (len(quoted) - 2) + b'"' + after
+
+
+def ephemeral_of(value: str) -> bytes:
+    """Of a request's key exchange, what stays when the request is sent again with a retry token:
+    the pattern's name and the ephemeral key. SecureError if it is malformed."""
+    pattern, message = _read_value(value)
+    return pattern.name.encode() + message[:KEY_BYTES]
+
+
+class Initiator:
+    """The side that sends the request."""
+
+    def __init__(
+        self,
+        keys: StaticKeys,
+        *,
+        number: int,
+        psk: bytes | None = None,
+        ephemeral: KeyPair | None = None,
+    ) -> None:
+        """Begin a key exchange.
+
+        Args:
+            keys: The X25519 key pair of this node.
+            number: The session number that this side wants on frames for it.
+            psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
+            ephemeral: For tests only.
+        """
+        self.pattern: Final = XX if psk is None else XXpsk3
+        self._keys = keys
+        self._number = number
+        self._psks = () if psk is None else (psk,)
+        self._ephemeral = ephemeral or KeyPair.generate()
+        self._state: HandshakeState | None = None
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in the request that `fill` is given: as many zeros."""
+        return "0" * len(_write_value(self.pattern, bytes(_FIRST_BYTES[self.pattern.name])))
+
+    def fill(self, datagram: bytes) -> bytes:
+        """The request as it is to leave: as long, with message 1 where the placeholder was.
+
+        Where it must be repeated these same bytes are sent again. For a request that differs, as
+        with a retry token, call it anew: then only the answer to the new one counts.
+        SecureError unless the placeholder stands in it exactly once.
+        """
+        placeholder = self.placeholder
+        prologue = prologue_of(datagram, placeholder)
+        state = HandshakeState(
+            self.pattern,
+            initiator=True,
+            prologue=prologue,
+            s=self._keys,
+            e=self._ephemeral,
+            psks=self._psks,
+        )
+        value = _write_value(self.pattern, state.write_message())
+        self._state = state
+        return datagram.replace(_quoted(placeholder), _quoted(value))
+
+    def finish(self, text: str, payload: bytes, now: float) -> Finished:
+        """Read message 2 and write message 3.
+
+        Args:
+            text: Message 2, as it stood in the response.
+            payload: What goes inside message 3.
+            now: On the caller's clock, in seconds.
+
+        SecureError if message 2 is cut short, altered, or answers another request. Then all is as
+        before, and the true one may still come.
+        """
+        if self._state is None:
+            raise SecureError(Reason.OUT_OF_TURN, "the request has not been written yet")
+        raise NotImplementedError
+
+
+class Responder:
+    """The side that answers a request."""
+
+    def __init__(
+        self,
+        request: bytes,
+        value: str,
+        keys: StaticKeys,
+        *,
+        psk: bytes | None = None,
+        accepts: Collection[str] | None = None,
+        ephemeral: KeyPair | None = None,
+    ) -> None:
+        """Read message 1. No key is used yet: that costs nothing to speak of.
+
+        Args:
+            request: The request, exactly as it is on the wire.
+            value: The value of its key-exchange key.
+            keys: The X25519 key pair of this node.
+            psk: The network key, 32 bytes, if there is one.
+            accepts: Names of patterns that may be answered; without it XXpsk3 where there is a
+                network key, else XX. Where ids may come in without the network key: both.
+            ephemeral: For tests only.
+
+        SecureError if the value is malformed or not in the request as it is, if its pattern is
+        unknown, or does not go with the network key.
+        """
+        raise NotImplementedError
+
+    def answer(self, payload: bytes, *, number: int) -> str:
+        """Message 2, for the response; the keys are agreed on here, which costs the most.
+
+        Args:
+            payload: What goes inside; the one who asked is not known yet, and may read it.
+            number: The session number that this side wants on frames for it.
+
+        SecureError if the request's key shares no secret.
+        """
+        raise NotImplementedError
+
+    def complete(self, message_3: bytes, now: float) -> Completed:
+        """Read message 3 (without its frame's header): now the other side is known.
+
+        SecureError if it is cut short, altered, of another exchange, or, with
+        `Reason.NETWORK_KEY_DIFFERS`, if its key is right and its end does not authenticate. Then
+        all is as before, and the true one may still come.
+        """
+        raise NotImplementedError
+
+
+def is_first_to_rekey(own: bytes, other: bytes) -> bool:
+    """Where both sides have begun to exchange new keys at once: whether this side's exchange goes
+    on, and it leaves the other one's request unanswered.
+
+    Args:
+        own: This node's static public key.
+        other: The other one's.
+    """
+    return own < other
+
+
+def _quoted(value: str) -> bytes:
+    return f'"{value}"'.encode()
+
+
+def _write_value(pattern: Pattern, message: bytes) -> str:
+    return f"{pattern.name}.{_encode(message)}"
+
+
+def _read_value(value: str) -> tuple[Pattern, bytes]:
+    raise NotImplementedError
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

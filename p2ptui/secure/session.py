@@ -1,0 +1,93 @@
+"""A secured session with one peer: the keys in use, those before and those that come next."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.frames import read_secured
+from p2ptui.secure.transport import Transport
+
+OVERLAP_S: Final = 10.0
+"""So long the keys of before still open what was on its way when new ones took over."""
+
+
+class SecureSession:
+    """Seals with the keys that both sides have, and opens with any that are still good.
+
+    Who began an exchange of new keys `prepare`s them: it has them after message 2, the other side
+    only when message 3 is there. The first frame that these open makes them the keys in use. The
+    other side knows, with message 3, that both have them, and `adopt`s them at once.
+    """
+
+    __slots__ = ("_before", "_before_until", "_next", "current")
+
+    def __init__(self, transport: Transport) -> None:
+        """Begin with the keys of the first exchange, on either side."""
+        self.current: Transport = transport
+        self._before: Transport | None = None
+        self._before_until = 0.0
+        self._next: Transport | None = None
+
+    def numbers(self) -> Iterator[int]:
+        """The session numbers by which the other side may name this session now."""
+        return (one.local_number for one in self._all())
+
+    def seal(self, datagram: bytes) -> bytes:
+        """The frame with this datagram inside. SecureError: see `Transport.seal`."""
+        return self.current.seal(datagram)
+
+    def open(self, frame: bytes, now: float) -> bytes:
+        """The datagram inside. SecureError as from `Transport.open`; then nothing has changed."""
+        read = read_secured(frame)
+        if read is None:
+            raise SecureError(Reason.MALFORMED, "that is no secured datagram")
+        number = read[0]
+        current = self.current
+        if number == current.local_number:
+            return current.open(frame)
+        if self._next is not None and number == self._next.local_number:
+            datagram = self._next.open(frame)
+            self.adopt(self._next, now)
+            return datagram
+        self.expire(now)
+        if self._before is not None and number == self._before.local_number:
+            return self._before.open(frame)
+        raise SecureError(Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer")
+
+    def prepare(self, transport: Transport) -> None:
+        """New keys, which the other side may not have yet: they open, and do not seal so far."""
+        self._next = transport
+
+    def adopt(self, transport: Transport, now: float) -> None:
+        """New keys that both sides have: they seal from now on; those of before open for 10 s."""
+        if transport is self._next:
+            self._next = None
+        self._before, self._before_until = self.current, now + OVERLAP_S
+        self.current = transport
+
+    def needs_rekey(self, now: float) -> bool:
+        """Whether this side is to begin an exchange of new keys; not while one is prepared."""
+        return self._next is None and self.current.needs_rekey(now)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a frame came with the newest keys: message 3 need not be sent again."""
+        return self._next is None and (self.current.opened > 0 or not self.current.is_initiator)
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the keys of before are to be forgotten; None if there are none."""
+        return self._before_until if self._before is not None else None
+
+    def expire(self, now: float) -> None:
+        """Forget the keys of before, if their time is over."""
+        if self._before is not None and now >= self._before_until:
+            self._before = None
+
+    def rest(self) -> None:
+        """Let go of the objects made from the keys, until they are used again."""
+        for one in self._all():
+            one.rest()
+
+    def _all(self) -> Iterator[Transport]:
+        yield from (one for one in (self.current, self._before, self._next) if one is not None)
