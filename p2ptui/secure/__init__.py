@@ -11,6 +11,7 @@ before and to come; `replay` takes each datagram once; `frames` is what they loo
 
 from p2ptui.secure.errors import Reason, SecureError
 from p2ptui.secure.exchange import (
+    Answer,
     Completed,
     Finished,
     Initiator,
@@ -22,6 +23,7 @@ from p2ptui.secure.session import SecureSession
 from p2ptui.secure.transport import SessionKeys, Transport
 
 __all__ = [
+    "Answer",
     "Completed",
     "Finished",
     "Initiator",

@@ -4,12 +4,16 @@ Message 1 is text in the request, under a key of the caller's choice; message 2 
 response; message 3 is the rest of a binary frame (`frames.Message3`).
 
     initiator = Initiator(keys, number=mine, psk=psk)
-    request = initiator.fill(encode_request(initiator.placeholder))     # send, and keep: repeat it
-                                                # responder = Responder(request, value, keys, psk=psk)
-                                                # text = responder.answer(b"inside", number=its)
-    result = initiator.finish(text, b"inside", now)
-    send(encode_message_3(Message3(result.transport.remote_number, result.message_3)))
-                                                # result = responder.complete(message_3, now)
+    request = initiator.fill(encode_request(initiator.placeholder))   # repeated as it is
+
+        responder = Responder(request, value, its_keys, psk=psk)      # no key is used so far
+        text = responder.answer(b"inside 2", number=its)
+
+    answer = initiator.read_answer(text)                              # who it is: stay or go
+    finished = initiator.finish(b"inside 3", now)
+    frame = encode_message_3(Message3(finished.transport.remote_number, finished.message_3))
+
+        completed = responder.complete(decode_message_3(frame).message, now)
 
 The request leaves with the value of its key-exchange key in it; what both sides hash is a label and
 the request with as many zeros there, which is how the initiator's caller has written it first. So
@@ -21,18 +25,17 @@ message (2 or 3); the caller sees what follows.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.frames import MAX_SESSION
 from p2ptui.secure.noise import (
     KEY_BYTES,
     TAG_BYTES,
     XX,
-    CipherState,
     HandshakeState,
     KeyPair,
     Pattern,
@@ -60,7 +63,16 @@ PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3)}
 _FIRST_BYTES: Final = {XX.name: KEY_BYTES, XXpsk3.name: KEY_BYTES + TAG_BYTES}
 """Message 1 holds an ephemeral key, and, where there is a network key, a tag."""
 
-_VALUE: Final = re.compile(r"(XX|XXpsk3)\.([A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})", re.ASCII)
+_BASE64: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Who answered a request, and what was inside message 2."""
+
+    payload: bytes
+    remote_static: bytes
+    """The other side's X25519 public key: it has the private one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +81,7 @@ class Finished:
 
     transport: Transport
     message_3: bytes
-    """To be sent, in its frame, again and again until `transport.opened` or its like says that the
-    other side has the keys."""
+    """To be sent, in its frame, and repeated until the first frame comes back."""
     payload: bytes
     """What was inside message 2."""
     remote_static: bytes
@@ -138,7 +149,11 @@ class Initiator:
         self._number = number
         self._psks = () if psk is None else (psk,)
         self._ephemeral = ephemeral or KeyPair.generate()
-        self._state: HandshakeState | None = None
+        self._asked: HandshakeState | None = None
+        self._answered: HandshakeState | None = None
+        self._answer: Answer | None = None
+        self._remote_number = 0
+        self._is_over = False
 
     @property
     def placeholder(self) -> str:
@@ -152,6 +167,8 @@ class Initiator:
         with a retry token, call it anew: then only the answer to the new one counts.
         SecureError unless the placeholder stands in it exactly once.
         """
+        if self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "this key exchange is over")
         placeholder = self.placeholder
         prologue = prologue_of(datagram, placeholder)
         state = HandshakeState(
@@ -163,23 +180,51 @@ class Initiator:
             psks=self._psks,
         )
         value = _write_value(self.pattern, state.write_message())
-        self._state = state
+        self._asked, self._answered, self._answer = state, None, None
         return datagram.replace(_quoted(placeholder), _quoted(value))
 
-    def finish(self, text: str, payload: bytes, now: float) -> Finished:
-        """Read message 2 and write message 3.
+    def read_answer(self, text: str) -> Answer:
+        """Read message 2, as it stood in the response.
+
+        Anybody on the path can answer in his own name, so the caller looks at who it was before
+        it says who it is itself. If that is the wrong one, or the message is refused, the exchange
+        goes on: the next answer is read as if this one had not come.
+
+        SecureError if it is cut short, altered, or answers another request.
+        """
+        if self._asked is None or self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "no answer to a request is expected")
+        state = self._asked.copy()
+        number, payload = _split_number(state.read_message(_decode(text)))
+        self._answered, self._remote_number = state, number
+        answer = Answer(payload, _static_of(state))
+        self._answer = answer
+        return answer
+
+    def finish(self, payload: bytes, now: float) -> Finished:
+        """Write message 3 to whom `read_answer` has read last; then this exchange is over.
 
         Args:
-            text: Message 2, as it stood in the response.
             payload: What goes inside message 3.
             now: On the caller's clock, in seconds.
 
-        SecureError if message 2 is cut short, altered, or answers another request. Then all is as
-        before, and the true one may still come.
+        SecureError if no answer was read, or the payload is too long.
         """
-        if self._state is None:
-            raise SecureError(Reason.OUT_OF_TURN, "the request has not been written yet")
-        raise NotImplementedError
+        state, answer = self._answered, self._answer
+        if state is None or answer is None or self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "no answer has been read")
+        message_3 = state.write_message(_write_number(self._number) + payload)
+        self._is_over = True  # the same keys never seal from counter 0 twice
+        sending, receiving = state.split()
+        transport = Transport(
+            SessionKeys(sending.key, receiving.key),
+            local_number=self._number,
+            remote_number=self._remote_number,
+            is_initiator=True,
+            began_at=now,
+        )
+        named = state.get_handshake_hash()
+        return Finished(transport, message_3, answer.payload, answer.remote_static, named)
 
 
 class Responder:
@@ -209,7 +254,19 @@ class Responder:
         SecureError if the value is malformed or not in the request as it is, if its pattern is
         unknown, or does not go with the network key.
         """
-        raise NotImplementedError
+        pattern, message_1 = _read_value(value)
+        self.pattern: Final = pattern
+        _require_pattern(pattern, has_psk=psk is not None, accepts=accepts)
+        self._state = HandshakeState(
+            pattern,
+            initiator=False,
+            prologue=prologue_of(request, value),
+            s=keys,
+            e=ephemeral,
+            psks=(psk,) if psk is not None and pattern is XXpsk3 else (),
+        )
+        self._state.read_message(message_1)
+        self._number = 0
 
     def answer(self, payload: bytes, *, number: int) -> str:
         """Message 2, for the response; the keys are agreed on here, which costs the most.
@@ -218,9 +275,11 @@ class Responder:
             payload: What goes inside; the one who asked is not known yet, and may read it.
             number: The session number that this side wants on frames for it.
 
-        SecureError if the request's key shares no secret.
+        SecureError if the request's key shares no secret, or the payload is too long.
         """
-        raise NotImplementedError
+        message_2 = self._state.write_message(_write_number(number) + payload)
+        self._number = number
+        return _encode(message_2)
 
     def complete(self, message_3: bytes, now: float) -> Completed:
         """Read message 3 (without its frame's header): now the other side is known.
@@ -229,7 +288,28 @@ class Responder:
         `Reason.NETWORK_KEY_DIFFERS`, if its key is right and its end does not authenticate. Then
         all is as before, and the true one may still come.
         """
-        raise NotImplementedError
+        state = self._state
+        try:
+            read = state.read_message(message_3)
+        except SecureError as error:
+            if error.reason is Reason.ALTERED and state.has_read_static and self._takes_psk:
+                text = "the other side uses another network key"
+                raise SecureError(Reason.NETWORK_KEY_DIFFERS, text) from None
+            raise
+        number, payload = _split_number(read)
+        receiving, sending = state.split()
+        transport = Transport(
+            SessionKeys(sending.key, receiving.key),
+            local_number=self._number,
+            remote_number=number,
+            is_initiator=False,
+            began_at=now,
+        )
+        return Completed(transport, payload, _static_of(state), state.get_handshake_hash())
+
+    @property
+    def _takes_psk(self) -> bool:
+        return self.pattern.psks > 0
 
 
 def is_first_to_rekey(own: bytes, other: bytes) -> bool:
@@ -252,8 +332,53 @@ def _write_value(pattern: Pattern, message: bytes) -> str:
 
 
 def _read_value(value: str) -> tuple[Pattern, bytes]:
-    raise NotImplementedError
+    name, _, text = value.partition(".")
+    pattern = PATTERNS.get(name)
+    if pattern is None:
+        raise SecureError(Reason.UNKNOWN_PATTERN, "a key exchange of a kind that is not known here")
+    message = _decode(text)
+    if len(message) != _FIRST_BYTES[name]:
+        raise SecureError(Reason.MALFORMED, "the first message of a key exchange is malformed")
+    return pattern, message
+
+
+def _require_pattern(pattern: Pattern, *, has_psk: bool, accepts: Collection[str] | None) -> None:
+    accepted = {XXpsk3.name if has_psk else XX.name} if accepts is None else accepts
+    if pattern.psks and not has_psk:
+        text = "the other side uses a network key, and this node has none"
+        raise SecureError(Reason.NETWORK_KEY_MISSING, text)
+    if pattern.name not in accepted:
+        if has_psk:
+            text = "this node wants the network key, and the other side has offered none"
+            raise SecureError(Reason.NETWORK_KEY_WANTED, text)
+        raise SecureError(Reason.UNKNOWN_PATTERN, "that key exchange is not accepted here")
 
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    """Of what `_encode` writes; nothing else that means the same bytes is read."""
+    if _BASE64.fullmatch(text) and len(text) % 4 != 1:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if _encode(data) == text:
+            return data
+    raise SecureError(Reason.MALFORMED, "a message of a key exchange is no base64url text")
+
+
+def _write_number(number: int) -> bytes:
+    if not 0 <= number <= MAX_SESSION:
+        raise SecureError(Reason.MALFORMED, "a session number has 32 bits")
+    return number.to_bytes(NUMBER_BYTES, "big")
+
+
+def _split_number(inside: bytes) -> tuple[int, bytes]:
+    if len(inside) < NUMBER_BYTES:
+        raise SecureError(Reason.MALFORMED, "a message of a key exchange has no session number")
+    return int.from_bytes(inside[:NUMBER_BYTES], "big"), inside[NUMBER_BYTES:]
+
+
+def _static_of(state: HandshakeState) -> bytes:
+    assert state.remote_static is not None  # every pattern of a session sends it
+    return state.remote_static

@@ -52,7 +52,9 @@ class SecureSession:
         self.expire(now)
         if self._before is not None and number == self._before.local_number:
             return self._before.open(frame)
-        raise SecureError(Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer")
+        raise SecureError(
+            Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer"
+        )
 
     def prepare(self, transport: Transport) -> None:
         """New keys, which the other side may not have yet: they open, and do not seal so far."""

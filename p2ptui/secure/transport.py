@@ -121,9 +121,7 @@ class Transport:
                 nonce_of(counter), frame[HEADER_BYTES:], frame[:HEADER_BYTES]
             )
         except loaded.invalid_tag:
-            raise SecureError(
-                Reason.ALTERED, "a secured datagram does not authenticate"
-            ) from None
+            raise SecureError(Reason.ALTERED, "a secured datagram does not authenticate") from None
         self._window.update(counter)
         self.opened += 1
         return datagram

@@ -421,7 +421,7 @@ def modules_after(*commands: list[str]) -> set[str]:
 
 
 def test_the_version_comes_before_anything_heavy():
-    heavy = {"asyncio", "msgspec", "textual", "rich", "uvloop", "tomli", "logging"}
+    heavy = {"asyncio", "cryptography", "msgspec", "textual", "rich", "uvloop", "tomli", "logging"}
     assert not modules_after(["--version"], ["-h"], ["pnig"]) & heavy
 
 

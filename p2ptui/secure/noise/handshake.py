@@ -56,6 +56,7 @@ class HandshakeState:
         self._re: bytes | None = None
         self._psks = tuple(psks)
         self._done = 0
+        self._has_read_static = False
         self._symmetric = SymmetricState(pattern.protocol_name)
         self._symmetric.mix_hash(prologue)
         if pattern.is_static_known:
@@ -72,11 +73,18 @@ class HandshakeState:
         return self._rs
 
     @property
-    def is_remote_static_read(self) -> bool:
-        """Whether the last message that was refused had a static key that authenticated."""
-        return self._was_static_read
+    def has_read_static(self) -> bool:
+        """Whether the message that was read last, even if it was refused in the end, had a static
+        key that authenticated: only its end was wrong then."""
+        return self._has_read_static
 
-    _was_static_read = False
+    def copy(self) -> "HandshakeState":
+        """Another one that goes on from here. Only one of them may write the next message: with
+        an ephemeral key that both have, the same keys would seal different things."""
+        other = HandshakeState.__new__(HandshakeState)
+        other.__dict__.update(self.__dict__)
+        other._symmetric = self._symmetric.copy()
+        return other
 
     def write_message(self, payload: bytes = b"") -> bytes:
         """The next message, with this inside.
@@ -103,7 +111,7 @@ class HandshakeState:
         """
         tokens = self._turn(is_writing=False)
         _require_length(message)
-        self._was_static_read = False
+        self._has_read_static = False
         with self._unchanged_if_refused():
             rest = message
             for token in tokens:
@@ -166,7 +174,7 @@ class HandshakeState:
             length = KEY_BYTES + (TAG_BYTES if self._symmetric.has_key() else 0)
             sealed, rest = _cut(message, length)
             self._rs = self._symmetric.decrypt_and_hash(sealed)
-            self._was_static_read = True
+            self._has_read_static = True
             return rest
         self._mix(token)
         return message

@@ -7,6 +7,7 @@ HMAC those of the standard library.
 import hashlib
 import hmac
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -37,9 +38,10 @@ _NONCE: Final = struct.Struct("<IQ")
 class Loaded(NamedTuple):
     """What is taken from `cryptography`."""
 
-    aead: type["ChaCha20Poly1305"]
-    private_key: type["X25519PrivateKey"]
-    public_key: type["X25519PublicKey"]
+    aead: Callable[[bytes], "ChaCha20Poly1305"]
+    generate: Callable[[], "X25519PrivateKey"]
+    private_key: Callable[[bytes], "X25519PrivateKey"]
+    public_key: Callable[[bytes], "X25519PublicKey"]
     invalid_tag: type[Exception]
 
 
@@ -50,7 +52,13 @@ def cryptography() -> Loaded:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-    return Loaded(ChaCha20Poly1305, X25519PrivateKey, X25519PublicKey, InvalidTag)
+    return Loaded(
+        ChaCha20Poly1305,
+        X25519PrivateKey.generate,
+        X25519PrivateKey.from_private_bytes,
+        X25519PublicKey.from_public_bytes,
+        InvalidTag,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +79,14 @@ class KeyPair:
     @classmethod
     def generate(cls) -> "KeyPair":
         """A new one, from the system's random numbers."""
-        return cls._of(cryptography().private_key.generate())
+        return cls._of(cryptography().generate())
 
     @classmethod
     def from_private(cls, private: bytes) -> "KeyPair":
         """The pair of a private key of 32 bytes; SecureError if it has another length."""
         if len(private) != KEY_BYTES:
             raise SecureError(Reason.BAD_KEY, "an X25519 key has 32 bytes")
-        return cls._of(cryptography().private_key.from_private_bytes(private))
+        return cls._of(cryptography().private_key(private))
 
     @classmethod
     def _of(cls, key: "X25519PrivateKey") -> "KeyPair":
@@ -93,9 +101,9 @@ class KeyPair:
         the other side would not have to know any secret (section 12; RFC 7748, section 6.1).
         """
         if not self._ready:
-            self._ready.append(cryptography().private_key.from_private_bytes(self.private))
+            self._ready.append(cryptography().private_key(self.private))
         try:
-            shared = self._ready[0].exchange(cryptography().public_key.from_public_bytes(public))
+            shared = self._ready[0].exchange(cryptography().public_key(public))
         except ValueError:
             shared = ZEROS
         if hmac.compare_digest(shared, ZEROS):
