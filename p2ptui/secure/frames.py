@@ -75,6 +75,11 @@ def read_secured(frame: bytes) -> tuple[int, int] | None:
     return session, counter
 
 
+def session_of(frame: bytes) -> int:
+    """Which session a frame of this page names; of anything shorter than a header, some number."""
+    return int.from_bytes(frame[1:MESSAGE_3_HEADER_BYTES], "big")
+
+
 def encode_message_3(message: Message3) -> bytes:
     """Write the last message of a key exchange."""
     return _MESSAGE_3.pack(MESSAGE_3, message.session) + message.message

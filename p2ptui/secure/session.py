@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptui.secure.errors import Reason, SecureError
-from p2ptui.secure.frames import read_secured
+from p2ptui.secure.frames import session_of
 from p2ptui.secure.transport import Transport
 
 OVERLAP_S: Final = 10.0
@@ -38,10 +38,7 @@ class SecureSession:
 
     def open(self, frame: bytes, now: float) -> bytes:
         """The datagram inside. SecureError as from `Transport.open`; then nothing has changed."""
-        read = read_secured(frame)
-        if read is None:
-            raise SecureError(Reason.MALFORMED, "that is no secured datagram")
-        number = read[0]
+        number = session_of(frame)
         current = self.current
         if number == current.local_number:
             return current.open(frame)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from p2ptui.secure.errors import Reason, SecureError
-from p2ptui.secure.frames import HEADER_BYTES, SECURED_OVERHEAD, read_secured, secured_header
+from p2ptui.secure.frames import HEADER_BYTES, read_secured, secured_header
 from p2ptui.secure.noise import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES
 from p2ptui.secure.noise.primitives import cryptography, nonce_of
 from p2ptui.secure.replay import ReplayWindow
@@ -141,7 +141,3 @@ class Transport:
     def rest(self) -> None:
         """Let go of the objects that are made from the keys; they come back by themselves."""
         self._sealer = self._opener = None
-
-
-OVERHEAD_BYTES: Final = SECURED_OVERHEAD
-"""A sealed datagram is so much longer."""
