@@ -429,14 +429,15 @@ def test_the_version_comes_before_anything_heavy():
 
 
 def test_the_version_comes_at_once():
-    """In the quickest of a few runs: the machine may be busy."""
+    """In processor time, and in the quickest of a few runs: the machine may be busy."""
 
     def seconds():
-        began = time.perf_counter()
-        run("--version")
-        return time.perf_counter() - began
+        before = os.times()
+        assert run("--version").returncode == 0
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
 
-    assert any(seconds() < VERSION_S for _ in range(20))
+    assert any(seconds() < VERSION_S for _ in range(10))
 
 
 def test_a_command_loads_no_screen(server):
