@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptui.secure.errors import Reason, SecureError
-from p2ptui.secure.frames import session_of
+from p2ptui.secure.frames import UnknownSession, session_of
 from p2ptui.secure.transport import Transport
 
 OVERLAP_S: Final = 10.0
 """So long the keys of before still open what was on its way when new ones took over."""
+
+RECENT_DATAGRAMS: Final = 4_096
+"""An "unknown session" that repeats an older counter than these says nothing about now."""
 
 
 class SecureSession:
@@ -51,6 +54,18 @@ class SecureSession:
             return self._before.open(frame)
         raise SecureError(
             Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer"
+        )
+
+    def is_ours(self, answer: UnknownSession) -> bool:
+        """Whether an "unknown session" repeats the session number and a recent counter of a frame
+        that this side has sealed: then its sender has seen that frame, or guessed 32 bits.
+
+        It is a hint, and no more: try a handshake beside this session, and end nothing for it.
+        """
+        return any(
+            one.remote_number == answer.session
+            and one.sealed - RECENT_DATAGRAMS <= answer.counter < one.sealed
+            for one in self._all()
         )
 
     def prepare(self, transport: Transport) -> None:

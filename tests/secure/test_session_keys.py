@@ -5,9 +5,15 @@ import random
 import pytest
 
 from p2ptui.secure import Reason, SecureError, SecureSession, SessionKeys, Transport
-from p2ptui.secure.frames import HEADER_BYTES, SECURED_OVERHEAD, encode_unknown_session
+from p2ptui.secure.frames import (
+    HEADER_BYTES,
+    SECURED_OVERHEAD,
+    UnknownSession,
+    decode_unknown_session,
+    encode_unknown_session,
+)
 from p2ptui.secure.replay import WINDOW
-from p2ptui.secure.session import OVERLAP_S
+from p2ptui.secure.session import OVERLAP_S, RECENT_DATAGRAMS
 from p2ptui.secure.transport import (
     MAX_DATAGRAMS,
     REKEY_AFTER_S,
@@ -320,3 +326,20 @@ def test_what_is_no_frame_or_of_no_session_is_refused():
         assert refused(b.open, frame, 0.0) in (Reason.MALFORMED, Reason.UNKNOWN_SESSION)
     stranger = pair(numbers=(8, 9))[0].seal(TEXT)
     assert refused(b.open, stranger, 0.0) is Reason.UNKNOWN_SESSION
+
+
+def test_an_unknown_session_counts_only_for_a_frame_that_was_sent_lately():
+    a, b = sessions()
+    frames = [a.seal(TEXT) for _ in range(RECENT_DATAGRAMS + 1)]
+
+    def answer_to(frame):
+        answer = decode_unknown_session(encode_unknown_session(frame))
+        assert answer is not None
+        return answer
+
+    assert a.is_ours(answer_to(frames[-1]))
+    assert a.is_ours(answer_to(frames[1]))
+    assert not a.is_ours(answer_to(frames[0]))
+    assert not a.is_ours(UnknownSession(2, RECENT_DATAGRAMS + 1))  # not sent yet
+    assert not a.is_ours(UnknownSession(1, RECENT_DATAGRAMS))
+    assert not b.is_ours(answer_to(frames[-1]))
