@@ -1,0 +1,130 @@
+"""A value that is never shown by accident, and how keys are written for people and files.
+
+A key in writing is a prefix that says of what kind it is, and base32 of 32 bytes and four bytes of
+a checksum, so that a mistyped, shortened or wrong one is told from a right one.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from enum import Enum
+from typing import Final, NoReturn
+
+from p2ptui.errors import LocalError
+
+SECRET_BYTES: Final = 32
+_CHECK_BYTES: Final = 4
+
+
+class KeyTextError(LocalError):
+    """A text that is not the key it should be; what it says never shows the text."""
+
+
+class Secret:
+    """Bytes that neither `repr`, nor a format, a log or a pickle shows; `reveal` does.
+
+    Args:
+        value: The bytes.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The bytes; keep them out of names that a crash report could show."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(hidden)"
+
+    def __eq__(self, other: object) -> bool:
+        # In constant time: how long it takes tells nothing of where they differ.
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash(Secret)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not written down")
+
+
+class KeyKind(Enum):
+    """What a key in writing is, by its prefix."""
+
+    SEED = "p2ptui-seed-"
+    """Of a node's identity; in one file of its user."""
+    NETWORK = "p2ptui-net-"
+    """Shared by all nodes of a network."""
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return {"SEED": "the seed of an identity", "NETWORK": "a network key"}[self.name]
+
+
+_TEXT_LENGTH: Final = -(-(SECRET_BYTES + _CHECK_BYTES) * 8 // 5)
+MAX_KEY_TEXT: Final = 256
+"""Of a file that should hold a key; whatever is longer is none."""
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether a text seems to be a key itself, and is better not repeated to anybody."""
+    return any(kind.value in text.lower() for kind in KeyKind)
+
+
+def write_key(kind: KeyKind, key: Secret) -> str:
+    """A key in writing, without a line's end.
+
+    Args:
+        kind: What it is.
+        key: Of 32 bytes.
+
+    Raises:
+        ValueError: It has another size.
+    """
+    if len(key.reveal()) != SECRET_BYTES:
+        raise ValueError("a key has 32 bytes")
+    body = key.reveal() + _checksum(kind, key.reveal())
+    return kind.value + base64.b32encode(body).decode("ascii").rstrip("=").lower()
+
+
+def read_key(kind: KeyKind, text: str) -> Secret:
+    """Read what `write_key` wrote; blanks around it and capitals do not matter.
+
+    Args:
+        kind: What it must be.
+        text: What somebody wrote.
+
+    Raises:
+        KeyTextError: It is none; says why, and what to do, without the text.
+    """
+    text = text.strip().lower()
+    if not text:
+        raise KeyTextError(f"is empty, where {kind.words} should be")
+    for other in KeyKind:
+        if other is not kind and text.startswith(other.value):
+            raise KeyTextError(f"holds {other.words}, not {kind.words}")
+    if not text.startswith(kind.value):
+        raise KeyTextError(f"does not hold {kind.words}, which begins with {kind.value}")
+    body = text.removeprefix(kind.value)
+    if len(body) != _TEXT_LENGTH:
+        what = "short" if len(body) < _TEXT_LENGTH else "long"
+        raise KeyTextError(
+            f"holds {kind.words} that is too {what}: {len(body)} characters after {kind.value},"
+            f" of {_TEXT_LENGTH}"
+        )
+    try:
+        raw = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
+    except (binascii.Error, ValueError):
+        raise KeyTextError(f"holds {kind.words} with a character that is none of its own") from None
+    value, check = raw[:SECRET_BYTES], raw[SECRET_BYTES:]
+    if check != _checksum(kind, value):
+        raise KeyTextError(f"holds {kind.words} that is damaged or mistyped")
+    return Secret(value)
+
+
+def _checksum(kind: KeyKind, value: bytes) -> bytes:
+    return hashlib.sha256(b"p2ptui key 1" + kind.value.encode() + value).digest()[:_CHECK_BYTES]
