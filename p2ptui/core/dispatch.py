@@ -9,6 +9,8 @@ from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
+from p2ptui.core.secure.opening import FIRST_BYTES as SEALED_FIRST
+from p2ptui.core.secure.opening import Opening
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
@@ -33,6 +35,8 @@ class Receivers(NamedTuple):
     checks: CheckExchange
     probes: FilterProbes
     stun: StunService
+    opening: Opening | None
+    """Opens what is sealed; None where this node speaks in the open only."""
 
 
 class Dispatch:
@@ -53,6 +57,7 @@ class Dispatch:
         self._checks = receivers.checks
         self._probes = receivers.probes
         self._stun = receivers.stun
+        self._opening = receivers.opening
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -76,14 +81,20 @@ class Dispatch:
         purse = None
         if peer is not None:
             purse = peer.purse
-            peer.note_asked(address)
+            if peer.seal is None:
+                peer.note_asked(address)
         first = data[0] if size else -1
         if first == JSON_START:
             self._gate.note_arrival(purse, address, size)
             self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
             self._gate.note_arrival(purse, address, size)
-            self._receive_frame(data, address, peer, now)
+            if self._opening is not None and first in SEALED_FIRST:
+                self._take_sealed(self._opening, data, address, peer, now)
+            elif peer is None or peer.seal is None:
+                self._receive_frame(data, address, peer, now)
+            else:
+                counters.drop("unsealed")
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             # It is answered whatever its sender has spent; so it must not pay for more than that.
             self._gate.note_arrival(None, address, size)
@@ -96,6 +107,26 @@ class Dispatch:
                 self._stun.receive(data, address, Place.OWN, now)
         else:
             counters.drops["junk"] += 1
+
+    def _take_sealed(
+        self, opening: Opening, data: bytes, address: Address, peer: Peer | None, now: float
+    ) -> None:
+        """Handle what is inside a sealed frame as any datagram of the one who has sealed it."""
+        opened = opening.receive(data, address, peer, now)
+        if opened is None:
+            return
+        inner, peer = opened
+        peer.note_asked(address)
+        self._gate.vouch()
+        first = inner[0] if inner else -1
+        if first == JSON_START:
+            self._arrivals.receive(inner, address, peer, now, is_sealed=True)
+        elif first >= FRAME_START:
+            self._receive_frame(inner, address, peer, now)
+        elif inner:
+            self._counters.drop("junk")
+        else:
+            peer.liveness.hear(now)
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers

@@ -10,6 +10,7 @@ from p2ptui.core.messages.parts import MessageParts
 from p2ptui.core.messages.session_messages import SessionMessages
 from p2ptui.core.mobility.parts import MobilityParts
 from p2ptui.core.relay.parts import RelayParts
+from p2ptui.core.secure.parts import SecureParts
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -29,6 +30,7 @@ class Parts:
         self._delivery = delivery = Delivery(state, EXTENSIONS, FOLLOWING)
         self._sessions = sessions = SessionParts(state, delivery)
         self._lifecycle, self._handshake = sessions.lifecycle, sessions.handshake
+        secure = None if state.seals is None else SecureParts(state, state.seals, sessions)
         self._races, self._liveness = sessions.races, sessions.liveness
         self._responder = sessions.responder
         self.server_watch = sessions.server_watch
@@ -66,6 +68,8 @@ class Parts:
         self._messages = messages = MessageParts(
             state, delivery, sessions, mesh, relays.failover, self._services()
         )
+        if secure is not None:
+            messages.arrivals.clear = secure.clear
         self._connect_rooms()
         self._dispatch = Dispatch(
             state,
@@ -78,6 +82,7 @@ class Parts:
                 self.traversal.checks,
                 self.probes,
                 self.stun,
+                secure.opening if secure else None,
             ),
         )
 

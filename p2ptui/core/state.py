@@ -26,6 +26,7 @@ from p2ptui.core.peers import PeerTable
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
+from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
 from p2ptui.errors import HandshakeError
@@ -55,10 +56,16 @@ class NodeState:
         identity: Who this node is.
         rng: The only randomness; `random.SystemRandom` in a real node.
         unix_offset: Unix time minus the clock that `now` comes from, seconds.
+        keys: What makes it one that speaks under seal; None: it speaks in the open.
     """
 
     def __init__(
-        self, config: Config, identity: NodeInfo, rng: random.Random, unix_offset: float
+        self,
+        config: Config,
+        identity: NodeInfo,
+        rng: random.Random,
+        unix_offset: float,
+        keys: OwnKeys | None = None,
     ) -> None:
         self.config = config
         self.identity = identity
@@ -87,6 +94,12 @@ class NodeState:
         self._events_dropped = 0
         self.gate = gate = Gate(self.counters, self.emit, self._search_pace, shares)
         """The one way out."""
+        self.seals: Seals | None = None
+        """The secured sessions; None where this node speaks in the open only."""
+        if keys is not None:
+            self.seals = seals = Seals(keys, self.peers, self.counters, rng, self.timers)
+            gate.seal = seals.seal
+            self.tables.gauge("session_keys", seals.__len__)
         self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
         self._outgoing = gate.outgoing  # only to be looked at

@@ -194,6 +194,8 @@ class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     continues: str | UnsetType = UNSET
     """The id of the other side's handshake message in the session that this one takes up: proof
     that it is the same node, at whatever address."""
+    exchange: str | UnsetType = UNSET
+    """Offers a key exchange: its pattern's name and its first message; see `core.secure`."""
     padding: str = ""
 
 
@@ -206,6 +208,26 @@ class HandshakeResponsePayload(Struct, kw_only=True):
     public_addr: str | None = None
 
 
+class ExchangeResponsePayload(Struct, kw_only=True):
+    """The answer to a request with a key exchange: who answers is inside."""
+
+    node_info: dict[str, str]
+    """The id alone."""
+    success: bool
+    public_addr: str | None = None
+    exchange: str
+    """The second message of the exchange."""
+
+
+class RefusedExchangePayload(Struct, kw_only=True):
+    """What was inside the last message of a key exchange is refused."""
+
+    success: bool
+    error_message: str
+    refuses: str
+    """What was inside the second message, so that nobody else can write this."""
+
+
 class ReceivedHandshakeResponse(Struct):
     """A HandshakeResponse as received."""
 
@@ -213,6 +235,8 @@ class ReceivedHandshakeResponse(Struct):
     node_info: ReceivedNodeInfo | None = None
     error_message: str | None = None
     public_addr: str | None = None
+    exchange: str | UnsetType = UNSET
+    refuses: str | UnsetType = UNSET
 
 
 class PeerInfo(Struct, frozen=True):

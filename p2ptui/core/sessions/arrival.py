@@ -11,6 +11,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info, dialect_of, shortened
+from p2ptui.core.peers.seal import Proof
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.greetings import acknowledges
 from p2ptui.core.sessions.lifecycle import Lifecycle
@@ -50,6 +51,8 @@ class Arrival:
     """Where its answer goes, if not to its address: a relayed node may come by another server."""
     has_seat: bool = True
     """Whether there is room; if not, and it is a flood, it is answered all the same."""
+    proof: Proof | None = None
+    """The keys that it has shown, and those of the session; None: it speaks in the open."""
 
     @property
     def acknowledges(self) -> bool:

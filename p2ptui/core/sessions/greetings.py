@@ -43,14 +43,17 @@ RESPONSE_ENVELOPE_BYTES: Final = 256
 """What the envelope and the observed address add to the payload of a response, at most."""
 
 
-def request_payload(own: NodeInfo, continues: str = "") -> Raw:
+def request_payload(own: NodeInfo, continues: str = "", exchange: str = "") -> Raw:
     """The payload of a HandshakeRequest, padded.
 
     Args:
         own: Who this node is.
         continues: What the other side is known by in the session that goes on, if one does.
+        exchange: What offers a key exchange, if it does.
     """
-    payload = HandshakeRequestPayload(**asdict(own), continues=continues or UNSET)
+    payload = HandshakeRequestPayload(
+        **asdict(own), continues=continues or UNSET, exchange=exchange or UNSET
+    )
     padding = " " * max(REQUEST_PAYLOAD_BYTES - len(encode_payload(payload)), 0)
     return encode_payload(replace(payload, padding=padding))
 

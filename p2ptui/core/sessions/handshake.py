@@ -1,9 +1,7 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
@@ -21,22 +19,19 @@ from p2ptui.core.sessions.asking import (
     read_answer,
     refusal,
     result_of,
-    seen_address,
     taken,
 )
 from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.judging import Judging, Unnamed
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
+from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
-
-ANSWER_GRACE_S: Final = 0.02
-"""Between an Ack of a request and the answer to it."""
 
 
 class Handshake(Judging):
@@ -61,6 +56,7 @@ class Handshake(Judging):
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._calls = state.session_calls
+        self._sealed = None if state.seals is None else SealedAnswers(state, state.seals)
         self.crossings = self._crossings = Crossings(state.identity.id)
         """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
@@ -306,7 +302,8 @@ class Handshake(Judging):
         if attempt is None or attempt.is_paused or not attempt.greeting.is_named_by(message):
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        answer = read_answer(message, self._state.identity, relayed_node(address))
+        offer = attempt.greeting.offer
+        answer = read_answer(message, self._state.identity, relayed_node(address), offer)
         if answer is None:
             self._state.counters.drop("malformed")
         elif message.ack_for is not None:
@@ -332,29 +329,55 @@ class Handshake(Judging):
         address = attempt.peer.address
         if self._attempts.get(address) is not attempt or attempt.is_paused:
             return
-        response, info = answer.response, answer.info
+        response, info, sealed = answer.response, answer.info, self._sealed
+        if sealed is not None and sealed.is_ignored(attempt, answer):
+            return
         if not response.success:
             self._handle_refusal(attempt, response, now)
             return
         if info is None:
             self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
             return
+        if sealed is not None and (flaw := sealed.flaw(attempt, answer)):
+            self._fail(attempt, now, flaw)
+            return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
             self._claim(attempt, owner, message, answer, now)
             return
-        peer = attempt.peer
         dialect = answer.dialect
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
         source = source or self._state.source
+
+        def conclude(at: float) -> None:
+            self._conclude(attempt, message, answer, at, came_at, source)
+
+        if sealed is None or sealed.begin(attempt, answer, now, conclude):
+            conclude(now)
+        elif attempt.is_paused:
+            self._schedule(attempt, attempt.deadline, self._try)
+
+    def _conclude(
+        self,
+        attempt: Asking,
+        message: Envelope,
+        answer: Answer,
+        now: float,
+        came_at: float | None,
+        source: Address | None,
+    ) -> None:
+        """Who has answered is a peer, and the session begins."""
+        peer, info = attempt.peer, answer.info
+        if self._attempts.get(peer.address) is not attempt or info is None:
+            return
         if source is not None:
             peer.take_pair(source)
         peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
-        peer.facts.public_address = seen_address(response)
+        peer.facts.public_address = answer.public_address
         self.on_answered(peer, info.id)
         if attempt.tries == 1:  # Karn's rule
             peer.channel.rtt.suppose((now if came_at is None else came_at) - attempt.sent_at)
@@ -380,6 +403,7 @@ class Handshake(Judging):
         )
         # One that is silent is asked long since, and anybody else's traffic would show it alive.
         is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
+        is_better = is_better or answer.shown is not None
         (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:
@@ -410,23 +434,6 @@ class Handshake(Judging):
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
             self._succeed(attempt, peer, now)
-
-    def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
-        """An Ack of a handshake message, in either role; whether it was one."""
-        if key not in peer.handshakes.keys:
-            return False
-        peer.facts.note_ack()
-        peer.handshakes.decide()
-        self._delivery.prove(peer, now)
-        attempt = self._attempts.get(peer.address)
-        if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
-            self._note_ack(attempt, now)
-        if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
-            attempt.is_acked = True
-            # The answer left together with it: unless that is late, it was lost.
-            if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
-                self._plan(attempt, now + ANSWER_GRACE_S)
-        return True
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
         self._forget(peer.address)

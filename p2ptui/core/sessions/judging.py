@@ -1,8 +1,12 @@
 """Requests under way, and the answers to them that name none: believed, or asked for anew."""
 
+import math
 from collections.abc import Callable
+from typing import Final
 
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.asking import Asking, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.state import NodeState
@@ -10,6 +14,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
 
 __all__ = ["Judging", "Unnamed"]
+
+ANSWER_GRACE_S: Final = 0.02
+"""Between an Ack of a request and the answer to it."""
 
 
 class Judging:
@@ -89,6 +96,23 @@ class Judging:
         """An Ack names the request: the answer has come with it, or is about to."""
         attempt.hearing.acked_at = now
         self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
+
+    def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
+        """An Ack of a handshake message, in either role; whether it was one."""
+        if key not in peer.handshakes.keys:
+            return False
+        peer.facts.note_ack()
+        peer.handshakes.decide()
+        self._delivery.prove(peer, now)
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
+            self._note_ack(attempt, now)
+        if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
+            attempt.is_acked = True
+            # The answer left together with it: unless that is late, it was lost.
+            if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
+                self._plan(attempt, now + ANSWER_GRACE_S)
+        return True
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
         """The reference refuses a handshake by an Error; whether this was one."""

@@ -284,6 +284,8 @@ class Responder:
             peer = known
             if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
                 self._lifecycle.restart(peer, now, "it began a new session")
+        if arrival.proof is not None and self._state.seals is not None:
+            self._state.seals.enter(peer, arrival.proof, now)
         peer.session.accepted = True
         peer.take_pair(arrival.address)
         peer.handshakes.note_request(message.id)

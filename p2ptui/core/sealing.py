@@ -1,0 +1,194 @@
+"""Who is spoken to under seal: the keys of this node, and those of each secured session.
+
+What leaves for the address of a secured peer is sealed at the one way out, whatever it is: no part
+of the core that sends has to think of it. In the clear go only STUN, the messages of a handshake
+(`Plain`), and the frames that belong to the seal itself.
+"""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.counters import Counters
+from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.peers.seal import Proof, Seal
+from p2ptui.core.timers import Timers
+from p2ptui.secure import SecureError, SecureSession, StaticKeys
+from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
+from p2ptui.secure.identity import Identity, PublicKeys
+from p2ptui.secure.secret import Secret
+from p2ptui.secure.session import OVERLAP_S
+from p2ptui.wire.address import Address
+from p2ptui.wire.frames import Unfragmented
+
+MAX_KEYS_EACH: Final = 4
+"""Session numbers of one peer: keys in use, of before and to come, and one more for a moment."""
+
+_STUN_LAST: Final = 0x03
+_FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
+
+
+class Plain(bytes):
+    """A message of a handshake, which goes in the clear also to the address of a secured peer."""
+
+    __slots__ = ()
+
+
+class Mode(StrEnum):
+    """With whom this node speaks; its own kind is secured in each of them."""
+
+    OPEN = "open"
+    """With anyone in its network."""
+    PREFER = "prefer"
+    """With anyone, but not in the open with who was secured before."""
+    REQUIRE = "require"
+    """With secured peers only."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """What makes this node one that speaks under seal.
+
+    Args:
+        identity: Its keys; the node id must be theirs.
+        network_key: 32 bytes that all nodes of the network know; None if there is none.
+        mode: With whom it speaks.
+        allowed_ids: Who may come without the network key.
+    """
+
+    identity: Identity
+    network_key: Secret | None = None
+    mode: Mode = Mode.PREFER
+    allowed_ids: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def static(self) -> StaticKeys:
+        """The key pair of the key exchange."""
+        identity = self.identity
+        return StaticKeys(identity.x_private_bytes.reveal(), identity.x_public)
+
+    @property
+    def psk(self) -> bytes | None:
+        """The network key as the key exchange takes it."""
+        return None if self.network_key is None else self.network_key.reveal()
+
+
+class Seals:
+    """The secured sessions of one node, found by their numbers.
+
+    Args:
+        keys: This node's.
+        peers: All peers.
+        counters: Counts what is refused.
+        rng: For session numbers.
+        timers: Forget keys in time.
+    """
+
+    def __init__(
+        self,
+        keys: OwnKeys,
+        peers: PeerTable,
+        counters: Counters,
+        rng: random.Random,
+        timers: Timers,
+    ) -> None:
+        self.keys = keys
+        self._peers = peers
+        self._counters = counters
+        self._rng = rng
+        self._timers = timers
+        self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
+        """Asked of each node before there is a session: where it is, its id, and its keys if it has
+        shown any. What speaks against it, in words; empty if nothing does."""
+        self._by_number: BoundedTable[int, Peer] = BoundedTable(
+            lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
+            full="session_keys_full",
+            count=counters.drop,
+        )
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def new_number(self, taken: Collection[int] = ()) -> int:
+        """A session number that is in use nowhere here.
+
+        Args:
+            taken: Numbers of exchanges that are under way.
+        """
+        while True:
+            number = self._rng.getrandbits(32)
+            if number not in self._by_number and number not in taken:
+                return number
+
+    def peer_of(self, number: int) -> Peer | None:
+        """Whose frames bear a session number."""
+        return self._by_number.get(number)
+
+    def enter(self, peer: Peer, proof: Proof, now: float) -> Seal:
+        """From now on a peer is spoken to by the keys of an exchange, and by no others.
+
+        Args:
+            peer: Which.
+            proof: What came of the exchange.
+            now: The time, seconds.
+        """
+        seal = peer.seal
+        if seal is None or seal.keys != proof.keys:
+            self.forget(peer)
+            seal = peer.seal = Seal(SecureSession(proof.transport), proof.keys)
+        else:
+            seal.session.adopt(proof.transport, now)
+            session = seal.session
+            self._timers.schedule(now + OVERLAP_S, session.expire)
+        self.note_numbers(peer)
+        return seal
+
+    def note_numbers(self, peer: Peer) -> None:
+        """The keys of a peer's session have changed: its numbers are those of now."""
+        numbers = set() if peer.seal is None else set(peer.seal.session.numbers())
+        for number in self._by_number.of_peer(peer):
+            if number not in numbers:
+                del self._by_number[number]
+        for number in numbers:
+            if number not in self._by_number:
+                self._by_number.put(number, peer, peers=(peer,))
+
+    def forget(self, peer: Peer) -> None:
+        """The peer has gone: nothing opens any more. What is still said to it stays sealed."""
+        for number in self._by_number.of_peer(peer):
+            del self._by_number[number]
+
+    def seal(self, data: bytes, to: Address, peer: Peer | None = None) -> bytes:
+        """What leaves in the place of a datagram; empty where it must not leave.
+
+        Args:
+            data: The datagram.
+            to: Where it goes.
+            peer: To whom, if that is known; else whoever is there.
+        """
+        if peer is None:
+            peer = self._peers.at(to)
+        if peer is None or peer.seal is None or type(data) is Plain:
+            return data
+        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+            return data
+        return self.seal_for(peer, data)
+
+    def seal_for(self, peer: Peer, data: bytes) -> bytes:
+        """A datagram sealed for a secured peer, wherever it goes; empty where that is refused."""
+        if peer.seal is None:
+            return b""
+        try:
+            frame = peer.seal.session.seal(data)
+        except SecureError as error:
+            self._counters.drop(f"seal_{error.reason}")
+            return b""
+        return Unfragmented(frame) if type(data) is Unfragmented else frame
+
+
+def overhead(peer: Peer) -> int:
+    """Bytes that a datagram to a peer is longer on the wire."""
+    return 0 if peer.seal is None else SECURED_OVERHEAD
