@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from p2ptui.bounded import BoundedTable
+from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
@@ -23,6 +24,7 @@ from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import OVERLAP_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import Unfragmented
+from p2ptui.wire.message import Capability
 
 MAX_KEYS_EACH: Final = 4
 """Session numbers of one peer: keys in use, of before and to come, and one more for a moment."""
@@ -122,6 +124,17 @@ class Seals:
             number = self._rng.getrandbits(32)
             if number not in self._by_number and number not in taken:
                 return number
+
+    def offers_to(self, address: Address) -> bool:
+        """Whether a node at an address is offered a key exchange: an older server would not relay
+        what is sealed by it."""
+        if self.keys.mode is Mode.REQUIRE or relayed_node(address) is None:
+            return True
+        peer = self._peers.at(address)
+        if peer is not None and peer.seal is not None:
+            return True
+        server = self._peers.at(visible_address(address))
+        return server is None or Capability.RELAY_SEALED in server.facts.capabilities
 
     def peer_of(self, number: int) -> Peer | None:
         """Whose frames bear a session number."""

@@ -86,6 +86,8 @@ class Capability:
     """Understands relayed datagrams; where it is a server, passes traversal offers on."""
     RELAY: Final = "relay"
     """A server that relays datagrams between its peers."""
+    RELAY_SEALED: Final = "relay_sealed"
+    """Relays what is sealed between two others, too."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
     RECEIVE_WINDOW: Final = "receive_window"

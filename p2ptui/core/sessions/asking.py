@@ -119,7 +119,9 @@ def greet(
     """
     numbering = peer.channel.sender.numbering
     if greeting is None:
-        greeting = write_request(state, delivery, numbering.begin(), _continued(peer), now)
+        is_open = state.seals is None or not state.seals.offers_to(peer.sends_to)
+        number, continues = numbering.begin(), _continued(peer)
+        greeting = write_request(state, delivery, number, continues, now, is_open=is_open)
     else:
         numbering.begin_at(greeting.sequence)
     peer.handshakes.ask(greeting.message_id, greeting.sequence)
@@ -127,7 +129,13 @@ def greet(
 
 
 def write_request(
-    state: NodeState, delivery: Delivery, sequence: int, continues: str, now: float
+    state: NodeState,
+    delivery: Delivery,
+    sequence: int,
+    continues: str,
+    now: float,
+    *,
+    is_open: bool = False,
 ) -> Greeting:
     """Write a request.
 
@@ -137,8 +145,9 @@ def write_request(
         sequence: Its number.
         continues: What names the session that goes on; empty if none does.
         now: The time, seconds.
+        is_open: Whether it offers no key exchange, whatever keys this node has.
     """
-    offer = None if state.seals is None else make_offer(state.seals)
+    offer = None if state.seals is None or is_open else make_offer(state.seals)
     exchange = "" if offer is None else offer.initiator.placeholder
     message_id, data = delivery.build(
         MessageType.HANDSHAKE_REQUEST,

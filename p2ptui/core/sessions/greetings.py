@@ -28,7 +28,8 @@ PLAIN_CAPABILITIES: Final = (
 )
 
 EXTENSIONS: Final = frozenset(
-    {*OWN_CAPABILITIES, Capability.STUN, Capability.RELAY} - set(PLAIN_CAPABILITIES)
+    {*OWN_CAPABILITIES, Capability.STUN, Capability.RELAY, Capability.RELAY_SEALED}
+    - set(PLAIN_CAPABILITIES)
 )
 """What only our own nodes understand."""
 
