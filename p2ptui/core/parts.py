@@ -30,7 +30,9 @@ class Parts:
         self._delivery = delivery = Delivery(state, EXTENSIONS, FOLLOWING)
         self._sessions = sessions = SessionParts(state, delivery)
         self._lifecycle, self._handshake = sessions.lifecycle, sessions.handshake
-        secure = None if state.seals is None else SecureParts(state, state.seals, sessions)
+        secure = (
+            None if state.seals is None else SecureParts(state, state.seals, delivery, sessions)
+        )
         self._races, self._liveness = sessions.races, sessions.liveness
         self._responder = sessions.responder
         self.server_watch = sessions.server_watch
@@ -70,6 +72,7 @@ class Parts:
         )
         if secure is not None:
             messages.arrivals.clear = secure.clear
+            secure.clear.on_answer.append(mobility.resumptions.take_answer)
         self._connect_rooms()
         self._dispatch = Dispatch(
             state,

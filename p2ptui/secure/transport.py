@@ -126,6 +126,11 @@ class Transport:
         self.opened += 1
         return datagram
 
+    @property
+    def highest(self) -> int:
+        """The highest counter that was opened; -1 before the first."""
+        return self._window.highest
+
     def needs_rekey(self, now: float) -> bool:
         """Whether this side is to begin a new key exchange within the session."""
         patience_s = 0.0 if self.is_initiator else REKEY_GRACE_S

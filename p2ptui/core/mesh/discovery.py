@@ -133,6 +133,7 @@ class Discovery:
         """Called with who left, as a peer tells it."""
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
+        lifecycle.on_moved.append(self._handle_moved)
         delivery.on_room = self._tell_untold
 
     def _changes(self) -> BoundedTable[str, None]:
@@ -230,6 +231,11 @@ class Discovery:
         self._note_change(now)
         if peer.accepted:
             self.push(peer, now)
+
+    def _handle_moved(self, peer: Peer, now: float) -> None:
+        """The others are told where it is now, as of one that has joined."""
+        self._joined.put(peer.node_id, None)
+        self._note_change(now)
 
     def push(self, peer: Peer, now: float) -> None:
         """Send a newcomer the first page of the list: those heard of last."""

@@ -29,8 +29,8 @@ class Clear:
         self._state = state
         self._answering = answering
         self._lifecycle = lifecycle
-        self.take_answer: Callable[[Peer, Envelope, float], bool] = lambda *_: False
-        """Takes an answer to a request that left beside a session; whether it was one."""
+        self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
+        """Take answers to requests that left beside a session; whether it was one."""
 
     def takes(
         self,
@@ -70,7 +70,7 @@ class Clear:
             return True
         if not peer.is_authenticated:
             return False  # it is asked for a session anew
-        if not self.take_answer(peer, message, now):
+        if not any(take(peer, message, now) for take in self.on_answer):
             self._state.counters.drop("unsealed")
         return True
 

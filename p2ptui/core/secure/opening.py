@@ -3,9 +3,15 @@
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.inner import FIRST as INNER
+from p2ptui.core.secure.inner import PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.rekeying import Rekeying
+from p2ptui.core.secure.restarts import Restarts
+from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.frames import (
+    HEADER_BYTES,
     MESSAGE_3,
     SECURED,
     UNKNOWN_SESSION,
@@ -25,12 +31,26 @@ class Opening:
         state: The shared ground.
         seals: The secured sessions.
         answering: Takes the last messages of key exchanges.
+        roaming: Follows peers to other addresses.
+        restarts: Hears of sessions that are unknown elsewhere.
+        rekeying: Makes new keys.
     """
 
-    def __init__(self, state: NodeState, seals: Seals, answering: Answering) -> None:
+    def __init__(
+        self,
+        state: NodeState,
+        seals: Seals,
+        answering: Answering,
+        roaming: Roaming,
+        restarts: Restarts,
+        rekeying: Rekeying,
+    ) -> None:
         self._state = state
         self._seals = seals
         self._answering = answering
+        self._roaming = roaming
+        self._restarts = restarts
+        self._rekeying = rekeying
 
     def receive(
         self, data: bytes, address: Address, peer: Peer | None, now: float
@@ -51,7 +71,7 @@ class Opening:
         if data[0] == MESSAGE_3:
             self._answering.take_message_3(data, address, now)
         else:
-            self._state.counters.drop("unknown_session")
+            self._restarts.hear(data, peer, now)
         return None
 
     def _open(
@@ -75,9 +95,21 @@ class Opening:
             conclude, seal.on_first = seal.on_first, None
             conclude(now)
         if peer is not owner:
-            self._state.counters.drop("sealed_elsewhere")
+            counter = int.from_bytes(data[5:HEADER_BYTES], "big")
+            if counter == seal.session.current.highest:  # not one that was held back
+                self._roaming.note(owner, address, len(data), now)
+        if inner and inner[0] in INNER:
+            self._take_inner(inner, owner, address, len(data), now)
             return None
         return inner, owner
+
+    def _take_inner(
+        self, inner: bytes, owner: Peer, address: Address, size: int, now: float
+    ) -> None:
+        if inner[0] in (PATH_CHALLENGE, PATH_RESPONSE):
+            self._roaming.take(owner, inner, address, size, now)
+        else:
+            self._rekeying.take(owner, inner, now)
 
     def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
         """Tell whoever speaks under seal that this node does not know the session any more."""

@@ -1,9 +1,13 @@
 """The parts of the secured session within the core."""
 
+from p2ptui.core.delivery import Delivery
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
 from p2ptui.core.secure.opening import Opening
+from p2ptui.core.secure.rekeying import Rekeying
+from p2ptui.core.secure.restarts import Restarts
+from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 
@@ -14,11 +18,20 @@ class SecureParts:
     Args:
         state: The shared ground.
         seals: The secured sessions.
+        delivery: The way out.
         sessions: Where peers are let in.
     """
 
-    def __init__(self, state: NodeState, seals: Seals, sessions: SessionParts) -> None:
+    def __init__(
+        self, state: NodeState, seals: Seals, delivery: Delivery, sessions: SessionParts
+    ) -> None:
         sessions.lifecycle.on_removed.append(lambda peer, _: seals.forget(peer))
-        self.answering = Answering(state, seals, sessions)
-        self.opening = Opening(state, seals, self.answering)
-        self.clear = Clear(state, self.answering, sessions.lifecycle)
+        lifecycle = sessions.lifecycle
+        self.answering = answering = Answering(state, seals, sessions)
+        self.roaming = roaming = Roaming(state, seals, lifecycle)
+        self.restarts = restarts = Restarts(state, seals, delivery, sessions)
+        self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
+        sessions.liveness.on_beat.append(rekeying.check)
+        self.opening = Opening(state, seals, answering, roaming, restarts, rekeying)
+        self.clear = Clear(state, answering, lifecycle)
+        self.clear.on_answer.append(restarts.take_answer)
