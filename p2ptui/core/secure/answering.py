@@ -52,9 +52,9 @@ MAX_PENDING: Final = 1024
 PENDING_S: Final = 10.0
 """So long each may take."""
 
-MAX_TRIES: Final = 32
-"""Last messages that are read for one exchange: each costs a key exchange, and all but one are
-forged."""
+MAX_TRIES: Final = 1024
+"""Last messages that are read for one exchange. All but one are forged by somebody who has seen its
+answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
 
 
 @dataclass(slots=True, eq=False)
