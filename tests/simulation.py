@@ -405,6 +405,8 @@ class World:
         self.network = MemoryNetwork(seed=seed, **link)
         self.hosts: dict[Address, Host | Beside | Door | Puppet] = {}
         self._nodes: dict[Address, Host] = {}
+        self._keys: dict[str, OwnKeys] = {}
+        """Of all nodes that were made; one that is made again has its own."""
         self._next_host = 1
         self._next_node = 0
         self._next_message = 0
@@ -425,8 +427,8 @@ class World:
         address = self.network.attach(address or self.address())
         options.setdefault("name", f"node-{len(self.hosts) + 1}")
         config = Config().with_options(**options)
-        if self.secured and keys is None and node_id is None:
-            keys = self.keys()
+        if self.secured and keys is None:
+            keys = self.keys() if node_id is None else self._keys.get(node_id)
         node_id = node_id or (self.node_id() if keys is None else keys.identity.id)
         host = Host(self, address, config, node_id, keys)
         self.hosts[address] = self._nodes[address] = host
@@ -435,7 +437,9 @@ class World:
     def keys(self, **options: Any) -> OwnKeys:
         """Keys of a further node: those of a seed that only counts; options as of `OwnKeys`."""
         seed = self.node_id().encode()[:32].ljust(32, b"\0")
-        return OwnKeys(Identity(Secret(seed)), **options)
+        keys = OwnKeys(Identity(Secret(seed)), **options)
+        self._keys[keys.identity.id] = keys
+        return keys
 
     def puppet(self, address: Address | None = None, node_id: str | None = None) -> Puppet:
         address = self.network.attach(address or self.address())

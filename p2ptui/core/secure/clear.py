@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from p2ptui.core.addresses import address_words
+from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.secure.answering import Answering
@@ -61,6 +61,8 @@ class Clear:
         if kind == MessageType.HANDSHAKE_REQUEST:
             earned = self._state.gate.earned_by(len(data), address)
             return self._answering.take_request(data, address, message, peer, earned, now)
+        if peer is None:
+            peer = self._state.peers.authenticated(relayed_node(address) or "")
         if peer is None or peer.seal is None:
             return False
         if kind != MessageType.HANDSHAKE_RESPONSE:
