@@ -29,6 +29,12 @@ from p2ptui.wire.message import Capability
 MAX_KEYS_EACH: Final = 4
 """Session numbers of one peer: keys in use, of before and to come, and one more for a moment."""
 
+CROSSING_S: Final = 5.0
+"""So long after one exchange the other may end that crossed it."""
+
+MAX_DEPARTED: Final = 256
+"""Secured sessions that have ended, and may go on at another address of the same node."""
+
 _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
 
@@ -111,6 +117,10 @@ class Seals:
             count=counters.drop,
         )
 
+        self._departed: BoundedTable[str, Seal] = BoundedTable(
+            MAX_DEPARTED, full="seal_forgotten", count=counters.drop
+        )
+
     def __len__(self) -> int:
         return len(self._by_number)
 
@@ -151,13 +161,32 @@ class Seals:
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
             self.forget(peer)
-            seal = peer.seal = Seal(SecureSession(proof.transport), proof.keys)
+            seal = self._departed.pop(proof.keys.id)
+        if seal is None:
+            seal = Seal(SecureSession(proof.transport), proof.keys)
+        elif self.has_lost(seal, proof, now):
+            seal.session.hold(proof.transport, now)
         else:
             seal.session.adopt(proof.transport, now)
-            session = seal.session
-            self._timers.schedule(now + OVERLAP_S, session.expire)
+        peer.seal = seal
+        self._timers.schedule(now + OVERLAP_S, seal.session.expire)
         self.note_numbers(peer)
         return seal
+
+    def has_lost(self, seal: Seal, proof: Proof, now: float) -> bool:
+        """Whether an exchange has crossed a better one: two nodes that ask each other at once have
+        the keys of both exchanges, and seal with those that the node of the smaller id began.
+
+        Args:
+            seal: Of the session that there is.
+            proof: What came of the other exchange.
+            now: The time, seconds.
+        """
+        current = seal.session.current
+        is_crossed = current.is_initiator is not proof.transport.is_initiator
+        if not is_crossed or now > current.began_at + CROSSING_S:
+            return False
+        return current.is_initiator is (self.keys.identity.id < proof.keys.id)
 
     def note_numbers(self, peer: Peer) -> None:
         """The keys of a peer's session have changed: its numbers are those of now."""
@@ -170,7 +199,10 @@ class Seals:
                 self._by_number.put(number, peer, peers=(peer,))
 
     def forget(self, peer: Peer) -> None:
-        """The peer has gone: nothing opens any more. What is still said to it stays sealed."""
+        """The peer has gone: nothing opens any more, unless it comes back by another way at once.
+        What is still said to it stays sealed."""
+        if peer.seal is not None:
+            self._departed.put(peer.seal.keys.id, peer.seal)
         for number in self._by_number.of_peer(peer):
             del self._by_number[number]
 

@@ -79,6 +79,11 @@ class SecureSession:
         self._before, self._before_until = self.current, now + OVERLAP_S
         self.current = transport
 
+    def hold(self, transport: Transport, now: float) -> None:
+        """New keys that came of an exchange which crossed a better one: they open for 10 s, and
+        seal nothing."""
+        self._before, self._before_until = transport, now + OVERLAP_S
+
     def needs_rekey(self, now: float) -> bool:
         """Whether this side is to begin an exchange of new keys; not while one is prepared."""
         return self._next is None and self.current.needs_rekey(now)

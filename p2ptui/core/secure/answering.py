@@ -17,6 +17,7 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, shortened
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.peers.seal import Proof
+from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sealing import Mode, Plain, Seals
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.other_ways import Told
@@ -38,6 +39,7 @@ from p2ptui.wire.exchange import (
     encode_inside,
 )
 from p2ptui.wire.message import (
+    MAX_SEQUENCE_NUMBER,
     NULL,
     Envelope,
     ExchangeResponsePayload,
@@ -227,7 +229,7 @@ class Answering:
         self, request: _Request, responder: Responder, number: int, refusal: bytes, now: float
     ) -> Told:
         state, message = self._state, request.message
-        response_id, sequence = state.ids.uuid(), state.rng.getrandbits(32)
+        response_id, sequence = state.ids.uuid(), self._number_for(request)
         is_seen = relayed_node(request.address) is None
         seen = format_address(visible_address(request.address)) if is_seen else None
         inside = InAnswer(self._account, seen, response_id, sequence, refusal)
@@ -247,6 +249,19 @@ class Answering:
             )
         )
         return Told(response_id, sequence, Plain(data))
+
+    def _number_for(self, request: _Request) -> int:
+        """The number of an answer. Where this node asks the same one, it is that of its request:
+        then the other side's window is the same, whichever of the two makes the session."""
+        state, address = self._state, request.address
+        peer = state.peers.at(address)
+        if peer is not None and peer.initiated and not peer.is_authenticated and not peer.resumes:
+            channel: Channel | None = peer.channel
+        else:
+            channel = self._crossings.channel(_claimed_id(request.message), address)
+        if channel is None:
+            return state.rng.getrandbits(32)
+        return (channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
 
     def _answer(self, pending: _Pending, peer: Peer | None, earned: Purse, now: float) -> None:
         """Send message 2, if the request pays for it."""
@@ -347,9 +362,13 @@ class Answering:
         seal, proof = owner.seal, arrival.proof
         if seal is None or proof is None or seal.keys != proof.keys:
             return False
-        if not self._crossings.is_late(owner, arrival.address, now):
+        peers, address = self._state.peers, arrival.address
+        is_late = self._crossings.is_late(owner, address, now)
+        if owner.address == address or not (is_late or self._seals.has_lost(seal, proof, now)):
             return False
-        return self._state.peers.add_alias(owner, arrival.address, Standing.ANSWERED)
+        if relayed_node(address) and relayed_node(owner.address):
+            return peers.add_relay(owner, address)
+        return peers.add_alias(owner, address, Standing.ANSWERED)
 
     def _join_crossed(self, owner: Peer, arrival: Arrival, told: Told, now: float) -> None:
         """Two nodes asked each other by two ways: one session, and both its keys open."""

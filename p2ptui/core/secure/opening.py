@@ -91,7 +91,7 @@ class Opening:
             return None
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
-        if seal.on_first is not None and number == seal.session.current.local_number:
+        if seal.on_first is not None:
             conclude, seal.on_first = seal.on_first, None
             conclude(now)
         if peer is not owner:

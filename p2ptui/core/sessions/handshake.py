@@ -403,7 +403,11 @@ class Handshake(Judging):
         )
         # One that is silent is asked long since, and anybody else's traffic would show it alive.
         is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
-        is_better = is_better or answer.shown is not None
+        if self._sealed is not None and answer.shown is not None:
+            is_better = self._sealed.is_better(answer.shown, owner, now)
+            if not is_better and self._sealed.is_crossed(owner, now):
+                self._settle(attempt, owner, now)
+                return
         (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import Mode, Seals
+from p2ptui.core.sealing import CROSSING_S, Mode, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
-from p2ptui.core.sessions.offering import finish
+from p2ptui.core.sessions.offering import Shown, finish
 from p2ptui.core.state import NodeState
 
 REPEAT_S: Final = 0.25
@@ -66,6 +66,21 @@ class SealedAnswers:
                 return f"{where} claims the id of a node that has shown its keys"
         words = self._seals.judge(address, answer.info.id, None if shown is None else shown.keys)
         return f"{where}: {words}" if words else ""
+
+    def is_crossed(self, owner: Peer, now: float) -> bool:
+        """Whether a node that answers has begun a session by itself a moment ago."""
+        seal = owner.seal
+        if seal is None or not owner.is_authenticated:
+            return False
+        current = seal.session.current
+        return not current.is_initiator and now <= current.began_at + CROSSING_S
+
+    def is_better(self, shown: Shown, owner: Peer, now: float) -> bool:
+        """Whether who has answered takes the place of the one that has its id elsewhere: at once if
+        that one has shown no keys, or is silent; of two requests that cross, the smaller id's."""
+        if owner.seal is None or owner.is_silent(now) or owner.seal.keys != shown.keys:
+            return True
+        return self.is_crossed(owner, now) and self._seals.keys.identity.id < owner.node_id
 
     def begin(
         self, attempt: Asking, answer: Answer, now: float, conclude: Callable[[float], None]
