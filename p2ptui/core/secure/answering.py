@@ -372,8 +372,15 @@ class Answering:
 
     def _join_crossed(self, owner: Peer, arrival: Arrival, told: Told, now: float) -> None:
         """Two nodes asked each other by two ways: one session, and both its keys open."""
-        assert arrival.proof is not None
-        self._seals.enter(owner, arrival.proof, now)
+        proof, number = arrival.proof, arrival.message.sequence_number
+        assert proof is not None
+        assert owner.seal is not None
+        if not self._seals.has_lost(owner.seal, proof, now) and told.sequence is not None:
+            # The other one may never hear of this node's own request: it knows this answer.
+            owner.channel.sender.begin_at(told.sequence)
+        if number is not None:
+            owner.channel.begin(number)
+        self._seals.enter(owner, proof, now)
         owner.session.note_accepted()
         owner.handshakes.note_request(arrival.message.id)
         owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
