@@ -313,12 +313,15 @@ class Responder:
 
 
 def is_first_to_rekey(own: bytes, other: bytes) -> bool:
-    """Where both sides have begun to exchange new keys at once: whether this side's exchange goes
-    on, and it leaves the other one's request unanswered.
+    """Where both sides have begun an exchange with each other at once: whether this side's goes on.
+
+    Then it leaves the other one's request unanswered; else it answers, and gives its own one up
+    when message 3 is there. So one set of keys comes out of it, and not two that each side prefers
+    its own of.
 
     Args:
-        own: This node's static public key.
-        other: The other one's.
+        own: This node's static public key; before any session, its id.
+        other: The same of the other node.
     """
     return own < other
 
