@@ -143,7 +143,10 @@ class Initiator:
             number: The session number that this side wants on frames for it.
             psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
             ephemeral: For tests only.
+
+        SecureError if the network key has another length.
         """
+        _require_psk(psk)
         self.pattern: Final = XX if psk is None else XXpsk3
         self._keys = keys
         self._number = number
@@ -252,8 +255,9 @@ class Responder:
             ephemeral: For tests only.
 
         SecureError if the value is malformed or not in the request as it is, if its pattern is
-        unknown, or does not go with the network key.
+        unknown, or does not go with the network key, or if that has another length.
         """
+        _require_psk(psk)
         pattern, message_1 = _read_value(value)
         self.pattern: Final = pattern
         _require_pattern(pattern, has_psk=psk is not None, accepts=accepts)
@@ -343,6 +347,11 @@ def _read_value(value: str) -> tuple[Pattern, bytes]:
     if len(message) != _FIRST_BYTES[name]:
         raise SecureError(Reason.MALFORMED, "the first message of a key exchange is malformed")
     return pattern, message
+
+
+def _require_psk(psk: bytes | None) -> None:
+    if psk is not None and len(psk) != KEY_BYTES:
+        raise SecureError(Reason.BAD_KEY, f"a network key has {KEY_BYTES} bytes")
 
 
 def _require_pattern(pattern: Pattern, *, has_psk: bool, accepts: Collection[str] | None) -> None:
