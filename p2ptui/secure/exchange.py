@@ -142,7 +142,7 @@ class Initiator:
             keys: The X25519 key pair of this node.
             number: The session number that this side wants on frames for it.
             psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
-            ephemeral: For tests and simulations only; else a new one, by the system's random numbers.
+            ephemeral: For tests and simulations only; else it is made anew.
 
         SecureError if the network key has another length.
         """
@@ -252,7 +252,7 @@ class Responder:
             psk: The network key, 32 bytes, if there is one.
             accepts: Names of patterns that may be answered; without it XXpsk3 where there is a
                 network key, else XX. Where ids may come in without the network key: both.
-            ephemeral: For tests and simulations only; else a new one, by the system's random numbers.
+            ephemeral: For tests and simulations only; else it is made anew.
 
         SecureError if the value is malformed or not in the request as it is, if its pattern is
         unknown, or does not go with the network key, or if that has another length.
