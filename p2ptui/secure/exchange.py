@@ -142,8 +142,11 @@ class Initiator:
             keys: The X25519 key pair of this node.
             number: The session number that this side wants on frames for it.
             psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
-            ephemeral: For tests only.
+            ephemeral: For tests and simulations only; else it is made anew.
+
+        SecureError if the network key has another length.
         """
+        _require_psk(psk)
         self.pattern: Final = XX if psk is None else XXpsk3
         self._keys = keys
         self._number = number
@@ -249,11 +252,12 @@ class Responder:
             psk: The network key, 32 bytes, if there is one.
             accepts: Names of patterns that may be answered; without it XXpsk3 where there is a
                 network key, else XX. Where ids may come in without the network key: both.
-            ephemeral: For tests only.
+            ephemeral: For tests and simulations only; else it is made anew.
 
         SecureError if the value is malformed or not in the request as it is, if its pattern is
-        unknown, or does not go with the network key.
+        unknown, or does not go with the network key, or if that has another length.
         """
+        _require_psk(psk)
         pattern, message_1 = _read_value(value)
         self.pattern: Final = pattern
         _require_pattern(pattern, has_psk=psk is not None, accepts=accepts)
@@ -313,12 +317,15 @@ class Responder:
 
 
 def is_first_to_rekey(own: bytes, other: bytes) -> bool:
-    """Where both sides have begun to exchange new keys at once: whether this side's exchange goes
-    on, and it leaves the other one's request unanswered.
+    """Where both sides have begun an exchange with each other at once: whether this side's goes on.
+
+    Then it leaves the other one's request unanswered; else it answers, and gives its own one up
+    when message 3 is there. So one set of keys comes out of it, and not two that each side prefers
+    its own of.
 
     Args:
-        own: This node's static public key.
-        other: The other one's.
+        own: This node's static public key; before any session, its id.
+        other: The same of the other node.
     """
     return own < other
 
@@ -340,6 +347,11 @@ def _read_value(value: str) -> tuple[Pattern, bytes]:
     if len(message) != _FIRST_BYTES[name]:
         raise SecureError(Reason.MALFORMED, "the first message of a key exchange is malformed")
     return pattern, message
+
+
+def _require_psk(psk: bytes | None) -> None:
+    if psk is not None and len(psk) != KEY_BYTES:
+        raise SecureError(Reason.BAD_KEY, f"a network key has {KEY_BYTES} bytes")
 
 
 def _require_pattern(pattern: Pattern, *, has_psk: bool, accepts: Collection[str] | None) -> None:

@@ -25,7 +25,7 @@ class RetryTokens:
 
     def __init__(self, secret: bytes | None = None) -> None:
         """Args:
-        secret: For tests only; else 32 random bytes.
+        secret: For tests and simulations only; else 32 random bytes of the system.
         """
         self._secret = secret or secrets.token_bytes(32)
 

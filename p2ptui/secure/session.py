@@ -8,7 +8,10 @@ from p2ptui.secure.frames import UnknownSession, session_of
 from p2ptui.secure.transport import Transport
 
 OVERLAP_S: Final = 10.0
-"""So long the keys of before still open what was on its way when new ones took over."""
+"""So long the keys of before still open what was on its way, once a frame came with new ones."""
+
+LONGEST_OVERLAP_S: Final = 60.0
+"""And so long if none comes: until then the other side may not know that it can use them."""
 
 RECENT_DATAGRAMS: Final = 4_096
 """An "unknown session" that repeats an older counter than these says nothing about now."""
@@ -44,7 +47,10 @@ class SecureSession:
         number = session_of(frame)
         current = self.current
         if number == current.local_number:
-            return current.open(frame)
+            datagram = current.open(frame)
+            if current.opened == 1:
+                self._before_until = min(self._before_until, now + OVERLAP_S)
+            return datagram
         if self._next is not None and number == self._next.local_number:
             datagram = self._next.open(frame)
             self.adopt(self._next, now)
@@ -73,10 +79,12 @@ class SecureSession:
         self._next = transport
 
     def adopt(self, transport: Transport, now: float) -> None:
-        """New keys that both sides have: they seal from now on; those of before open for 10 s."""
+        """New keys that both sides have: they seal from now on; those of before only open, until
+        10 s after the first frame with the new ones, or for a minute."""
         if transport is self._next:
             self._next = None
-        self._before, self._before_until = self.current, now + OVERLAP_S
+        overlap_s = OVERLAP_S if transport.opened else LONGEST_OVERLAP_S
+        self._before, self._before_until = self.current, now + overlap_s
         self.current = transport
 
     def hold(self, transport: Transport, now: float) -> None:

@@ -205,8 +205,11 @@ def test_another_network_key_is_refused_and_named():
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_network_key_has_32_bytes(length):
-    initiator = Initiator(ALICE, number=1, psk=bytes(length))
-    reason = refused(initiator.fill, request_with(initiator.placeholder))
+    assert refused(Initiator, ALICE, number=1, psk=bytes(length)) is Reason.BAD_KEY
+    _, request = asked()
+    value = value_in(request)
+    both = {"XX", "XXpsk3"}
+    reason = refused(Responder, request, value, BOB, psk=bytes(length), accepts=both)
     assert reason is Reason.BAD_KEY
 
 

@@ -13,7 +13,7 @@ from p2ptui.secure.frames import (
     encode_unknown_session,
 )
 from p2ptui.secure.replay import WINDOW
-from p2ptui.secure.session import OVERLAP_S, RECENT_DATAGRAMS
+from p2ptui.secure.session import LONGEST_OVERLAP_S, OVERLAP_S, RECENT_DATAGRAMS
 from p2ptui.secure.transport import (
     MAX_DATAGRAMS,
     REKEY_AFTER_S,
@@ -307,9 +307,13 @@ def test_old_keys_open_for_a_while_and_are_forgotten():
     a, b = sessions()
     frames = [a.seal(TEXT) for _ in range(3)]
     assert b.expires_at is None
-    b.adopt(pair(numbers=(3, 4), keys=(b"3" * 32, b"4" * 32))[1], 100.0)
+    new_a, new_b = pair(numbers=(3, 4), keys=(b"3" * 32, b"4" * 32))
+    b.adopt(new_b, 90.0)
+    assert b.open(new_a.seal(TEXT), 100.0) == TEXT
     assert b.expires_at == 100.0 + OVERLAP_S
     assert set(b.numbers()) == {2, 4}
+    assert b.open(new_a.seal(TEXT), 105.0) == TEXT
+    assert b.expires_at == 100.0 + OVERLAP_S
     assert b.open(frames[0], 100.0 + OVERLAP_S - 0.1) == TEXT
     assert refused(b.open, frames[0], 101.0) is Reason.REPLAYED
     assert refused(b.open, frames[1], 100.0 + OVERLAP_S) is Reason.UNKNOWN_SESSION
@@ -317,6 +321,34 @@ def test_old_keys_open_for_a_while_and_are_forgotten():
     b.expire(1_000.0)
     assert b.expires_at is None
     assert refused(b.open, frames[2], 100.0) is Reason.UNKNOWN_SESSION
+
+
+def test_who_began_is_heard_with_the_old_keys_until_it_knows_of_the_new_ones():
+    """What goes back to it may be lost for long."""
+    a, b = sessions()
+    new_a, new_b = pair(numbers=(3, 4), keys=(b"3" * 32, b"4" * 32))
+    a.prepare(new_a)
+    b.adopt(new_b, 0.0)
+    for second in range(0, int(LONGEST_OVERLAP_S), 5):
+        b.seal(TEXT)  # lost
+        assert b.open(a.seal(TEXT), second) == TEXT
+    assert a.open(b.seal(TEXT), 59.0) == TEXT
+    assert b.open(a.seal(TEXT), 59.5) == TEXT
+    assert b.expires_at == LONGEST_OVERLAP_S
+    assert a.expires_at == 59.0 + OVERLAP_S
+
+
+def test_two_exchanges_that_cross_leave_both_sides_able_to_talk_for_a_while():
+    a, b = sessions()
+    one_a, one_b = pair(numbers=(3, 4), keys=(b"3" * 32, b"4" * 32))
+    two_b, two_a = pair(numbers=(5, 6), keys=(b"5" * 32, b"6" * 32))
+    a.prepare(one_a)
+    b.prepare(two_b)
+    a.adopt(two_a, 0.0)
+    b.adopt(one_b, 0.0)
+    for second in range(5):
+        assert b.open(a.seal(TEXT), second) == TEXT
+        assert a.open(b.seal(TEXT), second) == TEXT
 
 
 def test_what_is_no_frame_or_of_no_session_is_refused():
