@@ -35,6 +35,7 @@ from p2ptui.config.option import (
     OptionTable,
     Section,
 )
+from p2ptui.config.security_section import KeyOptions, check_keys, key_warnings
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
 from p2ptui.wire.address import MAX_PORT
@@ -101,7 +102,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         About("The name that others see; empty: p2ptui- and the start of the id.", max_length=64),
     ] = ""
     node_id: Annotated[
-        str, About("The node's id, a UUID; empty: a fresh one at each start.", form=_NODE_ID)
+        str, About("The node's id, a UUID; empty: the one of its identity.", form=_NODE_ID)
     ] = ""
     join: Annotated[
         tuple[str, ...],
@@ -220,8 +221,8 @@ class RoutingOptions(Section, frozen=True, kw_only=True):
     ] = 4
 
 
-class SecurityOptions(Section, frozen=True, kw_only=True):
-    """What strangers may do."""
+class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
+    """Who this node is, whom it lets in, and what strangers may do."""
 
     enable_authentication: Annotated[
         bool,
@@ -325,6 +326,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if first > last:
             raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
         check_stun_server(self.stun_server, self.server.address)
+        check_keys(self.security, self.server.node_id)
 
     def with_options(self, **options: object) -> "Config":
         """A copy with other values, checked.
@@ -401,7 +403,7 @@ def prediction_options(config: Config) -> PortPredictionOptions:
 def config_warnings(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each."""
     server = config.server
-    warnings = []
+    warnings = key_warnings(server.node_id)
     if not config.security.enable_authentication:
         warnings.append(
             "security.enable_authentication = false is ignored: "

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from enum import Enum
 from typing import Final, NoReturn
 
@@ -66,13 +67,15 @@ class KeyKind(Enum):
 
 
 _TEXT_LENGTH: Final = -(-(SECRET_BYTES + _CHECK_BYTES) * 8 // 5)
+_LIKE_KEY: Final = re.compile(r"p2ptui-(seed|net)-[a-z2-7]{32}")
+
 MAX_KEY_TEXT: Final = 256
 """Of a file that should hold a key; whatever is longer is none."""
 
 
 def looks_like_key(text: str) -> bool:
     """Whether a text seems to be a key itself, and is better not repeated to anybody."""
-    return any(kind.value in text.lower() for kind in KeyKind)
+    return _LIKE_KEY.search(text.lower()) is not None
 
 
 def write_key(kind: KeyKind, key: Secret) -> str:
