@@ -242,16 +242,10 @@ def _run_node(arguments: Sequence[str]) -> int:
         print(render_config(config), end="")
         return EXIT_OK
     if options.check_config:
-        from p2ptui.config import config_warnings
-        from p2ptui.node.own_identity import network_key_of
+        from p2ptui.checking import check_config
 
-        network_key_of(config)
-        for warning in config_warnings(config):
+        for warning in check_config(config):
             print(f"p2ptui: {warning}", file=sys.stderr)
-        if config.ui.keys or config.ui.theme:
-            from p2ptui.tui.keymap import check_ui_options
-
-            check_ui_options(config.ui)
         print("the configuration is valid")
         return EXIT_OK
     if not options.no_ui:

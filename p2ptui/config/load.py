@@ -25,7 +25,7 @@ _FALSE = {"false", "0", "no", "off"}
 
 _VARIABLES = {ENVIRONMENT_PREFIX + path.replace(".", "_").upper(): path for path in OPTIONS.by_path}
 _NAMES = (*_VARIABLES, NETWORK_KEY_VARIABLE)
-_KEY_AND_FILE = ("security.network_key", "security.network_key_file")
+_KEY_AND_FILE = ("network_key", "security.network_key_file")
 _SECTION_PREFIXES = tuple(
     f"{ENVIRONMENT_PREFIX}{section.replace('.', '_').upper()}_" for section in OPTIONS.sections
 )

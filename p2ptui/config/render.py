@@ -35,7 +35,7 @@ def render_config(config: Config) -> str:
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
                 value = _toml(option.value_in(config))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
-        if path == "security" and config.security.network_key is not None:
+        if path == "security" and config.network_key is not None:
             lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")
         blocks.append("\n".join(lines) + "\n")
     return "".join(blocks)

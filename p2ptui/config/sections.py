@@ -38,6 +38,7 @@ from p2ptui.config.option import (
 from p2ptui.config.security_section import KeyOptions, check_keys, key_warnings
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
+from p2ptui.secure.secret import Secret
 from p2ptui.wire.address import MAX_PORT
 
 LogLevel: TypeAlias = Literal["trace", "debug", "info", "warn", "error"]
@@ -314,6 +315,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     nat_detection: NatDetectionOptions = NatDetectionOptions()
     port_prediction: PortPredictionOptions = PortPredictionOptions()
     ice: IceOptions = IceOptions()
+    network_key: Secret | None = None
+    """From the environment. No option: it is in no file and on no command line, and never shown."""
 
     def __post_init__(self) -> None:
         for option in OPTIONS.options:
@@ -326,7 +329,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if first > last:
             raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
         check_stun_server(self.stun_server, self.server.address)
-        check_keys(self.security, self.server.node_id)
+        check_keys(self.security, self.network_key, self.server.node_id)
 
     def with_options(self, **options: object) -> "Config":
         """A copy with other values, checked.

@@ -14,6 +14,8 @@ NETWORK_KEY_VARIABLE = "P2PTUI_NETWORK_KEY"
 
 
 def _check_key_file(text: str) -> None:
+    if len(text) > 4096:
+        raise ValueError
     if looks_like_key(text):
         raise ConfigError(
             "security.network_key_file was given a key (not repeated here), and takes the name of"
@@ -67,19 +69,17 @@ class KeyOptions(Section, frozen=True, kw_only=True):
             "The file with the key that all nodes of the network share, as p2ptui key new makes it;"
             " empty: none. P2PTUI_NETWORK_KEY may hold the key itself instead. Not kept yet: with a"
             " key a node does not start.",
-            max_length=4096,
             form=KEY_FILE_FORM,
         ),
     ] = ""
-    network_key: Secret | None = None
-    """From the environment. No option: it is in no file and on no command line, and never shown."""
 
 
-def check_keys(keys: KeyOptions, node_id: str) -> None:
+def check_keys(keys: KeyOptions, network_key: Secret | None, node_id: str) -> None:
     """Refuse what does not go together.
 
     Args:
         keys: Of [security].
+        network_key: From the environment; None without one.
         node_id: `server.node_id`, which may be empty.
 
     Raises:
@@ -90,7 +90,7 @@ def check_keys(keys: KeyOptions, node_id: str) -> None:
             "security.identity and security.ephemeral are both set: an identity from a file is not"
             " ephemeral; leave one out"
         )
-    if keys.network_key is not None and keys.network_key_file:
+    if network_key is not None and keys.network_key_file:
         raise ConfigError(
             f"{NETWORK_KEY_VARIABLE} and security.network_key_file both give a network key; leave"
             " one out"

@@ -52,6 +52,7 @@ class KnownNodesStore:
         self._path = path or user_file("state", FILE_NAME)
         self._known = KnownNodes()
         self._version: Version | None = None
+        self._is_read = False
         self._unwritten: dict[tuple[str, str | None], Met] = {}
         self._written_at = -WRITE_PAUSE_S
         self._can_write = self._path is not None
@@ -105,7 +106,7 @@ class KnownNodesStore:
     def flush(self) -> None:
         """Write down whom this node has met."""
         if self._unwritten:
-            self._change(lambda known: None)
+            self._change(KnownNodes.__len__)
 
     def _change(self, change: Callable[[KnownNodes], T]) -> T:
         """Change what the file says now, and write it."""
@@ -125,13 +126,9 @@ class KnownNodesStore:
         if self._path is None:
             return
         version = _version(self._path)
-        if version == self._version and version is not None:
+        if self._is_read and version == self._version:
             return
-        if version is None and self._version is None and self._path not in _unread(self._path):
-            # Nothing there, as before: what is known is what was met since.
-            self._known.is_partial = bool(_beside(self._path))
-            return
-        self._version = version
+        self._is_read, self._version = True, version
         self._known = self._read(self._path)
         for met in self._unwritten.values():
             self._known.note(met, self._wall())
@@ -140,9 +137,7 @@ class KnownNodesStore:
         is_partial = bool(_beside(path))
         try:
             with path.open("rb") as file:
-                raw = file.read(MAX_FILE_BYTES + 1)
-            if len(raw) > MAX_FILE_BYTES:
-                raise DamagedError("is larger than is ever written")
+                raw = file.read(MAX_FILE_BYTES)  # what is cut off is damaged
             return KnownNodes.from_dict(json.loads(raw), is_partial=is_partial)
         except FileNotFoundError:
             return KnownNodes(is_partial=is_partial)
@@ -166,6 +161,8 @@ class KnownNodesStore:
                 path.unlink()
             except FileExistsError:
                 continue
+            except FileNotFoundError:
+                pass  # another node has just done the same
             except OSError:
                 break
             self._version = None

@@ -4,8 +4,11 @@ A lasting identity is in a file, which one running node uses at a time. Another 
 takes keys that last as long as it runs, and a statement by the lasting identity that it is its own.
 """
 
+import hashlib
+import logging
 import random
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +27,8 @@ from p2ptui.places import user_file
 from p2ptui.secure.identity import Identity, Statement, make_statement
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
 
+log = logging.getLogger("p2ptui.node")
+
 FILE_NAME: Final = "identity.key"
 
 
@@ -35,7 +40,8 @@ class OwnIdentity:
         identity: Its keys; None where the configuration sets an id, which no keys make.
         id: Its node id.
         is_ephemeral: Whether the keys last as long as the node runs.
-        signer: For an ephemeral one: its user's lasting identity, if it can be read.
+        signer_of: For an ephemeral one: finds its user's lasting identity, if it can be read; not
+            before it is needed, since a command that lasts a moment may not need it.
         notices: What the user should know about it, a line each.
         network_key: The key that all nodes of the network share; None without one.
     """
@@ -43,10 +49,11 @@ class OwnIdentity:
     identity: Identity | None
     id: str
     is_ephemeral: bool = False
-    signer: Identity | None = None
+    signer_of: Callable[[], Identity | None] | None = None
     notices: tuple[str, ...] = ()
     network_key: Secret | None = None
     file: KeyFile | None = None
+    _signer: Identity | None = None
 
     def statement(self, now_wall: float) -> Statement | None:
         """Whose this ephemeral node is, signed anew; None for a lasting one, or without a signer.
@@ -54,7 +61,9 @@ class OwnIdentity:
         Args:
             now_wall: Unix time, seconds.
         """
-        return None if self.signer is None else make_statement(self.signer, self.id, now_wall)
+        if self.signer_of is not None:
+            self._signer, self.signer_of = self.signer_of(), None
+        return None if self._signer is None else make_statement(self._signer, self.id, now_wall)
 
     def release(self) -> None:
         """Let another node use the identity's file. Twice is fine."""
@@ -98,7 +107,7 @@ def _require_kept(config: Config) -> None:
         for name, is_wanted in (
             ("security.mode = require", security.mode == "require"),
             ("security.allowed_ids", bool(security.allowed_ids)),
-            ("a network key", security.network_key is not None or security.network_key_file),
+            ("a network key", config.network_key is not None or security.network_key_file),
         )
         if is_wanted
     ]
@@ -117,7 +126,7 @@ def network_key_of(config: Config) -> Secret | None:
     """
     security = config.security
     if not security.network_key_file:
-        return security.network_key
+        return config.network_key
     path = Path(security.network_key_file)
     try:
         return read_key_file(path, KeyKind.NETWORK)
@@ -140,10 +149,10 @@ def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdenti
     if config.security.identity:
         return _named(Path(config.security.identity))
     if simulated:
-        return _ephemeral(rng.getrandbits(8 * SECRET_BYTES).to_bytes(SECRET_BYTES, "big"))
-    path = identity_path(config)
+        return _ephemeral(hashlib.sha256(rng.getrandbits(128).to_bytes(16, "big")).digest())
     if config.security.ephemeral:
-        return _ephemeral_beside(path)
+        return _ephemeral(signer_of=lambda: _signer(identity_path(config)))
+    path = identity_path(config)
     if path is None:
         return _ephemeral(
             notice="there is no home directory to keep an identity in: this node takes a new id"
@@ -161,7 +170,8 @@ def _named(path: Path) -> OwnIdentity:
             f"{path}: another running node uses this identity; end that one, or leave --identity"
             " out"
         )
-    return _lasting(file, is_new=is_new)
+    notices = (f"a new identity was made in {path}, with another id",) if is_new else ()
+    return _lasting(file, notices)
 
 
 def _usual(path: Path) -> OwnIdentity:
@@ -173,26 +183,30 @@ def _usual(path: Path) -> OwnIdentity:
             notice=f"{error}: this node takes a new id each time; name another file with --identity"
         )
     if file.lock():
-        return _lasting(file, is_new=is_new)
+        if is_new:
+            log.debug("a new identity was made in %s", path)
+        return _lasting(file)
     file.close()
-    own = _ephemeral(signer=Identity(file.key))
+    signer = Identity(file.key)
+    own = _ephemeral(signer_of=lambda: signer)
     own.notices = (
-        f"another node of this user is running as {Identity(file.key).id}: this one takes the id"
-        f" {own.id} until it ends",
+        f"another node of this user is running as {signer.id}: this one takes the id {own.id} until"
+        " it ends",
     )
     return own
 
 
-def _ephemeral_beside(path: Path | None) -> OwnIdentity:
-    """An ephemeral identity as it was asked for, signed by the lasting one if there is one."""
+def _signer(path: Path | None) -> Identity | None:
+    """The lasting identity beside an ephemeral one, if there is one that can be read."""
     if path is None:
-        return _ephemeral()
+        return None
     try:
-        return _ephemeral(signer=Identity(read_key_file(path, KeyKind.SEED)))
+        return Identity(read_key_file(path, KeyKind.SEED))
     except NoKeyFileError:
-        return _ephemeral()
+        return None
     except KeyFileError as error:
-        return _ephemeral(notice=f"{error}; until then nobody sees whose this ephemeral node is")
+        log.warning("%s; until then nobody sees whose this ephemeral node is", error)
+        return None
 
 
 class _NotKeptError(KeyFileError):
@@ -215,15 +229,19 @@ def _open_or_create(path: Path) -> tuple[KeyFile, bool]:
     return KeyFile(path, KeyKind.SEED), is_new
 
 
-def _lasting(file: KeyFile, *, is_new: bool) -> OwnIdentity:
+def _lasting(file: KeyFile, notices: tuple[str, ...] = ()) -> OwnIdentity:
     identity = Identity(file.key)
-    said = f"a new identity was made in {file.path}, with the id {identity.id}"
-    return OwnIdentity(identity, identity.id, notices=(said,) if is_new else (), file=file)
+    return OwnIdentity(identity, identity.id, notices=notices, file=file)
 
 
 def _ephemeral(
-    seed: bytes | None = None, *, signer: Identity | None = None, notice: str = ""
+    seed: bytes | None = None,
+    *,
+    signer_of: Callable[[], Identity | None] | None = None,
+    notice: str = "",
 ) -> OwnIdentity:
     identity = Identity(Secret(seed or secrets.token_bytes(SECRET_BYTES)))
     notices = (notice,) if notice else ()
-    return OwnIdentity(identity, identity.id, is_ephemeral=True, signer=signer, notices=notices)
+    return OwnIdentity(
+        identity, identity.id, is_ephemeral=True, signer_of=signer_of, notices=notices
+    )
