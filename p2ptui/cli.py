@@ -199,7 +199,6 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
 def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequence[str]) -> None:
     if not words and not unknown:
         return
-    refuse_key_on_line(parser, unknown)
     if words and words[0] in COMMANDS:
         parser.error(f"a command comes first: p2ptui {words[0]} ...")
     if words:
@@ -212,6 +211,7 @@ def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequen
 
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
+    refuse_key_on_line(parser, arguments)
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
     if options.no_ui:

@@ -135,17 +135,22 @@ def read_command(
     parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
     parser.answer = answer
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
-    if getattr(module, "RUNS_A_NODE", True):
+    runs_a_node = getattr(module, "RUNS_A_NODE", True)
+    if runs_a_node:
         add = parser.add_argument
         add("--network-id", metavar="ID", help="the network of the target")
         add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
         add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)
-    refuse_key_on_line(parser, arguments)
+    refuse_key_on_line(parser, arguments)  # before anything repeats it
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
     options = parser.parse_intermixed_args(arguments)
     options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
+    if runs_a_node:
+        from p2ptui.secure.identity import load_primitives
+
+        load_primitives()  # the time that a command may take has not begun yet
     return work
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
-from p2ptui.node.state_file import MAX_FILE_BYTES
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, Judgement, KnownNode, KnownNodes, Met
 from p2ptui.text import printable
@@ -30,6 +29,9 @@ WRITE_PAUSE_S: Final = 5.0
 
 MAX_UNWRITTEN: Final = 1_024
 """Nodes that were met since; with more they are written down at once."""
+
+MAX_KNOWN_BYTES: Final = 8 << 20
+"""Of the file: more than all that are kept can need, with whatever names."""
 
 MAX_KEPT_BESIDE: Final = 99
 
@@ -137,7 +139,7 @@ class KnownNodesStore:
         is_partial = bool(_beside(path))
         try:
             with path.open("rb") as file:
-                raw = file.read(MAX_FILE_BYTES)  # what is cut off is damaged
+                raw = file.read(MAX_KNOWN_BYTES)  # what is cut off is damaged
             return KnownNodes.from_dict(json.loads(raw), is_partial=is_partial)
         except FileNotFoundError:
             return KnownNodes(is_partial=is_partial)

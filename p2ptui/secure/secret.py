@@ -123,10 +123,11 @@ def read_key(kind: KeyKind, text: str) -> Secret:
         raw = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
     except (binascii.Error, ValueError):
         raise KeyTextError(f"holds {kind.words} with a character that is none of its own") from None
-    value, check = raw[:SECRET_BYTES], raw[SECRET_BYTES:]
-    if check != _checksum(kind, value):
+    key = Secret(raw[:SECRET_BYTES])
+    # Written again, since the last letter has bits to spare.
+    if not hmac.compare_digest(write_key(kind, key).encode("ascii"), text.encode()):
         raise KeyTextError(f"holds {kind.words} that is damaged or mistyped")
-    return Secret(value)
+    return key
 
 
 def _checksum(kind: KeyKind, value: bytes) -> bytes:
