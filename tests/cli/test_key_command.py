@@ -1,5 +1,6 @@
 """key, trust and forget in the shell; and a network key that is shown nowhere."""
 
+import argparse
 import base64
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from p2ptui.cli import main
+from p2ptui.commands.session import command_config
 from p2ptui.config.load import load_config
 from p2ptui.config.render import render_config
 from p2ptui.errors import ConfigError
@@ -243,3 +245,32 @@ def test_nothing_of_a_program_shows_the_key(home):
     said += log.read_text() if log.exists() else ""
     packed = re.sub(r"\s", "", said)
     assert not any(form in packed for form in SHOWN_FORMS)
+
+
+# One-shot commands.
+
+
+def options(**given):
+    names = ("config", "network_id", "identity", "network_key_file")
+    return argparse.Namespace(**(dict.fromkeys(names) | given))
+
+
+def test_a_command_takes_a_new_identity_unless_it_is_told(home):
+    file = home / "c.toml"
+    file.write_text('[security]\nidentity = "of-the-node.key"\n')
+    usual = command_config(options(config=file), {})
+    assert usual.security.ephemeral
+    assert usual.security.identity == ""
+    told = command_config(options(config=file, identity="me.key"), {})
+    assert not told.security.ephemeral
+    assert told.security.identity == "me.key"
+    own_id = '[server]\nnode_id = "0123abcd-0000-4000-8000-000000000001"\n'
+    file.write_text(own_id)
+    assert command_config(options(config=file), {}).security.ephemeral
+
+
+def test_a_command_takes_the_networks_key(home):
+    told = command_config(options(network_key_file="net.key"), {"P2PTUI_NETWORK_KEY": KEY_TEXT})
+    assert told.security.network_key_file == "net.key"
+    assert told.network_key is None
+    assert command_config(options(), {"P2PTUI_NETWORK_KEY": KEY_TEXT}).network_key == KEY
