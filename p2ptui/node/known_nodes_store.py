@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+from p2ptui.bounded import BoundedTable
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, Judgement, KnownNode, KnownNodes, Met
 from p2ptui.text import printable
@@ -55,10 +56,10 @@ class KnownNodesStore:
         self._known = KnownNodes()
         self._version: Version | None = None
         self._is_read = False
-        self._unwritten: dict[tuple[str, str | None], Met] = {}
+        self._unwritten: BoundedTable[tuple[str, str | None], Met] = BoundedTable(MAX_UNWRITTEN)
         self._written_at = -WRITE_PAUSE_S
         self._can_write = self._path is not None
-        self.notices: list[str] = []
+        self.notices: tuple[str, ...] = ()
         """What the user should know about the file, a line each."""
         self._refresh()
 
@@ -76,7 +77,7 @@ class KnownNodesStore:
         """Judge a node, and remember that it was met."""
         judgement = self.judge(met)
         if self._known.note(met, self._wall()):
-            self._unwritten[met.id, met.joined] = met
+            self._unwritten.put((met.id, met.joined), met)
             waited_s = self._wall() - self._written_at
             if not 0 <= waited_s < WRITE_PAUSE_S or len(self._unwritten) >= MAX_UNWRITTEN:
                 self.flush()
@@ -117,7 +118,7 @@ class KnownNodesStore:
             result = change(self._known)
             if self._can_write:
                 self._write()
-            self._unwritten.clear()
+            self._unwritten = BoundedTable(MAX_UNWRITTEN)
             self._written_at = self._wall()
         return result
 
@@ -181,7 +182,7 @@ class KnownNodesStore:
 
     def _tell(self, line: str) -> None:
         if line not in self.notices:
-            self.notices.append(line)
+            self.notices += (line,)
             log.warning("%s", line)
 
     def _write(self) -> None:

@@ -43,7 +43,7 @@ def test_who_was_met_is_known_in_the_next_run(path):
     again = KnownNodesStore(Clock(), path)
     assert again.judge(met(1, "alice", "h:1")).trust is Trust.KNOWN
     assert again.judge(met(2, "alice")).trust is Trust.CHANGED
-    assert again.notices == []
+    assert again.notices == ()
     if sys.platform != "win32":
         assert path.stat().st_mode & 0o077 == 0
 
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_kept_beside_and_nobody_is_simply_new(path, content):
     store.flush()
     # Also in the next run, and until the user has looked at it.
     again = KnownNodesStore(Clock(), path)
-    assert again.notices == []
+    assert again.notices == ()
     assert again.judge(met(1, "alice")).trust is Trust.KNOWN
     assert "may have been met before" in again.judge(met(2, "bob")).advice
     beside.unlink()
