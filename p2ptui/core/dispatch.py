@@ -9,8 +9,6 @@ from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.relay.frames import RelayFrames
-from p2ptui.core.secure.opening import FIRST_BYTES as SEALED_FIRST
-from p2ptui.core.secure.opening import Opening
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.state import NodeState
 from p2ptui.core.stun import StunService
@@ -18,7 +16,7 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START
-from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED
+from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED, SEALS
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
 """STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
@@ -35,8 +33,6 @@ class Receivers(NamedTuple):
     checks: CheckExchange
     probes: FilterProbes
     stun: StunService
-    opening: Opening | None
-    """Opens what is sealed; None where this node speaks in the open only."""
 
 
 class Dispatch:
@@ -57,7 +53,6 @@ class Dispatch:
         self._checks = receivers.checks
         self._probes = receivers.probes
         self._stun = receivers.stun
-        self._opening = receivers.opening
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """Take one datagram of the node's own socket."""
@@ -89,8 +84,8 @@ class Dispatch:
             self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
             self._gate.note_arrival(purse, address, size)
-            if self._opening is not None and first in SEALED_FIRST:
-                self._take_sealed(self._opening, data, address, peer, now)
+            if first in SEALS and self._arrivals.clear is not None:
+                self._take_sealed(data, address, peer, now)
             elif peer is None or peer.seal is None:
                 self._receive_frame(data, address, peer, now)
             else:
@@ -108,11 +103,10 @@ class Dispatch:
         else:
             counters.drops["junk"] += 1
 
-    def _take_sealed(
-        self, opening: Opening, data: bytes, address: Address, peer: Peer | None, now: float
-    ) -> None:
+    def _take_sealed(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         """Handle what is inside a sealed frame as any datagram of the one who has sealed it."""
-        opened = opening.receive(data, address, peer, now)
+        rules = self._arrivals.clear
+        opened = None if rules is None else rules.opening.receive(data, address, peer, now)
         if opened is None:
             return
         inner, peer = opened

@@ -10,7 +10,6 @@ from p2ptui.core.messages.parts import MessageParts
 from p2ptui.core.messages.session_messages import SessionMessages
 from p2ptui.core.mobility.parts import MobilityParts
 from p2ptui.core.relay.parts import RelayParts
-from p2ptui.core.secure.parts import SecureParts
 from p2ptui.core.services import Services
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -70,9 +69,7 @@ class Parts:
         self._messages = messages = MessageParts(
             state, delivery, sessions, mesh, relays.failover, self._services()
         )
-        if secure is not None:
-            messages.arrivals.clear = secure.clear
-            secure.clear.on_answer.append(mobility.resumptions.take_answer)
+        messages.arrivals.clear = mobility.clear
         self._connect_rooms()
         self._dispatch = Dispatch(
             state,
@@ -85,7 +82,6 @@ class Parts:
                 self.traversal.checks,
                 self.probes,
                 self.stun,
-                secure.opening if secure else None,
             ),
         )
 

@@ -21,7 +21,7 @@ from p2ptui.secure import SecureError, SecureSession, StaticKeys
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys
 from p2ptui.secure.secret import Secret
-from p2ptui.secure.session import OVERLAP_S
+from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.message import Capability
@@ -169,7 +169,7 @@ class Seals:
         else:
             seal.session.adopt(proof.transport, now)
         peer.seal = seal
-        self._timers.schedule(now + OVERLAP_S, seal.session.expire)
+        self._timers.schedule(now + LONGEST_OVERLAP_S, seal.session.expire)
         self.note_numbers(peer)
         return seal
 

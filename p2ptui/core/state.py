@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 from p2ptui.config import Config
-from p2ptui.core.calls import Call, Calls
+from p2ptui.core.calls import Call, Calls, forgotten
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -29,7 +29,6 @@ from p2ptui.core.reliability.channel import Channel, Channels
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
-from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -188,9 +187,9 @@ class NodeState:
         longest_s = timeout_s + LAST_RESORT_S
         return self.session_calls.begin(key, None, now, longest_s, self._handle_forgotten, token)
 
-    def _handle_forgotten(self, _call: Call[None]) -> HandshakeError:
+    def _handle_forgotten(self, call: Call[None]) -> Outcome:
         self.counters.drop("call_forgotten")
-        return HandshakeError("nothing became of it in time")
+        return forgotten(call)
 
     def answered(self, outcome: Outcome) -> int:
         """A name for a call whose end is known at once."""

@@ -18,18 +18,24 @@ def make_endpoint(
     rng: random.Random,
     wall: Callable[[], float],
     started_at: float,
+    node_id: str = "",
 ) -> Endpoint:
     """The protocol of a node whose socket is bound.
 
     Args:
         config: Every option.
         local: Where it is bound.
-        rng: Where ids and jitter come from; also the node's own id, unless it is configured.
+        rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         started_at: The time on the node's clock, seconds.
+        node_id: The node's id; without it the configured one, or else one from `rng`.
     """
     server = config.server
-    node_id = canonical_id(server.node_id) or str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    node_id = (
+        canonical_id(node_id)
+        or canonical_id(server.node_id)
+        or str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    )
     identity = own_node_info(
         node_id,
         server.name,

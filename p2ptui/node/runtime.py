@@ -45,6 +45,7 @@ class Runtime:
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         machine: What the node runs on; without it one that never moves.
+        node_id: The node's id; a random one without it.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Runtime:
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        node_id: str = "",
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.socket = sock
         self.started_at = clock()
         local = sock.local_address
-        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at)
+        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, node_id)
         self._driven = driven = Driven(
             self.endpoint, sock, self._handle_event, clock, wall, self._fail
         )
@@ -111,6 +113,7 @@ class Runtime:
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        node_id: str = "",
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -120,7 +123,7 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         sock = await open_socket(listen)
-        runtime = cls(config, sock, open_socket, clock, rng, wall, machine)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id)
         runtime.begin(runtime._driven.run(), "pump")
         runtime._attachment.begin(searching=config.server.enable_discovery)
         runtime._attachment.use_ip_versions(

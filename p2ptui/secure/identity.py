@@ -81,6 +81,13 @@ class PublicKeys:
         return id_of(self.x_public, self.ed_public)
 
 
+def load_primitives() -> None:
+    """Load what is slow to load, before time counts."""
+    import cryptography.hazmat.primitives.asymmetric.ed25519
+    import cryptography.hazmat.primitives.asymmetric.x25519
+    import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
+
+
 class Identity:
     """The keys of a node.
 

@@ -2,12 +2,11 @@
 
 A key in writing is a prefix that says of what kind it is, and base32 of 32 bytes and four bytes of
 a checksum, so that a mistyped, shortened or wrong one is told from a right one.
+
+Each start of the program imports this, also for `--version`: what it needs is loaded when it is.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
+import re
 from enum import Enum
 from typing import Final, NoReturn
 
@@ -41,8 +40,9 @@ class Secret:
         return "Secret(hidden)"
 
     def __eq__(self, other: object) -> bool:
-        # In constant time: how long it takes tells nothing of where they differ.
-        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+        from hmac import compare_digest  # in constant time, which tells nothing
+
+        return isinstance(other, Secret) and compare_digest(self._value, other._value)
 
     def __hash__(self) -> int:
         return hash(Secret)
@@ -66,13 +66,15 @@ class KeyKind(Enum):
 
 
 _TEXT_LENGTH: Final = -(-(SECRET_BYTES + _CHECK_BYTES) * 8 // 5)
+_LIKE_KEY: Final = re.compile(r"p2ptui-(seed|net)-[a-z2-7]{32}")
+
 MAX_KEY_TEXT: Final = 256
 """Of a file that should hold a key; whatever is longer is none."""
 
 
 def looks_like_key(text: str) -> bool:
     """Whether a text seems to be a key itself, and is better not repeated to anybody."""
-    return any(kind.value in text.lower() for kind in KeyKind)
+    return _LIKE_KEY.search(text.lower()) is not None
 
 
 def write_key(kind: KeyKind, key: Secret) -> str:
@@ -85,10 +87,12 @@ def write_key(kind: KeyKind, key: Secret) -> str:
     Raises:
         ValueError: It has another size.
     """
+    from base64 import b32encode
+
     if len(key.reveal()) != SECRET_BYTES:
         raise ValueError("a key has 32 bytes")
     body = key.reveal() + _checksum(kind, key.reveal())
-    return kind.value + base64.b32encode(body).decode("ascii").rstrip("=").lower()
+    return kind.value + b32encode(body).decode("ascii").rstrip("=").lower()
 
 
 def read_key(kind: KeyKind, text: str) -> Secret:
@@ -101,6 +105,9 @@ def read_key(kind: KeyKind, text: str) -> Secret:
     Raises:
         KeyTextError: It is none; says why, and what to do, without the text.
     """
+    from base64 import b32decode
+    from hmac import compare_digest
+
     text = text.strip().lower()
     if not text:
         raise KeyTextError(f"is empty, where {kind.words} should be")
@@ -117,14 +124,17 @@ def read_key(kind: KeyKind, text: str) -> Secret:
             f" of {_TEXT_LENGTH}"
         )
     try:
-        raw = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
-    except (binascii.Error, ValueError):
+        raw = b32decode(body.upper() + "=" * (-len(body) % 8))
+    except ValueError:  # of which that of base64 is one
         raise KeyTextError(f"holds {kind.words} with a character that is none of its own") from None
-    value, check = raw[:SECRET_BYTES], raw[SECRET_BYTES:]
-    if check != _checksum(kind, value):
+    key = Secret(raw[:SECRET_BYTES])
+    # Written again, since the last letter has bits to spare.
+    if not compare_digest(write_key(kind, key).encode("ascii"), text.encode()):
         raise KeyTextError(f"holds {kind.words} that is damaged or mistyped")
-    return Secret(value)
+    return key
 
 
 def _checksum(kind: KeyKind, value: bytes) -> bytes:
-    return hashlib.sha256(b"p2ptui key 1" + kind.value.encode() + value).digest()[:_CHECK_BYTES]
+    from hashlib import sha256
+
+    return sha256(b"p2ptui key 1" + kind.value.encode() + value).digest()[:_CHECK_BYTES]

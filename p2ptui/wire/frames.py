@@ -182,10 +182,10 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
     return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
 
 
-_SEALS: Final = frozenset(range(0xE0, 0xE3))
+SEALS: Final = frozenset(range(0xE0, 0xE3))
 """First bytes of what secured sessions send; see `secure.frames`."""
 
-_RELAYED: Final = _SEALS | {0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK}
+_RELAYED: Final = SEALS | {0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.opening import Opening
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -23,9 +24,14 @@ class Clear:
         state: The shared ground.
         answering: Takes requests with a key exchange.
         lifecycle: Where a peer ends that refuses this node.
+        opening: Takes what is sealed.
     """
 
-    def __init__(self, state: NodeState, answering: Answering, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, state: NodeState, answering: Answering, lifecycle: Lifecycle, opening: Opening
+    ) -> None:
+        self.opening = opening
+        """The first look at what is sealed."""
         self._state = state
         self._answering = answering
         self._lifecycle = lifecycle

@@ -3,6 +3,7 @@
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.inner import FIRST as INNER
 from p2ptui.core.secure.inner import PATH_CHALLENGE, PATH_RESPONSE
 from p2ptui.core.secure.rekeying import Rekeying
@@ -14,14 +15,10 @@ from p2ptui.secure.frames import (
     HEADER_BYTES,
     MESSAGE_3,
     SECURED,
-    UNKNOWN_SESSION,
     encode_unknown_session,
     session_of,
 )
 from p2ptui.wire.address import Address
-
-FIRST_BYTES = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
-"""Of the frames that belong to a seal."""
 
 
 class Opening:
@@ -30,7 +27,8 @@ class Opening:
     Args:
         state: The shared ground.
         seals: The secured sessions.
-        answering: Takes the last messages of key exchanges.
+        answering: Knows the key exchanges that are pending.
+        completing: Takes their last messages.
         roaming: Follows peers to other addresses.
         restarts: Hears of sessions that are unknown elsewhere.
         rekeying: Makes new keys.
@@ -41,6 +39,7 @@ class Opening:
         state: NodeState,
         seals: Seals,
         answering: Answering,
+        completing: Completing,
         roaming: Roaming,
         restarts: Restarts,
         rekeying: Rekeying,
@@ -48,6 +47,7 @@ class Opening:
         self._state = state
         self._seals = seals
         self._answering = answering
+        self._completing = completing
         self._roaming = roaming
         self._restarts = restarts
         self._rekeying = rekeying
@@ -69,7 +69,7 @@ class Opening:
         if data[0] == SECURED:
             return self._open(data, address, peer, now)
         if data[0] == MESSAGE_3:
-            self._answering.take_message_3(data, address, now)
+            self._completing.take_message_3(data, address, now)
         else:
             self._restarts.hear(data, peer, now)
         return None

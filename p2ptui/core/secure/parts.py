@@ -4,6 +4,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
+from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.opening import Opening
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
@@ -28,10 +29,11 @@ class SecureParts:
         sessions.lifecycle.on_removed.append(lambda peer, _: seals.forget(peer))
         lifecycle = sessions.lifecycle
         self.answering = answering = Answering(state, seals, sessions)
+        completing = Completing(state, seals, answering, sessions)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
         self.restarts = restarts = Restarts(state, seals, delivery, sessions)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
         sessions.liveness.on_beat.append(rekeying.check)
-        self.opening = Opening(state, seals, answering, roaming, restarts, rekeying)
-        self.clear = Clear(state, answering, lifecycle)
+        self.opening = Opening(state, seals, answering, completing, roaming, restarts, rekeying)
+        self.clear = Clear(state, answering, lifecycle, self.opening)
         self.clear.on_answer.append(restarts.take_answer)

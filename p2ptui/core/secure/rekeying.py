@@ -16,7 +16,7 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Initiator, Responder, SecureError, Transport
 from p2ptui.secure.exchange import is_first_to_rekey
-from p2ptui.secure.session import OVERLAP_S
+from p2ptui.secure.session import LONGEST_OVERLAP_S
 
 REPEAT_S: Final = 1.0
 """From one message of the exchange to its repetition, if nothing came back."""
@@ -157,7 +157,7 @@ class Rekeying:
         self._answered.pop(peer)
         seal.session.adopt(completed.transport, now)
         self._seals.note_numbers(peer)
-        self._state.timers.schedule(now + OVERLAP_S, seal.session.expire)
+        self._state.timers.schedule(now + LONGEST_OVERLAP_S, seal.session.expire)
         self._state.gate.send_to(peer, b"")
 
     def _forget(self, peer: Peer) -> None:

@@ -25,7 +25,6 @@ from p2ptui.core.sessions.crossings import Crossings
 from p2ptui.core.sessions.judging import Judging, Unnamed
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_JITTER, first_pause_s, next_pause_s
-from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.sessions.takeover import Claim, Takeover
 from p2ptui.core.state import LAST_RESORT_S, NodeState
 from p2ptui.errors import HandshakeError, LocalError
@@ -56,7 +55,6 @@ class Handshake(Judging):
         self._lifecycle = lifecycle
         self._takeover = takeover
         self._calls = state.session_calls
-        self._sealed = None if state.seals is None else SealedAnswers(state, state.seals)
         self.crossings = self._crossings = Crossings(state.identity.id)
         """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None

@@ -9,6 +9,7 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sessions.asking import Asking, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
+from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
@@ -32,6 +33,7 @@ class Judging:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self._sealed = None if state.seals is None else SealedAnswers(state, state.seals)
 
     def _try(self, attempt: Asking, now: float) -> None:
         raise NotImplementedError
