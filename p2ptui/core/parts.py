@@ -29,9 +29,6 @@ class Parts:
         self._delivery = delivery = Delivery(state, EXTENSIONS, FOLLOWING)
         self._sessions = sessions = SessionParts(state, delivery)
         self._lifecycle, self._handshake = sessions.lifecycle, sessions.handshake
-        secure = (
-            None if state.seals is None else SecureParts(state, state.seals, delivery, sessions)
-        )
         self._races, self._liveness = sessions.races, sessions.liveness
         self._responder = sessions.responder
         self.server_watch = sessions.server_watch

@@ -35,6 +35,9 @@ CROSSING_S: Final = 5.0
 MAX_DEPARTED: Final = 256
 """Secured sessions that have ended, and may go on at another address of the same node."""
 
+SEAL_BYTES: Final = SECURED_OVERHEAD
+"""So much longer is each datagram to a secured peer."""
+
 _STUN_LAST: Final = 0x03
 _FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
 
@@ -150,13 +153,14 @@ class Seals:
         """Whose frames bear a session number."""
         return self._by_number.get(number)
 
-    def enter(self, peer: Peer, proof: Proof, now: float) -> Seal:
+    def enter(self, peer: Peer, proof: Proof, now: float, *, is_crossed: bool = False) -> Seal:
         """From now on a peer is spoken to by the keys of an exchange, and by no others.
 
         Args:
             peer: Which.
             proof: What came of the exchange.
             now: The time, seconds.
+            is_crossed: Whether another exchange with it is under way, or has just ended.
         """
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
@@ -164,11 +168,12 @@ class Seals:
             seal = self._departed.pop(proof.keys.id)
         if seal is None:
             seal = Seal(SecureSession(proof.transport), proof.keys)
-        elif self.has_lost(seal, proof, now):
+        elif is_crossed and self.has_lost(seal, proof, now):
             seal.session.hold(proof.transport, now)
         else:
             seal.session.adopt(proof.transport, now)
-        peer.seal = seal
+        peer.session.take_seal(seal)
+        peer.channel.sender.path.seal(SEAL_BYTES)
         self._timers.schedule(now + LONGEST_OVERLAP_S, seal.session.expire)
         self.note_numbers(peer)
         return seal
@@ -232,8 +237,3 @@ class Seals:
             self._counters.drop(f"seal_{error.reason}")
             return b""
         return Unfragmented(frame) if type(data) is Unfragmented else frame
-
-
-def overhead(peer: Peer) -> int:
-    """Bytes that a datagram to a peer is longer on the wire."""
-    return 0 if peer.seal is None else SECURED_OVERHEAD

@@ -26,7 +26,7 @@ from p2ptui.core.peers import PeerTable
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
-from p2ptui.core.sealing import OwnKeys, Seals
+from p2ptui.core.sealing import SEAL_BYTES, OwnKeys, Seals
 from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
 from p2ptui.wire.address import Address
@@ -133,6 +133,12 @@ class NodeState:
     def longest_idle_s(self) -> float:
         """How long the ways through this node's NAT may be idle, as far as that is known."""
         return self.find_longest_idle_s()
+
+    @property
+    def datagram_bytes(self) -> int:
+        """What a message may take that goes to many in one datagram, sealed for some of them."""
+        budget = self.config.server.datagram_budget
+        return budget if self.seals is None else budget - SEAL_BYTES
 
     def most_peers(self) -> int:
         """As many entries as there may be peers: the limit of what is known of each of them."""

@@ -232,7 +232,7 @@ class Delivery(Outlet):
 
     def datagram_bytes(self, peer: Peer) -> int:
         """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
+        return peer.channel.sender.path.within(self._state.config.server.datagram_budget)
 
     def check_size(self, peer: Peer, size: int) -> None:
         """Whether a message of `size` bytes can reach a peer at all.
@@ -305,7 +305,7 @@ class Delivery(Outlet):
 
     def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
         """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
-        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
+        self.transmit_frame(peer, encode_fragment_ack(report, peer.channel.sender.path.floor_bytes))
 
     def acknowledge(self, peer: Peer, message: Envelope, now: float) -> None:
         """Acknowledge a message in its own dialect.

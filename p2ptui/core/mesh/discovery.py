@@ -357,13 +357,13 @@ class Discovery:
     def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
         if not joined:
             return []
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._state.datagram_bytes - ENVELOPE_BYTES
         # Deployed programs have no use for names here, and little allowance for them.
         joined = [replace(entry, name=UNSET) for entry in joined]
         return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
 
     def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._state.datagram_bytes - ENVELOPE_BYTES
         came = [b'{"joined":[%s],"left":[]}' % page for page, _ in pages(iter(joined), budget)]
         went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
         return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]

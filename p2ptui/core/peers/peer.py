@@ -64,15 +64,18 @@ class Peer:
     """Acks that wait until its address is proved."""
     untold: dict[str, None] = field(default_factory=dict)
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
-    seal: Seal | None = None
-    """By what keys it is spoken to; None: in the open. `core.sealing` enters and forgets it."""
     _path: Address | None = None
     _home: Address | None = None
 
     @property
+    def seal(self) -> Seal | None:
+        """By what keys it is spoken to; None: in the open."""
+        return self.session.seal
+
+    @property
     def is_secured(self) -> bool:
         """Whether its id is that of keys that it has shown, and all that is said is sealed."""
-        return self.seal is not None
+        return self.session.seal is not None
 
     # What it says of itself, and what it asked for.
 

@@ -16,7 +16,7 @@ from p2ptui.core.sealing import Mode, Seals
 from p2ptui.core.secure.pending import Pending, Request, claimed_id, offered, write_answer
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Reason, Responder, SecureError
+from p2ptui.secure import Responder, SecureError
 from p2ptui.secure.exchange import PATTERNS
 from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import REFUSAL_BYTES, account_of
@@ -136,9 +136,9 @@ class Answering:
                 request.data, exchange, keys.static, psk=keys.psk, accepts=self._accepts
             )
         except SecureError as error:
-            if error.reason is Reason.UNKNOWN_PATTERN:
+            if error.reason == "unknown_pattern":
                 return self._take_plain(request, peer, now)
-            if error.reason is Reason.MALFORMED:
+            if error.reason == "malformed":
                 self._state.counters.drop("malformed")
             else:
                 self._refuse_request(request, str(error), now)

@@ -13,7 +13,7 @@ from p2ptui.core.secure.pending import Pending, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Reason, SecureError
+from p2ptui.secure import SecureError
 from p2ptui.secure.frames import decode_message_3
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address
@@ -73,7 +73,7 @@ class Completing:
             completed = pending.responder.complete(message, now)
         except SecureError as error:
             state.counters.drop(f"exchange_{error.reason}")
-            if error.reason is Reason.NETWORK_KEY_DIFFERS:
+            if error.reason == "network_key_differs":
                 self._refuse(pending, str(error), now)
             return
         try:
@@ -146,7 +146,7 @@ class Completing:
             owner.channel.sender.begin_at(told.sequence)
         if number is not None:
             owner.channel.begin(number)
-        self._seals.enter(owner, proof, now)
+        self._seals.enter(owner, proof, now, is_crossed=True)
         owner.session.note_accepted()
         owner.handshakes.note_request(arrival.message.id)
         owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)

@@ -21,7 +21,7 @@ from p2ptui.secure.session import LONGEST_OVERLAP_S
 REPEAT_S: Final = 1.0
 """From one message of the exchange to its repetition, if nothing came back."""
 
-MAX_TRIES: Final = 10
+TRIES: Final = 10
 """Repetitions of one message; then the exchange begins anew at the next heartbeat."""
 
 _NUMBER_BYTES: Final = 4
@@ -87,7 +87,7 @@ class Rekeying:
     def _try(self, peer: Peer, begun: _Begun, now: float) -> None:
         if self._begun.get(peer) is not begun or peer.seal is None:
             return
-        if peer.seal.session.current is begun.transport or begun.tries >= MAX_TRIES:
+        if peer.seal.session.current is begun.transport or begun.tries >= TRIES:
             self._begun.pop(peer)
             return
         begun.tries += 1

@@ -20,7 +20,7 @@ REPEAT_S: Final = 0.25
 """From message 3 to its first repetition."""
 
 REPEAT_GROWTH: Final = 1.5
-MAX_REPEATS: Final = 9
+REPEATS: Final = 9
 """Over 18 seconds in all: by then the session falls silent, or its handshake is over."""
 
 STRIPPED: Final = "it has answered in the open, and was secured before"
@@ -108,7 +108,7 @@ class SealedAnswers:
         if waits:
             attempt.is_paused = True
             seal.on_first = conclude
-        self._send(peer, frame, proof.transport, MAX_REPEATS, REPEAT_S, now)
+        self._send(peer, frame, proof.transport, REPEATS, REPEAT_S, now)
         return not waits
 
     def _send(

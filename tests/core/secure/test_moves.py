@@ -188,9 +188,9 @@ def test_new_keys_over_a_bad_path(seed: int, crossed: bool) -> None:
     seals = [peer_of(one, other).seal, peer_of(other, one).seal]
     before = [seal.session.current for seal in seals if seal is not None]
     for host, to in ((one, other), (other, one))[: 1 + crossed]:
-        parts = host.endpoint._dispatch._opening
-        assert parts is not None
-        parts._rekeying.begin(peer_of(host, to), world.now)
+        rules = host.endpoint._mobility.clear
+        assert rules is not None
+        rules.opening._rekeying.begin(peer_of(host, to), world.now)
     tokens = [one.send(other, number) for number in range(50)]
     world.run_for(30)
     assert sum(one.outcome(token).delivered for token in tokens) >= 49
