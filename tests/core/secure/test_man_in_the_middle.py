@@ -8,7 +8,7 @@ import pytest
 
 from p2ptui.core.events import ConnectResult
 from p2ptui.errors import HandshakeError
-from tests.core.secure.test_sessions import peer_of
+from tests.core.secure.test_secured_nodes import peer_of
 from tests.core.secure.wiretap import Seen, Wiretap, two_secured
 from tests.simulation import Host, Puppet, World
 

@@ -7,7 +7,7 @@ import pytest
 from p2ptui.core.events import SendStatus
 from p2ptui.core.secure.roaming import AGAIN_S
 from p2ptui.secure.transport import REKEY_AFTER_S
-from tests.core.secure.test_sessions import peer_of
+from tests.core.secure.test_secured_nodes import peer_of
 from tests.core.secure.wiretap import Seen, Wiretap, two_secured
 from tests.simulation import Host, World
 
