@@ -14,7 +14,7 @@ from p2ptui.errors import LocalError
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
-from p2ptui.node.own_identity import OwnIdentity, choose_identity
+from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
 
 log = logging.getLogger("p2ptui.node")
@@ -31,6 +31,7 @@ class NodeLife:
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
+        secured: Whether it speaks under seal with its own kind.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class NodeLife:
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        secured: bool = False,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
@@ -52,6 +54,7 @@ class NodeLife:
         self._started: Runtime | None = None
         self._files: FileReceiver | None = None
         self._own: OwnIdentity | None = None
+        self._secured = secured
         self._starting = False
 
     async def start(self) -> None:
@@ -76,6 +79,7 @@ class NodeLife:
                 self._wall,
                 self._machine,
                 self._own.id,
+                keys_of(self._own, self._config) if self._secured else None,
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
@@ -86,7 +90,7 @@ class NodeLife:
 
     def _choose_identity(self) -> OwnIdentity:
         is_real = self._open_socket is open_udp and isinstance(self._rng, random.SystemRandom)
-        own = choose_identity(self._config, self._rng, simulated=not is_real)
+        own = choose_identity(self._config, self._rng, simulated=not is_real, secured=self._secured)
         for notice in own.notices:
             log.info("%s", notice)
         return own

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.core.sealing import Mode, OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import (
     KeyFile,
@@ -71,7 +72,9 @@ class OwnIdentity:
             self.file.close()
 
 
-def choose_identity(config: Config, rng: random.Random, *, simulated: bool = False) -> OwnIdentity:
+def choose_identity(
+    config: Config, rng: random.Random, *, simulated: bool = False, secured: bool = False
+) -> OwnIdentity:
     """Who a node will be.
 
     Args:
@@ -79,13 +82,15 @@ def choose_identity(config: Config, rng: random.Random, *, simulated: bool = Fal
         rng: Where the keys of a simulated node come from.
         simulated: Whether the node runs in a simulated network: then its keys come from `rng`, and
             no file is read or written but one that is named in the configuration.
+        secured: Whether it speaks under seal.
 
     Raises:
         KeyFileError: The file of the identity, or of the network key, cannot be used.
         LocalError: The identity is in use by another node; or what is configured is not kept by
             this version.
     """
-    _require_kept(config)
+    if not secured:
+        _require_kept(config)
     own = _choose(config, rng, simulated=simulated)
     try:
         own.network_key = network_key_of(config)
@@ -93,6 +98,20 @@ def choose_identity(config: Config, rng: random.Random, *, simulated: bool = Fal
         own.release()
         raise
     return own
+
+
+def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
+    """What a node speaks under seal with; None for one whose id is configured.
+
+    Args:
+        own: Who it is.
+        config: Every option.
+    """
+    if own.identity is None:
+        return None
+    security = config.security
+    allowed = frozenset(each.lower() for each in security.allowed_ids)
+    return OwnKeys(own.identity, own.network_key, Mode(security.mode), allowed)
 
 
 def _require_kept(config: Config) -> None:

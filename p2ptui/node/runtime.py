@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.events import Event, PeerStatusChanged, StunReplyDue
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.machine import Machine
 from p2ptui.io.resolve import resolve
@@ -46,6 +47,7 @@ class Runtime:
         wall: Unix time, seconds.
         machine: What the node runs on; without it one that never moves.
         node_id: The node's id; a random one without it.
+        keys: What it speaks under seal with; without them it speaks in the open.
     """
 
     def __init__(
@@ -58,13 +60,14 @@ class Runtime:
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
         node_id: str = "",
+        keys: OwnKeys | None = None,
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.socket = sock
         self.started_at = clock()
         local = sock.local_address
-        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, node_id)
+        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, node_id, keys)
         self._driven = driven = Driven(
             self.endpoint, sock, self._handle_event, clock, wall, self._fail
         )
@@ -114,6 +117,7 @@ class Runtime:
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
         node_id: str = "",
+        keys: OwnKeys | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -123,7 +127,7 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         sock = await open_socket(listen)
-        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id, keys)
         runtime.begin(runtime._driven.run(), "pump")
         runtime._attachment.begin(searching=config.server.enable_discovery)
         runtime._attachment.use_ip_versions(
