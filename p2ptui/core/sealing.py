@@ -107,6 +107,8 @@ class Seals:
         timers: Timers,
     ) -> None:
         self.keys = keys
+        self.static = keys.static
+        """Made once: what is made ready for its first use stays so."""
         self._peers = peers
         self._counters = counters
         self._rng = rng

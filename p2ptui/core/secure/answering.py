@@ -133,7 +133,7 @@ class Answering:
         keys, address = self._seals.keys, request.address
         try:
             responder = Responder(
-                request.data, exchange, keys.static, psk=keys.psk, accepts=self._accepts
+                request.data, exchange, self._seals.static, psk=keys.psk, accepts=self._accepts
             )
         except SecureError as error:
             if error.reason == "unknown_pattern":

@@ -78,7 +78,7 @@ class Rekeying:
         """Begin an exchange with a secured peer."""
         keys = self._seals.keys
         number = self._seals.new_number()
-        initiator = Initiator(keys.static, number=number, psk=keys.psk)
+        initiator = Initiator(self._seals.static, number=number, psk=keys.psk)
         frame = bytes((REKEY_1,)) + f'"{initiator.placeholder}"'.encode()
         begun = _Begun(initiator, initiator.fill(frame))
         self._begun.put(peer, begun)
@@ -117,7 +117,7 @@ class Rekeying:
             self._begun.pop(peer)
         if answered is None or answered.request != inner:
             value = inner[2:-1].decode("ascii")
-            responder = Responder(inner, value, keys.static, psk=keys.psk)
+            responder = Responder(inner, value, self._seals.static, psk=keys.psk)
             number = self._seals.new_number([one.number for one in self._answered.values()])
             text = responder.answer(b"", number=number)
             answer = bytes((REKEY_2,)) + text.encode()

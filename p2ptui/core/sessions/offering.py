@@ -49,7 +49,7 @@ class Shown:
 def make_offer(seals: Seals) -> Offer:
     """Begin a key exchange."""
     keys, number = seals.keys, seals.new_number()
-    return Offer(Initiator(keys.static, number=number, psk=keys.psk), number)
+    return Offer(Initiator(seals.static, number=number, psk=keys.psk), number)
 
 
 def read_inside(
