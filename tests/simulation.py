@@ -59,7 +59,7 @@ class Host:
             VERSION,
             format_address(address),
             server.network_id,
-            own_capabilities(config, has_keys=keys is not None),
+            own_capabilities(config, has_keys=True) if keys else own_capabilities(config),
         )
         rng = random.Random(f"{world.seed} {address}")
         self.endpoint = Endpoint(config, identity, rng, UNIX_START, keys)

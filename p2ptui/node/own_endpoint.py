@@ -12,6 +12,8 @@ from p2ptui.node.idle_store import IdleStore
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address
 
+__all__ = ["OwnKeys", "make_endpoint"]
+
 
 def make_endpoint(
     config: Config,

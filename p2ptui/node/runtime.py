@@ -9,7 +9,6 @@ from typing import Any, Final, TypeAlias
 
 from p2ptui.config import Config
 from p2ptui.core.events import Event, PeerStatusChanged, StunReplyDue
-from p2ptui.core.sealing import OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.machine import Machine
 from p2ptui.io.resolve import resolve
@@ -17,7 +16,7 @@ from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.node.attachment import Attachment
 from p2ptui.node.driven import Driven
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.own_endpoint import make_endpoint
+from p2ptui.node.own_endpoint import OwnKeys, make_endpoint
 from p2ptui.node.servers import Servers
 from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription, Subscriptions
