@@ -69,7 +69,7 @@ class Gate:
         self.source: Address | None = None
         """Where the datagram came from that is being handled. What is sent there meanwhile answers
         it, and leaves from the address of this machine that it was sent to."""
-        self.seal: Callable[[bytes, Address, Any], bytes] | None = None
+        self.sealer: Callable[[bytes, Address, Any], bytes] | None = None
         """Seals what leaves for a secured peer, or its address; empty: it must not leave."""
         self._nobodys = Purse()
         self._arrival: Purse | None = self._nobodys
@@ -417,7 +417,7 @@ class Gate:
         return lambda data: self._leave_by(route.socket, data, route.remote, None)
 
     def _leave(self, data: bytes, to: Address, peer: Payee | None = None) -> bool:
-        if self.seal is not None and not (data := self.seal(data, to, peer)):
+        if self.sealer is not None and not (data := self.sealer(data, to, peer)):
             return False
         if self.source == to:
             to = self.source

@@ -16,12 +16,10 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
-from p2ptui.core.timers import Timers
 from p2ptui.secure import SecureError, SecureSession, StaticKeys
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys
 from p2ptui.secure.secret import Secret
-from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.message import Capability
@@ -95,7 +93,6 @@ class Seals:
         peers: All peers.
         counters: Counts what is refused.
         rng: For session numbers.
-        timers: Forget keys in time.
     """
 
     def __init__(
@@ -104,7 +101,6 @@ class Seals:
         peers: PeerTable,
         counters: Counters,
         rng: random.Random,
-        timers: Timers,
     ) -> None:
         self.keys = keys
         self.static = keys.static
@@ -112,7 +108,6 @@ class Seals:
         self._peers = peers
         self._counters = counters
         self._rng = rng
-        self._timers = timers
         self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
         """Asked of each node before there is a session: where it is, its id, and its keys if it has
         shown any. What speaks against it, in words; empty if nothing does."""
@@ -176,7 +171,6 @@ class Seals:
             seal.session.adopt(proof.transport, now)
         peer.session.take_seal(seal)
         peer.channel.sender.path.seal(SEAL_BYTES)
-        self._timers.schedule(now + LONGEST_OVERLAP_S, seal.session.expire)
         self.note_numbers(peer)
         return seal
 

@@ -96,8 +96,8 @@ class NodeState:
         self.seals: Seals | None = None
         """The secured sessions; None where this node speaks in the open only."""
         if keys is not None:
-            self.seals = seals = Seals(keys, self.peers, self.counters, rng, self.timers)
-            gate.seal = seals.seal
+            self.seals = seals = Seals(keys, self.peers, self.counters, rng)
+            gate.sealer = seals.seal
             self.tables.gauge("session_keys", seals.__len__)
         self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""

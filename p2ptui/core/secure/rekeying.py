@@ -16,7 +16,6 @@ from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Initiator, Responder, SecureError, Transport
 from p2ptui.secure.exchange import is_first_to_rekey
-from p2ptui.secure.session import LONGEST_OVERLAP_S
 
 REPEAT_S: Final = 1.0
 """From one message of the exchange to its repetition, if nothing came back."""
@@ -69,8 +68,11 @@ class Rekeying:
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
     def check(self, peer: Peer, now: float) -> None:
-        """A heartbeat of a peer: are new keys due?"""
+        """A heartbeat of a peer: are new keys due, and is the time of the former over?"""
         seal = peer.seal
+        if seal is not None:
+            seal.session.expire(now)
+            self._seals.note_numbers(peer)
         if seal is not None and peer not in self._begun and seal.session.needs_rekey(now):
             self.begin(peer, now)
 
@@ -157,7 +159,6 @@ class Rekeying:
         self._answered.pop(peer)
         seal.session.adopt(completed.transport, now)
         self._seals.note_numbers(peer)
-        self._state.timers.schedule(now + LONGEST_OVERLAP_S, seal.session.expire)
         self._state.gate.send_to(peer, b"")
 
     def _forget(self, peer: Peer) -> None:
