@@ -1,7 +1,9 @@
 """The handshake as the side that asks: a request, repeated byte for byte until an answer comes."""
 
+import math
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words, relayed_node
@@ -32,6 +34,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import Envelope, MessageType
 from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
+ANSWER_GRACE_S: Final = 0.02
+"""Between an Ack of a request and the answer to it."""
+
 
 class Handshake(Judging):
     """Makes peers out of addresses.
@@ -54,7 +59,6 @@ class Handshake(Judging):
         self._attempts: dict[Address, Asking] = {}
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._calls = state.session_calls
         self.crossings = self._crossings = Crossings(state.identity.id)
         """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
@@ -128,31 +132,6 @@ class Handshake(Judging):
         attempt.contestants.append(contestant)
         contestant.wait_until(attempt.deadline)
         return attempt.greeting
-
-    def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
-        """A contestant has no use for a handshake any more; whether it ends, as others have none.
-
-        Args:
-            address: Whom it asked there.
-            contestant: Which; it is told nothing.
-            now: The time, seconds.
-            reason: Why, in one line.
-        """
-        attempt = self._attempts.get(address)
-        if attempt is None or contestant not in attempt.contestants:
-            return False
-        attempt.contestants.remove(contestant)
-        if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
-            return False
-        self._fail(attempt, now, reason)
-        return True
-
-    def withdraw_call(self, token: int, now: float, reason: str) -> None:
-        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
-        for attempt in list(self._attempts.values()):
-            tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
-            if tokens == [token] and not (attempt.contestants or attempt.is_kept):
-                self._fail(attempt, now, reason)
 
     def _join(
         self,
@@ -436,6 +415,23 @@ class Handshake(Judging):
         attempt = self._attempts.get(peer.address)
         if attempt is not None:
             self._succeed(attempt, peer, now)
+
+    def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
+        """An Ack of a handshake message, in either role; whether it was one."""
+        if key not in peer.handshakes.keys:
+            return False
+        peer.facts.note_ack()
+        peer.handshakes.decide()
+        self._delivery.prove(peer, now)
+        attempt = self._attempts.get(peer.address)
+        if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
+            self._note_ack(attempt, now)
+        if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
+            attempt.is_acked = True
+            # The answer left together with it: unless that is late, it was lost.
+            if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
+                self._plan(attempt, now + ANSWER_GRACE_S)
+        return True
 
     def _succeed(self, attempt: Asking, peer: Peer, now: float) -> None:
         self._forget(peer.address)

@@ -1,13 +1,9 @@
-"""Requests under way, and the answers to them that name none: believed, or asked for anew."""
+"""Requests under way: given up, or judged by answers that name none, or asked for anew."""
 
-import math
 from collections.abc import Callable
-from typing import Final
 
-from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.peers import Peer
-from p2ptui.core.sessions.asking import Asking, greet, refusal
+from p2ptui.core.sessions.asking import Asking, Contestant, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
@@ -15,9 +11,6 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
 
 __all__ = ["Judging", "Unnamed"]
-
-ANSWER_GRACE_S: Final = 0.02
-"""Between an Ack of a request and the answer to it."""
 
 
 class Judging:
@@ -33,6 +26,7 @@ class Judging:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self._calls = state.session_calls
         self._sealed = None if state.seals is None else SealedAnswers(state, state.seals)
 
     def _try(self, attempt: Asking, now: float) -> None:
@@ -40,6 +34,31 @@ class Judging:
 
     def _fail(self, attempt: Asking, now: float, reason: str) -> None:
         raise NotImplementedError
+
+    def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
+        """A contestant has no use for a handshake any more; whether it ends, as others have none.
+
+        Args:
+            address: Whom it asked there.
+            contestant: Which; it is told nothing.
+            now: The time, seconds.
+            reason: Why, in one line.
+        """
+        attempt = self._attempts.get(address)
+        if attempt is None or contestant not in attempt.contestants:
+            return False
+        attempt.contestants.remove(contestant)
+        if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
+            return False
+        self._fail(attempt, now, reason)
+        return True
+
+    def withdraw_call(self, token: int, now: float, reason: str) -> None:
+        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
+        for attempt in list(self._attempts.values()):
+            tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
+            if tokens == [token] and not (attempt.contestants or attempt.is_kept):
+                self._fail(attempt, now, reason)
 
     def ask_anew(self, address: Address, when: float) -> None:
         """Make the request to an address anew, with another id, at a time; until then it waits."""
@@ -98,23 +117,6 @@ class Judging:
         """An Ack names the request: the answer has come with it, or is about to."""
         attempt.hearing.acked_at = now
         self._state.timers.schedule(now + AFTER_ACK_S, lambda at: self._judge(attempt, at))
-
-    def handle_ack(self, peer: Peer, key: int | str, now: float) -> bool:
-        """An Ack of a handshake message, in either role; whether it was one."""
-        if key not in peer.handshakes.keys:
-            return False
-        peer.facts.note_ack()
-        peer.handshakes.decide()
-        self._delivery.prove(peer, now)
-        attempt = self._attempts.get(peer.address)
-        if attempt is not None and key in (attempt.greeting.sequence, attempt.greeting.message_id):
-            self._note_ack(attempt, now)
-        if attempt is not None and not attempt.is_acked and relayed_node(peer.address) is not None:
-            attempt.is_acked = True
-            # The answer left together with it: unless that is late, it was lost.
-            if now + ANSWER_GRACE_S < peer.session.next_step_at < math.inf:
-                self._plan(attempt, now + ANSWER_GRACE_S)
-        return True
 
     def handle_error(self, address: Address, payload: ErrorPayload, now: float) -> bool:
         """The reference refuses a handshake by an Error; whether this was one."""
