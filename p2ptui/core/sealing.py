@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import INDEXED, BoundedTable
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
@@ -114,9 +114,9 @@ class Seals:
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
             full="session_keys_full",
+            peer_share=INDEXED,
             count=counters.drop,
         )
-
         self._departed: BoundedTable[str, Seal] = BoundedTable(
             MAX_DEPARTED, full="seal_forgotten", count=counters.drop
         )
@@ -191,7 +191,9 @@ class Seals:
 
     def note_numbers(self, peer: Peer) -> None:
         """The keys of a peer's session have changed: its numbers are those of now."""
-        numbers = set() if peer.seal is None else set(peer.seal.session.numbers())
+        # Who has gone has none: its session may be that of the same node elsewhere by now.
+        is_here = peer.seal is not None and self._peers.at(peer.address) is peer
+        numbers = set(peer.seal.session.numbers()) if is_here and peer.seal else set()
         for number in self._by_number.of_peer(peer):
             if number not in numbers:
                 del self._by_number[number]

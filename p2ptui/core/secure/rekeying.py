@@ -70,7 +70,7 @@ class Rekeying:
     def check(self, peer: Peer, now: float) -> None:
         """A heartbeat of a peer: are new keys due, and is the time of the former over?"""
         seal = peer.seal
-        if seal is not None:
+        if seal is not None and peer.is_authenticated:
             seal.session.expire(now)
             self._seals.note_numbers(peer)
         if seal is not None and peer not in self._begun and seal.session.needs_rekey(now):

@@ -198,3 +198,19 @@ def test_new_keys_over_a_bad_path(seed: int, crossed: bool) -> None:
     after = [seal.session.current for seal in seals if seal is not None]
     assert all(new is not old for new, old in zip(after, before, strict=True))
     assert after[0].keys.send == after[1].keys.receive
+
+
+@pytest.mark.parametrize("later_s", [0.0, 1.0, 20.0])
+def test_a_goodbye_that_was_lost_leaves_no_keys_behind(world: World, later_s: float) -> None:
+    """Who has said goodbye opens nothing more, and says so: the other side comes back."""
+    tap = Wiretap(world)
+    one, other = two_secured(world)
+    other.outcome(other.ping(one))
+    tap.rules.append(lambda seen: None if seen.source == other.address else seen.data)
+    other.endpoint.disconnect(peer_of(other, one), "leaving", world.now)
+    other.settle()
+    world.run_for(later_s)
+    tap.rules.clear()
+    token = one.send(other, "are you there?")
+    assert one.outcome(token, within=3.0).delivered
+    assert peer_of(other, one).is_secured
