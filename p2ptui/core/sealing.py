@@ -20,6 +20,7 @@ from p2ptui.secure import SecureError, SecureSession, StaticKeys
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys
 from p2ptui.secure.secret import Secret
+from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
 from p2ptui.wire.frames import Unfragmented
 from p2ptui.wire.message import Capability
@@ -118,7 +119,10 @@ class Seals:
             count=counters.drop,
         )
         self._departed: BoundedTable[str, Seal] = BoundedTable(
-            MAX_DEPARTED, full="seal_forgotten", count=counters.drop
+            MAX_DEPARTED,
+            full="seal_forgotten",
+            lifetime_s=LONGEST_OVERLAP_S,
+            count=counters.drop,
         )
 
     def __len__(self) -> int:
@@ -161,7 +165,8 @@ class Seals:
         """
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
-            self.forget(peer)
+            self.forget(peer, now)
+            self._departed.expire(now)
             seal = self._departed.pop(proof.keys.id)
         if seal is None:
             seal = Seal(SecureSession(proof.transport), proof.keys)
@@ -201,11 +206,11 @@ class Seals:
             if number not in self._by_number:
                 self._by_number.put(number, peer, peers=(peer,))
 
-    def forget(self, peer: Peer) -> None:
+    def forget(self, peer: Peer, now: float) -> None:
         """The peer has gone: nothing opens any more, unless it comes back by another way at once.
         What is still said to it stays sealed."""
         if peer.seal is not None:
-            self._departed.put(peer.seal.keys.id, peer.seal)
+            self._departed.put(peer.seal.keys.id, peer.seal, now)
         for number in self._by_number.of_peer(peer):
             del self._by_number[number]
 

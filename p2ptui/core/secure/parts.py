@@ -26,8 +26,8 @@ class SecureParts:
     def __init__(
         self, state: NodeState, seals: Seals, delivery: Delivery, sessions: SessionParts
     ) -> None:
-        sessions.lifecycle.on_removed.append(lambda peer, _: seals.forget(peer))
-        lifecycle = sessions.lifecycle
+        lifecycle, gate = sessions.lifecycle, state.gate
+        lifecycle.on_removed.append(lambda peer, _: seals.forget(peer, gate.now))
         self.answering = answering = Answering(state, seals, sessions)
         completing = Completing(state, seals, answering, sessions)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
