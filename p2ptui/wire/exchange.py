@@ -21,6 +21,7 @@ class ExchangeKey(Struct):
     """Of the payload of a request: the key that offers a key exchange."""
 
     exchange: str | UnsetType = UNSET
+    retry: str | UnsetType = UNSET
 
 
 class Account(Struct, array_like=True):

@@ -198,6 +198,8 @@ class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     that it is the same node, at whatever address."""
     exchange: str | UnsetType = UNSET
     """Offers a key exchange: its pattern's name and its first message; see `core.secure`."""
+    retry: str | UnsetType = UNSET
+    """What the other side asked for under load: it shows that this one receives at its address."""
     padding: str = ""
 
 
@@ -221,6 +223,14 @@ class ExchangeResponsePayload(Struct, kw_only=True):
     """The second message of the exchange."""
 
 
+class RetryPayload(Struct, kw_only=True):
+    """Too many key exchanges are asked for: come again with this token, and cost nothing before."""
+
+    success: bool
+    error_message: str
+    retry: str
+
+
 class RefusedExchangePayload(Struct, kw_only=True):
     """What was inside the last message of a key exchange is refused."""
 
@@ -239,6 +249,7 @@ class ReceivedHandshakeResponse(Struct):
     public_addr: str | None = None
     exchange: str | UnsetType = UNSET
     refuses: str | UnsetType = UNSET
+    retry: str | UnsetType = UNSET
 
 
 class PeerInfo(Struct, frozen=True):

@@ -21,6 +21,7 @@ from p2ptui.wire.message import (
     MessageType,
     ReceivedNodeInfo,
     RefusedExchangePayload,
+    RetryPayload,
 )
 
 
@@ -93,6 +94,27 @@ def write_answer(
     return Told(response_id, sequence, Plain(encode_envelope(envelope)))
 
 
+def write_retry(state: NodeState, request: Request, token: str, now: float) -> bytes:
+    """Write to who asks under load that it must come again with a token.
+
+    Args:
+        state: The shared ground.
+        request: What is answered.
+        token: For its address and its exchange.
+        now: The time, seconds.
+    """
+    words = "too many handshakes at once: come again"
+    payload = RetryPayload(success=False, error_message=words, retry=token)
+    envelope = Envelope(
+        state.ids.uuid(),
+        MessageType.HANDSHAKE_RESPONSE,
+        state.unix(now),
+        encode_payload(payload),
+        ack_for=request.message.sequence_number,
+    )
+    return Plain(encode_envelope(envelope))
+
+
 def write_refusal(state: NodeState, pending: Pending, words: str, now: float) -> bytes:
     """Write to who has come so far why it is no peer, in a way that nobody else can.
 
@@ -121,6 +143,15 @@ def offered(message: Envelope) -> str | None:
     except MalformedError:
         return None
     return None if exchange is UNSET else exchange
+
+
+def offered_token(message: Envelope) -> str:
+    """The retry token in a request; empty if there is none."""
+    try:
+        retry = decode_payload(message.payload, ExchangeKey).retry
+    except MalformedError:
+        return ""
+    return retry if isinstance(retry, str) else ""
 
 
 def claimed_id(message: Envelope) -> str:

@@ -101,6 +101,8 @@ class Asking:
     tries: int = 0
     hearing: Hearing = field(default_factory=Hearing)
     """What has answered it and names no request."""
+    retries: int = 0
+    """How often the other side has asked for a token."""
     is_acked: bool = False
     sent_at: float = 0.0
 
@@ -136,6 +138,8 @@ def write_request(
     now: float,
     *,
     is_open: bool = False,
+    offer: Offer | None = None,
+    retry: str = "",
 ) -> Greeting:
     """Write a request.
 
@@ -146,12 +150,15 @@ def write_request(
         continues: What names the session that goes on; empty if none does.
         now: The time, seconds.
         is_open: Whether it offers no key exchange, whatever keys this node has.
+        offer: A key exchange that was begun, and is offered again.
+        retry: The token that the other side has asked for.
     """
-    offer = None if state.seals is None or is_open else make_offer(state.seals)
+    if offer is None and state.seals is not None and not is_open:
+        offer = make_offer(state.seals)
     exchange = "" if offer is None else offer.initiator.placeholder
     message_id, data = delivery.build(
         MessageType.HANDSHAKE_REQUEST,
-        request_payload(state.identity, continues, exchange),
+        request_payload(state.identity, continues, exchange, retry),
         now,
         sequence_number=sequence,
         requires_ack=True,
@@ -159,6 +166,27 @@ def write_request(
     if offer is not None:
         data = Plain(offer.initiator.fill(data))
     return Greeting(message_id, sequence, data, offer)
+
+
+def ask_again(
+    state: NodeState, delivery: Delivery, peer: Peer, greeting: Greeting, retry: str, now: float
+) -> Greeting:
+    """The same request with a token, as the other side has asked for under load.
+
+    Args:
+        state: The shared ground.
+        delivery: Builds it.
+        peer: Who is asked.
+        greeting: What it was sent.
+        retry: The token.
+        now: The time, seconds.
+    """
+    number, continues = peer.channel.sender.numbering.begin(), _continued(peer)
+    again = write_request(
+        state, delivery, number, continues, now, offer=greeting.offer, retry=retry
+    )
+    peer.handshakes.ask(again.message_id, again.sequence)
+    return again
 
 
 def read_answer(

@@ -281,8 +281,11 @@ class Handshake(Judging):
             return
         offer = attempt.greeting.offer
         answer = read_answer(message, self._state.identity, relayed_node(address), offer)
+        retry = None if answer is None else answer.response.retry
         if answer is None:
             self._state.counters.drop("malformed")
+        elif isinstance(retry, str) and message.ack_for is not None:
+            self._take_retry(attempt, retry, now)
         elif message.ack_for is not None:
             self._take_answer(attempt, message, answer, now)
         elif is_false(answer, message):

@@ -1,9 +1,10 @@
 """Requests under way: given up, or judged by answers that name none, or asked for anew."""
 
 from collections.abc import Callable
+from typing import Final
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.sessions.asking import Asking, Contestant, greet, refusal
+from p2ptui.core.sessions.asking import Asking, Contestant, ask_again, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
@@ -11,6 +12,9 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
 
 __all__ = ["Judging", "Unnamed"]
+
+RETRIES: Final = 3
+"""So often a request is made with a token, at most: each may be forged."""
 
 
 class Judging:
@@ -59,6 +63,16 @@ class Judging:
             tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
             if tokens == [token] and not (attempt.contestants or attempt.is_kept):
                 self._fail(attempt, now, reason)
+
+    def _take_retry(self, attempt: Asking, retry: str, now: float) -> None:
+        """The other side has much to do, and wants to see first that this one is there."""
+        if attempt.greeting.offer is None or attempt.retries >= RETRIES:
+            self._state.counters.drop("retry_refused")
+            return
+        attempt.retries += 1
+        again = ask_again(self._state, self._delivery, attempt.peer, attempt.greeting, retry, now)
+        attempt.greeting = again
+        self._try(attempt, now)
 
     def ask_anew(self, address: Address, when: float) -> None:
         """Make the request to an address anew, with another id, at a time; until then it waits."""
