@@ -87,7 +87,7 @@ class Capability:
     RELAY: Final = "relay"
     """A server that relays datagrams between its peers."""
     RELAY_SEALED: Final = "relay_sealed"
-    """Relays what is sealed between two others, too."""
+    """Relays the frames of secured sessions between two others, too."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
     RECEIVE_WINDOW: Final = "receive_window"
