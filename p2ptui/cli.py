@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE, CommandParser
+from p2ptui.commands import EXIT_INTERRUPTED, EXIT_USAGE, CommandParser, refuse_key_on_line
 from p2ptui.errors import ConfigError, P2PError
 from p2ptui.nearest import nearest
 from p2ptui.text import printable
@@ -29,8 +29,11 @@ EXIT_FAILED: Final = 1
 COMMANDS: Final[Mapping[str, str]] = {
     **{verb.name: verb.summary for verb in VERBS.values() if verb.in_shell},
     "receive": "keep the files that others send",
+    "key": "show who this node is, or make a network key",
+    "trust": "say that a node is the right one",
+    "forget": "forget a node that was met",
 }
-"""The commands of the screen's grammar that the shell has too, and one that needs no screen."""
+"""The commands of the screen's grammar that the shell has too, and those that need no screen."""
 
 LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -148,6 +151,10 @@ def _node_parser() -> CommandParser:
         metavar="HOST:PORT",
         help="connect to this node, and keep connected; may be given several times",
     )
+    add("--identity", metavar="FILE", help="be the node whose identity this is; made if missing")
+    add("--ephemeral", action="store_true", help="take a new identity, until this node ends")
+    add("--security-mode", metavar="open|prefer|require", help="whom this node talks to")
+    add("--network-key-file", metavar="FILE", help="the key that all nodes of the network share")
     add("--no-ui", action="store_true", help="no screen: log to standard error")
     levels = parser.add_mutually_exclusive_group()
     for level in LEVELS:
@@ -182,6 +189,9 @@ _OPTION_PATHS: Final[Mapping[str, str]] = {
     "enable_discovery": "server.enable_discovery",
     "join": "server.join",
     "level": "logging.level",
+    "identity": "security.identity",
+    "security_mode": "security.mode",
+    "network_key_file": "security.network_key_file",
 }
 """Where each argument stands in the configuration."""
 
@@ -201,6 +211,7 @@ def _refuse_unknown(parser: CommandParser, words: Sequence[str], unknown: Sequen
 
 def _run_node(arguments: Sequence[str]) -> int:
     parser = _node_parser()
+    refuse_key_on_line(parser, arguments)
     options, unknown = parser.parse_known_args(arguments)
     _refuse_unknown(parser, options.words, unknown)
     if options.no_ui:
@@ -214,6 +225,8 @@ def _run_node(arguments: Sequence[str]) -> int:
     }
     if options.stun:
         overrides["stun_server.enable"] = True
+    if options.ephemeral:
+        overrides["security.ephemeral"] = True
     if options.relay:
         overrides["traffic_forwarding.allow_symmetric_nat_relay"] = True
 
@@ -229,14 +242,10 @@ def _run_node(arguments: Sequence[str]) -> int:
         print(render_config(config), end="")
         return EXIT_OK
     if options.check_config:
-        from p2ptui.config import config_warnings
+        from p2ptui.checking import check_config
 
-        for warning in config_warnings(config):
+        for warning in check_config(config):
             print(f"p2ptui: {warning}", file=sys.stderr)
-        if config.ui.keys or config.ui.theme:
-            from p2ptui.tui.keymap import check_ui_options
-
-            check_ui_options(config.ui)
         print("the configuration is valid")
         return EXIT_OK
     if not options.no_ui:

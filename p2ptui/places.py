@@ -7,7 +7,7 @@ nothing is remembered beyond the session, and all the rest works.
 from pathlib import Path
 from typing import Final, Literal
 
-Purpose = Literal["state", "config", "log"]
+Purpose = Literal["state", "config", "log", "data"]
 
 _NAME: Final = "p2ptui"
 

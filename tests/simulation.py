@@ -26,9 +26,12 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.identity import own_capabilities, own_node_info
 from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.core.traversal.attempt import NatFacts
 from p2ptui.io.memory import MemoryNetwork
 from p2ptui.node.subscription import Subscription
+from p2ptui.secure.identity import Identity
+from p2ptui.secure.secret import Secret
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, AskedAddress, format_address, own_host
 from p2ptui.wire.frames import Unfragmented
@@ -39,7 +42,14 @@ UNIX_START = 1_795_000_000
 class Host:
     """A core at an address of the world."""
 
-    def __init__(self, world: "World", address: Address, config: Config, node_id: str) -> None:
+    def __init__(
+        self,
+        world: "World",
+        address: Address,
+        config: Config,
+        node_id: str,
+        keys: OwnKeys | None = None,
+    ) -> None:
         self.world = world
         self.address = address
         server = config.server
@@ -49,10 +59,10 @@ class Host:
             VERSION,
             format_address(address),
             server.network_id,
-            own_capabilities(config),
+            own_capabilities(config, has_keys=True) if keys else own_capabilities(config),
         )
         rng = random.Random(f"{world.seed} {address}")
-        self.endpoint = Endpoint(config, identity, rng, UNIX_START)
+        self.endpoint = Endpoint(config, identity, rng, UNIX_START, keys)
         self.events: list[Event] = []
         self.outcomes: dict[int, Any] = {}
         self.facts: NatFacts | None = None
@@ -383,13 +393,20 @@ class Puppet:
 class World:
     """A network, its hosts and their time."""
 
-    def __init__(self, seed: int = 0, **link: Any) -> None:
+    secured = False
+    """Whether nodes have keys, where nothing else is said."""
+
+    def __init__(self, seed: int = 0, *, secured: bool | None = None, **link: Any) -> None:
+        if secured is not None:
+            self.secured = secured
         link.setdefault("latency_s", 0.01)
         self.seed = seed
         self.now = 1000.0
         self.network = MemoryNetwork(seed=seed, **link)
         self.hosts: dict[Address, Host | Beside | Door | Puppet] = {}
         self._nodes: dict[Address, Host] = {}
+        self._keys: dict[str, OwnKeys] = {}
+        """Of all nodes that were made; one that is made again has its own."""
         self._next_host = 1
         self._next_node = 0
         self._next_message = 0
@@ -400,15 +417,29 @@ class World:
         return (f"10.0.{high}.{low}", port)
 
     def host(
-        self, address: Address | None = None, node_id: str | None = None, **options: Any
+        self,
+        address: Address | None = None,
+        node_id: str | None = None,
+        keys: OwnKeys | None = None,
+        **options: Any,
     ) -> Host:
-        """Add a node; options by name, as in `Config.with_options`."""
+        """Add a node; options by name, as in `Config.with_options`, and its keys if it has any."""
         address = self.network.attach(address or self.address())
         options.setdefault("name", f"node-{len(self.hosts) + 1}")
         config = Config().with_options(**options)
-        host = Host(self, address, config, node_id or self.node_id())
+        if self.secured and keys is None:
+            keys = self.keys() if node_id is None else self._keys.get(node_id)
+        node_id = node_id or (self.node_id() if keys is None else keys.identity.id)
+        host = Host(self, address, config, node_id, keys)
         self.hosts[address] = self._nodes[address] = host
         return host
+
+    def keys(self, **options: Any) -> OwnKeys:
+        """Keys of a further node: those of a seed that only counts; options as of `OwnKeys`."""
+        seed = self.node_id().encode()[:32].ljust(32, b"\0")
+        keys = OwnKeys(Identity(Secret(seed)), **options)
+        self._keys[keys.identity.id] = keys
+        return keys
 
     def puppet(self, address: Address | None = None, node_id: str | None = None) -> Puppet:
         address = self.network.attach(address or self.address())

@@ -295,6 +295,7 @@ def test_the_package_says_which_dependencies_it_has() -> None:
     names = {re.split(r"[>=<;\[ ]", line)[0] for line in project["dependencies"]}
     assert names == {
         "asyncio-dgram",
+        "cryptography",
         "ifaddr",
         "msgspec",
         "platformdirs",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from p2ptui.commands.answer import Answer, json_wanted
+from p2ptui.secure.secret import looks_like_key
 from p2ptui.text import printable
 
 EXIT_USAGE: Final = 2
@@ -38,6 +39,20 @@ class CommandParser(argparse.ArgumentParser):
         if action.option_strings and arg_strings == ["--"]:
             return self._get_value(action, "--")
         return super()._get_values(action, arg_strings)
+
+
+def refuse_key_on_line(parser: CommandParser, arguments: Sequence[str]) -> None:
+    """Leave with the exit code of wrong usage where a network key is among the arguments.
+
+    Everybody on the machine can read those. The key is not repeated.
+    """
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option == "--network-key" or looks_like_key(argument):
+            parser.error(
+                "a network key does not belong on the command line, where everybody on this machine"
+                " can read it: use --network-key-file or P2PTUI_NETWORK_KEY"
+            )
 
 
 class Once(argparse.Action):
@@ -120,12 +135,22 @@ def read_command(
     parser = CommandParser(prog=f"p2ptui {name}", description=module.__doc__, allow_abbrev=False)
     parser.answer = answer
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="a configuration")
-    parser.add_argument("--network-id", metavar="ID", help="the network of the target")
+    runs_a_node = getattr(module, "RUNS_A_NODE", True)
+    if runs_a_node:
+        add = parser.add_argument
+        add("--network-id", metavar="ID", help="the network of the target")
+        add("--identity", metavar="FILE", help="be this node (default: a new one for this command)")
+        add("--network-key-file", metavar="FILE", help="the key that the network's nodes share")
     module.add_arguments(parser)
+    refuse_key_on_line(parser, arguments)  # before anything repeats it
     # Intermixed: `send TARGET --json hello` as well as `send TARGET hello --json`.
     options = parser.parse_intermixed_args(arguments)
     options.answer = answer or Answer(wanted=options.json)
     work: Work = module.prepare(options, parser, environ)
+    if runs_a_node:
+        from p2ptui.secure.identity import load_primitives
+
+        load_primitives()  # the time that a command may take has not begun yet
     return work
 
 

@@ -81,11 +81,15 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
     overrides: dict[str, object] = {
         # It comes and goes beside a node that may run with the same file.
         "server.node_id": "",
+        "security.identity": options.identity or "",
+        "security.ephemeral": not options.identity,
         "server.enable_discovery": False,
         "server.join": [],
         "server.max_connections": Config().server.max_connections,
         "files.receive_into": "",
     }
+    if options.network_key_file is not None:
+        overrides["security.network_key_file"] = options.network_key_file
     if options.network_id is not None:
         overrides["server.network_id"] = options.network_id
     if getattr(options, "name", None) is not None:

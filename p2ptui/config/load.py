@@ -12,8 +12,10 @@ import tomli
 
 from p2ptui.config.option import Option
 from p2ptui.config.sections import OPTIONS, Config, LogLevel
+from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
+from p2ptui.secure.secret import KeyKind, KeyTextError, read_key
 
 ENVIRONMENT_PREFIX = "P2PTUI_"
 
@@ -22,6 +24,8 @@ _TRUE = {"true", "1", "yes", "on"}
 _FALSE = {"false", "0", "no", "off"}
 
 _VARIABLES = {ENVIRONMENT_PREFIX + path.replace(".", "_").upper(): path for path in OPTIONS.by_path}
+_NAMES = (*_VARIABLES, NETWORK_KEY_VARIABLE)
+_KEY_AND_FILE = ("network_key", "security.network_key_file")
 _SECTION_PREFIXES = tuple(
     f"{ENVIRONMENT_PREFIX}{section.replace('.', '_').upper()}_" for section in OPTIONS.sections
 )
@@ -39,8 +43,8 @@ def load_config(
 
     Args:
         path: A file, TOML or JSON by its ending, or None.
-        environ: The environment: `P2PTUI_<SECTION>_<KEY>`, and `P2PTUI_LOG` or else
-            `RUST_LOG` for the log level.
+        environ: The environment: `P2PTUI_<SECTION>_<KEY>`, `P2PTUI_LOG` or else `RUST_LOG` for
+            the log level, and `P2PTUI_NETWORK_KEY`.
         overrides: What the command line sets, by `section.key`.
 
     Returns:
@@ -63,6 +67,9 @@ def load_config(
             # A level is stronger than the verbosity that a weaker source asks for.
             values.pop("logging.verbose_logging", None)
             values.pop("server.verbose_logging", None)
+        for one, other in (_KEY_AND_FILE, _KEY_AND_FILE[::-1]):
+            if one in layer:
+                values.pop(other, None)  # a network has one key: the stronger source's
         values |= layer
     return Config().with_values(values)
 
@@ -127,7 +134,19 @@ def _parse_json(text: str, path: Path) -> dict[str, Any]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    return OPTIONS.settle_entries(_variables(environ), "environment: ")
+    return OPTIONS.settle_entries(_variables(environ), "environment: ") | _read_network_key(environ)
+
+
+def _read_network_key(environ: Mapping[str, str]) -> dict[str, Any]:
+    if NETWORK_KEY_VARIABLE not in environ:
+        return {}
+    try:
+        key = read_key(KeyKind.NETWORK, environ[NETWORK_KEY_VARIABLE])
+    except KeyTextError as error:
+        raise ConfigError(
+            f"environment: {NETWORK_KEY_VARIABLE} {error}; make one with: p2ptui key new"
+        ) from None
+    return {_KEY_AND_FILE[0]: key}
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
@@ -136,14 +155,16 @@ def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
             path = _VARIABLES[name]
             known = OPTIONS.by_path[path]
             yield name, path, _value(text, known if isinstance(known, Option) else known.option)
+        elif name == NETWORK_KEY_VARIABLE:
+            continue
         elif name.startswith(ENVIRONMENT_PREFIX) and not _is_service_link(name, text):
             # Other variables of this prefix are not ours to judge, unless they look mistyped.
             is_ours = name.startswith(_SECTION_PREFIXES)
-            close = difflib.get_close_matches(name, _VARIABLES, 1, 0.0 if is_ours else 0.85)
+            close = difflib.get_close_matches(name, _NAMES, 1, 0.0 if is_ours else 0.85)
             if not close:
                 continue
             # What all of them begin with makes none of them alike.
-            bare = {known.removeprefix(ENVIRONMENT_PREFIX): known for known in _VARIABLES}
+            bare = {known.removeprefix(ENVIRONMENT_PREFIX): known for known in _NAMES}
             near = nearest(name.removeprefix(ENVIRONMENT_PREFIX), bare)
             hint = f"did you mean {bare[near]!r}?" if near else f"the nearest one is {close[0]!r}"
             raise ConfigError(f"environment: unknown variable {name!r}; {hint}")

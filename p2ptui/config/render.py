@@ -11,6 +11,7 @@ from pathlib import Path
 
 from p2ptui.config.option import Option, Shorthand
 from p2ptui.config.sections import OPTIONS, Config
+from p2ptui.config.security_section import NETWORK_KEY_VARIABLE
 
 BEGIN_TABLES = "<!-- begin of what python -m p2ptui.config.render writes -->"
 END_TABLES = "<!-- end of what python -m p2ptui.config.render writes -->"
@@ -34,6 +35,8 @@ def render_config(config: Config) -> str:
                 lines += textwrap.wrap(meaning, 98, initial_indent="# ", subsequent_indent="# ")
                 value = _toml(option.value_in(config))
                 lines.append(f"{option.name} = {value}  # {_accepts(option)}")
+        if path == "security" and config.network_key is not None:
+            lines.append(f"# {NETWORK_KEY_VARIABLE} is set; the key is never printed.")
         blocks.append("\n".join(lines) + "\n")
     return "".join(blocks)
 

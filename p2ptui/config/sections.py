@@ -35,8 +35,10 @@ from p2ptui.config.option import (
     OptionTable,
     Section,
 )
+from p2ptui.config.security_section import KeyOptions, check_keys, key_warnings
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
+from p2ptui.secure.secret import Secret
 from p2ptui.wire.address import MAX_PORT
 
 LogLevel: TypeAlias = Literal["trace", "debug", "info", "warn", "error"]
@@ -101,7 +103,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
         About("The name that others see; empty: p2ptui- and the start of the id.", max_length=64),
     ] = ""
     node_id: Annotated[
-        str, About("The node's id, a UUID; empty: a fresh one at each start.", form=_NODE_ID)
+        str, About("The node's id, a UUID; empty: the one of its identity.", form=_NODE_ID)
     ] = ""
     join: Annotated[
         tuple[str, ...],
@@ -220,8 +222,8 @@ class RoutingOptions(Section, frozen=True, kw_only=True):
     ] = 4
 
 
-class SecurityOptions(Section, frozen=True, kw_only=True):
-    """What strangers may do."""
+class SecurityOptions(KeyOptions, frozen=True, kw_only=True):
+    """Who this node is, whom it lets in, and what strangers may do."""
 
     enable_authentication: Annotated[
         bool,
@@ -313,6 +315,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     nat_detection: NatDetectionOptions = NatDetectionOptions()
     port_prediction: PortPredictionOptions = PortPredictionOptions()
     ice: IceOptions = IceOptions()
+    network_key: Secret | None = None
+    """From the environment. No option: it is in no file and on no command line, and never shown."""
 
     def __post_init__(self) -> None:
         for option in OPTIONS.options:
@@ -325,6 +329,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if first > last:
             raise ConfigError(f"server.discovery_port_range: {first} must not exceed {last}")
         check_stun_server(self.stun_server, self.server.address)
+        check_keys(self.security, self.network_key, self.server.node_id)
 
     def with_options(self, **options: object) -> "Config":
         """A copy with other values, checked.
@@ -401,7 +406,7 @@ def prediction_options(config: Config) -> PortPredictionOptions:
 def config_warnings(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each."""
     server = config.server
-    warnings = []
+    warnings = key_warnings(server.node_id)
     if not config.security.enable_authentication:
         warnings.append(
             "security.enable_authentication = false is ignored: "

@@ -13,9 +13,11 @@ From the top down; a room imports from those below it only:
     mesh/           nodes beyond the direct peers: lists, introductions, routes
     stun            a STUN server: what it answers, and by which socket
     filter_probes   peers that help a node to learn what its NAT lets in
+    secure/         secured sessions: who is answered and what is opened
     sessions/       who is a peer: handshakes, strangers, who is still there
     delivery/       the way out: messages become datagrams
     state           what all rooms share
+    sealing         who is spoken to under seal, and by which keys
     peers/          the table of peers, and what is known of each
     reliability/    nothing is lost and nothing comes twice
     gate            the one way out: what no account pays for does not leave

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from p2ptui.core.events import Outcome
 from p2ptui.core.timers import Timer, Timers
-from p2ptui.errors import LocalError
+from p2ptui.errors import HandshakeError, LocalError
 
 Detail = TypeVar("Detail")
 
@@ -24,6 +24,11 @@ class Call(Generic[Detail]):
     overdue: "Callable[[Call[Detail]], Outcome]"
     """Tells what becomes of it if nothing came by its deadline."""
     timer: Timer
+
+
+def forgotten(_call: Call[None]) -> HandshakeError:
+    """What becomes of a call for a session that whatever it waited for has forgotten."""
+    return HandshakeError("nothing became of it in time")
 
 
 class Calls(Generic[Detail]):

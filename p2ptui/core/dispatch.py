@@ -16,7 +16,7 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START
-from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED
+from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED, SEALS
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
 """STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
@@ -76,14 +76,20 @@ class Dispatch:
         purse = None
         if peer is not None:
             purse = peer.purse
-            peer.note_asked(address)
+            if peer.seal is None:
+                peer.note_asked(address)
         first = data[0] if size else -1
         if first == JSON_START:
             self._gate.note_arrival(purse, address, size)
             self._arrivals.receive(data, address, peer, now)
         elif first >= FRAME_START:
             self._gate.note_arrival(purse, address, size)
-            self._receive_frame(data, address, peer, now)
+            if first in SEALS and self._arrivals.clear is not None:
+                self._take_sealed(data, address, peer, now)
+            elif peer is None or peer.seal is None:
+                self._receive_frame(data, address, peer, now)
+            else:
+                counters.drop("unsealed")
         elif 0 <= first <= STUN_LAST_FIRST_BYTE:
             # It is answered whatever its sender has spent; so it must not pay for more than that.
             self._gate.note_arrival(None, address, size)
@@ -96,6 +102,25 @@ class Dispatch:
                 self._stun.receive(data, address, Place.OWN, now)
         else:
             counters.drops["junk"] += 1
+
+    def _take_sealed(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+        """Handle what is inside a sealed frame as any datagram of the one who has sealed it."""
+        rules = self._arrivals.clear
+        opened = None if rules is None else rules.opening.receive(data, address, peer, now)
+        if opened is None:
+            return
+        inner, peer = opened
+        peer.note_asked(address)
+        self._gate.vouch()
+        first = inner[0] if inner else -1
+        if first == JSON_START:
+            self._arrivals.receive(inner, address, peer, now, is_sealed=True)
+        elif first >= FRAME_START:
+            self._receive_frame(inner, address, peer, now)
+        elif inner:
+            self._counters.drop("junk")
+        else:
+            peer.liveness.hear(now)
 
     def _receive_frame(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
         to = self._receivers

@@ -19,6 +19,7 @@ from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
@@ -38,6 +39,8 @@ class Endpoint(Parts):
         identity: Who this node is; see `core.identity.own_node_info`.
         rng: The only source of randomness.
         unix_offset: Unix time minus the clock that all `now` come from, seconds.
+        keys: What makes it one that speaks under seal; the id in `identity` is that of its keys.
+            None: it speaks in the open, as all did before.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Endpoint(Parts):
         identity: NodeInfo,
         rng: random.Random,
         unix_offset: float = 0.0,
+        keys: OwnKeys | None = None,
     ) -> None:
-        super().__init__(NodeState(config, identity, rng, unix_offset))
+        super().__init__(NodeState(config, identity, rng, unix_offset, keys))
 
     # Getters.
 

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from p2ptui.bounded import BoundedTable, Shares
 from p2ptui.core.accounts import (
@@ -69,6 +69,8 @@ class Gate:
         self.source: Address | None = None
         """Where the datagram came from that is being handled. What is sent there meanwhile answers
         it, and leaves from the address of this machine that it was sent to."""
+        self.sealer: Callable[[bytes, Address, Any], bytes] | None = None
+        """Seals what leaves for a secured peer, or its address; empty: it must not leave."""
         self._nobodys = Purse()
         self._arrival: Purse | None = self._nobodys
         self._arrived_from: Address = ("", 0)
@@ -271,14 +273,9 @@ class Gate:
         self._hours.clear()
 
     def grant_answer(self, purse: Purse, to: Address, earned: Purse | None = None) -> Grant:
-        """One answer to a peer, paid with all that its purse holds, what is kept for Pings too.
-
-        Args:
-            purse: The peer's.
-            to: Where the answer goes.
-            earned: What the datagram has earned that is answered, where that may be more: a grant
-                may have emptied the purse before.
-        """
+        """One answer to the peer with this purse, paid with all that it holds, what is kept for
+        Pings too; or with what the datagram has `earned` that is answered, where that is more: a
+        grant may have emptied the purse before."""
         return self._one(Reason.ANSWER, purse, to, earned)
 
     def grant_ping(self, purse: Purse, to: Address) -> Grant:
@@ -337,7 +334,7 @@ class Gate:
         else:
             self._counters.drop("unpaid")
             return False
-        return self._leave(data, to)
+        return self._leave(data, to, peer)
 
     def send(
         self,
@@ -419,7 +416,9 @@ class Gate:
         """What brings a datagram that was paid for on its way by a further socket."""
         return lambda data: self._leave_by(route.socket, data, route.remote, None)
 
-    def _leave(self, data: bytes, to: Address) -> bool:
+    def _leave(self, data: bytes, to: Address, peer: Payee | None = None) -> bool:
+        if self.sealer is not None and not (data := self.sealer(data, to, peer)):
+            return False
         if self.source == to:
             to = self.source
         if self.detours and (detour := self.detours.get(to)) is not None:

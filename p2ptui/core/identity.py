@@ -64,8 +64,13 @@ def short_id(node_id: str) -> str:
     return node_id[:SHORT_ID]
 
 
-def own_capabilities(config: Config) -> tuple[str, ...]:
-    """What this node announces, by what it is configured to serve."""
+def own_capabilities(config: Config, *, has_keys: bool = False) -> tuple[str, ...]:
+    """What this node announces, by what it is configured to serve.
+
+    Args:
+        config: Every option.
+        has_keys: Whether it speaks under seal.
+    """
     capabilities = list(OWN_CAPABILITIES)
     if config.server.echo != "all":
         capabilities.append(Capability.NO_ECHO)
@@ -73,6 +78,8 @@ def own_capabilities(config: Config) -> tuple[str, ...]:
         capabilities.append(Capability.STUN)
     if config.traffic_forwarding.allow_symmetric_nat_relay:
         capabilities.append(Capability.RELAY)
+        if has_keys:
+            capabilities.append(Capability.RELAY_SEALED)
     if config.files.receive_into:
         capabilities.append(Capability.FILES)
     return tuple(capabilities)

@@ -66,6 +66,7 @@ class Parts:
         self._messages = messages = MessageParts(
             state, delivery, sessions, mesh, relays.failover, self._services()
         )
+        messages.arrivals.clear = mobility.clear
         self._connect_rooms()
         self._dispatch = Dispatch(
             state,

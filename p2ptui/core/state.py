@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 from p2ptui.config import Config
-from p2ptui.core.calls import Call, Calls
+from p2ptui.core.calls import Call, Calls, forgotten
 from p2ptui.core.counters import Counters
 from p2ptui.core.events import (
     CallFinished,
@@ -26,9 +26,9 @@ from p2ptui.core.peers import PeerTable
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
+from p2ptui.core.sealing import SEAL_BYTES, OwnKeys, Seals
 from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
-from p2ptui.errors import HandshakeError
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -55,10 +55,16 @@ class NodeState:
         identity: Who this node is.
         rng: The only randomness; `random.SystemRandom` in a real node.
         unix_offset: Unix time minus the clock that `now` comes from, seconds.
+        keys: What makes it one that speaks under seal; None: it speaks in the open.
     """
 
     def __init__(
-        self, config: Config, identity: NodeInfo, rng: random.Random, unix_offset: float
+        self,
+        config: Config,
+        identity: NodeInfo,
+        rng: random.Random,
+        unix_offset: float,
+        keys: OwnKeys | None = None,
     ) -> None:
         self.config = config
         self.identity = identity
@@ -87,6 +93,12 @@ class NodeState:
         self._events_dropped = 0
         self.gate = gate = Gate(self.counters, self.emit, self._search_pace, shares)
         """The one way out."""
+        self.seals: Seals | None = None
+        """The secured sessions; None where this node speaks in the open only."""
+        if keys is not None:
+            self.seals = seals = Seals(keys, self.peers, self.counters, rng)
+            gate.sealer = seals.seal
+            self.tables.gauge("session_keys", seals.__len__)
         self.detours = gate.detours
         """Addresses that the socket does not reach itself, and what brings a datagram there."""
         self._outgoing = gate.outgoing  # only to be looked at
@@ -121,6 +133,12 @@ class NodeState:
     def longest_idle_s(self) -> float:
         """How long the ways through this node's NAT may be idle, as far as that is known."""
         return self.find_longest_idle_s()
+
+    @property
+    def datagram_bytes(self) -> int:
+        """What a message may take that goes to many in one datagram, sealed for some of them."""
+        budget = self.config.server.datagram_budget
+        return budget if self.seals is None else budget - SEAL_BYTES
 
     def most_peers(self) -> int:
         """As many entries as there may be peers: the limit of what is known of each of them."""
@@ -175,9 +193,9 @@ class NodeState:
         longest_s = timeout_s + LAST_RESORT_S
         return self.session_calls.begin(key, None, now, longest_s, self._handle_forgotten, token)
 
-    def _handle_forgotten(self, _call: Call[None]) -> HandshakeError:
+    def _handle_forgotten(self, call: Call[None]) -> Outcome:
         self.counters.drop("call_forgotten")
-        return HandshakeError("nothing became of it in time")
+        return forgotten(call)
 
     def answered(self, outcome: Outcome) -> int:
         """A name for a call whose end is known at once."""

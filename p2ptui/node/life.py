@@ -1,5 +1,6 @@
 """A node's life: it is made, started and closed, and takes other options meanwhile."""
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -13,7 +14,10 @@ from p2ptui.errors import LocalError
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
+from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
+
+log = logging.getLogger("p2ptui.node")
 
 
 class NodeLife:
@@ -27,6 +31,7 @@ class NodeLife:
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
+        secured: Whether it speaks under seal with its own kind.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class NodeLife:
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        secured: bool = False,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
@@ -47,6 +53,8 @@ class NodeLife:
         self._machine = machine or (RealMachine() if open_socket is open_udp else None)
         self._started: Runtime | None = None
         self._files: FileReceiver | None = None
+        self._own: OwnIdentity | None = None
+        self._secured = secured
         self._starting = False
 
     async def start(self) -> None:
@@ -54,28 +62,52 @@ class NodeLife:
 
         Raises:
             BindError: The listening address cannot be taken.
-            LocalError: It cannot be resolved, the node runs already, or nothing can be written
-                into the directory for files.
+            LocalError: It cannot be resolved, the node runs already, nothing can be written into
+                the directory for files, or a file with a key cannot be used.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
         self._starting = True
         try:
             store = open_store(self._config.files)
+            self._own = self._choose_identity()
             self._started = await Runtime.start(
-                self._config, self._open_socket, self._clock, self._rng, self._wall, self._machine
+                self._config,
+                self._open_socket,
+                self._clock,
+                self._rng,
+                self._wall,
+                self._machine,
+                self._own.id,
+                keys_of(self._own, self._config) if self._secured else None,
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
         finally:
             self._starting = False
+            if self._started is None:
+                self._release_identity()
+
+    def _choose_identity(self) -> OwnIdentity:
+        is_real = self._open_socket is open_udp and isinstance(self._rng, random.SystemRandom)
+        own = choose_identity(self._config, self._rng, simulated=not is_real, secured=self._secured)
+        for notice in own.notices:
+            log.info("%s", notice)
+        return own
+
+    def _release_identity(self) -> None:
+        if self._own is not None:
+            self._own.release()
 
     async def close(self, reason: str = "shutting down") -> None:
         """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""
-        if self._files is not None:
-            await self._files.finish()
-        if self._started is not None:
-            await self._started.close(reason)
+        try:
+            if self._files is not None:
+                await self._files.finish()
+            if self._started is not None:
+                await self._started.close(reason)
+        finally:
+            self._release_identity()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -40,6 +40,7 @@ class Node(RunningNode):
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
+        secured: Whether it speaks under seal with its own kind.
     """
 
     async def connect(

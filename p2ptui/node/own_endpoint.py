@@ -7,9 +7,12 @@ from collections.abc import Callable
 from p2ptui.config import Config
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import canonical_id, own_capabilities, own_metadata, own_node_info
+from p2ptui.core.sealing import OwnKeys
 from p2ptui.node.idle_store import IdleStore
 from p2ptui.version import VERSION
 from p2ptui.wire.address import Address, format_address
+
+__all__ = ["OwnKeys", "make_endpoint"]
 
 
 def make_endpoint(
@@ -18,28 +21,37 @@ def make_endpoint(
     rng: random.Random,
     wall: Callable[[], float],
     started_at: float,
+    node_id: str = "",
+    keys: OwnKeys | None = None,
 ) -> Endpoint:
     """The protocol of a node whose socket is bound.
 
     Args:
         config: Every option.
         local: Where it is bound.
-        rng: Where ids and jitter come from; also the node's own id, unless it is configured.
+        rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         started_at: The time on the node's clock, seconds.
+        node_id: The node's id; without it the configured one, or else one from `rng`.
+        keys: What it speaks under seal with, and then its id follows from; None: in the open.
     """
     server = config.server
-    node_id = canonical_id(server.node_id) or str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    node_id = (
+        (keys.identity.id if keys is not None else None)
+        or canonical_id(node_id)
+        or canonical_id(server.node_id)
+        or str(uuid.UUID(int=rng.getrandbits(128), version=4))
+    )
     identity = own_node_info(
         node_id,
         server.name,
         VERSION,
         format_address(local),
         server.network_id,
-        own_capabilities(config),
+        own_capabilities(config, has_keys=keys is not None),
         own_metadata(config),
     )
-    endpoint = Endpoint(config, identity, rng, wall() - started_at)
+    endpoint = Endpoint(config, identity, rng, wall() - started_at, keys)
     store = IdleStore(wall)
     endpoint.keepalives.recall = store.recall
     endpoint.keepalives.on_learnt = store.remember

@@ -6,6 +6,7 @@ from p2ptui.errors import LocalError
 from p2ptui.node.life import NodeLife
 from p2ptui.node.lookup import PeerRef, find_peer
 from p2ptui.node.metrics import Stats, snapshot
+from p2ptui.node.own_identity import OwnIdentity
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
@@ -25,6 +26,17 @@ class RunningNode(NodeLife):
     def info(self) -> NodeInfo:
         """Who this node says it is."""
         return self._endpoint.identity
+
+    @property
+    def own_identity(self) -> OwnIdentity:
+        """This node's keys, whether they last, and what the user should know about them.
+
+        Raises:
+            LocalError: The node is not running.
+        """
+        if self._own is None:
+            raise LocalError("the node is not running; start it first")
+        return self._own
 
     @property
     def address(self) -> Address:

@@ -16,7 +16,7 @@ from p2ptui.io.udp import DatagramSocket, open_udp
 from p2ptui.node.attachment import Attachment
 from p2ptui.node.driven import Driven
 from p2ptui.node.nat_service import NatService
-from p2ptui.node.own_endpoint import make_endpoint
+from p2ptui.node.own_endpoint import OwnKeys, make_endpoint
 from p2ptui.node.servers import Servers
 from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription, Subscriptions
@@ -45,6 +45,8 @@ class Runtime:
         rng: Where ids and jitter come from.
         wall: Unix time, seconds.
         machine: What the node runs on; without it one that never moves.
+        node_id: The node's id; a random one without it.
+        keys: What it speaks under seal with; without them it speaks in the open.
     """
 
     def __init__(
@@ -56,13 +58,15 @@ class Runtime:
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        node_id: str = "",
+        keys: OwnKeys | None = None,
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self.socket = sock
         self.started_at = clock()
         local = sock.local_address
-        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at)
+        self.endpoint = make_endpoint(config, local, rng, wall, self.started_at, node_id, keys)
         self._driven = driven = Driven(
             self.endpoint, sock, self._handle_event, clock, wall, self._fail
         )
@@ -111,6 +115,8 @@ class Runtime:
         rng: random.Random,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
+        node_id: str = "",
+        keys: OwnKeys | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -120,7 +126,7 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         sock = await open_socket(listen)
-        runtime = cls(config, sock, open_socket, clock, rng, wall, machine)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id, keys)
         runtime.begin(runtime._driven.run(), "pump")
         runtime._attachment.begin(searching=config.server.enable_discovery)
         runtime._attachment.use_ip_versions(

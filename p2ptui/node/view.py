@@ -53,6 +53,8 @@ class PeerView:
     """Datagrams above this size were seen to vanish on the way to it; None if none were."""
     via_name: str = ""
     """While it is relayed, the name of the server: remote text."""
+    secured: bool = False
+    """Whether its id is that of keys that it has shown, and all that is said is sealed."""
 
 
 def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
@@ -87,4 +89,5 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
         datagram_bytes=peer.channel.sender.path.size_bytes,
         datagram_limit=peer.channel.sender.path.limit_bytes,
         via_name=server.name if server is not None and server.info is not None else "",
+        secured=peer.is_secured,
     )

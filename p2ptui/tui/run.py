@@ -60,6 +60,8 @@ async def _run(config: Config) -> int:
         )
         for warning in config_warnings(config):
             app.note(warning, "warn")
+        for notice in node.own_identity.notices:
+            app.note(notice, "warn")
         handler = _NoteHandler(app)
         logger = logging.getLogger("p2ptui")
         logger.addHandler(handler)

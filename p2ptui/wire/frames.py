@@ -168,6 +168,7 @@ def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """
     wrapped = bytes((kind,)) + node_id + datagram
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
+    whole = whole or type(datagram) is Unfragmented  # a sealed one
     return Unfragmented(wrapped) if whole else wrapped
 
 
@@ -181,7 +182,10 @@ def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
     return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
 
 
-_RELAYED: Final = frozenset({0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK})
+SEALS: Final = frozenset(range(0xE0, 0xE3))
+"""First bytes of what secured sessions send; see `secure.frames`."""
+
+_RELAYED: Final = SEALS | {0x7B, FRAGMENT, FRAGMENT_ACK, PROBE, PROBE_ANSWER, RECUT, RECUT_ACK}
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,8 @@ class Capability:
     """Understands relayed datagrams; where it is a server, passes traversal offers on."""
     RELAY: Final = "relay"
     """A server that relays datagrams between its peers."""
+    RELAY_SEALED: Final = "relay_sealed"
+    """Relays the frames of secured sessions between two others, too."""
     NAT_PROBE: Final = "nat_probe"
     """Arranges and sends probes that show another node what its NAT lets in."""
     RECEIVE_WINDOW: Final = "receive_window"
@@ -194,6 +196,10 @@ class HandshakeRequestPayload(NodeInfo, frozen=True, kw_only=True):
     continues: str | UnsetType = UNSET
     """The id of the other side's handshake message in the session that this one takes up: proof
     that it is the same node, at whatever address."""
+    exchange: str | UnsetType = UNSET
+    """Offers a key exchange: its pattern's name and its first message; see `core.secure`."""
+    retry: str | UnsetType = UNSET
+    """What the other side asked for under load: it shows that this one receives at its address."""
     padding: str = ""
 
 
@@ -206,6 +212,34 @@ class HandshakeResponsePayload(Struct, kw_only=True):
     public_addr: str | None = None
 
 
+class ExchangeResponsePayload(Struct, kw_only=True):
+    """The answer to a request with a key exchange: who answers is inside."""
+
+    node_info: dict[str, str]
+    """The id alone."""
+    success: bool
+    public_addr: str | None = None
+    exchange: str
+    """The second message of the exchange."""
+
+
+class RetryPayload(Struct, kw_only=True):
+    """Too many key exchanges are asked for: come again with this token, and cost nothing before."""
+
+    success: bool
+    error_message: str
+    retry: str
+
+
+class RefusedExchangePayload(Struct, kw_only=True):
+    """What was inside the last message of a key exchange is refused."""
+
+    success: bool
+    error_message: str
+    refuses: str
+    """What was inside the second message, so that nobody else can write this."""
+
+
 class ReceivedHandshakeResponse(Struct):
     """A HandshakeResponse as received."""
 
@@ -213,6 +247,9 @@ class ReceivedHandshakeResponse(Struct):
     node_info: ReceivedNodeInfo | None = None
     error_message: str | None = None
     public_addr: str | None = None
+    exchange: str | UnsetType = UNSET
+    refuses: str | UnsetType = UNSET
+    retry: str | UnsetType = UNSET
 
 
 class PeerInfo(Struct, frozen=True):

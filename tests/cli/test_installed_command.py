@@ -54,6 +54,9 @@ def twins(directory, server):
         yield one, two
 
 
+VERSION_S = 0.15
+
+
 def one_line(result) -> str:
     """What a command that failed says: one line, and nothing on standard output."""
     assert result.stdout == ""
@@ -421,8 +424,20 @@ def modules_after(*commands: list[str]) -> set[str]:
 
 
 def test_the_version_comes_before_anything_heavy():
-    heavy = {"asyncio", "msgspec", "textual", "rich", "uvloop", "tomli", "logging"}
+    heavy = {"asyncio", "cryptography", "msgspec", "textual", "rich", "uvloop", "tomli", "logging"}
     assert not modules_after(["--version"], ["-h"], ["pnig"]) & heavy
+
+
+def test_the_version_comes_at_once():
+    """In processor time, and in the quickest of a few runs: the machine may be busy."""
+
+    def seconds():
+        before = os.times()
+        assert run("--version").returncode == 0
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
+
+    assert any(seconds() < VERSION_S for _ in range(10))
 
 
 def test_a_command_loads_no_screen(server):

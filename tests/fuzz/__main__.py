@@ -19,7 +19,7 @@ from typing import Final
 
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parent.parent
-HARNESSES: Final = ("codec", "stun", "frames", "endpoint")
+HARNESSES: Final = ("codec", "stun", "frames", "secure", "endpoint")
 LONGEST_CASE_S: Final = 60
 MOST_MB: Final = 1024
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import atheris
 
-WATCHED: Final = ["p2ptui.bounded", "p2ptui.core", "p2ptui.nat", "p2ptui.wire"]
+WATCHED: Final = ["p2ptui.bounded", "p2ptui.core", "p2ptui.nat", "p2ptui.secure", "p2ptui.wire"]
 """Packages whose branches are counted: what handles bytes of others."""
 
 TELL_EVERY: Final = 50

@@ -5,6 +5,7 @@
 It is to be run anew when the form of the cases of a harness changes, or when there are new types.
 """
 
+import base64
 import hashlib
 import json
 import random
@@ -87,6 +88,17 @@ def of_frames() -> Iterator[bytes]:
         yield bytes((way,)) + rng.randbytes(300)
 
 
+def of_secure() -> Iterator[bytes]:
+    rng = random.Random("secure")
+    for kind in (0xE0, 0xE1, 0xE2):
+        for size in (12, 28, 80):
+            yield bytes((0, kind)) + rng.randbytes(size)
+    for pattern, length in ((0, 43), (1, 64)):
+        yield bytes((1, pattern, pattern)) + base64.urlsafe_b64encode(rng.randbytes(48))[:length]
+    for way in (2, 3) * 12:
+        yield bytes((way,)) + rng.randbytes(200)
+
+
 def of_endpoint() -> Iterator[bytes]:
     rng = random.Random("endpoint")
     for number, script in enumerate(scripts()):
@@ -102,7 +114,13 @@ def _honest(script: Script) -> bytes:
 
 def main() -> None:
     """Write all cases of all harnesses."""
-    harnesses = {"codec": of_codec, "stun": of_stun, "frames": of_frames, "endpoint": of_endpoint}
+    harnesses = {
+        "codec": of_codec,
+        "stun": of_stun,
+        "frames": of_frames,
+        "secure": of_secure,
+        "endpoint": of_endpoint,
+    }
     for name, make in harnesses.items():
         folder = CORPUS / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from p2ptui.core.events import Direction
 from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
-from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
 from p2ptui.core.state import NodeState
 from p2ptui.errors import QueueFullError
 from p2ptui.wire.address import own_host
@@ -129,11 +128,11 @@ class Outlet:
 
     def datagram_bytes(self, peer: Peer) -> int:
         """What a datagram to a peer may be of which nobody would notice that it is lost."""
-        return min(self._state.config.server.datagram_budget, peer.channel.sender.path.size_bytes)
+        return peer.channel.sender.path.within(self._state.config.server.datagram_budget)
 
     def transmit_report(self, peer: Peer, report: FragmentAck) -> None:
         """Tell a peer which fragments have arrived; nobody would notice that this is too large."""
-        self.transmit_frame(peer, encode_fragment_ack(report, FLOOR_BYTES))
+        self.transmit_frame(peer, encode_fragment_ack(report, peer.channel.sender.path.floor_bytes))
 
     def is_paid(self, peer: Peer, size: int) -> bool:
         """Whether a message of `size` bytes may be queued that leaves in parts, and maybe later: if

@@ -138,6 +138,7 @@ class Discovery:
         """Called with who left, as a peer tells it."""
         lifecycle.on_joined.append(self._handle_joined)
         lifecycle.on_left.append(self._handle_left)
+        lifecycle.on_moved.append(self._handle_moved)
         delivery.on_room = self._tell_untold
         delivery.on_proved.append(self._handle_proved)
 
@@ -243,6 +244,11 @@ class Discovery:
 
     def _note_joined(self, peer: Peer, now: float) -> None:
         self._left.pop(peer.node_id, None)
+        self._joined.put(peer.node_id, None)
+        self._note_change(now)
+
+    def _handle_moved(self, peer: Peer, now: float) -> None:
+        """The others are told where it is now, as of one that has joined."""
         self._joined.put(peer.node_id, None)
         self._note_change(now)
 
@@ -370,13 +376,13 @@ class Discovery:
     def _list_payloads(self, joined: list[PeerInfo]) -> list[Raw]:
         if not joined:
             return []
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._state.datagram_bytes - ENVELOPE_BYTES
         # Deployed programs have no use for names here, and little allowance for them.
         joined = [replace(entry, name=UNSET) for entry in joined]
         return [Raw(frame_list(page, 0, False)) for page, _ in pages(iter(joined), budget)]
 
     def _delta_payloads(self, joined: list[PeerInfo], left: list[str]) -> list[Raw]:
-        budget = self._state.config.server.datagram_budget - ENVELOPE_BYTES
+        budget = self._state.datagram_bytes - ENVELOPE_BYTES
         came = [b'{"joined":[%s],"left":[]}' % page for page, _ in pages(iter(joined), budget)]
         went = [b'{"joined":[],"left":[%s]}' % page for page, _ in pages(iter(left), budget)]
         return [Raw(raw) for raw in (came if joined else []) + (went if left else [])]

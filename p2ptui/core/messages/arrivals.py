@@ -7,6 +7,7 @@ from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
 from p2ptui.core.peers import Peer
+from p2ptui.core.secure.clear import Clear
 from p2ptui.core.sessions.admission import Admission
 from p2ptui.core.sessions.newcomers import Newcomers
 from p2ptui.core.state import NodeState
@@ -39,8 +40,18 @@ class Arrivals:
         self._strangers = takers.strangers
         self._inbox = takers.inbox
         self._newcomers = takers.newcomers
+        self.clear: Clear | None = None
+        """Rules for what comes in the clear; None where this node speaks in the open only."""
 
-    def receive(self, data: bytes, address: Address, peer: Peer | None, now: float) -> None:
+    def receive(
+        self,
+        data: bytes,
+        address: Address,
+        peer: Peer | None,
+        now: float,
+        *,
+        is_sealed: bool = False,
+    ) -> None:
         """Take a datagram that begins as a message does.
 
         Args:
@@ -48,6 +59,7 @@ class Arrivals:
             address: Where it came from.
             peer: The one that is there, if there is one.
             now: The time, seconds.
+            is_sealed: Whether it came under the seal of that one.
         """
         state = self._state
         # What is no message at all is dropped without this: its source may be forged, and
@@ -63,6 +75,9 @@ class Arrivals:
         if state.tracing:
             node_id = peer.node_id if peer is not None else ""
             state.trace(Direction.IN, address, node_id, message.message_type, data)
+        rules = self.clear
+        if rules and rules.takes(data, address, message, peer, now, is_sealed=is_sealed):
+            return
         take = self._anybody.get(message.message_type)
         if take is not None:
             take(address, message, state.gate.earned_by(len(data), address), now)

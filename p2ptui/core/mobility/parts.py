@@ -5,6 +5,8 @@ from p2ptui.core.mobility.confirming import Confirming
 from p2ptui.core.mobility.moving import Moving
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.relay.failover import Failover
+from p2ptui.core.secure.clear import Clear
+from p2ptui.core.secure.parts import SecureParts
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -48,3 +50,9 @@ class MobilityParts:
         liveness.on_forgotten = resumptions.take_up
         liveness.is_asked_anew = resumptions.is_under_way
         liveness.on_pinged = keepalives.note_heartbeat
+        self.clear: Clear | None = None
+        """What is judged by whether it is sealed; None where this node speaks in the open only."""
+        if state.seals is not None:
+            secure = SecureParts(state, state.seals, delivery, sessions)
+            secure.clear.on_answer.append(resumptions.take_answer)
+            self.clear = secure.clear

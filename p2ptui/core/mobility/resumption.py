@@ -144,9 +144,11 @@ class Resumptions:
             return self.take_second_answer(peer, message, now)
         if message.ack_for is None or not greeting.is_named_by(message):
             return False
-        answer = read_answer(message, self._state.identity)
+        answer = read_answer(message, self._state.identity, offer=greeting.offer)
         if answer is None or answer.info is None:
             self._state.counters.drop("malformed")
+        elif peer.seal is not None and answer.shown is None:
+            self._state.counters.drop("stripped_exchange")
         elif answer.response.success and answer.info.id == peer.node_id:
             self._forget(peer)
             self._handshake.resume(peer, greeting, message, now, asked.reason)

@@ -2,7 +2,7 @@
 
 `peers` is the table, by id and by address, `relayed` its addresses by way of servers. A `peer`
 has parts: the `session` and its `handshakes`, `liveness` with the proof by `timing`, `reach`,
-`facts` and `traffic`.
+`facts` and `traffic`; a secured one has a `seal`.
 """
 
 from p2ptui.core.accounts import AMPLIFICATION_LIMIT, PING_BYTES

@@ -12,6 +12,7 @@ from p2ptui.core.peers.facts import Dialect, Facts
 from p2ptui.core.peers.handshakes import Handshakes
 from p2ptui.core.peers.liveness import PeerLiveness
 from p2ptui.core.peers.reach import Reach
+from p2ptui.core.peers.seal import Seal
 from p2ptui.core.peers.session import Session
 from p2ptui.core.peers.traffic import Traffic
 from p2ptui.core.pings import Pings
@@ -67,6 +68,16 @@ class Peer:
     """Ids of nodes that it has not been told of for the same reason, oldest news first."""
     _path: Address | None = None
     _home: Address | None = None
+
+    @property
+    def seal(self) -> Seal | None:
+        """By what keys it is spoken to; None: in the open."""
+        return self.session.seal
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether its id is that of keys that it has shown, and all that is said is sealed."""
+        return self.session.seal is not None
 
     # What it says of itself, and what it asked for.
 

@@ -144,6 +144,33 @@ class PeerTable:
         """
         self._route(peer, None, peer._home, still_arrives=still_arrives)
 
+    def rehome(self, peer: Peer, address: Address) -> bool:
+        """A peer is at another address, and no longer at its own; whether that is so.
+
+        Args:
+            peer: Which; it goes on as it is.
+            address: Where nobody is.
+        """
+        if address in self._by_address or self._by_address.get(peer.address) is not peer:
+            return False
+        holder = self._aliases.owner(address)
+        if holder is not None:
+            self._aliases.remove(holder, address)
+            self._require_alias(holder)
+        former = peer.address
+        del self._by_address[former]
+        by = None if peer.initiated else address
+        if not self._by_address.put(address, peer, address=by, proved=True):
+            self._by_address.put(former, peer, address=None)
+            return False
+        if self._initiated.pop(former, None) is not None:
+            self._initiated.put(address, peer)
+        before, peer.address = peer.sends_to, address
+        if peer.sends_to != before:
+            peer.channel.sender.leave_path(still_arrives=False)
+            self.on_rerouted(peer)
+        return True
+
     def add_relay(self, peer: Peer, address: Address) -> bool:
         """A relayed peer is at `address` by way of another server, too; whether that is so."""
         if address in self._by_address:

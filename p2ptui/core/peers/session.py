@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from p2ptui.core.peers.seal import Seal
 from p2ptui.core.timers import Action, Timer, Timers
 
 GREETING_PAUSE_S: Final = 5.0
@@ -32,6 +33,8 @@ class Session:
     """When a newcomer is first asked whether it is there."""
     insists_until: float = -math.inf
     """So long the peer is asked for a proof, since a message began to wait for that; seconds."""
+    seal: Seal | None = None
+    """By what keys the peer is spoken to; None: in the open. `core.sealing` says."""
     _timer: Timer | None = None
     """Heartbeat and expiry, or the handshake's next step."""
 
@@ -40,6 +43,10 @@ class Session:
         self.joined_at = now
         self.resumes = False
         self.cancel()
+
+    def take_seal(self, seal: Seal) -> None:
+        """From now on all that is said is sealed."""
+        self.seal = seal
 
     def may_greet(self, now: float) -> bool:
         """Whether a repeated handshake draws more than its answer: each may be forged."""

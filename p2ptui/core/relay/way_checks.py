@@ -127,6 +127,11 @@ class WayChecks:
         self, session: RelayedSession, way: Way, check: RelayCheckPayload, now: float
     ) -> None:
         _, data = self._delivery.build(MessageType.RELAY_CHECK, encode_payload(check), now)
+        if self._state.seals is not None and session.peer.seal is not None:
+            # The way is not known as the peer's, and nobody would seal what goes there.
+            data = self._state.seals.seal_for(session.peer, data)
+            if not data:
+                return
         session.peer.purse.note_detour(len(data))
         self._frames.send(way.server, session.peer.node_id, data)
 

@@ -83,19 +83,23 @@ class _Search:
     low: int
     high: int
     upward: bool
+    sealed: int = 0
+    """Bytes that each datagram is longer on the wire."""
     failures: int = 0
     """Of the probes of `candidate` in a row."""
 
     def candidate(self, base: int) -> int | None:
         """What is tried next; None when all is known."""
+        ethernet = _ETHERNET_BYTES - self.sealed
         if self.upward:
-            rungs = [rung for rung in sorted({*_RUNGS, base}) if self.low < rung <= self.high]
-            if _ETHERNET_BYTES in rungs:
-                return _ETHERNET_BYTES
+            usual_sizes = {*(rung - self.sealed for rung in _RUNGS), base}
+            rungs = [rung for rung in sorted(usual_sizes) if self.low < rung <= self.high]
+            if ethernet in rungs:
+                return ethernet
             return rungs[len(rungs) // 2] if rungs else None
-        if self.low >= self.high or self.low >= _ETHERNET_BYTES:
+        if self.low >= self.high or self.low >= ethernet:
             return None
-        for usual in (base, _ETHERNET_BYTES):
+        for usual in (base, ethernet):
             if self.low < usual <= self.high:
                 return usual
         return (self.low + self.high + 1) // 2
@@ -141,8 +145,10 @@ class PathMtu:
         "_told",
         "_vanishing",
         "_wanted",
+        "floor_bytes",
         "grows",
         "limit_bytes",
+        "sealed_bytes",
         "size_bytes",
     )
 
@@ -150,6 +156,10 @@ class PathMtu:
         self._base = base_bytes
         self._highest = max(ceiling_bytes, base_bytes)
         self._rtt = rtt
+        self.floor_bytes = FLOOR_BYTES
+        """Data is never cut to less."""
+        self.sealed_bytes = 0
+        """So much longer is each datagram on the wire than what is counted here."""
         self.grows = False
         """Whether the peer answers probes, and takes messages that are cut anew."""
         self.reset()
@@ -173,6 +183,20 @@ class PathMtu:
         self._checked_bytes = 0
         self._forget_losses()
         self._passed_bytes, self._passed_at = 0, -math.inf
+
+    def within(self, budget_bytes: int) -> int:
+        """What data may take of a datagram that is no longer than a budget on the wire."""
+        return min(budget_bytes - self.sealed_bytes, self.size_bytes)
+
+    def seal(self, overhead_bytes: int) -> None:
+        """From now on each datagram is so much longer on the wire: there it has the same limits."""
+        longer = overhead_bytes - self.sealed_bytes
+        if longer:
+            self.sealed_bytes = overhead_bytes
+            self._base -= longer
+            self._highest -= longer
+            self.floor_bytes -= longer
+            self.reset()
 
     def _forget_losses(self) -> None:
         self._losses = 0
@@ -240,7 +264,9 @@ class PathMtu:
     def note_unconfirmed(self, size_bytes: int, now: float) -> None:
         """A datagram left for somebody who will not say whether it has arrived."""
         size = min(size_bytes, CHECKED_BYTES)
-        if self.is_settled and size > max(FLOOR_BYTES, self._passed_bytes, self._checked_bytes):
+        if self.is_settled and size > max(
+            self.floor_bytes, self._passed_bytes, self._checked_bytes
+        ):
             self._checked_bytes = size
             self._doubt = _Doubt(size, now)
             self._want(size)
@@ -248,12 +274,15 @@ class PathMtu:
     def note_demand(self, now: float) -> None:
         """Much waits to be sent: a larger size would pay."""
         if self.grows and self.is_settled and now >= self._raise_at and not self._losses:
-            self._search = _Search(self.size_bytes, self._ceiling, upward=True)
+            self._search = _Search(
+                self.size_bytes, self._ceiling, upward=True, sealed=self.sealed_bytes
+            )
             self._go_on(now)
 
     def note_refused(self, size_bytes: int, now: float) -> None:
         """The own system does not send datagrams of this size: believed at once."""
-        self._ceiling = max(min(self._ceiling, size_bytes - 1), FLOOR_BYTES)
+        size_bytes -= self.sealed_bytes
+        self._ceiling = max(min(self._ceiling, size_bytes - 1), self.floor_bytes)
         if self.size_bytes > self._ceiling:
             self.size_bytes = self._ceiling
         if self._doubt is not None and self._doubt.size > self._ceiling:
@@ -360,10 +389,10 @@ class PathMtu:
         self._vanishing = vanishing
         if self.size_bytes >= vanishing:
             # What was good before larger sizes were found is most likely still so.
-            self.size_bytes = self._base if vanishing > self._base else FLOOR_BYTES
-        low = FLOOR_BYTES if vanishing > FLOOR_BYTES else SMALL_BYTES
+            self.size_bytes = self._base if vanishing > self._base else self.floor_bytes
+        low = self.floor_bytes if vanishing > self.floor_bytes else SMALL_BYTES
         self.limit_bytes = low
-        self._search = _Search(low, vanishing - 1, upward=False)
+        self._search = _Search(low, vanishing - 1, upward=False, sealed=self.sealed_bytes)
         self._go_on(now)
 
     def _miss(self, search: _Search, now: float) -> None:
@@ -374,7 +403,7 @@ class PathMtu:
             search.failures = 0
             search.high = candidate - 1
             if not search.upward and self.size_bytes > search.high:
-                self.size_bytes = max(search.low, FLOOR_BYTES)
+                self.size_bytes = max(search.low, self.floor_bytes)
         self._go_on(now)
 
     def _go_on(self, now: float) -> None:

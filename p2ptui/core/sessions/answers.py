@@ -6,6 +6,7 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import dialect_of
+from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.greetings import (
     is_extended,
@@ -190,4 +191,4 @@ class Answers:
             )
             if len(data) <= limit:
                 break
-        return message_id, data
+        return message_id, Plain(data)

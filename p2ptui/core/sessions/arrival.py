@@ -18,6 +18,7 @@ from p2ptui.core.identity import (
     shortened,
     unpacked_node_info,
 )
+from p2ptui.core.peers.seal import Proof
 from p2ptui.core.reliability.channel import Channel
 from p2ptui.core.sessions.ghosts import FOUND_S
 from p2ptui.core.sessions.greetings import acknowledges
@@ -63,6 +64,8 @@ class Arrival:
     """Whether it answered a Ping while it waited for a seat."""
     asked_at: float | None = None
     """When it first asked, if it has waited."""
+    proof: Proof | None = None
+    """The keys that it has shown, and those of the session; None: it speaks in the open."""
 
     @property
     def info(self) -> NodeInfo:

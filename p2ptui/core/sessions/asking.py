@@ -9,8 +9,10 @@ from p2ptui.core.delivery import Delivery
 from p2ptui.core.events import ConnectResult
 from p2ptui.core.identity import RefusedError, accept_node_info, canonical_id, dialect_of
 from p2ptui.core.peers import Dialect, Peer
+from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.greetings import OUR_EXTENSIONS, request_payload
 from p2ptui.core.sessions.hearing import Hearing
+from p2ptui.core.sessions.offering import Offer, Shown, make_offer, read_inside
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
 from p2ptui.core.state import NodeState
 from p2ptui.errors import HandshakeError
@@ -32,6 +34,8 @@ class Greeting:
     message_id: str
     sequence: int
     data: bytes
+    offer: Offer | None = None
+    """The key exchange in it."""
 
     def is_named_by(self, answer: Envelope) -> bool:
         """Whether an answer belongs to it; the reference's names no request."""
@@ -49,6 +53,15 @@ class Answer:
     """Why it cannot."""
     dialect: Dialect = Dialect.SPEC
     """Whose habits it shows."""
+    shown: Shown | None = None
+    """By what keys it is known who answers; None: in the open, by no more than its word."""
+
+    @property
+    def public_address(self) -> Address | None:
+        """Where this node is, as whoever answers sees it."""
+        if self.shown is not None:
+            return self.shown.public_address
+        return seen_address(self.response)
 
 
 class Contestant(Protocol):
@@ -88,6 +101,8 @@ class Asking:
     tries: int = 0
     hearing: Hearing = field(default_factory=Hearing)
     """What has answered it and names no request."""
+    retries: int = 0
+    """How often the other side has asked for a token."""
     is_acked: bool = False
     sent_at: float = 0.0
 
@@ -106,7 +121,9 @@ def greet(
     """
     numbering = peer.channel.sender.numbering
     if greeting is None:
-        greeting = write_request(state, delivery, numbering.begin(), _continued(peer), now)
+        is_open = state.seals is None or not state.seals.offers_to(peer.sends_to)
+        number, continues = numbering.begin(), _continued(peer)
+        greeting = write_request(state, delivery, number, continues, now, is_open=is_open)
     else:
         numbering.begin_at(greeting.sequence)
     peer.handshakes.ask(greeting.message_id, greeting.sequence)
@@ -114,7 +131,15 @@ def greet(
 
 
 def write_request(
-    state: NodeState, delivery: Delivery, sequence: int, continues: str, now: float
+    state: NodeState,
+    delivery: Delivery,
+    sequence: int,
+    continues: str,
+    now: float,
+    *,
+    is_open: bool = False,
+    offer: Offer | None = None,
+    retry: str = "",
 ) -> Greeting:
     """Write a request.
 
@@ -124,28 +149,63 @@ def write_request(
         sequence: Its number.
         continues: What names the session that goes on; empty if none does.
         now: The time, seconds.
+        is_open: Whether it offers no key exchange, whatever keys this node has.
+        offer: A key exchange that was begun, and is offered again.
+        retry: The token that the other side has asked for.
     """
+    if offer is None and state.seals is not None and not is_open:
+        offer = make_offer(state.seals)
+    exchange = "" if offer is None else offer.initiator.placeholder
     message_id, data = delivery.build(
         MessageType.HANDSHAKE_REQUEST,
-        request_payload(state.identity, continues),
+        request_payload(state.identity, continues, exchange, retry),
         now,
         sequence_number=sequence,
         requires_ack=True,
     )
-    return Greeting(message_id, sequence, data)
+    if offer is not None:
+        data = Plain(offer.initiator.fill(data))
+    return Greeting(message_id, sequence, data, offer)
 
 
-def read_answer(message: Envelope, own: NodeInfo, brought_for: str | None = None) -> Answer | None:
+def ask_again(
+    state: NodeState, delivery: Delivery, peer: Peer, greeting: Greeting, retry: str, now: float
+) -> Greeting:
+    """The same request with a token, as the other side has asked for under load.
+
+    Args:
+        state: The shared ground.
+        delivery: Builds it.
+        peer: Who is asked.
+        greeting: What it was sent.
+        retry: The token.
+        now: The time, seconds.
+    """
+    number, continues = peer.channel.sender.numbering.begin(), _continued(peer)
+    again = write_request(
+        state, delivery, number, continues, now, offer=greeting.offer, retry=retry
+    )
+    peer.handshakes.ask(again.message_id, again.sequence)
+    return again
+
+
+def read_answer(
+    message: Envelope, own: NodeInfo, brought_for: str | None = None, offer: Offer | None = None
+) -> Answer | None:
     """Read a response; None if it is none.
 
     Args:
         message: The response.
         own: Who this node is.
         brought_for: The id of the node whose datagrams a server says these are; None for any.
+        offer: The key exchange in the request, if there was one.
     """
     try:
         response = decode_payload(message.payload, Response)
         try:
+            if offer is not None and isinstance(response.exchange, str) and response.success:
+                shown = read_inside(offer, message, response.exchange, own, brought_for)
+                return Answer(response, shown.info, dialect=dialect_of(message), shown=shown)
             received = response.node_info or ReceivedNodeInfo()
             return Answer(
                 response,

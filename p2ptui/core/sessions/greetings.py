@@ -28,7 +28,8 @@ PLAIN_CAPABILITIES: Final = (
 )
 
 EXTENSIONS: Final = frozenset(
-    {*OWN_CAPABILITIES, Capability.STUN, Capability.RELAY} - set(PLAIN_CAPABILITIES)
+    {*OWN_CAPABILITIES, Capability.STUN, Capability.RELAY, Capability.RELAY_SEALED}
+    - set(PLAIN_CAPABILITIES)
 )
 """What only our own nodes understand."""
 
@@ -43,14 +44,21 @@ RESPONSE_ENVELOPE_BYTES: Final = 256
 """What the envelope and the observed address add to the payload of a response, at most."""
 
 
-def request_payload(own: NodeInfo, continues: str = "") -> Raw:
+def request_payload(own: NodeInfo, continues: str = "", exchange: str = "", retry: str = "") -> Raw:
     """The payload of a HandshakeRequest, padded.
 
     Args:
         own: Who this node is.
         continues: What the other side is known by in the session that goes on, if one does.
+        exchange: What offers a key exchange, if it does.
+        retry: The token that the other side has asked for, if it has.
     """
-    payload = HandshakeRequestPayload(**asdict(own), continues=continues or UNSET)
+    payload = HandshakeRequestPayload(
+        **asdict(own),
+        continues=continues or UNSET,
+        exchange=exchange or UNSET,
+        retry=retry or UNSET,
+    )
     padding = " " * max(REQUEST_PAYLOAD_BYTES - len(encode_payload(payload)), 0)
     return encode_payload(replace(payload, padding=padding))
 

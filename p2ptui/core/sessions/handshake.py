@@ -21,7 +21,6 @@ from p2ptui.core.sessions.asking import (
     read_answer,
     refusal,
     result_of,
-    seen_address,
     taken,
 )
 from p2ptui.core.sessions.crossings import Crossings
@@ -60,7 +59,6 @@ class Handshake(Judging):
         self._attempts: dict[Address, Asking] = {}
         self._lifecycle = lifecycle
         self._takeover = takeover
-        self._calls = state.session_calls
         self.crossings = self._crossings = Crossings(state.identity.id)
         """Knows which addresses lead to one node."""
         self.on_answered: Callable[[Peer, str], None] = lambda *_: None
@@ -136,31 +134,6 @@ class Handshake(Judging):
         attempt.contestants.append(contestant)
         contestant.wait_until(attempt.deadline)
         return attempt.greeting
-
-    def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
-        """A contestant has no use for a handshake any more; whether it ends, as others have none.
-
-        Args:
-            address: Whom it asked there.
-            contestant: Which; it is told nothing.
-            now: The time, seconds.
-            reason: Why, in one line.
-        """
-        attempt = self._attempts.get(address)
-        if attempt is None or contestant not in attempt.contestants:
-            return False
-        attempt.contestants.remove(contestant)
-        if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
-            return False
-        self._fail(attempt, now, reason)
-        return True
-
-    def withdraw_call(self, token: int, now: float, reason: str) -> None:
-        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
-        for attempt in list(self._attempts.values()):
-            tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
-            if tokens == [token] and not (attempt.contestants or attempt.is_kept):
-                self._fail(attempt, now, reason)
 
     def _join(
         self,
@@ -308,9 +281,13 @@ class Handshake(Judging):
         if attempt is None or attempt.is_paused or not attempt.greeting.is_named_by(message):
             self._state.counters.drop("unsolicited_handshake_response")
             return
-        answer = read_answer(message, self._state.identity, relayed_node(address))
+        offer = attempt.greeting.offer
+        answer = read_answer(message, self._state.identity, relayed_node(address), offer)
+        retry = None if answer is None else answer.response.retry
         if answer is None:
             self._state.counters.drop("malformed")
+        elif isinstance(retry, str) and message.ack_for is not None:
+            self._take_retry(attempt, retry, now)
         elif message.ack_for is not None:
             self._take_answer(attempt, message, answer, now)
         elif is_false(answer, message):
@@ -334,29 +311,55 @@ class Handshake(Judging):
         address = attempt.peer.address
         if self._attempts.get(address) is not attempt or attempt.is_paused:
             return
-        response, info = answer.response, answer.info
+        response, info, sealed = answer.response, answer.info, self._sealed
+        if sealed is not None and sealed.is_ignored(attempt, answer):
+            return
         if not response.success:
             self._handle_refusal(attempt, response, now)
             return
         if info is None:
             self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
             return
+        if sealed is not None and (flaw := sealed.flaw(attempt, answer)):
+            self._fail(attempt, now, flaw)
+            return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
             self._claim(attempt, owner, message, answer, now)
             return
-        peer = attempt.peer
         dialect = answer.dialect
         if not all(each.takes(address, dialect, now) for each in list(attempt.contestants)):
             return
         source = source or self._state.source
+
+        def conclude(at: float) -> None:
+            self._conclude(attempt, message, answer, at, came_at, source)
+
+        if sealed is None or sealed.begin(attempt, answer, now, conclude):
+            conclude(now)
+        elif attempt.is_paused:
+            self._schedule(attempt, attempt.deadline, self._try)
+
+    def _conclude(
+        self,
+        attempt: Asking,
+        message: Envelope,
+        answer: Answer,
+        now: float,
+        came_at: float | None,
+        source: Address | None,
+    ) -> None:
+        """Who has answered is a peer, and the session begins."""
+        peer, info = attempt.peer, answer.info
+        if self._attempts.get(peer.address) is not attempt or info is None:
+            return
         if source is not None:
             peer.take_pair(source)
         peer.purse.earn_handshake()
         self._lifecycle.describe(peer, info, message, now)
         if message.ack_for is not None:
             self._delivery.prove(peer, now)
-        peer.facts.public_address = seen_address(response)
+        peer.facts.public_address = answer.public_address
         self.on_answered(peer, info.id)
         self.on_taken(peer, attempt.greeting, now)
         if attempt.tries == 1:  # Karn's rule
@@ -384,6 +387,11 @@ class Handshake(Judging):
         )
         # One that is silent is asked long since, and anybody else's traffic would show it alive.
         is_better = self._crossings.is_better(address, owner, now) or owner.is_silent(now)
+        if self._sealed is not None and answer.shown is not None:
+            is_better = self._sealed.is_better(answer.shown, owner, now)
+            if not is_better and self._sealed.is_crossed(owner, now):
+                self._settle(attempt, owner, now)
+                return
         (self._takeover.grant_at_once if is_better else self._takeover.begin)(claim, now)
 
     def _handle_taken(self, attempt: Asking, owner: Peer, now: float) -> None:

@@ -1,15 +1,20 @@
-"""Requests under way, and the answers to them that name none: believed, or asked for anew."""
+"""Requests under way: given up, or judged by answers that name none, or asked for anew."""
 
 from collections.abc import Callable
+from typing import Final
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.sessions.asking import Asking, greet, refusal
+from p2ptui.core.sessions.asking import Asking, Contestant, ask_again, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
+from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
 
 __all__ = ["Judging", "Unnamed"]
+
+RETRIES: Final = 3
+"""So often a request is made with a token, at most: each may be forged."""
 
 
 class Judging:
@@ -25,12 +30,49 @@ class Judging:
     def __init__(self, state: NodeState, delivery: Delivery) -> None:
         self._state = state
         self._delivery = delivery
+        self._calls = state.session_calls
+        self._sealed = None if state.seals is None else SealedAnswers(state, state.seals)
 
     def _try(self, attempt: Asking, now: float) -> None:
         raise NotImplementedError
 
     def _fail(self, attempt: Asking, now: float, reason: str) -> None:
         raise NotImplementedError
+
+    def withdraw(self, address: Address, contestant: Contestant, now: float, reason: str) -> bool:
+        """A contestant has no use for a handshake any more; whether it ends, as others have none.
+
+        Args:
+            address: Whom it asked there.
+            contestant: Which; it is told nothing.
+            now: The time, seconds.
+            reason: Why, in one line.
+        """
+        attempt = self._attempts.get(address)
+        if attempt is None or contestant not in attempt.contestants:
+            return False
+        attempt.contestants.remove(contestant)
+        if self._calls.waiting(address) or attempt.contestants or attempt.is_kept:
+            return False
+        self._fail(attempt, now, reason)
+        return True
+
+    def withdraw_call(self, token: int, now: float, reason: str) -> None:
+        """A call of `connect` has no use for its handshake any more: it ends if nobody else has."""
+        for attempt in list(self._attempts.values()):
+            tokens = [call.token for call in self._calls.waiting(attempt.peer.address)]
+            if tokens == [token] and not (attempt.contestants or attempt.is_kept):
+                self._fail(attempt, now, reason)
+
+    def _take_retry(self, attempt: Asking, retry: str, now: float) -> None:
+        """The other side has much to do, and wants to see first that this one is there."""
+        if attempt.greeting.offer is None or attempt.retries >= RETRIES:
+            self._state.counters.drop("retry_refused")
+            return
+        attempt.retries += 1
+        again = ask_again(self._state, self._delivery, attempt.peer, attempt.greeting, retry, now)
+        attempt.greeting = again
+        self._try(attempt, now)
 
     def ask_anew(self, address: Address, when: float) -> None:
         """Make the request to an address anew, with another id, at a time; until then it waits."""

@@ -53,6 +53,8 @@ class Lifecycle:
         )
         self.on_removed: list[Callable[[Peer, str], None]] = []
         """Called with the reason when a peer of whatever status is taken out."""
+        self.on_moved: list[Listener] = []
+        """Called when an authenticated peer goes on at another address."""
         self.on_vacated: Callable[[Peer, float], None] = lambda *_: None
         """Called with a peer that has made room: somebody may have waited longer for it."""
 
@@ -251,6 +253,17 @@ class Lifecycle:
             if proved or peer.channel.has_heard:
                 self._departed.put(peer.address, peer.channel, address=peer.address, proved=proved)
             self._tell_left(peer, now)
+
+    def give_way(self, peer: Peer, now: float, reason: str) -> None:
+        """Somebody else is at the address of a peer now."""
+        self.remove(peer, PeerStatus.DISCONNECTED, now, reason)
+
+    def tell_moved(self, peer: Peer, now: float, reason: str) -> None:
+        """A session goes on at another address, as it was."""
+        self.set_status(peer, peer.status, reason)
+        for listener in self.on_moved:
+            listener(peer, now)
+        self._delivery.hasten(peer, now)
 
     def give_up(self, address: Address, reason: str, now: float, *, resuming: bool = True) -> bool:
         """End a handshake with an address, if there is one; a session never ends by this.

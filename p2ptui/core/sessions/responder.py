@@ -111,6 +111,9 @@ class Responder:
             self.on_unseated(arrival, now)
             return
         owner = self._state.peers.with_id(arrival.info.id)
+        if self._needs_proof(arrival):
+            self._refuse_known(arrival, now)
+            return
         if peer is not None and self._is_beside(peer, owner, arrival, now):
             return
         if owner is None or owner.address == address:
@@ -126,6 +129,13 @@ class Responder:
             self._answer_other_way(owner, arrival, now)
             return
         self._claim(owner, arrival, now)
+
+    def _needs_proof(self, arrival: Arrival) -> bool:
+        """Whether a request would end or move what a secured peer has, and shows no keys."""
+        peers = self._state.peers
+        known = peers.at(arrival.address), peers.with_id(arrival.info.id)
+        is_secured = any(peer is not None and peer.seal is not None for peer in known)
+        return is_secured and arrival.proof is None
 
     def _is_beside(self, peer: Peer, owner: Peer | None, arrival: Arrival, now: float) -> bool:
         """Whether a request from where somebody is ends nothing, at least for now.
@@ -165,6 +175,9 @@ class Responder:
     def _let_in(self, arrival: Arrival, told: Told, now: float) -> None:
         """A newcomer that was held has shown that it is there."""
         owner = self._state.peers.with_id(arrival.info.id)
+        if self._needs_proof(arrival):
+            self._state.counters.drop("unsealed")
+            return
         if owner is None or owner is self._state.peers.at(arrival.address):
             self._accept(self._at_home(arrival, now), now, told)
             return
@@ -281,6 +294,8 @@ class Responder:
             peer = known
             if peer.is_authenticated and not self._crossings.is_late(peer, arrival.address, now):
                 self._lifecycle.restart(peer, now, "it began a new session")
+        if arrival.proof is not None and self._state.seals is not None:
+            self._state.seals.enter(peer, arrival.proof, now)
         peer.session.accepted = True
         peer.take_pair(arrival.address)
         peer.handshakes.note_request(message.id)

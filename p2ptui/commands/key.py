@@ -1,0 +1,94 @@
+"""Show who this node is (show), or make a key that all nodes of a network share (new)."""
+
+import argparse
+import base64
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from p2ptui.commands import CommandParser, Work
+from p2ptui.config import Config
+from p2ptui.config.load import load_config
+from p2ptui.errors import LocalError
+from p2ptui.io.key_files import NoKeyFileError, create_key_file, read_key_file
+from p2ptui.node.own_identity import identity_path
+from p2ptui.secure.identity import Identity
+from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret, write_key
+
+RUNS_A_NODE: Final = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui key` takes."""
+    add = parser.add_argument
+    add("what", choices=("show", "new"), metavar="show|new", help="this node, or a network key")
+    add("--identity", metavar="FILE", help="show the node whose identity this is")
+    add("--output", metavar="FILE", help="write the new key there, and do not print it")
+    add("--json", action="store_true", help="print one JSON object")
+
+
+def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping[str, str]) -> Work:
+    """Check what was asked; what comes back does it, and prints."""
+    if options.what == "new":
+        if options.identity is not None:
+            parser.error("--identity goes with show: an identity is made when a node starts")
+        return lambda: _make(options)
+    if options.output is not None:
+        parser.error("--output goes with new")
+    named = {} if options.identity is None else {"security.identity": options.identity}
+    config = load_config(options.config, environ, named)
+    return lambda: _show(options, config)
+
+
+async def _make(options: argparse.Namespace) -> int:
+    key = Secret(secrets.token_bytes(SECRET_BYTES))
+    if options.output is None:
+        text = write_key(KeyKind.NETWORK, key)
+        if options.json:
+            options.answer.tell({"network_key": text})
+        else:
+            print(text)
+        return 0
+    path = Path(options.output)
+    create_key_file(path, KeyKind.NETWORK, key)
+    if options.json:
+        options.answer.tell({"network_key_file": str(path)})
+    else:
+        print(f"a new network key is in {path}; each node of the network needs it")
+    return 0
+
+
+async def _show(options: argparse.Namespace, config: Config) -> int:
+    path, identity = _own(config)
+    keys = {"x25519": _text(identity.x_public), "ed25519": _text(identity.ed_public)}
+    if options.json:
+        options.answer.tell({"id": identity.id, **keys, "file": str(path)})
+    else:
+        print(f"id       {identity.id}")
+        for name, text in keys.items():
+            print(f"{name:<8} {text}")
+        print(f"file     {path}")
+    return 0
+
+
+def _own(config: Config) -> tuple[Path, Identity]:
+    if config.server.node_id:
+        raise LocalError(
+            f"server.node_id = {config.server.node_id} is set, so that this node has no keys"
+        )
+    if config.security.ephemeral:
+        raise LocalError("security.ephemeral is set: this node takes new keys each time it starts")
+    path = identity_path(config)
+    if path is None:
+        raise LocalError("there is no home directory to keep an identity in: name its file")
+    try:
+        return path, Identity(read_key_file(path, KeyKind.SEED))
+    except NoKeyFileError:
+        raise LocalError(
+            f"{path}: there is no identity yet; it is made when a node starts"
+        ) from None
+
+
+def _text(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")

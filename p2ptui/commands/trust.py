@@ -1,0 +1,41 @@
+"""Say that a node which was met is the right one: its id was compared with its user."""
+
+import argparse
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from p2ptui.commands import CommandParser, Work
+from p2ptui.node.known_nodes_store import KnownNodesStore
+from p2ptui.secure.known_nodes import KnownNode
+from p2ptui.text import printable
+
+RUNS_A_NODE: Final = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `p2ptui trust` takes."""
+    parser.add_argument("peer", metavar="PEER", help="its name, its id, or the beginning of that")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def prepare(
+    options: argparse.Namespace,
+    _parser: CommandParser,
+    _environ: Mapping[str, str],
+) -> Work:
+    """Check what was asked; what comes back does it, and says of whom."""
+    return lambda: _run(options)
+
+
+async def _run(options: argparse.Namespace) -> int:
+    tell_of(options, KnownNodesStore(time.time).trust(options.peer), "is trusted: it is verified")
+    return 0
+
+
+def tell_of(options: argparse.Namespace, node: KnownNode, what: str) -> None:
+    """Say what was done about a node."""
+    if options.json:
+        options.answer.tell({"id": node.id, "name": node.name, "verified": node.verified})
+    else:
+        print(f"{printable(node.name, 64)} ({node.id}) {what}")

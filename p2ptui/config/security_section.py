@@ -1,0 +1,120 @@
+"""The options of who a node is, whom it lets in, and the key that a network shares."""
+
+import uuid
+from typing import Annotated, Literal, TypeAlias
+
+from p2ptui.config.option import About, Form, Section
+from p2ptui.errors import ConfigError
+from p2ptui.secure.secret import Secret, looks_like_key
+
+SecurityMode: TypeAlias = Literal["open", "prefer", "require"]
+
+NETWORK_KEY_VARIABLE = "P2PTUI_NETWORK_KEY"
+"""Of the environment; the key itself, which is no option: it is in no file of options."""
+
+
+def _check_key_file(text: str) -> None:
+    if len(text) > 4096:
+        raise ValueError
+    if looks_like_key(text):
+        raise ConfigError(
+            "security.network_key_file was given a key (not repeated here), and takes the name of"
+            " a file that holds it"
+        )
+
+
+def _check_id(text: str) -> None:
+    if str(uuid.UUID(text)) != text.lower():
+        raise ValueError
+
+
+KEY_FILE_FORM = Form("the name of a file, of at most 4096 characters", _check_key_file)
+PEER_ID = Form("a node id", _check_id)
+
+
+class KeyOptions(Section, frozen=True, kw_only=True):
+    """Keys and policy: the first part of [security]."""
+
+    identity: Annotated[
+        str,
+        About(
+            "The file with this node's identity, which is made if there is none; empty: one in the"
+            " user's directory for data.",
+            max_length=4096,
+        ),
+    ] = ""
+    ephemeral: Annotated[
+        bool, About("Take an identity that lasts until the node ends, and a new id with it.")
+    ] = False
+    mode: Annotated[
+        SecurityMode,
+        About(
+            "Whom this node talks to: with open and prefer anybody in the network; with require"
+            " only nodes with keys that know the network key or are in allowed_ids. Sessions have"
+            " no keys yet: with require a node does not start."
+        ),
+    ] = "prefer"
+    allowed_ids: Annotated[
+        tuple[str, ...],
+        About(
+            "Ids of nodes that are let in without the network key. Not kept yet: with any a node"
+            " does not start.",
+            max_length=1000,
+            form=PEER_ID,
+        ),
+    ] = ()
+    network_key_file: Annotated[
+        str,
+        About(
+            "The file with the key that all nodes of the network share, as p2ptui key new makes it;"
+            " empty: none. P2PTUI_NETWORK_KEY may hold the key itself instead. Not kept yet: with a"
+            " key a node does not start.",
+            form=KEY_FILE_FORM,
+        ),
+    ] = ""
+
+
+def check_keys(keys: KeyOptions, network_key: Secret | None, node_id: str) -> None:
+    """Refuse what does not go together.
+
+    Args:
+        keys: Of [security].
+        network_key: From the environment; None without one.
+        node_id: `server.node_id`, which may be empty.
+
+    Raises:
+        ConfigError: An id was chosen, and keys make another; or the like.
+    """
+    if keys.identity and keys.ephemeral:
+        raise ConfigError(
+            "security.identity and security.ephemeral are both set: an identity from a file is not"
+            " ephemeral; leave one out"
+        )
+    if network_key is not None and keys.network_key_file:
+        raise ConfigError(
+            f"{NETWORK_KEY_VARIABLE} and security.network_key_file both give a network key; leave"
+            " one out"
+        )
+    if not node_id:
+        return
+    why = "server.node_id is set, and the id of a node with keys follows from them"
+    if keys.identity:
+        raise ConfigError(f"{why}: leave out server.node_id, or security.identity")
+    if keys.ephemeral:
+        raise ConfigError(f"{why}: leave out server.node_id, or security.ephemeral")
+    if keys.mode == "require":
+        raise ConfigError(f"{why}: leave out server.node_id, or security.mode = require")
+
+
+def key_warnings(node_id: str) -> list[str]:
+    """What is allowed but will surprise, one line each.
+
+    Args:
+        node_id: `server.node_id`, which may be empty.
+    """
+    if not node_id:
+        return []
+    return [
+        "server.node_id is set, so this node has no keys and is open: nobody can be sure that it is"
+        " the node of that id; leave server.node_id out for an id that follows from keys"
+    ]

@@ -1,0 +1,242 @@
+"""Who is spoken to under seal: the keys of this node, and those of each secured session.
+
+What leaves for the address of a secured peer is sealed at the one way out, whatever it is: no part
+of the core that sends has to think of it. In the clear go only STUN, the messages of a handshake
+(`Plain`), and the frames that belong to the seal itself.
+"""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from p2ptui.bounded import INDEXED, BoundedTable
+from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.counters import Counters
+from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.core.peers.seal import Proof, Seal
+from p2ptui.secure import SecureError, SecureSession, StaticKeys
+from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
+from p2ptui.secure.identity import Identity, PublicKeys
+from p2ptui.secure.secret import Secret
+from p2ptui.secure.session import LONGEST_OVERLAP_S
+from p2ptui.wire.address import Address
+from p2ptui.wire.frames import Unfragmented
+from p2ptui.wire.message import Capability
+
+MAX_KEYS_EACH: Final = 4
+"""Session numbers of one peer: keys in use, of before and to come, and one more for a moment."""
+
+CROSSING_S: Final = 5.0
+"""So long after one exchange the other may end that crossed it."""
+
+MAX_DEPARTED: Final = 256
+"""Secured sessions that have ended, and may go on at another address of the same node."""
+
+SEAL_BYTES: Final = SECURED_OVERHEAD
+"""So much longer is each datagram to a secured peer."""
+
+_STUN_LAST: Final = 0x03
+_FRAMES: Final = frozenset({SECURED, MESSAGE_3, UNKNOWN_SESSION})
+
+
+class Plain(bytes):
+    """A message of a handshake, which goes in the clear also to the address of a secured peer."""
+
+    __slots__ = ()
+
+
+class Mode(StrEnum):
+    """With whom this node speaks; its own kind is secured in each of them."""
+
+    OPEN = "open"
+    """With anyone in its network."""
+    PREFER = "prefer"
+    """With anyone, but not in the open with who was secured before."""
+    REQUIRE = "require"
+    """With secured peers only."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """What makes this node one that speaks under seal.
+
+    Args:
+        identity: Its keys; the node id must be theirs.
+        network_key: 32 bytes that all nodes of the network know; None if there is none.
+        mode: With whom it speaks.
+        allowed_ids: Who may come without the network key.
+    """
+
+    identity: Identity
+    network_key: Secret | None = None
+    mode: Mode = Mode.PREFER
+    allowed_ids: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def static(self) -> StaticKeys:
+        """The key pair of the key exchange."""
+        identity = self.identity
+        return StaticKeys(identity.x_private_bytes.reveal(), identity.x_public)
+
+    @property
+    def psk(self) -> bytes | None:
+        """The network key as the key exchange takes it."""
+        return None if self.network_key is None else self.network_key.reveal()
+
+
+class Seals:
+    """The secured sessions of one node, found by their numbers.
+
+    Args:
+        keys: This node's.
+        peers: All peers.
+        counters: Counts what is refused.
+        rng: For session numbers.
+    """
+
+    def __init__(
+        self,
+        keys: OwnKeys,
+        peers: PeerTable,
+        counters: Counters,
+        rng: random.Random,
+    ) -> None:
+        self.keys = keys
+        self.static = keys.static
+        """Made once: what is made ready for its first use stays so."""
+        self._peers = peers
+        self._counters = counters
+        self._rng = rng
+        self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
+        """Asked of each node before there is a session: where it is, its id, and its keys if it has
+        shown any. What speaks against it, in words; empty if nothing does."""
+        self._by_number: BoundedTable[int, Peer] = BoundedTable(
+            lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
+            full="session_keys_full",
+            peer_share=INDEXED,
+            count=counters.drop,
+        )
+        self._departed: BoundedTable[str, Seal] = BoundedTable(
+            MAX_DEPARTED,
+            full="seal_forgotten",
+            lifetime_s=LONGEST_OVERLAP_S,
+            count=counters.drop,
+        )
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def new_number(self, taken: Collection[int] = ()) -> int:
+        """A session number that is in use nowhere here.
+
+        Args:
+            taken: Numbers of exchanges that are under way.
+        """
+        while True:
+            number = self._rng.getrandbits(32)
+            if number not in self._by_number and number not in taken:
+                return number
+
+    def offers_to(self, address: Address) -> bool:
+        """Whether a node at an address is offered a key exchange: an older server would not relay
+        what is sealed by it."""
+        if self.keys.mode is Mode.REQUIRE or relayed_node(address) is None:
+            return True
+        peer = self._peers.at(address)
+        if peer is not None and peer.seal is not None:
+            return True
+        server = self._peers.at(visible_address(address))
+        return server is None or Capability.RELAY_SEALED in server.facts.capabilities
+
+    def peer_of(self, number: int) -> Peer | None:
+        """Whose frames bear a session number."""
+        return self._by_number.get(number)
+
+    def enter(self, peer: Peer, proof: Proof, now: float, *, is_crossed: bool = False) -> Seal:
+        """From now on a peer is spoken to by the keys of an exchange, and by no others.
+
+        Args:
+            peer: Which.
+            proof: What came of the exchange.
+            now: The time, seconds.
+            is_crossed: Whether another exchange with it is under way, or has just ended.
+        """
+        seal = peer.seal
+        if seal is None or seal.keys != proof.keys:
+            self.forget(peer, now)
+            self._departed.expire(now)
+            seal = self._departed.pop(proof.keys.id)
+        if seal is None:
+            seal = Seal(SecureSession(proof.transport), proof.keys)
+        elif is_crossed and self.has_lost(seal, proof, now):
+            seal.session.hold(proof.transport, now)
+        else:
+            seal.session.adopt(proof.transport, now)
+        peer.session.take_seal(seal)
+        peer.channel.sender.path.seal(SEAL_BYTES)
+        self.note_numbers(peer)
+        return seal
+
+    def has_lost(self, seal: Seal, proof: Proof, now: float) -> bool:
+        """Whether an exchange has crossed a better one: two nodes that ask each other at once have
+        the keys of both exchanges, and seal with those that the node of the smaller id began.
+
+        Args:
+            seal: Of the session that there is.
+            proof: What came of the other exchange.
+            now: The time, seconds.
+        """
+        current = seal.session.current
+        is_crossed = current.is_initiator is not proof.transport.is_initiator
+        if not is_crossed or now > current.began_at + CROSSING_S:
+            return False
+        return current.is_initiator is (self.keys.identity.id < proof.keys.id)
+
+    def note_numbers(self, peer: Peer) -> None:
+        """The keys of a peer's session have changed: its numbers are those of now."""
+        # Who has gone has none: its session may be that of the same node elsewhere by now.
+        is_here = peer.seal is not None and self._peers.at(peer.address) is peer
+        numbers = set(peer.seal.session.numbers()) if is_here and peer.seal else set()
+        for number in self._by_number.of_peer(peer):
+            if number not in numbers:
+                del self._by_number[number]
+        for number in numbers:
+            if number not in self._by_number:
+                self._by_number.put(number, peer, peers=(peer,))
+
+    def forget(self, peer: Peer, now: float) -> None:
+        """The peer has gone: nothing opens any more, unless it comes back by another way at once.
+        What is still said to it stays sealed."""
+        if peer.seal is not None:
+            self._departed.put(peer.seal.keys.id, peer.seal, now)
+        for number in self._by_number.of_peer(peer):
+            del self._by_number[number]
+
+    def seal(self, data: bytes, to: Address, peer: Peer | None = None) -> bytes:
+        """What leaves in the place of a datagram; empty where it must not leave.
+
+        Args:
+            data: The datagram.
+            to: Where it goes.
+            peer: To whom, if that is known; else whoever is there.
+        """
+        if peer is None:
+            peer = self._peers.at(to)
+        if peer is None or peer.seal is None or type(data) is Plain:
+            return data
+        if data and (data[0] <= _STUN_LAST or data[0] in _FRAMES):
+            return data
+        return self.seal_for(peer, data)
+
+    def seal_for(self, peer: Peer, data: bytes) -> bytes:
+        """A datagram sealed for a secured peer, wherever it goes; empty where that is refused."""
+        if peer.seal is None:
+            return b""
+        try:
+            frame = peer.seal.session.seal(data)
+        except SecureError as error:
+            self._counters.drop(f"seal_{error.reason}")
+            return b""
+        return Unfragmented(frame) if type(data) is Unfragmented else frame

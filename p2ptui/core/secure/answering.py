@@ -1,0 +1,251 @@
+"""The key exchange as the side that answers: requests with one wait beside all that there is.
+
+Such a request is never accepted at once, and nothing is guessed about it. It is answered with
+message 2, as far as it pays for that, and waits for message 3, whether its address is free, in use,
+or its id is owned elsewhere. Message 3 shows the keys of the id, at the address that was answered:
+whoever can do that is the owner, and `completing` lets it in. Until then nothing changes.
+"""
+
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.accounts import Purse
+from p2ptui.core.identity import shortened
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Mode, Seals
+from p2ptui.core.secure.pending import (
+    Pending,
+    Request,
+    claimed_id,
+    offered,
+    offered_token,
+    write_answer,
+    write_retry,
+)
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+from p2ptui.secure import Responder, SecureError
+from p2ptui.secure.exchange import PATTERNS, ephemeral_of
+from p2ptui.secure.retry import LoadMeter, RetryTokens
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.exchange import REFUSAL_BYTES, account_of
+from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
+
+MAX_PENDING: Final = 1024
+"""Key exchanges that were answered and wait for their last message; the oldest makes room."""
+
+PENDING_S: Final = 10.0
+"""So long each may take."""
+
+
+class Answering:
+    """Answers requests with a key exchange, and lets in who completes it.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+        sessions: Where peers are let in.
+    """
+
+    def __init__(self, state: NodeState, seals: Seals, sessions: SessionParts) -> None:
+        self._state = state
+        self._seals = seals
+        self._lifecycle = sessions.lifecycle
+        self._crossings = sessions.crossings
+        self._answers = sessions.newcomers.answers
+        keys = seals.keys
+        # With the network key, XX is for those alone who may come without it.
+        both = keys.psk is not None and keys.allowed_ids
+        self._accepts = tuple(PATTERNS) if both else None
+        self._tokens = RetryTokens(state.rng.randbytes(32))
+        self._meter = LoadMeter()
+        self._account = account_of(state.identity, keys.identity.ed_public)
+        self._pending: BoundedTable[int, Pending] = state.tables.add(
+            "exchanges_pending",
+            BoundedTable(
+                MAX_PENDING,
+                full="exchange_forgotten",
+                shares=state.tables.shares,
+                lifetime_s=PENDING_S,
+                on_evicted=lambda _, pending: self._forget_request(pending),
+            ),
+        )
+        self._by_request: BoundedTable[tuple[Address, str], int] = BoundedTable(
+            2 * MAX_PENDING, full="exchange_forgotten", count=state.counters.drop
+        )
+
+    # Requests.
+
+    def take_request(
+        self,
+        data: bytes,
+        address: Address,
+        message: Envelope,
+        peer: Peer | None,
+        earned: Purse,
+        now: float,
+    ) -> bool:
+        """A request for a handshake; whether it is dealt with here.
+
+        Args:
+            data: The datagram.
+            address: Where it came from.
+            message: The request.
+            peer: Who is there, if anybody is.
+            earned: What it pays for.
+            now: The time, seconds.
+        """
+        request = Request(data, address, message, earned)
+        if peer is not None and message.id in peer.handshakes.requests:
+            # Who completes an exchange has its answer; who speaks in the open is answered again.
+            if peer.seal is not None:
+                self._state.counters.duplicates += 1
+            return peer.seal is not None
+        exchange = offered(message)
+        if exchange is None:
+            return self._take_plain(request, peer, now)
+        number = self._by_request.get((address, message.id))
+        pending = None if number is None else self._pending.get(number)
+        if pending is not None:
+            self._answer(pending, peer, earned, now)
+        elif self._is_crossed(peer, message):
+            self._state.counters.drop("crossed_exchange")
+        elif not self._admits(request, exchange, now):
+            self._ask_again(request, exchange, now)
+        else:
+            return self._begin(request, exchange, peer, now)
+        return True
+
+    def _admits(self, request: Request, exchange: str, now: float) -> bool:
+        """Whether a key is used for a request: under load only if it brings a token."""
+        self._meter.note(now)
+        if not self._meter.is_high(now):
+            return True
+        token, where = offered_token(request.message), format_address(request.address)
+        try:
+            return self._tokens.is_good(token, where, ephemeral_of(exchange), now)
+        except SecureError:
+            return True  # it is refused as what it is
+
+    def _ask_again(self, request: Request, exchange: str, now: float) -> None:
+        state, address = self._state, request.address
+        state.counters.drop("exchange_postponed")
+        token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)
+        data = write_retry(state, request, token, now)
+        if not state.gate.refuse(data, address, request.earned, now, is_known=True):
+            state.counters.drop("refusal_unsent")
+
+    def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
+        """A request without an exchange changes nothing for who is secured."""
+        if peer is not None and peer.seal is not None:
+            self._state.counters.drop("unsealed")
+            return True
+        node_id = claimed_id(request.message)
+        owner = self._state.peers.with_id(node_id)
+        words = self._seals.judge(request.address, node_id, None)
+        if owner is not None and owner.seal is not None:
+            words = f"node id {node_id} already exists, and has shown its keys"
+        elif self._seals.keys.mode is Mode.REQUIRE:
+            words = "this node takes secured peers only (security.mode is require)"
+        if words:
+            self._refuse_request(request, words, now)
+        return bool(words)
+
+    def _refuse_request(self, request: Request, words: str, now: float) -> None:
+        self._answers.refuse(request.address, request.message, request.earned, words, now)
+
+    def _is_crossed(self, peer: Peer | None, message: Envelope) -> bool:
+        """Whether this node asks the same node as well: of two requests that cross, that of the
+        smaller id makes the session."""
+        if peer is None or not peer.initiated or peer.is_authenticated:
+            return False
+        return self._state.identity.id < claimed_id(message)
+
+    def _begin(self, request: Request, exchange: str, peer: Peer | None, now: float) -> bool:
+        keys, address = self._seals.keys, request.address
+        try:
+            responder = Responder(
+                request.data, exchange, self._seals.static, psk=keys.psk, accepts=self._accepts
+            )
+        except SecureError as error:
+            if error.reason == "unknown_pattern":
+                return self._take_plain(request, peer, now)
+            if error.reason == "malformed":
+                self._state.counters.drop("malformed")
+            else:
+                self._refuse_request(request, str(error), now)
+            return True
+        words = self._lack_of_room(request, peer, now)
+        if words:
+            self._refuse_request(request, words, now)
+            return True
+        number = self._seals.new_number(self._pending)
+        refusal = self._state.rng.randbytes(REFUSAL_BYTES)
+        try:
+            told = write_answer(
+                self._state,
+                self._account,
+                request,
+                responder,
+                number,
+                self._number_for(request),
+                refusal,
+                now,
+            )
+        except SecureError:
+            self._state.counters.drop("malformed")
+            return True
+        message = shortened(request.message, NULL)
+        pending = Pending(address, message, request.earned, responder, told, refusal)
+        if self._pending.put(number, pending, now, address=address):
+            self._by_request.put((address, message.id), number)
+            self._answer(pending, peer, request.earned, now)
+        return True
+
+    def _lack_of_room(self, request: Request, peer: Peer | None, now: float) -> str:
+        """Why there is no seat for who asks; empty if there may be one."""
+        seats, address = self._lifecycle.seats, request.address
+        is_known = peer is not None or self._state.peers.with_id(claimed_id(request.message))
+        if is_known or seats.is_free(address):
+            return ""
+        if seats.who_goes(address, now, has_shown=True) is not None:
+            return ""
+        seats.ask(address, now)
+        return seats.words(address)
+
+    def _number_for(self, request: Request) -> int:
+        """The number of an answer. Where this node asks the same one, it is that of its request:
+        then the other side's window is the same, whichever of the two makes the session."""
+        state, address = self._state, request.address
+        peer = state.peers.at(address)
+        if peer is not None and peer.initiated and not peer.is_authenticated and not peer.resumes:
+            return (peer.channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
+        channel = self._crossings.channel(claimed_id(request.message), address)
+        if channel is None:
+            return state.rng.getrandbits(32)
+        return (channel.sender.numbering.next - 1) & MAX_SEQUENCE_NUMBER
+
+    def _answer(self, pending: Pending, peer: Peer | None, earned: Purse, now: float) -> None:
+        """Send message 2, if the request pays for it."""
+        gate, data, to = self._state.gate, pending.told.response, pending.address
+        is_victim = peer is not None and not (peer.proved or peer.initiated)
+        purse = peer.purse if peer is not None and is_victim else None
+        if not gate.refuse(data, to, earned, now, purse, is_known=peer is not None):
+            self._state.counters.drop("refusal_unsent")
+
+    def awaits(self, number: int) -> bool:
+        """Whether an exchange is pending by that number: its frames may overtake message 3."""
+        return number in self._pending
+
+    def pending(self, number: int) -> Pending | None:
+        """The exchange that was answered by a session number."""
+        return self._pending.get(number)
+
+    def forget(self, number: int) -> None:
+        """An exchange is complete."""
+        pending = self._pending.pop(number)
+        if pending is not None:
+            self._forget_request(pending)
+
+    def _forget_request(self, pending: Pending) -> None:
+        self._by_request.pop((pending.address, pending.message.id))

@@ -1,0 +1,99 @@
+"""What may still come in the clear from where a secured peer is: handshakes, and nothing else."""
+
+from collections.abc import Callable
+
+from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.events import PeerStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.opening import Opening
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
+
+_HANDSHAKES = frozenset({MessageType.HANDSHAKE_REQUEST, MessageType.HANDSHAKE_RESPONSE})
+
+
+class Clear:
+    """Judges messages by whether they are sealed and ought to be.
+
+    Args:
+        state: The shared ground.
+        answering: Takes requests with a key exchange.
+        lifecycle: Where a peer ends that refuses this node.
+        opening: Takes what is sealed.
+    """
+
+    def __init__(
+        self, state: NodeState, answering: Answering, lifecycle: Lifecycle, opening: Opening
+    ) -> None:
+        self.opening = opening
+        """The first look at what is sealed."""
+        self._state = state
+        self._answering = answering
+        self._lifecycle = lifecycle
+        self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
+        """Take answers to requests that left beside a session; whether it was one."""
+
+    def takes(
+        self,
+        data: bytes,
+        address: Address,
+        message: Envelope,
+        peer: Peer | None,
+        now: float,
+        *,
+        is_sealed: bool,
+    ) -> bool:
+        """Whether a message is dealt with, and goes no further.
+
+        Args:
+            data: Its datagram.
+            address: Where it came from.
+            message: Which.
+            peer: Who is there, if anybody is.
+            now: The time, seconds.
+            is_sealed: Whether it came under the seal of that one.
+        """
+        kind = message.message_type
+        if is_sealed:
+            # A handshake is bound to the bytes on the wire, and never inside a session.
+            if kind in _HANDSHAKES:
+                self._state.counters.drop("handshake_inside")
+            return kind in _HANDSHAKES
+        if kind == MessageType.HANDSHAKE_REQUEST:
+            earned = self._state.gate.earned_by(len(data), address)
+            return self._answering.take_request(data, address, message, peer, earned, now)
+        if peer is None:
+            peer = self._state.peers.authenticated(relayed_node(address) or "")
+        if peer is None or peer.seal is None:
+            return False
+        if kind != MessageType.HANDSHAKE_RESPONSE:
+            self._state.counters.drop("unsealed")
+            return True
+        if self._is_refused(peer, message, now):
+            return True
+        if not peer.is_authenticated:
+            return False  # it is asked for a session anew
+        if not any(take(peer, message, now) for take in self.on_answer):
+            self._state.counters.drop("unsealed")
+        return True
+
+    def _is_refused(self, peer: Peer, message: Envelope, now: float) -> bool:
+        """Whether the other side refuses the last message of a key exchange, and nobody else."""
+        seal = peer.seal
+        if seal is None or not seal.refusal or seal.session.is_confirmed:
+            return False
+        try:
+            response = decode_payload(message.payload, Response)
+        except MalformedError:
+            return False
+        if response.success or response.refuses != seal.refusal.hex():
+            return False
+        words = response.error_message or "no reason given"
+        reason = f"{address_words(peer.address)} refused the handshake: {words}"
+        self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
+        return True

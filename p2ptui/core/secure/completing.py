@@ -1,0 +1,161 @@
+"""The last message of a key exchange: it shows the keys of the id, and lets its sender in."""
+
+from dataclasses import replace
+from typing import Final
+
+from p2ptui.core.addresses import relayed_node
+from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.peers import Peer, Standing
+from p2ptui.core.peers.seal import Proof
+from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.pending import Pending, write_refusal
+from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+from p2ptui.secure import SecureError
+from p2ptui.secure.frames import decode_message_3
+from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.address import Address
+from p2ptui.wire.exchange import as_received, decode_finish
+
+MAX_TRIES: Final = 1024
+"""Last messages that are read for one exchange. All but one are forged by somebody who has seen its
+answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
+
+
+class Completing:
+    """Lets in who completes a key exchange.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+        answering: Has answered.
+        sessions: Where peers are let in.
+    """
+
+    def __init__(
+        self, state: NodeState, seals: Seals, answering: Answering, sessions: SessionParts
+    ) -> None:
+        self._state = state
+        self._seals = seals
+        self._answering = answering
+        self._lifecycle = sessions.lifecycle
+        self._crossings = sessions.crossings
+        self._newcomers = sessions.newcomers
+
+    def take_message_3(self, frame: bytes, address: Address, now: float) -> None:
+        """The last message of a key exchange, from whoever."""
+        message = decode_message_3(frame)
+        if message is None:
+            self._state.counters.drop("malformed")
+            return
+        pending = self._answering.pending(message.session)
+        if pending is None:
+            self._take_again(message.session, address)
+        elif pending.address != address or pending.tries >= MAX_TRIES:
+            self._state.counters.drop("exchange_refused")
+        else:
+            pending.tries += 1
+            self._complete(message.session, pending, message.message, now)
+
+    def _take_again(self, number: int, address: Address) -> None:
+        """One that was taken before: its sender has heard nothing yet."""
+        peer = self._seals.peer_of(number)
+        if peer is None or self._state.peers.at(address) is not peer:
+            self._state.counters.drop("exchange_unknown")
+        elif peer.seal is not None and not peer.seal.session.current.opened:
+            self._state.gate.send_to(peer, b"")
+
+    def _complete(self, number: int, pending: Pending, message: bytes, now: float) -> None:
+        state, address = self._state, pending.address
+        try:
+            completed = pending.responder.complete(message, now)
+        except SecureError as error:
+            state.counters.drop(f"exchange_{error.reason}")
+            if error.reason == "network_key_differs":
+                self._refuse(pending, str(error), now)
+            return
+        try:
+            account = decode_finish(completed.payload).account
+            keys = PublicKeys(completed.remote_static, account.ed_public)
+            received = as_received(account, keys.id)
+            info = accept_node_info(received, state.identity, relayed_node(address))
+        except (ValueError, RefusedError) as error:
+            self._refuse(pending, str(error), now)
+            return
+        arrival = Arrival(
+            address,
+            pending.message,
+            info,
+            pending.earned,
+            proof=Proof(completed.transport, keys),
+        )
+        words = self._doubt(pending, arrival, keys, now)
+        if words:
+            self._refuse(pending, words, now)
+            return
+        self._answering.forget(number)
+        self._let_in(arrival, pending, now)
+
+    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
+        """What speaks against who has shown its keys; empty if nothing does."""
+        own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
+        if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
+            return "this node wants the network key, and the other side has offered none"
+        words = self._seals.judge(address, node_id, keys)
+        peers = self._state.peers
+        if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
+            return words
+        if self._lifecycle.make_room(address, now, has_shown=True):
+            return ""
+        return self._lifecycle.seats.words(address)
+
+    def _let_in(self, arrival: Arrival, pending: Pending, now: float) -> None:
+        state = self._state
+        peer = state.peers.at(arrival.address)
+        if peer is not None and relayed_node(arrival.address) and peer.address != arrival.address:
+            # A relayed node may come by another server than the one in its address.
+            arrival = replace(arrival, address=peer.address, came_by=arrival.address)
+        owner = state.peers.with_id(arrival.info.id)
+        if owner is not None and self._is_way_to(owner, arrival, now):
+            self._join_crossed(owner, arrival, pending, now)
+            return
+        self._newcomers.let_in(arrival, pending.told, now, is_proved=True)
+
+    def _is_way_to(self, owner: Peer, arrival: Arrival, now: float) -> bool:
+        """Whether a node that has shown its keys has just begun a session by another way."""
+        seal, proof = owner.seal, arrival.proof
+        if seal is None or proof is None or seal.keys != proof.keys:
+            return False
+        peers, address = self._state.peers, arrival.address
+        is_late = self._crossings.is_late(owner, address, now)
+        if owner.address == address or not (is_late or self._seals.has_lost(seal, proof, now)):
+            return False
+        if relayed_node(address) and relayed_node(owner.address):
+            return peers.add_relay(owner, address)
+        return peers.add_alias(owner, address, Standing.ANSWERED)
+
+    def _join_crossed(self, owner: Peer, arrival: Arrival, pending: Pending, now: float) -> None:
+        """Two nodes asked each other by two ways: one session, and both its keys open."""
+        proof, number, told = arrival.proof, arrival.message.sequence_number, pending.told
+        assert proof is not None
+        assert owner.seal is not None
+        if not self._seals.has_lost(owner.seal, proof, now) and told.sequence is not None:
+            # The other one may never hear of this node's own request: it knows this answer.
+            owner.channel.sender.begin_at(told.sequence)
+        if number is not None:
+            owner.channel.begin(number)
+        self._seals.enter(owner, proof, now, is_crossed=True)
+        owner.session.note_accepted()
+        owner.handshakes.note_request(arrival.message.id)
+        owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
+        self._state.gate.send_to(owner, b"")
+
+    def _refuse(self, pending: Pending, words: str, now: float) -> None:
+        """Tell who has come so far why it is no peer."""
+        gate, counters = self._state.gate, self._state.counters
+        counters.handshakes_refused += 1
+        data = write_refusal(self._state, pending, words, now)
+        if not gate.refuse(data, pending.address, gate.answer_purse, now):
+            counters.drop("refusal_unsent")

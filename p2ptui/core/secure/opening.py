@@ -1,0 +1,120 @@
+"""The first look at what comes under seal, and at what still comes in the clear."""
+
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.completing import Completing
+from p2ptui.core.secure.inner import FIRST as INNER
+from p2ptui.core.secure.inner import PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.rekeying import Rekeying
+from p2ptui.core.secure.restarts import Restarts
+from p2ptui.core.secure.roaming import Roaming
+from p2ptui.core.state import NodeState
+from p2ptui.secure import SecureError
+from p2ptui.secure.frames import (
+    HEADER_BYTES,
+    MESSAGE_3,
+    SECURED,
+    encode_unknown_session,
+    session_of,
+)
+from p2ptui.wire.address import Address
+
+
+class Opening:
+    """Opens sealed frames, each once, and hands the frames of key exchanges on.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+        answering: Knows the key exchanges that are pending.
+        completing: Takes their last messages.
+        roaming: Follows peers to other addresses.
+        restarts: Hears of sessions that are unknown elsewhere.
+        rekeying: Makes new keys.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        seals: Seals,
+        answering: Answering,
+        completing: Completing,
+        roaming: Roaming,
+        restarts: Restarts,
+        rekeying: Rekeying,
+    ) -> None:
+        self._state = state
+        self._seals = seals
+        self._answering = answering
+        self._completing = completing
+        self._roaming = roaming
+        self._restarts = restarts
+        self._rekeying = rekeying
+
+    def receive(
+        self, data: bytes, address: Address, peer: Peer | None, now: float
+    ) -> tuple[bytes, Peer] | None:
+        """Take a frame that belongs to a seal.
+
+        Args:
+            data: The datagram.
+            address: Where it came from.
+            peer: Who is there, if anybody is.
+            now: The time, seconds.
+
+        Returns:
+            What was inside, and from whom; None if there is nothing to be handled further.
+        """
+        if data[0] == SECURED:
+            return self._open(data, address, peer, now)
+        if data[0] == MESSAGE_3:
+            self._completing.take_message_3(data, address, now)
+        else:
+            self._restarts.hear(data, peer, now)
+        return None
+
+    def _open(
+        self, data: bytes, address: Address, peer: Peer | None, now: float
+    ) -> tuple[bytes, Peer] | None:
+        number = session_of(data)
+        owner = self._seals.peer_of(number)
+        if owner is None or owner.seal is None:
+            self._tell_unknown(data, number, address, now)
+            return None
+        seal = owner.seal
+        before = seal.session.current
+        try:
+            inner = seal.session.open(data, now)
+        except SecureError as error:
+            self._state.counters.drop(f"seal_{error.reason}")
+            return None
+        if seal.session.current is not before:
+            self._seals.note_numbers(owner)
+        if seal.on_first is not None:
+            conclude, seal.on_first = seal.on_first, None
+            conclude(now)
+        if peer is not owner:
+            counter = int.from_bytes(data[5:HEADER_BYTES], "big")
+            if counter == seal.session.current.highest:  # not one that was held back
+                self._roaming.note(owner, address, len(data), now)
+        if inner and inner[0] in INNER:
+            self._take_inner(inner, owner, address, len(data), now)
+            return None
+        return inner, owner
+
+    def _take_inner(
+        self, inner: bytes, owner: Peer, address: Address, size: int, now: float
+    ) -> None:
+        if inner[0] in (PATH_CHALLENGE, PATH_RESPONSE):
+            self._roaming.take(owner, inner, address, size, now)
+        else:
+            self._rekeying.take(owner, inner, now)
+
+    def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
+        """Tell whoever speaks under seal that this node does not know the session any more."""
+        self._state.counters.drop("seal_unknown_session")
+        gate = self._state.gate
+        answer = encode_unknown_session(data)
+        if answer is not None and not self._answering.awaits(number):
+            gate.refuse(answer, address, gate.earned_by(len(data), address), now)

@@ -1,0 +1,39 @@
+"""The parts of the secured session within the core."""
+
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.answering import Answering
+from p2ptui.core.secure.clear import Clear
+from p2ptui.core.secure.completing import Completing
+from p2ptui.core.secure.opening import Opening
+from p2ptui.core.secure.rekeying import Rekeying
+from p2ptui.core.secure.restarts import Restarts
+from p2ptui.core.secure.roaming import Roaming
+from p2ptui.core.sessions.parts import SessionParts
+from p2ptui.core.state import NodeState
+
+
+class SecureParts:
+    """Makes them.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+        delivery: The way out.
+        sessions: Where peers are let in.
+    """
+
+    def __init__(
+        self, state: NodeState, seals: Seals, delivery: Delivery, sessions: SessionParts
+    ) -> None:
+        lifecycle, gate = sessions.lifecycle, state.gate
+        lifecycle.on_removed.append(lambda peer, _: seals.forget(peer, gate.now))
+        self.answering = answering = Answering(state, seals, sessions)
+        completing = Completing(state, seals, answering, sessions)
+        self.roaming = roaming = Roaming(state, seals, lifecycle)
+        self.restarts = restarts = Restarts(state, seals, delivery, sessions)
+        self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
+        sessions.liveness.on_beat.append(rekeying.check)
+        self.opening = Opening(state, seals, answering, completing, roaming, restarts, rekeying)
+        self.clear = Clear(state, answering, lifecycle, self.opening)
+        self.clear.on_answer.append(restarts.take_answer)

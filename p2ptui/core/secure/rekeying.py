@@ -1,0 +1,166 @@
+"""Fresh keys for a session that goes on: a key exchange within it, under its seal.
+
+Who begins has the new keys after the second message, and opens with them; the other side seals with
+them once it has the third. The first frame that they open makes them the keys of both. Those of
+before open what was under way for ten seconds more, so nothing is lost, and nothing comes twice.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Seals
+from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.secure import Initiator, Responder, SecureError, Transport
+from p2ptui.secure.exchange import is_first_to_rekey
+
+REPEAT_S: Final = 1.0
+"""From one message of the exchange to its repetition, if nothing came back."""
+
+TRIES: Final = 10
+"""Repetitions of one message; then the exchange begins anew at the next heartbeat."""
+
+_NUMBER_BYTES: Final = 4
+
+
+@dataclass(slots=True, eq=False)
+class _Begun:
+    """An exchange that this side has begun."""
+
+    initiator: Initiator
+    message: bytes
+    """What is sent until something comes back: the first, or the third message."""
+    transport: Transport | None = None
+    tries: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Answered:
+    """One that the other side has begun."""
+
+    request: bytes
+    answer: bytes
+    responder: Responder
+    number: int
+
+
+class Rekeying:
+    """Agrees on new keys in time.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+        lifecycle: Tells of peers that are gone.
+    """
+
+    def __init__(self, state: NodeState, seals: Seals, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._seals = seals
+        self._begun: BoundedTable[Peer, _Begun] = state.tables.add(
+            "rekeys", BoundedTable(state.most_peers)
+        )
+        self._answered: BoundedTable[Peer, _Answered] = state.tables.add(
+            "rekeys", BoundedTable(state.most_peers)
+        )
+        lifecycle.on_left.append(lambda peer, _: self._forget(peer))
+
+    def check(self, peer: Peer, now: float) -> None:
+        """A heartbeat of a peer: are new keys due, and is the time of the former over?"""
+        seal = peer.seal
+        if seal is not None and peer.is_authenticated:
+            seal.session.expire(now)
+            self._seals.note_numbers(peer)
+        if seal is not None and peer not in self._begun and seal.session.needs_rekey(now):
+            self.begin(peer, now)
+
+    def begin(self, peer: Peer, now: float) -> None:
+        """Begin an exchange with a secured peer."""
+        keys = self._seals.keys
+        number = self._seals.new_number()
+        initiator = Initiator(self._seals.static, number=number, psk=keys.psk)
+        frame = bytes((REKEY_1,)) + f'"{initiator.placeholder}"'.encode()
+        begun = _Begun(initiator, initiator.fill(frame))
+        self._begun.put(peer, begun)
+        self._try(peer, begun, now)
+
+    def _try(self, peer: Peer, begun: _Begun, now: float) -> None:
+        if self._begun.get(peer) is not begun or peer.seal is None:
+            return
+        if peer.seal.session.current is begun.transport or begun.tries >= TRIES:
+            self._begun.pop(peer)
+            return
+        begun.tries += 1
+        self._state.gate.send_to(peer, begun.message)
+        self._state.timers.schedule(now + REPEAT_S, lambda at: self._try(peer, begun, at))
+
+    def take(self, peer: Peer, inner: bytes, now: float) -> None:
+        """A message of such an exchange came under a peer's seal."""
+        try:
+            if inner[0] == REKEY_1:
+                self._answer(peer, inner)
+            elif inner[0] == REKEY_2:
+                self._finish(peer, inner, now)
+            else:
+                self._complete(peer, inner, now)
+        except (SecureError, UnicodeDecodeError):
+            self._state.counters.drop("rekey_refused")
+
+    def _answer(self, peer: Peer, inner: bytes) -> None:
+        keys, answered, seal = self._seals.keys, self._answered.get(peer), peer.seal
+        if seal is None:
+            return
+        begun = self._begun.get(peer)
+        if begun is not None and begun.transport is None:
+            if is_first_to_rekey(keys.identity.x_public, seal.keys.x_public):
+                return  # both have begun: this node's goes on
+            self._begun.pop(peer)
+        if answered is None or answered.request != inner:
+            value = inner[2:-1].decode("ascii")
+            responder = Responder(inner, value, self._seals.static, psk=keys.psk)
+            number = self._seals.new_number([one.number for one in self._answered.values()])
+            text = responder.answer(b"", number=number)
+            answer = bytes((REKEY_2,)) + text.encode()
+            answered = _Answered(inner, answer, responder, number)
+            self._answered.put(peer, answered)
+        self._state.gate.send_to(peer, answered.answer)
+
+    def _finish(self, peer: Peer, inner: bytes, now: float) -> None:
+        begun, seal = self._begun.get(peer), peer.seal
+        if begun is None or begun.transport is not None or seal is None:
+            return
+        answer = begun.initiator.read_answer(inner[1:].decode("ascii"))
+        if answer.remote_static != seal.keys.x_public:
+            self._state.counters.drop("another_key")
+            return
+        finished = begun.initiator.finish(b"", now)
+        begun.transport, begun.tries = finished.transport, 0
+        number = finished.transport.remote_number.to_bytes(_NUMBER_BYTES, "big")
+        begun.message = bytes((REKEY_3,)) + number + finished.message_3
+        seal.session.prepare(finished.transport)
+        self._seals.note_numbers(peer)
+        self._state.gate.send_to(peer, begun.message)
+
+    def _complete(self, peer: Peer, inner: bytes, now: float) -> None:
+        answered, seal = self._answered.get(peer), peer.seal
+        number = int.from_bytes(inner[1 : 1 + _NUMBER_BYTES], "big")
+        if seal is None:
+            return
+        if answered is None or answered.number != number:
+            if seal.session.current.local_number == number:
+                self._state.gate.send_to(peer, b"")  # it was lost, what showed the new keys
+            return
+        completed = answered.responder.complete(inner[1 + _NUMBER_BYTES :], now)
+        if completed.remote_static != seal.keys.x_public:
+            self._state.counters.drop("another_key")
+            return
+        self._answered.pop(peer)
+        seal.session.adopt(completed.transport, now)
+        self._seals.note_numbers(peer)
+        self._state.gate.send_to(peer, b"")
+
+    def _forget(self, peer: Peer) -> None:
+        self._begun.pop(peer)
+        self._answered.pop(peer)

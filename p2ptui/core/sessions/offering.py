@@ -1,0 +1,103 @@
+"""The key exchange as the side that asks has it: offered in the request, read in the answer."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.core.identity import accept_node_info
+from p2ptui.core.peers.seal import Proof
+from p2ptui.core.sealing import OwnKeys, Seals
+from p2ptui.secure import Initiator, SecureError
+from p2ptui.secure.frames import Message3, encode_message_3
+from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.address import Address, parse_ip_address
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.exchange import (
+    InFinish,
+    account_of,
+    as_received,
+    decode_answer,
+    encode_inside,
+)
+from p2ptui.wire.message import Envelope, NodeInfo
+
+MAX_READ: Final = 64
+"""Answers to one request that are read: each costs a key exchange, and all but one are forged."""
+
+
+@dataclass(slots=True, eq=False)
+class Offer:
+    """A key exchange that this node has begun, in one request."""
+
+    initiator: Initiator
+    number: int
+    """Of the session, on frames for this node."""
+    read: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was inside an answer, and whose it is."""
+
+    keys: PublicKeys
+    info: NodeInfo
+    public_address: Address | None
+    """Where this node is, as whoever answers sees it."""
+    refusal: bytes
+    """What a refusal of message 3 would name."""
+
+
+def make_offer(seals: Seals) -> Offer:
+    """Begin a key exchange."""
+    keys, number = seals.keys, seals.new_number()
+    return Offer(Initiator(seals.static, number=number, psk=keys.psk), number)
+
+
+def read_inside(
+    offer: Offer, message: Envelope, text: str, own: NodeInfo, brought_for: str | None
+) -> Shown:
+    """Read what is inside an answer.
+
+    Args:
+        offer: What it answers.
+        message: The response.
+        text: Message 2 in it.
+        own: Who this node is.
+        brought_for: The id of the node whose datagrams a server says these are; None for any.
+
+    Raises:
+        MalformedError: It is cut short, altered, or answers another request.
+        RefusedError: Whoever answers cannot be a peer.
+    """
+    if offer.read >= MAX_READ:
+        raise MalformedError("too many answers to one key exchange")
+    offer.read += 1
+    try:
+        answer = offer.initiator.read_answer(text)
+    except SecureError as error:
+        raise MalformedError(str(error)) from None
+    inside = decode_answer(answer.payload)
+    if (inside.response_id, inside.sequence) != (message.id, message.sequence_number):
+        raise MalformedError("the outside of an answer was altered")
+    keys = PublicKeys(answer.remote_static, inside.account.ed_public)
+    info = accept_node_info(as_received(inside.account, keys.id), own, brought_for)
+    return Shown(keys, info, parse_ip_address(inside.public_addr or ""), inside.refusal)
+
+
+def finish(
+    offer: Offer, shown: Shown, own: NodeInfo, keys: OwnKeys, now: float
+) -> tuple[Proof, bytes] | None:
+    """Say who this node is, to who has answered; None where another answer was read since.
+
+    Returns:
+        The keys of the session, and the frame with message 3.
+    """
+    inside = encode_inside(InFinish(account_of(own, keys.identity.ed_public)))
+    try:
+        finished = offer.initiator.finish(inside, now)
+    except SecureError:
+        return None
+    if finished.remote_static != shown.keys.x_public:
+        return None
+    transport = finished.transport
+    frame = encode_message_3(Message3(transport.remote_number, finished.message_3))
+    return Proof(transport, shown.keys), frame

@@ -1,0 +1,128 @@
+"""What an answer to a key exchange begins: whether it is believed, message 3, and the first frame.
+
+The side that asked has its keys when message 2 is good. It sends message 3 before anything else,
+and again until the first frame comes back. Without a network key it goes on at once. With one, it
+waits for that frame: only that shows that the other side knows the key as well.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.core.accounts import Reason
+from p2ptui.core.addresses import address_words
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import CROSSING_S, Mode, Seals
+from p2ptui.core.sessions.asking import Answer, Asking
+from p2ptui.core.sessions.offering import Shown, finish
+from p2ptui.core.state import NodeState
+
+REPEAT_S: Final = 0.25
+"""From message 3 to its first repetition."""
+
+REPEAT_GROWTH: Final = 1.5
+REPEATS: Final = 9
+"""Over 18 seconds in all: by then the session falls silent, or its handshake is over."""
+
+STRIPPED: Final = "it has answered in the open, and was secured before"
+
+
+class SealedAnswers:
+    """Judges answers by what they show, and begins secured sessions as the side that asked.
+
+    Args:
+        state: The shared ground.
+        seals: The secured sessions.
+    """
+
+    def __init__(self, state: NodeState, seals: Seals) -> None:
+        self._state = state
+        self._seals = seals
+
+    def is_ignored(self, attempt: Asking, answer: Answer) -> bool:
+        """Whether an answer is as if it had not come: a true one may follow.
+
+        Who was secured is not believed in the open, nor another node in its place that nobody
+        has asked for.
+        """
+        peer, shown = attempt.peer, answer.shown
+        if peer.seal is None:
+            return False
+        is_other = shown is not None and attempt.is_kept and shown.keys != peer.seal.keys
+        if shown is None or is_other:
+            self._state.counters.drop("another_key" if is_other else "stripped_exchange")
+            return True
+        return False
+
+    def flaw(self, attempt: Asking, answer: Answer) -> str:
+        """Why this node has no session with who answers; empty if nothing speaks against it."""
+        address, shown = attempt.peer.address, answer.shown
+        where = address_words(address)
+        assert answer.info is not None
+        owner = self._state.peers.with_id(answer.info.id)
+        if shown is None:
+            if self._seals.keys.mode is Mode.REQUIRE:
+                return f"{where} speaks in the open only (security.mode is require)"
+            if owner is not None and owner.seal is not None:
+                return f"{where} claims the id of a node that has shown its keys"
+        words = self._seals.judge(address, answer.info.id, None if shown is None else shown.keys)
+        return f"{where}: {words}" if words else ""
+
+    def is_crossed(self, owner: Peer, now: float) -> bool:
+        """Whether a node that answers has begun a session by itself a moment ago."""
+        seal = owner.seal
+        if seal is None or not owner.is_authenticated:
+            return False
+        current = seal.session.current
+        return not current.is_initiator and now <= current.began_at + CROSSING_S
+
+    def is_better(self, shown: Shown, owner: Peer, now: float) -> bool:
+        """Whether who has answered takes the place of the one that has its id elsewhere: at once if
+        that one has shown no keys, or is silent; of two requests that cross, the smaller id's."""
+        if owner.seal is None or owner.is_silent(now) or owner.seal.keys != shown.keys:
+            return True
+        return self.is_crossed(owner, now) and self._seals.keys.identity.id < owner.node_id
+
+    def begin(
+        self, attempt: Asking, answer: Answer, now: float, conclude: Callable[[float], None]
+    ) -> bool:
+        """Begin the secured session; whether the attempt ends now, by the caller.
+
+        Args:
+            attempt: What was asked.
+            answer: What was shown.
+            now: The time, seconds.
+            conclude: Ends the attempt well, at a time, if that is later.
+        """
+        offer, shown, peer = attempt.greeting.offer, answer.shown, attempt.peer
+        if offer is None or shown is None:
+            return True
+        state, keys = self._state, self._seals.keys
+        finished = finish(offer, shown, state.identity, keys, now)
+        if finished is None:
+            state.counters.drop("exchange_over")
+            return False
+        proof, frame = finished
+        seal = self._seals.enter(peer, proof, now)
+        seal.refusal = shown.refusal
+        waits = keys.psk is not None
+        if waits:
+            attempt.is_paused = True
+            seal.on_first = conclude
+        self._send(peer, frame, proof.transport, REPEATS, REPEAT_S, now)
+        return not waits
+
+    def _send(
+        self, peer: Peer, frame: bytes, transport: object, left: int, pause_s: float, now: float
+    ) -> None:
+        state, seal = self._state, peer.seal
+        if seal is None or seal.session.current is not transport or seal.session.is_confirmed:
+            return
+        grant = state.gate.grant(Reason.HANDSHAKE, peer.sends_to, now, peer.purse)
+        state.gate.send(frame, peer.sends_to, grant)
+        if left:
+            state.timers.schedule(
+                now + pause_s,
+                lambda at: self._send(
+                    peer, frame, transport, left - 1, REPEAT_GROWTH * pause_s, at
+                ),
+            )

@@ -1,0 +1,204 @@
+"""Files that hold a key: for their user alone, written whole or not at all, and never over another.
+
+Whatever is wrong with one is said in a line, and nothing is changed.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from p2ptui.errors import LocalError
+from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
+from p2ptui.text import printable
+
+OWN_MODE: Final = 0o600
+_OTHERS: Final = 0o077
+
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep who opens it waiting
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_CREATE: Final = (
+    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
+
+_LOCKED_BYTE: Final = 1 << 30
+"""On Windows a locked byte cannot be read, so that one is locked where there is none."""
+
+
+class KeyFileError(LocalError):
+    """A file with a key cannot be used; nothing was changed."""
+
+
+class NoKeyFileError(KeyFileError):
+    """There is no such file."""
+
+
+class KeyFileExistsError(KeyFileError):
+    """There is one already, and it is not overwritten."""
+
+
+class KeyFile:
+    """An open file with a key, of which a program may be the only user.
+
+    Args:
+        path: Where it is.
+        kind: What must be in it.
+
+    Raises:
+        NoKeyFileError: It is not there.
+        KeyFileError: It cannot be read, others can read it, or something else is in it.
+    """
+
+    def __init__(self, path: Path, kind: KeyKind) -> None:
+        self.path = path
+        self._number: int | None = _open(path, kind)
+        try:
+            self.key = _read(self._number, path, kind)
+        except BaseException:
+            self.close()
+            raise
+
+    def lock(self) -> bool:
+        """Become its only user, until `close`; False if another program, or object, is."""
+        return self._number is not None and _lock(self._number)
+
+    def close(self) -> None:
+        """Let others use it. Twice is fine."""
+        if self._number is not None:
+            os.close(self._number)  # which gives the lock back
+            self._number = None
+
+
+def read_key_file(path: Path, kind: KeyKind) -> Secret:
+    """The key in a file.
+
+    Raises:
+        NoKeyFileError: It is not there.
+        KeyFileError: It cannot be read, others can read it, or something else is in it.
+    """
+    file = KeyFile(path, kind)
+    file.close()
+    return file.key
+
+
+def create_key_file(path: Path, kind: KeyKind, key: Secret) -> None:
+    """Write a key into a file of its own, which only this user can read.
+
+    Raises:
+        KeyFileExistsError: Something has that name.
+        KeyFileError: It cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = os.open(fresh, _CREATE, OWN_MODE)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(f"{write_key(kind, key)}\n".encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+            _give_name(fresh, path)
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+    except FileExistsError:
+        raise KeyFileExistsError(
+            f"{_shown(path)}: there is something of this name, and it is not overwritten; choose"
+            " another name, or move it away"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{_shown(path)}: cannot be written: {_why(error)}") from None
+
+
+def _give_name(fresh: Path, path: Path) -> None:
+    """Name a whole file so, unless something has the name already."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links there: the name is taken first, which nobody else can do then.
+        os.close(os.open(path, _CREATE, OWN_MODE))
+        os.replace(fresh, path)
+
+
+def _open(path: Path, kind: KeyKind) -> int:
+    where = _shown(path)
+    try:
+        return os.open(path, _READ)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise KeyFileError(
+                f"{where}: is a link to a file that is not there, where {kind.words} should be;"
+                " restore that file, or remove the link"
+            ) from None
+        raise NoKeyFileError(f"{where}: there is no such file") from None
+    except PermissionError:
+        if path.is_dir():  # as Windows says it
+            raise KeyFileError(_is_folder(where, kind)) from None
+        raise KeyFileError(
+            f"{where}: cannot be read: permission denied; let this user read it, and nobody else"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"{where}: cannot be read: {_why(error)}") from None
+
+
+def _read(number: int, path: Path, kind: KeyKind) -> Secret:
+    where = _shown(path)
+    try:
+        about = os.fstat(number)
+        if stat.S_ISDIR(about.st_mode):
+            raise KeyFileError(_is_folder(where, kind))
+        if not stat.S_ISREG(about.st_mode):
+            raise KeyFileError(f"{where}: is no ordinary file, where {kind.words} should be")
+        if sys.platform != "win32" and about.st_mode & _OTHERS:
+            raise KeyFileError(
+                f"{where}: others can read or change it (mode {stat.S_IMODE(about.st_mode):04o}):"
+                f" if nobody has, chmod 600 {where}; else replace it"
+            )
+        raw = os.read(number, MAX_KEY_TEXT + 1)
+    except OSError as error:
+        raise KeyFileError(f"{where}: cannot be read: {_why(error)}") from None
+    try:
+        return read_key(kind, raw.decode("ascii", "replace"))
+    except KeyTextError as error:
+        raise KeyFileError(
+            f"{where}: {error}; restore it from a copy, or move it away for a new one"
+        ) from None
+
+
+def _is_folder(where: str, kind: KeyKind) -> str:
+    return f"{where}: is a folder, where a file with {kind.words} should be"
+
+
+def _lock(number: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(number, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # A file system without locks cannot tell: better two of one identity than none at all.
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+    return True
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path), 300)
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

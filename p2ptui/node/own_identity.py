@@ -1,0 +1,266 @@
+"""Who this node is: the lasting identity of its user, one for this run, or a configured id alone.
+
+A lasting identity is in a file, which one running node uses at a time. Another one of the same user
+takes keys that last as long as it runs, and a statement by the lasting identity that it is its own.
+"""
+
+import hashlib
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from p2ptui.config import Config
+from p2ptui.core.sealing import Mode, OwnKeys
+from p2ptui.errors import LocalError
+from p2ptui.io.key_files import (
+    KeyFile,
+    KeyFileError,
+    KeyFileExistsError,
+    NoKeyFileError,
+    create_key_file,
+    read_key_file,
+)
+from p2ptui.places import user_file
+from p2ptui.secure.identity import Identity, Statement, make_statement
+from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
+
+log = logging.getLogger("p2ptui.node")
+
+FILE_NAME: Final = "identity.key"
+
+
+@dataclass(slots=True)
+class OwnIdentity:
+    """Who a node is while it runs; `release` when it has ended.
+
+    Args:
+        identity: Its keys; None where the configuration sets an id, which no keys make.
+        id: Its node id.
+        is_ephemeral: Whether the keys last as long as the node runs.
+        signer_of: For an ephemeral one: finds its user's lasting identity, if it can be read; not
+            before it is needed, since a command that lasts a moment may not need it.
+        notices: What the user should know about it, a line each.
+        network_key: The key that all nodes of the network share; None without one.
+    """
+
+    identity: Identity | None
+    id: str
+    is_ephemeral: bool = False
+    signer_of: Callable[[], Identity | None] | None = None
+    notices: tuple[str, ...] = ()
+    network_key: Secret | None = None
+    file: KeyFile | None = None
+    _signer: Identity | None = None
+
+    def statement(self, now_wall: float) -> Statement | None:
+        """Whose this ephemeral node is, signed anew; None for a lasting one, or without a signer.
+
+        Args:
+            now_wall: Unix time, seconds.
+        """
+        if self.signer_of is not None:
+            self._signer, self.signer_of = self.signer_of(), None
+        return None if self._signer is None else make_statement(self._signer, self.id, now_wall)
+
+    def release(self) -> None:
+        """Let another node use the identity's file. Twice is fine."""
+        if self.file is not None:
+            self.file.close()
+
+
+def choose_identity(
+    config: Config, rng: random.Random, *, simulated: bool = False, secured: bool = False
+) -> OwnIdentity:
+    """Who a node will be.
+
+    Args:
+        config: Every option.
+        rng: Where the keys of a simulated node come from.
+        simulated: Whether the node runs in a simulated network: then its keys come from `rng`, and
+            no file is read or written but one that is named in the configuration.
+        secured: Whether it speaks under seal.
+
+    Raises:
+        KeyFileError: The file of the identity, or of the network key, cannot be used.
+        LocalError: The identity is in use by another node; or what is configured is not kept by
+            this version.
+    """
+    if not secured:
+        _require_kept(config)
+    own = _choose(config, rng, simulated=simulated)
+    try:
+        own.network_key = network_key_of(config)
+    except BaseException:
+        own.release()
+        raise
+    return own
+
+
+def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
+    """What a node speaks under seal with; None for one whose id is configured.
+
+    Args:
+        own: Who it is.
+        config: Every option.
+    """
+    if own.identity is None:
+        return None
+    security = config.security
+    allowed = frozenset(each.lower() for each in security.allowed_ids)
+    return OwnKeys(own.identity, own.network_key, Mode(security.mode), allowed)
+
+
+def _require_kept(config: Config) -> None:
+    """Refuse to run more openly than the user asked for.
+
+    Sessions are not secured by this version: what can only be kept with secured sessions is told
+    at the start, instead of not being kept.
+    """
+    security = config.security
+    wanted = [
+        name
+        for name, is_wanted in (
+            ("security.mode = require", security.mode == "require"),
+            ("security.allowed_ids", bool(security.allowed_ids)),
+            ("a network key", config.network_key is not None or security.network_key_file),
+        )
+        if is_wanted
+    ]
+    if wanted:
+        raise LocalError(
+            f"{wanted[0]} needs secured sessions, which this version does not have yet; leave it"
+            " out to run a node that is open to its whole network"
+        )
+
+
+def network_key_of(config: Config) -> Secret | None:
+    """The network's key, from the environment or its file; None without one.
+
+    Raises:
+        KeyFileError: The file cannot be used.
+    """
+    security = config.security
+    if not security.network_key_file:
+        return config.network_key
+    path = Path(security.network_key_file)
+    try:
+        return read_key_file(path, KeyKind.NETWORK)
+    except NoKeyFileError:
+        raise KeyFileError(
+            f"{path}: there is no such file; make one with: p2ptui key new --output FILE"
+        ) from None
+
+
+def identity_path(config: Config) -> Path | None:
+    """Where a lasting identity is kept; None for a user without a home."""
+    named = config.security.identity
+    return Path(named) if named else user_file("data", FILE_NAME)
+
+
+def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
+    node_id = config.server.node_id
+    if node_id:
+        return OwnIdentity(None, node_id.lower())
+    if config.security.identity:
+        return _named(Path(config.security.identity))
+    if simulated:
+        return _ephemeral(hashlib.sha256(rng.getrandbits(128).to_bytes(16, "big")).digest())
+    if config.security.ephemeral:
+        return _ephemeral(signer_of=lambda: _signer(identity_path(config)))
+    path = identity_path(config)
+    if path is None:
+        return _ephemeral(
+            notice="there is no home directory to keep an identity in: this node takes a new id"
+            " each time; name a file with --identity"
+        )
+    return _usual(path)
+
+
+def _named(path: Path) -> OwnIdentity:
+    """The identity in a file that the user named."""
+    file, is_new = _open_or_create(path)
+    if not file.lock():
+        file.close()
+        raise LocalError(
+            f"{path}: another running node uses this identity; end that one, or leave --identity"
+            " out"
+        )
+    notices = (f"a new identity was made in {path}, with another id",) if is_new else ()
+    return _lasting(file, notices)
+
+
+def _usual(path: Path) -> OwnIdentity:
+    """The identity in the user's directory; for a second node an ephemeral one beside it."""
+    try:
+        file, is_new = _open_or_create(path)
+    except _NotKeptError as error:
+        return _ephemeral(
+            notice=f"{error}: this node takes a new id each time; name another file with --identity"
+        )
+    if file.lock():
+        if is_new:
+            log.debug("a new identity was made in %s", path)
+        return _lasting(file)
+    file.close()
+    signer = Identity(file.key)
+    own = _ephemeral(signer_of=lambda: signer)
+    own.notices = (
+        f"another node of this user is running as {signer.id}: this one takes the id {own.id} until"
+        " it ends",
+    )
+    return own
+
+
+def _signer(path: Path | None) -> Identity | None:
+    """The lasting identity beside an ephemeral one, if there is one that can be read."""
+    if path is None:
+        return None
+    try:
+        return Identity(read_key_file(path, KeyKind.SEED))
+    except NoKeyFileError:
+        return None
+    except KeyFileError as error:
+        log.warning("%s; until then nobody sees whose this ephemeral node is", error)
+        return None
+
+
+class _NotKeptError(KeyFileError):
+    """A new identity cannot be written there."""
+
+
+def _open_or_create(path: Path) -> tuple[KeyFile, bool]:
+    """Open the file of an identity, made if there is none; whether it was made."""
+    try:
+        return KeyFile(path, KeyKind.SEED), False
+    except NoKeyFileError:
+        pass
+    is_new = True
+    try:
+        create_key_file(path, KeyKind.SEED, Secret(secrets.token_bytes(SECRET_BYTES)))
+    except KeyFileExistsError:
+        is_new = False  # another node was as quick
+    except KeyFileError as error:
+        raise _NotKeptError(str(error)) from None
+    return KeyFile(path, KeyKind.SEED), is_new
+
+
+def _lasting(file: KeyFile, notices: tuple[str, ...] = ()) -> OwnIdentity:
+    identity = Identity(file.key)
+    return OwnIdentity(identity, identity.id, notices=notices, file=file)
+
+
+def _ephemeral(
+    seed: bytes | None = None,
+    *,
+    signer_of: Callable[[], Identity | None] | None = None,
+    notice: str = "",
+) -> OwnIdentity:
+    identity = Identity(Secret(seed or secrets.token_bytes(SECRET_BYTES)))
+    notices = (notice,) if notice else ()
+    return OwnIdentity(
+        identity, identity.id, is_ephemeral=True, signer_of=signer_of, notices=notices
+    )

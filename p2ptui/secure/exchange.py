@@ -1,0 +1,396 @@
+"""The key exchange as the handshake carries it: three messages, and what is bound to them.
+
+Message 1 is text in the request, under a key of the caller's choice; message 2 is text in the
+response; message 3 is the rest of a binary frame (`frames.Message3`).
+
+    initiator = Initiator(keys, number=mine, psk=psk)
+    request = initiator.fill(encode_request(initiator.placeholder))   # repeated as it is
+
+        responder = Responder(request, value, its_keys, psk=psk)      # no key is used so far
+        text = responder.answer(b"inside 2", number=its)
+
+    answer = initiator.read_answer(text)                              # who it is: stay or go
+    finished = initiator.finish(b"inside 3", now)
+    frame = encode_message_3(Message3(finished.transport.remote_number, finished.message_3))
+
+        completed = responder.complete(decode_message_3(frame).message, now)
+
+The request leaves with the value of its key-exchange key in it; what both sides hash is a label and
+the request with as many zeros there, which is how the initiator's caller has written it first. So
+nobody can change or strip anything else in the request either. Where there is a network key, the
+pattern is XXpsk3 and only who has it can complete; else XX.
+
+The session number that a side has chosen for itself travels as the first four bytes inside its
+message (2 or 3); the caller sees what follows.
+"""
+
+import base64
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.frames import MAX_SESSION
+from p2ptui.secure.noise import (
+    KEY_BYTES,
+    TAG_BYTES,
+    XX,
+    HandshakeState,
+    KeyPair,
+    Pattern,
+    XXpsk3,
+)
+from p2ptui.secure.transport import SessionKeys, Transport
+
+StaticKeys: TypeAlias = KeyPair
+"""The lasting X25519 key pair of a node: `StaticKeys(private, public)`, 32 bytes each."""
+
+LABEL: Final = b"p2ptui key exchange 1\0"
+"""Begins the prologue: nothing that is signed or hashed elsewhere begins so."""
+
+NUMBER_BYTES: Final = 4
+
+MESSAGE_2_OVERHEAD: Final = KEY_BYTES + (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
+"""Bytes of message 2 besides its payload: 100. As text it has 4 for each 3 of them."""
+
+MESSAGE_3_OVERHEAD: Final = (KEY_BYTES + TAG_BYTES) + NUMBER_BYTES + TAG_BYTES
+"""Bytes of message 3 besides its payload: 68."""
+
+PATTERNS: Final = {pattern.name: pattern for pattern in (XX, XXpsk3)}
+"""Those of a session, by name."""
+
+_FIRST_BYTES: Final = {XX.name: KEY_BYTES, XXpsk3.name: KEY_BYTES + TAG_BYTES}
+"""Message 1 holds an ephemeral key, and, where there is a network key, a tag."""
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Who answered a request, and what was inside message 2."""
+
+    payload: bytes
+    remote_static: bytes
+    """The other side's X25519 public key: it has the private one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A key exchange from the initiator's side, after message 2."""
+
+    transport: Transport
+    message_3: bytes
+    """To be sent, in its frame, and repeated until the first frame comes back."""
+    payload: bytes
+    """What was inside message 2."""
+    remote_static: bytes
+    """The other side's X25519 public key: it has the private one."""
+    handshake_hash: bytes
+    """Names this exchange, on both sides alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A key exchange from the responder's side, after message 3."""
+
+    transport: Transport
+    payload: bytes
+    """What was inside message 3."""
+    remote_static: bytes
+    handshake_hash: bytes
+
+
+def prologue_of(datagram: bytes, value: str) -> bytes:
+    """What both sides hash of the request: a label, and its bytes with zeros for the value.
+
+    Args:
+        datagram: The request, exactly as it is on the wire.
+        value: The string in it that is the key-exchange key's value.
+
+    SecureError unless the value stands in the request exactly once, between quotation marks and
+    without escapes: else two requests could have one prologue.
+    """
+    quoted = b'"' + value.encode("utf-8", "replace") + b'"'
+    before, found, after = datagram.partition(quoted)
+    if not value or not found or quoted in datagram[len(before) + 1 :]:
+        raise SecureError(Reason.MALFORMED, "a request must hold its key exchange once, as it is")
+    return LABEL + before + b'"' + b"0" * (len(quoted) - 2) + b'"' + after
+
+
+def ephemeral_of(value: str) -> bytes:
+    """Of a request's key exchange, what stays when the request is sent again with a retry token:
+    the pattern's name and the ephemeral key. SecureError if it is malformed."""
+    pattern, message = _read_value(value)
+    return pattern.name.encode() + message[:KEY_BYTES]
+
+
+class Initiator:
+    """The side that sends the request."""
+
+    def __init__(
+        self,
+        keys: StaticKeys,
+        *,
+        number: int,
+        psk: bytes | None = None,
+        ephemeral: KeyPair | None = None,
+    ) -> None:
+        """Begin a key exchange.
+
+        Args:
+            keys: The X25519 key pair of this node.
+            number: The session number that this side wants on frames for it.
+            psk: The network key, 32 bytes: the pattern is XXpsk3 then, else XX.
+            ephemeral: For tests and simulations only; else it is made anew.
+
+        SecureError if the network key has another length.
+        """
+        _require_psk(psk)
+        self.pattern: Final = XX if psk is None else XXpsk3
+        self._keys = keys
+        self._number = number
+        self._psks = () if psk is None else (psk,)
+        self._ephemeral = ephemeral or KeyPair.generate()
+        self._asked: HandshakeState | None = None
+        self._answered: HandshakeState | None = None
+        self._answer: Answer | None = None
+        self._remote_number = 0
+        self._is_over = False
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in the request that `fill` is given: as many zeros."""
+        return "0" * len(_write_value(self.pattern, bytes(_FIRST_BYTES[self.pattern.name])))
+
+    def fill(self, datagram: bytes) -> bytes:
+        """The request as it is to leave: as long, with message 1 where the placeholder was.
+
+        Where it must be repeated these same bytes are sent again. For a request that differs, as
+        with a retry token, call it anew: then only the answer to the new one counts.
+        SecureError unless the placeholder stands in it exactly once.
+        """
+        if self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "this key exchange is over")
+        placeholder = self.placeholder
+        prologue = prologue_of(datagram, placeholder)
+        state = HandshakeState(
+            self.pattern,
+            initiator=True,
+            prologue=prologue,
+            s=self._keys,
+            e=self._ephemeral,
+            psks=self._psks,
+        )
+        value = _write_value(self.pattern, state.write_message())
+        self._asked, self._answered, self._answer = state, None, None
+        return datagram.replace(_quoted(placeholder), _quoted(value))
+
+    def read_answer(self, text: str) -> Answer:
+        """Read message 2, as it stood in the response.
+
+        Anybody on the path can answer in his own name, so the caller looks at who it was before
+        it says who it is itself. If that is the wrong one, or the message is refused, the exchange
+        goes on: the next answer is read as if this one had not come.
+
+        SecureError if it is cut short, altered, or answers another request.
+        """
+        if self._asked is None or self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "no answer to a request is expected")
+        state = self._asked.copy()
+        number, payload = _split_number(state.read_message(_decode(text)))
+        self._answered, self._remote_number = state, number
+        answer = Answer(payload, _static_of(state))
+        self._answer = answer
+        return answer
+
+    def finish(self, payload: bytes, now: float) -> Finished:
+        """Write message 3 to whom `read_answer` has read last; then this exchange is over.
+
+        Args:
+            payload: What goes inside message 3.
+            now: On the caller's clock, in seconds.
+
+        SecureError if no answer was read, or the payload is too long.
+        """
+        state, answer = self._answered, self._answer
+        if state is None or answer is None or self._is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "no answer has been read")
+        message_3 = state.write_message(_write_number(self._number) + payload)
+        self._is_over = True  # the same keys never seal from counter 0 twice
+        sending, receiving = state.split()
+        transport = Transport(
+            SessionKeys(sending.key, receiving.key),
+            local_number=self._number,
+            remote_number=self._remote_number,
+            is_initiator=True,
+            began_at=now,
+        )
+        named = state.get_handshake_hash()
+        return Finished(transport, message_3, answer.payload, answer.remote_static, named)
+
+
+class Responder:
+    """The side that answers a request."""
+
+    def __init__(
+        self,
+        request: bytes,
+        value: str,
+        keys: StaticKeys,
+        *,
+        psk: bytes | None = None,
+        accepts: Collection[str] | None = None,
+        ephemeral: KeyPair | None = None,
+    ) -> None:
+        """Read message 1. No key is used yet: that costs nothing to speak of.
+
+        Args:
+            request: The request, exactly as it is on the wire.
+            value: The value of its key-exchange key.
+            keys: The X25519 key pair of this node.
+            psk: The network key, 32 bytes, if there is one.
+            accepts: Names of patterns that may be answered; without it XXpsk3 where there is a
+                network key, else XX. Where ids may come in without the network key: both.
+            ephemeral: For tests and simulations only; else it is made anew.
+
+        SecureError if the value is malformed or not in the request as it is, if its pattern is
+        unknown, or does not go with the network key, or if that has another length.
+        """
+        _require_psk(psk)
+        pattern, message_1 = _read_value(value)
+        self.pattern: Final = pattern
+        _require_pattern(pattern, has_psk=psk is not None, accepts=accepts)
+        self._state = HandshakeState(
+            pattern,
+            initiator=False,
+            prologue=prologue_of(request, value),
+            s=keys,
+            e=ephemeral,
+            psks=(psk,) if psk is not None and pattern is XXpsk3 else (),
+        )
+        self._state.read_message(message_1)
+        self._number = 0
+
+    def answer(self, payload: bytes, *, number: int) -> str:
+        """Message 2, for the response; the keys are agreed on here, which costs the most.
+
+        Args:
+            payload: What goes inside; the one who asked is not known yet, and may read it.
+            number: The session number that this side wants on frames for it.
+
+        SecureError if the request's key shares no secret, or the payload is too long.
+        """
+        message_2 = self._state.write_message(_write_number(number) + payload)
+        self._number = number
+        return _encode(message_2)
+
+    def complete(self, message_3: bytes, now: float) -> Completed:
+        """Read message 3 (without its frame's header): now the other side is known.
+
+        SecureError if it is cut short, altered, of another exchange, or, with
+        `Reason.NETWORK_KEY_DIFFERS`, if its key is right and its end does not authenticate. Then
+        all is as before, and the true one may still come.
+        """
+        state = self._state
+        try:
+            read = state.read_message(message_3)
+        except SecureError as error:
+            if error.reason is Reason.ALTERED and state.has_read_static and self._takes_psk:
+                text = "the other side uses another network key"
+                raise SecureError(Reason.NETWORK_KEY_DIFFERS, text) from None
+            raise
+        number, payload = _split_number(read)
+        receiving, sending = state.split()
+        transport = Transport(
+            SessionKeys(sending.key, receiving.key),
+            local_number=self._number,
+            remote_number=number,
+            is_initiator=False,
+            began_at=now,
+        )
+        return Completed(transport, payload, _static_of(state), state.get_handshake_hash())
+
+    @property
+    def _takes_psk(self) -> bool:
+        return self.pattern.psks > 0
+
+
+def is_first_to_rekey(own: bytes, other: bytes) -> bool:
+    """Where both sides have begun an exchange with each other at once: whether this side's goes on.
+
+    Then it leaves the other one's request unanswered; else it answers, and gives its own one up
+    when message 3 is there. So one set of keys comes out of it, and not two that each side prefers
+    its own of.
+
+    Args:
+        own: This node's static public key; before any session, its id.
+        other: The same of the other node.
+    """
+    return own < other
+
+
+def _quoted(value: str) -> bytes:
+    return f'"{value}"'.encode()
+
+
+def _write_value(pattern: Pattern, message: bytes) -> str:
+    return f"{pattern.name}.{_encode(message)}"
+
+
+def _read_value(value: str) -> tuple[Pattern, bytes]:
+    name, _, text = value.partition(".")
+    pattern = PATTERNS.get(name)
+    if pattern is None:
+        raise SecureError(Reason.UNKNOWN_PATTERN, "a key exchange of a kind that is not known here")
+    message = _decode(text)
+    if len(message) != _FIRST_BYTES[name]:
+        raise SecureError(Reason.MALFORMED, "the first message of a key exchange is malformed")
+    return pattern, message
+
+
+def _require_psk(psk: bytes | None) -> None:
+    if psk is not None and len(psk) != KEY_BYTES:
+        raise SecureError(Reason.BAD_KEY, f"a network key has {KEY_BYTES} bytes")
+
+
+def _require_pattern(pattern: Pattern, *, has_psk: bool, accepts: Collection[str] | None) -> None:
+    accepted = {XXpsk3.name if has_psk else XX.name} if accepts is None else accepts
+    if pattern.psks and not has_psk:
+        text = "the other side uses a network key, and this node has none"
+        raise SecureError(Reason.NETWORK_KEY_MISSING, text)
+    if pattern.name not in accepted:
+        if has_psk:
+            text = "this node wants the network key, and the other side has offered none"
+            raise SecureError(Reason.NETWORK_KEY_WANTED, text)
+        raise SecureError(Reason.UNKNOWN_PATTERN, "that key exchange is not accepted here")
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _decode(text: str) -> bytes:
+    """Of what `_encode` writes; nothing else that means the same bytes is read."""
+    if _BASE64.fullmatch(text) and len(text) % 4 != 1:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if _encode(data) == text:
+            return data
+    raise SecureError(Reason.MALFORMED, "a message of a key exchange is no base64url text")
+
+
+def _write_number(number: int) -> bytes:
+    if not 0 <= number <= MAX_SESSION:
+        raise SecureError(Reason.MALFORMED, "a session number has 32 bits")
+    return number.to_bytes(NUMBER_BYTES, "big")
+
+
+def _split_number(inside: bytes) -> tuple[int, bytes]:
+    if len(inside) < NUMBER_BYTES:
+        raise SecureError(Reason.MALFORMED, "a message of a key exchange has no session number")
+    return int.from_bytes(inside[:NUMBER_BYTES], "big"), inside[NUMBER_BYTES:]
+
+
+def _static_of(state: HandshakeState) -> bytes:
+    assert state.remote_static is not None  # every pattern of a session sends it
+    return state.remote_static

@@ -1,0 +1,257 @@
+"""Who a node is, beyond doubt: keys made from one seed, the id that follows from them, statements.
+
+Whoever cannot do the key exchange with the X25519 key, or sign with the Ed25519 key, cannot be the
+id, since the id is a hash of both.
+"""
+
+import base64
+import binascii
+import hashlib
+import struct
+import uuid
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from p2ptui.errors import LocalError, RemoteError
+from p2ptui.secure.secret import SECRET_BYTES, Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+KEY_BYTES: Final = 32
+"""Of each public key (RFC 7748, RFC 8032)."""
+
+SIGNATURE_BYTES: Final = 64
+
+STATEMENT_LIFE_S: Final = 86_400.0
+"""For so long a statement holds; a node that runs on makes a new one in time."""
+
+STATEMENT_SKEW_S: Final = 3_600.0
+"""Clocks differ by so much: one that expires later than its life and this from now is refused."""
+
+_ID_LABEL: Final = b"p2ptui node id 1\0"
+_SEED_LABEL: Final = b"p2ptui identity 1\0"
+_STATEMENT_LABEL: Final = b"p2ptui statement 1\0"
+_CLAIM: Final = struct.Struct(">B32s32s16sQ")
+"""Kind, the signer's two public keys, the subject's id, the last second at which it holds."""
+
+
+class IdentityError(LocalError):
+    """This node's identity cannot be used; nothing was changed."""
+
+
+class StatementError(RemoteError):
+    """A statement that proves nothing; says why."""
+
+
+def id_of(x_public: bytes, ed_public: bytes) -> str:
+    """The node id of two public keys: a UUID of version 8 (RFC 9562, section 5.8).
+
+    Args:
+        x_public: X25519, 32 bytes.
+        ed_public: Ed25519, 32 bytes.
+
+    Raises:
+        ValueError: One has another size.
+    """
+    if len(x_public) != KEY_BYTES or len(ed_public) != KEY_BYTES:
+        raise ValueError("a public key has 32 bytes")
+    digest = bytearray(hashlib.sha256(_ID_LABEL + x_public + ed_public).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """What others know of an identity.
+
+    Args:
+        x_public: X25519, 32 bytes: for the key exchange.
+        ed_public: Ed25519, 32 bytes: for statements.
+    """
+
+    x_public: bytes
+    ed_public: bytes
+
+    @property
+    def id(self) -> str:
+        """The node id that they make."""
+        return id_of(self.x_public, self.ed_public)
+
+
+def load_primitives() -> None:
+    """Load what is slow to load, before time counts."""
+    import cryptography.hazmat.primitives.asymmetric.ed25519
+    import cryptography.hazmat.primitives.asymmetric.x25519
+    import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
+
+
+class Identity:
+    """The keys of a node.
+
+    Args:
+        seed: 32 bytes that nobody else knows; the keys are made from it by HKDF (RFC 5869).
+
+    Raises:
+        ValueError: It has another size.
+    """
+
+    __slots__ = ("_ed_private", "_x_private", "_x_private_bytes", "id", "keys")
+
+    def __init__(self, seed: Secret) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        if len(seed.reveal()) != SECRET_BYTES:
+            raise ValueError("a seed has 32 bytes")
+        self._x_private_bytes = _derived(seed, b"x25519")
+        self._x_private = X25519PrivateKey.from_private_bytes(self._x_private_bytes.reveal())
+        self._ed_private = Ed25519PrivateKey.from_private_bytes(_derived(seed, b"ed25519").reveal())
+        self.keys = PublicKeys(
+            self._x_private.public_key().public_bytes_raw(),
+            self._ed_private.public_key().public_bytes_raw(),
+        )
+        """Both public keys."""
+        self.id = self.keys.id
+        """The node id that they make."""
+
+    @property
+    def x_public(self) -> bytes:
+        """The public key of the key exchange, 32 bytes."""
+        return self.keys.x_public
+
+    @property
+    def ed_public(self) -> bytes:
+        """The public key of statements, 32 bytes."""
+        return self.keys.ed_public
+
+    @property
+    def x_private(self) -> "X25519PrivateKey":
+        """The private key of the key exchange."""
+        return self._x_private
+
+    @property
+    def x_private_bytes(self) -> Secret:
+        """The same, as the 32 bytes that it is made from (RFC 7748, section 5)."""
+        return self._x_private_bytes
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign: 64 bytes by Ed25519 (RFC 8032)."""
+        return self._ed_private.sign(data)
+
+    def __repr__(self) -> str:
+        return f"Identity({self.id})"
+
+
+def verify(ed_public: bytes, signature: bytes, data: bytes) -> bool:
+    """Whether a signature over data is that of a key; also for keys and signatures of any size."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(ed_public).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+class StatementKind(IntEnum):
+    """What an identity says of another id."""
+
+    EPHEMERAL = 1
+    """The id is an ephemeral node of mine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an identity says of an id, until a time; `read_statement` has checked the signature.
+
+    Args:
+        kind: What it says.
+        signer: Whose word it is.
+        subject: The id that it is about.
+        expires_at: The last moment at which it holds, Unix time in whole seconds.
+        signature: 64 bytes.
+    """
+
+    kind: StatementKind
+    signer: PublicKeys
+    subject: str
+    expires_at: int
+    signature: bytes
+
+    def to_text(self) -> str:
+        """As it travels: 204 characters of base64url, without padding."""
+        raw = _claim(self.kind, self.signer, self.subject, self.expires_at) + self.signature
+        return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+STATEMENT_TEXT_LENGTH: Final = -(-(_CLAIM.size + SIGNATURE_BYTES) * 4 // 3)
+
+
+def make_statement(
+    signer: Identity,
+    subject: str,
+    now_wall: float,
+    kind: StatementKind = StatementKind.EPHEMERAL,
+    life_s: float = STATEMENT_LIFE_S,
+) -> Statement:
+    """Sign a statement.
+
+    Args:
+        signer: Whose word it is.
+        subject: The id that it is about.
+        now_wall: Unix time, seconds.
+        kind: What it says.
+        life_s: For how long it holds, seconds; more than `STATEMENT_LIFE_S` nobody accepts.
+    """
+    expires_at = int(now_wall + life_s)
+    claim = _claim(kind, signer.keys, subject, expires_at)
+    signature = signer.sign(_STATEMENT_LABEL + claim)
+    return Statement(kind, signer.keys, subject, expires_at, signature)
+
+
+def read_statement(text: str, subject: str, now_wall: float) -> Statement:
+    """Read and check a statement; its signer's id is `signer.id` of what comes back.
+
+    Args:
+        text: As it travelled.
+        subject: The id that it must be about: that of the node which brought it.
+        now_wall: Unix time, seconds.
+
+    Raises:
+        StatementError: It is none, about another node, not signed by its keys, or not valid now.
+    """
+    if len(text) != STATEMENT_TEXT_LENGTH or not text.isascii():
+        raise StatementError("the statement has the wrong size")
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        number, x_public, ed_public, about, expires_at = _CLAIM.unpack(raw[: _CLAIM.size])
+        kind = StatementKind(number)
+    except (binascii.Error, ValueError, struct.error):
+        raise StatementError("the statement cannot be read") from None
+    if str(uuid.UUID(bytes=about)) != subject:
+        raise StatementError("the statement is about another node")
+    if now_wall > expires_at:
+        raise StatementError("the statement has expired, or the clocks of the two nodes differ")
+    if expires_at > now_wall + STATEMENT_LIFE_S + STATEMENT_SKEW_S:
+        raise StatementError("the statement holds for too long, or the clocks differ")
+    signature = raw[_CLAIM.size :]
+    if not verify(ed_public, signature, _STATEMENT_LABEL + raw[: _CLAIM.size]):
+        raise StatementError("the statement is not signed by the key that it names")
+    return Statement(kind, PublicKeys(x_public, ed_public), subject, expires_at, signature)
+
+
+def _claim(kind: StatementKind, signer: PublicKeys, subject: str, expires_at: int) -> bytes:
+    about = uuid.UUID(subject).bytes
+    return _CLAIM.pack(kind, signer.x_public, signer.ed_public, about, expires_at)
+
+
+def _derived(seed: Secret, purpose: bytes) -> Secret:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derive = HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=_SEED_LABEL, info=purpose).derive
+    return Secret(derive(seed.reveal()))

@@ -1,0 +1,481 @@
+"""Whom this user's nodes have met before, and what to make of who comes back.
+
+A lasting node is known by its id, which follows from its keys. People know names and addresses:
+a name that comes with another id, and an address that is answered by another id or by nobody with
+a key, are said to be `changed`, until the user says that it is right.
+"""
+
+import base64
+import binascii
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from p2ptui.errors import LocalError, UnknownPeerError
+from p2ptui.nearest import nearest
+from p2ptui.secure.identity import KEY_BYTES, PublicKeys
+from p2ptui.text import printable
+
+MAX_KNOWN_NODES: Final = 2_048
+"""The one seen longest ago goes, but none that the user verified or joined by its address."""
+
+MAX_KNOWN_ADDRESSES: Final = 1_024
+MAX_KNOWN_NAME: Final = 64
+MAX_ADDRESS_TEXT: Final = 300
+
+SEEN_STEP_S: Final = 3_600.0
+"""When somebody was seen last is noted no finer than this."""
+
+SHORTEST_PREFIX: Final = 4
+"""Characters of an id by which a node may be named."""
+
+FORM: Final = 1
+
+
+class Trust(StrEnum):
+    """What is known of who is on the other side."""
+
+    VERIFIED = "verified"
+    """The user said that it is the right one."""
+    KNOWN = "known"
+    """The same as before."""
+    NEW = "new"
+    """Not met before."""
+    OPEN = "open"
+    """It has no key: nobody can tell who it is."""
+    CHANGED = "changed"
+    """Its name, address or id was somebody else's, or had a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Who is on the other side of a session.
+
+    Args:
+        id: Its node id; proved by the key exchange, if it has keys.
+        keys: Its public keys; None for a node without any.
+        name: What it calls itself.
+        joined: The address at which the user joined it, as typed; None if that was not so.
+        ephemeral: Whether it says that its keys last no longer than it runs.
+        signer: For an ephemeral node: whose it is, by a statement that was checked.
+    """
+
+    id: str
+    keys: PublicKeys | None
+    name: str
+    joined: str | None = None
+    ephemeral: bool = False
+    signer: PublicKeys | None = None
+
+    @property
+    def lasting_id(self) -> str:
+        """The id to know it by: that of its user's identity, where it is an ephemeral node."""
+        return self.signer.id if self.ephemeral and self.signer is not None else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What to make of a node.
+
+    Args:
+        trust: In a word.
+        advice: What happened and what to do, in a sentence; empty if there is nothing to do.
+    """
+
+    trust: Trust
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A lasting node that was met.
+
+    Args:
+        id: Its id, which its keys make.
+        keys: Its public keys.
+        name: What it called itself when it was last seen.
+        first_seen: Unix time, seconds.
+        last_seen: Likewise.
+        verified: Whether the user said that it is the right one.
+        disputed: Whether it came under the name of another, and the user has not yet said that
+            it is right.
+    """
+
+    id: str
+    keys: PublicKeys
+    name: str
+    first_seen: float
+    last_seen: float
+    verified: bool = False
+    disputed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAddress:
+    """Who answers at an address that the user joined.
+
+    Args:
+        id: The node that did first, or that the user trusts.
+        claimed_by: Another one that has answered there since; empty if there was none.
+    """
+
+    id: str
+    claimed_by: str = ""
+
+
+class DamagedError(LocalError):
+    """Known nodes that cannot be read; the text says what is wrong, without the file's name."""
+
+
+class KnownNodes:
+    """The known nodes of one user, without their file.
+
+    Args:
+        is_partial: Whether others were known, and can no longer be read: then one that seems new
+            may have been met before, and is judged so.
+    """
+
+    def __init__(self, *, is_partial: bool = False) -> None:
+        self.is_partial = is_partial
+        self._nodes: dict[str, KnownNode] = {}
+        self._ids_by_name: dict[str, set[str]] = {}
+        self._addresses: dict[str, KnownAddress] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[KnownNode]:
+        return iter(self._nodes.values())
+
+    def get(self, node_id: str) -> KnownNode | None:
+        """One node, by its whole id."""
+        return self._nodes.get(node_id)
+
+    def at(self, joined: str) -> str | None:
+        """The id that belongs to an address as it was typed."""
+        known = self._addresses.get(_address_key(joined))
+        return None if known is None else known.id
+
+    # What to make of a node.
+
+    def judge(self, met: Met) -> Judgement:
+        """What is known of who is on the other side; changes nothing."""
+        if met.keys is not None and met.keys.id != met.id:
+            return Judgement(
+                Trust.CHANGED,
+                f"{_called(met)} has keys that do not fit its id: end the session; it is not"
+                " the node of that id",
+            )
+        if met.keys is None:
+            return self._judge_open(met)
+        changed = self._changed_address(met) or self._changed_name(met)
+        if changed:
+            return Judgement(Trust.CHANGED, changed)
+        known = self._nodes.get(met.lasting_id)
+        if known is None:
+            return Judgement(Trust.NEW, self._doubt(met))
+        return Judgement(Trust.VERIFIED if known.verified else Trust.KNOWN)
+
+    def _judge_open(self, met: Met) -> Judgement:
+        what = f"{_called(met)} answers without its key, which it had before"
+        to_do = f"wait, or ask its user; if it has none any more: p2ptui forget {met.id}"
+        if met.id in self._nodes:
+            return Judgement(Trust.CHANGED, f"{what}: {to_do}")
+        changed = self._changed_address(met) or self._changed_name(met)
+        return Judgement(Trust.CHANGED, changed) if changed else Judgement(Trust.OPEN)
+
+    def _changed_address(self, met: Met) -> str:
+        """What to say where another node was at this address before; nothing if that is not so."""
+        if met.joined is None:
+            return ""
+        before = self._addresses.get(_address_key(met.joined))
+        if before is None or before.id == met.lasting_id:
+            return ""
+        where = printable(met.joined, MAX_ADDRESS_TEXT)
+        if met.keys is None:
+            return (
+                f"{where} answers without a key, and had one before: wait, or ask its user; if it"
+                f" has none any more: p2ptui forget {before.id}"
+            )
+        return (
+            f"{where} is not the node of before: ask its user whether its id is now {met.id}, and"
+            f" was {before.id}; if so: {_agree(met, before.id)}"
+        )
+
+    def _changed_name(self, met: Met) -> str:
+        """What to say where this name was another's before; nothing if that is not so."""
+        if met.keys is not None and met.ephemeral:
+            return ""
+        known = self._nodes.get(met.id)
+        if known is not None and (
+            known.verified or (not known.disputed and _name_key(known.name) == _name_key(met.name))
+        ):
+            return ""
+        key = _name_key(met.name)
+        others = self._ids_by_name.get(key, set()) - {met.id} if key else set()
+        others = {other for other in others if not self._nodes[other].disputed}
+        if not others:
+            return ""
+        name = printable(met.name, MAX_KNOWN_NAME)
+        before = max(others, key=lambda other: self._nodes[other].last_seen)
+        if met.keys is None:
+            return (
+                f"{name} is not the {name} of before, which had a key (id {before}): wait, or ask"
+                f" its user; if it has none any more: p2ptui forget {before}"
+            )
+        return (
+            f"{name} is not the {name} of before: ask its user whether its id is now {met.id}, and"
+            f" was {before}; if so: p2ptui trust {met.id}"
+        )
+
+    def _doubt(self, met: Met) -> str:
+        if not self.is_partial:
+            return ""
+        return (
+            f"{_called(met)} may have been met before, as the known nodes of before cannot be"
+            f" read: compare its id with its user; if it is right: p2ptui trust {met.lasting_id}"
+        )
+
+    # What is kept.
+
+    def note(self, met: Met, now_wall: float) -> bool:
+        """Remember a node that was met; open and ephemeral ones are not.
+
+        Args:
+            met: Who it is; judge it first, since afterwards it is known.
+            now_wall: Unix time, seconds.
+
+        Returns:
+            Whether anything is to be written down.
+
+        Raises:
+            ValueError: Its keys do not fit its id.
+        """
+        if met.keys is None or met.ephemeral:
+            return False
+        if met.keys.id != met.id:
+            raise ValueError("the keys do not fit the id")
+        disputed = bool(self._changed_name(met))
+        known = self._nodes.get(met.id)
+        name = printable(met.name, MAX_KNOWN_NAME)
+        if known is None:
+            known = KnownNode(met.id, met.keys, name, now_wall, now_wall, disputed=disputed)
+            is_news = self._put(known)
+        else:
+            # A name in dispute is not taken over: the next time it would be its own.
+            name = known.name if disputed else name
+            seen = replace(known, name=name, disputed=known.disputed and disputed)
+            is_news = seen != known or now_wall - known.last_seen >= SEEN_STEP_S
+            if is_news:
+                self._put(replace(seen, last_seen=max(now_wall, known.last_seen)))
+        return self._note_address(met) or is_news
+
+    def _note_address(self, met: Met) -> bool:
+        if met.joined is None or met.id not in self._nodes:
+            return False
+        key = _address_key(met.joined)
+        before = self._addresses.get(key)
+        if before is None:
+            if len(self._addresses) >= MAX_KNOWN_ADDRESSES or len(key) > MAX_ADDRESS_TEXT:
+                return False
+            self._addresses[key] = KnownAddress(met.id)
+            return True
+        claimed_by = "" if before.id == met.id else met.id
+        if not claimed_by or before.claimed_by == claimed_by:
+            return False
+        self._addresses[key] = KnownAddress(before.id, claimed_by)
+        return True
+
+    def trust(self, ref: str, met: Met | None = None, now_wall: float = 0.0) -> KnownNode:
+        """The user says that a node is the right one; the addresses that it claimed are its own.
+
+        Args:
+            ref: Its name, its id, or the beginning of its id.
+            met: The node of a session that is meant by it, which may be new; None without one.
+            now_wall: Unix time, seconds; for one that is new.
+
+        Raises:
+            UnknownPeerError: None is known by it, or several are.
+        """
+        if met is not None and met.keys is not None and not met.ephemeral:
+            self.note(met, now_wall)
+            ref = met.id
+        node = self.find(ref)
+        trusted = replace(node, verified=True, disputed=False)
+        if met is not None and met.id == node.id:
+            trusted = replace(trusted, name=printable(met.name, MAX_KNOWN_NAME))
+        self._put(trusted)
+        for key, known in list(self._addresses.items()):
+            if known.claimed_by == node.id:
+                self._addresses[key] = KnownAddress(node.id)
+        return trusted
+
+    def forget(self, ref: str) -> KnownNode:
+        """Forget a node, its name and its addresses: who comes next in its place is new.
+
+        Args:
+            ref: Its name, its id, the beginning of its id, or an address at which it was joined.
+
+        Raises:
+            UnknownPeerError: None is known by it, or several are.
+        """
+        known = self._addresses.get(_address_key(ref))
+        node = self.find(ref if known is None else known.id)
+        self._drop(node)
+        for key, address in list(self._addresses.items()):
+            if address.id == node.id:
+                del self._addresses[key]
+            elif address.claimed_by == node.id:
+                self._addresses[key] = KnownAddress(address.id)
+        return node
+
+    def find(self, ref: str) -> KnownNode:
+        """The node that is meant by a name, an id or the beginning of one.
+
+        Raises:
+            UnknownPeerError: None is, or several are: the text names them.
+        """
+        by_id = self._nodes.get(ref.lower())
+        if by_id is not None:
+            return by_id
+        fitting = [self._nodes[one] for one in self._ids_by_name.get(_name_key(ref), ())]
+        if not fitting and len(ref) >= SHORTEST_PREFIX:
+            fitting = [node for node in self if node.id.startswith(ref.lower())]
+        shown = printable(ref, 80)
+        if not fitting:
+            near = nearest(ref, [node.name for node in self])
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise UnknownPeerError(f"no known node is called {shown!r}{hint}")
+        if len(fitting) > 1:
+            newest = sorted(fitting, key=lambda node: node.last_seen, reverse=True)
+            named = ", ".join(node.id for node in newest[:5])
+            raise UnknownPeerError(f"{shown!r} could be any of several nodes: {named}; give the id")
+        return fitting[0]
+
+    def _put(self, node: KnownNode) -> bool:
+        """Keep a node; False if there is no room for a new one."""
+        before = self._nodes.get(node.id)
+        if before is not None:
+            self._drop(before)
+        elif len(self._nodes) >= MAX_KNOWN_NODES and not self._make_room():
+            return False
+        self._nodes[node.id] = node
+        self._ids_by_name.setdefault(_name_key(node.name), set()).add(node.id)
+        return True
+
+    def _drop(self, node: KnownNode) -> None:
+        del self._nodes[node.id]
+        key = _name_key(node.name)
+        self._ids_by_name[key].discard(node.id)
+        if not self._ids_by_name[key]:
+            del self._ids_by_name[key]
+
+    def _make_room(self) -> bool:
+        kept = {known.id for known in self._addresses.values()}
+        going = [node for node in self if not node.verified and node.id not in kept]
+        if not going:
+            return False
+        # Those that came under another's name first: they are of the least worth.
+        self._drop(min(going, key=lambda node: (not node.disputed, node.last_seen)))
+        return True
+
+    # In writing.
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {
+            "form": FORM,
+            "nodes": [_written(node) for node in self],
+            "addresses": {
+                key: {"id": known.id, "claimed_by": known.claimed_by}
+                for key, known in self._addresses.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, content: Any, *, is_partial: bool = False) -> "KnownNodes":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DamagedError: Anything in it is not as `to_dict` writes it.
+        """
+        known = cls(is_partial=is_partial)
+        try:
+            if content["form"] != FORM:
+                raise DamagedError(f"is of form {content['form']!r}, and this version knows {FORM}")
+            nodes, addresses = content["nodes"], content["addresses"]
+            if len(nodes) > MAX_KNOWN_NODES or len(addresses) > MAX_KNOWN_ADDRESSES:
+                raise DamagedError("has more entries than are ever written")
+            for entry in nodes:
+                known._put(_read_node(entry))
+            for key, entry in addresses.items():
+                known._addresses[key] = KnownAddress(str(entry["id"]), str(entry["claimed_by"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(f"is damaged ({type(error).__name__} at an entry)") from None
+        return known
+
+
+def _written(node: KnownNode) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "x25519": _key_text(node.keys.x_public),
+        "ed25519": _key_text(node.keys.ed_public),
+        "name": node.name,
+        "first_seen": round(node.first_seen),
+        "last_seen": round(node.last_seen),
+        "verified": node.verified,
+        "disputed": node.disputed,
+    }
+
+
+def _read_node(entry: Any) -> KnownNode:
+    keys = PublicKeys(_key_bytes(entry["x25519"]), _key_bytes(entry["ed25519"]))
+    name, verified, disputed = entry["name"], entry["verified"], entry["disputed"]
+    times = float(entry["first_seen"]), float(entry["last_seen"])
+    sound = (
+        isinstance(name, str)
+        and len(name) <= MAX_KNOWN_NAME
+        and isinstance(verified, bool)
+        and isinstance(disputed, bool)
+        and all(map(math.isfinite, times))
+        and keys.id == entry["id"]
+    )
+    if not sound:
+        raise ValueError
+    return KnownNode(keys.id, keys, name, *times, verified=verified, disputed=disputed)
+
+
+def _key_text(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")
+
+
+def _key_bytes(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError from None
+    if len(key) != KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _called(met: Met) -> str:
+    return printable(met.name, MAX_KNOWN_NAME) or met.id
+
+
+def _agree(met: Met, before: str) -> str:
+    """How the user says that a change is right; there is no trust in what does not last."""
+    return f"p2ptui forget {before}" if met.ephemeral else f"p2ptui trust {met.id}"
+
+
+def _name_key(name: str) -> str:
+    """Names that people take for the same one."""
+    folded = unicodedata.normalize("NFKC", printable(name, MAX_KNOWN_NAME)).casefold()
+    return " ".join(folded.split())
+
+
+def _address_key(text: str) -> str:
+    return text.strip().lower()

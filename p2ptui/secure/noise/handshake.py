@@ -1,0 +1,235 @@
+"""The HandshakeState of Noise, section 5.3: reads and writes the messages of a pattern."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.noise.cipher import CipherState
+from p2ptui.secure.noise.patterns import Pattern
+from p2ptui.secure.noise.primitives import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES, KeyPair
+from p2ptui.secure.noise.symmetric import SymmetricState
+
+
+class HandshakeState:
+    """One side of a handshake.
+
+    A message that cannot be read leaves the state as it was. The specification lets a handshake
+    end there; over datagrams anybody could then end one that he cannot take part in, so the
+    true message may still come.
+    """
+
+    def __init__(
+        self,
+        pattern: Pattern,
+        *,
+        initiator: bool,
+        prologue: bytes = b"",
+        s: KeyPair | None = None,
+        e: KeyPair | None = None,
+        rs: bytes | None = None,
+        psks: Sequence[bytes] = (),
+    ) -> None:
+        """`Initialize`.
+
+        Args:
+            pattern: The handshake pattern.
+            initiator: Whether this side writes the first message.
+            prologue: What both sides must agree on besides.
+            s: The static key pair of this side.
+            e: The ephemeral one. Never twice: for published vectors, and for whoever must know
+                it before the prologue. Made when it is needed where not given.
+            rs: The other side's static public key, where the pattern needs it before.
+            psks: Pre-shared keys, 32 bytes each, as many as the pattern takes.
+        """
+        if any(len(psk) != KEY_BYTES for psk in psks):
+            raise SecureError(Reason.BAD_KEY, "a pre-shared key has 32 bytes")
+        if len(psks) != pattern.psks:
+            wanted = f"{pattern.name} takes {pattern.psks} pre-shared keys, not {len(psks)}"
+            raise SecureError(Reason.OUT_OF_TURN, wanted)
+        self.pattern: Final = pattern
+        self.initiator: Final = initiator
+        self._s = s
+        self._e = e
+        self._is_e_sent = False
+        self._rs = rs
+        self._re: bytes | None = None
+        self._psks = tuple(psks)
+        self._done = 0
+        self._has_read_static = False
+        self._symmetric = SymmetricState(pattern.protocol_name)
+        self._symmetric.mix_hash(prologue)
+        if pattern.is_static_known:
+            self._symmetric.mix_hash(self._known(rs) if initiator else self._own_s().public)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all messages were written and read."""
+        return self._done == len(self.pattern.messages)
+
+    @property
+    def remote_static(self) -> bytes | None:
+        """The other side's static public key, once it was read and its message authenticated."""
+        return self._rs
+
+    @property
+    def has_read_static(self) -> bool:
+        """Whether the message that was read last, even if it was refused in the end, had a static
+        key that authenticated: only its end was wrong then."""
+        return self._has_read_static
+
+    def copy(self) -> "HandshakeState":
+        """Another one that goes on from here. Only one of them may write the next message: with
+        an ephemeral key that both have, the same keys would seal different things."""
+        other = HandshakeState.__new__(HandshakeState)
+        other.__dict__.update(self.__dict__)
+        other._symmetric = self._symmetric.copy()
+        return other
+
+    def write_message(self, payload: bytes = b"") -> bytes:
+        """The next message, with this inside.
+
+        SecureError if it is not this side's turn, if it would be longer than 65,535 bytes, or if
+        the other side's key is bad.
+        """
+        tokens = self._turn(is_writing=True)
+        with self._unchanged_if_refused():
+            parts: list[bytes] = []
+            for token in tokens:
+                self._write(token, parts)
+            parts.append(self._symmetric.encrypt_and_hash(payload))
+            message = b"".join(parts)
+            _require_length(message)
+            self._done += 1
+            return message
+
+    def read_message(self, message: bytes) -> bytes:
+        """What is inside the other side's next message.
+
+        SecureError if it is not that side's turn, or if the message is cut short, altered, of
+        another handshake, or has a bad key: then all is as before.
+        """
+        tokens = self._turn(is_writing=False)
+        _require_length(message)
+        self._has_read_static = False
+        with self._unchanged_if_refused():
+            rest = message
+            for token in tokens:
+                rest = self._read(token, rest)
+            if self._symmetric.has_key() and len(rest) < TAG_BYTES:
+                raise SecureError(Reason.MALFORMED, "a handshake message is cut short")
+            payload = self._symmetric.decrypt_and_hash(rest)
+            self._done += 1
+            return payload
+
+    def split(self) -> tuple[CipherState, CipherState]:
+        """The ciphers from initiator to responder, and back; the second one has no use in a
+        one-way pattern. SecureError before the handshake is over."""
+        self._require_over()
+        return self._symmetric.split()
+
+    def get_handshake_hash(self) -> bytes:
+        """Names this handshake (section 11.2). SecureError before it is over."""
+        self._require_over()
+        return self._symmetric.get_handshake_hash()
+
+    def _require_over(self) -> None:
+        if not self.is_over:
+            raise SecureError(Reason.OUT_OF_TURN, "the handshake is not over")
+
+    def _turn(self, *, is_writing: bool) -> tuple[str, ...]:
+        is_mine = (self._done % 2 == 0) == self.initiator
+        if self.is_over or is_mine != is_writing:
+            raise SecureError(Reason.OUT_OF_TURN, "that handshake message does not come next")
+        return self.pattern.messages[self._done]
+
+    @contextmanager
+    def _unchanged_if_refused(self) -> Iterator[None]:
+        before = (self._symmetric.copy(), self._rs, self._re, self._e, self._is_e_sent, self._psks)
+        try:
+            yield
+        except BaseException:
+            self._symmetric, self._rs, self._re, self._e, self._is_e_sent, self._psks = before
+            raise
+
+    def _write(self, token: str, parts: list[bytes]) -> None:
+        if token == "e":
+            if self._is_e_sent:
+                raise SecureError(Reason.OUT_OF_TURN, "an ephemeral key is sent once")
+            self._e = self._e or KeyPair.generate()
+            self._is_e_sent = True
+            parts.append(self._e.public)
+            self._mix_ephemeral(self._e.public)
+        elif token == "s":
+            parts.append(self._symmetric.encrypt_and_hash(self._own_s().public))
+        else:
+            self._mix(token)
+
+    def _read(self, token: str, message: bytes) -> bytes:
+        if token == "e":
+            self._re, rest = _cut(message, KEY_BYTES)
+            self._mix_ephemeral(self._re)
+            return rest
+        if token == "s":
+            length = KEY_BYTES + (TAG_BYTES if self._symmetric.has_key() else 0)
+            sealed, rest = _cut(message, length)
+            self._rs = self._symmetric.decrypt_and_hash(sealed)
+            self._has_read_static = True
+            return rest
+        self._mix(token)
+        return message
+
+    def _mix_ephemeral(self, public: bytes) -> None:
+        self._symmetric.mix_hash(public)
+        if self.pattern.psks:  # section 9.2: or a key could meet a nonce twice
+            self._symmetric.mix_key(public)
+
+    def _mix(self, token: str) -> None:
+        if token == "psk":
+            psk, *rest = self._psks
+            self._psks = tuple(rest)
+            self._symmetric.mix_key_and_hash(psk)
+        else:
+            self._symmetric.mix_key(self._SECRETS[token](self))
+
+    def _own_s(self) -> KeyPair:
+        if self._s is None:
+            raise SecureError(Reason.OUT_OF_TURN, f"{self.pattern.name} needs a static key pair")
+        return self._s
+
+    def _own_e(self) -> KeyPair:
+        assert self._e is not None  # each pattern sends it first
+        return self._e
+
+    def _known(self, key: bytes | None) -> bytes:
+        if key is None or len(key) != KEY_BYTES:
+            raise SecureError(Reason.BAD_KEY, f"{self.pattern.name} needs the other side's key")
+        return key
+
+    def _es(self) -> bytes:
+        if self.initiator:
+            return self._own_e().dh(self._known(self._rs))
+        return self._own_s().dh(self._known(self._re))
+
+    def _se(self) -> bytes:
+        if self.initiator:
+            return self._own_s().dh(self._known(self._re))
+        return self._own_e().dh(self._known(self._rs))
+
+    _SECRETS: Final[dict[str, Callable[["HandshakeState"], bytes]]] = {
+        "ee": lambda self: self._own_e().dh(self._known(self._re)),
+        "es": _es,
+        "se": _se,
+        "ss": lambda self: self._own_s().dh(self._known(self._rs)),
+    }
+
+
+def _cut(message: bytes, length: int) -> tuple[bytes, bytes]:
+    if len(message) < length:
+        raise SecureError(Reason.MALFORMED, "a handshake message is cut short")
+    return message[:length], message[length:]
+
+
+def _require_length(message: bytes) -> None:
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise SecureError(Reason.TOO_LONG, f"a message has at most {MAX_MESSAGE_BYTES:,} bytes")

@@ -1,0 +1,120 @@
+"""A secured session with one peer: the keys in use, those before and those that come next."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.frames import UnknownSession, session_of
+from p2ptui.secure.transport import Transport
+
+OVERLAP_S: Final = 10.0
+"""So long the keys of before still open what was on its way, once a frame came with new ones."""
+
+LONGEST_OVERLAP_S: Final = 60.0
+"""And so long if none comes: until then the other side may not know that it can use them."""
+
+RECENT_DATAGRAMS: Final = 4_096
+"""An "unknown session" that repeats an older counter than these says nothing about now."""
+
+
+class SecureSession:
+    """Seals with the keys that both sides have, and opens with any that are still good.
+
+    Who began an exchange of new keys `prepare`s them: it has them after message 2, the other side
+    only when message 3 is there. The first frame that these open makes them the keys in use. The
+    other side knows, with message 3, that both have them, and `adopt`s them at once.
+    """
+
+    __slots__ = ("_before", "_before_until", "_next", "current")
+
+    def __init__(self, transport: Transport) -> None:
+        """Begin with the keys of the first exchange, on either side."""
+        self.current: Transport = transport
+        self._before: Transport | None = None
+        self._before_until = 0.0
+        self._next: Transport | None = None
+
+    def numbers(self) -> Iterator[int]:
+        """The session numbers by which the other side may name this session now."""
+        return (one.local_number for one in self._all())
+
+    def seal(self, datagram: bytes) -> bytes:
+        """The frame with this datagram inside. SecureError: see `Transport.seal`."""
+        return self.current.seal(datagram)
+
+    def open(self, frame: bytes, now: float) -> bytes:
+        """The datagram inside. SecureError as from `Transport.open`; then nothing has changed."""
+        number = session_of(frame)
+        current = self.current
+        if number == current.local_number:
+            datagram = current.open(frame)
+            if current.opened == 1:
+                self._before_until = min(self._before_until, now + OVERLAP_S)
+            return datagram
+        if self._next is not None and number == self._next.local_number:
+            datagram = self._next.open(frame)
+            self.adopt(self._next, now)
+            return datagram
+        self.expire(now)
+        if self._before is not None and number == self._before.local_number:
+            return self._before.open(frame)
+        raise SecureError(
+            Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer"
+        )
+
+    def is_ours(self, answer: UnknownSession) -> bool:
+        """Whether an "unknown session" repeats the session number and a recent counter of a frame
+        that this side has sealed: then its sender has seen that frame, or guessed 32 bits.
+
+        It is a hint, and no more: try a handshake beside this session, and end nothing for it.
+        """
+        return any(
+            one.remote_number == answer.session
+            and one.sealed - RECENT_DATAGRAMS <= answer.counter < one.sealed
+            for one in self._all()
+        )
+
+    def prepare(self, transport: Transport) -> None:
+        """New keys, which the other side may not have yet: they open, and do not seal so far."""
+        self._next = transport
+
+    def adopt(self, transport: Transport, now: float) -> None:
+        """New keys that both sides have: they seal from now on; those of before only open, until
+        10 s after the first frame with the new ones, or for a minute."""
+        if transport is self._next:
+            self._next = None
+        overlap_s = OVERLAP_S if transport.opened else LONGEST_OVERLAP_S
+        self._before, self._before_until = self.current, now + overlap_s
+        self.current = transport
+
+    def hold(self, transport: Transport, now: float) -> None:
+        """New keys that came of an exchange which crossed a better one: they open for 10 s, and
+        seal nothing."""
+        self._before, self._before_until = transport, now + OVERLAP_S
+
+    def needs_rekey(self, now: float) -> bool:
+        """Whether this side is to begin an exchange of new keys; not while one is prepared."""
+        return self._next is None and self.current.needs_rekey(now)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a frame came with the newest keys: message 3 need not be sent again."""
+        return self._next is None and (self.current.opened > 0 or not self.current.is_initiator)
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the keys of before are to be forgotten; None if there are none."""
+        return self._before_until if self._before is not None else None
+
+    def expire(self, now: float) -> None:
+        """Forget the keys of before, if their time is over."""
+        if self._before is not None and now >= self._before_until:
+            self._before = None
+
+    def rest(self) -> None:
+        """Let go of the objects made from the keys, until they are used again."""
+        for one in self._all():
+            one.rest()
+
+    def _all(self) -> Iterator[Transport]:
+        yield from (one for one in (self.current, self._before, self._next) if one is not None)

@@ -1,0 +1,148 @@
+"""One set of session keys at work: datagrams are sealed and opened, each once."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from p2ptui.secure.errors import Reason, SecureError
+from p2ptui.secure.frames import HEADER_BYTES, read_secured, secured_header
+from p2ptui.secure.noise import KEY_BYTES, MAX_MESSAGE_BYTES, TAG_BYTES
+from p2ptui.secure.noise.primitives import cryptography, nonce_of
+from p2ptui.secure.replay import ReplayWindow
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+MAX_DATAGRAMS: Final = 2**32
+"""Sealed with one key; then no more."""
+
+REKEY_DATAGRAMS: Final = 2**31
+"""From so many on, in either direction, new keys are due: enough are left to agree on them."""
+
+REKEY_AFTER_S: Final = 840.0
+"""From this age on the initiator of the keys makes new ones: done before 15 minutes are over."""
+
+REKEY_GRACE_S: Final = 30.0
+"""So much later the responder does, if the initiator has not: not both at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """The raw keys of one key exchange, 32 bytes each; in no `repr`."""
+
+    send: bytes = field(repr=False)
+    receive: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.send) != KEY_BYTES or len(self.receive) != KEY_BYTES:
+            raise SecureError(Reason.BAD_KEY, "a session key has 32 bytes")
+
+
+class Transport:
+    """Seals and opens with the keys of one key exchange.
+
+    The keys are kept raw, at 32 bytes each; the objects that work with them take kilobytes. They
+    are made when they are first needed, and `rest` lets go of them between uses.
+    """
+
+    __slots__ = (
+        "_opener",
+        "_sealer",
+        "_window",
+        "began_at",
+        "is_initiator",
+        "keys",
+        "local_number",
+        "opened",
+        "remote_number",
+        "sealed",
+    )
+
+    def __init__(
+        self,
+        keys: SessionKeys,
+        *,
+        local_number: int,
+        remote_number: int,
+        is_initiator: bool,
+        began_at: float,
+    ) -> None:
+        """Args:
+        keys: The two raw keys.
+        local_number: What the other side writes on frames for this one.
+        remote_number: What this side writes on its frames.
+        is_initiator: Whether this side began the key exchange.
+        began_at: When, on the caller's clock, in seconds.
+        """
+        self.keys: SessionKeys = keys
+        self.local_number: int = local_number
+        self.remote_number: int = remote_number
+        self.is_initiator: bool = is_initiator
+        self.began_at: float = began_at
+        self.sealed: int = 0
+        """How many datagrams were sealed: the next one's counter."""
+        self.opened: int = 0
+        """How many datagrams were opened; more than 0: the other side has these keys too."""
+        self._window = ReplayWindow()
+        self._sealer: ChaCha20Poly1305 | None = None
+        self._opener: ChaCha20Poly1305 | None = None
+
+    def seal(self, datagram: bytes) -> bytes:
+        """The frame with this datagram inside, 29 bytes longer.
+
+        SecureError if it is longer than 65,519 bytes, or if the key has sealed 2^32 datagrams.
+        """
+        if len(datagram) > MAX_MESSAGE_BYTES - TAG_BYTES:
+            raise SecureError(Reason.TOO_LONG, f"a datagram of {len(datagram):,} bytes is too long")
+        counter = self.sealed
+        if counter >= MAX_DATAGRAMS:
+            raise SecureError(Reason.EXHAUSTED, "the session needs new keys before it sends more")
+        if self._sealer is None:
+            self._sealer = cryptography().aead(self.keys.send)
+        self.sealed = counter + 1
+        header = secured_header(self.remote_number, counter)
+        return header + self._sealer.encrypt(nonce_of(counter), datagram, header)
+
+    def open(self, frame: bytes) -> bytes:
+        """The datagram inside. SecureError if it is malformed, of another session, came before,
+        or does not authenticate; then nothing has changed."""
+        read = read_secured(frame)
+        if read is None:
+            raise SecureError(Reason.MALFORMED, "that is no secured datagram")
+        number, counter = read
+        if number != self.local_number:
+            raise SecureError(Reason.UNKNOWN_SESSION, "a secured datagram is for another session")
+        if not self._window.check(counter):
+            raise SecureError(Reason.REPLAYED, "a secured datagram came before, or far too late")
+        loaded = cryptography()
+        if self._opener is None:
+            self._opener = loaded.aead(self.keys.receive)
+        try:
+            datagram = self._opener.decrypt(
+                nonce_of(counter), frame[HEADER_BYTES:], frame[:HEADER_BYTES]
+            )
+        except loaded.invalid_tag:
+            raise SecureError(Reason.ALTERED, "a secured datagram does not authenticate") from None
+        self._window.update(counter)
+        self.opened += 1
+        return datagram
+
+    @property
+    def highest(self) -> int:
+        """The highest counter that was opened; -1 before the first."""
+        return self._window.highest
+
+    def needs_rekey(self, now: float) -> bool:
+        """Whether this side is to begin a new key exchange within the session."""
+        patience_s = 0.0 if self.is_initiator else REKEY_GRACE_S
+        used = max(self.sealed, self._window.highest + 1)
+        return used >= REKEY_DATAGRAMS or now >= self.rekey_at + patience_s
+
+    @property
+    def rekey_at(self) -> float:
+        """When the initiator is to begin a new key exchange at the latest; the responder waits
+        `REKEY_GRACE_S` longer."""
+        return self.began_at + REKEY_AFTER_S
+
+    def rest(self) -> None:
+        """Let go of the objects that are made from the keys; they come back by themselves."""
+        self._sealer = self._opener = None
