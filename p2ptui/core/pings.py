@@ -58,7 +58,15 @@ class Pings:
         limit: Most Pings remembered that no call waits for.
     """
 
-    __slots__ = ("_limit", "_pings", "answer_s", "guessed_s", "unanswered", "unanswered_since")
+    __slots__ = (
+        "_limit",
+        "_pings",
+        "answer_s",
+        "guessed_s",
+        "insists_until",
+        "unanswered",
+        "unanswered_since",
+    )
 
     def __init__(self, limit: int = MAX_OUTSTANDING_PINGS) -> None:
         self._limit = limit
@@ -67,6 +75,8 @@ class Pings:
         """Pings that left since one was answered."""
         self.unanswered_since = 0.0
         """When the first of these left."""
+        self.insists_until = -math.inf
+        """So long it is asked for a proof, since a message began to wait for that; seconds."""
         self.answer_s = 0.0
         """How long it took lately until one was answered by name, from the first of those that were
         not; zero before any was."""
@@ -76,6 +86,12 @@ class Pings:
 
     def __len__(self) -> int:
         return len(self._pings)
+
+    def insist(self, until: float) -> bool:
+        """The peer is asked for a proof until a time, seconds; False if it is so already."""
+        is_new = self.insists_until != until
+        self.insists_until = until
+        return is_new
 
     @property
     def awaited(self) -> int:

@@ -272,7 +272,7 @@ class Delivery(Outlet):
         is_first = not peer.deferred  # what waits may make room for this
         if not self._deferred.put(peer, held, now):
             return False
-        if is_first and peer.session.insist(now + INSISTENCE_S):
+        if is_first and peer.pings.insist(now + INSISTENCE_S):
             self._insist(peer, now + INSISTENCE_S, now)
         else:
             self.challenge(peer, now)
@@ -284,7 +284,7 @@ class Delivery(Outlet):
 
     def _insist(self, peer: Peer, end: float, now: float) -> None:
         # The challenge or its answer may be lost: ask again while something waits.
-        if now < end == peer.session.insists_until and peer.deferred:
+        if now < end == peer.pings.insists_until and peer.deferred:
             self.challenge(peer, now)
             self._state.timers.schedule(
                 now + challenge_interval_s(peer), lambda at: self._insist(peer, end, at)

@@ -31,8 +31,6 @@ class Session:
     """The channel's next step."""
     question: Timer | None = None
     """When a newcomer is first asked whether it is there."""
-    insists_until: float = -math.inf
-    """So long the peer is asked for a proof, since a message began to wait for that; seconds."""
     seal: Seal | None = None
     """By what keys the peer is spoken to; None: in the open. `core.sealing` says."""
     _timer: Timer | None = None
@@ -54,12 +52,6 @@ class Session:
             return False
         self.greeted_at = now
         return True
-
-    def insist(self, until: float) -> bool:
-        """The peer is asked for a proof until a time, seconds; False if it is so already."""
-        is_new = self.insists_until != until
-        self.insists_until = until
-        return is_new
 
     def note_challenge(self, *, is_held: bool) -> None:
         """Whether a newcomer is held that would take the place."""
