@@ -12,6 +12,7 @@ SEEDS = range(30)
 FOUND = {
     4: "a message that asked for no Ack came again in the session after, and was delivered again",
     35: "a copy without its wish for an Ack was delivered beside the message",
+    123: "a copy without its wish for an Ack was forgotten among requests, and delivered again",
     132: "messages under way that were numbered anew never made room for others",
     214: "a request of earlier, repeated, kept the one who had made it out for 10 s",
     770: "a request of earlier, repeated, kept the one who had made it out for 10 s",

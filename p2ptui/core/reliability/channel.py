@@ -192,8 +192,14 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        is_known = hash(message.id) in self._reliable_ids.marks
-        return is_known or not self._unreliable_ids.add(message.id)
+        if hash(message.id) in self._reliable_ids.marks:
+            return True
+        number = message.sequence_number
+        if number is not None and any(window.covers(number) for window in self._numbers):
+            # Whoever numbers asks for an Ack: it was altered, and comes again as it was. The many
+            # messages without a number must not make it forgotten meanwhile.
+            return not self._reliable_ids.add(message.id)
+        return not self._unreliable_ids.add(message.id)
 
     def next_timeout(self, now: float) -> float | None:
         """When something of this session is due next, or None."""

@@ -107,6 +107,14 @@ def test_an_id_is_known_whether_its_message_asked_for_an_ack_or_not() -> None:
     assert session.is_repeated(Envelope("taken", "Data", 0))
 
 
+def test_what_lost_its_wish_for_an_ack_is_known_when_many_others_need_none() -> None:
+    session = numbered_channel(1000)
+    assert not session.is_repeated(Envelope("altered on its way", "Data", 0, sequence_number=1001))
+    for number in range(2 * UNRELIABLE_IDS):
+        session.is_repeated(Envelope(f"id-{number}", "Retransmit", 0))
+    assert take(session, "altered on its way", 1001) is DUPLICATE
+
+
 def test_the_memory_of_ids_is_bounded_and_reaches_as_far_as_the_window_of_numbers() -> None:
     session = numbered_channel(0)
     for number in range(1, RELIABLE_IDS + 2):
