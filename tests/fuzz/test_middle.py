@@ -15,6 +15,7 @@ FOUND = {
     123: "a copy without its wish for an Ack was forgotten among requests, and delivered again",
     132: "messages under way that were numbered anew never made room for others",
     214: "a request of earlier, repeated, kept the one who had made it out for 10 s",
+    531: "another message with the id of one that had no number was delivered as well",
     770: "a request of earlier, repeated, kept the one who had made it out for 10 s",
     868: "after sessions that began anew, a copy that was held back counted as new",
 }

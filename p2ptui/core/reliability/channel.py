@@ -192,7 +192,7 @@ class Channel:
 
     def is_repeated(self, message: Envelope) -> bool:
         """Remember a message that asks for no Ack; whether it has come before."""
-        if hash(message.id) in self._reliable_ids.marks:
+        if message.id in self._reliable_ids or message.id in self._unreliable_ids:
             return True
         number = message.sequence_number
         if number is not None and any(window.covers(number) for window in self._numbers):
