@@ -68,6 +68,16 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def shown_path(path: object) -> str:
+    """The name of a file, for a line of output: it may hold anything."""
+    return printable(str(path), 300)
+
+
+def cause(error: Exception) -> str:
+    """Why the system, or a library, did not do something: in its words, without the file's name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts: `1 try`, `2 tries`.
 

@@ -11,6 +11,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.errors import LocalError
 from p2ptui.io.file_names import harmless_name, numbered_name
+from p2ptui.text import cause
 
 MAX_NUMBER: Final = 999
 """Files of one name: `notes (999).txt` is the last."""
@@ -70,7 +71,7 @@ class FileStore:
             os.close(number)
             part.unlink()
         except (OSError, ValueError) as error:
-            raise LocalError(f"cannot receive files into {directory}: {_why(error)}") from None
+            raise LocalError(f"cannot receive files into {directory}: {cause(error)}") from None
 
     def keep(self, name: str, chunks: Iterable[bytes]) -> Path:
         """Write a file, under a name that is made harmless and that no other file has.
@@ -95,7 +96,7 @@ class FileStore:
             size = self._write(number, chunks)
             path = self._claim(part, name)
         except (OSError, ValueError) as error:  # ValueError: a name that the system cannot write
-            raise FileNotKeptError(_why(error)) from None
+            raise FileNotKeptError(cause(error)) from None
         finally:
             if part is not None:
                 with contextlib.suppress(OSError):
@@ -182,7 +183,3 @@ def _move_to_free_name(part: Path, path: Path) -> None:
         except OSError:
             path.unlink(missing_ok=True)
             raise
-
-
-def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

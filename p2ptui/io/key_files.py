@@ -14,7 +14,7 @@ from typing import Final
 
 from p2ptui.errors import LocalError
 from p2ptui.secure.secret import MAX_KEY_TEXT, KeyKind, KeyTextError, Secret, read_key, write_key
-from p2ptui.text import printable
+from p2ptui.text import cause, shown_path
 
 OWN_MODE: Final = 0o600
 _OTHERS: Final = 0o077
@@ -111,11 +111,11 @@ def create_key_file(path: Path, kind: KeyKind, key: Secret) -> None:
                 fresh.unlink()
     except FileExistsError:
         raise KeyFileExistsError(
-            f"{_shown(path)}: there is something of this name, and it is not overwritten; choose"
-            " another name, or move it away"
+            f"{shown_path(path)}: there is something of this name, and it is not overwritten;"
+            " choose another name, or move it away"
         ) from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"{_shown(path)}: cannot be written: {_why(error)}") from None
+        raise KeyFileError(f"{shown_path(path)}: cannot be written: {cause(error)}") from None
 
 
 def _give_name(fresh: Path, path: Path) -> None:
@@ -131,7 +131,7 @@ def _give_name(fresh: Path, path: Path) -> None:
 
 
 def _open(path: Path, kind: KeyKind) -> int:
-    where = _shown(path)
+    where = shown_path(path)
     try:
         return os.open(path, _READ)
     except FileNotFoundError:
@@ -148,11 +148,11 @@ def _open(path: Path, kind: KeyKind) -> int:
             f"{where}: cannot be read: permission denied; let this user read it, and nobody else"
         ) from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"{where}: cannot be read: {_why(error)}") from None
+        raise KeyFileError(f"{where}: cannot be read: {cause(error)}") from None
 
 
 def _read(number: int, path: Path, kind: KeyKind) -> Secret:
-    where = _shown(path)
+    where = shown_path(path)
     try:
         about = os.fstat(number)
         if stat.S_ISDIR(about.st_mode):
@@ -166,7 +166,7 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
             )
         raw = os.read(number, MAX_KEY_TEXT + 1)
     except OSError as error:
-        raise KeyFileError(f"{where}: cannot be read: {_why(error)}") from None
+        raise KeyFileError(f"{where}: cannot be read: {cause(error)}") from None
     try:
         return read_key(kind, raw.decode("ascii", "replace"))
     except KeyTextError as error:
@@ -194,11 +194,3 @@ def _lock(number: int) -> bool:
         # A file system without locks cannot tell: better two of one identity than none at all.
         return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
     return True
-
-
-def _shown(path: Path) -> str:
-    return printable(str(path), 300)
-
-
-def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)

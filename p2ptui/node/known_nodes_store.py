@@ -19,7 +19,7 @@ from typing import IO, Final, TypeVar
 from p2ptui.bounded import BoundedTable
 from p2ptui.places import user_file
 from p2ptui.secure.known_nodes import DamagedError, Judgement, KnownNode, KnownNodes, Met
-from p2ptui.text import printable
+from p2ptui.text import cause, shown_path
 
 log = logging.getLogger("p2ptui.node")
 
@@ -147,7 +147,7 @@ class KnownNodesStore:
         except OSError as error:
             self._can_write = False
             self._tell(
-                f"{_shown(path)}: cannot be read: {error.strerror or error}: nodes that were known"
+                f"{shown_path(path)}: cannot be read: {cause(error)}: nodes that were known"
                 " seem new, and none is remembered until it can be"
             )
         except (DamagedError, ValueError, RecursionError) as error:
@@ -170,14 +170,14 @@ class KnownNodesStore:
                 break
             self._version = None
             self._tell(
-                f"{_shown(path)}: {why}: it is kept as {other.name}; until you repair or delete"
+                f"{shown_path(path)}: {why}: it is kept as {other.name}; until you repair or delete"
                 " that, nodes that were known seem new"
             )
             return
         self._can_write = False
         self._tell(
-            f"{_shown(path)}: {why}: nodes that were known seem new, and none is remembered until"
-            " you repair it or move it away"
+            f"{shown_path(path)}: {why}: nodes that were known seem new, and none is remembered"
+            " until you repair it or move it away"
         )
 
     def _tell(self, line: str) -> None:
@@ -199,7 +199,7 @@ class KnownNodesStore:
             with contextlib.suppress(OSError):
                 fresh.unlink()
             self._tell(
-                f"{_shown(self._path)}: cannot be written: {error.strerror or error}: whom this"
+                f"{shown_path(self._path)}: cannot be written: {cause(error)}: whom this"
                 " node meets is forgotten when it ends"
             )
             return
@@ -247,7 +247,3 @@ def _beside(path: Path) -> list[Path]:
         return list(path.parent.glob(f"{path.stem}.damaged-*{path.suffix}"))
     except OSError:
         return []
-
-
-def _shown(path: Path) -> str:
-    return printable(str(path), 300)

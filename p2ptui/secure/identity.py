@@ -11,13 +11,10 @@ import struct
 import uuid
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from p2ptui.errors import LocalError, RemoteError
+from p2ptui.errors import RemoteError
 from p2ptui.secure.secret import SECRET_BYTES, Secret
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 KEY_BYTES: Final = 32
 """Of each public key (RFC 7748, RFC 8032)."""
@@ -35,10 +32,6 @@ _SEED_LABEL: Final = b"p2ptui identity 1\0"
 _STATEMENT_LABEL: Final = b"p2ptui statement 1\0"
 _CLAIM: Final = struct.Struct(">B32s32s16sQ")
 """Kind, the signer's two public keys, the subject's id, the last second at which it holds."""
-
-
-class IdentityError(LocalError):
-    """This node's identity cannot be used; nothing was changed."""
 
 
 class StatementError(RemoteError):
@@ -98,7 +91,7 @@ class Identity:
         ValueError: It has another size.
     """
 
-    __slots__ = ("_ed_private", "_x_private", "_x_private_bytes", "id", "keys")
+    __slots__ = ("_ed_private", "_x_private_bytes", "id", "keys")
 
     def __init__(self, seed: Secret) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -107,10 +100,10 @@ class Identity:
         if len(seed.reveal()) != SECRET_BYTES:
             raise ValueError("a seed has 32 bytes")
         self._x_private_bytes = _derived(seed, b"x25519")
-        self._x_private = X25519PrivateKey.from_private_bytes(self._x_private_bytes.reveal())
+        x_private = X25519PrivateKey.from_private_bytes(self._x_private_bytes.reveal())
         self._ed_private = Ed25519PrivateKey.from_private_bytes(_derived(seed, b"ed25519").reveal())
         self.keys = PublicKeys(
-            self._x_private.public_key().public_bytes_raw(),
+            x_private.public_key().public_bytes_raw(),
             self._ed_private.public_key().public_bytes_raw(),
         )
         """Both public keys."""
@@ -128,13 +121,9 @@ class Identity:
         return self.keys.ed_public
 
     @property
-    def x_private(self) -> "X25519PrivateKey":
-        """The private key of the key exchange."""
-        return self._x_private
-
-    @property
     def x_private_bytes(self) -> Secret:
-        """The same, as the 32 bytes that it is made from (RFC 7748, section 5)."""
+        """The private key of the key exchange, as the 32 bytes that it is made from (RFC 7748,
+        section 5)."""
         return self._x_private_bytes
 
     def sign(self, data: bytes) -> bytes:

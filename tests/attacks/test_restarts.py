@@ -273,6 +273,17 @@ def test_a_deployed_client_that_is_idle_after_its_restart_gets_its_name(
     assert named(server)[-1] == client.id
 
 
+def a_client_in_whose_name_somebody_asks() -> tuple[World, Host, Puppet]:
+    """A deployed client that was there for a while, and one forged request."""
+    world = World(seed=3)
+    server, client = world.host(), world.puppet()
+    client.join(server)
+    world.run_for(5)
+    pen = Attacker(world).in_the_name_of(client.address)
+    pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+    return world, server, client
+
+
 def reacting(client: Puppet, server: Host) -> None:
     """A client that shakes hands when it is told that it is not known."""
     if "Error" in client.take_types():
@@ -281,12 +292,7 @@ def reacting(client: Puppet, server: Host) -> None:
 
 def test_a_deployed_client_that_speaks_late_says_that_it_is_there_if_it_is_asked() -> None:
     """One forged request, and it speaks for a long time after that: it keeps its place."""
-    world = World(seed=3)
-    server, client = world.host(), world.puppet()
-    client.join(server)
-    world.run_for(5)
-    pen = Attacker(world).in_the_name_of(client.address)
-    pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+    world, server, client = a_client_in_whose_name_somebody_asks()
     world.run_for(5)
     client.take()
     for number in range(20):
@@ -316,12 +322,7 @@ def test_a_restarted_deployed_client_that_is_asked_is_in_at_its_next_word() -> N
 
 
 def test_whoever_is_there_is_asked_a_few_times_at_most() -> None:
-    world = World(seed=3)
-    server, client = world.host(), world.puppet()
-    client.join(server)
-    world.run_for(5)
-    pen = Attacker(world).in_the_name_of(client.address)
-    pen.send(pen.handshake_request(id=world.node_id(), name="EVIL"), server)
+    world, server, client = a_client_in_whose_name_somebody_asks()
     world.run_for(4)
     client.take()
     for _ in range(80):

@@ -426,24 +426,37 @@ def test_an_office_that_is_restarted_is_in_again_at_once(
     assert all(server.is_connected_to(each) for each in (*before[count:], *after))
 
 
-def test_a_living_office_loses_nobody_to_requests_in_its_name() -> None:
-    """Each is asked, within the budget for what anybody may have asked in its name."""
+OFFICE = "203.0.113.7"
+
+
+def an_office() -> tuple[World, Host, list[Host]]:
+    """A server, and fifty nodes behind one address that have been there for a minute."""
     world = World(3)
     server = world.host(("192.0.2.1", 8080), max_connections=100)
-    office = "203.0.113.7"
-    nodes = [world.host((office, 10_000 + n)) for n in range(50)]
+    nodes = [world.host((OFFICE, 10_000 + n)) for n in range(50)]
     for each in nodes:
         each.connect(server)
     world.run_for(60)
+    return world, server, nodes
+
+
+def ask_in_its_name(attacker: Attacker, server: Host, number: int) -> None:
+    """One more request of nobody, from the address of the office."""
+    pen = attacker.in_the_name_of((OFFICE, 20_000 + number))
+    pen.send(pen.handshake_request(), server)
+
+
+def test_a_living_office_loses_nobody_to_requests_in_its_name() -> None:
+    """Each is asked, within the budget for what anybody may have asked in its name."""
+    world, server, nodes = an_office()
     ledger, attacker = Ledger(server), Attacker(world)
     quiet_s = 60.0
     for n in range(600):
-        pen = attacker.in_the_name_of((office, 20_000 + n))
-        pen.send(pen.handshake_request(), server)
+        ask_in_its_name(attacker, server, n)
         world.run_for(quiet_s / 600)
 
     assert all(server.is_connected_to(each) for each in nodes)
-    account = ledger.of(office)
+    account = ledger.of(OFFICE)
     own = 50 * quiet_s / 5 * 150  # what goes to living nodes by itself
     assert account.went.size <= 3 * account.came.size + own
 
@@ -480,20 +493,13 @@ def test_who_is_not_heard_for_a_moment_loses_nothing_to_requests_in_its_name(
     down_s: float, rate: int, loss: float, lasts_s: float
 ) -> None:
     """Whoever forges them shows nothing: 30 of 50 sessions had ended after 1.3 s, and 3 by loss."""
-    world = World(3)
-    server = world.host(("192.0.2.1", 8080), max_connections=100)
-    office = "203.0.113.7"
-    nodes = [world.host((office, 10_000 + n)) for n in range(50)]
-    for each in nodes:
-        each.connect(server)
-    world.run_for(60)
+    world, server, nodes = an_office()
     assert all(server.is_connected_to(each) for each in nodes)
     server.events.clear()
-    cut_off(world, office, loss, (2.0, 2.0 + down_s))
+    cut_off(world, OFFICE, loss, (2.0, 2.0 + down_s))
     attacker = Attacker(world)
     for n in range(int(rate * lasts_s)):
-        pen = attacker.in_the_name_of((office, 20_000 + n))
-        pen.send(pen.handshake_request(), server)
+        ask_in_its_name(attacker, server, n)
         world.run_for(1 / rate)
 
     assert ended(server, nodes) == 0
@@ -502,22 +508,15 @@ def test_who_is_not_heard_for_a_moment_loses_nothing_to_requests_in_its_name(
 
 def test_messages_of_who_is_not_heard_for_a_moment_arrive_all_the_same() -> None:
     """Requests are forged in its name meanwhile: half of them had failed."""
-    world = World(3)
-    server = world.host(("192.0.2.1", 8080), max_connections=100)
-    office = "203.0.113.7"
-    nodes = [world.host((office, 10_000 + n)) for n in range(50)]
-    for each in nodes:
-        each.connect(server)
-    world.run_for(60)
+    world, server, nodes = an_office()
     server.events.clear()
-    cut_off(world, office, 0.0, (1.0, 4.0))
+    cut_off(world, OFFICE, 0.0, (1.0, 4.0))
     attacker, tokens = Attacker(world), list[tuple[Host, int]]()
     for n in range(1500):
         if n % 50 == 0 and n < 1100:
             tokens += [(each, each.send(server, "up")) for each in nodes]
             tokens += [(server, server.send(each, "down")) for each in nodes]
-        pen = attacker.in_the_name_of((office, 20_000 + n))
-        pen.send(pen.handshake_request(), server)
+        ask_in_its_name(attacker, server, n)
         world.run_for(0.02)
 
     assert ended(server, nodes) == 0

@@ -339,8 +339,7 @@ class ReliableSender:
         """Give up what has had all its tries; let the others be sent again by `to_send`."""
         self._settle_path(now)
         self.path.handle_timeout(now)
-        if self._resend.due is not None and self._resend.due <= now:
-            self._resend.expire(now)
+        self._resend.expire(now)
         finished = self._give_up_waiting(now) if self.skips.has_failed(now) else []
         again: list[OutgoingMessage] = []
         while (message := self._deadlines.next_due(now)) is not None:

@@ -105,14 +105,7 @@ def write_retry(state: NodeState, request: Request, token: str, now: float) -> b
     """
     words = "too many handshakes at once: come again"
     payload = RetryPayload(success=False, error_message=words, retry=token)
-    envelope = Envelope(
-        state.ids.uuid(),
-        MessageType.HANDSHAKE_RESPONSE,
-        state.unix(now),
-        encode_payload(payload),
-        ack_for=request.message.sequence_number,
-    )
-    return Plain(encode_envelope(envelope))
+    return _write_no(state, request.message, payload, now)
 
 
 def write_refusal(state: NodeState, pending: Pending, words: str, now: float) -> bytes:
@@ -126,32 +119,39 @@ def write_refusal(state: NodeState, pending: Pending, words: str, now: float) ->
     """
     refuses = pending.refusal.hex()
     payload = RefusedExchangePayload(success=False, error_message=words, refuses=refuses)
+    return _write_no(state, pending.message, payload, now)
+
+
+def _write_no(
+    state: NodeState, request: Envelope, payload: RetryPayload | RefusedExchangePayload, now: float
+) -> bytes:
     envelope = Envelope(
         state.ids.uuid(),
         MessageType.HANDSHAKE_RESPONSE,
         state.unix(now),
         encode_payload(payload),
-        ack_for=pending.message.sequence_number,
+        ack_for=request.sequence_number,
     )
     return Plain(encode_envelope(envelope))
 
 
 def offered(message: Envelope) -> str | None:
     """The key exchange that a request offers."""
-    try:
-        exchange = decode_payload(message.payload, ExchangeKey).exchange
-    except MalformedError:
-        return None
+    exchange = _read_offer(message).exchange
     return None if exchange is UNSET else exchange
 
 
 def offered_token(message: Envelope) -> str:
     """The retry token in a request; empty if there is none."""
-    try:
-        retry = decode_payload(message.payload, ExchangeKey).retry
-    except MalformedError:
-        return ""
+    retry = _read_offer(message).retry
     return retry if isinstance(retry, str) else ""
+
+
+def _read_offer(message: Envelope) -> ExchangeKey:
+    try:
+        return decode_payload(message.payload, ExchangeKey)
+    except MalformedError:
+        return ExchangeKey()
 
 
 def claimed_id(message: Envelope) -> str:

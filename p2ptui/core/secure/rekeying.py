@@ -13,6 +13,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
 from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.offering import make_offer
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Initiator, Responder, SecureError, Transport
 from p2ptui.secure.exchange import is_first_to_rekey
@@ -78,9 +79,7 @@ class Rekeying:
 
     def begin(self, peer: Peer, now: float) -> None:
         """Begin an exchange with a secured peer."""
-        keys = self._seals.keys
-        number = self._seals.new_number()
-        initiator = Initiator(self._seals.static, number=number, psk=keys.psk)
+        initiator = make_offer(self._seals).initiator
         frame = bytes((REKEY_1,)) + f'"{initiator.placeholder}"'.encode()
         begun = _Begun(initiator, initiator.fill(frame))
         self._begun.put(peer, begun)

@@ -23,8 +23,6 @@ REPEAT_GROWTH: Final = 1.5
 REPEATS: Final = 9
 """Over 18 seconds in all: by then the session falls silent, or its handshake is over."""
 
-STRIPPED: Final = "it has answered in the open, and was secured before"
-
 
 class SealedAnswers:
     """Judges answers by what they show, and begins secured sessions as the side that asked.

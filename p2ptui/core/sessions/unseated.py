@@ -234,8 +234,7 @@ class Unseated:
         """Whether who has spoken does not wait any more."""
         known = self._known.get(address)
         is_peer = self._state.peers.at(address) is not None
-        is_idle = known is None or not (known.word or known.is_proved)
-        if known is None or is_idle or is_peer or self._is_taken(known):
+        if known is None or not (known.word or known.is_proved) or is_peer or self._is_taken(known):
             waiting.pop(address)
             return True
         word = known.word
