@@ -43,7 +43,7 @@ class NodeLife:
         rng: random.Random | None = None,
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
-        secured: bool = False,
+        secured: bool = True,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
