@@ -404,6 +404,9 @@ class MessageTraced:
     message_type: str
     size_bytes: int
     data: bytes = field(repr=False, default=b"")
+    """What was inside, where it travelled under seal."""
+    is_sealed: bool = False
+    """Whether nobody on the way could read it, and only that node can have written it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,24 @@ class Plain(bytes):
     __slots__ = ()
 
 
+class SealFrame(StrEnum):
+    """What the frames that belong to a seal itself are called where messages are traced."""
+
+    FINISH = "KeyProof"
+    """The last message of a key exchange, which shows the keys of its sender."""
+    UNKNOWN_SESSION = "UnknownSession"
+    PATH_CHALLENGE = "PathChallenge"
+    PATH_RESPONSE = "PathResponse"
+    REKEY_REQUEST = "RekeyRequest"
+    REKEY_RESPONSE = "RekeyResponse"
+    REKEY_FINISH = "RekeyFinish"
+
+
+def goes_sealed(peer: Peer, data: bytes) -> bool:
+    """Whether a datagram that leaves for a peer leaves under its seal."""
+    return peer.is_secured and type(data) is not Plain
+
+
 class Mode(StrEnum):
     """With whom this node speaks; its own kind is secured in each of them."""
 

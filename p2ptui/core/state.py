@@ -22,11 +22,11 @@ from p2ptui.core.events import (
 )
 from p2ptui.core.gate import Gate
 from p2ptui.core.ids import IdSource
-from p2ptui.core.peers import PeerTable
+from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.pongs import Pongs
 from p2ptui.core.readers import Readers
 from p2ptui.core.reliability.channel import Channel, Channels
-from p2ptui.core.sealing import SEAL_BYTES, OwnKeys, Seals
+from p2ptui.core.sealing import SEAL_BYTES, OwnKeys, Seals, goes_sealed
 from p2ptui.core.tables import Shares, Tables
 from p2ptui.core.timers import Timers
 from p2ptui.wire.address import Address
@@ -279,8 +279,37 @@ class NodeState:
         return None
 
     def trace(
-        self, direction: Direction, address: Address, node_id: str, kind: str, data: bytes
+        self,
+        direction: Direction,
+        address: Address,
+        node_id: str,
+        kind: str,
+        data: bytes,
+        *,
+        is_sealed: bool = False,
     ) -> None:
-        """Report one message, if somebody traces them."""
+        """Report one message, if somebody traces them.
+
+        Args:
+            direction: Which way it went.
+            address: The address of the other side.
+            node_id: Its id; empty if that is not known.
+            kind: The message type.
+            data: What was inside.
+            is_sealed: Whether it travelled under seal.
+        """
         if self.tracing:
-            self.emit(MessageTraced(direction, address, node_id or None, kind, len(data), data))
+            size = len(data)
+            event = MessageTraced(direction, address, node_id or None, kind, size, data, is_sealed)
+            self.emit(event)
+
+    def trace_from(
+        self, address: Address, node_id: str, kind: str, data: bytes, *, is_sealed: bool = False
+    ) -> None:
+        """Report one message, or frame, that came, if somebody traces them; see `trace`."""
+        self.trace(Direction.IN, address, node_id, kind, data, is_sealed=is_sealed)
+
+    def trace_to(self, peer: Peer, to: Address, kind: str, data: bytes) -> None:
+        """Report one message that goes to a peer, at an address, if somebody traces them."""
+        sealed = goes_sealed(peer, data)
+        self.trace(Direction.OUT, to, peer.node_id, kind, data, is_sealed=sealed)

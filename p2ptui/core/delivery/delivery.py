@@ -12,7 +12,7 @@ from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.deferred import Deferred
 from p2ptui.core.delivery.outlet import Outlet, challenge_interval_s, not_sent
 from p2ptui.core.delivery.sizes import why_lost
-from p2ptui.core.events import Direction, SendResult, SendStatus
+from p2ptui.core.events import SendResult, SendStatus
 from p2ptui.core.peers import Held, OnLost, Peer
 from p2ptui.core.reliability.outgoing import Finished, OutgoingMessage
 from p2ptui.core.reliability.path_mtu import FLOOR_BYTES
@@ -371,8 +371,7 @@ class Delivery(Outlet):
             self._gate.set_apart(free)
             for message in sender.take_begun():
                 if self._state.tracing:
-                    to, node_id = peer.sends_to, peer.node_id
-                    self._state.trace(Direction.OUT, to, node_id, message.kind, message.data)
+                    self._state.trace_to(peer, peer.sends_to, message.kind, message.data)
             self._plan(peer, peer.channel.next_timeout(now), now)
             return
         when = peer.channel.next_receive_timeout()

@@ -8,7 +8,6 @@ from msgspec import Raw
 from p2ptui.core.accounts import PING_BYTES, Grant, Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.delivery.sizes import MAX_DATAGRAM_BYTES, check_size
-from p2ptui.core.events import Direction
 from p2ptui.core.ids import id_of_ack
 from p2ptui.core.peers import Peer
 from p2ptui.core.pings import OutstandingPing
@@ -100,7 +99,7 @@ class Outlet:
         peer.traffic.messages_out += 1
         self._state.counters.messages_out += 1
         if self._state.tracing:
-            self._state.trace(Direction.OUT, peer.sends_to, peer.node_id, kind, data)
+            self._state.trace_to(peer, peer.sends_to, kind, data)
         return True
 
     def _note_sent(self, peer: Peer, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from p2ptui.core.events import Direction, PeerStatus
+from p2ptui.core.events import PeerStatus
 from p2ptui.core.messages.inbox import Inbox
 from p2ptui.core.messages.strangers import Strangers
 from p2ptui.core.messages.table import MessageTable
@@ -74,7 +74,8 @@ class Arrivals:
             return
         if state.tracing:
             node_id = peer.node_id if peer is not None else ""
-            state.trace(Direction.IN, address, node_id, message.message_type, data)
+            kind = message.message_type
+            state.trace_from(address, node_id, kind, data, is_sealed=is_sealed)
         rules = self.clear
         if rules and rules.takes(data, address, message, peer, now, is_sealed=is_sealed):
             return

@@ -4,7 +4,6 @@ import enum
 from typing import Any, Final
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import Direction
 from p2ptui.core.messages.row import Refusal
 from p2ptui.core.messages.table import Entry, MessageTable
 from p2ptui.core.peers import Peer
@@ -290,7 +289,9 @@ class Inbox:
             reassembly.discard(fragment)
             return None
         kind = message.message_type
-        self._state.trace(Direction.IN, peer.address, peer.node_id, kind, data)
+        # From where a secured peer is, nothing but handshakes gets here in the clear.
+        sealed = peer.is_secured
+        self._state.trace_from(peer.address, peer.node_id, kind, data, is_sealed=sealed)
         peer.liveness.hear(now)
         self._state.peers.touch(peer)
         outcome = self._receive_reliable(peer, message, now)

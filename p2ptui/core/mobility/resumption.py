@@ -17,7 +17,6 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import is_one_place
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
 from p2ptui.core.sessions.asking import Greeting, read_answer, seen_address, write_request
@@ -172,7 +171,7 @@ class Resumptions:
 
     def _put(self, peer: Peer, data: bytes, kind: str, reason: Reason, now: float) -> None:
         """To its own address, whichever way the session goes."""
-        self._state.trace(Direction.OUT, peer.address, peer.node_id, kind, data)
+        self._state.trace_to(peer, peer.address, kind, data)
         gate = self._state.gate
         gate.send(data, peer.address, gate.grant(reason, peer.address, now, peer.purse))
 

@@ -19,6 +19,7 @@ from p2ptui.core.secure.pending import (
     claimed_id,
     offered,
     offered_token,
+    send_answer,
     write_answer,
     write_retry,
 )
@@ -132,8 +133,7 @@ class Answering:
         state.counters.drop("exchange_postponed")
         token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)
         data = write_retry(state, request, token, now)
-        if not state.gate.refuse(data, address, request.earned, now, is_known=True):
-            state.counters.drop("refusal_unsent")
+        send_answer(state, data, address, request.earned, now, is_known=True)
 
     def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
         """A request without an exchange changes nothing for who is secured."""
@@ -227,11 +227,10 @@ class Answering:
 
     def _answer(self, pending: Pending, peer: Peer | None, earned: Purse, now: float) -> None:
         """Send message 2, if the request pays for it."""
-        gate, data, to = self._state.gate, pending.told.response, pending.address
+        data, to = pending.told.response, pending.address
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
-        if not gate.refuse(data, to, earned, now, purse, is_known=peer is not None):
-            self._state.counters.drop("refusal_unsent")
+        send_answer(self._state, data, to, earned, now, purse, is_known=peer is not None)
 
     def awaits(self, number: int) -> bool:
         """Whether an exchange is pending by that number: its frames may overtake message 3."""

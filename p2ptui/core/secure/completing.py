@@ -7,9 +7,9 @@ from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.peers.seal import Proof
-from p2ptui.core.sealing import Seals
+from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
-from p2ptui.core.secure.pending import Pending, write_refusal
+from p2ptui.core.secure.pending import Pending, send_answer, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -57,6 +57,7 @@ class Completing:
             self._state.counters.drop("exchange_refused")
         else:
             pending.tries += 1
+            self._state.trace_from(address, "", SealFrame.FINISH, frame)
             self._complete(message.session, pending, message.message, now)
 
     def _take_again(self, number: int, address: Address) -> None:
@@ -154,8 +155,7 @@ class Completing:
 
     def _refuse(self, pending: Pending, words: str, now: float) -> None:
         """Tell who has come so far why it is no peer."""
-        gate, counters = self._state.gate, self._state.counters
-        counters.handshakes_refused += 1
-        data = write_refusal(self._state, pending, words, now)
-        if not gate.refuse(data, pending.address, gate.answer_purse, now):
-            counters.drop("refusal_unsent")
+        state = self._state
+        state.counters.handshakes_refused += 1
+        data = write_refusal(state, pending, words, now)
+        send_answer(state, data, pending.address, state.gate.answer_purse, now)

@@ -1,11 +1,11 @@
 """The first look at what comes under seal, and at what still comes in the clear."""
 
+from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import Seals
+from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
-from p2ptui.core.secure.inner import FIRST as INNER
-from p2ptui.core.secure.inner import PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.inner import KINDS, PATH_CHALLENGE, PATH_RESPONSE
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
@@ -98,7 +98,7 @@ class Opening:
             counter = int.from_bytes(data[5:HEADER_BYTES], "big")
             if counter == seal.session.current.highest:  # not one that was held back
                 self._roaming.note(owner, address, len(data), now)
-        if inner and inner[0] in INNER:
+        if inner and inner[0] in KINDS:
             self._take_inner(inner, owner, address, len(data), now)
             return None
         return inner, owner
@@ -106,6 +106,8 @@ class Opening:
     def _take_inner(
         self, inner: bytes, owner: Peer, address: Address, size: int, now: float
     ) -> None:
+        kind = KINDS[inner[0]]
+        self._state.trace_from(address, owner.node_id, kind, inner, is_sealed=True)
         if inner[0] in (PATH_CHALLENGE, PATH_RESPONSE):
             self._roaming.take(owner, inner, address, size, now)
         else:
@@ -116,5 +118,7 @@ class Opening:
         self._state.counters.drop("seal_unknown_session")
         gate = self._state.gate
         answer = encode_unknown_session(data)
-        if answer is not None and not self._answering.awaits(number):
-            gate.refuse(answer, address, gate.earned_by(len(data), address), now)
+        if answer is None or self._answering.awaits(number):
+            return
+        if gate.refuse(answer, address, gate.earned_by(len(data), address), now):
+            self._state.trace(Direction.OUT, address, "", SealFrame.UNKNOWN_SESSION, answer)

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.events import Direction
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
@@ -92,6 +93,33 @@ def write_answer(
         request.message.sequence_number,
     )
     return Told(response_id, sequence, Plain(encode_envelope(envelope)))
+
+
+def send_answer(
+    state: NodeState,
+    data: bytes,
+    to: Address,
+    earned: Purse,
+    now: float,
+    purse: Purse | None = None,
+    *,
+    is_known: bool = False,
+) -> None:
+    """Send what answers a request, if that pays for it.
+
+    Args:
+        state: The shared ground.
+        data: The answer.
+        to: Where it goes.
+        earned: What the request pays for.
+        now: The time, seconds.
+        purse: Of whom that must pay as well.
+        is_known: Whether the request is that of a peer.
+    """
+    if state.gate.refuse(data, to, earned, now, purse, is_known=is_known):
+        state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
+    else:
+        state.counters.drop("refusal_unsent")
 
 
 def write_retry(state: NodeState, request: Request, token: str, now: float) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
-from p2ptui.core.secure.inner import REKEY_1, REKEY_2, REKEY_3
+from p2ptui.core.secure.inner import KINDS, REKEY_1, REKEY_2, REKEY_3
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.offering import make_offer
 from p2ptui.core.state import NodeState
@@ -92,7 +92,7 @@ class Rekeying:
             self._begun.pop(peer)
             return
         begun.tries += 1
-        self._state.gate.send_to(peer, begun.message)
+        self._send(peer, begun.message)
         self._state.timers.schedule(now + REPEAT_S, lambda at: self._try(peer, begun, at))
 
     def take(self, peer: Peer, inner: bytes, now: float) -> None:
@@ -124,7 +124,7 @@ class Rekeying:
             answer = bytes((REKEY_2,)) + text.encode()
             answered = _Answered(inner, answer, responder, number)
             self._answered.put(peer, answered)
-        self._state.gate.send_to(peer, answered.answer)
+        self._send(peer, answered.answer)
 
     def _finish(self, peer: Peer, inner: bytes, now: float) -> None:
         begun, seal = self._begun.get(peer), peer.seal
@@ -140,7 +140,7 @@ class Rekeying:
         begun.message = bytes((REKEY_3,)) + number + finished.message_3
         seal.session.prepare(finished.transport)
         self._seals.note_numbers(peer)
-        self._state.gate.send_to(peer, begun.message)
+        self._send(peer, begun.message)
 
     def _complete(self, peer: Peer, inner: bytes, now: float) -> None:
         answered, seal = self._answered.get(peer), peer.seal
@@ -159,6 +159,10 @@ class Rekeying:
         seal.session.adopt(completed.transport, now)
         self._seals.note_numbers(peer)
         self._state.gate.send_to(peer, b"")
+
+    def _send(self, peer: Peer, inner: bytes) -> None:
+        if self._state.gate.send_to(peer, inner):
+            self._state.trace_to(peer, peer.sends_to, KINDS[inner[0]], inner)
 
     def _forget(self, peer: Peer) -> None:
         self._begun.pop(peer)

@@ -13,7 +13,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import Seals
+from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.sessions.asking import Greeting, read_answer, write_request
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
@@ -69,6 +69,7 @@ class Restarts:
         if not peer.seal.session.is_ours(unknown):
             self._state.counters.drop("unknown_session")
             return
+        self._state.trace_from(peer.address, peer.node_id, SealFrame.UNKNOWN_SESSION, frame)
         if peer in self._asked:
             return
         asked = _Asked(peer.seal.session.current.opened, now + ASKED_S)

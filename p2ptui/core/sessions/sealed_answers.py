@@ -10,8 +10,9 @@ from typing import Final
 
 from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
+from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
-from p2ptui.core.sealing import CROSSING_S, Mode, Seals
+from p2ptui.core.sealing import CROSSING_S, Mode, SealFrame, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
 from p2ptui.core.sessions.offering import Shown, finish
 from p2ptui.core.state import NodeState
@@ -116,7 +117,8 @@ class SealedAnswers:
         if seal is None or seal.session.current is not transport or seal.session.is_confirmed:
             return
         grant = state.gate.grant(Reason.HANDSHAKE, peer.sends_to, now, peer.purse)
-        state.gate.send(frame, peer.sends_to, grant)
+        if state.gate.send(frame, peer.sends_to, grant):
+            state.trace(Direction.OUT, peer.sends_to, peer.node_id, SealFrame.FINISH, frame)
         if left:
             state.timers.schedule(
                 now + pause_s,
