@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from p2ptui.tui.message_log import ARROWS
+from p2ptui.tui.message_log import arrow_of
 from p2ptui.tui.records import NOTE, Record
 
 PAGE_INTERVAL_S: Final = 1.0
@@ -103,13 +103,14 @@ class LiveScreen(PageScreen):
 def record_screen(record: Record) -> TextScreen:
     """A record in full."""
     text = Text()
-    arrow, _ = ARROWS[record.direction]
+    arrow, _ = arrow_of(record)
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.time))
     facts = [
         ("time", f"{at}.{int(record.time % 1 * 10)}"),
         ("peer", " ".join(filter(None, (record.peer, record.node_id)))),
         ("address", record.address),
         ("size", f"{record.size_bytes} bytes" if record.size_bytes else ""),
+        ("sealed", _sealed_words(record)),
         ("level", record.level),
     ]
     for name, value in facts:
@@ -122,6 +123,17 @@ def record_screen(record: Record) -> TextScreen:
         text.append(f"\n... only the first {len(record.data)} bytes are kept", "yellow")
     what = record.kind if record.direction != NOTE else "note"
     return TextScreen(f"{arrow} {what}", text, record.pretty())
+
+
+def _sealed_words(record: Record) -> str:
+    """Who could read a message on its way; nothing of a note."""
+    if record.direction == NOTE:
+        return ""
+    if not record.is_sealed:
+        return "no: who is on the way can read and alter it"
+    if record.is_routed:
+        return "yes, to the next node on the way, which reads it"
+    return "yes: who is on the way can neither read nor alter it"
 
 
 def coloured_json(pretty: str) -> Text:

@@ -22,6 +22,10 @@ MAX_SLOW: Final = 3
 
 DIRECTIONS: Final = (IN, OUT, NOTE)
 
+SEALED: Final = ("yes", "no")
+
+KEYS: Final = ("level", "dir", "peer", "type", "sealed")
+
 EXPLAINED: Final = (
     ("word", "the record contains it"),
     ('"two words"', "the record contains them, side by side"),
@@ -31,6 +35,7 @@ EXPLAINED: Final = (
     ("peer:alice", "the peer's name, id or address contains it"),
     ("dir:in", ", ".join(DIRECTIONS)),
     ("type:Data", "the message type contains it"),
+    ("sealed:no", "messages that anybody on the way could read; yes: those that nobody could"),
 )
 """What an expression may hold, for the help."""
 
@@ -139,7 +144,7 @@ def _condition(word: str) -> Test:
         raise FilterError("! wants a word or a /PATTERN/ behind it")
     key, colon, value = word.partition(":")
     value = value.lower()
-    if not colon or key not in ("level", "dir", "peer", "type"):
+    if not colon or key not in KEYS:
         return _contains(word)
     if key == "level":
         gravest = LEVELS[LEVELS.index(_one_of(value, LEVELS, "level")) :]
@@ -147,6 +152,9 @@ def _condition(word: str) -> Test:
     if key == "dir":
         direction = _one_of(value, DIRECTIONS, "direction")
         return lambda record: record.direction == direction
+    if key == "sealed":
+        is_sealed = _one_of(value, SEALED, "condition of a seal") == "yes"
+        return lambda record: record.direction != NOTE and record.is_sealed is is_sealed
     if key == "peer":
         return lambda record: value in f"{record.peer} {record.node_id} {record.address}".lower()
     return lambda record: value in record.kind.lower()

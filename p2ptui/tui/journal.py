@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
@@ -23,6 +24,7 @@ from p2ptui.core.events import (
     StunServed,
 )
 from p2ptui.core.identity import canonical_id, short_id
+from p2ptui.core.sealing import SealFrame
 from p2ptui.text import counted, printable
 from p2ptui.tui.records import (
     IN,
@@ -35,6 +37,7 @@ from p2ptui.tui.records import (
 )
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
+from p2ptui.wire.exchange import ExchangeKey
 from p2ptui.wire.message import ROUTED_KEY, MessageType
 
 _GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
@@ -42,6 +45,23 @@ _CHATTER = frozenset({"Ack", "Ping", "Pong"})
 _RELAYED = frozenset(
     {(Direction.OUT, MessageType.RELAY_REQUEST), (Direction.IN, MessageType.RELAY_DATA)}
 )
+
+
+_EXCHANGE_WORDS: Final = {
+    MessageType.HANDSHAKE_REQUEST: "key exchange 1 of 3",
+    MessageType.HANDSHAKE_RESPONSE: "key exchange 2 of 3: who answers is inside, sealed",
+}
+
+FRAME_WORDS: Final[dict[SealFrame, str]] = {
+    SealFrame.FINISH: "key exchange 3 of 3: who asked is inside, sealed",
+    SealFrame.UNKNOWN_SESSION: "the keys of a frame are not known (any more): a handshake follows",
+    SealFrame.PATH_CHALLENGE: "asks whether the peer receives at its new address",
+    SealFrame.PATH_RESPONSE: "the peer receives at its new address",
+    SealFrame.REKEY_REQUEST: "fresh keys 1 of 3",
+    SealFrame.REKEY_RESPONSE: "fresh keys 2 of 3",
+    SealFrame.REKEY_FINISH: "fresh keys 3 of 3",
+}
+"""Frames that belong to a seal hold nothing to read: what each is for."""
 
 
 class _RelayEnds(Struct):
@@ -101,6 +121,9 @@ class Journal:
             return routed
         level = "debug" if event.message_type in _CHATTER else "info"
         level = "warn" if event.message_type == "Error" else level
+        # By what it is, not by its name: a message may be called as anybody likes.
+        kind = event.message_type
+        frame = FRAME_WORDS[kind] if isinstance(kind, SealFrame) else None
         return self._add(
             direction,
             level,
@@ -108,8 +131,9 @@ class Journal:
             event.node_id or "",
             printable(event.message_type, 64),
             event.size_bytes,
-            event.data[:MAX_KEPT_BYTES],
-            "",
+            event.data[:MAX_KEPT_BYTES] if frame is None else b"",
+            frame or _exchange_words(event),
+            is_sealed=event.is_sealed,
         )
 
     def _routed(self, event: MessageTraced) -> Record | None:
@@ -148,6 +172,7 @@ class Journal:
             " ".join(words),
             self._who(node_id),
             is_routed=True,
+            is_sealed=event.is_sealed,
         )
 
     def _relayed(self, event: MessageTraced) -> Record | None:
@@ -174,6 +199,7 @@ class Journal:
             f"via {server}",
             self._who(node_id),
             is_routed=True,
+            is_sealed=event.is_sealed,
         )
 
     def _who(self, node_id: str) -> str:
@@ -193,6 +219,7 @@ class Journal:
         name: str = "",
         *,
         is_routed: bool = False,
+        is_sealed: bool = False,
     ) -> Record:
         if not name and address is not None:
             name = self._name_of(address)
@@ -209,9 +236,22 @@ class Journal:
             data=data,
             text=text,
             is_routed=is_routed,
+            is_sealed=is_sealed,
         )
         self._log.append(record)
         return record
+
+
+def _exchange_words(event: MessageTraced) -> str:
+    """What a message of a handshake has to do with a key exchange; nothing for others."""
+    words = _EXCHANGE_WORDS.get(event.message_type)
+    if words is None or b'"exchange"' not in event.data:
+        return ""
+    try:
+        exchange = decode_payload(decode_envelope(event.data).payload, ExchangeKey).exchange
+    except MalformedError:
+        return ""
+    return words if isinstance(exchange, str) else ""
 
 
 def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:

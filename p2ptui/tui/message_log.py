@@ -11,12 +11,16 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from p2ptui.core.messages import ROWS
+from p2ptui.core.sealing import SealFrame
 from p2ptui.text import printable
 from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
 from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
 from p2ptui.tui.rows import RowView
 
 ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
+SEALED_ARROWS: Final = {IN: "⇐", OUT: "⇒"}
+"""Of what travelled under seal: told apart by shape, in no more room."""
+
 _LEVEL_STYLES: Final = {"warn": "yellow", "error": "bold red", "debug": "dim", "trace": "dim"}
 
 _TIME_FROM: Final = 60
@@ -32,8 +36,24 @@ _NARROW_KIND_WIDTH: Final = 11
 SHORT_KINDS: Final = {row.kind: row.short for row in ROWS if row.short}
 """In the narrow column; the others fit it as they are."""
 
+_SHORT_FRAMES: Final[dict[str, str]] = {
+    SealFrame.UNKNOWN_SESSION: "NoSession",
+    SealFrame.PATH_CHALLENGE: "Path?",
+    SealFrame.PATH_RESPONSE: "Path=",
+    SealFrame.REKEY_REQUEST: "Rekey?",
+    SealFrame.REKEY_RESPONSE: "Rekey=",
+    SealFrame.REKEY_FINISH: "RekeyProof",
+}
+_SHORT: Final = SHORT_KINDS | _SHORT_FRAMES
+
 SLICE_S: Final = 0.005
 """A filter looks at old records for this long before it lets packets and keys through."""
+
+
+def arrow_of(record: Record) -> tuple[str, str]:
+    """Shape and colour of which way a record went, and whether it was sealed."""
+    arrow, colour = ARROWS[record.direction]
+    return SEALED_ARROWS.get(record.direction, arrow) if record.is_sealed else arrow, colour
 
 
 class MessageLog(RowView):
@@ -281,7 +301,7 @@ class MessageLog(RowView):
         record = self._log.get(self._numbers[index])
         if record is None:
             return Text()
-        arrow, colour = ARROWS[record.direction]
+        arrow, colour = arrow_of(record)
         text = Text()
         if width >= _TIME_FROM:
             clock = time.strftime("%H:%M:%S", time.localtime(record.time))
@@ -297,7 +317,7 @@ class MessageLog(RowView):
         style = _LEVEL_STYLES.get(record.level, "")
         if record.direction != NOTE:
             is_wide = width >= _WIDE_KIND_FROM
-            name = record.kind if is_wide else SHORT_KINDS.get(record.kind, record.kind)
+            name = record.kind if is_wide else _SHORT.get(record.kind, record.kind)
             kind = Text(name, style or "bold")
             room = _KIND_WIDTH if is_wide else _NARROW_KIND_WIDTH
             kind.truncate(room, overflow="ellipsis", pad=width >= _TIME_FROM)
@@ -305,5 +325,8 @@ class MessageLog(RowView):
             text.append(" ")
             if width >= _SIZE_FROM:
                 text.append(f"{record.size_bytes:>7} B  ", "dim")
+                # What anybody on the way can read stands out.
+                sealed = record.is_sealed
+                text.append("sealed  " if sealed else "open    ", "dim" if sealed else "yellow")
         text.append(record.summary, style)
         return text

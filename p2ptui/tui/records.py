@@ -49,6 +49,8 @@ class Record:
     """The words of a note; of a message, what is said before its payload."""
     is_routed: bool = False
     """The message is Data that holds another one, and the fields above are of that one."""
+    is_sealed: bool = False
+    """Nobody on the way could read it; `data` is what was inside."""
 
     @cached_property
     def summary(self) -> str:
@@ -84,6 +86,7 @@ class Record:
             "address": self.address,
             "type": self.kind,
             "bytes": self.size_bytes,
+            "sealed": self.is_sealed,
             "message": self.data.decode("utf-8", "replace") or self.text,
         }
 

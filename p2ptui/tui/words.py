@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.core.identity import canonical_id
+from p2ptui.core.sealing import SealFrame
 from p2ptui.node import Roster
-from p2ptui.tui.filters import DIRECTIONS
+from p2ptui.tui.filters import DIRECTIONS, SEALED
 from p2ptui.verbs import LEVELS, SELECTED, VERBS, Kind
 from p2ptui.wire.address import format_address
 from p2ptui.wire.message import MessageType
@@ -20,12 +21,13 @@ MAX_ENTRIES: Final = 5_000
 """Of a folder that are looked at: it is read while one types."""
 
 _MESSAGE_TYPES: Final = tuple(
-    sorted(kind for name, kind in vars(MessageType).items() if name.isupper())
+    sorted([*(kind for name, kind in vars(MessageType).items() if name.isupper()), *SealFrame])
 )
 
 _FILTER_WORDS: Final = (
     *(f"level:{level}" for level in LEVELS),
     *(f"dir:{direction}" for direction in DIRECTIONS),
+    *(f"sealed:{condition}" for condition in SEALED),
     "peer:",
     "type:",
 )

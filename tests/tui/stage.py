@@ -41,19 +41,19 @@ class Stage:
     def wall(self) -> float:
         return unix_time(self.loop)
 
-    async def node(self, name: str, host: str, **options: Any) -> Node:
+    async def node(self, name: str, host: str, *, secured: bool = True, **options: Any) -> Node:
         # No names: a look-up would take real time.
         options.setdefault("nat_detection", {"stun_servers": ["203.0.113.1:3478"]})
         config = Config().with_options(
             name=name, address=f"{host}:8080", enable_discovery=False, **options
         )
-        return await self._stack.enter_async_context(self.make(config))
+        return await self._stack.enter_async_context(self.make(config, secured=secured))
 
     def at_end(self, action: Callable[[], None]) -> None:
         """Do something before all ends."""
         self._stack.callback(action)
 
-    def make(self, config: Config) -> Node:
+    def make(self, config: Config, *, secured: bool = True) -> Node:
         """A node in this network that is not started."""
         return Node(
             config,
@@ -61,12 +61,14 @@ class Stage:
             clock=self.loop.time,
             rng=random.Random(config.server.name),
             wall=self.wall,
+            secured=secured,
         )
 
     async def friend(self, name: str, number: int, **options: Any) -> Node:
         """A node that connects to Alice."""
         node = await self.node(name, f"10.0.1.{number}", **options)
         await node.connect(ALICE)
+        await asyncio.sleep(0.01)  # Alice lets in by the last message, half a round trip later
         return node
 
     async def open(
