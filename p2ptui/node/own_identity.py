@@ -66,6 +66,13 @@ class OwnIdentity:
             self._signer, self.signer_of = self.signer_of(), None
         return None if self._signer is None else make_statement(self._signer, self.id, now_wall)
 
+    @property
+    def signer_id(self) -> str:
+        """For an ephemeral one: the id of its user's lasting identity; empty without one."""
+        if self.signer_of is not None:
+            self._signer, self.signer_of = self.signer_of(), None
+        return "" if self._signer is None else self._signer.id
+
     def release(self) -> None:
         """Let another node use the identity's file. Twice is fine."""
         if self.file is not None:
@@ -98,6 +105,42 @@ def choose_identity(
         own.release()
         raise
     return own
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who a node is to others, and how it protects what it says; for a title line.
+
+    Args:
+        id: Its node id.
+        secured: Whether it speaks under seal with its own kind.
+        ephemeral: Whether its keys last as long as it runs.
+        signer_id: Of an ephemeral one: the id of its user's identity, under which others see it;
+            empty without one.
+        mode: `open`, `prefer` or `require`: with whom it speaks (`security.mode`).
+        has_network_key: Whether only nodes that know the network's key come in.
+    """
+
+    id: str
+    secured: bool
+    ephemeral: bool
+    signer_id: str
+    mode: Mode
+    has_network_key: bool
+
+
+def identity_of(own: OwnIdentity, config: Config, *, is_secured: bool) -> NodeIdentity:
+    """What is shown of a node's identity.
+
+    Args:
+        own: Who it is.
+        config: Every option.
+        is_secured: Whether it was made to speak under seal.
+    """
+    secured = is_secured and own.identity is not None
+    mode = Mode(config.security.mode) if secured else Mode.OPEN
+    has_key = secured and own.network_key is not None
+    return NodeIdentity(own.id, secured, own.is_ephemeral, own.signer_id, mode, has_key)
 
 
 def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
