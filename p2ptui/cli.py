@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
+_OF_KEYS: Final = ("key", "trust", "forget")
+
 COMMANDS: Final[Mapping[str, str]] = {
-    **{verb.name: verb.summary for verb in VERBS.values() if verb.in_shell},
+    **{
+        verb.name: verb.summary
+        for verb in VERBS.values()
+        if verb.in_shell and verb.name not in _OF_KEYS
+    },
     "receive": "keep the files that others send",
-    "key": "show who this node is, or make a network key",
-    "trust": "say that a node is the right one",
-    "forget": "forget a node that was met",
+    **{name: VERBS[name].summary for name in _OF_KEYS},
 }
 """The commands of the screen's grammar that the shell has too, and those that need no screen."""
 

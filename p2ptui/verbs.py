@@ -45,6 +45,9 @@ class Kind(Enum):
 
     PEER = "PEER"
     """An id, the beginning of one, a name or an address; left out: the selected peer."""
+    MET = "MET"
+    """A peer, or a node that was met before: by name, id or its beginning."""
+    SHOW = "show"
     ADDRESS = "ADDR"
     TEXT = "TEXT"
     """The rest of the line."""
@@ -65,9 +68,11 @@ class Parameter:
     kind: Kind
     optional: bool = False
     many: bool = False
+    name: str = ""
+    """How it is written; without one by its kind."""
 
     def __str__(self) -> str:
-        name = self.kind.value + ("..." if self.many else "")
+        name = (self.name or self.kind.value) + ("..." if self.many else "")
         return f"[{name}]" if self.optional else name
 
 
@@ -93,6 +98,7 @@ class Verb:
 
 _PEER: Final = Parameter(Kind.PEER, optional=True)
 _TEXT: Final = Parameter(Kind.TEXT)
+_MET: Final = Parameter(Kind.MET, name="PEER")
 
 VERBS: Final = {
     verb.name: verb
@@ -127,6 +133,14 @@ VERBS: Final = {
             "peers",
             "list the nodes that are known",
             (Parameter(Kind.WORD, optional=True),),
+            in_shell=True,
+        ),
+        Verb("trust", "say that a node is the right one", (_MET,), in_shell=True),
+        Verb("forget", "forget a node that was met", (_MET,), in_shell=True),
+        Verb(
+            "key",
+            "show who this node is; in a shell, also make a network key",
+            (Parameter(Kind.SHOW),),
             in_shell=True,
         ),
         Verb("routes", "show which nodes can be reached, and how"),
@@ -325,6 +339,10 @@ def _read_word(verb: Verb, kind: Kind, word: str, stands_alone: bool) -> dict[st
             if verb.name == "ping" and _is_count(word) and stands_alone:
                 return {"count": _read_count(verb, word)}
             return {"is_named": True, "peer": None if word == SELECTED else word}
+        case Kind.MET:
+            return {"is_named": True, "peer": None if word == SELECTED else word}
+        case Kind.SHOW:
+            return {"text": _read_show(verb, word)}
         case Kind.ADDRESS if ":" not in word:
             # `connect` takes whom a server knows, as other verbs take a peer.
             return {"is_named": True, "text": word, "peer": None if word == SELECTED else word}
@@ -380,6 +398,14 @@ def _read_server(verb: Verb, word: str) -> str:
         return format_address(single_host(address))
     except ValueError as error:
         raise UsageError(f"{error}; usage: {verb.usage}") from None
+
+
+def _read_show(verb: Verb, word: str) -> str:
+    if word.lower() == "new":
+        raise UsageError("a network key is made in a shell: p2ptui key new")
+    if word.lower() != Kind.SHOW.value:
+        raise UsageError(f"usage: {verb.usage}")
+    return word.lower()
 
 
 def _read_level(word: str) -> str:

@@ -23,8 +23,8 @@ def complaint(line: str, peers: tuple[str, ...] = ()) -> str:
 
 def test_the_grammar_is_the_one_that_was_promised():
     promised = (
-        "connect disconnect ping send broadcast relay punch nat discover peers routes stats"
-        " filter log save copy theme help quit"
+        "connect disconnect ping send broadcast relay punch nat discover peers trust forget key"
+        " routes stats filter log save copy theme help quit"
     )
     assert list(VERBS) == promised.split()
 

@@ -9,12 +9,19 @@ from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
 from p2ptui.node.lookup import find_node
 from p2ptui.node.others import Known, OtherNode, find_others
-from p2ptui.node.view import PeerView, view
+from p2ptui.node.view import PeerView, trust_in, view
 from p2ptui.node.ways import shell_target
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.address import Address, format_address
 
 _STATUSES: Final = list(PeerStatus)
 _FAR: Final = math.inf
+
+_TRUSTS: Final = (Trust.CHANGED, Trust.OPEN, Trust.NEW, Trust.KNOWN, Trust.VERIFIED, None)
+"""What wants to be looked at goes first."""
+
+TRUST_KEY: Final = "trust:"
+"""Before a word of trust, where nodes are sought by that."""
 
 RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any]]]] = {
     "status": (lambda peer: _STATUSES.index(peer.status), lambda _: len(_STATUSES)),
@@ -43,6 +50,7 @@ RANKS: Final[Mapping[str, tuple[Callable[[Peer], Any], Callable[[OtherNode], Any
         lambda other: _FAR if other.last_received is None else -other.last_received,
     ),
     "proved": (lambda peer: peer.proved, lambda _: False),
+    "trust": (lambda peer: _TRUSTS.index(trust_in(peer)), lambda _: len(_TRUSTS)),
 }
 """What one may sort by, of peers and of other nodes."""
 
@@ -78,7 +86,8 @@ class Roster:
         Args:
             by: One of `RANKS`.
             descending: The highest rank first.
-            containing: Only those with this in name, id or address.
+            containing: Only those with this in name, id or address; or `trust:WORD` for those of
+                this trust, or of one that begins so.
         """
         parts = self.order_in_parts(by, descending=descending, containing=containing)
         return list(parts)[-1]
@@ -91,7 +100,7 @@ class Roster:
         Args:
             by: One of `RANKS`.
             descending: The highest rank first.
-            containing: Only those with this in name, id or address.
+            containing: As for `order`.
 
         Yields:
             Nothing yet, after each part of the work, and at last the keys.
@@ -152,6 +161,11 @@ class Roster:
         """Peers with a session."""
         return self._endpoint.peers.statuses.get(PeerStatus.AUTHENTICATED, 0)
 
+    @property
+    def changed(self) -> int:
+        """Peers with a session that are not who they were before."""
+        return sum(trust_in(peer) is Trust.CHANGED for peer in self._endpoint.peers)
+
     def servers(self) -> list[PeerView]:
         """The peers that this node asked for a session by their addresses, and has one with."""
         now = self._clock()
@@ -205,5 +219,8 @@ class Roster:
 def _fits(node: Peer | OtherNode, text: str) -> bool:
     if not text:
         return True
+    if text.lower().startswith(TRUST_KEY):
+        trust = trust_in(node) if isinstance(node, Peer) else None
+        return trust is not None and trust.startswith(text.lower().removeprefix(TRUST_KEY))
     address = format_address(node.address) if node.address is not None else ""
     return text.lower() in f"{node.name} {node.node_id} {address}".lower()

@@ -10,6 +10,7 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
+from p2ptui.secure.known_nodes import KnownNodes
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
@@ -46,6 +47,11 @@ class RunningNode(NodeLife):
             LocalError: The node is not running.
         """
         return identity_of(self.own_identity, self._config, is_secured=self._secured)
+
+    @property
+    def known_nodes(self) -> KnownNodes:
+        """The nodes that its user knows, for reading: `trust` and `forget` change them."""
+        return self._runtime.acquaintances.book.known
 
     @property
     def address(self) -> Address:

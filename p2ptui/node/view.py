@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from p2ptui.core.acquaintance import Judged
 from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
@@ -66,14 +67,26 @@ class PeerView:
     """Of an ephemeral node: the id of its user's identity, by a statement that was checked."""
 
 
+def judged_now(peer: Peer) -> Judged | None:
+    """What is known of who a peer is; None while its handshake has not told."""
+    judged = peer.facts.judged
+    if judged is not None and judged.met.id != peer.node_id:
+        return None  # that was another node at its address
+    return judged
+
+
+def trust_in(peer: Peer) -> Trust | None:
+    """The same in a word, without a snapshot."""
+    judged = judged_now(peer)
+    return judged.judgement.trust if judged is not None else None
+
+
 def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
     """Take a snapshot of `peer` at `now` (seconds); `peers` knows the name of who relays it."""
     rtt_s = peer.channel.rtt.latest
     info = peer.info
     relayed = path_at(peer.sends_to) is Path.RELAY
-    judged = peer.facts.judged
-    if judged is not None and judged.met.id != peer.node_id:
-        judged = None  # that was another node at its address
+    judged = judged_now(peer)
     met = judged.met if judged is not None else None
     server = peers.at(visible_address(peer.sends_to)) if relayed and peers is not None else None
     return PeerView(

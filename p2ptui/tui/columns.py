@@ -7,7 +7,8 @@ from typing import Final
 from rich.text import Text
 
 from p2ptui.core.events import PeerStatus
-from p2ptui.node import Known, OtherNode, way_words
+from p2ptui.node import Known, OtherNode, PeerView, way_words
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
 from p2ptui.tui.fitting import shortened
 from p2ptui.tui.series import rate_text, sparkline
@@ -86,7 +87,12 @@ def path_of(node: Known) -> str:
     return node.path.value
 
 
-def trust_of(node: Known) -> str:
+def is_changed(node: Known) -> bool:
+    """Whether a node is not who it was before."""
+    return isinstance(node, PeerView) and node.trust is Trust.CHANGED
+
+
+def evidence_of(node: Known) -> str:
     """How sure it is that the node is where it says.
 
     A server told of it; it claims the address; or it has proved that it receives there.
@@ -144,12 +150,29 @@ def _seen(row: PeerRow) -> Text:
     return _none() if ago_s is None else Text(ago_text(ago_s))
 
 
-_TRUST_STYLES: Final = {"proved": "green", "claimed": "yellow", "told": "dim"}
+TRUST_STYLES: Final = {
+    Trust.VERIFIED: "green",
+    Trust.KNOWN: "",
+    Trust.NEW: "",
+    Trust.OPEN: "dim",
+    Trust.CHANGED: "bold red",
+}
+CHANGED_MARK: Final = "! "
+"""Before the name of a node that is not who it was before: seen in tables of any width."""
 
 
 def _trust(row: PeerRow) -> Text:
-    trust = trust_of(row.node)
-    return Text(trust, _TRUST_STYLES[trust])
+    """In a word what is known of who it is; of whom nothing is, what is known of where it is."""
+    node = row.node
+    if isinstance(node, OtherNode) or node.trust is None:
+        return Text(evidence_of(node), "dim")
+    return Text(node.trust.value, TRUST_STYLES[node.trust])
+
+
+def _name(row: PeerRow) -> Text:
+    if is_changed(row.node):
+        return Text(CHANGED_MARK + row.name, TRUST_STYLES[Trust.CHANGED])
+    return Text(row.name)
 
 
 def _address(row: PeerRow) -> Text:
@@ -162,10 +185,11 @@ def _none() -> Text:
 
 COLUMNS: Final[tuple[Column, ...]] = (
     Column(" ", 1, 0, "status", lambda row: Text(*glyph_of(row.node))),
-    Column("Name", 16, 0, "name", lambda row: Text(row.name)),
-    Column("Id", 8, 88, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
-    Column("Address", 21, 46, "address", _address),
-    Column("Path", 10, 64, "path", lambda row: Text(path_of(row.node))),
+    Column("Name", 16, 0, "name", _name),
+    Column("Id", 8, 93, "node_id", lambda row: Text(row.node.node_id[:8], "dim")),
+    Column("Address", 21, 50, "address", _address),
+    Column("Path", 10, 76, "path", lambda row: Text(path_of(row.node))),
+    Column("Trust", 8, 34, "trust", _trust),
     Column("RTT ms", 7, 30, "rtt_ms", _rtt, right=True),
     Column(
         "Trend",
@@ -174,11 +198,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "rtt_ms",
         lambda row: Text(sparkline(row.rtts_ms, RTT_SAMPLES), "cyan"),
     ),
-    Column("Loss", 5, 75, "loss", _loss, right=True, descending=True),
-    Column("In", 5, 60, "messages_in", _in, right=True, descending=True),
-    Column("Out", 5, 60, "messages_out", _out, right=True, descending=True),
-    Column("Seen", 5, 92, "last_received", _seen, right=True),
-    Column("Trust", 7, 115, "proved", _trust, descending=True),
+    Column("Loss", 5, 86, "loss", _loss, right=True, descending=True),
+    Column("In", 5, 66, "messages_in", _in, right=True, descending=True),
+    Column("Out", 5, 66, "messages_out", _out, right=True, descending=True),
+    Column("Seen", 5, 99, "last_received", _seen, right=True),
 )
 
 

@@ -76,7 +76,8 @@ class CommandApp(PaneApp):
         return self.word_for(node)
 
     def _words_of(self, kind: Kind, beginning: str) -> Iterable[str]:
-        return words_of(kind, beginning, self.roster, self.available_themes)
+        known = self.node.known_nodes
+        return words_of(kind, beginning, self.roster, self.available_themes, known)
 
     # From the user to the node.
 

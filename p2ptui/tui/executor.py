@@ -10,6 +10,7 @@ from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, RemoteError, UnknownPeerError
 from p2ptui.node import Known, Node, OtherNode, PeerView, Roster, own_address, way_words
 from p2ptui.node.lookup import SeveralFitError
+from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
@@ -56,6 +57,8 @@ class Executor:
             "relay": self._relay,
             "punch": self._punch,
             "discover": self._discover,
+            "trust": self._trust,
+            "forget": self._forget,
         }
 
     def handles(self, name: str) -> bool:
@@ -77,6 +80,8 @@ class Executor:
         """
         # Who is meant is decided once: the selection may move on, and a node leave, meanwhile.
         node = await self._target(command, progress) if _concerns_a_peer(command) else None
+        if Kind.MET in _kinds(command):
+            node = self._met(command)
         shell = self.in_shell(command, node)
         return Done(await self._actions[command.verb.name](command, node, progress), shell)
 
@@ -109,6 +114,20 @@ class Executor:
                 f" {_name(selected)}"
             )
         return selected
+
+    def _met(self, command: Command) -> Known | None:
+        """Whom a command means that is about who somebody is: none where it is not here now."""
+        if command.peer is None:
+            selected = self._selected()
+            if selected is None:
+                raise LocalError(f"nobody is selected; usage: {command.verb.usage}")
+            return selected
+        try:
+            return self._roster.find(command.peer)
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            return None
 
     async def find(self, word: str, progress: Progress) -> Known:
         """The node that a word means; where nobody here is called so, the servers are asked.
@@ -231,6 +250,16 @@ class Executor:
             raise RemoteError(f"{_name(peer)} stays {words}")
         return f"{_name(peer)} at {way_words(peer)}: {words}"
 
+    async def _trust(self, command: Command, node: Known | None, _progress: Progress) -> str:
+        before = _trust_of(node)
+        met = await self._node.trust(_word_of(command, node))
+        was = f"; it was {before}" if before not in ("", "verified") else ""
+        return f"{_met_name(met)} is trusted: it is verified{was}"
+
+    async def _forget(self, command: Command, node: Known | None, _progress: Progress) -> str:
+        met = await self._node.forget(_word_of(command, node))
+        return f"{_met_name(met)} is forgotten: who comes next in its place is new"
+
     async def _discover(self, _command: Command, _node: Known | None, progress: Progress) -> str:
         if not self._node.stats().connected:
             raise LocalError("there is nobody to ask; connect to a node first")
@@ -239,12 +268,30 @@ class Executor:
         return "asked all peers which nodes they know; the answers appear among the peers"
 
 
+def _kinds(command: Command) -> list[Kind]:
+    return [parameter.kind for parameter in command.verb.parameters]
+
+
 def _concerns_a_peer(command: Command) -> bool:
-    kinds = [parameter.kind for parameter in command.verb.parameters]
+    kinds = _kinds(command)
     if Kind.ADDRESS in kinds:
         # An address or a whole id needs nobody to be known; any other word names a node.
         return command.is_named and canonical_id(command.text) is None
     return Kind.PEER in kinds
+
+
+def _word_of(command: Command, node: Known | None) -> str:
+    """How somebody is named who need not be here: as it was typed, or by the id."""
+    return command.peer or (node.node_id if node is not None else "")
+
+
+def _trust_of(node: Known | None) -> str:
+    trust = node.trust if isinstance(node, PeerView) else None
+    return "" if trust is None else trust.value
+
+
+def _met_name(node: KnownNode) -> str:
+    return f"{printable(node.name, 32)} ({node.id})"
 
 
 def _name(node: Known) -> str:

@@ -4,6 +4,7 @@ Nothing here is in the way of a packet: events wait in a bounded queue, and are 
 times a second.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from textual.widgets import Static, Tab, Tabs
 from p2ptui.config import UiOptions
 from p2ptui.node import Node
 from p2ptui.text import printable
+from p2ptui.tui.alarms import Alarms
 from p2ptui.tui.dressed_app import DressedApp
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.journal import Journal
@@ -47,6 +49,9 @@ EVENTS_AT_ONCE: Final = 1000
 
 MAX_UNTOLD: Final = 1000
 """Notes that wait for the next repaint."""
+
+ALARM_S: Final = 10.0
+"""So long it is shown above the panes that a peer is not who it was before."""
 
 TITLE_MARGIN: Final = 6
 """Cells of a frame beside its title."""
@@ -81,6 +86,7 @@ class FeedApp(DressedApp):
             self._records, self.roster.name_at, wall, self.roster.name_with, node.id
         )
         self._events = node.events()
+        self._alarms = Alarms()
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
         self._peers_due = 0.0
@@ -136,6 +142,7 @@ class FeedApp(DressedApp):
         """Show what has happened since the last time."""
         records = []
         for event in self._events.take(EVENTS_AT_ONCE):
+            self._alarms.note(event)
             record = self._journal.write(event)
             if record is not None:
                 records.append(record)
@@ -143,6 +150,9 @@ class FeedApp(DressedApp):
         self._untold.clear()
         if records:
             self.messages.take(records)
+        alarm = self._alarms.take(asyncio.get_running_loop().time())
+        if alarm:
+            self.notify(alarm, severity="warning", markup=False, timeout=ALARM_S)
 
     def _take_peers_when_due(self) -> None:
         self._peers_due -= PEERS_INTERVAL_S
@@ -159,7 +169,8 @@ class FeedApp(DressedApp):
         if self.nat.display:
             self.nat.take_known(nat_facts(self.node, servers))
         room = self.title_line.content_size.width or self.size.width
-        text = title_text(self.node, self.roster.connected, public_address(servers), room)
+        roster, public = self.roster, public_address(servers)
+        text = title_text(self.node, roster.connected, public, room, roster.changed)
         if text != self._title_text:
             self._title_text = text
             self.title_line.update(text, layout=False)

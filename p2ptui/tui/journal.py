@@ -22,6 +22,7 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     RelayDataReceived,
     StunServed,
+    TrustChanged,
 )
 from p2ptui.core.identity import canonical_id, short_id
 from p2ptui.core.sealing import SealFrame
@@ -35,6 +36,7 @@ from p2ptui.tui.records import (
     RecordLog,
     inner_message,
 )
+from p2ptui.tui.trust_words import event_words, level_of
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
 from p2ptui.wire.exchange import ExchangeKey
@@ -105,7 +107,7 @@ class Journal:
             return None
         level, address, node_id, text = told
         # Whoever has left is not in the table of names any more.
-        name = event.name if isinstance(event, PeerStatusChanged) else ""
+        name = event.name if isinstance(event, PeerStatusChanged | TrustChanged) else ""
         if address is None and node_id:
             name = self._name_with(node_id)
         return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
@@ -266,13 +268,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             return level, event.address, event.node_id or "", event.status.value + reason
         case PeerIntroduced():
             return "info", event.address, event.node_id, "introduced by a server"
-        case PathChanged(path=Path.DIRECT):
-            words = f"reached directly ({event.method})"
-            return "info", event.address, event.node_id, words
         case PathChanged():
-            why = event.reason or "a direct path is searched"
-            where = relay_address(event.address, event.node_id)
-            return "info", where, event.node_id, f"relayed: {why}"
+            return _tell_path(event)
         case PathMtuChanged():
             level = "info" if event.limit_bytes is None else "warn"
             return level, event.address, event.node_id, event.words
@@ -281,6 +278,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case RelayDataReceived():
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
+        case TrustChanged():
+            return level_of(event), event.address, event.node_id, event_words(event)
         case FileReceived():
             return _tell_file(event)
         case StunServed():
@@ -295,6 +294,14 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             )
         case _:
             return None
+
+
+def _tell_path(event: PathChanged) -> tuple[str, Address, str, str]:
+    if event.path is Path.DIRECT:
+        return "info", event.address, event.node_id, f"reached directly ({event.method})"
+    why = event.reason or "a direct path is searched"
+    where = relay_address(event.address, event.node_id)
+    return "info", where, event.node_id, f"relayed: {why}"
 
 
 def _tell_file(event: FileReceived) -> tuple[str, None, str, str]:

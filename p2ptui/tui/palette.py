@@ -22,7 +22,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
-from p2ptui.node import OtherNode
+from p2ptui.node import OtherNode, PeerView
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.pane_app import PaneApp
 from p2ptui.verbs import VERBS
@@ -99,6 +99,9 @@ class GrammarProvider(Provider):
             word = self._app.word_for(row.node)
             yield Offer(f"ping {row.name}", row.address, self._run(f"ping {word}"))
             yield Offer(f"send {row.name}", row.address, self._type(f"send {word} "))
+            if isinstance(row.node, PeerView) and row.node.secured:
+                yield Offer(f"trust {row.name}", row.address, self._type(f"trust {word}"))
+                yield Offer(f"forget {row.name}", row.address, self._type(f"forget {word}"))
             if isinstance(row.node, OtherNode):
                 yield Offer(f"connect {row.name}", row.address, self._run(f"connect {word}"))
             else:

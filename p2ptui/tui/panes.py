@@ -9,8 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from p2ptui.core.sealing import Mode
 from p2ptui.node import Node, PeerView, Stats
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
+from p2ptui.tui.columns import CHANGED_MARK, TRUST_STYLES
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
@@ -144,33 +147,54 @@ def public_address(servers: list[PeerView]) -> Address | None:
     return seen.most_common(1)[0][0] if seen else None
 
 
-def title_text(node: Node, connected: int, public: Address | None, width: int) -> Text:
-    """The first line of the screen: who this node is, and how it is reached.
+def title_text(
+    node: Node, connected: int, public: Address | None, width: int, changed: int = 0
+) -> Text:
+    """The first line of the screen: who this node is, how it is reached, and how it is protected.
 
     Args:
         node: This node.
         connected: How many peers are.
         public: Its address as servers see it.
         width: Cells of the line.
+        changed: How many peers are not who they were before.
     """
     info = node.info
     local = format_address(node.address)
     name = printable(info.name, 40)
+    alarm = f"{CHANGED_MARK}{changed} changed" if changed else ""
+    protection = protection_words(node)
     parts = fitting(
         (
             (0, name),
-            (5, info.id[:8]),
-            (1, local),
-            (3, _outside_words(node.address, public)),
-            (2, f"{connected} connected"),
-            (4, f"network {printable(info.network_id, 32)}"),
+            (6, info.id[:8]),
+            (2, local),
+            (4, _outside_words(node.address, public)),
+            (3, f"{connected} connected"),
+            (1, alarm),
+            (3, protection),
+            (5, f"network {printable(info.network_id, 32)}"),
         ),
         width,
     )
+    styles = {alarm: TRUST_STYLES[Trust.CHANGED]}
+    if not node.identity.secured:
+        styles[protection] = "yellow"
     text = Text(parts[0], "bold")
     for part in parts[1:]:
-        text.append(f"  {part}")
+        text.append("  ").append(part, styles.get(part, ""))
     return text
+
+
+def protection_words(node: Node) -> str:
+    """How what this node says is protected, and from whom: in a few words."""
+    own = node.identity
+    if not own.secured:
+        # An id that is configured is that of no keys.
+        return "open" if node.own_identity.identity is not None else "open (node_id is set)"
+    secured = "secured only" if own.mode is Mode.REQUIRE else "secured"
+    key = "network key" if own.has_network_key else ""
+    return ", ".join(filter(None, (secured, key, "ephemeral" if own.ephemeral else "")))
 
 
 def _outside_words(local: Address, public: Address | None) -> str:

@@ -1,21 +1,28 @@
 """All that is known of a node, for reading and for pasting into a report."""
 
+import base64
 import statistics
+import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich.text import Text
 
 from p2ptui.core.events import Path, PeerStatus
-from p2ptui.node import Known, OtherNode, PeerView, way_words
-from p2ptui.text import counted, printable
-from p2ptui.tui.columns import GLYPHS, ago_text, glyph_of, path_of, trust_of
+from p2ptui.core.sealing import Mode
+from p2ptui.node import Known, Node, OtherNode, PeerView, way_words
+from p2ptui.secure.known_nodes import KnownNode, Trust
+from p2ptui.text import counted, printable, shown_path
+from p2ptui.tui.columns import GLYPHS, TRUST_STYLES, ago_text, evidence_of, glyph_of, path_of
 from p2ptui.tui.series import sparkline
 from p2ptui.tui.trends import STEP_S, highest_of_each
+from p2ptui.tui.trust_words import TRUST_MEANS, advice_in_bar, keys_words
+from p2ptui.tui.two_columns import beside, wrapped
 from p2ptui.wire.address import format_address
 
-_TRUST_MEANS = {
-    "proved": "proved: it has shown that it receives at this address",
-    "claimed": "claimed: it has not yet shown that it receives at this address",
+_EVIDENCE_MEANS = {
+    "proved": "proved: it has shown that it receives there",
+    "claimed": "claimed: it has not yet shown that it receives there",
     "told": "told: another node says so",
 }
 
@@ -33,6 +40,7 @@ def node_text(
     minutes_ms: Sequence[float] = (),
     width: int = _LABEL_WIDTH + _BARS,
     has_gone: bool = False,
+    known: KnownNode | None = None,
 ) -> Text:
     """The page.
 
@@ -43,6 +51,7 @@ def node_text(
         minutes_ms: Round trips of minutes, one each `STEP_S`, oldest first.
         width: Cells of a line.
         has_gone: It is not here any more; the rest is what was known last.
+        known: What this node's user knows of it; None for one that is not kept.
     """
     text = Text()
     if has_gone:
@@ -55,17 +64,13 @@ def node_text(
     text.append(f"{'state':<{_LABEL_WIDTH}}", "dim")
     text.append(glyph, colour)
     text.append(f" {status}\n")
+    _say_trust(text, node, known, width)
     facts = _facts_of_other(node) if isinstance(node, OtherNode) else _facts(node)
     for name, value in facts:
         _fact(text, name, value)
-    _fact(text, "trust", _TRUST_MEANS[trust_of(node)])
-    if rtts_ms:
-        words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
-        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
-    if minutes_ms:
-        bars = highest_of_each(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
-        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
-        _fact(text, "", _words(minutes_ms))
+        if name == "round trip":
+            _say_trend(text, rtts_ms, minutes_ms, width)
+    _fact(text, "whereabouts", _EVIDENCE_MEANS[evidence_of(node)])
     # Last, for its length.
     _fact(text, "can", printable(", ".join(node.capabilities), 400) or "-")
     lines = list(shell)
@@ -79,6 +84,42 @@ def node_text(
 def _fact(text: Text, name: str, value: str) -> None:
     text.append(f"{name:<{_LABEL_WIDTH}}", "dim")
     text.append(f"{value}\n")
+
+
+def _say_trend(
+    text: Text, rtts_ms: Sequence[float], minutes_ms: Sequence[float], width: int
+) -> None:
+    if rtts_ms:
+        words = f"{_words(rtts_ms)} of the last {len(rtts_ms)}"
+        _fact(text, "trend", f"{sparkline(rtts_ms, len(rtts_ms))}  {words}")
+    if minutes_ms:
+        bars = highest_of_each(minutes_ms, min(max(width - _LABEL_WIDTH, 8), _BARS))
+        _fact(text, f"last {ago_text(len(minutes_ms) * STEP_S)}", sparkline(bars, len(bars)))
+        _fact(text, "", _words(minutes_ms))
+
+
+def _say_trust(text: Text, node: Known, known: KnownNode | None, width: int) -> None:
+    """Who it is beyond doubt, and what its user is to do about it."""
+    trust = node.trust if isinstance(node, PeerView) else None
+    if trust is not None:
+        text.append(f"{'trust':<{_LABEL_WIDTH}}", "dim")
+        text.append(trust.value, TRUST_STYLES[trust])
+        text.append(f": {TRUST_MEANS[trust]}\n")
+    _fact(text, "keys", keys_words(node))
+    if isinstance(node, PeerView) and node.signer_id:
+        _fact(text, "of", f"{node.signer_id}, its user's lasting node")
+    if known is not None:
+        _fact(text, "met first", _time_words(known.first_seen))
+    if isinstance(node, PeerView) and node.advice:
+        style = TRUST_STYLES[Trust.CHANGED] if trust is Trust.CHANGED else ""
+        for line in wrapped(advice_in_bar(node.advice), max(width - _LABEL_WIDTH, 8)):
+            text.append(" " * _LABEL_WIDTH).append(f"{line}\n", style)
+    elif trust in (Trust.NEW, Trust.KNOWN):
+        _fact(text, "", f"once you have compared its id with its user: trust {node.node_id}")
+
+
+def _time_words(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _facts_of_other(node: OtherNode) -> Iterable[tuple[str, str]]:
@@ -131,3 +172,59 @@ def _role_of(peer: PeerView) -> str:
 def _words(rtts_ms: Sequence[float]) -> str:
     middle = statistics.median(rtts_ms)
     return f"min {min(rtts_ms):.2f}, median {middle:.2f}, max {max(rtts_ms):.2f} ms"
+
+
+# This node itself.
+
+_MODES: Final = {
+    Mode.OPEN: "open: anyone in the network may come",
+    Mode.PREFER: "prefer: anyone may come, but nobody in the open who was secured before",
+    Mode.REQUIRE: "require: only secured nodes may come",
+}
+
+
+def own_text(node: Node, width: int) -> Text:
+    """Who this node is, for telling others: never what it must keep to itself.
+
+    Args:
+        node: This node.
+        width: Cells of a line.
+    """
+    own, shown = node.own_identity, node.identity
+    text = Text()
+    for name, value in _own_facts(node):
+        text.append_text(beside(name, value, _LABEL_WIDTH, width))
+    for notice in own.notices:
+        text.append("\n" + "\n".join(wrapped(notice, width)) + "\n")
+    words = (
+        "Whoever you tell the id can check that this node is yours: it is made of the keys."
+        if shown.secured
+        else "This node has no keys: who is on the way can read and alter what it says."
+    )
+    return text.append("\n" + "\n".join(wrapped(words, width)) + "\n", "dim")
+
+
+def _own_facts(node: Node) -> list[tuple[str, str]]:
+    own, shown = node.own_identity, node.identity
+    facts = [("id", shown.id)]
+    if own.identity is not None and shown.secured:
+        facts.append(("x25519", _text(own.identity.x_public)))
+        facts.append(("ed25519", _text(own.identity.ed_public)))
+        facts.append(("lasts", _lasts(node)))
+        if shown.signer_id:
+            facts.append(("of", f"{shown.signer_id}, your lasting node"))
+        key = "set; nobody without it comes in" if shown.has_network_key else "none"
+        facts.append(("network key", key))
+    facts.append(("mode", _MODES[shown.mode]))
+    return facts
+
+
+def _text(key: bytes) -> str:
+    return base64.b64encode(key).decode("ascii")
+
+
+def _lasts(node: Node) -> str:
+    own = node.own_identity
+    if own.is_ephemeral or own.file is None:
+        return "as long as this node runs"
+    return f"in {shown_path(own.file.path)}"

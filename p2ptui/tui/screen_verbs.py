@@ -14,7 +14,7 @@ from p2ptui.tui.filters import ALL, Filter, compile_filter
 from p2ptui.tui.help import help_text, verb_text
 from p2ptui.tui.keymap import all_bindings
 from p2ptui.tui.pane_app import PaneApp
-from p2ptui.tui.peer_detail import node_text
+from p2ptui.tui.peer_detail import node_text, own_text
 from p2ptui.tui.saving import save_records
 from p2ptui.tui.two_columns import beside
 from p2ptui.verbs import LEVELS, SELECTED, VERBS, Command, parse_command
@@ -24,7 +24,7 @@ from p2ptui.wire.message import RouteEntry
 _NAME_CELLS: Final = 16
 
 _AT_ONCE: Final = frozenset(
-    ("peers", "stats", "routes", "filter", "log", "copy", "theme", "help", "quit")
+    ("peers", "stats", "routes", "filter", "log", "copy", "theme", "key", "help", "quit")
 )
 
 
@@ -78,6 +78,8 @@ class ScreenVerbs:
                 return self._copy()
             case "theme":
                 self._choose_theme(command.text)
+            case "key":
+                self._show_key()
             case "help":
                 self._show_help(command.text)
             case "quit":
@@ -187,6 +189,10 @@ class ScreenVerbs:
 
         self._app.push_screen(PageScreen(f"Help {about}".strip(), page))
 
+    def _show_key(self) -> None:
+        node = self._app.node
+        self._app.push_screen(PageScreen("Key", lambda width: own_text(node, width)))
+
     def show_node(self) -> None:
         """The selected node in full."""
         row = self._app.peers.list.selected
@@ -208,6 +214,7 @@ class ScreenVerbs:
                 minutes_ms=app.trends.of(row.key),
                 width=width,
                 has_gone=known is None,
+                known=app.node.known_nodes.get(last.node_id),
             )
 
         self._app.push_screen(LiveScreen(row.name, page))

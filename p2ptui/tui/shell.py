@@ -16,6 +16,9 @@ from p2ptui.wire.address import parse_address
 
 DEFAULT_NETWORK: Final = "p2p_default"
 
+_OF_THE_USER: Final = frozenset(("trust", "forget"))
+"""They need no node: what is known is the user's."""
+
 MAX_CHARACTERS: Final = 4000
 """A longer command is of no use on a screen: the text goes by --file then."""
 
@@ -36,6 +39,11 @@ def shell_command(
     if name == "nat":
         return nat_command(command.servers)
     words: list[str] = []
+    if name in _OF_THE_USER:
+        whom = node.node_id if node is not None else command.peer
+        return shlex.join(["p2ptui", name, whom]) if whom and _is_shown_as_it_is(whom) else ""
+    if name == "key":
+        return "p2ptui key show"
     if name == "connect":
         words = _option("--join", command.text) if _is_address(command.text) else []
     elif node is None or not target:

@@ -9,6 +9,8 @@ from typing import Final
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.sealing import SealFrame
 from p2ptui.node import Roster
+from p2ptui.node.roster import TRUST_KEY
+from p2ptui.secure.known_nodes import KnownNode, Trust
 from p2ptui.tui.filters import DIRECTIONS, SEALED
 from p2ptui.verbs import LEVELS, SELECTED, VERBS, Kind
 from p2ptui.wire.address import format_address
@@ -33,7 +35,13 @@ _FILTER_WORDS: Final = (
 )
 
 
-def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) -> Iterable[str]:
+def words_of(
+    kind: Kind,
+    beginning: str,
+    roster: Roster,
+    themes: Iterable[str],
+    known: Iterable[KnownNode] = (),
+) -> Iterable[str]:
     """The words of a kind that begin so, or more than those.
 
     Args:
@@ -41,13 +49,19 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
         beginning: What has been typed of it.
         roster: Whose names and ids are words for a peer; unseen characters are none.
         themes: The names of the themes.
+        known: The nodes that were met.
     """
     match kind:
         case Kind.PEER | Kind.ADDRESS:
             # A name is a word of `connect` as well: a server knows where that node is.
-            names = map(_word_for, roster.names())
-            fitting = {name for name in names if name is not None and name.startswith(beginning)}
-            return _names_first(fitting)
+            return _names(roster.names(), beginning)
+        case Kind.MET:
+            met = (word for node in known for word in (node.id, node.name) if word)
+            return _names(itertools.chain(roster.names(), met), beginning)
+        case Kind.SHOW:
+            return (Kind.SHOW.value,)
+        case Kind.WORD:
+            return [f"{TRUST_KEY}{trust}" for trust in Trust]
         case Kind.VERB:
             return VERBS
         case Kind.LEVEL:
@@ -62,6 +76,12 @@ def words_of(kind: Kind, beginning: str, roster: Roster, themes: Iterable[str]) 
             return _files(beginning)
         case _:
             return ()
+
+
+def _names(names: Iterable[str], beginning: str) -> list[str]:
+    """The words that name one of these nodes and begin so."""
+    words = map(_word_for, names)
+    return _names_first({word for word in words if word is not None and word.startswith(beginning)})
 
 
 def _names_first(words: Iterable[str]) -> list[str]:

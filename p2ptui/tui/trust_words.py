@@ -1,0 +1,50 @@
+"""What is known of who a node is, in words for the screen."""
+
+from typing import Final
+
+from p2ptui.core.events import TrustChanged
+from p2ptui.node import OtherNode
+from p2ptui.node.view import PeerView
+from p2ptui.secure.known_nodes import Trust
+from p2ptui.text import printable
+
+MAX_ADVICE: Final = 400
+"""Characters of a sentence on what to do: two ids, and two names or addresses."""
+
+TRUST_MEANS: Final = {
+    Trust.VERIFIED: "you have said that it is the right one",
+    Trust.KNOWN: "the same as before; its id was not compared with its user",
+    Trust.NEW: "not met before",
+    Trust.OPEN: "it has no keys: who is on the way can read and alter what is said, and be it",
+    Trust.CHANGED: "it is not who was known by its name, its address or its id",
+}
+
+
+def advice_in_bar(advice: str) -> str:
+    """What happened and what to do, as one would do it here: the commands without the program."""
+    for verb in ("trust", "forget"):
+        advice = advice.replace(f"p2ptui {verb} ", f"{verb} ")
+    return printable(advice, MAX_ADVICE)
+
+
+def keys_words(node: PeerView | OtherNode) -> str:
+    """Whether a node has shown keys."""
+    if isinstance(node, OtherNode):
+        return "not shown: there is no session with it"
+    if not node.secured:
+        return "none: all is said in the open"
+    until = "; they last as long as it runs" if node.ephemeral else ""
+    return f"shown: the id is made of them, and is nobody else's{until}"
+
+
+def event_words(event: TrustChanged) -> str:
+    """What is known of a peer from now on, in a line."""
+    words = f"{event.trust}: {advice_in_bar(event.advice) or TRUST_MEANS[event.trust]}"
+    return f"{words}; it was {event.previous}" if event.previous is not None else words
+
+
+def level_of(event: TrustChanged) -> str:
+    """How grave that is: whose session has just begun, as expected, is hardly worth a line."""
+    if event.trust is Trust.CHANGED:
+        return "warn"
+    return "debug" if event.previous is None else "info"
