@@ -190,8 +190,7 @@ def protection_words(node: Node) -> str:
     """How what this node says is protected, and from whom: in a few words."""
     own = node.identity
     if not own.secured:
-        # An id that is configured is that of no keys.
-        return "open" if node.own_identity.identity is not None else "open (node_id is set)"
+        return "open, no keys"
     secured = "secured only" if own.mode is Mode.REQUIRE else "secured"
     key = "network key" if own.has_network_key else ""
     return ", ".join(filter(None, (secured, key, "ephemeral" if own.ephemeral else "")))

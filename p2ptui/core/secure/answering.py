@@ -17,9 +17,9 @@ from p2ptui.core.secure.pending import (
     Pending,
     Request,
     claimed_id,
+    note_answer,
     offered,
     offered_token,
-    send_answer,
     write_answer,
     write_retry,
 )
@@ -133,7 +133,8 @@ class Answering:
         state.counters.drop("exchange_postponed")
         token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)
         data = write_retry(state, request, token, now)
-        send_answer(state, data, address, request.earned, now, is_known=True)
+        is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
+        note_answer(state, data, address, is_out=is_out)
 
     def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
         """A request without an exchange changes nothing for who is secured."""
@@ -227,10 +228,11 @@ class Answering:
 
     def _answer(self, pending: Pending, peer: Peer | None, earned: Purse, now: float) -> None:
         """Send message 2, if the request pays for it."""
-        data, to = pending.told.response, pending.address
+        gate, data, to = self._state.gate, pending.told.response, pending.address
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
-        send_answer(self._state, data, to, earned, now, purse, is_known=peer is not None)
+        is_out = gate.refuse(data, to, earned, now, purse, is_known=peer is not None)
+        note_answer(self._state, data, to, is_out=is_out)
 
     def awaits(self, number: int) -> bool:
         """Whether an exchange is pending by that number: its frames may overtake message 3."""

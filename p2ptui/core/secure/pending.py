@@ -95,33 +95,6 @@ def write_answer(
     return Told(response_id, sequence, Plain(encode_envelope(envelope)))
 
 
-def send_answer(
-    state: NodeState,
-    data: bytes,
-    to: Address,
-    earned: Purse,
-    now: float,
-    purse: Purse | None = None,
-    *,
-    is_known: bool = False,
-) -> None:
-    """Send what answers a request, if that pays for it.
-
-    Args:
-        state: The shared ground.
-        data: The answer.
-        to: Where it goes.
-        earned: What the request pays for.
-        now: The time, seconds.
-        purse: Of whom that must pay as well.
-        is_known: Whether the request is that of a peer.
-    """
-    if state.gate.refuse(data, to, earned, now, purse, is_known=is_known):
-        state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
-    else:
-        state.counters.drop("refusal_unsent")
-
-
 def write_retry(state: NodeState, request: Request, token: str, now: float) -> bytes:
     """Write to who asks under load that it must come again with a token.
 
@@ -161,6 +134,21 @@ def _write_no(
         ack_for=request.sequence_number,
     )
     return Plain(encode_envelope(envelope))
+
+
+def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> None:
+    """Report an answer of a key exchange, or count that it was not paid for.
+
+    Args:
+        state: The shared ground.
+        data: The answer.
+        to: Where it goes.
+        is_out: Whether it leaves.
+    """
+    if is_out:
+        state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
+    else:
+        state.counters.drop("refusal_unsent")
 
 
 def offered(message: Envelope) -> str | None:
