@@ -110,8 +110,11 @@ class Seals:
         self._counters = counters
         self._rng = rng
         self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
-        """Asked of each node before there is a session: where it is, its id, and its keys if it has
-        shown any. What speaks against it, in words; empty if nothing does."""
+        """Asked of each node that has answered this one, before there is a session: where it is,
+        its id, and its keys if it has shown any. What speaks against it, in words for this node's
+        user; empty if nothing does."""
+        self.turn_away: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
+        """The same of each node that asks for a session; in words for that node."""
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
             full="session_keys_full",

@@ -103,7 +103,7 @@ class Completing:
         own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
         if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
             return "this node wants the network key, and the other side has offered none"
-        words = self._seals.judge(address, node_id, keys)
+        words = self._seals.turn_away(address, node_id, keys)
         peers = self._state.peers
         if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
             return words
