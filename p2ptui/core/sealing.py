@@ -67,12 +67,16 @@ class OwnKeys:
         network_key: 32 bytes that all nodes of the network know; None if there is none.
         mode: With whom it speaks.
         allowed_ids: Who may come without the network key.
+        ephemeral: Whether the keys last no longer than the node runs.
+        statement: Whose it is then, told by Unix time in seconds; empty if nobody says so.
     """
 
     identity: Identity
     network_key: Secret | None = None
     mode: Mode = Mode.PREFER
     allowed_ids: frozenset[str] = field(default_factory=frozenset)
+    ephemeral: bool = False
+    statement: Callable[[float], bytes] = lambda _: b""
 
     @property
     def static(self) -> StaticKeys:
@@ -113,7 +117,9 @@ class Seals:
         """Asked of each node that has answered this one, before there is a session: where it is,
         its id, and its keys if it has shown any. What speaks against it, in words for this node's
         user; empty if nothing does."""
-        self.turn_away: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
+        self.turn_away: Callable[[Address, str, PublicKeys | None], str] = lambda *asked: (
+            self.judge(*asked)
+        )
         """The same of each node that asks for a session; in words for that node."""
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
@@ -177,6 +183,7 @@ class Seals:
             seal.session.hold(proof.transport, now)
         else:
             seal.session.adopt(proof.transport, now)
+        seal.claims = proof.claims
         peer.session.take_seal(seal)
         peer.channel.sender.path.seal(SEAL_BYTES)
         self.note_numbers(peer)

@@ -16,10 +16,11 @@ from p2ptui.core.addresses import address_words, visible_address
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged
 from p2ptui.core.peers import Peer
+from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.secure.identity import PublicKeys
+from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
     Judgement,
@@ -162,10 +163,11 @@ class Acquaintances:
         peer = self._endpoint.peers.at(event.address)
         if peer is None or not peer.is_authenticated:
             return
-        before = peer.facts.judged
-        met = self._met(peer)
-        if before is not None and before.met == met and event.previous is None:
+        before, keys = peer.facts.judged, peer.seal.keys if peer.seal is not None else None
+        is_same = before is not None and (before.met.id, before.met.keys) == (peer.node_id, keys)
+        if is_same and event.previous is None:
             return  # it goes on at another address
+        met = self._met(peer)
         judged = Judged(met, self._judge(met))
         if self._seals is not None:
             self.book.note(met)
@@ -173,10 +175,22 @@ class Acquaintances:
         self._say(peer, judged, None)
 
     def _met(self, peer: Peer) -> Met:
-        keys = peer.seal.keys if peer.seal is not None else None
-        asked = self._asked.get(peer.address)
+        asked, seal = self._asked.get(peer.address), peer.seal
         joined = asked.given if asked is not None else None
-        return Met(peer.node_id, keys, peer.name, joined)
+        if seal is None:
+            return Met(peer.node_id, None, peer.name, joined)
+        signer = self._signer_of(peer, seal.claims)
+        return Met(peer.node_id, seal.keys, peer.name, joined, seal.claims.ephemeral, signer)
+
+    def _signer_of(self, peer: Peer, claims: Claims) -> PublicKeys | None:
+        """Whose an ephemeral node is, if that is shown."""
+        if not claims.ephemeral or not claims.statement:
+            return None
+        try:
+            return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
+        except StatementError as error:
+            log.info("%s: %s: its user is not known", address_words(peer.address), error)
+            return None
 
     def _judge(self, met: Met) -> Judgement:
         # Without keys of its own this node cannot tell who anybody is.

@@ -16,6 +16,9 @@ Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 REFUSAL_BYTES: Final = 8
 
+MAX_STATEMENT: Final = 256
+"""Bytes of a statement; those of this version have 136."""
+
 
 class ExchangeKey(Struct):
     """Of the payload of a request: the key that offers a key exchange."""
@@ -34,6 +37,11 @@ class Account(Struct, array_like=True):
     network_id: str
     capabilities: list[str]
     metadata: dict[str, str]
+    ephemeral: bool = False
+    """Whether the keys last no longer than the node runs."""
+    statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)] = b""
+    """Of an ephemeral node: whose it is, signed by its user's identity; empty without one. As
+    `secure.identity.Statement.to_bytes` writes it."""
 
 
 class InAnswer(Struct, array_like=True):
@@ -60,8 +68,17 @@ _answers: Final = msgspec.msgpack.Decoder(InAnswer)
 _finishes: Final = msgspec.msgpack.Decoder(InFinish)
 
 
-def account_of(info: NodeInfo, ed_public: bytes) -> Account:
-    """What a node says of itself inside."""
+def account_of(
+    info: NodeInfo, ed_public: bytes, *, ephemeral: bool = False, statement: bytes = b""
+) -> Account:
+    """What a node says of itself inside.
+
+    Args:
+        info: Who it is.
+        ed_public: Its key for statements.
+        ephemeral: Whether its keys last no longer than it runs.
+        statement: Whose it is then.
+    """
     return Account(
         ed_public,
         info.name,
@@ -70,6 +87,8 @@ def account_of(info: NodeInfo, ed_public: bytes) -> Account:
         info.network_id,
         list(info.capabilities),
         info.metadata,
+        ephemeral,
+        statement,
     )
 
 

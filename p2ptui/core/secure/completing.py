@@ -11,6 +11,7 @@ from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
@@ -89,7 +90,7 @@ class Completing:
             pending.message,
             info,
             pending.earned,
-            proof=Proof(completed.transport, keys),
+            proof=Proof(completed.transport, keys, claims_of(account)),
         )
         words = self._doubt(pending, arrival, keys, now)
         if words:
