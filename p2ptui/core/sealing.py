@@ -117,10 +117,9 @@ class Seals:
         """Asked of each node that has answered this one, before there is a session: where it is,
         its id, and its keys if it has shown any. What speaks against it, in words for this node's
         user; empty if nothing does."""
-        self.turn_away: Callable[[Address, str, PublicKeys | None], str] = lambda *asked: (
-            self.judge(*asked)
-        )
-        """The same of each node that asks for a session; in words for that node."""
+        self.turn_away: Callable[[Address, str, PublicKeys | None], str] | None = None
+        """The same of each node that asks for a session, in words for that node; without it, what
+        `judge` says."""
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
             full="session_keys_full",
@@ -136,6 +135,16 @@ class Seals:
 
     def __len__(self) -> int:
         return len(self._by_number)
+
+    def judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that asks for a session, in words for it; empty if nothing.
+
+        Args:
+            address: Where it is.
+            node_id: Its id.
+            keys: Its keys, if it has shown any.
+        """
+        return (self.turn_away or self.judge)(address, node_id, keys)
 
     def new_number(self, taken: Collection[int] = ()) -> int:
         """A session number that is in use nowhere here.

@@ -4,6 +4,8 @@ Inside travels what counts: who a node is. It is MessagePack, each structure an 
 answer stays within one datagram; what follows in an array is for later versions, and passed over.
 """
 
+import hashlib
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import msgspec
@@ -15,6 +17,9 @@ from p2ptui.wire.message import MessageId, NodeInfo, ReceivedNodeInfo, SequenceN
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 REFUSAL_BYTES: Final = 8
+
+LONGEST_NETWORK_BYTES: Final = 64
+"""In UTF-8, of a network's id that stands inside as it is."""
 
 MAX_STATEMENT: Final = 256
 """Bytes of a statement; those of this version have 136."""
@@ -63,6 +68,8 @@ class InFinish(Struct, array_like=True):
     account: Account
 
 
+_NAME_BYTES: Final = (128, 96, 64, 32)
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _answers: Final = msgspec.msgpack.Decoder(InAnswer)
 _finishes: Final = msgspec.msgpack.Decoder(InFinish)
@@ -84,7 +91,7 @@ def account_of(
         info.name,
         info.version,
         info.listen_addr,
-        info.network_id,
+        network_inside(info.network_id),
         list(info.capabilities),
         info.metadata,
         ephemeral,
@@ -92,13 +99,23 @@ def account_of(
     )
 
 
-def as_received(account: Account, node_id: str) -> ReceivedNodeInfo:
+def network_inside(network_id: str) -> str:
+    """A network's id as it stands inside: of a long one its hash, so that the answer fits."""
+    data = network_id.encode("utf-8", "replace")
+    if len(data) <= LONGEST_NETWORK_BYTES:
+        return network_id
+    return f"sha256:{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def as_received(account: Account, node_id: str, network_id: str = "") -> ReceivedNodeInfo:
     """The same as if it had come outside, to be checked alike.
 
     Args:
         account: What came inside.
         node_id: The id of the keys that were shown.
+        network_id: This node's network: what stands inside for it means it.
     """
+    is_own = account.network_id == network_inside(network_id)
     return ReceivedNodeInfo(
         id=node_id,
         name=account.name,
@@ -106,8 +123,18 @@ def as_received(account: Account, node_id: str) -> ReceivedNodeInfo:
         listen_addr=account.listen_addr,
         capabilities=account.capabilities,
         metadata=account.metadata,
-        network_id=account.network_id,
+        network_id=network_id if is_own else account.network_id,
     )
+
+
+def shorter_accounts(account: Account) -> Iterator[Account]:
+    """What a node may say in place of an account that does not fit a datagram, the longest first:
+    whose it is, and the end of its name, others learn when it asks them itself."""
+    account = msgspec.structs.replace(account, statement=b"")
+    yield account
+    for length in _NAME_BYTES:
+        name = account.name.encode("utf-8", "replace")[:length].decode("utf-8", "ignore")
+        yield msgspec.structs.replace(account, name=name)
 
 
 def encode_inside(inside: InAnswer | InFinish) -> bytes:

@@ -1,6 +1,8 @@
 """Whom a node's user knows: what is said of each peer, and who is refused."""
 
 import asyncio
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,13 @@ import pytest
 from p2ptui import Node
 from p2ptui.core.events import PeerStatusChanged, TrustChanged
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
+from p2ptui.io.key_files import read_key_file
 from p2ptui.io.memory import MemorySocket
 from p2ptui.node.known_nodes_store import KnownNodesStore
+from p2ptui.node.own_identity import OwnIdentity
+from p2ptui.secure.identity import STATEMENT_LIFE_S, Identity, make_statement, read_short_statement
 from p2ptui.secure.known_nodes import KnownNodes, Trust
+from p2ptui.secure.secret import KeyKind, Secret
 from p2ptui.wire.address import Address, format_address
 from tests.town import Town, taken
 from tests.virtual_loop import run_virtual
@@ -39,14 +45,15 @@ class Street:
         name: str = "",
         address: Address | None = None,
         *,
-        identity: str | None = None,
+        beside: bool = False,
         secured: bool = True,
         **options: Any,
     ) -> Node:
-        """A running node of a user, with the identity of a name; that of its user without one."""
+        """A running node with a user's identity; or `beside` it, as commands are."""
         security = options.pop("security", {})
-        if secured and "node_id" not in options:
-            security = {"identity": str(self._folder / f"{identity or user}.key"), **security}
+        key_file = self._folder / f"{user}.key"
+        if secured and not beside:
+            security = {"identity": str(key_file), **security}
         made = self.town.make(name or user, address, security=security, **options)
         node = Node(
             made._config,
@@ -58,8 +65,17 @@ class Street:
             known_nodes=self.known_nodes(user),
         )
         self.town._nodes[-1] = node
+        if beside:
+            signer = Identity(read_key_file(key_file, KeyKind.SEED))
+            node._choose_identity = lambda: stand_beside(signer, name)
         await node.start()
         return node
+
+
+def stand_beside(signer: Identity, name: str) -> OwnIdentity:
+    """Who a node is that runs beside that of its user."""
+    identity = Identity(Secret(sha256(name.encode()).digest()))
+    return OwnIdentity(identity, identity.id, is_ephemeral=True, signer_of=lambda: signer)
 
 
 def on_street(story: Any, folder: Path) -> None:
@@ -322,6 +338,109 @@ def test_a_damaged_file_is_said_in_a_line_and_kept(
     on_street(story, tmp_path)
     (kept,) = tmp_path.glob("alice-known.damaged-*")
     assert kept.read_text() == content
+
+
+def test_a_command_beside_a_node_is_its_user(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice, server = await street.start("alice"), await street.start("server")
+        await alice.connect(server.address)
+        await asyncio.sleep(1)
+        shot = await street.start("alice", name="p2ptui-send", beside=True)
+        assert shot.identity.ephemeral
+        assert shot.identity.signer_id == alice.id
+        assert shot.id != alice.id
+        peer = await shot.connect(server.address)
+        assert not peer.ephemeral
+        await asyncio.sleep(1)
+        seen = server.peer(shot.id)
+        assert (seen.ephemeral, seen.signer_id, seen.trust) == (True, alice.id, Trust.KNOWN)
+        await server.trust("alice")
+        assert server.peer(shot.id).trust is Trust.VERIFIED
+        # To trust it is to trust its user; it is not remembered itself.
+        await server.forget(shot.id)
+        assert server.peer(shot.id).trust is Trust.NEW
+        await server.trust(alice.id)
+        assert server.peer(shot.id).trust is Trust.VERIFIED
+        await leave(server)
+        assert {one.id for one in known_to(street, "server")} == {alice.id}
+
+    on_street(story, tmp_path)
+
+
+def test_an_ephemeral_node_that_answers_says_whose_it_is(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice, bob = await street.start("alice"), await street.start("bob")
+        await bob.connect(alice.address)
+        second = await street.start("alice", name="alice", beside=True)
+        peer = await bob.connect(second.address)
+        assert (peer.ephemeral, peer.signer_id, peer.trust) == (True, alice.id, Trust.KNOWN)
+        assert peer.advice == ""
+
+    on_street(story, tmp_path)
+
+
+def test_an_ephemeral_node_without_a_statement_is_neither_kept_nor_compared_by_name(
+    tmp_path: Path,
+) -> None:
+    async def story(street: Street) -> None:
+        alice, server = await street.start("alice"), await street.start("server")
+        await alice.connect(server.address)
+        await asyncio.sleep(1)
+        stranger = await street.town.start("alice")  # as nodes of a simulation are
+        await stranger.connect(server.address)
+        await asyncio.sleep(1)
+        peer = server.peer(stranger.id)
+        assert (peer.ephemeral, peer.signer_id) == (True, "")
+        assert (peer.trust, peer.advice) == (Trust.NEW, "")
+        with pytest.raises(UnknownPeerError, match="last no longer than it runs"):
+            await server.trust(stranger.id)
+        await leave(server)
+        assert {one.id for one in known_to(street, "server")} == {alice.id}
+
+    on_street(story, tmp_path)
+
+
+@pytest.mark.parametrize("flaw", ["altered", "of another", "expired"])
+def test_a_statement_that_proves_nothing_names_nobody(
+    tmp_path: Path, caplog: Any, flaw: str
+) -> None:
+    caplog.set_level("INFO", "p2ptui.node")
+
+    async def story(street: Street) -> None:
+        alice, server = await street.start("alice"), await street.start("server")
+        await alice.connect(server.address)
+        await asyncio.sleep(1)
+        shot = await street.start("alice", beside=True)
+        keys = shot._endpoint.seals.keys
+        now = 1_000_000.0 - (2 * STATEMENT_LIFE_S if flaw == "expired" else 0)
+        signer = alice.own_identity.identity
+        subject = alice.id if flaw == "of another" else shot.id
+        data = bytearray(make_statement(signer, subject, now).to_bytes())
+        data[-1] ^= flaw == "altered"
+        shot._endpoint.seals.keys = replace(keys, statement=lambda _: bytes(data))
+        await shot.connect(server.address)
+        await asyncio.sleep(1)
+        seen = server.peer(shot.id)
+        assert (seen.ephemeral, seen.signer_id, seen.trust) == (True, "", Trust.NEW)
+        assert len([line for line in caplog.messages if "its user is not known" in line]) == 1
+
+    on_street(story, tmp_path)
+
+
+def test_a_statement_is_signed_anew_in_time(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice = await street.start("alice")
+        shot = await street.start("alice", beside=True)
+        own = shot.own_identity
+        first = own.statement_bytes(1_000_000.0)
+        assert own.statement_bytes(1_000_000.0 + STATEMENT_LIFE_S / 3) == first
+        later = 1_000_000.0 + 0.9 * STATEMENT_LIFE_S
+        again = own.statement_bytes(later)
+        assert again != first
+        assert read_short_statement(again, shot.id, later).signer.id == alice.id
+        assert alice.own_identity.statement_bytes(later) == b""
+
+    on_street(story, tmp_path)
 
 
 async def leave(node: Node) -> None:

@@ -142,7 +142,7 @@ class Answering:
             return True
         node_id = claimed_id(request.message)
         owner = self._state.peers.with_id(node_id)
-        words = self._seals.turn_away(request.address, node_id, None)
+        words = self._seals.judge_request(request.address, node_id, None)
         if owner is not None and owner.seal is not None:
             words = f"node id {node_id} already exists, and has shown its keys"
         elif self._seals.keys.mode is Mode.REQUIRE:

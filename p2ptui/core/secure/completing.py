@@ -80,7 +80,7 @@ class Completing:
         try:
             account = decode_finish(completed.payload).account
             keys = PublicKeys(completed.remote_static, account.ed_public)
-            received = as_received(account, keys.id)
+            received = as_received(account, keys.id, state.identity.network_id)
             info = accept_node_info(received, state.identity, relayed_node(address))
         except (ValueError, RefusedError) as error:
             self._refuse(pending, str(error), now)
@@ -104,7 +104,7 @@ class Completing:
         own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
         if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
             return "this node wants the network key, and the other side has offered none"
-        words = self._seals.turn_away(address, node_id, keys)
+        words = self._seals.judge_request(address, node_id, keys)
         peers = self._state.peers
         if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
             return words

@@ -81,7 +81,7 @@ def read_inside(
     if (inside.response_id, inside.sequence) != (message.id, message.sequence_number):
         raise MalformedError("the outside of an answer was altered")
     keys = PublicKeys(answer.remote_static, inside.account.ed_public)
-    info = accept_node_info(as_received(inside.account, keys.id), own, brought_for)
+    info = accept_node_info(as_received(inside.account, keys.id, own.network_id), own, brought_for)
     public_address = parse_ip_address(inside.public_addr or "")
     return Shown(keys, info, public_address, claims_of(inside.account), inside.refusal)
 
