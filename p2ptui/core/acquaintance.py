@@ -27,5 +27,7 @@ class TrustChanged:
     """None where its session has just begun."""
     advice: str = ""
     """What happened and what to do, in a sentence; empty if there is nothing to do."""
+    is_refused: bool = False
+    """Whether it is told of somebody with whom there is no session for that."""
     signer_id: str = ""
     """Of an ephemeral node: the id of its user's identity, by a statement that was checked."""

@@ -55,6 +55,11 @@ class KnownNodesBook:
         return self._known
 
     @property
+    def now_wall(self) -> float:
+        """Unix time, seconds."""
+        return self._wall()
+
+    @property
     def has_file(self) -> bool:
         """Whether there is a file, which `keep` writes and watches."""
         return self._store is not None

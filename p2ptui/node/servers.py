@@ -91,6 +91,7 @@ class Servers:
             begin,
             partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if is_real else None,
             is_node,
+            self.acquaintances,
         )
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""

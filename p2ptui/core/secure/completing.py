@@ -11,6 +11,7 @@ from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending, note_answer, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
@@ -80,7 +81,7 @@ class Completing:
         try:
             account = decode_finish(completed.payload).account
             keys = PublicKeys(completed.remote_static, account.ed_public)
-            received = as_received(account, keys.id)
+            received = as_received(account, keys.id, state.identity.network_id)
             info = accept_node_info(received, state.identity, relayed_node(address))
         except (ValueError, RefusedError) as error:
             self._refuse(pending, str(error), now)
@@ -90,7 +91,7 @@ class Completing:
             pending.message,
             info,
             pending.earned,
-            proof=Proof(completed.transport, keys),
+            proof=Proof(completed.transport, keys, claims_of(account)),
         )
         words = self._doubt(pending, arrival, keys, now)
         if words:
@@ -104,7 +105,7 @@ class Completing:
         own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
         if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
             return "this node wants the network key, and the other side has offered none"
-        words = self._seals.judge(address, node_id, keys)
+        words = self._seals.judge_request(address, node_id, keys)
         peers = self._state.peers
         if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
             return words
