@@ -134,7 +134,7 @@ def test_a_session_that_is_not_known_any_more_is_told_and_taken_up():
 
 def test_the_page_of_a_message_says_who_could_read_it():
     async def story(stage: Stage) -> None:
-        app = await stage.open()
+        await stage.open()
         bob = await stage.friend("bob", 2)
         await stage.wait()
         await bob.send(stage.alice.id, "secret")
