@@ -3,10 +3,10 @@
     python -m tests.screenshots            # writes screenshots/*.svg
     python -m tests.screenshots FOLDER     # writes them elsewhere
 
-Nothing on them is made up: six nodes shake hands, send, ping, lose datagrams and leave, and the
+Nothing on them is made up: seven nodes shake hands, send, ping, lose datagrams and leave, and the
 screen of one of them is driven by its keys and its command bar. Seeds, clocks, names and ids are
-fixed, so that every run makes the same bytes; `tests/test_screenshots.py` fails when they differ
-from what is stored.
+fixed, and keys, so that every run makes the same bytes; `tests/test_screenshots.py` fails when they
+differ from what is stored.
 """
 
 import asyncio
@@ -28,8 +28,10 @@ from textual.pilot import Pilot
 
 from p2ptui.config import Config
 from p2ptui.errors import P2PError
+from p2ptui.io.key_files import create_key_file
 from p2ptui.io.memory import MemoryNetwork, MemorySocket
 from p2ptui.node import Node
+from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
 from p2ptui.tui.app import P2PApp
 from p2ptui.wire.address import Address
 from tests.simulated_nat import KINDS, Nat, Nats
@@ -50,6 +52,9 @@ LIGHTHOUSE = ("192.0.2.77", 8080)
 BOB = ("203.0.113.140", 8081)
 CAROL = ("198.51.100.62", 9000)
 DAVE = ("192.0.2.201", 8080)
+ERIN = ("203.0.113.99", 8080)
+"""Her program is of another kind, and has no keys."""
+OLD_CAROL = ("198.51.100.63", 9000)
 NOBODY = ("192.0.2.250", 8080)
 STUN = {HARBOUR: "198.51.100.10:3478", LIGHTHOUSE: "192.0.2.77:3478"}
 SECOND_HARBOUR = "198.51.100.11"
@@ -57,7 +62,7 @@ SECOND_HARBOUR = "198.51.100.11"
 
 
 def make_network() -> MemoryNetwork:
-    """Six hosts at their distances; the way to Carol loses one datagram in eight."""
+    """Seven hosts at their distances; the way to Carol loses one datagram in eight."""
     router = Nats(Nat(ROUTER, {ALICE[0]}, KINDS["port-restricted-cone"]))
     network = MemoryNetwork(seed=7, latency_s=0.006, translate=router.translate)
     for host, latency_s, jitter_s, loss in (
@@ -66,6 +71,7 @@ def make_network() -> MemoryNetwork:
         (BOB, 0.0012, 0.0004, 0.0),
         (CAROL, 0.085, 0.02, 0.12),
         (DAVE, 0.034, 0.006, 0.01),
+        (ERIN, 0.018, 0.002, 0.0),
     ):
         link = {"latency_s": latency_s, "jitter_s": jitter_s, "loss": loss}
         network.set_link(ALICE, host, **link)
@@ -78,28 +84,39 @@ class Story:
 
     Args:
         stack: Closes the nodes at the end.
+        keys: A folder for the keys of the nodes, and for what Alice knows of them.
     """
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(self, stack: AsyncExitStack, keys: Path) -> None:
         self._stack = stack
+        self._keys = keys
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self._loop = loop
         self._network = make_network()
-        self._nodes = 0
 
     def wall(self) -> float:
         """Unix time in the story."""
         return unix_time(self._loop)
 
-    async def node(self, name: str, address: Address, **options: Any) -> Node:
-        """Start a node."""
-        self._nodes += 1
+    async def node(
+        self, name: str, address: Address, key: str = "", *, secured: bool = True, **options: Any
+    ) -> Node:
+        """Start a node.
+
+        Args:
+            name: Its name.
+            address: Where it listens.
+            key: Whose keys it has; its own without it.
+            secured: Whether it has keys at all.
+            options: Of the configuration.
+        """
         rng = random.Random(f"screenshots {name}")
+        if secured:
+            options["security"] = {"identity": str(self._identity(key or name))}
         config = Config().with_options(
             name=name,
             address=f"{address[0]}:{address[1]}",
-            node_id=f"{rng.getrandbits(32):08x}-0000-4000-8000-{self._nodes:012x}",
             enable_discovery=False,
             network_id="harbour-demo",
             **options,
@@ -111,8 +128,18 @@ class Story:
                 clock=self._loop.time,
                 rng=rng,
                 wall=self.wall,
+                secured=secured,
+                known_nodes=self._keys / f"{name}-knows.json" if secured else None,
             )
         )
+
+    def _identity(self, name: str) -> Path:
+        """The file with somebody's keys, the same in every run."""
+        path = self._keys / f"{name}.key"
+        if not path.exists():
+            seed = random.Random(f"screenshots keys of {name}").randbytes(SECRET_BYTES)
+            create_key_file(path, KeyKind.SEED, Secret(seed))
+        return path
 
     async def meet(self) -> Node:
         """Start everybody; the node whose screen is shown."""
@@ -123,14 +150,27 @@ class Story:
         self.bob = await self.node("bob", BOB)
         self.carol = await self.node("carol", CAROL)
         self.dave = await self.node("dave", DAVE)
+        self.erin = await self.node("erin", ERIN, secured=False)
         self.friends = [self.bob, self.carol, self.dave]
+        await self._have_met()
         self.alice = await self.node("alice", ALICE)
         return self.alice
+
+    async def _have_met(self) -> None:
+        """An earlier day: Alice knows the harbour, has verified Bob, and has met another Carol."""
+        async with AsyncExitStack() as earlier:
+            kept, self._stack = self._stack, earlier
+            alice = await self.node("alice", ALICE)
+            carol = await self.node("carol", OLD_CAROL, key="carol of before")
+            self._stack = kept
+            for node in (self.harbour, self.lighthouse, self.bob, self.dave, carol):
+                await alice.connect(node.address)
+            await alice.trust("bob")
 
     async def begin(self) -> None:
         """Connect, and talk from then on until the end."""
         # Her router lets in only those to whom she has sent.
-        for address in (HARBOUR, LIGHTHOUSE, BOB, CAROL, DAVE):
+        for address in (HARBOUR, LIGHTHOUSE, BOB, CAROL, DAVE, ERIN):
             await self.alice.connect(address)
         self._own(self._talk())
 
@@ -169,6 +209,7 @@ class Story:
             await asyncio.gather(
                 self.bob.send(self.alice.id, reading),
                 self.carol.send(self.alice.id, report),
+                self.erin.send(self.alice.id, {"buoy": 7, "light": "on"}),
                 self.alice.send(friends[-1].id, forecast),
                 *(self.alice.ping(peer.id, 1.0) for peer in (*servers, *friends)),
                 return_exceptions=True,
@@ -227,10 +268,15 @@ _KEYS = {
 }
 
 
-async def tell(folder: Path) -> None:
-    """Play the story and take the pictures."""
+async def tell(folder: Path, keys: Path) -> None:
+    """Play the story and take the pictures.
+
+    Args:
+        folder: Where the pictures go.
+        keys: A folder for what the nodes keep.
+    """
     async with AsyncExitStack() as stack:
-        story = Story(stack)
+        story = Story(stack, keys)
         app = P2PApp(await story.meet(), wall=story.wall)
         app.animation_level = "none"
         app.theme = "textual-dark"
@@ -251,6 +297,11 @@ async def tell(folder: Path) -> None:
             camera.take("detail")
             await camera.press("escape")
             await camera.type("filter")
+            await camera.type("peers trust:changed")
+            await camera.press("f2", "enter")
+            camera.take("changed")
+            await camera.press("escape")
+            await camera.type("peers")
             await camera.press("f1")
             camera.take("help")
             await camera.press("escape")
@@ -282,7 +333,7 @@ def make(folder: Path) -> None:
         for name in ("NO_COLOR", *(name for name in os.environ if name.startswith("XDG_"))):
             os.environ.pop(name, None)
         time.tzset()
-        run_virtual(tell(folder))
+        run_virtual(tell(folder, Path(home)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tests.screenshots import COMMAND, FOLDER
 SIZES = {"wide": "200x60", "overview": "120x40", "narrow": "80x24"}
 PICTURES = (
     *(prefix + name for prefix in ("", "light-") for name in SIZES),
+    "changed",
     "detail",
     "filter",
     "help",
@@ -64,7 +65,8 @@ def test_there_are_no_other_pictures(fresh: Path) -> None:
     [
         ("overview", lambda text: "bob" in text and "203.0.113.7:8080" in text),
         ("detail", lambda text: "tide gauge" in text and "requires_ack" in text),
-        ("filter", lambda text: "sensor" in text and "→" not in text),
+        ("filter", lambda text: "sensor" in text and not {"→", "⇒"} & set(text)),
+        ("changed", lambda text: "carol is not the carol of before" in text),
         ("help", lambda text: "connect ADDR" in text),
         ("nat", lambda text: "port-restricted-cone: sure" in text and "Diagnose" in text),
     ],

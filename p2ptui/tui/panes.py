@@ -11,9 +11,8 @@ from textual.widgets import Static
 
 from p2ptui.core.sealing import Mode
 from p2ptui.node import Node, PeerView, Stats
-from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
-from p2ptui.tui.columns import CHANGED_MARK, TRUST_STYLES
+from p2ptui.tui.columns import CHANGED_MARK
 from p2ptui.tui.fitting import fitting
 from p2ptui.tui.series import Series, rate_text, sparkline
 from p2ptui.wire.address import Address, format_address, is_loopback
@@ -177,7 +176,7 @@ def title_text(
         ),
         width,
     )
-    styles = {alarm: TRUST_STYLES[Trust.CHANGED]}
+    styles = {alarm: "bold reverse"}
     if not node.identity.secured:
         styles[protection] = "yellow"
     text = Text(parts[0], "bold")
