@@ -32,6 +32,19 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--secured`: tests of the core that were written for the open dialect, under seal."""
+    parser.addoption("--secured", action="store_true", help="give all simulated nodes keys")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """As told by the options."""
+    if config.getoption("--secured"):
+        from tests.simulation import World
+
+        World.secured = True
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are cores: some tests wait for kernels and terminals most of the time."""

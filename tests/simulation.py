@@ -7,7 +7,7 @@ due thing to the next.
 
 import json
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,7 +61,7 @@ class Host:
             server.network_id,
             own_capabilities(config, has_keys=True) if keys else own_capabilities(config),
         )
-        rng = random.Random(f"{world.seed} {address}")
+        rng = random.Random(f"{world.seed} {address}{world.lives(address) if keys else ''}")
         self.endpoint = Endpoint(config, identity, rng, UNIX_START, keys)
         self.events: list[Event] = []
         self.outcomes: dict[int, Any] = {}
@@ -407,6 +407,7 @@ class World:
         self._nodes: dict[Address, Host] = {}
         self._keys: dict[str, OwnKeys] = {}
         """Of all nodes that were made; one that is made again has its own."""
+        self._lives: Counter[Address] = Counter()
         self._next_host = 1
         self._next_node = 0
         self._next_message = 0
@@ -433,6 +434,11 @@ class World:
         host = Host(self, address, config, node_id, keys)
         self.hosts[address] = self._nodes[address] = host
         return host
+
+    def lives(self, address: Address) -> str:
+        """What tells the nodes apart that there were at an address: the first has nothing."""
+        self._lives[address] += 1
+        return f" {self._lives[address]}" if self._lives[address] > 1 else ""
 
     def keys(self, **options: Any) -> OwnKeys:
         """Keys of a further node: those of a seed that only counts; options as of `OwnKeys`."""

@@ -16,7 +16,15 @@ from p2ptui.core.traversal.check_exchange import CheckExchange
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import JSON_START
-from p2ptui.wire.frames import FRAME_START, KEEPALIVE, KEPT_ALIVE, RELAY, RELAYED, SEALS
+from p2ptui.wire.frames import (
+    FRAME_START,
+    KEEPALIVE,
+    KEPT_ALIVE,
+    RELAY,
+    RELAY_WHOLE,
+    RELAYED,
+    SEALS,
+)
 
 STUN_LAST_FIRST_BYTE: Final = 0x03
 """STUN messages begin with 0x00 to 0x03 (RFC 7983, section 7)."""
@@ -126,7 +134,7 @@ class Dispatch:
         to = self._receivers
         if peer is None or not peer.is_authenticated:
             to.arrivals.receive_frame(address, peer, data, now)
-        elif data[0] == RELAY:
+        elif data[0] in (RELAY, RELAY_WHOLE):
             to.relay_frames.forward(peer, data, now)
         elif data[0] == RELAYED:
             unwrapped = to.relay_frames.unwrap(peer, data, now)

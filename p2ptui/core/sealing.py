@@ -191,14 +191,14 @@ class Seals:
         """Whose frames bear a session number."""
         return self._by_number.get(number)
 
-    def enter(self, peer: Peer, proof: Proof, now: float, *, is_crossed: bool = False) -> Seal:
-        """From now on a peer is spoken to by the keys of an exchange, and by no others.
+    def enter(self, peer: Peer, proof: Proof, now: float) -> Seal:
+        """From now on a peer is spoken to by the keys of an exchange, or of a better one that it
+        has crossed.
 
         Args:
             peer: Which.
             proof: What came of the exchange.
             now: The time, seconds.
-            is_crossed: Whether another exchange with it is under way, or has just ended.
         """
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
@@ -207,7 +207,7 @@ class Seals:
             seal = self._departed.pop(proof.keys.id)
         if seal is None:
             seal = Seal(SecureSession(proof.transport), proof.keys)
-        elif is_crossed and self.has_lost(seal, proof, now):
+        elif not proof.transport.is_initiator and self.has_lost(seal, proof, now):
             seal.session.hold(proof.transport, now)
         else:
             seal.session.adopt(proof.transport, now)

@@ -88,9 +88,23 @@ class SecureSession:
         self.current = transport
 
     def hold(self, transport: Transport, now: float) -> None:
-        """New keys that came of an exchange which crossed a better one: they open for 10 s, and
-        seal nothing."""
-        self._before, self._before_until = transport, now + OVERLAP_S
+        """New keys that came of an exchange which crossed a better one. Where the other side has
+        shown the better ones, these open for 10 s and seal nothing. Else they seal until it does:
+        both sides have these, and message 3 of the better ones may be lost."""
+        if self.awaits(self.current):
+            self._next, self.current = self.current, transport
+        else:
+            self._before, self._before_until = transport, now + OVERLAP_S
+
+    def awaits(self, transport: Transport) -> bool:
+        """Whether keys are good of which the other side has shown nothing: message 3, which this
+        side has sent for them, may be lost."""
+        is_good = transport is self.current or transport is self._next
+        return is_good and transport.is_initiator and not transport.opened
+
+    def has_heard(self, number: int) -> bool:
+        """Whether a frame that named this number has opened."""
+        return any(one.opened > 0 for one in self._all() if one.local_number == number)
 
     def needs_rekey(self, now: float) -> bool:
         """Whether this side is to begin an exchange of new keys; not while one is prepared."""

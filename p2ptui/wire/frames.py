@@ -13,12 +13,14 @@ A frame's first byte is 0xC0-0xFF, which no JSON and no STUN message has
     PROBE_ANSWER  C7 | key, 8 bytes
     RECUT         C8 | as FRAGMENT
     RECUT_ACK     C9 | sequence u32 | status u8 | chunk bytes u16 | below u32 | bitmap
+    RELAY_WHOLE   CA | as RELAY
 
 All fragments of a message but the last carry `chunk` bytes, so a receiver
 knows their count from any one of them. In an acknowledgement every fragment
 with an index under `below` has arrived; bit k of the bitmap (least significant
 first) stands for fragment `below + k`. A RELAY frame goes to a server and names
-whom its datagram is for; a RELAYED one comes from there and names who sent it. A KEEPALIVE is
+whom its datagram is for; a RELAYED one comes from there and names who sent it. RELAY_WHOLE holds a
+sealed datagram that must not be cut on its way, as the server cannot see by itself. A KEEPALIVE is
 answered at once, and, unless `later` is 0, once more after so many tenths of a second. A PROBE is
 as long as what is to be known of the path, and if `whole` is 1 it must not be cut on its way;
 whatever its padding holds, its answer is short.
@@ -43,6 +45,7 @@ PROBE: Final = 0xC6
 PROBE_ANSWER: Final = 0xC7
 RECUT: Final = 0xC8
 RECUT_ACK: Final = 0xC9
+RELAY_WHOLE: Final = 0xCA
 
 MAX_BITMAP_BYTES: Final = 1000
 """So that an acknowledgement stays under any datagram budget of 1,200 bytes."""
@@ -164,22 +167,27 @@ def encode_path_probe_answer(key: bytes) -> bytes:
 def encode_relay(kind: int, node_id: bytes, datagram: bytes) -> bytes:
     """Wrap a datagram: RELAY for, or RELAYED from, the node with this id (16 bytes).
 
-    What must not be cut on its way must not be on either leg of it.
+    What must not be cut on its way must not be on either leg of it. Of a probe the server sees
+    that; of a sealed one it is told, by RELAY_WHOLE.
     """
-    wrapped = bytes((kind,)) + node_id + datagram
     whole = datagram[:1] == _PROBE_START and datagram[_PROBE.size - 1 : _PROBE.size] == _WHOLE
-    whole = whole or type(datagram) is Unfragmented  # a sealed one
+    if not whole and type(datagram) is Unfragmented:
+        whole = True
+        kind = RELAY_WHOLE if kind == RELAY else kind
+    wrapped = bytes((kind,)) + node_id + datagram
     return Unfragmented(wrapped) if whole else wrapped
 
 
 def decode_relay(data: bytes) -> tuple[bytes, bytes] | None:
-    """Node id and datagram of a RELAY or RELAYED frame; None if that may not be relayed.
+    """Node id and datagram of a RELAY, RELAY_WHOLE or RELAYED frame; None if that may not be
+    relayed.
 
     Only what two peers say to each other is: no STUN, and no relayed datagram inside another.
     """
     if len(data) <= RELAY_OVERHEAD or data[RELAY_OVERHEAD] not in _RELAYED:
         return None
-    return data[1:RELAY_OVERHEAD], data[RELAY_OVERHEAD:]
+    datagram = data[RELAY_OVERHEAD:]
+    return data[1:RELAY_OVERHEAD], Unfragmented(datagram) if data[0] == RELAY_WHOLE else datagram
 
 
 SEALS: Final = frozenset(range(0xE0, 0xE3))

@@ -351,6 +351,25 @@ def test_two_exchanges_that_cross_leave_both_sides_able_to_talk_for_a_while():
         assert a.open(b.seal(TEXT), second) == TEXT
 
 
+def test_keys_that_nobody_has_shown_to_have_give_way_to_those_that_both_have():
+    """Message 3 of the better of two exchanges was lost, and the other one is complete."""
+    better = exchange(numbers=(1, 2))
+    crossed = exchange(numbers=(4, 3))
+    this = SecureSession(better.finished.transport)
+    other = SecureSession(crossed.finished.transport)
+    this.hold(crossed.completed.transport, 0.0)
+
+    assert other.open(this.seal(b"both have these"), 0.0) == b"both have these"
+    assert this.open(other.seal(b"and this side too"), 0.0) == b"and this side too"
+    assert this.awaits(better.finished.transport)
+
+    other.adopt(better.completed.transport, 1.0)
+    assert this.open(other.seal(b"message 3 came"), 1.0) == b"message 3 came"
+    assert not this.awaits(better.finished.transport)
+    assert this.current is better.finished.transport
+    assert other.open(this.seal(b"so the better ones are used"), 1.0)
+
+
 def test_what_is_no_frame_or_of_no_session_is_refused():
     a, b = sessions()
     a.rest()

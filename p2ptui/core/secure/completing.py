@@ -17,7 +17,6 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.frames import decode_message_3
 from p2ptui.secure.identity import PublicKeys
-from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import as_received, decode_finish
 
 MAX_TRIES: Final = 1024
@@ -45,28 +44,30 @@ class Completing:
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
-    def take_message_3(self, frame: bytes, address: Address, now: float) -> None:
-        """The last message of a key exchange, from whoever."""
+    def take_message_3(self, frame: bytes, now: float) -> None:
+        """The last message of a key exchange, wherever it comes from: who sends it has read the
+        answer, where that went, and may have found a better way since. The session begins where
+        the answer went."""
         message = decode_message_3(frame)
         if message is None:
             self._state.counters.drop("malformed")
             return
         pending = self._answering.pending(message.session)
         if pending is None:
-            self._take_again(message.session, address)
-        elif pending.address != address or pending.tries >= MAX_TRIES:
+            self._take_again(message.session)
+        elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
             pending.tries += 1
             self._state.trace_from(address, "", SealFrame.FINISH, frame)
             self._complete(message.session, pending, message.message, now)
 
-    def _take_again(self, number: int, address: Address) -> None:
+    def _take_again(self, number: int) -> None:
         """One that was taken before: its sender has heard nothing yet."""
         peer = self._seals.peer_of(number)
-        if peer is None or self._state.peers.at(address) is not peer:
+        if peer is None or peer.seal is None:
             self._state.counters.drop("exchange_unknown")
-        elif peer.seal is not None and not peer.seal.session.current.opened:
+        elif not peer.seal.session.has_heard(number):
             self._state.gate.send_to(peer, b"")
 
     def _complete(self, number: int, pending: Pending, message: bytes, now: float) -> None:
@@ -148,7 +149,7 @@ class Completing:
             owner.channel.sender.begin_at(told.sequence)
         if number is not None:
             owner.channel.begin(number)
-        self._seals.enter(owner, proof, now, is_crossed=True)
+        self._seals.enter(owner, proof, now)
         owner.session.note_accepted()
         owner.handshakes.note_request(arrival.message.id)
         owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)

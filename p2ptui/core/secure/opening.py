@@ -10,7 +10,7 @@ from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.state import NodeState
-from p2ptui.secure import SecureError
+from p2ptui.secure import Reason, SecureError
 from p2ptui.secure.frames import (
     HEADER_BYTES,
     MESSAGE_3,
@@ -69,7 +69,7 @@ class Opening:
         if data[0] == SECURED:
             return self._open(data, address, peer, now)
         if data[0] == MESSAGE_3:
-            self._completing.take_message_3(data, address, now)
+            self._completing.take_message_3(data, now)
         else:
             self._restarts.hear(data, peer, now)
         return None
@@ -80,6 +80,7 @@ class Opening:
         number = session_of(data)
         owner = self._seals.peer_of(number)
         if owner is None or owner.seal is None:
+            self._state.counters.drop("seal_unknown_session")
             self._tell_unknown(data, number, address, now)
             return None
         seal = owner.seal
@@ -88,6 +89,9 @@ class Opening:
             inner = seal.session.open(data, now)
         except SecureError as error:
             self._state.counters.drop(f"seal_{error.reason}")
+            if error.reason is Reason.ALTERED and peer is not owner:
+                # Its session may be one of before a restart, whose number is another's by now.
+                self._tell_unknown(data, number, address, now)
             return None
         if seal.session.current is not before:
             self._seals.note_numbers(owner)
@@ -115,7 +119,6 @@ class Opening:
 
     def _tell_unknown(self, data: bytes, number: int, address: Address, now: float) -> None:
         """Tell whoever speaks under seal that this node does not know the session any more."""
-        self._state.counters.drop("seal_unknown_session")
         gate = self._state.gate
         answer = encode_unknown_session(data)
         if answer is None or self._answering.awaits(number):

@@ -16,6 +16,7 @@ from p2ptui.core.sealing import CROSSING_S, Mode, SealFrame, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
 from p2ptui.core.sessions.offering import Shown, finish, own_account
 from p2ptui.core.state import NodeState
+from p2ptui.secure import Transport
 
 REPEAT_S: Final = 0.25
 """From message 3 to its first repetition."""
@@ -112,10 +113,10 @@ class SealedAnswers:
         return not waits
 
     def _send(
-        self, peer: Peer, frame: bytes, transport: object, left: int, pause_s: float, now: float
+        self, peer: Peer, frame: bytes, transport: Transport, left: int, pause_s: float, now: float
     ) -> None:
         state, seal = self._state, peer.seal
-        if seal is None or seal.session.current is not transport or seal.session.is_confirmed:
+        if seal is None or not seal.session.awaits(transport):
             return
         grant = state.gate.grant(Reason.HANDSHAKE, peer.sends_to, now, peer.purse)
         if state.gate.send(frame, peer.sends_to, grant):
