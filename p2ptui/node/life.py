@@ -31,7 +31,10 @@ class NodeLife:
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind.
+        secured: Whether it speaks under seal with its own kind, as every node does by default.
+            With False it has no keys and speaks in the open with everybody, with an id of its own
+            making: to play a node of another program. `start` then refuses a configuration that
+            asks for what only keys can keep.
     """
 
     def __init__(
@@ -63,7 +66,8 @@ class NodeLife:
         Raises:
             BindError: The listening address cannot be taken.
             LocalError: It cannot be resolved, the node runs already, nothing can be written into
-                the directory for files, or a file with a key cannot be used.
+                the directory for files, a file with a key cannot be used, or the node is to be open
+                (`secured=False`) and its configuration takes keys.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
@@ -79,7 +83,7 @@ class NodeLife:
                 self._wall,
                 self._machine,
                 self._own.id,
-                keys_of(self._own, self._config) if self._secured else None,
+                keys_of(self._own, self._config),
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
@@ -91,8 +95,9 @@ class NodeLife:
     def _choose_identity(self) -> OwnIdentity:
         is_real = self._open_socket is open_udp and isinstance(self._rng, random.SystemRandom)
         own = choose_identity(self._config, self._rng, simulated=not is_real, secured=self._secured)
+        level = logging.INFO if own.identity is not None else logging.WARNING
         for notice in own.notices:
-            log.info("%s", notice)
+            log.log(level, "%s", notice)
         return own
 
     def _release_identity(self) -> None:

@@ -61,6 +61,7 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
     """Take a snapshot of `peer` at `now` (seconds); `peers` knows the name of who relays it."""
     rtt_s = peer.channel.rtt.latest
     info = peer.info
+    datagram_bytes, datagram_limit = peer.channel.sender.path.on_wire
     relayed = path_at(peer.sends_to) is Path.RELAY
     server = peers.at(visible_address(peer.sends_to)) if relayed and peers is not None else None
     return PeerView(
@@ -86,8 +87,8 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
         waiting=len(peer.channel.sender),
         last_received_ago_s=now - peer.last_received,
         connected_for_s=now - peer.created_at,
-        datagram_bytes=peer.channel.sender.path.size_bytes,
-        datagram_limit=peer.channel.sender.path.limit_bytes,
+        datagram_bytes=datagram_bytes,
+        datagram_limit=datagram_limit,
         via_name=server.name if server is not None and server.info is not None else "",
         secured=peer.is_secured,
     )

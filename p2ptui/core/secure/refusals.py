@@ -9,7 +9,13 @@ from typing import Final
 
 from p2ptui.bounded import TokenBucket
 from p2ptui.core.policy import OPEN, RULES, PeerRefused
-from p2ptui.core.secure.pending import Pending, Request, write_refusal, write_refused_offer
+from p2ptui.core.secure.pending import (
+    Pending,
+    Request,
+    note_answer,
+    write_refusal,
+    write_refused_offer,
+)
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
@@ -50,8 +56,8 @@ class Refusals:
         state.counters.handshakes_refused += 1
         self._tell(address, rule, now)
         data = write_refused_offer(state, request.message, rule, now)
-        if not state.gate.refuse(data, address, request.earned, now, is_known=True):
-            state.counters.drop("refusal_unsent")
+        is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
+        note_answer(state, data, address, is_out=is_out)
 
     def refuse_end(self, pending: Pending, why: str, now: float, node_id: str = "") -> None:
         """The last message of a key exchange is refused.
@@ -73,8 +79,8 @@ class Refusals:
         peer = state.peers.at(to)
         crosses = peer is not None and peer.initiated
         earned = pending.last if crosses else state.gate.answer_purse
-        if not state.gate.refuse(data, to, earned, now, is_known=crosses):
-            state.counters.drop("refusal_unsent")
+        is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
+        note_answer(state, data, to, is_out=is_out)
 
     def _tell(self, address: Address, why: str, now: float, node_id: str = "") -> None:
         """Tell the user, if it is for a rule, which is for the user to change."""
