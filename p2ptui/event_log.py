@@ -15,6 +15,7 @@ from p2ptui.core.events import (
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
+    PeerRefused,
     PeersDiscovered,
     PeerStatus,
     PeerStatusChanged,
@@ -39,6 +40,9 @@ def log_event(event: Event) -> None:
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", short_id(event.node_id), where)
+        case PeerRefused():
+            where, who = address_words(event.address), short_id(event.node_id or "unknown")
+            log.warning("refused %s at %s: %s", who, where, event.reason)
         case PathChanged() | PathMtuChanged():
             _log_path(event)
         case ErrorReceived():

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 
 from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
+from p2ptui.core.policy import PeerRefused as PeerRefused
 from p2ptui.errors import P2PError
 from p2ptui.nat.stun_server import Place
 from p2ptui.wire.address import Address
@@ -287,6 +288,11 @@ class ErrorReceived:
     """Its words: remote text, to be neutralised before it is shown."""
     code: str | None = None
 
+    @property
+    def words(self) -> str:
+        """What happened, in one line."""
+        return f"reports: {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class PathChanged:
@@ -415,31 +421,6 @@ class EventsDropped:
     count: int
 
 
-Event: TypeAlias = (
-    CallFinished
-    | PeerStatusChanged
-    | DataReceived
-    | DataDropped
-    | FileReceived
-    | PeersDiscovered
-    | PeerIntroduced
-    | RoutesReceived
-    | RelayDataReceived
-    | ErrorReceived
-    | PathChanged
-    | PathMtuChanged
-    | TrustChanged
-    | DatagramDue
-    | NatFactsWanted
-    | SocketsWanted
-    | FlowProbeWanted
-    | SocketsDone
-    | StunReplyDue
-    | StunServed
-    | MessageTraced
-    | EventsDropped
-)
-
 News: TypeAlias = (
     DataDropped
     | PeersDiscovered
@@ -447,7 +428,26 @@ News: TypeAlias = (
     | RoutesReceived
     | ErrorReceived
     | PathMtuChanged
+    | PeerRefused
     | StunServed
     | MessageTraced
 )
 """What a reader that is much too slow may miss: nobody waits for it."""
+
+Event: TypeAlias = (
+    CallFinished
+    | PeerStatusChanged
+    | DataReceived
+    | FileReceived
+    | RelayDataReceived
+    | PathChanged
+    | TrustChanged
+    | DatagramDue
+    | NatFactsWanted
+    | SocketsWanted
+    | FlowProbeWanted
+    | SocketsDone
+    | StunReplyDue
+    | EventsDropped
+    | News
+)

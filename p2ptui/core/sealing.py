@@ -16,7 +16,9 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
+from p2ptui.core.policy import NOT_ALLOWED
 from p2ptui.secure import SecureError, SecureSession, StaticKeys
+from p2ptui.secure.errors import Reason
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys, load_primitives
 from p2ptui.secure.secret import Secret
@@ -84,7 +86,8 @@ class OwnKeys:
         identity: Its keys; the node id must be theirs.
         network_key: 32 bytes that all nodes of the network know; None if there is none.
         mode: With whom it speaks.
-        allowed_ids: Who may come without the network key.
+        allowed_ids: Who may come without the network key; and where there is none, and the mode
+            is require, who may come at all.
         ephemeral: Whether the keys last no longer than the node runs.
         statement: Whose it is then, told by Unix time in seconds; empty if nobody says so.
     """
@@ -101,6 +104,20 @@ class OwnKeys:
         """The key pair of the key exchange."""
         identity = self.identity
         return StaticKeys(identity.x_private_bytes.reveal(), identity.x_public)
+
+    def fault_of(self, node_id: str, *, by_network_key: bool) -> str:
+        """By which rule of `core.policy` a node is refused that has shown the keys of its id; empty
+        if by none.
+
+        Args:
+            node_id: Who has come, or answered.
+            by_network_key: Whether the exchange is one that needs the network key.
+        """
+        if by_network_key or node_id in self.allowed_ids:
+            return ""
+        if self.network_key is not None:
+            return Reason.NETWORK_KEY_WANTED
+        return NOT_ALLOWED if self.mode is Mode.REQUIRE and self.allowed_ids else ""
 
     @property
     def psk(self) -> bytes | None:
@@ -207,10 +224,12 @@ class Seals:
             seal = self._departed.pop(proof.keys.id)
         if seal is None:
             seal = Seal(SecureSession(proof.transport), proof.keys)
+            seal.by_network_key = proof.by_network_key
         elif not proof.transport.is_initiator and self.has_lost(seal, proof, now):
             seal.session.hold(proof.transport, now)
         else:
             seal.session.adopt(proof.transport, now)
+            seal.by_network_key = proof.by_network_key
         seal.claims = proof.claims
         peer.session.take_seal(seal)
         peer.channel.sender.path.seal(SEAL_BYTES)

@@ -18,6 +18,7 @@ from p2ptui.core.events import (
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
+    PeerRefused,
     PeerStatus,
     PeerStatusChanged,
     RelayDataReceived,
@@ -273,8 +274,8 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
         case PathMtuChanged():
             level = "info" if event.limit_bytes is None else "warn"
             return level, event.address, event.node_id, event.words
-        case ErrorReceived():
-            return "warn", event.address, event.node_id or "", f"reports: {event.text}"
+        case ErrorReceived() | PeerRefused():
+            return "warn", event.address, event.node_id or "", event.words
         case RelayDataReceived():
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"

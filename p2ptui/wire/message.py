@@ -238,6 +238,16 @@ class RefusedExchangePayload(Struct, kw_only=True):
     error_message: str
     refuses: str
     """What was inside the second message, so that nobody else can write this."""
+    reason: str | UnsetType = UNSET
+    """By which rule."""
+
+
+class RefusedOfferPayload(Struct, kw_only=True):
+    """A key exchange is refused, by a rule that the other side knows the name of."""
+
+    success: bool
+    error_message: str
+    reason: str
 
 
 class ReceivedHandshakeResponse(Struct):
@@ -250,6 +260,8 @@ class ReceivedHandshakeResponse(Struct):
     exchange: str | UnsetType = UNSET
     refuses: str | UnsetType = UNSET
     retry: str | UnsetType = UNSET
+    reason: Any = UNSET
+    """By which rule a node of ours refuses, for its like; a free key to all others."""
 
 
 class PeerInfo(Struct, frozen=True):

@@ -19,7 +19,13 @@ from p2ptui.core.addresses import is_one_place
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.relay.failover import Failover
-from p2ptui.core.sessions.asking import Greeting, read_answer, seen_address, write_request
+from p2ptui.core.sessions.asking import (
+    Greeting,
+    came_without_key,
+    read_answer,
+    seen_address,
+    write_request,
+)
 from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S, RETRY_JITTER
@@ -110,7 +116,10 @@ class Resumptions:
 
     def _greet(self, peer: Peer, now: float) -> Greeting:
         number = peer.channel.sender.numbering.take()
-        greeting = write_request(self._state, self._delivery, number, peer.handshake_heard, now)
+        heard, without_key = peer.handshake_heard, came_without_key(peer)
+        greeting = write_request(
+            self._state, self._delivery, number, heard, now, without_key=without_key
+        )
         peer.handshakes.ask_beside(greeting.message_id, greeting.sequence)
         return greeting
 

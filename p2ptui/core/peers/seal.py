@@ -28,6 +28,8 @@ class Proof:
     transport: Transport
     keys: PublicKeys
     claims: Claims = LASTING
+    by_network_key: bool = False
+    """Whether the exchange was one that needs the network key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,4 +43,7 @@ class Seal:
     on_first: Callable[[float], None] | None = None
     """Called with the time when the first frame by the newest keys opens, if somebody waits."""
     refusal: bytes = b""
-    """What the peer names that refuses this node's last message of the key exchange."""
+    """What the peer names that refuses this node's last message of the key exchange; empty where
+    nothing waits for the end of one."""
+    by_network_key: bool = False
+    """Whether the keys come of an exchange that needs the network key."""

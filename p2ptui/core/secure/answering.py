@@ -23,6 +23,7 @@ from p2ptui.core.secure.pending import (
     write_answer,
     write_retry,
 )
+from p2ptui.core.secure.refusals import Refusals
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -54,13 +55,14 @@ class Answering:
         self._seals = seals
         self._lifecycle = sessions.lifecycle
         self._crossings = sessions.crossings
-        self._answers = sessions.newcomers.answers
         keys = seals.keys
         # With the network key, XX is for those alone who may come without it.
         both = keys.psk is not None and keys.allowed_ids
         self._accepts = tuple(PATTERNS) if both else None
         self._tokens = RetryTokens(state.rng.randbytes(32))
         self._meter = LoadMeter()
+        self.refusals = Refusals(state, sessions.newcomers.answers)
+        """Writes them, and tells the user."""
         self._pending: BoundedTable[int, Pending] = state.tables.add(
             "exchanges_pending",
             BoundedTable(
@@ -147,13 +149,11 @@ class Answering:
         if owner is not None and owner.seal is not None:
             words = f"node id {node_id} already exists, and has shown its keys"
         elif self._seals.keys.mode is Mode.REQUIRE:
-            words = "this node takes secured peers only (security.mode is require)"
+            self.refusals.refuse_open(request, now)
+            return True
         if words:
-            self._refuse_request(request, words, now)
+            self.refusals.refuse(request, words, now)
         return bool(words)
-
-    def _refuse_request(self, request: Request, words: str, now: float) -> None:
-        self._answers.refuse(request.address, request.message, request.earned, words, now)
 
     def _is_crossed(self, peer: Peer | None, message: Envelope) -> bool:
         """Whether this node asks the same node as well: of two requests that cross, that of the
@@ -171,14 +171,11 @@ class Answering:
         except SecureError as error:
             if error.reason == "unknown_pattern":
                 return self._take_plain(request, peer, now)
-            if error.reason == "malformed":
-                self._state.counters.drop("malformed")
-            else:
-                self._refuse_request(request, str(error), now)
+            self.refusals.refuse_offer(request, error.reason, now)
             return True
         words = self._lack_of_room(request, peer, now)
         if words:
-            self._refuse_request(request, words, now)
+            self.refusals.refuse(request, words, now)
             return True
         number = self._seals.new_number(self._pending)
         refusal = self._state.rng.randbytes(REFUSAL_BYTES)
@@ -197,7 +194,9 @@ class Answering:
             self._state.counters.drop("malformed")
             return True
         message = shortened(request.message, NULL)
-        pending = Pending(address, message, request.earned, responder, told, refusal)
+        pending = Pending(
+            address, message, request.earned, responder, told, refusal, request.earned
+        )
         if self._pending.put(number, pending, now, address=address):
             self._by_request.put((address, message.id), number)
             self._answer(pending, peer, request.earned, now)

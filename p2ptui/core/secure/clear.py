@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 
-from p2ptui.core.addresses import address_words, relayed_node
+from p2ptui.core.addresses import relayed_node
 from p2ptui.core.events import PeerStatus
 from p2ptui.core.peers import Peer
+from p2ptui.core.policy import words_there
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.opening import Opening
-from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.sessions.asking import refusal
+from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_payload
@@ -23,18 +25,19 @@ class Clear:
     Args:
         state: The shared ground.
         answering: Takes requests with a key exchange.
-        lifecycle: Where a peer ends that refuses this node.
+        sessions: Where a peer ends that refuses this node, or is asked otherwise.
         opening: Takes what is sealed.
     """
 
     def __init__(
-        self, state: NodeState, answering: Answering, lifecycle: Lifecycle, opening: Opening
+        self, state: NodeState, answering: Answering, sessions: SessionParts, opening: Opening
     ) -> None:
         self.opening = opening
         """The first look at what is sealed."""
         self._state = state
         self._answering = answering
-        self._lifecycle = lifecycle
+        self._lifecycle = sessions.lifecycle
+        self._handshake = sessions.handshake
         self.on_answer: list[Callable[[Peer, Envelope, float], bool]] = []
         """Take answers to requests that left beside a session; whether it was one."""
 
@@ -93,7 +96,10 @@ class Clear:
             return False
         if response.success or response.refuses != seal.refusal.hex():
             return False
-        words = response.error_message or "no reason given"
-        reason = f"{address_words(peer.address)} refused the handshake: {words}"
+        if self._handshake.ask_otherwise(peer, response.reason, now):
+            return True
+        seal.refusal = b""
+        words = words_there(response.reason, response.error_message)
+        reason = refusal(peer.address, words)
         self._lifecycle.remove(peer, PeerStatus.FAILED, now, reason)
         return True

@@ -9,7 +9,7 @@ from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.peers.seal import Proof
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
-from p2ptui.core.secure.pending import Pending, note_answer, write_refusal
+from p2ptui.core.secure.pending import Pending
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
@@ -17,6 +17,7 @@ from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
 from p2ptui.secure.frames import decode_message_3
 from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import as_received, decode_finish
 
 MAX_TRIES: Final = 1024
@@ -40,11 +41,12 @@ class Completing:
         self._state = state
         self._seals = seals
         self._answering = answering
+        self._refusals = answering.refusals
         self._lifecycle = sessions.lifecycle
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
-    def take_message_3(self, frame: bytes, now: float) -> None:
+    def take_message_3(self, frame: bytes, address: Address, now: float) -> None:
         """The last message of a key exchange, wherever it comes from: who sends it has read the
         answer, where that went, and may have found a better way since. The session begins where
         the answer went."""
@@ -60,6 +62,7 @@ class Completing:
         else:
             pending.tries += 1
             self._state.trace_from(address, "", SealFrame.FINISH, frame)
+            pending.last = self._state.gate.earned_by(len(frame), address)
             self._complete(message.session, pending, message.message, now)
 
     def _take_again(self, number: int) -> None:
@@ -77,7 +80,7 @@ class Completing:
         except SecureError as error:
             state.counters.drop(f"exchange_{error.reason}")
             if error.reason == "network_key_differs":
-                self._refuse(pending, str(error), now)
+                self._refusals.refuse_end(pending, error.reason, now)
             return
         try:
             account = decode_finish(completed.payload).account
@@ -85,27 +88,30 @@ class Completing:
             received = as_received(account, keys.id, state.identity.network_id)
             info = accept_node_info(received, state.identity, relayed_node(address))
         except (ValueError, RefusedError) as error:
-            self._refuse(pending, str(error), now)
+            self._refusals.refuse_end(pending, str(error), now)
             return
         arrival = Arrival(
             address,
             pending.message,
             info,
             pending.earned,
-            proof=Proof(completed.transport, keys, claims_of(account)),
+            proof=Proof(
+                completed.transport, keys, claims_of(account), by_network_key=_is_by_key(pending)
+            ),
         )
         words = self._doubt(pending, arrival, keys, now)
         if words:
-            self._refuse(pending, words, now)
+            self._refusals.refuse_end(pending, words, now, keys.id)
             return
         self._answering.forget(number)
         self._let_in(arrival, pending, now)
 
     def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
-        """What speaks against who has shown its keys; empty if nothing does."""
-        own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
-        if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
-            return "this node wants the network key, and the other side has offered none"
+        """What speaks against who has shown its keys, as the name of a rule or in words; empty if
+        nothing does."""
+        node_id, address = arrival.info.id, arrival.address
+        if fault := self._seals.keys.fault_of(node_id, by_network_key=_is_by_key(pending)):
+            return fault
         words = self._seals.judge_request(address, node_id, keys)
         peers = self._state.peers
         if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
@@ -155,10 +161,7 @@ class Completing:
         owner.handshakes.answer(told.response, told.response_id, told.keys, crossed=True)
         self._state.gate.send_to(owner, b"")
 
-    def _refuse(self, pending: Pending, words: str, now: float) -> None:
-        """Tell who has come so far why it is no peer."""
-        state, to = self._state, pending.address
-        state.counters.handshakes_refused += 1
-        data = write_refusal(state, pending, words, now)
-        is_out = state.gate.refuse(data, to, state.gate.answer_purse, now)
-        note_answer(state, data, to, is_out=is_out)
+
+def _is_by_key(pending: Pending) -> bool:
+    """Whether an exchange is one that needs the network key."""
+    return pending.responder.pattern.psks > 0

@@ -69,7 +69,7 @@ class Opening:
         if data[0] == SECURED:
             return self._open(data, address, peer, now)
         if data[0] == MESSAGE_3:
-            self._completing.take_message_3(data, now)
+            self._completing.take_message_3(data, address, now)
         else:
             self._restarts.hear(data, peer, now)
         return None

@@ -35,5 +35,5 @@ class SecureParts:
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
         sessions.liveness.on_beat.append(rekeying.check)
         self.opening = Opening(state, seals, answering, completing, roaming, restarts, rekeying)
-        self.clear = Clear(state, answering, lifecycle, self.opening)
+        self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.take_answer)

@@ -9,6 +9,7 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import canonical_id
+from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
@@ -31,6 +32,7 @@ from p2ptui.wire.message import (
     MessageType,
     ReceivedNodeInfo,
     RefusedExchangePayload,
+    RefusedOfferPayload,
     RetryPayload,
 )
 
@@ -52,7 +54,11 @@ class Pending:
     responder: Responder
     told: Told
     refusal: bytes
+    last: Purse
+    """What the latest datagram has earned that came for it."""
     tries: int = 0
+    is_refused: bool = False
+    """Whether the user was told that its end was refused: it comes again and again."""
 
 
 class Request(NamedTuple):
@@ -138,22 +144,44 @@ def write_retry(state: NodeState, request: Request, token: str, now: float) -> b
     return _write_no(state, request.message, payload, now)
 
 
-def write_refusal(state: NodeState, pending: Pending, words: str, now: float) -> bytes:
+def write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> bytes:
     """Write to who has come so far why it is no peer, in a way that nobody else can.
 
     Args:
         state: The shared ground.
         pending: Its exchange.
-        words: Why.
+        why: The name of a rule, or words.
         now: The time, seconds.
     """
     refuses = pending.refusal.hex()
-    payload = RefusedExchangePayload(success=False, error_message=words, refuses=refuses)
+    rule = RULES.get(why)
+    payload = RefusedExchangePayload(
+        success=False,
+        error_message=why if rule is None else rule.told,
+        refuses=refuses,
+        reason=UNSET if rule is None else why,
+    )
     return _write_no(state, pending.message, payload, now)
 
 
+def write_refused_offer(state: NodeState, request: Envelope, rule: str, now: float) -> bytes:
+    """Write to who offers a key exchange by which rule it is refused.
+
+    Args:
+        state: The shared ground.
+        request: Its request.
+        rule: Its name.
+        now: The time, seconds.
+    """
+    payload = RefusedOfferPayload(success=False, error_message=RULES[rule].told, reason=rule)
+    return _write_no(state, request, payload, now)
+
+
 def _write_no(
-    state: NodeState, request: Envelope, payload: RetryPayload | RefusedExchangePayload, now: float
+    state: NodeState,
+    request: Envelope,
+    payload: RetryPayload | RefusedExchangePayload | RefusedOfferPayload,
+    now: float,
 ) -> bytes:
     envelope = Envelope(
         state.ids.uuid(),

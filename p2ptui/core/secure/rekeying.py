@@ -12,6 +12,7 @@ from p2ptui.bounded import BoundedTable
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.inner import KINDS, REKEY_1, REKEY_2, REKEY_3
+from p2ptui.core.sessions.asking import came_without_key
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.sessions.offering import make_offer
 from p2ptui.core.state import NodeState
@@ -79,7 +80,8 @@ class Rekeying:
 
     def begin(self, peer: Peer, now: float) -> None:
         """Begin an exchange with a secured peer."""
-        initiator = make_offer(self._seals).initiator
+        without_key = came_without_key(peer)
+        initiator = make_offer(self._seals, without_key=without_key).initiator
         frame = bytes((REKEY_1,)) + f'"{initiator.placeholder}"'.encode()
         begun = _Begun(initiator, initiator.fill(frame))
         self._begun.put(peer, begun)
@@ -118,7 +120,9 @@ class Rekeying:
             self._begun.pop(peer)
         if answered is None or answered.request != inner:
             value = inner[2:-1].decode("ascii")
-            responder = Responder(inner, value, self._seals.static, psk=keys.psk)
+            # As in the exchange that made the session: one side may not have the network key.
+            psk = keys.psk if seal.by_network_key else None
+            responder = Responder(inner, value, self._seals.static, psk=psk)
             number = self._seals.new_number([one.number for one in self._answered.values()])
             text = responder.answer(b"", number=number)
             answer = bytes((REKEY_2,)) + text.encode()

@@ -14,7 +14,7 @@ from p2ptui.core.addresses import relayed_node
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import SealFrame, Seals
-from p2ptui.core.sessions.asking import Greeting, read_answer, write_request
+from p2ptui.core.sessions.asking import Greeting, came_without_key, read_answer, write_request
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.sessions.repetition import RETRY_INTERVAL_S
 from p2ptui.core.state import NodeState
@@ -86,7 +86,10 @@ class Restarts:
         if asked.greeting is None:
             number = peer.channel.sender.numbering.take()
             heard = peer.handshake_heard
-            asked.greeting = write_request(self._state, self._delivery, number, heard, now)
+            without_key = came_without_key(peer)
+            asked.greeting = write_request(
+                self._state, self._delivery, number, heard, now, without_key=without_key
+            )
             peer.handshakes.ask_beside(asked.greeting.message_id, asked.greeting.sequence)
         kind, data = MessageType.HANDSHAKE_REQUEST, asked.greeting.data
         self._delivery.transmit(peer, data, kind, now, reason=Reason.HANDSHAKE)

@@ -101,6 +101,10 @@ class Asking:
     tries: int = 0
     hearing: Hearing = field(default_factory=Hearing)
     """What has answered it and names no request."""
+    without_key: bool | None = None
+    """Whether the network key is left out of the exchange; None: as the peer had it before."""
+    refused: str = ""
+    """Why the first request was refused, where another one asks with, or without, the key."""
     retries: int = 0
     """How often the other side has asked for a token."""
     is_acked: bool = False
@@ -108,7 +112,13 @@ class Asking:
 
 
 def greet(
-    state: NodeState, delivery: Delivery, peer: Peer, now: float, greeting: Greeting | None = None
+    state: NodeState,
+    delivery: Delivery,
+    peer: Peer,
+    now: float,
+    greeting: Greeting | None = None,
+    *,
+    without_key: bool | None = None,
 ) -> Greeting:
     """What a peer is sent to ask it for a session, noted at the peer.
 
@@ -118,12 +128,17 @@ def greet(
         peer: Who is asked.
         now: The time, seconds.
         greeting: What the node is sent at its other addresses; None for a new one.
+        without_key: Whether the network key is left out; None: as the peer had it before.
     """
     numbering = peer.channel.sender.numbering
     if greeting is None:
         is_open = state.seals is None or not state.seals.offers_to(peer.sends_to)
         number, continues = numbering.begin(), _continued(peer)
-        greeting = write_request(state, delivery, number, continues, now, is_open=is_open)
+        if without_key is None:
+            without_key = came_without_key(peer)
+        greeting = write_request(
+            state, delivery, number, continues, now, is_open=is_open, without_key=without_key
+        )
     else:
         numbering.begin_at(greeting.sequence)
     peer.handshakes.ask(greeting.message_id, greeting.sequence)
@@ -138,6 +153,7 @@ def write_request(
     now: float,
     *,
     is_open: bool = False,
+    without_key: bool = False,
     offer: Offer | None = None,
     retry: str = "",
 ) -> Greeting:
@@ -150,11 +166,12 @@ def write_request(
         continues: What names the session that goes on; empty if none does.
         now: The time, seconds.
         is_open: Whether it offers no key exchange, whatever keys this node has.
+        without_key: Whether the network key is left out of the key exchange.
         offer: A key exchange that was begun, and is offered again.
         retry: The token that the other side has asked for.
     """
     if offer is None and state.seals is not None and not is_open:
-        offer = make_offer(state.seals)
+        offer = make_offer(state.seals, without_key=without_key)
     exchange = "" if offer is None else offer.initiator.placeholder
     message_id, data = delivery.build(
         MessageType.HANDSHAKE_REQUEST,
@@ -240,6 +257,11 @@ def seen_address(response: Response) -> Address | None:
 def _continued(peer: Peer) -> str:
     """What names the session that goes on, to a peer that understands it."""
     return peer.handshake_heard if peer.resumes and peer.dialect is Dialect.SPEC else ""
+
+
+def came_without_key(peer: Peer) -> bool:
+    """Whether the keys of a peer's session come of an exchange without the network key."""
+    return peer.seal is not None and not peer.seal.by_network_key
 
 
 def refusal(address: Address, words: str | None) -> str:

@@ -19,7 +19,6 @@ from p2ptui.core.sessions.asking import (
     greet,
     is_false,
     read_answer,
-    refusal,
     result_of,
     taken,
 )
@@ -321,7 +320,8 @@ class Handshake(Judging):
             self._fail(attempt, now, f"{address_words(address)} cannot be a peer: {answer.flaw}")
             return
         if sealed is not None and (flaw := sealed.flaw(attempt, answer)):
-            self._fail(attempt, now, flaw)
+            if not self._is_asked_otherwise(attempt, answer, now):
+                self._fail(attempt, now, flaw)
             return
         owner = self._state.peers.with_id(info.id)
         if owner is not None and owner is not attempt.peer:
@@ -408,7 +408,7 @@ class Handshake(Judging):
         if owner is not None:
             self._settle(attempt, owner, now)
         else:
-            self._fail(attempt, now, refusal(attempt.peer.address, response.error_message))
+            self._end_refused(attempt, response, now)
 
     def _settle(self, attempt: Asking, owner: Peer, now: float) -> None:
         """The node that was asked has a session with this one, elsewhere."""

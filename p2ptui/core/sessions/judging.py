@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Final
 
 from p2ptui.core.delivery import Delivery
-from p2ptui.core.sessions.asking import Asking, Contestant, ask_again, greet, refusal
+from p2ptui.core.peers import Peer
+from p2ptui.core.policy import OPEN, RULES, words_there
+from p2ptui.core.sessions.asking import Answer, Asking, Contestant, ask_again, greet, refusal
 from p2ptui.core.sessions.hearing import AFTER_ACK_S, Hearing, Unnamed
 from p2ptui.core.sessions.sealed_answers import SealedAnswers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import ErrorPayload
+from p2ptui.wire.message import ReceivedHandshakeResponse as Response
 
 __all__ = ["Judging", "Unnamed"]
 
@@ -85,9 +88,45 @@ class Judging:
     def _make_anew(self, attempt: Asking, now: float) -> None:
         attempt.is_paused = False
         attempt.hearing = Hearing(attempt.hearing.next_pause_s())
-        attempt.greeting = greet(self._state, self._delivery, attempt.peer, now)
+        attempt.greeting = greet(
+            self._state, self._delivery, attempt.peer, now, without_key=attempt.without_key
+        )
         attempt.tries = 0
         self._try(attempt, now)
+
+    def ask_otherwise(self, peer: Peer, reason: object, now: float) -> bool:
+        """Ask a node once more that refuses: without the network key where it has another one or
+        none, or with it; whether that is done, and its refusal ends nothing.
+
+        Args:
+            peer: Who is asked.
+            reason: The rule by which it refuses, if it names one.
+            now: The time, seconds.
+        """
+        attempt, sealed = self._attempts.get(peer.address), self._sealed
+        if attempt is None or attempt.peer is not peer or sealed is None:
+            return False
+        if not sealed.may_ask_otherwise(attempt, reason):
+            return False
+        self._make_anew(attempt, now)
+        return True
+
+    def _is_asked_otherwise(self, attempt: Asking, answer: Answer, now: float) -> bool:
+        """Whether one is asked once more that answers in the open, and must not."""
+        return answer.shown is None and self.ask_otherwise(attempt.peer, OPEN, now)
+
+    def _end_refused(self, attempt: Asking, response: Response, now: float) -> None:
+        """The other side refuses: it is asked otherwise, or the attempt has failed.
+
+        Of two requests the first one's refusal says more: the other only tried without the network
+        key, or with it.
+        """
+        reason, peer = response.reason, attempt.peer
+        if not self.ask_otherwise(peer, reason, now):
+            if attempt.refused and isinstance(reason, str) and reason in RULES:
+                reason = attempt.refused
+            words = words_there(reason, response.error_message)
+            self._fail(attempt, now, refusal(peer.address, words))
 
     def _plan(self, attempt: Asking, when: float) -> None:
         self._schedule(attempt, min(when, attempt.deadline), self._try)

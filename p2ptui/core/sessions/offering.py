@@ -34,6 +34,11 @@ class Offer:
     """Of the session, on frames for this node."""
     read: int = 0
 
+    @property
+    def by_network_key(self) -> bool:
+        """Whether it is an exchange that needs the network key."""
+        return self.initiator.pattern.psks > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -48,10 +53,11 @@ class Shown:
     """What a refusal of message 3 would name."""
 
 
-def make_offer(seals: Seals) -> Offer:
-    """Begin a key exchange."""
+def make_offer(seals: Seals, *, without_key: bool = False) -> Offer:
+    """Begin a key exchange; with the network key, if there is one and nothing else is said."""
     keys, number = seals.keys, seals.new_number()
-    return Offer(Initiator(seals.static, number=number, psk=keys.psk), number)
+    psk = None if without_key else keys.psk
+    return Offer(Initiator(seals.static, number=number, psk=psk), number)
 
 
 def read_inside(
@@ -126,4 +132,4 @@ def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Pr
         return None
     transport = finished.transport
     frame = encode_message_3(Message3(transport.remote_number, finished.message_3))
-    return Proof(transport, shown.keys, shown.claims), frame
+    return Proof(transport, shown.keys, shown.claims, offer.by_network_key), frame

@@ -12,6 +12,7 @@ from p2ptui.core.accounts import Reason
 from p2ptui.core.addresses import address_words
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
+from p2ptui.core.policy import OPEN, RULES, WITH_KEY, WITHOUT_KEY
 from p2ptui.core.sealing import CROSSING_S, Mode, SealFrame, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
 from p2ptui.core.sessions.offering import Shown, finish, own_account
@@ -24,6 +25,11 @@ REPEAT_S: Final = 0.25
 REPEAT_GROWTH: Final = 1.5
 REPEATS: Final = 9
 """Over 18 seconds in all: by then the session falls silent, or its handshake is over."""
+
+UNCONFIRMED: Final = (
+    "it has answered, and has not confirmed the last message of the key exchange, which was lost or"
+    " altered on the way"
+)
 
 
 class SealedAnswers:
@@ -47,6 +53,9 @@ class SealedAnswers:
         peer, shown = attempt.peer, answer.shown
         if peer.seal is None:
             return False
+        if attempt.refused and not (attempt.is_kept or answer.response.success):
+            # It was asked once more, since it has refused as only it can: this ends that alone.
+            return False
         is_other = shown is not None and attempt.is_kept and shown.keys != peer.seal.keys
         if shown is None or is_other:
             self._state.counters.drop("another_key" if is_other else "stripped_exchange")
@@ -59,13 +68,42 @@ class SealedAnswers:
         where = address_words(address)
         assert answer.info is not None
         owner = self._state.peers.with_id(answer.info.id)
+        keys, offer = self._seals.keys, attempt.greeting.offer
         if shown is None:
-            if self._seals.keys.mode is Mode.REQUIRE:
-                return f"{where} speaks in the open only (security.mode is require)"
+            if keys.mode is Mode.REQUIRE:
+                return f"{where}: {RULES[OPEN].here}"
             if owner is not None and owner.seal is not None:
                 return f"{where} claims the id of a node that has shown its keys"
+        elif offer is not None:
+            by_key = offer.by_network_key
+            if fault := keys.fault_of(shown.keys.id, by_network_key=by_key):
+                # Where it was asked without the key, that is since it has another one or none.
+                words = RULES[attempt.refused or fault].here
+                return f"{where}: node {shown.keys.id}: {words}"
         words = self._seals.judge(address, answer.info.id, None if shown is None else shown.keys)
         return f"{where}: {words}" if words else ""
+
+    def may_ask_otherwise(self, attempt: Asking, reason: object) -> bool:
+        """Whether a node that refuses is asked once more, without the network key or with it; then
+        that is noted, and what was begun with it is over.
+
+        A node may come without the key if its id is on the list of those; where its id is not known
+        yet, the answer tells it. Where there is no such list, nobody is asked without.
+        """
+        keys, offer, seal = self._seals.keys, attempt.greeting.offer, attempt.peer.seal
+        if attempt.refused or offer is None or keys.network_key is None or not keys.allowed_ids:
+            return False
+        shown_id = seal.keys.id if seal is not None and seal.refusal else ""
+        known = [each for each in (attempt.node_id, shown_id) if each]
+        if not keys.allowed_ids.issuperset(known):
+            return False
+        changes = WITHOUT_KEY if offer.by_network_key else WITH_KEY
+        if not isinstance(reason, str) or reason not in changes:
+            return False
+        attempt.refused, attempt.without_key = reason, offer.by_network_key
+        if seal is not None:
+            seal.refusal, seal.on_first = b"", None
+        return True
 
     def is_crossed(self, owner: Peer, now: float) -> bool:
         """Whether a node that answers has begun a session by itself a moment ago."""
@@ -105,7 +143,8 @@ class SealedAnswers:
         proof, frame = finished
         seal = self._seals.enter(peer, proof, now)
         seal.refusal = shown.refusal
-        waits = keys.psk is not None
+        attempt.why = UNCONFIRMED
+        waits = offer.by_network_key
         if waits:
             attempt.is_paused = True
             seal.on_first = conclude
@@ -118,6 +157,8 @@ class SealedAnswers:
         state, seal = self._state, peer.seal
         if seal is None or not seal.session.awaits(transport):
             return
+        if not seal.refusal:
+            return  # the other side has refused it, and is asked anew
         grant = state.gate.grant(Reason.HANDSHAKE, peer.sends_to, now, peer.purse)
         if state.gate.send(frame, peer.sends_to, grant):
             state.trace(Direction.OUT, peer.sends_to, peer.node_id, SealFrame.FINISH, frame)

@@ -1,0 +1,93 @@
+"""Who is refused is told why, and the user of this node hears by which rule of [security].
+
+Whoever asks has not shown who it is before the last message of a key exchange. So a refusal of that
+names something that only who has read the second message knows; any other can be forged by whoever
+sees the request.
+"""
+
+from typing import Final
+
+from p2ptui.bounded import TokenBucket
+from p2ptui.core.policy import OPEN, RULES, PeerRefused
+from p2ptui.core.secure.pending import (
+    Pending,
+    Request,
+    note_answer,
+    write_refusal,
+    write_refused_offer,
+)
+from p2ptui.core.sessions.answers import Answers
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+TOLD_PER_S: Final = 1.0
+TOLD_AT_ONCE: Final = 5.0
+"""Anybody may ask, in any name: a flood of requests must not become one of lines."""
+
+
+class Refusals:
+    """Writes refusals, and tells of them no more than somebody reads.
+
+    Args:
+        state: The shared ground.
+        answers: Writes those that all other programs read.
+    """
+
+    def __init__(self, state: NodeState, answers: Answers) -> None:
+        self._state = state
+        self._answers = answers
+        self._bucket = TokenBucket(TOLD_PER_S, 0.0, TOLD_AT_ONCE)
+
+    def refuse(self, request: Request, words: str, now: float) -> None:
+        """A request is refused, for a reason that is told in words."""
+        self._answers.refuse(request.address, request.message, request.earned, words, now)
+
+    def refuse_open(self, request: Request, now: float) -> None:
+        """A request is refused since there is no key exchange in it."""
+        self._tell(request.address, OPEN, now)
+        self.refuse(request, RULES[OPEN].told, now)
+
+    def refuse_offer(self, request: Request, rule: str, now: float) -> None:
+        """A key exchange is refused by a rule; by another name it is merely counted."""
+        state, address = self._state, request.address
+        if rule not in RULES:
+            state.counters.drop(rule)
+            return
+        state.counters.handshakes_refused += 1
+        self._tell(address, rule, now)
+        data = write_refused_offer(state, request.message, rule, now)
+        is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
+        note_answer(state, data, address, is_out=is_out)
+
+    def refuse_end(self, pending: Pending, why: str, now: float, node_id: str = "") -> None:
+        """The last message of a key exchange is refused.
+
+        Args:
+            pending: The exchange.
+            why: The name of a rule, or words.
+            now: The time, seconds.
+            node_id: Who has sent it, where it has shown that.
+        """
+        state, to = self._state, pending.address
+        state.counters.handshakes_refused += 1
+        if not pending.is_refused:  # it comes again and again
+            pending.is_refused = True
+            self._tell(to, why, now, node_id)
+        data = write_refusal(state, pending, why, now)
+        # Whom this node has asked as well has spent what it was granted: this answer is for what
+        # has just come, as that to a request is.
+        peer = state.peers.at(to)
+        crosses = peer is not None and peer.initiated
+        earned = pending.last if crosses else state.gate.answer_purse
+        is_out = state.gate.refuse(data, to, earned, now, is_known=crosses)
+        note_answer(state, data, to, is_out=is_out)
+
+    def _tell(self, address: Address, why: str, now: float, node_id: str = "") -> None:
+        """Tell the user, if it is for a rule, which is for the user to change."""
+        rule = RULES.get(why)
+        if rule is None:
+            return
+        if self._bucket.take(now):
+            self._state.emit(PeerRefused(node_id or None, address, rule.here))
+        else:
+            self._state.counters.drop("refusal_untold")
