@@ -37,6 +37,8 @@ class Pending:
     told: Told
     refusal: bytes
     tries: int = 0
+    is_held: bool = False
+    """Whether it is complete, and waits for the peer that has the address."""
 
 
 class Request(NamedTuple):
