@@ -16,7 +16,7 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
-from p2ptui.secure import SecureError, SecureSession, StaticKeys
+from p2ptui.secure import SecureError, SecureSession, StaticKeys, Transport
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys
 from p2ptui.secure.secret import Secret
@@ -67,12 +67,20 @@ class OwnKeys:
         network_key: 32 bytes that all nodes of the network know; None if there is none.
         mode: With whom it speaks.
         allowed_ids: Who may come without the network key.
+        on_session_keys: Told each pair of session keys that is made, and the id of the other end,
+            where the user wants to have them.
     """
 
     identity: Identity
     network_key: Secret | None = None
     mode: Mode = Mode.PREFER
     allowed_ids: frozenset[str] = field(default_factory=frozenset)
+    on_session_keys: Callable[[str, Transport], None] | None = field(default=None, repr=False)
+
+    def note_session_keys(self, other_id: str, transport: Transport) -> None:
+        """A pair of session keys was made with another node."""
+        if self.on_session_keys is not None:
+            self.on_session_keys(other_id, transport)
 
     @property
     def static(self) -> StaticKeys:
@@ -163,6 +171,7 @@ class Seals:
             now: The time, seconds.
             is_crossed: Whether another exchange with it is under way, or has just ended.
         """
+        self.keys.note_session_keys(proof.keys.id, proof.transport)
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
             self.forget(peer, now)
