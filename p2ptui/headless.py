@@ -60,7 +60,7 @@ def run_headless(config: Config, *, key_log: str | None = None) -> int:
         shutdown_logging()
 
 
-async def _serve(config: Config, key_log: str | None) -> int:
+async def _serve(config: Config, key_log: str | None = None) -> int:
     stopping = asyncio.Event()
     reloading = Reloading(config)
     _stop_when_asked(stopping)

@@ -49,7 +49,7 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
             shutdown_logging()
 
 
-async def _run(config: Config, key_log: str | None) -> int:
+async def _run(config: Config, key_log: str | None = None) -> int:
     async with Node(config, key_log=key_log) as node:
         app = P2PApp(
             node,
