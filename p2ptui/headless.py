@@ -66,7 +66,7 @@ async def _serve(config: Config, key_log: str | None = None) -> int:
     _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)
-    async with Node(config, key_log=key_log) as node:
+    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
         info = node.info
         log.info(
             "%s is listening on %s, network %s, id %s",

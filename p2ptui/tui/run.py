@@ -50,7 +50,7 @@ def run_screen(config: Config, *, key_log: str | None = None) -> int:
 
 
 async def _run(config: Config, key_log: str | None = None) -> int:
-    async with Node(config, key_log=key_log) as node:
+    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
         app = P2PApp(
             node,
             History(history_path()),
