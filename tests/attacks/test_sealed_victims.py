@@ -168,9 +168,13 @@ def test_what_is_sent_back_to_its_sender_is_nothing_to_it() -> None:
     assert len(said) == 10
     events, peer = len(client.events), peer_of(client, server)
     for data in list(said):
-        assert answers_to(client, server.address, data) == []
+        # It is of no session here: that is told, and nothing to the other one either.
+        ((answer, to),) = answers_to(client, server.address, data)
+        assert (answer, to) == (b"\xe2" + data[1:13], server.address)
+        server.endpoint.receive_datagram(answer, client.address, world.now)
     world.run_for(3)
     assert client.events[events:] == []
+    assert server.endpoint.counters.drops["unknown_session"] == len(said)
     assert peer_of(client, server) is peer
     assert client.received() == []
 
