@@ -159,6 +159,11 @@ def _node_parser() -> CommandParser:
     add("--ephemeral", action="store_true", help="take a new identity, until this node ends")
     add("--security-mode", metavar="open|prefer|require", help="whom this node talks to")
     add("--network-key-file", metavar="FILE", help="the key that all nodes of the network share")
+    add(
+        "--key-log",
+        metavar="FILE",
+        help="append the keys of all sessions to this file, for debugging: who has it reads them",
+    )
     add("--no-ui", action="store_true", help="no screen: log to standard error")
     levels = parser.add_mutually_exclusive_group()
     for level in LEVELS:
@@ -252,13 +257,15 @@ def _run_node(arguments: Sequence[str]) -> int:
             print(f"p2ptui: {warning}", file=sys.stderr)
         print("the configuration is valid")
         return EXIT_OK
+    # No option of a file, which others may have written, nor of the environment.
+    beside = {} if options.key_log is None else {"key_log": options.key_log}
     if not options.no_ui:
         from p2ptui.tui.run import run_screen
 
-        return run_screen(config)
+        return run_screen(config, **beside)
 
     from p2ptui.headless import run_headless
     from p2ptui.reloading import read_again_with
 
     read_again_with(read)
-    return run_headless(config)
+    return run_headless(config, **beside)

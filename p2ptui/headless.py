@@ -38,11 +38,12 @@ PEER_LINES_PER_SECOND: Final = 20
 """Lines about peers that come and go: a flood of handshakes must not become one of the log."""
 
 
-def run_headless(config: Config) -> int:
+def run_headless(config: Config, *, key_log: str | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; SIGHUP has it open its log anew, and read its options.
 
     Args:
         config: Every option.
+        key_log: Where the keys of sessions are written, for debugging; nowhere without it.
 
     Returns:
         The exit code, 0.
@@ -54,18 +55,18 @@ def run_headless(config: Config) -> int:
     survive_hangups()
     configure_logging(config.logging, verbose=config.server.verbose_logging)
     try:
-        return run(_serve(config), fast=True)
+        return run(_serve(config, key_log), fast=True)
     finally:
         shutdown_logging()
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, key_log: str | None = None) -> int:
     stopping = asyncio.Event()
     reloading = Reloading(config)
     _stop_when_asked(stopping)
     for warning in config_warnings(config):
         log.warning("%s", warning)
-    async with Node(config) as node:
+    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
         info = node.info
         log.info(
             "%s is listening on %s, network %s, id %s",

@@ -3,10 +3,11 @@
     python -m tests.campaign --seeds 1000
     python -m tests.campaign --seed 17 -v
 
-A server and three clients shake hands, send, ping, route, leave, crash, come back and are cut
-off, while a fifth of all datagrams is lost, some come twice and some come late. Whatever
-happens, a message reaches its reader once or its sender is told, and afterwards nothing is
-left over. Time is virtual, and a seed always tells the same story.
+A server and three clients shake hands, send, ping, route, leave, crash, come back, move and are cut
+off, and the server is restarted, while a fifth of all datagrams is lost, some come twice and some
+come late. They speak under seal; in one story of five all speak in the open, and in one a client
+does. Whatever happens, a message reaches its reader once or its sender is told, and afterwards
+nothing is left over. Time is virtual, and a seed always tells the same story.
 """
 
 import argparse

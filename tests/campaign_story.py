@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from p2ptui.config import Config
 from p2ptui.core.reliability.duplicates import SEQUENCE_WINDOW
@@ -71,6 +71,8 @@ class Story:
         clients: How many.
         faults: What the network does to datagrams; see `Link`.
         relays: Whether the server relays for its clients.
+        secured: How many of the nodes speak under seal, from the server on; all without it, but
+            for one story in five in the open, and one with one client in the open.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Story:
         clients: int = CLIENTS,
         faults: Mapping[str, float] = FAULTS,
         relays: bool = False,
+        secured: int | None = None,
     ) -> None:
         self.seed = seed
         self._tell = tell
@@ -94,13 +97,19 @@ class Story:
         )
         self._began = self.world.now
         # Every other story goes with echoes, which are messages to be delivered once as well.
-        self.server = self.world.host(
-            echo="all" if seed % 2 else "deployed", allow_symmetric_nat_relay=relays
-        )
-        self.clients = [self.world.host() for _ in range(clients)]
+        if secured is None:
+            secured = {3: clients, 4: 0}.get(seed % 5, clients + 1)
+        self._options: dict[str, Any] = {
+            "echo": "all" if seed % 2 else "deployed",
+            "allow_symmetric_nat_relay": relays,
+        }
+        self.server = self._open(secured > 0, **self._options)
+        self.clients = [self._open(number < secured) for number in range(1, clients + 1)]
         self.all = [self.server, *self.clients]
         """Every process that ever ran, those that died too."""
         self.gone: set[Host] = set()
+        self._left: set[Address] = set()
+        """Where a process has been."""
         self.sent: list[Sent] = []
         self.connects: list[Connect] = []
         self.introductions: list[tuple[Host, int]] = []
@@ -124,10 +133,13 @@ class Story:
         """The processes that run."""
         return [host for host in self.all if host not in self.gone]
 
+    def _open(self, is_secured: bool, **options: Any) -> Host:
+        return self.world.host(keys=self.world.keys() if is_secured else None, **options)
+
     @property
     def addresses(self) -> set[Address]:
         """Where a process runs or ran."""
-        return {host.address for host in self.all}
+        return self._left | {host.address for host in self.all}
 
     def name(self, host: Host) -> str:
         """Who it is, for people."""
@@ -213,6 +225,8 @@ class Story:
             (self._leave_and_return, 2),
             (self._restart, 1),
             (self._crash_and_move, 1),
+            (self._move, 2),
+            (self._restart_server, 1),
             (self._partition, 1),
         ]
 
@@ -382,17 +396,45 @@ class Story:
         self.world.run_for(self._rng.uniform(0.5, 3.0))
         self._replace(client, None)
 
+    def _move(self) -> None:
+        """A client's NAT gives it another address; its secured sessions go on, open ones end."""
+        client = self._rng.choice(self.clients)
+        self._left.add(client.address)
+        for connect in self.connects:
+            if connect.token not in connect.asker.outcomes:
+                # Who is asked at an address that it had answers nothing.
+                connect.was_cut |= client in (connect.asker, connect.answerer)
+        name = self.name(client)
+        self.world.move(client)
+        self._say(f"{name} is {self.name(client)} from now on")
+
+    def _restart_server(self) -> None:
+        """The server's process dies and begins anew; its clients find out by themselves."""
+        self._say("the server dies")
+        self.world.remove(self.server)
+        self.world.run_for(self._rng.choice((0.0, 0.5, 3.0)))
+        old, self.server = self.server, self._succeed(self.server, self.server.address)
+        self._say(f"{self.name(old)} has died, and another server begins")
+
     def _replace(self, old: Host, address: Address | None) -> None:
+        new = self._succeed(old, address)
+        self.clients[self.clients.index(old)] = new
+        self._say(f"{self.name(new)} begins")
+        self._connect(new, self.server)
+
+    def _succeed(self, old: Host, address: Address | None) -> Host:
+        """Another process in the place of one that died, under its id."""
         self.world.seed += 1  # a new process draws other random numbers
-        new = self.world.host(address, old.id)
+        options = self._options if old is self.server else {}
+        seals = old.endpoint._state.seals
+        keys = None if seals is None else seals.keys
+        new = self.world.host(address, old.id, keys, **options)
         if old.reader is not None:
             old.events += old.reader.take(10**6)  # a crash of the node is none of the program
         self._begin_to_read(new)
         self.gone.add(old)
-        self.clients[self.clients.index(old)] = new
         self.all.append(new)
-        self._say(f"{self.name(new)} begins")
-        self._connect(new, self.server)
+        return new
 
     def _joined(self, client: Host) -> bool:
         return client.is_connected_to(self.server) and self.server.is_connected_to(client)

@@ -17,7 +17,7 @@ from p2ptui.core.counters import Counters
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
 from p2ptui.core.policy import NOT_ALLOWED
-from p2ptui.secure import SecureError, SecureSession, StaticKeys
+from p2ptui.secure import SecureError, SecureSession, StaticKeys, Transport
 from p2ptui.secure.errors import Reason
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
 from p2ptui.secure.identity import Identity, PublicKeys, load_primitives
@@ -90,6 +90,8 @@ class OwnKeys:
             is require, who may come at all.
         ephemeral: Whether the keys last no longer than the node runs.
         statement: Whose it is then, told by Unix time in seconds; empty if nobody says so.
+        on_session_keys: Told each pair of session keys that is made, and the id of the other end,
+            where the user wants to have them.
     """
 
     identity: Identity
@@ -98,6 +100,12 @@ class OwnKeys:
     allowed_ids: frozenset[str] = field(default_factory=frozenset)
     ephemeral: bool = False
     statement: Callable[[float], bytes] = lambda _: b""
+    on_session_keys: Callable[[str, Transport], None] | None = field(default=None, repr=False)
+
+    def note_session_keys(self, other_id: str, transport: Transport) -> None:
+        """A pair of session keys was made with another node."""
+        if self.on_session_keys is not None:
+            self.on_session_keys(other_id, transport)
 
     @property
     def static(self) -> StaticKeys:
@@ -217,6 +225,7 @@ class Seals:
             proof: What came of the exchange.
             now: The time, seconds.
         """
+        self.keys.note_session_keys(proof.keys.id, proof.transport)
         seal = peer.seal
         if seal is None or seal.keys != proof.keys:
             self.forget(peer, now)

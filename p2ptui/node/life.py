@@ -4,6 +4,8 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +14,13 @@ from p2ptui.config import Config
 from p2ptui.config.reload import take_over
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.errors import LocalError
+from p2ptui.io.key_log import KeyLog, key_log_words
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
 from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.known_nodes_store import KnownNodesStore
+from p2ptui.node.own_endpoint import OwnKeys
 from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
 
@@ -40,6 +44,8 @@ class NodeLife:
             asks for what only keys can keep.
         known_nodes: The file of the nodes that its user knows; that of the user without it, and
             none for a node in a simulated network.
+        key_log: A file to which the keys of its sessions are appended, for debugging: whoever has
+            it can read them. See `io.key_log`.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class NodeLife:
         machine: Machine | None = None,
         secured: bool = True,
         known_nodes: Path | None = None,
+        key_log: str | Path | None = None,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
@@ -65,6 +72,8 @@ class NodeLife:
         self._files: FileReceiver | None = None
         self._own: OwnIdentity | None = None
         self._secured = secured
+        self._key_log_path = None if key_log is None else Path(key_log)
+        self._key_log: KeyLog | None = None
         self._starting = False
 
     async def start(self) -> None:
@@ -73,8 +82,9 @@ class NodeLife:
         Raises:
             BindError: The listening address cannot be taken.
             LocalError: It cannot be resolved, the node runs already, nothing can be written into
-                the directory for files, a file with a key cannot be used, or the node is to be open
-                (`secured=False`) and its configuration takes keys.
+                the directory for files, a file with a key cannot be used, session keys cannot be
+                written where they are wanted, or the node is to be open (`secured=False`) and its
+                configuration takes keys.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
@@ -90,7 +100,7 @@ class NodeLife:
                 self._wall,
                 self._machine,
                 self._own.id,
-                keys_of(self._own, self._config),
+                self._own_keys(self._own),
                 self._open_book(),
             )
             if store is not None:
@@ -111,6 +121,27 @@ class NodeLife:
         store = KnownNodesStore(self._wall, self._known_nodes)
         return KnownNodesBook(self._wall, store, in_thread=self._is_real)
 
+    def _own_keys(self, own: OwnIdentity) -> OwnKeys | None:
+        keys = keys_of(own, self._config)
+        if self._key_log_path is None:
+            return keys
+        if keys is None:
+            raise LocalError(
+                "this node speaks in the open, so that there are no session keys to write; leave"
+                " --key-log out"
+            )
+        self._key_log = key_log = KeyLog(self._key_log_path)
+        words = key_log_words(self._key_log_path)
+        log.warning("%s", words)
+        own.notices += (words,)
+        return replace(keys, on_session_keys=partial(key_log.note, own.id))
+
+    @property
+    def key_log(self) -> Path | None:
+        """The file to which the keys of this node's sessions are written, if any is: whoever shows
+        the node ought to show that."""
+        return self._key_log_path
+
     def _choose_identity(self) -> OwnIdentity:
         own = choose_identity(
             self._config, self._rng, simulated=not self._is_real, secured=self._secured
@@ -123,6 +154,8 @@ class NodeLife:
     def _release_identity(self) -> None:
         if self._own is not None:
             self._own.release()
+        if self._key_log is not None:
+            self._key_log.close()
 
     async def close(self, reason: str = "shutting down") -> None:
         """Say goodbye to every peer, send what is left, and release everything. Twice is fine."""

@@ -17,7 +17,7 @@ from p2ptui.tui.keymap import check_ui_options
 from p2ptui.tui.settings import Settings, history_path, settings_path
 
 
-def run_screen(config: Config) -> int:
+def run_screen(config: Config, *, key_log: str | None = None) -> int:
     """Run a node with its screen until the user leaves.
 
     Args:
@@ -44,13 +44,13 @@ def run_screen(config: Config) -> int:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         configure_logging(config.logging, nowhere, verbose=config.server.verbose_logging)
         try:
-            return run(_run(config), fast=True)
+            return run(_run(config, key_log), fast=True)
         finally:
             shutdown_logging()
 
 
-async def _run(config: Config) -> int:
-    async with Node(config) as node:
+async def _run(config: Config, key_log: str | None = None) -> int:
+    async with Node(config) if key_log is None else Node(config, key_log=key_log) as node:
         app = P2PApp(
             node,
             History(history_path()),

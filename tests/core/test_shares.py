@@ -32,6 +32,7 @@ EXEMPT = {
     "DirectPaths._consents": ONE_PEER,
     "Discovery._changes": EACH_PEER,
     "Discovery._told": EACH_PEER,
+    "Displacing._asked": EACH_PEER,
     "EarlyChecks._checks": ONE_PEER,
     "EndToEnd._delivered": "behind `Routing._seen`, which is shared",
     "Keepalives._bindings": OWN,

@@ -1,7 +1,8 @@
 """The last message of a key exchange: it shows the keys of the id, and lets its sender in."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
@@ -24,6 +25,11 @@ MAX_TRIES: Final = 1024
 """Last messages that are read for one exchange. All but one are forged by somebody who has seen its
 answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
 
+AskBefore: TypeAlias = Callable[
+    [Peer, Callable[[float], None], Callable[[str, float], None], float], None
+]
+"""Asks a peer whether it is there still; then lets somebody else in, or refuses that, at a time."""
+
 
 class Completing:
     """Lets in who completes a key exchange.
@@ -33,15 +39,22 @@ class Completing:
         seals: The secured sessions.
         answering: Has answered.
         sessions: Where peers are let in.
+        ask_before: Asks who is at the address already.
     """
 
     def __init__(
-        self, state: NodeState, seals: Seals, answering: Answering, sessions: SessionParts
+        self,
+        state: NodeState,
+        seals: Seals,
+        answering: Answering,
+        sessions: SessionParts,
+        ask_before: AskBefore,
     ) -> None:
         self._state = state
         self._seals = seals
         self._answering = answering
         self._refusals = answering.refusals
+        self._ask_before = ask_before
         self._lifecycle = sessions.lifecycle
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
@@ -57,6 +70,8 @@ class Completing:
         pending = self._answering.pending(message.session)
         if pending is None:
             self._take_again(message.session)
+        elif pending.is_held:
+            self._state.counters.duplicates += 1
         elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
@@ -103,8 +118,26 @@ class Completing:
         if words:
             self._refusals.refuse_end(pending, words, now, keys.id)
             return
+        before = self._state.peers.at(address)
+        seal = before.seal if before is not None and before.is_authenticated else None
+        if before is None or seal is None or seal.keys == keys:
+            self._conclude(number, arrival, pending, now)
+        else:
+            pending.is_held = True
+            self._ask_before(
+                before,
+                lambda at: self._conclude(number, arrival, pending, at),
+                lambda words, at: self._turn_away(number, pending, words, at),
+                now,
+            )
+
+    def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)
         self._let_in(arrival, pending, now)
+
+    def _turn_away(self, number: int, pending: Pending, words: str, now: float) -> None:
+        self._answering.forget(number)
+        self._refusals.refuse_end(pending, words, now)
 
     def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
         """What speaks against who has shown its keys, as the name of a rule or in words; empty if

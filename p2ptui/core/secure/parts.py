@@ -5,6 +5,7 @@ from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.clear import Clear
 from p2ptui.core.secure.completing import Completing
+from p2ptui.core.secure.displacing import Displacing
 from p2ptui.core.secure.opening import Opening
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
@@ -29,7 +30,8 @@ class SecureParts:
         lifecycle, gate = sessions.lifecycle, state.gate
         lifecycle.on_removed.append(lambda peer, _: seals.forget(peer, gate.now))
         self.answering = answering = Answering(state, seals, sessions)
-        completing = Completing(state, seals, answering, sessions)
+        displacing = Displacing(state, delivery, lifecycle)
+        completing = Completing(state, seals, answering, sessions, displacing.begin)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
         self.restarts = restarts = Restarts(state, seals, delivery, sessions)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)

@@ -59,6 +59,8 @@ class Pending:
     tries: int = 0
     is_refused: bool = False
     """Whether the user was told that its end was refused: it comes again and again."""
+    is_held: bool = False
+    """Whether it is complete, and waits for the peer that has the address."""
 
 
 class Request(NamedTuple):

@@ -142,6 +142,7 @@ class Rekeying:
         begun.transport, begun.tries = finished.transport, 0
         number = finished.transport.remote_number.to_bytes(_NUMBER_BYTES, "big")
         begun.message = bytes((REKEY_3,)) + number + finished.message_3
+        self._seals.keys.note_session_keys(seal.keys.id, finished.transport)
         seal.session.prepare(finished.transport)
         self._seals.note_numbers(peer)
         self._send(peer, begun.message)
@@ -160,6 +161,7 @@ class Rekeying:
             self._state.counters.drop("another_key")
             return
         self._answered.pop(peer)
+        self._seals.keys.note_session_keys(seal.keys.id, completed.transport)
         seal.session.adopt(completed.transport, now)
         self._seals.note_numbers(peer)
         self._state.gate.send_to(peer, b"")

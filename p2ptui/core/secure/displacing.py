@@ -1,0 +1,94 @@
+"""Another node has shown its keys at the address of a secured peer: that one is asked first.
+
+A program that makes new keys each time it runs may be killed, and run again at the same port. Then
+nobody answers for the one before, and the newcomer has the address. But whoever is on the path can
+also complete an exchange there, with keys of his own. He is no reason to end a session whose other
+end still answers under its seal (RFC 9000, section 9.3: an address proves nothing about a session).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.accounts import Reason
+from p2ptui.core.delivery import Delivery
+from p2ptui.core.peers import Peer
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+
+PINGS: Final = 6
+PAUSE_S: Final = 0.2
+"""Six Pings over 1.2 s: at 20 % loss each way one in 450 that is alive leaves all unanswered, at
+5 % none. Who asks waits for 2 s at least."""
+
+WORDS: Final = "another node, which is still there, has a session from the same address"
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    began: float
+    let_in: Callable[[float], None]
+    refuse: Callable[[str, float], None]
+    pings: int = 0
+
+
+class Displacing:
+    """Asks secured peers whether they are still there, before others have their address.
+
+    Args:
+        state: The shared ground.
+        delivery: The way out.
+        lifecycle: Tells who has left.
+    """
+
+    def __init__(self, state: NodeState, delivery: Delivery, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._delivery = delivery
+        self._asked: BoundedTable[Peer, _Asked] = state.tables.add(
+            "seals_asked", BoundedTable(state.most_peers)
+        )
+        lifecycle.on_left.append(self._handle_left)
+
+    def begin(
+        self,
+        before: Peer,
+        let_in: Callable[[float], None],
+        refuse: Callable[[str, float], None],
+        now: float,
+    ) -> None:
+        """Somebody else would have the address of a secured peer.
+
+        Args:
+            before: The peer.
+            let_in: Lets the other one in, at a time: the peer has gone.
+            refuse: Tells it why not, at a time.
+            now: The time, seconds.
+        """
+        if before in self._asked:
+            refuse(WORDS, now)  # one at a time; who is let in is asked in its turn
+            return
+        asked = _Asked(now, let_in, refuse)
+        if self._asked.put(before, asked):
+            self._ask(before, asked, now)
+
+    def _ask(self, before: Peer, asked: _Asked, now: float) -> None:
+        if self._asked.get(before) is not asked or self._state.closing:
+            return
+        if before.liveness.signs.shown_at > asked.began:
+            self._asked.pop(before)
+            asked.refuse(WORDS, now)
+        elif asked.pings == PINGS:
+            self._asked.pop(before)
+            asked.let_in(now)
+        else:
+            asked.pings += 1
+            # Bounded: one newcomer at a time, which has shown that it receives at this address.
+            self._delivery.send_ping(before, Reason.OWNER_CHECK, now)
+            self._state.timers.schedule(now + PAUSE_S, lambda at: self._ask(before, asked, at))
+
+    def _handle_left(self, before: Peer, now: float) -> None:
+        asked = self._asked.pop(before)
+        if asked is not None and not self._state.closing:
+            # Not from within what ends the session before.
+            self._state.timers.schedule(now, asked.let_in)

@@ -1,0 +1,134 @@
+"""The keys of secured sessions, written to a file for whoever debugs captures of the own node.
+
+Whoever has the file reads these sessions, so only the user can read it, and there is no other way
+to get keys out: not by the environment, and not by a file of options, which may be a shared one.
+Neither the identity's keys nor the network's are ever written: with the file nobody can speak as
+this node, or join its network.
+
+One line for each pair of keys, as it is made; a session has a new pair every 15 minutes:
+
+    P2PTUI_SESSION <own number> <other's number> <own id> <other's id> <sent by> <received by>
+
+All but the ids are hex. A secured datagram (E0, number, counter, what is sealed, tag) bears the
+number of who receives it, so it was sealed by `sent by` if it bears the other's, and by
+`received by` if it bears the own one: ChaCha20-Poly1305 (RFC 8439), the nonce four zeros and the
+counter as 8 bytes, little-endian; the first 13 bytes are the associated data.
+"""
+
+import logging
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+from p2ptui.errors import LocalError
+from p2ptui.secure import Transport
+from p2ptui.text import cause, shown_path
+
+log = logging.getLogger("p2ptui.io")
+
+LABEL: Final = "P2PTUI_SESSION"
+OWN_MODE: Final = 0o600
+_OTHERS: Final = 0o077
+
+_HEAD: Final = b"# keys of p2ptui sessions: whoever has this file can read them\n"
+
+_FLAGS: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_APPEND
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep who opens it waiting
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def key_log_words(path: Path) -> str:
+    """What the user is told, as long as keys are written."""
+    return (
+        f"the keys of all sessions are written to {shown_path(path)}: whoever has that file can"
+        " read them; delete it when you are done"
+    )
+
+
+class KeyLogError(LocalError):
+    """Session keys cannot be written where the user wants them."""
+
+
+class KeyLog:
+    """An open file to which session keys are appended.
+
+    Args:
+        path: Where; made if there is none.
+
+    Raises:
+        KeyLogError: It cannot be written, others can read it, or it is no regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._number: int | None = None
+        try:
+            self._number = os.open(path, _FLAGS, OWN_MODE)
+            self._require_own()
+            self._write(_HEAD)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise KeyLogError(
+                f"{shown_path(path)}: session keys cannot be written there: {cause(error)}; name"
+                " another file with --key-log, or leave it out"
+            ) from None
+        except KeyLogError:
+            self.close()
+            raise
+
+    def _require_own(self) -> None:
+        assert self._number is not None
+        found, name = os.fstat(self._number), shown_path(self.path)
+        if not stat.S_ISREG(found.st_mode):
+            raise KeyLogError(f"{name}: session keys are written to a regular file only")
+        if sys.platform != "win32" and (found.st_mode & _OTHERS or found.st_uid != os.geteuid()):
+            raise KeyLogError(
+                f"{name}: others can read it, and so the sessions whose keys are written there; run"
+                f" chmod 600 {name}, or name another file with --key-log"
+            )
+
+    def note(self, own_id: str, other_id: str, transport: Transport) -> None:
+        """Append the keys of a session. If that fails, it is told once, and no more are written.
+
+        Args:
+            own_id: This node.
+            other_id: The other end.
+            transport: The keys, and the numbers of the session.
+        """
+        if self._number is None:
+            return
+        keys = transport.keys
+        line = (
+            f"{LABEL} {transport.local_number:08x} {transport.remote_number:08x}"
+            f" {own_id} {other_id} {keys.send.hex()} {keys.receive.hex()}\n"
+        )
+        try:
+            self._write(line.encode("ascii"))
+        except OSError as error:
+            log.warning(
+                "%s: session keys cannot be written there any more: %s; captures of later sessions"
+                " cannot be read with it",
+                shown_path(self.path),
+                cause(error),
+            )
+            self.close()
+
+    def _write(self, data: bytes) -> None:
+        """One write, so that lines of several programs do not mix."""
+        assert self._number is not None
+        if os.write(self._number, data) != len(data):
+            raise OSError("only a part of a line was written")
+
+    def close(self) -> None:
+        """Write no more. Twice is fine."""
+        if self._number is not None:
+            os.close(self._number)
+            self._number = None
