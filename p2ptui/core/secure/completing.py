@@ -53,9 +53,11 @@ class Completing:
         pending = self._answering.pending(message.session)
         if pending is None:
             self._take_again(message.session, address)
-        elif pending.address != address or pending.tries >= MAX_TRIES:
+        elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
+            # Wherever it comes from, who has made it was sent the answer at that address: there
+            # the session begins, and follows if its other end is elsewhere by now.
             pending.tries += 1
             self._complete(message.session, pending, message.message, now)
 

@@ -241,6 +241,26 @@ def test_a_move_in_the_middle_of_a_handshake(at: int, noticed: bool) -> None:
     assert is_here(other, one)
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_move_before_the_last_message_of_a_handshake(noticed: bool) -> None:
+    world = World(secured=True)
+    tap = Wiretap(world)
+    one, other = world.host(), world.host()
+    old = one.address
+    # All that leaves there after the request is lost.
+    tap.rules.append(
+        lambda seen: None if seen.source == old and seen.data[0] != 0x7B else seen.data
+    )
+    call = one.connect(other)
+    world.run_until(lambda: call in one.outcomes, 1.0)
+    world.move(one)
+    if noticed:
+        notice(one)
+    token = one.send(other, "hello")
+    assert one.outcome(token, within=0.6).delivered
+    assert is_here(other, one)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_random_moves_with_loss(seed: int) -> None:
     world = World(seed, secured=True, loss=0.05, jitter_s=0.01)
