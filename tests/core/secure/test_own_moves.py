@@ -257,7 +257,7 @@ def test_a_move_before_the_last_message_of_a_handshake(noticed: bool) -> None:
     if noticed:
         notice(one)
     token = one.send(other, "hello")
-    assert one.outcome(token, within=0.6).delivered
+    assert one.outcome(token, within=0.95).delivered
     assert is_here(other, one)
 
 
