@@ -60,6 +60,7 @@ class SealFrame(StrEnum):
     REKEY_REQUEST = "RekeyRequest"
     REKEY_RESPONSE = "RekeyResponse"
     REKEY_FINISH = "RekeyFinish"
+    MOVED = "Moved"
 
 
 def goes_sealed(peer: Peer, data: bytes) -> bool:

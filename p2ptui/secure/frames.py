@@ -80,6 +80,11 @@ def session_of(frame: bytes) -> int:
     return int.from_bytes(frame[1:MESSAGE_3_HEADER_BYTES], "big")
 
 
+def counter_of(frame: bytes) -> int:
+    """The counter of a secured datagram that was read as one."""
+    return int.from_bytes(frame[MESSAGE_3_HEADER_BYTES:HEADER_BYTES], "big")
+
+
 def encode_message_3(message: Message3) -> bytes:
     """Write the last message of a key exchange."""
     return _MESSAGE_3.pack(MESSAGE_3, message.session) + message.message

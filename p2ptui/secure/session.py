@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2ptui.secure.errors import Reason, SecureError
-from p2ptui.secure.frames import UnknownSession, session_of
+from p2ptui.secure.frames import UnknownSession, counter_of, session_of
 from p2ptui.secure.transport import Transport
 
 OVERLAP_S: Final = 10.0
@@ -61,6 +61,23 @@ class SecureSession:
         raise SecureError(
             Reason.UNKNOWN_SESSION, "a secured datagram is for no session of this peer"
         )
+
+    def is_newest(self, frame: bytes) -> bool:
+        """Whether a frame that has just opened is the newest of all: one that was held back, or is
+        by keys that newer ones have followed, says nothing about where its sender is now."""
+        number, counter = session_of(frame), counter_of(frame)
+        current = self.current
+        if number == current.local_number:
+            return counter == current.highest
+        before = self._before
+        if current.opened or before is None or number != before.local_number:
+            return False
+        return counter == before.highest
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the other side is known to have keys of it."""
+        return not self.current.is_initiator or any(one.opened for one in self._all())
 
     def is_ours(self, answer: UnknownSession) -> bool:
         """Whether an "unknown session" repeats the session number and a recent counter of a frame

@@ -60,6 +60,7 @@ FRAME_WORDS: Final[dict[SealFrame, str]] = {
     SealFrame.UNKNOWN_SESSION: "the keys of a frame are not known (any more): a handshake follows",
     SealFrame.PATH_CHALLENGE: "asks whether the peer receives at its new address",
     SealFrame.PATH_RESPONSE: "the peer receives at its new address",
+    SealFrame.MOVED: "its sender's machine has moved",
     SealFrame.REKEY_REQUEST: "fresh keys 1 of 3",
     SealFrame.REKEY_RESPONSE: "fresh keys 2 of 3",
     SealFrame.REKEY_FINISH: "fresh keys 3 of 3",

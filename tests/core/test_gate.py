@@ -687,7 +687,6 @@ USES: dict[str, set[str]] = {
         "core/messages/arrivals.py",
         "core/secure/clear.py",
         "core/secure/opening.py",
-        "core/secure/roaming.py",
         "core/stun.py",
     },
     "by_other_server": {RESPONDER},
@@ -717,7 +716,15 @@ USES: dict[str, set[str]] = {
     # Where it leaves.
     "lets_out": {GATE, "io/exits.py"},
     # An empty frame shows that keys are there; new ones are agreed on within a session.
-    "send_to": {OUTLET, STATE, "core/secure/completing.py", "core/secure/rekeying.py"},
+    # A peer is asked whether it still hears this node, and told where that is now.
+    "send_to": {
+        OUTLET,
+        STATE,
+        "core/secure/completing.py",
+        "core/secure/own_moves.py",
+        "core/secure/rekeying.py",
+        "core/secure/roaming.py",
+    },
     "put_datagram": set(),
     "outgoing": {GATE, STATE},
     "_outgoing": {STATE},
@@ -822,6 +829,7 @@ REASONS: dict[str, set[str]] = {
     "core/mobility/resumption.py": {"OWN_PLAN", "GOODBYE"},
     "core/relay/frames.py": {"OWN_SESSION"},
     "core/relay/requests.py": {"USER_ASKED"},
+    "core/secure/own_moves.py": {"OWN_PLAN"},
     "core/secure/restarts.py": {"HANDSHAKE"},
     "core/sessions/handshake.py": {"HANDSHAKE"},
     "core/sessions/keepalive.py": {"OWN_PLAN"},

@@ -377,6 +377,7 @@ MAY_STORE = {
     "core/peers/peers.py: peer.facts.info",  # the table finds peers by it
     "core/relay/failover.py: peer.reach.stranded",
     "core/relay/rescue.py: peer.reach.connection",
+    "core/secure/own_moves.py: peer.facts.public_address",
     "core/sessions/handshake.py: peer.facts.public_address",
     "core/sessions/lifecycle.py: peer.handshakes.heard",
     "core/sessions/liveness.py: peer.liveness.heartbeat_due",

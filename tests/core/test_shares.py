@@ -46,6 +46,7 @@ EXEMPT = {
     "Neighbours._probed": OWN,
     "Neighbours._shunned": OWN,
     "Offers._by_ufrag": EACH_ATTEMPT,
+    "OwnMoves._told": OWN,
     "PathMtu._sent": ONE_PEER,
     "PeerTable._by_id": EACH_PEER,
     "PeerTable._initiated": OWN,

@@ -13,6 +13,7 @@ from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.delivery import Delivery
 from p2ptui.core.mobility.resumption import Resumptions
 from p2ptui.core.peers import Dialect, Peer, Suspicion
+from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.sessions.keepalive import Keepalives
 from p2ptui.core.sessions.liveness import Liveness
 from p2ptui.core.state import NodeState
@@ -44,6 +45,7 @@ class Moving:
         liveness: Asks whether a peer is there.
         traversal: Direct paths.
         keepalives: The ways to servers.
+        own_moves: Tells secured peers; None where there are none.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Moving:
         liveness: Liveness,
         traversal: Traversal,
         keepalives: Keepalives,
+        own_moves: OwnMoves | None = None,
     ) -> None:
         self._state = state
         self._delivery = delivery
@@ -61,6 +64,10 @@ class Moving:
         self._liveness = liveness
         self._traversal = traversal
         self._keepalives = keepalives
+        self._own_moves = own_moves
+        if own_moves is not None:
+            own_moves.on_confirmed.append(self._handle_confirmed)
+            own_moves.on_unanswered = self._handle_unanswered
         self._excused = (-math.inf, -math.inf)
         """From when until when the silence of all was last excused."""
 
@@ -75,8 +82,50 @@ class Moving:
             How many sessions are taken up again.
         """
         self._keepalives.forget_idle()
-        affected = [peer for peer in self._followed() if is_affected(_where(peer))]
-        return self._take_up(affected, now, _MOVED, lambda: self._traversal.move(is_affected, now))
+        followed = [peer for peer in self._followed() if is_affected(_where(peer))]
+        secured = self._secured(followed, is_affected, now)
+        self._tell(secured, now)
+        others = [peer for peer in followed if peer not in secured]
+        taken_up = self._take_up(
+            others, now, _MOVED, lambda: self._traversal.move(is_affected, now, secured)
+        )
+        return len(secured) + taken_up
+
+    def _secured(
+        self, followed: Iterable[Peer], is_affected: Callable[[Address], bool], now: float
+    ) -> dict[Peer, None]:
+        """Those whose session goes on as it is, as soon as they know: all that are there, and those
+        that would be asked for a new one."""
+        if self._own_moves is None:
+            return {}
+        found = dict.fromkeys(peer for peer in followed if _is_sealed(peer))
+        for peer in self._state.peers.recent():
+            to = peer.sends_to
+            if relayed_node(to) is not None or not is_affected(visible_address(to)):
+                continue
+            if _is_sealed(peer) and not peer.is_silent(now):
+                found[peer] = None
+        return found
+
+    def _tell(self, secured: Iterable[Peer], now: float) -> None:
+        """Tell those of whom it is certain that they know this session where this node is now."""
+        if self._own_moves is None:
+            return
+        held = [peer for peer in secured if self._resumptions.may_keep(peer)]
+        self._own_moves.begin(secured, now, _MOVED)
+        for peer in held:
+            self._resumptions.hold(peer, now, _MOVED)
+
+    def _handle_confirmed(self, peer: Peer, now: float) -> None:
+        """The way to a secured peer works from here, and it knows where this node is."""
+        self._resumptions.let_go(peer, now)
+        self._keepalives.note_new_place(peer, now)
+        self._traversal.session_follower.note_back(peer, now)
+
+    def _handle_unanswered(self, peer: Peer, now: float, reason: str) -> None:
+        """It may have been restarted, or be in a network that this machine has left."""
+        if peer in self._followed():
+            self._resumptions.take_up(peer, now, reason)
 
     def _take_up(
         self, peers: Iterable[Peer], now: float, reason: str, meanwhile: Callable[[], None]
@@ -186,6 +235,11 @@ class Moving:
 
 def _where(peer: Peer) -> Address:
     return visible_address(peer.address)
+
+
+def _is_sealed(peer: Peer) -> bool:
+    """Whether it takes what is sealed, wherever that comes from."""
+    return peer.seal is not None and peer.is_authenticated and peer.seal.session.has_begun
 
 
 def _goes_on(peer: Peer) -> bool:

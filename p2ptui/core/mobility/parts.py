@@ -46,13 +46,17 @@ class MobilityParts:
             lambda: traversal.offers.hosts,
             lambda: traversal.offers.facts.nat_type,
         )
-        self.moving = Moving(state, delivery, resumptions, liveness, traversal, keepalives)
         liveness.on_forgotten = resumptions.take_up
         liveness.is_asked_anew = resumptions.is_under_way
         liveness.on_pinged = keepalives.note_heartbeat
         self.clear: Clear | None = None
         """What is judged by whether it is sealed; None where this node speaks in the open only."""
+        own_moves = None
         if state.seals is not None:
             secure = SecureParts(state, state.seals, delivery, sessions)
             secure.clear.on_answer.append(resumptions.take_answer)
             self.clear = secure.clear
+            own_moves = secure.own_moves
+        self.moving = Moving(
+            state, delivery, resumptions, liveness, traversal, keepalives, own_moves
+        )

@@ -99,6 +99,14 @@ class Resumptions:
         """Whether a server may bring the session on."""
         return self._failover.may_hold(peer)
 
+    def hold(self, peer: Peer, now: float, reason: str) -> None:
+        """A secured peer is told under seal where this node is: meanwhile the servers are asked."""
+        self._failover.hold(peer, reason, now)
+
+    def let_go(self, peer: Peer, now: float) -> None:
+        """Its own address has answered: the session needs no server."""
+        self._failover.let_go(peer, now)
+
     def begin_anew(self, peer: Peer, now: float, reason: str) -> None:
         """The old session is over: ask for a new one; see `take_up`."""
         self._handshake.reconnect(peer, now, reason)

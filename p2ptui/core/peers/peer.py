@@ -253,6 +253,8 @@ class Peer:
     def forget_pair(self) -> None:
         """From which address of this machine its datagrams leave is the system's choice again."""
         self.address = self.address[0], self.address[1]
+        if self._path is not None:
+            self._path = self._path[0], self._path[1]
         self.reach.beside = self.reach.former = None
 
     @property

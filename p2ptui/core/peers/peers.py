@@ -200,6 +200,12 @@ class PeerTable:
         """Send a relayed peer's datagrams to its own address, or to one that `add_relay` took."""
         self._route(peer, peer._path, None if address == peer.address else address)
 
+    def note_own_move(self, peer: Peer) -> None:
+        """Datagrams go to where they went, and from another place: what was learnt of the way does
+        not hold any more (RFC 9000, section 9.4), and what was under way may be lost."""
+        peer.channel.sender.leave_path(still_arrives=False)
+        self.on_rerouted(peer)
+
     def _require_alias(self, peer: Peer) -> None:
         known = (*self._aliases.of(peer), peer.address)
         if peer.path is not None and peer.path not in known:

@@ -75,6 +75,8 @@ class Completing:
         elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
+            # Wherever it comes from, who has made it was sent the answer at that address: there
+            # the session begins, and follows if its other end is elsewhere by now.
             pending.tries += 1
             self._state.trace_from(address, "", SealFrame.FINISH, frame)
             pending.last = self._state.gate.earned_by(len(frame), address)

@@ -1,12 +1,15 @@
 """Frames that two nodes send each other under seal only; elsewhere they mean nothing.
 
     PATH_CHALLENGE  E4 | nonce, 8 bytes
-    PATH_RESPONSE   E5 | nonce, 8 bytes
+    PATH_RESPONSE   E5 | nonce, 8 bytes | after MOVED: where that came from, as text
     REKEY_1         E6 | " | first message of a key exchange, as text | "
     REKEY_2         E7 | second message, as text
     REKEY_3         E8 | receiver's session u32 | third message
+    MOVED           E9 | nonce, 8 bytes | 7 zeros
 
-A PATH_RESPONSE goes to where the PATH_CHALLENGE came from, and nowhere else (RFC 9000, 8.2).
+A PATH_RESPONSE goes to where the PATH_CHALLENGE came from, and nowhere else (RFC 9000, 8.2). MOVED
+is answered like one; its sender knows that its own machine has moved. It is as long as three times
+its bytes need to be for that answer and a challenge.
 """
 
 from collections.abc import Mapping
@@ -19,8 +22,14 @@ PATH_RESPONSE: Final = 0xE5
 REKEY_1: Final = 0xE6
 REKEY_2: Final = 0xE7
 REKEY_3: Final = 0xE8
+MOVED: Final = 0xE9
 
 NONCE_BYTES: Final = 8
+
+MOVED_PADDING: Final = bytes(7)
+
+LONGEST_ADDRESS: Final = 47
+"""An IPv6 address in brackets with its port; one of an interface is told to nobody."""
 
 KINDS: Final[Mapping[int, SealFrame]] = {
     PATH_CHALLENGE: SealFrame.PATH_CHALLENGE,
@@ -28,5 +37,6 @@ KINDS: Final[Mapping[int, SealFrame]] = {
     REKEY_1: SealFrame.REKEY_REQUEST,
     REKEY_2: SealFrame.REKEY_RESPONSE,
     REKEY_3: SealFrame.REKEY_FINISH,
+    MOVED: SealFrame.MOVED,
 }
 """By their first bytes, what they are called."""

@@ -1,24 +1,29 @@
 """The first look at what comes under seal, and at what still comes in the clear."""
 
+from typing import Final
+
+from p2ptui.core.accounts import Purse
 from p2ptui.core.events import Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
-from p2ptui.core.secure.inner import KINDS, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.inner import KINDS, MOVED, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Reason, SecureError
 from p2ptui.secure.frames import (
-    HEADER_BYTES,
     MESSAGE_3,
     SECURED,
     encode_unknown_session,
     session_of,
 )
 from p2ptui.wire.address import Address
+
+_MOVED: Final = bytes((MOVED,))
 
 
 class Opening:
@@ -30,6 +35,7 @@ class Opening:
         answering: Knows the key exchanges that are pending.
         completing: Takes their last messages.
         roaming: Follows peers to other addresses.
+        own_moves: Has told peers that this node has moved.
         restarts: Hears of sessions that are unknown elsewhere.
         rekeying: Makes new keys.
     """
@@ -41,6 +47,7 @@ class Opening:
         answering: Answering,
         completing: Completing,
         roaming: Roaming,
+        own_moves: OwnMoves,
         restarts: Restarts,
         rekeying: Rekeying,
     ) -> None:
@@ -49,6 +56,7 @@ class Opening:
         self._answering = answering
         self._completing = completing
         self._roaming = roaming
+        self._own_moves = own_moves
         self._restarts = restarts
         self._rekeying = rekeying
 
@@ -98,22 +106,29 @@ class Opening:
         if seal.on_first is not None:
             conclude, seal.on_first = seal.on_first, None
             conclude(now)
-        if peer is not owner:
-            counter = int.from_bytes(data[5:HEADER_BYTES], "big")
-            if counter == seal.session.current.highest:  # not one that was held back
-                self._roaming.note(owner, address, len(data), now)
+        earned = None
+        if (peer is not owner or address != owner.sends_to) and seal.session.is_newest(data):
+            # One purse for all that this datagram draws.
+            earned = self._state.gate.earned_by(len(data), address)
+            is_told = inner[:1] == _MOVED
+            self._roaming.note(owner, address, earned, now, is_told=is_told)
         if inner and inner[0] in KINDS:
-            self._take_inner(inner, owner, address, len(data), now)
+            if earned is None:
+                earned = self._state.gate.earned_by(len(data), address)
+            self._take_inner(inner, owner, address, earned, now)
             return None
         return inner, owner
 
     def _take_inner(
-        self, inner: bytes, owner: Peer, address: Address, size: int, now: float
+        self, inner: bytes, owner: Peer, address: Address, earned: Purse, now: float
     ) -> None:
-        kind = KINDS[inner[0]]
-        self._state.trace_from(address, owner.node_id, kind, inner, is_sealed=True)
-        if inner[0] in (PATH_CHALLENGE, PATH_RESPONSE):
-            self._roaming.take(owner, inner, address, size, now)
+        kind = inner[0]
+        self._state.trace_from(address, owner.node_id, KINDS[kind], inner, is_sealed=True)
+        if kind in (MOVED, PATH_CHALLENGE):
+            self._roaming.answer(owner, inner, address, earned)
+        elif kind == PATH_RESPONSE:
+            if not self._own_moves.take_answer(owner, inner, now):
+                self._roaming.take_answer(owner, inner, address, now)
         else:
             self._rekeying.take(owner, inner, now)
 

@@ -7,6 +7,7 @@ from p2ptui.core.secure.clear import Clear
 from p2ptui.core.secure.completing import Completing
 from p2ptui.core.secure.displacing import Displacing
 from p2ptui.core.secure.opening import Opening
+from p2ptui.core.secure.own_moves import OwnMoves
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
@@ -33,9 +34,12 @@ class SecureParts:
         displacing = Displacing(state, delivery, lifecycle)
         completing = Completing(state, seals, answering, sessions, displacing.begin)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
+        self.own_moves = own_moves = OwnMoves(state, lifecycle)
         self.restarts = restarts = Restarts(state, seals, delivery, sessions)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)
         sessions.liveness.on_beat.append(rekeying.check)
-        self.opening = Opening(state, seals, answering, completing, roaming, restarts, rekeying)
+        self.opening = Opening(
+            state, seals, answering, completing, roaming, own_moves, restarts, rekeying
+        )
         self.clear = Clear(state, answering, sessions, self.opening)
         self.clear.on_answer.append(restarts.take_answer)

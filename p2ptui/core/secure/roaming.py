@@ -2,34 +2,78 @@
 
 What opens is the peer's, wherever it came from, and is taken. But somebody may have passed on what
 he has seen, from an address of his own. So what is sent goes on to where it went before until the
-new address has answered a challenge under seal; the session moves then, and nothing is lost.
+new address has answered a challenge under seal, and the one in use has had its time to answer
+another: an address that still answers is not left (a stricter rule than that of section 9.3.3). A
+peer whose own machine has moved says so under seal, and need not wait. The session moves then, and
+nothing is lost.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from p2ptui.bounded import BoundedTable
+from p2ptui.bounded import BoundedTable, Share
+from p2ptui.core.accounts import Account, Purse
 from p2ptui.core.addresses import address_words, relayed_node
 from p2ptui.core.events import GOES_ON_AT, Direction
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
-from p2ptui.core.secure.inner import KINDS, NONCE_BYTES, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.inner import (
+    KINDS,
+    LONGEST_ADDRESS,
+    MOVED,
+    NONCE_BYTES,
+    PATH_CHALLENGE,
+    PATH_RESPONSE,
+)
 from p2ptui.core.sessions.lifecycle import Lifecycle
 from p2ptui.core.state import NodeState
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 
 AGAIN_S: Final = 0.2
 """Between two challenges of one address: one of them, or its answer, may be lost."""
 
+SHORTEST_WAIT_S: Final = 0.1
+USUAL_WAIT_S: Final = 0.3
+LONGEST_WAIT_S: Final = 0.8
+WAIT_ROUND_TRIPS: Final = 2.5
+"""So long the address in use has for its answer."""
+
+VALID_S: Final = 5.0
+"""An answer to a challenge counts for so long: somebody may have kept it back."""
+
+FIRST_REST_S: Final = 0.5
+LONGEST_REST_S: Final = 1.5
+"""An address that was not followed, since the one in use answers, is asked again so late; each time
+twice as late."""
+
 MAX_MOVES: Final = 4096
-"""Peers whose new address is being asked."""
+"""New addresses of peers that are being asked."""
+
+MOVES_EACH: Final = 4
+"""Of one peer; the oldest makes room."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Move:
-    address: Address
     nonce: bytes
+    """For the new address."""
+    home_nonce: bytes
+    """For the one in use."""
+    until: float
+    """So long answers count; or the rest goes on."""
+    rest_s: float
+    judged_at: float
+    """When the address in use has had its time."""
     asked_at: float
+    is_told: bool = False
+    """Whether the peer itself says that it has moved."""
+    is_answered: bool = False
+    rests: bool = False
+    """Whether the address in use has answered."""
+
+
+_Step: TypeAlias = Callable[[Peer, Address, _Move, float], None]
 
 
 class Roaming:
@@ -45,71 +89,163 @@ class Roaming:
         self._state = state
         self._seals = seals
         self._lifecycle = lifecycle
-        self._moves: BoundedTable[Peer, _Move] = state.tables.add(
-            "sessions_moving", BoundedTable(MAX_MOVES, full="move_forgotten")
+        self._moves: BoundedTable[tuple[Peer, Address], _Move] = state.tables.add(
+            "sessions_moving",
+            BoundedTable(
+                MAX_MOVES,
+                full="move_forgotten",
+                peer_share=Share(MOVES_EACH, makes_room=True),
+            ),
         )
         lifecycle.on_left.append(lambda peer, _: self._forget(peer))
 
-    def note(self, peer: Peer, address: Address, size: int, now: float) -> None:
-        """The newest frame of a peer came from an address that is not known as its own.
+    # What shows that a peer is elsewhere.
+
+    def note(
+        self, peer: Peer, address: Address, earned: Purse, now: float, *, is_told: bool = False
+    ) -> None:
+        """The newest frame of a peer came from another address than the one in use.
 
         Args:
             peer: Whose frame it is, beyond doubt.
             address: Where it came from.
-            size: Its bytes, which pay for the challenge.
+            earned: What the datagram pays for.
             now: The time, seconds.
+            is_told: Whether it says that its sender has moved.
         """
-        if not peer.is_authenticated:
+        if self._is_relayed(peer, address) or not self._may_follow(peer, address):
             return
-        if relayed_node(address) is not None:
-            # By way of which server it comes is settled elsewhere; that it does, is known here.
-            if relayed_node(address) == peer.node_id and relayed_node(peer.address):
-                self._state.peers.add_relay(peer, address)
+        move = self._moves.get((peer, address))
+        if move is None or now >= move.until or (is_told and move.rests):
+            move = self._begin(peer, address, move, now, is_told=is_told)
+        elif is_told and not move.is_told:
+            move.is_told = True
+            self._judge(peer, address, move, now)
             return
-        move = self._moves.get(peer)
-        if move is not None and move.address == address and now < move.asked_at + AGAIN_S:
+        elif move.rests or now < move.asked_at + AGAIN_S:
             return
-        if move is None or move.address != address:
-            move = _Move(address, self._state.rng.randbytes(NONCE_BYTES), now)
-            self._moves.put(peer, move)
         move.asked_at = now
-        self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, size)
+        self._send(peer, bytes((PATH_CHALLENGE,)) + move.nonce, address, earned)
 
-    def take(self, peer: Peer, inner: bytes, address: Address, size: int, now: float) -> None:
-        """A challenge, or the answer to one, came under a peer's seal.
+    def _is_relayed(self, peer: Peer, address: Address) -> bool:
+        """By way of which server it comes is settled elsewhere; that it does, is known here."""
+        if relayed_node(address) is None:
+            return False
+        if relayed_node(address) == peer.node_id and relayed_node(peer.address):
+            self._state.peers.add_relay(peer, address)
+        return True
+
+    def _may_follow(self, peer: Peer, address: Address) -> bool:
+        """Whether that it comes from there is news: of paths that were searched, and of other known
+        ways to a relayed peer, the search has the say."""
+        if not peer.is_authenticated or address == peer.sends_to:
+            return False
+        is_known = self._state.peers.at(address) is peer
+        return not is_known or (relayed_node(peer.home) is None and "#" not in address[0])
+
+    def _begin(
+        self, peer: Peer, address: Address, last: _Move | None, now: float, *, is_told: bool
+    ) -> _Move:
+        random, wait_s = self._state.rng.randbytes, self._wait_s(peer)
+        rest_s = FIRST_REST_S if last is None else min(2 * last.rest_s, LONGEST_REST_S)
+        nonce, home_nonce, until = random(NONCE_BYTES), random(NONCE_BYTES), now + VALID_S
+        move = _Move(nonce, home_nonce, until, rest_s, now + wait_s, now, is_told=is_told)
+        self._moves.put((peer, address), move, peers=(peer,))
+        if not is_told:
+            self._ask_home(peer, address, move)
+            for share, action in ((0.5, self._ask_again), (1.0, self._judge)):
+                self._plan(now + share * wait_s, peer, address, move, action)
+        return move
+
+    def _plan(self, when: float, peer: Peer, address: Address, move: _Move, action: _Step) -> None:
+        self._state.timers.schedule(when, lambda now: action(peer, address, move, now))
+
+    @staticmethod
+    def _wait_s(peer: Peer) -> float:
+        rtt_s = peer.channel.rtt.srtt
+        if rtt_s is None:
+            return USUAL_WAIT_S
+        return min(max(WAIT_ROUND_TRIPS * rtt_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+
+    def _ask_again(self, peer: Peer, address: Address, move: _Move, _now: float) -> None:
+        if self._moves.get((peer, address)) is move and not move.rests:
+            self._ask_home(peer, address, move)
+
+    def _ask_home(self, peer: Peer, address: Address, move: _Move) -> None:
+        if peer.sends_to != address:
+            self._state.gate.send_to(peer, bytes((PATH_CHALLENGE,)) + move.home_nonce)
+
+    # Challenges, and their answers.
+
+    def answer(self, peer: Peer, inner: bytes, address: Address, earned: Purse) -> None:
+        """A challenge came under a peer's seal: it is answered to where it came from.
 
         Args:
             peer: Whose.
             inner: The frame.
             address: Where it came from.
-            size: Bytes of its datagram.
-            now: The time, seconds.
+            earned: What its datagram pays for.
         """
-        nonce = inner[1:]
+        nonce = inner[1 : 1 + NONCE_BYTES]
         if len(nonce) != NONCE_BYTES:
             self._state.counters.drop("malformed")
-        elif inner[0] == PATH_CHALLENGE:
-            self._send(peer, bytes((PATH_RESPONSE,)) + nonce, address, size)
-        else:
-            move = self._moves.get(peer)
-            if move is None or move.nonce != nonce or move.address != address:
-                self._state.counters.drop("path_response_unasked")
+            return
+        seen = b""
+        if inner[0] == MOVED and relayed_node(address) is None:
+            seen = format_address((address[0], address[1])).encode()
+        if len(seen) > LONGEST_ADDRESS:
+            seen = b""
+        self._send(peer, bytes((PATH_RESPONSE,)) + nonce + seen, address, earned)
+
+    def take_answer(self, peer: Peer, inner: bytes, address: Address, now: float) -> None:
+        """The answer to a challenge came under a peer's seal.
+
+        Args:
+            peer: Whose.
+            inner: The frame.
+            address: Where it came from.
+            now: The time, seconds.
+        """
+        nonce = inner[1 : 1 + NONCE_BYTES]
+        for key in self._moves.of_peer(peer):
+            move = self._moves[key]
+            if move.rests or now >= move.until:
+                continue
+            if move.nonce == nonce and key[1] == address:
+                move.is_answered = True
+                self._judge(peer, address, move, now)
                 return
-            self._moves.pop(peer)
+            # It went to the address in use and nowhere else, wherever its answer comes from
+            # (RFC 9000, section 8.2.3).
+            if move.home_nonce == nonce and not move.is_told:
+                move.rests, move.until = True, now + move.rest_s
+                return
+        self._state.counters.drop("path_response_unasked")
+
+    def _judge(self, peer: Peer, address: Address, move: _Move, now: float) -> None:
+        if self._moves.get((peer, address)) is not move or not peer.is_authenticated:
+            return
+        if move.rests or not move.is_answered or now >= move.until:
+            return
+        if move.is_told or now >= move.judged_at:
+            self._forget(peer)
             self._move(peer, address, now)
 
     def _forget(self, peer: Peer) -> None:
-        self._moves.pop(peer)
+        for key in self._moves.of_peer(peer):
+            del self._moves[key]
 
-    def _send(self, peer: Peer, inner: bytes, address: Address, size: int) -> None:
+    def _send(self, peer: Peer, inner: bytes, address: Address, account: Account) -> None:
         frame, gate = self._seals.seal_for(peer, inner), self._state.gate
-        if frame and gate.send(frame, address, gate.earned_by(size, address)):
+        if frame and gate.send(frame, address, account):
             kind = KINDS[inner[0]]
             self._state.trace(Direction.OUT, address, peer.node_id, kind, inner, is_sealed=True)
 
     def _move(self, peer: Peer, address: Address, now: float) -> None:
         """It is there: from now on the session goes there."""
         state = self._state
+        if address == peer.sends_to:
+            return
         owner = state.peers.at(address)
         if owner is not None and owner is not peer and owner.is_authenticated and owner.proved:
             # Two sessions cannot be told apart there but by their seals; that of now stays.

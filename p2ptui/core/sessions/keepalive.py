@@ -136,6 +136,8 @@ class Keepalives:
         self.on_learnt: Callable[[str, float], None] = lambda *_: None
         """Called with an outside host and for how long a way may be idle there, seconds."""
         state.find_longest_idle_s = self._shortest_s
+        self.note_new_place = self._begin
+        """Called with a server that sees this node elsewhere than before, and the time."""
         lifecycle.on_joined.append(self._begin)
         lifecycle.on_left.append(self._pause)
         lifecycle.on_removed.append(self._forget)

@@ -4,7 +4,8 @@ A search is a row of rounds. One that finds nothing leaves the node to the relay
 does a path that has died, until another one is found.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from typing import Final
 
 from p2ptui.core.events import SocketsDone
 from p2ptui.core.peers import Peer
@@ -20,6 +21,10 @@ from p2ptui.core.traversal.server_choice import NO_SERVER_REST_S, choose_server
 from p2ptui.core.traversal.session_follower import SWITCHED_OFF
 from p2ptui.errors import LocalError, RemoteError
 from p2ptui.wire.address import Address
+
+TOLD_S: Final = 2.0
+"""A server that was told of this node's move says soon where it sees it now; a search that does not
+wait for that offers addresses of before."""
 
 
 class Searches:
@@ -198,12 +203,15 @@ class Searches:
 
     # What happens to the machine.
 
-    def move(self, is_affected: Callable[[Address], bool], now: float) -> None:
+    def move(
+        self, is_affected: Callable[[Address], bool], now: float, told: Container[Peer] = ()
+    ) -> None:
         """This machine reaches some destinations by another way: what was known is of no use.
 
         Args:
             is_affected: Tells it of a destination.
             now: The time, seconds.
+            told: Peers that go on as they are, and have yet to say where they see this node now.
         """
         self._offers.facts = NatFacts()
         self._flows.forget()
@@ -213,8 +221,10 @@ class Searches:
                 continue
             self.stop(attempt)
             self._reasons.withdraw(attempt)
-            attempt.backoff.note_moved(waits=not attempt.server.is_authenticated)
-            attempt.plan(self._state.timers, now, self.begin_again)
+            is_told = attempt.server in told
+            attempt.backoff.note_moved(waits=is_told or not attempt.server.is_authenticated)
+            later_s = TOLD_S if is_told else 0.0
+            attempt.plan(self._state.timers, now + later_s, self.begin_again)
 
     def remotes(self) -> list[Address]:
         """The other ends of the paths in use."""

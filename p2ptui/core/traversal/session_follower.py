@@ -66,9 +66,14 @@ class SessionFollower:
     def _is_enabled(self) -> bool:
         return self._state.config.ice.enable
 
-    def _attach(self, peer: Peer, now: float) -> None:
+    def note_back(self, peer: Peer, now: float) -> None:
+        """A secured session goes on from where this node is now: if it is a server's, what waited
+        for that begins."""
         if peer.is_joined_server:
             self._reopen(peer, now)
+
+    def _attach(self, peer: Peer, now: float) -> None:
+        self.note_back(peer, now)
         attempt = self._offers.get(peer.node_id)
         if attempt is not None:
             # The session may have come from the other side: then no handshake answers the calls.
