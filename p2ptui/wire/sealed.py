@@ -16,7 +16,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.codec import MalformedError, decode_payload
 from p2ptui.wire.message import Envelope, MessageType
 
 SEALED: Final = "sealed"
@@ -63,6 +63,25 @@ class Sealed(Struct, omit_defaults=True):
 def is_sealed(message: Envelope) -> bool:
     """Whether a message is of this kind."""
     return message.ack_for == SEALED and message.message_type == MessageType.DATA
+
+
+def describe_sealed(message: Envelope) -> str:
+    """What such a message is, in a few words for people."""
+    try:
+        sealed = decode_payload(message.payload, Sealed)
+    except MalformedError:
+        return "malformed"
+    if isinstance(sealed.refused, str):
+        return f"refused: {sealed.refused}"
+    for value, words in (
+        (sealed.exchange, "keys asked for"),
+        (sealed.answer, "keys answered"),
+        (sealed.unknown, "session unknown"),
+        (sealed.finish, "sealed, and the last message of the key exchange"),
+    ):
+        if value is not UNSET:
+            return words
+    return "sealed from end to end"
 
 
 def to_text(data: bytes) -> str:

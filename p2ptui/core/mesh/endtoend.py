@@ -164,15 +164,11 @@ class EndToEnd:
         """Send it once more; why that failed, if it was the first time."""
         pending = call.detail
         hops = self.far.tries.hops(pending.node_id, pending.hops, now)
-        message = pending.message
-        if self.far.is_needed(pending.node_id, hops):
-            sealed = self.far.seal(pending.node_id, message, now)
-            if sealed is None:
-                return self._await_keys(call, now)
-            message = sealed
+        routed = self.far.wrap(pending.node_id, pending.message, pending.max_hops, hops, now)
+        if routed is None:
+            return self._await_keys(call, now)
         pending.awaits_keys = False
-        routed = self._routing.wrap(pending.node_id, message, pending.max_hops)
-        refusal = self._routing.originate(routed, now, hops)
+        refusal = self.far.originate(routed, pending.message, hops, now)
         pending.hops, pending.refused_by = tuple(hops), ()
         if refusal is not None and pending.attempts == 0 and not self._may_pass(refusal):
             return refusal
@@ -298,6 +294,7 @@ class EndToEnd:
             if opened is None:
                 return True
             writer, message = opened
+            self._routing.contacts.note_received(writer.node_id, now, writer.origin.address)
             take = self.takers.get(message.message_type)
             if take is None:
                 self._state.counters.drop("routed_unknown_type")

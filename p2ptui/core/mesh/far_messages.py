@@ -5,11 +5,13 @@ inner message, as it would have been routed in the open.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from p2ptui.core.delivery import Delivery
+from p2ptui.core.events import Direction
 from p2ptui.core.mesh.far_answering import FarAnswering
 from p2ptui.core.mesh.far_asking import Asking, FarAsking
 from p2ptui.core.mesh.far_seals import FarSeals
@@ -19,9 +21,13 @@ from p2ptui.core.mesh.tries import Tries
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
+from p2ptui.wire.address import Address
 from p2ptui.wire.codec import decode_envelope, decode_payload, encode_payload
-from p2ptui.wire.message import Envelope, MessageType
+from p2ptui.wire.message import Envelope, MessageType, RoutedPayload
 from p2ptui.wire.sealed import SEALED, Sealed, is_sealed, sealed_size
+
+INSIDE: Final = "inside"
+"""The id of what is told of the inside of a sealed message, in the place of those around it."""
 
 
 class FarMessages:
@@ -82,26 +88,62 @@ class FarMessages:
         """How long an inner message of so many bytes is at most, as it is routed to a node."""
         return sealed_size(size) if self.is_needed(node_id) else size
 
-    def seal(self, node_id: str, message: bytes, now: float) -> bytes | None:
-        """An inner message as it is routed to a node under seal; None while there are no keys.
+    def wrap(
+        self, node_id: str, message: bytes, max_hops: int, hops: Sequence[Peer], now: float
+    ) -> RoutedPayload | None:
+        """Put an inner message into the routed form, under seal where it must be.
 
         Keys that are getting old are replaced beside that.
+
+        Args:
+            node_id: Of the node that it is for.
+            message: The inner message.
+            max_hops: As of `Routing.wrap`.
+            hops: Whom it will be handed to.
+            now: The time, seconds.
+
+        Returns:
+            None where it must be sealed, and there are no keys for that.
         """
+        if not self.is_needed(node_id, hops):
+            return self._routing.wrap(node_id, message, max_hops)
         sealed = self.seals.seal(node_id, message, now)
         if self.asking is not None and self.seals.needs_rekey(node_id, now):
             self.asking.renew(node_id, now)
-        return None if sealed is None else self._wrap(sealed, now)
+        if sealed is None:
+            return None
+        return self._routing.wrap(node_id, self._write(sealed, now), max_hops)
 
-    def _wrap(self, sealed: Sealed, now: float) -> bytes:
+    def originate(
+        self, routed: RoutedPayload, message: bytes, hops: list[Peer] | None, now: float
+    ) -> Refusal | None:
+        """Send what was wrapped; why that failed. Arguments as of `wrap`."""
+        refusal = self._routing.originate(routed, now, hops)
+        if refusal is None:
+            self._routing.contacts.note_sent(routed.destination_node)
+            if hops and bytes(routed.original_message) != message:
+                self._trace(Direction.OUT, hops[0].sends_to, hops[0].node_id, routed, message)
+        return refusal
+
+    def _write(self, sealed: Sealed, now: float) -> bytes:
         payload = encode_payload(sealed)
         _, message = self._delivery.build(MessageType.DATA, payload, now, ack_for=SEALED)
         return message
+
+    def _trace(
+        self, way: Direction, address: Address, hop: str, routed: RoutedPayload, message: bytes
+    ) -> None:
+        """For whoever looks at the messages of this node: what was inside, as if it were open."""
+        if self._state.tracing:
+            inside = encode_payload(replace(routed, original_message=Raw(message)))
+            _, data = self._delivery.build(MessageType.DATA, inside, 0.0, message_id=INSIDE)
+            self._state.trace(way, address, hop, MessageType.DATA, data)
 
     def _ask(self, asking: Asking, now: float) -> Refusal | None:
         node_id, routing = asking.node_id, self._routing
         hops = self.tries.hops(node_id, asking.hops, now)
         message, max_hops = (
-            self._wrap(asking.offer.request, now),
+            self._write(asking.offer.request, now),
             self._state.config.routing.max_hops,
         )
         routed = routing.wrap(node_id, message, max_hops)
@@ -160,27 +202,37 @@ class FarMessages:
             return None
         if opened is None:
             return None
-        return replace(writer, is_sealed=True), decode_envelope(opened)
+        message, origin, own_id = decode_envelope(opened), writer.origin, self._state.identity.id
+        routed = RoutedPayload(
+            Raw(opened), writer.node_id, own_id, writer.hops, writer.hops, INSIDE
+        )
+        self._trace(Direction.IN, origin.address, origin.node_id or "", routed, opened)
+        return replace(writer, is_sealed=True), message
 
     def _answer(self, writer: Writer, sealed: Sealed | None, now: float) -> None:
         if sealed is not None:
-            self.hand_back(writer, self._wrap(sealed, now), now)
+            max_hops = self._state.config.routing.max_hops
+            routed = self._routing.wrap(writer.node_id, self._write(sealed, now), max_hops)
+            self._note(self._routing.originate(routed, now, _way_back(writer)))
 
     def reply(self, writer: Writer, message: bytes, now: float) -> None:
-        """Answer an inner message as it came: under seal, if it was."""
-        answer: bytes | None = message
+        """Answer an inner message by the way that it came, and under seal if it was."""
+        hops, max_hops = _way_back(writer), self._state.config.routing.max_hops
         if writer.is_sealed:
-            answer = self.seal(writer.node_id, message, now)
-        if answer is None:
+            routed = self.wrap(writer.node_id, message, max_hops, (), now)
+        else:
+            routed = self._routing.wrap(writer.node_id, message, max_hops)
+        if routed is None:
             self._state.counters.drop("far_unanswered")
         else:
-            self.hand_back(writer, answer, now)
+            self._note(self.originate(routed, message, hops, now))
 
-    def hand_back(self, writer: Writer, message: bytes, now: float) -> None:
-        """Send something by the way that a message came: that one works."""
-        routed = self._routing.wrap(writer.node_id, message, self._state.config.routing.max_hops)
-        hop = writer.origin.peer
-        came_by = [hop] if writer.is_second_hand and hop is not None else None
-        refusal = self._routing.originate(routed, now, came_by)
+    def _note(self, refusal: Refusal | None) -> None:
         if refusal is not None:
             self._state.counters.drop(f"routed_{refusal.code}")
+
+
+def _way_back(writer: Writer) -> list[Peer] | None:
+    """By whom a message came: that way works."""
+    hop = writer.origin.peer
+    return [hop] if writer.is_second_hand and hop is not None else None

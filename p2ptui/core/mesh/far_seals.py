@@ -15,7 +15,7 @@ from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Mode
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Reason, SecureError, SecureSession, Transport
+from p2ptui.secure import SecureError, SecureSession, Transport
 from p2ptui.secure.frames import UnknownSession, decode_unknown_session, encode_unknown_session
 from p2ptui.secure.identity import PublicKeys, is_made_of_keys
 from p2ptui.wire.address import Address
@@ -188,7 +188,7 @@ class FarSeals:
             counters.drop("malformed")
             return None
         except SecureError as error:
-            if error.reason is Reason.UNKNOWN_SESSION:
+            if error.reason == "unknown_session":
                 return _unknown(read[0])
             counters.drop(f"far_{error.reason}")
             return None
