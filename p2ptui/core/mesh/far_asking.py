@@ -95,6 +95,8 @@ class FarAsking:
         self.on_ready: Callable[[str, float, bool], None] = lambda *_: None
         """Called with the id of a node that can be spoken to, the time, and whether what was said
         before is unknown to it."""
+        self.on_made: Callable[[str, float], None] = lambda *_: None
+        """Called after that, if the session came of this node's request."""
         self.on_failed: Callable[[str, str, bool], None] = lambda *_: None
         """Called with the id of a node that cannot, why, and whether that is final."""
 
@@ -250,3 +252,4 @@ class FarAsking:
             refusal=shown.refusal,
         )
         self.on_ready(node_id, now, asking.is_restart)
+        self.on_made(node_id, now)

@@ -58,6 +58,7 @@ class FarMessages:
         """Asks for them; None for a node without keys."""
         if state.seals is not None:
             self.asking = asking = FarAsking(state, state.seals, self.seals, self._ask)
+            asking.on_made = self._finish
             self._answering = FarAnswering(state, state.seals, self.seals, asking)
 
     def is_needed(self, node_id: str, hops: Sequence[Peer] = ()) -> bool:
@@ -150,6 +151,18 @@ class FarMessages:
         asking.hops, asking.route_id = tuple(hops), routed.route_id
         return routing.originate(routed, now, hops)
 
+    def _finish(self, node_id: str, now: float) -> None:
+        """New keys are there: if nothing was said with them, the node does not know so far."""
+        far = self.seals.get(node_id, now)
+        if far is not None and not far.session.current.sealed:
+            hops, max_hops = (
+                self._routing.next_hops(node_id, now),
+                self._state.config.routing.max_hops,
+            )
+            routed = self.wrap(node_id, b"", max_hops, (), now)
+            if routed is not None:
+                self._note(self._routing.originate(routed, now, hops))
+
     def open(self, writer: Writer, message: Envelope, now: float) -> tuple[Writer, Envelope] | None:
         """What came from the writer of a routed message.
 
@@ -200,8 +213,8 @@ class FarMessages:
             if self._answering.admits(writer, now):
                 self._answer(writer, opened, now)
             return None
-        if opened is None:
-            return None
+        if not opened:
+            return None  # it does not open; or nothing is in it, which shows new keys
         message, origin, own_id = decode_envelope(opened), writer.origin, self._state.identity.id
         routed = RoutedPayload(
             Raw(opened), writer.node_id, own_id, writer.hops, writer.hops, INSIDE

@@ -14,11 +14,14 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from p2ptui.core.endpoint import Endpoint
-from p2ptui.core.events import PingResult, SendResult, SendStatus
+from p2ptui.core.events import Path, PingResult, SendResult, SendStatus
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import LocalError, PeerTimeoutError
+from p2ptui.node.others import find_others
+from p2ptui.secure.frames import encode_unknown_session
 from p2ptui.secure.secret import Secret
 from p2ptui.wire.message import RoutedPayload
+from p2ptui.wire.sealed import to_bytes, to_text
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
 
@@ -191,24 +194,29 @@ def test_loss_costs_nothing_but_time(seed: int, count: int, least: int) -> None:
 def test_a_thousand_altered_forged_and_replayed_messages(world: World) -> None:
     one, host, other = line(world)
     middle, rng = Middle(host), random.Random(14)
-    # He lets each true message through once, and adds what he likes.
-    assert one.outcome(send(one, other, "true 0")).delivered
-    said = ["true 0"]
-    for number in range(1, 40):
-        told = f"true {number}"
-        token = send(one, other, told)
-        for _ in range(26):
-            routed = rng.choice(middle.seen)
-            middle.say(attacked(rng, world, routed, middle.seen))
-            world.run_for(0.01)
-        assert one.outcome(token).delivered
-        said.append(told)
-    assert other.received() == said
+    told = [f"true {number}" for number in range(40)]
+    attacks = 0
+
+    def add(routed: RoutedPayload) -> list[RoutedPayload]:
+        """He does as he likes before he lets the true one through."""
+        nonlocal attacks
+        forged = [attacked(rng, world, routed, middle.seen) for _ in range(9)]
+        forged.append(attacked(rng, world, rng.choice(middle.seen), middle.seen))
+        attacks += len(forged)
+        ids = host.endpoint._state.ids
+        return [*(replace(each, route_id=ids.uuid()) for each in forged), routed]
+
+    middle.rule = add
+    for text in told:
+        assert one.outcome(send(one, other, text)).delivered
+    world.run_for(5)
+    assert attacks > 1000
+    assert other.received() == told
     assert not one.received()
-    drops = other.endpoint.counters.drops
-    assert drops["far_altered"]
-    assert drops["far_replayed"]
-    assert drops["routed_unsealed"]
+    for host in (one, other):
+        drops = host.endpoint.counters.drops
+        for cause in ("far_altered", "far_replayed", "routed_unsealed", "far_session_unknown"):
+            assert drops[cause] > 10
 
 
 def attacked(
@@ -268,6 +276,18 @@ def test_what_is_stripped_fails_and_nothing_is_said_in_the_open(world: World, st
         assert str(outcome.reason).endswith("; nothing was sent to it in the open")
     assert other.received() == []
     assert not any(SECRET.encode() in bytes(one.original_message) for one in middle.seen)
+
+
+def test_it_is_shown_with_whom_it_is_sealed(world: World) -> None:
+    one, _, other = line(world)
+    (before,) = (each for each in find_others(one.endpoint, world.now) if each.node_id == other.id)
+    assert not before.secured
+    assert one.outcome(ping(one, other)).path is Path.RELAY
+    (after,) = (each for each in find_others(one.endpoint, world.now) if each.node_id == other.id)
+    assert after.secured
+    assert after.keys is not None
+    assert after.keys.id == other.id
+    assert (after.messages_out, after.messages_in) == (1, 1)
 
 
 def test_a_list_that_hides_what_a_node_can_do_changes_nothing(world: World) -> None:
@@ -353,9 +373,6 @@ def test_who_only_says_that_a_session_is_unknown_ends_nothing(world: World) -> N
         for each in middle.seen
         if "frames" in inner(each)["payload"]
     )[0]
-    from p2ptui.secure.frames import encode_unknown_session
-    from p2ptui.wire.sealed import to_bytes, to_text
-
     unknown = encode_unknown_session(to_bytes(frame))
     assert unknown is not None
     forged = in_the_open(world, {"unknown": to_text(unknown)}, ack_for="sealed")
@@ -384,6 +401,17 @@ def test_keys_are_new_before_fifteen_minutes_are_over(world: World) -> None:
         world.run_for(29)
     assert len(used) == 3
     assert other.received() == list(range(1, 81))
+
+
+def test_new_keys_are_known_to_both_though_the_one_that_asked_says_no_more(world: World) -> None:
+    one, _, other = line(world)
+    assert one.outcome(send(one, other, 0)).delivered
+    world.run_for(845)
+    assert one.outcome(send(one, other, 1)).delivered
+    world.run_for(120)
+    assert other.outcome(send(other, one, 2)).delivered
+    assert not one.endpoint.counters.drops
+    assert not other.endpoint.counters.drops
 
 
 def test_an_idle_session_ends_and_the_next_message_makes_another(world: World) -> None:
