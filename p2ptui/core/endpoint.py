@@ -22,6 +22,7 @@ from p2ptui.core.relay.values import RelayReport
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
+from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import (
     Capability,
@@ -88,6 +89,12 @@ class Endpoint(Parts):
     def routes(self, now: float) -> list[RouteEntry]:
         """All routes that hold."""
         return list(self._routing.entries(now))
+
+    def keys_beyond(self, node_id: str, now: float) -> PublicKeys | None:
+        """The keys that a node without a session has shown by way of others; what is said to it is
+        sealed from end to end. None: it has not, or that was long ago."""
+        far = self._end_to_end.far.seals.get(node_id, now)
+        return None if far is None else far.keys
 
     def relays(self, limit: int) -> RelayReport:
         """What this node relays for others: at most `limit` relays and clients."""
@@ -233,9 +240,12 @@ class Endpoint(Parts):
             LocalError: There is no way to it.
         """
         introduction = self._rendezvous.introductions.with_id(node_id)
+        far = self._end_to_end.far
+        if far.is_needed(node_id):
+            return self.ping_routed(node_id, now, timeout_s)
         if introduction is not None and Capability.ROUTING not in introduction.capabilities:
             return self._mesh.punches.ping(introduction, now, timeout_s)
-        if self._routing.is_deaf(node_id, now):
+        if far.is_deaf(node_id, now):
             server = self._routing.introducer_of(node_id, now)
             if server is None:
                 raise LocalError(f"cannot find node {node_id}: join a server that knows it")

@@ -8,6 +8,7 @@ from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.identity import told_name
 from p2ptui.core.mesh.evidence import Evidence
 from p2ptui.node.view import PeerView
+from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address
 
 
@@ -40,6 +41,13 @@ class OtherNode:
     """Whether nobody says that it is there but a peer that came by itself, or a forger might."""
     known_since: float = 0.0
     """On the node's clock, seconds."""
+    keys: PublicKeys | None = None
+    """Those that it has shown by way of others; its id is theirs."""
+
+    @property
+    def secured(self) -> bool:
+        """Whether what is said to it by way of others is sealed from end to end."""
+        return self.keys is not None
 
     @property
     def introduced(self) -> bool:
@@ -113,6 +121,9 @@ def find_others(endpoint: Endpoint, now: float) -> Iterator[OtherNode]:
 
 def _with_contact(endpoint: Endpoint, node: OtherNode, now: float) -> OtherNode:
     """The same node with what was exchanged with it, if anything was."""
+    keys = endpoint.keys_beyond(node.node_id, now)
+    if keys is not None:
+        node = replace(node, keys=keys)
     contact = endpoint.naming.contact_with(node.node_id)
     if contact is None:
         return node

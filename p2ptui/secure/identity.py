@@ -57,6 +57,16 @@ def id_of(x_public: bytes, ed_public: bytes) -> str:
     return str(uuid.UUID(bytes=bytes(digest)))
 
 
+def is_made_of_keys(node_id: str) -> bool:
+    """Whether an id is of the kind that `id_of` makes, and no other program does: who has it has
+    keys, so that nobody on the way can make it look like a node without any.
+
+    Args:
+        node_id: In canonical text.
+    """
+    return node_id[14:15] == "8" and node_id[19:20] in ("8", "9", "a", "b")
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKeys:
     """What others know of an identity.

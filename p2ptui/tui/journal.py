@@ -33,6 +33,7 @@ from p2ptui.tui.records import (
     MAX_KEPT_BYTES,
     NOTE,
     OUT,
+    SEALED_KIND,
     Record,
     RecordLog,
     inner_message,
@@ -42,6 +43,7 @@ from p2ptui.wire.address import Address
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
 from p2ptui.wire.exchange import ExchangeKey
 from p2ptui.wire.message import ROUTED_KEY, MessageType
+from p2ptui.wire.sealed import is_sealed
 
 _GRAVE = {PeerStatus.FAILED: "warn", PeerStatus.DISCONNECTED: "warn"}
 _CHATTER = frozenset({"Ack", "Ping", "Pong"})
@@ -164,10 +166,13 @@ class Journal:
             words.append(f"for {self._who(destination)}")
         if not is_in and routed.hop_count > 0:
             words.append(f"from {self._who(source)}")
-        kind = printable(message.message_type, 64)
+        # What is inside is told as well, at the two ends.
+        is_passing = self._own_id not in (source, destination)
+        kind = SEALED_KIND if is_sealed(message) else printable(message.message_type, 64)
+        is_chatter = kind in _CHATTER or (kind == SEALED_KIND and not is_passing)
         return self._add(
             IN if is_in else OUT,
-            "debug" if kind in _CHATTER else "info",
+            "debug" if is_chatter else "info",
             event.address,
             node_id,
             kind,

@@ -11,6 +11,7 @@ import msgspec
 from p2ptui.text import printable
 from p2ptui.wire.codec import MalformedError, decode_envelope, decode_payload
 from p2ptui.wire.message import ROUTED_KEY, Envelope, MessageType, ReceivedRoutedPayload
+from p2ptui.wire.sealed import describe_sealed, is_sealed
 
 MAX_RECORDS: Final = 10_000
 MAX_BYTES: Final = 8 << 20
@@ -24,6 +25,9 @@ SUMMARY_CHARACTERS: Final = 400
 IN: Final = "in"
 OUT: Final = "out"
 NOTE: Final = "note"
+
+SEALED_KIND: Final = "Sealed"
+"""A routed message that only the node it is for can read; on the wire it is Data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,8 @@ def _summarise(data: bytes, size_bytes: int, is_routed: bool) -> str:
     inner = inner_message(message) if is_routed else None
     if inner is not None:
         message = inner[1]
+        if is_sealed(message):
+            return describe_sealed(message)
     text = bytes(message.payload)[: 2 * SUMMARY_CHARACTERS].decode("utf-8", "replace")
     parts = [] if text == "null" else [text]
     if message.ack_for is not None:

@@ -68,11 +68,20 @@ class InFinish(Struct, array_like=True):
     account: Account
 
 
+class InFarAnswer(Struct, array_like=True):
+    """Inside message 2 of an exchange by way of others."""
+
+    account: Account
+    refusal: Annotated[bytes, Meta(min_length=REFUSAL_BYTES, max_length=REFUSAL_BYTES)]
+    """As in `InAnswer`."""
+
+
 _NAME_BYTES: Final = (128, 96, 64, 32)
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _answers: Final = msgspec.msgpack.Decoder(InAnswer)
 _finishes: Final = msgspec.msgpack.Decoder(InFinish)
+_far_answers: Final = msgspec.msgpack.Decoder(InFarAnswer)
 
 
 def account_of(
@@ -137,7 +146,7 @@ def shorter_accounts(account: Account) -> Iterator[Account]:
         yield msgspec.structs.replace(account, name=name)
 
 
-def encode_inside(inside: InAnswer | InFinish) -> bytes:
+def encode_inside(inside: InAnswer | InFinish | InFarAnswer) -> bytes:
     """Write what goes inside."""
     return _encoder.encode(inside)
 
@@ -154,5 +163,14 @@ def decode_finish(data: bytes) -> InFinish:
     """Read what was inside message 3. MalformedError if it is something else."""
     try:
         return _finishes.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedError(str(error)) from None
+
+
+def decode_far_answer(data: bytes) -> InFarAnswer:
+    """Read what was inside message 2 that came by way of others. MalformedError if it is something
+    else."""
+    try:
+        return _far_answers.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedError(str(error)) from None

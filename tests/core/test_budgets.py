@@ -144,6 +144,7 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
         "messages/budgets.py",
         "sessions/admission.py",  # of strangers, before their messages are read
         "mesh/neighbours.py",  # of strangers nearby: those from afar must not use it up
+        "mesh/far_answering.py",  # inside what others hand on: no type of its own
         "mesh/routing.py",
         "relay/control.py",
         "traversal/offer_intake.py",
@@ -151,5 +152,6 @@ def test_nobody_else_counts_what_others_ask_for() -> None:
     assert {Path(path).name for path in counting} - judges == {
         "budgets.py",
         "admission.py",
+        "far_answering.py",
         "neighbours.py",
     }

@@ -336,6 +336,7 @@ def test_routed_files_in_the_names_of_others_draw_few_receipts(tmp_path: Path) -
             keeper = await town.start("keeper", files={"receive_into": str(tmp_path)})
             await keeper.connect(server.address)
             town.partition(alice, keeper)
+            await alice.ping_routed(keeper.id)  # they have keys for each other from now on
             events = keeper.events()
             sending = [alice.send_routed(keeper.id, TEXT, timeout_s=5) for _ in range(30)]
             sent = asyncio.gather(*sending)

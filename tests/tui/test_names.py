@@ -422,10 +422,10 @@ def test_who_forwards_sees_from_whom_and_for_whom():
         bob, carol = await stage.friend("bob", 1), await stage.friend("carol", 2)
         await bob.send_routed(carol.id, "psst")
         await stage.wait(1)
-        assert routed_lines(stage, "in", "Data")[0][0] == "bob"
-        assert routed_lines(stage, "in", "Data")[0][1].startswith('for carol  "psst"')
-        assert routed_lines(stage, "out", "Data")[0][0] == "carol"
-        assert routed_lines(stage, "out", "Data")[0][1].startswith('from bob  "psst"')
+        assert routed_lines(stage, "in", "Sealed")[0] == ("bob", "for carol  keys asked for")
+        assert routed_lines(stage, "in", "Sealed")[-1][1] == "for bob  sealed from end to end"
+        assert routed_lines(stage, "out", "Sealed")[0] == ("carol", "from bob  keys asked for")
+        assert not any("psst" in record.pretty() for record in stage.app.messages.shown())
 
     play(story)
 

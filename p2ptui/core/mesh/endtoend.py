@@ -5,7 +5,6 @@ same inner message under a new `route_id`; the receiver knows it by its own id.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
@@ -24,13 +23,13 @@ from p2ptui.core.events import (
     SendStatus,
 )
 from p2ptui.core.mesh.carried import CarriedMessages
+from p2ptui.core.mesh.far_messages import FarMessages
+from p2ptui.core.mesh.pending import PendingMessage
 from p2ptui.core.mesh.routing import Refusal, Routing
 from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.peers import Peer
 from p2ptui.core.state import NodeState
-from p2ptui.core.timers import Timer
 from p2ptui.errors import LocalError, MessageTooLargeError, PeerTimeoutError, QueueFullError
-from p2ptui.text import counted
 from p2ptui.wire.codec import (
     MalformedError,
     check_any,
@@ -65,40 +64,6 @@ FIRST_RTO_S: Final = 1.0
 """A path of several hops is not measured before its first answer (RFC 6298, section 2.1)."""
 
 
-@dataclass(slots=True)
-class _Pending:
-    node_id: str
-    message: bytes
-    max_hops: int
-    is_ping: bool
-    attempts: int = 0
-    excused: int = 0
-    """Of these, those that found the receiver without room."""
-    sent_at: float = 0.0
-    timer: Timer | None = None
-    route_id: str = ""
-    """Of its last try."""
-    hops: tuple[Peer, ...] = ()
-    """Those to which the last try was handed."""
-    refused_by: tuple[Peer, ...] = ()
-    """Of these, those that refused it."""
-    refused: str = ""
-    """What the next node said against that one."""
-    refusals: int = 0
-    """How many tries were refused on the way."""
-
-    def given_up(self, status: SendStatus, reason: str) -> SendResult:
-        """What its call ends with where nobody has confirmed it."""
-        may_have_arrived = self.attempts > self.refusals
-        size = len(self.message)
-        return SendResult(status, self.attempts, None, size, reason, may_have_arrived)
-
-    def stop(self) -> None:
-        """No further try follows."""
-        if self.timer is not None:
-            self.timer.cancel()
-
-
 class EndToEnd:
     """The two ends of routed messages.
 
@@ -119,12 +84,16 @@ class EndToEnd:
         self._state = state
         self._delivery = delivery
         self._routing = routing
-        self._doubt = doubt
-        self._calls: Calls[_Pending] = state.open_room(
+        self._calls: Calls[PendingMessage] = state.open_room(
             "routed_waiting", "routed messages", limit=MAX_PENDING, limit_each=1
         )
         self._delivered: BoundedTable[int, None] = BoundedTable(MAX_DELIVERED)
         self._carried = CarriedMessages(state, delivery, routing)
+        self.far = FarMessages(state, delivery, routing, doubt)
+        """What is sealed from end to end."""
+        if self.far.asking is not None:
+            self.far.asking.on_ready = self._handle_ready
+            self.far.asking.on_failed = self._handle_failed
         routing.on_arrived = self._handle_arrived
         routing.on_refused = self._handle_refused
         self.takers: Mapping[str, Callable[[Writer, Envelope, Purse, float], bool]] = {}
@@ -137,13 +106,15 @@ class EndToEnd:
         when the next node on the way has it.
 
         Raises:
-            LocalError: No way, too many waiting, or too large.
+            LocalError: No way, too many waiting, too large, or a node that this one must not speak
+                to in the open.
         """
-        confirmed = not self._routing.is_deaf(node_id, now)
+        self.far.require_allowed(node_id)
+        confirmed = not self.far.is_deaf(node_id, now)
         message_id, message = self._delivery.build(
             MessageType.DATA, payload, now, requires_ack=confirmed
         )
-        self._check_size(len(message))
+        self._check_size(self.far.size(node_id, len(message)))
         if confirmed:
             return self._begin(message_id, node_id, message, max_hops, now, timeout_s)
         return self._carried.send(node_id, message, max_hops, now, timeout_s)
@@ -154,7 +125,8 @@ class EndToEnd:
         Raises:
             LocalError: No way, too many waiting, or the node would take it for a message.
         """
-        if self._routing.is_deaf(node_id, now):
+        self.far.require_allowed(node_id)
+        if self.far.is_deaf(node_id, now):
             raise LocalError(
                 f"node {node_id} does not answer routed messages; ping it at its own address"
             )
@@ -180,7 +152,7 @@ class EndToEnd:
         *,
         is_ping: bool = False,
     ) -> int:
-        pending = _Pending(node_id, message, max_hops, is_ping)
+        pending = PendingMessage(node_id, message, max_hops, is_ping)
         call = self._calls.begin(key, pending, now, timeout_s, self._handle_overdue)
         refusal = self._try(call, now)
         if refusal is not None:
@@ -188,18 +160,15 @@ class EndToEnd:
             raise _as_error(refusal)
         return call.token
 
-    def _try(self, call: Call[_Pending], now: float) -> Refusal | None:
+    def _try(self, call: Call[PendingMessage], now: float) -> Refusal | None:
         """Send it once more; why that failed, if it was the first time."""
         pending = call.detail
-        routed = self._routing.wrap(pending.node_id, pending.message, pending.max_hops)
-        # Those that brought no answer may be dead; others may know a way as well.
-        for hop in pending.hops:
-            self._doubt(hop, now)
-            self._routing.table.doubt(pending.node_id, hop.node_id)
-        avoid = frozenset(hop.node_id for hop in pending.hops)
-        hops = self._routing.next_hops(pending.node_id, now, avoid) if avoid else []
-        hops = hops or self._routing.next_hops(pending.node_id, now)
-        refusal = self._routing.originate(routed, now, hops)
+        hops = self.far.tries.hops(pending.node_id, pending.hops, now)
+        routed = self.far.wrap(pending.node_id, pending.message, pending.max_hops, hops, now)
+        if routed is None:
+            return self._await_keys(call, now)
+        pending.awaits_keys = False
+        refusal = self.far.originate(routed, pending.message, hops, now)
         pending.hops, pending.refused_by = tuple(hops), ()
         if refusal is not None and pending.attempts == 0 and not self._may_pass(refusal):
             return refusal
@@ -209,37 +178,84 @@ class EndToEnd:
         pending.sent_at = now
         options = self._state.config.reliability
         pause = min(FIRST_RTO_S * 2.0 ** min(pending.attempts - 1, 16), options.max_rto_ms / 1000)
-        if now + pause < call.deadline:
-            pending.timer = self._state.timers.schedule(
-                now + pause, lambda at: self._handle_timeout(call, at)
-            )
+        self._try_at(call, now + pause)
         return None
+
+    def _try_at(self, call: Call[PendingMessage], when: float) -> None:
+        if when < call.deadline:
+            call.detail.timer = self._state.timers.schedule(
+                when, lambda at: self._handle_timeout(call, at)
+            )
+
+    def _await_keys(self, call: Call[PendingMessage], now: float) -> Refusal | None:
+        """Nothing can be sealed for its node: ask that; why it failed, if it was the first time."""
+        pending, asking = call.detail, self.far.asking
+        assert asking is not None
+        pending.awaits_keys, pending.hops = True, ()
+        refusal = asking.ask(pending.node_id, now, call.deadline)
+        if refusal is None:
+            return None
+        if not (pending.attempts or self._may_pass(refusal)):
+            asking.forget(pending.node_id)
+            return refusal
+        if refusal.code == ErrorCode.NO_ROOM:
+            self._try_at(call, now + FIRST_RTO_S)
+        return None
+
+    def _to(self, node_id: str) -> list[Call[PendingMessage]]:
+        return [call for call in self._calls.all() if call.detail.node_id == node_id]
+
+    def _handle_ready(self, node_id: str, now: float, is_restart: bool) -> None:
+        """There are keys for a node: what waits for them leaves, and again what met none there."""
+        for call in self._to(node_id):
+            if is_restart or call.detail.awaits_keys:
+                call.detail.stop()
+                call.detail.hops = ()
+                self._try(call, now)
+
+    def handle_joined(self, peer: Peer, now: float) -> None:
+        """A node has a session of its own: what waits for keys goes there at once."""
+        asking = self.far.asking
+        if peer.seal is not None and asking is not None and asking.is_asking(peer.node_id):
+            self._handle_ready(peer.node_id, now, False)
+
+    def _handle_failed(self, node_id: str, words: str, is_final: bool) -> None:
+        """There will be none: what waits has not left, and does not."""
+        for call in self._to(node_id):
+            pending = call.detail
+            if not (is_final or pending.awaits_keys):
+                continue
+            if pending.is_ping:
+                self._end(call, PeerTimeoutError(words))
+            else:
+                status = SendStatus.FAILED if is_final else SendStatus.TIMED_OUT
+                self._end(call, pending.given_up(status, words))
 
     def _may_pass(self, refusal: Refusal) -> bool:
         """Whether a session is being resumed that may be the way: no way now is not none at all."""
         asked = self._state.peers.initiated
         return refusal.code == ErrorCode.NO_ROUTE and any(peer.resumes for peer in asked)
 
-    def _handle_timeout(self, call: Call[_Pending], now: float) -> None:
+    def _handle_timeout(self, call: Call[PendingMessage], now: float) -> None:
         pending, options = call.detail, self._state.config.reliability
-        if pending.is_ping:
+        if pending.is_ping and pending.attempts:
             return  # a measurement: it is not sent again, but its answer may be late
         if pending.attempts - pending.excused < options.max_tries:
             self._try(call, now)
         else:
             self._end(call, self._handle_overdue(call))
 
-    @staticmethod
-    def _handle_overdue(call: Call[_Pending]) -> Outcome:
-        pending = call.detail
+    def _handle_overdue(self, call: Call[PendingMessage]) -> Outcome:
+        pending, asking = call.detail, self.far.asking
         pending.stop()
-        tries = counted(pending.attempts, "try", "tries")
-        reason = f"no answer from node {pending.node_id} after {tries}"
+        reason = pending.unanswered_words
+        if pending.awaits_keys and asking is not None:
+            reason = asking.words(pending.node_id)
         if pending.is_ping:
             return PeerTimeoutError(reason)
         return pending.given_up(SendStatus.TIMED_OUT, pending.refused or reason)
 
-    def _end(self, call: Call[_Pending], outcome: Outcome) -> None:
+    def _end(self, call: Call[PendingMessage], outcome: Outcome) -> None:
         call.detail.stop()
         self._calls.end(call, outcome)
 
@@ -247,6 +263,8 @@ class EndToEnd:
         """A node that a message was handed to cannot hand it on; only that node knows how it is
         called."""
         self._carried.handle_refusal(peer, refusal, now)
+        if self.far.asking is not None and refusal.route_id is not None:
+            self.far.asking.hear_no_way(refusal.route_id, refusal.error)
         for call in self._calls.all():
             pending = call.detail
             if pending.route_id != refusal.route_id or peer not in pending.hops:
@@ -262,7 +280,7 @@ class EndToEnd:
             if refusal.code == ErrorCode.TOO_LARGE and not pending.is_ping:
                 self._end(call, pending.given_up(SendStatus.FAILED, pending.refused))
 
-    def _waiting(self, key: str, source: str) -> Call[_Pending] | None:
+    def _waiting(self, key: str, source: str) -> Call[PendingMessage] | None:
         """The call that waits for an answer by its key, from its node."""
         return next(
             (call for call in self._calls.waiting(key) if call.detail.node_id == source), None
@@ -272,7 +290,11 @@ class EndToEnd:
 
     def _handle_arrived(self, writer: Writer, raw: Raw, now: float) -> bool:
         try:
-            message = decode_envelope(bytes(raw))
+            opened = self.far.open(writer, decode_envelope(bytes(raw)), now)
+            if opened is None:
+                return True
+            writer, message = opened
+            self._routing.contacts.note_received(writer.node_id, now, writer.origin.address)
             take = self.takers.get(message.message_type)
             if take is None:
                 self._state.counters.drop("routed_unknown_type")
@@ -309,7 +331,7 @@ class EndToEnd:
             )
         if message.requires_ack:
             _, ack = self._delivery.build(MessageType.ACK, NULL, now, ack_for=message.id)
-            self._reply(writer, ack, now)
+            self.far.reply(writer, ack, now)
         return True
 
     def _refuse_data(self, writer: Writer, message: Envelope, now: float) -> None:
@@ -318,13 +340,13 @@ class EndToEnd:
             self._state.drop_data(source)
             return
         self._state.counters.drop("reader_full")
-        capabilities = self._routing.capabilities_of(source, now)
+        capabilities = self.far.capabilities_of(writer, now)
         if capabilities is not None and Capability.RECEIVE_WINDOW in capabilities:
             window = ReceiveWindowPayload(handshake=message.id, number=1, room=0)
             _, busy = self._delivery.build(
                 MessageType.RECEIVE_WINDOW, encode_payload(window), now, ack_for=message.id
             )
-            self._reply(writer, busy, now)
+            self.far.reply(writer, busy, now)
 
     def take_window(self, writer: Writer, message: Envelope, _earned: Purse, _now: float) -> bool:
         """A receiver has no room. That is an answer: no try failed, and the next comes when due."""
@@ -336,7 +358,7 @@ class EndToEnd:
     def take_ping(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
         """A node wants to know whether this one is there, and how far away."""
         _, pong = self._delivery.build(MessageType.PONG, message.payload, now)
-        self._reply(writer, pong, now)
+        self.far.reply(writer, pong, now)
         return True
 
     def take_pong(self, writer: Writer, message: Envelope, _earned: Purse, now: float) -> bool:
@@ -368,15 +390,6 @@ class EndToEnd:
         size = len(pending.message)
         self._end(call, SendResult(SendStatus.DELIVERED, pending.attempts, rtt_s, size))
         return True
-
-    def _reply(self, writer: Writer, message: bytes, now: float) -> None:
-        """Answer by the way that the message came: that one works."""
-        routed = self._routing.wrap(writer.node_id, message, self._state.config.routing.max_hops)
-        hop = writer.origin.peer
-        came_by = [hop] if writer.is_second_hand and hop is not None else None
-        refusal = self._routing.originate(routed, now, came_by)
-        if refusal is not None:
-            self._state.counters.drop(f"routed_{refusal.code}")
 
 
 def _path(writer: Writer) -> Path:

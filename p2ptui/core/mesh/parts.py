@@ -37,6 +37,7 @@ class MeshParts:
         self.naming = naming = Naming(state, queries, routing, lifecycle)
         self.watching = Watching(state, delivery, naming, lifecycle)
         self.end_to_end = EndToEnd(state, delivery, routing, sessions.server_watch.doubt)
+        lifecycle.on_joined.append(self.end_to_end.handle_joined)
         self.punches = punches = Punches(state, delivery)
         calls = IntroductionCalls(state, delivery, handshake, punches.ask)
         self.rendezvous = rendezvous = Rendezvous(

@@ -267,13 +267,11 @@ class Routing:
             # It is not acknowledged, and may come again.
             self._seen.pop(mark)
             return False
-        if self.on_arrived is not None:
-            self.contacts.note_received(source, now, origin.address)
-            if not self.on_arrived(writer, routed.original_message, now):
-                self._seen.pop(mark)
-                self._object(origin, routed, "the message inside is none that a node takes", now)
-                return False
-        return True
+        if self.on_arrived is None or self.on_arrived(writer, routed.original_message, now):
+            return True
+        self._seen.pop(mark)
+        self._object(origin, routed, "the message inside is none that a node takes", now)
+        return False
 
     def _object(
         self, origin: Origin, routed: ReceivedRoutedPayload, words: str, now: float
@@ -358,10 +356,7 @@ class Routing:
             hops: Whom to hand it to, if that is known already.
         """
         hops = self.next_hops(routed.destination_node, now) if hops is None else hops
-        refusal = self._dispatch(routed, hops, now)
-        if refusal is None:
-            self.contacts.note_sent(routed.destination_node)
-        return refusal
+        return self._dispatch(routed, hops, now)
 
     def _dispatch(
         self, routed: RoutedPayload, hops: list[Peer], now: float, writer: Peer | None = None

@@ -17,7 +17,8 @@ from p2ptui.core.state import NodeState
 
 
 class Writer(Struct, frozen=True):
-    """Who wrote a routed message, and who handed it over. Only `Sources` makes one."""
+    """Who wrote a routed message, and who handed it over. Only `Sources` makes one, and
+    `FarMessages` says of it that its keys were shown."""
 
     origin: Origin
     node_id: str
@@ -25,6 +26,8 @@ class Writer(Struct, frozen=True):
     """Why it is believed to be theirs."""
     hops: int
     """How often it was handed on before it came to whoever handed it over."""
+    is_sealed: bool = False
+    """Whether it was sealed from end to end, by the keys of the writer's id."""
 
     @property
     def is_second_hand(self) -> bool:

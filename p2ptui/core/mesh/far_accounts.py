@@ -1,0 +1,56 @@
+"""Who has shown its keys in a key exchange by way of others, and what such an exchange binds."""
+
+from p2ptui.core.addresses import relay_address, visible_address
+from p2ptui.core.identity import RefusedError, accept_node_info
+from p2ptui.core.mesh.sources import Writer
+from p2ptui.core.sealing import Seals
+from p2ptui.core.state import NodeState
+from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.address import Address
+from p2ptui.wire.exchange import Account, as_received
+from p2ptui.wire.message import NodeInfo
+
+
+def accept_account(
+    state: NodeState, seals: Seals, account: Account, keys: PublicKeys, writer: Writer
+) -> NodeInfo:
+    """Judge a node that has shown its keys.
+
+    Args:
+        state: The shared ground.
+        seals: This node's.
+        account: What was inside the exchange.
+        keys: That were shown.
+        writer: In whose name it came.
+
+    Returns:
+        Who it is.
+
+    Raises:
+        RefusedError: What speaks against it.
+    """
+    received = as_received(account, keys.id)
+    info = accept_node_info(received, state.identity, writer.node_id)
+    # Where it is nobody can know: nowhere that anybody else is.
+    place = relay_address(visible_address(writer.origin.address), writer.node_id)
+    words = seals.judge(place, keys.id, keys)
+    if words:
+        raise RefusedError(words)
+    return info
+
+
+def told_from(writer: Writer) -> Address | None:
+    """Whose share of a table something takes; None: that of a server that this node chose."""
+    hop = writer.origin.peer
+    return None if hop is not None and hop.is_joined_server else writer.origin.address
+
+
+def request_bytes(source: str, destination: str, value: str) -> bytes:
+    """What both ends hash of a request, since those on the way may write it anew.
+
+    Args:
+        source: The id of who asks.
+        destination: And of who is asked.
+        value: Message 1 as text, or its placeholder.
+    """
+    return f'routed {source} {destination} "{value}"'.encode()

@@ -1,0 +1,255 @@
+"""The key exchange with a node that is reached by way of others, as the side that asks has it.
+
+Its three messages are handed on as Data. Whoever wants to say something to such a node asks first,
+and says it when the answer has shown the keys of the node's id. The last message of the exchange
+goes with what is said, each time until something comes back: so neither its loss nor another order
+costs anything. Who is on the way can drop these messages. He can neither answer for the node nor
+have anything said in the open.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.identity import RefusedError
+from p2ptui.core.mesh.far_accounts import accept_account
+from p2ptui.core.mesh.far_offers import FarOffer
+from p2ptui.core.mesh.far_seals import FarSeals
+from p2ptui.core.mesh.routing import Refusal
+from p2ptui.core.mesh.sources import Writer
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Seals
+from p2ptui.core.state import NodeState
+from p2ptui.core.timers import Timer
+from p2ptui.text import counted
+from p2ptui.wire.exchange import account_of
+from p2ptui.wire.message import ErrorCode
+
+MAX_ASKING: Final = 256
+"""Nodes that are asked for a session at once."""
+
+MAX_READ: Final = 64
+"""Answers to one request that are read: each costs a key exchange, and all but one are forged."""
+
+FIRST_RTO_S: Final = 1.0
+LONGEST_RTO_S: Final = 4.0
+"""From one try to the next; all that waits hangs on it, so it does not wait as long as that."""
+
+TRIES_FOR_EACH: Final = 2
+"""Likewise: so many tries for each that a message has."""
+
+BESIDE_S: Final = 30.0
+"""So long new keys are asked for beside those that still seal."""
+
+WORDS_LENGTH: Final = 200
+"""Characters of a refusal that are kept."""
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """An exchange that this node has begun."""
+
+    node_id: str
+    deadline: float
+    offer: FarOffer
+    is_restart: bool = False
+    """Whether the node has forgotten a session: what was said in that is said again."""
+    tries: int = 0
+    read: int = 0
+    refused: str = ""
+    """What somebody said against it: remote text."""
+    hops: tuple[Peer, ...] = ()
+    """Those to which the last try was handed."""
+    route_id: str = ""
+    """Of that."""
+    timer: Timer | None = None
+
+
+class FarAsking:
+    """Begins exchanges.
+
+    Args:
+        state: The shared ground.
+        seals: This node's keys.
+        far: The sessions that come of them.
+        send: Sends a request; why that failed.
+    """
+
+    def __init__(
+        self,
+        state: NodeState,
+        seals: Seals,
+        far: FarSeals,
+        send: Callable[[Asking, float], Refusal | None],
+    ) -> None:
+        self._state = state
+        self._seals = seals
+        self._far = far
+        self._send = send
+        self._account = account_of(state.identity, seals.keys.identity.ed_public)
+        self._asking: BoundedTable[str, Asking] = state.tables.add(
+            "far_asking", BoundedTable(MAX_ASKING, refuses=True, full="far_unasked")
+        )
+        self.on_ready: Callable[[str, float, bool], None] = lambda *_: None
+        """Called with the id of a node that can be spoken to, the time, and whether what was said
+        before is unknown to it."""
+        self.on_made: Callable[[str, float], None] = lambda *_: None
+        """Called after that, if the session came of this node's request."""
+        self.on_failed: Callable[[str, str, bool], None] = lambda *_: None
+        """Called with the id of a node that cannot, why, and whether that is final."""
+
+    def ask(
+        self, node_id: str, now: float, deadline: float, *, is_restart: bool = False
+    ) -> Refusal | None:
+        """See to it that there is a session, or new keys for it; why that cannot even begin.
+
+        Args:
+            node_id: With whom.
+            now: The time, seconds.
+            deadline: Until when somebody waits for it, seconds.
+            is_restart: Whether the node has forgotten the session that there was.
+        """
+        asking = self._asking.get(node_id)
+        if asking is not None:
+            asking.deadline = max(asking.deadline, deadline)
+            asking.is_restart |= is_restart
+            return None
+        if not self._asking.has_room:
+            words = f"{MAX_ASKING} sessions by way of others are awaited already; try again later"
+            return Refusal(ErrorCode.NO_ROOM, words)
+        return self._begin(node_id, now, deadline, self._seals.keys.psk, is_restart=is_restart)
+
+    def is_asking(self, node_id: str) -> bool:
+        """Whether a node is being asked for a session, or new keys."""
+        return node_id in self._asking
+
+    def is_for_restart(self, node_id: str) -> bool:
+        """Whether it is asked because it has forgotten a session."""
+        asking = self._asking.get(node_id)
+        return asking is not None and asking.is_restart
+
+    def renew(self, node_id: str, now: float) -> None:
+        """New keys are due for a session: ask for them, while it goes on."""
+        if node_id not in self._asking and self._asking.has_room:
+            self.ask(node_id, now, now + BESIDE_S)
+
+    def _begin(
+        self, node_id: str, now: float, deadline: float, psk: bytes | None, *, is_restart: bool
+    ) -> Refusal | None:
+        offer = FarOffer(self._seals, self._state.identity.id, node_id, psk)
+        asking = Asking(node_id, deadline, offer, is_restart)
+        self._asking.put(node_id, asking)
+        return self._try(asking, now)
+
+    def _try(self, asking: Asking, now: float) -> Refusal | None:
+        asking.tries += 1
+        refusal = self._send(asking, now)
+        if refusal is not None:
+            asking.refused = refusal.text
+        pause = min(FIRST_RTO_S * 2.0 ** min(asking.tries - 1, 16), LONGEST_RTO_S)
+        asking.timer = self._state.timers.schedule(now + pause, partial(self._try_again, asking))
+        return refusal
+
+    def _try_again(self, asking: Asking, now: float) -> None:
+        if self._asking.get(asking.node_id) is not asking:
+            return
+        if now >= asking.deadline or self._state.closing:
+            self.forget(asking.node_id)
+        elif asking.tries >= TRIES_FOR_EACH * self._state.config.reliability.max_tries:
+            self._fail(asking, self.words(asking.node_id), is_final=False)
+        else:
+            self._try(asking, now)
+
+    def words(self, node_id: str) -> str:
+        """Why there is no session with a node that is being asked."""
+        asking = self._asking.get(node_id)
+        tries = "" if asking is None else f" after {counted(asking.tries, 'try', 'tries')}"
+        said = "" if asking is None or not asking.refused else f" ({asking.refused})"
+        return (
+            f"node {node_id} has not answered the key exchange{tries}{said};"
+            " nothing was sent to it in the open"
+        )
+
+    def forget(self, node_id: str) -> None:
+        """Nobody waits for a session with a node any more."""
+        asking = self._asking.pop(node_id)
+        if asking is not None and asking.timer is not None:
+            asking.timer.cancel()
+
+    def _fail(self, asking: Asking, words: str, *, is_final: bool) -> None:
+        self.forget(asking.node_id)
+        self.on_failed(asking.node_id, words, is_final)
+
+    def hear_forgotten(self, node_id: str, text: str, now: float) -> None:
+        """A node says that it does not know a session."""
+        if node_id in self._asking:
+            return
+        if not (self._asking.has_room and self._far.has_forgotten(node_id, text, now)):
+            self._state.counters.drop("unknown_session")
+            return
+        self.ask(node_id, now, now + BESIDE_S, is_restart=True)
+
+    def hear_refusal(self, node_id: str, words: str, proof: str, now: float) -> None:
+        """Somebody says why there will be no session; that the node itself says so it must show."""
+        words = words[:WORDS_LENGTH]
+        asking, far = self._asking.get(node_id), self._far.get(node_id, now)
+        if asking is not None:
+            asking.refused = f"somebody says: {words}"
+            if asking.offer.has_network_key and node_id in self._seals.keys.allowed_ids:
+                self.forget(node_id)
+                is_restart = asking.is_restart
+                self._begin(node_id, now, asking.deadline, None, is_restart=is_restart)
+        elif far is not None and far.refusal and proof == far.refusal:
+            self._far.forget(node_id)
+            if node_id in self._seals.keys.allowed_ids and self._seals.keys.psk:
+                self._begin(node_id, now, now + BESIDE_S, None, is_restart=True)
+            else:
+                self.on_failed(node_id, f"node {node_id} refuses: {words}", True)
+
+    def hear_no_way(self, route_id: str, words: str) -> None:
+        """A node that a request was handed to cannot hand it on."""
+        for asking in self._asking.values():
+            if asking.route_id == route_id:
+                asking.refused = words[:WORDS_LENGTH]
+
+    def take_answer(self, writer: Writer, text: str, now: float) -> None:
+        """Message 2: it shows the keys of the node, or it is somebody else's."""
+        node_id = writer.node_id
+        asking = self._asking.get(node_id)
+        if asking is None or asking.read >= MAX_READ:
+            self._state.counters.drop("far_answer_unasked")
+            return
+        asking.read += 1
+        shown = asking.offer.read(text)
+        if shown is None:
+            self._state.counters.drop("far_answer_refused")
+            return
+        keys = shown.keys
+        if keys.id != node_id:
+            self._state.counters.drop("another_key")
+            return
+        try:
+            info = accept_account(self._state, self._seals, shown.account, keys, writer)
+        except RefusedError as error:
+            self._fail(asking, str(error), is_final=True)
+            return
+        finished = asking.offer.finish(self._account, now)
+        if finished is None:
+            self._state.counters.drop("far_answer_refused")
+            return
+        transport, last = finished
+        self.forget(node_id)
+        self._far.enter(
+            node_id,
+            transport,
+            keys,
+            info.capabilities,
+            now,
+            address=None,
+            finish=last,
+            refusal=shown.refusal,
+        )
+        self.on_ready(node_id, now, asking.is_restart)
+        self.on_made(node_id, now)

@@ -1,0 +1,71 @@
+"""One key exchange that this node has begun with a node which others reach."""
+
+from typing import NamedTuple
+
+from p2ptui.core.mesh.far_accounts import request_bytes
+from p2ptui.core.sealing import Seals
+from p2ptui.secure import Initiator, SecureError, Transport
+from p2ptui.secure.frames import Message3, encode_message_3
+from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.exchange import Account, InFinish, decode_far_answer, encode_inside
+from p2ptui.wire.sealed import Sealed, to_text
+
+
+class Shown(NamedTuple):
+    """What was inside an answer, and whose it is."""
+
+    keys: PublicKeys
+    account: Account
+    refusal: str
+    """What a refusal of the last message names."""
+
+
+class FarOffer:
+    """Offers keys, and reads what is answered.
+
+    Args:
+        seals: This node's keys.
+        own_id: Its id.
+        node_id: Of the node that is asked.
+        psk: The network key; None: without it.
+    """
+
+    def __init__(self, seals: Seals, own_id: str, node_id: str, psk: bytes | None) -> None:
+        self._initiator = Initiator(seals.static, number=seals.new_number(), psk=psk)
+        placeholder = self._initiator.placeholder
+        request = self._initiator.fill(request_bytes(own_id, node_id, placeholder))
+        self.request = Sealed(exchange=request.partition(b'"')[2][:-1].decode("ascii"))
+        """What is sent."""
+
+    @property
+    def has_network_key(self) -> bool:
+        """Whether only who knows the network key can answer."""
+        return self._initiator.pattern.psks > 0
+
+    def read(self, text: str) -> Shown | None:
+        """Read an answer; None if it is none to this request."""
+        try:
+            answer = self._initiator.read_answer(text)
+            inside = decode_far_answer(answer.payload)
+        except (SecureError, MalformedError):
+            return None
+        keys = PublicKeys(answer.remote_static, inside.account.ed_public)
+        return Shown(keys, inside.account, inside.refusal.hex())
+
+    def finish(self, own: Account, now: float) -> tuple[Transport, str] | None:
+        """Say who this node is, to who was read last.
+
+        Args:
+            own: Its account.
+            now: The time, seconds.
+
+        Returns:
+            The keys of the session, and the last message; None if nobody was read.
+        """
+        try:
+            finished = self._initiator.finish(encode_inside(InFinish(own)), now)
+        except SecureError:
+            return None
+        message = Message3(finished.transport.remote_number, finished.message_3)
+        return finished.transport, to_text(encode_message_3(message))

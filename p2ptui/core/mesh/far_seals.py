@@ -1,0 +1,221 @@
+"""Secured sessions with nodes that are reached by way of others: what both ends seal and open.
+
+An id that was made from keys says by itself that its node has keys. So nothing is sent in the open
+to one by way of others, and nothing in the open is believed that comes in its name: whoever is on
+the way can drop what is sealed, and that is all. Other ids are those of nodes without keys.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.mesh.sources import Writer
+from p2ptui.core.peers import Peer
+from p2ptui.core.sealing import Mode
+from p2ptui.core.state import NodeState
+from p2ptui.secure import SecureError, SecureSession, Transport
+from p2ptui.secure.frames import UnknownSession, decode_unknown_session, encode_unknown_session
+from p2ptui.secure.identity import PublicKeys, is_made_of_keys
+from p2ptui.wire.address import Address
+from p2ptui.wire.codec import MalformedError
+from p2ptui.wire.sealed import Sealed, open_parts, seal_parts, to_bytes, to_text
+
+MAX_FAR_SESSIONS: Final = 1024
+"""Sessions by way of others; the one not used for longest makes room."""
+
+FAR_IDLE_S: Final = 900.0
+"""So long one is kept that nobody uses: nothing opens with its keys afterwards."""
+
+SEALS_FOR_S: Final = 900.0
+"""So old keys seal nothing any more, whatever became of the exchange of new ones."""
+
+OPENS_FOR_S: Final = 960.0
+"""And they open nothing."""
+
+ASK_AGAIN_S: Final = 3.0
+"""A node that says again that it knows nothing of a session is not asked again before this."""
+
+
+@dataclass(slots=True, eq=False)
+class FarSession:
+    """With one node."""
+
+    session: SecureSession
+    keys: PublicKeys
+    """The node's; its id is theirs."""
+    capabilities: tuple[str, ...]
+    """As it has told them under its keys."""
+    finish: str = ""
+    """The last message of the exchange, with each message until one comes back."""
+    refusal: str = ""
+    """What a refusal of that names."""
+    asked_at: float = -math.inf
+    """When it was last said to be forgotten, and the node asked for another one."""
+
+
+class FarSeals:
+    """Knows these sessions, and whom there must be one with.
+
+    Args:
+        state: The shared ground.
+    """
+
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
+        self._sessions: BoundedTable[str, FarSession] = state.tables.add(
+            "far_sessions",
+            BoundedTable(
+                MAX_FAR_SESSIONS,
+                full="far_session_forgotten",
+                shares=state.tables.shares,
+                lifetime_s=FAR_IDLE_S,
+            ),
+        )
+
+    # Whom this is about.
+
+    def is_needed(self, node_id: str, hops: Sequence[Peer] = ()) -> bool:
+        """Whether what goes to a node must be sealed for it.
+
+        Args:
+            node_id: The node's.
+            hops: Whom it is handed to: in its own secured session it is sealed already.
+        """
+        if self._state.seals is None or not is_made_of_keys(node_id):
+            return False
+        return not hops or any(hop.node_id != node_id or hop.seal is None for hop in hops)
+
+    def refusal_to(self, node_id: str) -> str:
+        """Why nothing is sent to a node; empty if it may be."""
+        seals = self._state.seals
+        if seals is None or seals.keys.mode is not Mode.REQUIRE or is_made_of_keys(node_id):
+            return ""
+        return f"node {node_id} has no keys, and this node speaks under seal only (security.mode)"
+
+    def is_believed(self, writer: Writer) -> bool:
+        """Whether what came in the open may be by who is named as its writer."""
+        seals, hop = self._state.seals, writer.origin.peer
+        if seals is None:
+            return True
+        if not writer.is_second_hand and hop is not None and hop.seal is not None:
+            return True
+        return not (is_made_of_keys(writer.node_id) or seals.keys.mode is Mode.REQUIRE)
+
+    # The sessions.
+
+    def get(self, node_id: str, now: float) -> FarSession | None:
+        """The session with a node, if there is one whose keys still open."""
+        self._sessions.expire(now)
+        far = self._sessions.get(node_id)
+        if far is not None and now >= far.session.current.began_at + OPENS_FOR_S:
+            self._sessions.pop(node_id)
+            return None
+        return far
+
+    def enter(
+        self,
+        node_id: str,
+        transport: Transport,
+        keys: PublicKeys,
+        capabilities: tuple[str, ...],
+        now: float,
+        *,
+        address: Address | None,
+        finish: str = "",
+        refusal: str = "",
+    ) -> bool:
+        """A node has shown the keys of its id.
+
+        Args:
+            node_id: Its id.
+            transport: The keys of the session; of an earlier one they take the place.
+            keys: The node's.
+            capabilities: As it tells them.
+            now: The time, seconds.
+            address: Where its messages come from; None: this node has asked for the session.
+            finish: What it must be sent before it has the keys.
+            refusal: What it names if it refuses that.
+
+        Returns:
+            Whether there is room for it.
+        """
+        far = self.get(node_id, now)
+        if far is None:
+            far = FarSession(SecureSession(transport), keys, capabilities, finish, refusal)
+            return self._sessions.put(node_id, far, now, address=address)
+        far.session.adopt(transport, now)
+        far.capabilities, far.finish, far.refusal = capabilities, finish, refusal
+        self._sessions.renew(node_id, now)
+        return True
+
+    def forget(self, node_id: str) -> None:
+        """There is no session with a node any more."""
+        self._sessions.pop(node_id)
+
+    def needs_rekey(self, node_id: str, now: float) -> bool:
+        """Whether new keys are due for the session with a node."""
+        far = self._sessions.get(node_id)
+        return far is not None and far.session.needs_rekey(now)
+
+    def seal(self, node_id: str, message: bytes, now: float) -> Sealed | None:
+        """A message sealed for a node; None where there are no keys for that."""
+        far = self.get(node_id, now)
+        if far is None or now >= far.session.current.began_at + SEALS_FOR_S:
+            return None
+        try:
+            frames = seal_parts(message, far.session.seal)
+        except SecureError as error:
+            self._state.counters.drop(f"far_{error.reason}")
+            return None
+        self._sessions.renew(node_id, now)
+        sealed = Sealed(frames=frames)
+        if far.finish:
+            sealed.finish = far.finish
+        return sealed
+
+    def open(self, node_id: str, frames: list[str], now: float) -> bytes | Sealed | None:
+        """What was sealed by a node: the message; what to tell it instead; or None."""
+        far, counters = self.get(node_id, now), self._state.counters
+        try:
+            read = [to_bytes(frame) for frame in frames] or [b""]
+            if far is None:
+                return _unknown(read[0])
+            session = far.session
+            message = open_parts(read, lambda frame: session.open(frame, now))
+        except MalformedError:
+            counters.drop("malformed")
+            return None
+        except SecureError as error:
+            if error.reason == "unknown_session":
+                return _unknown(read[0])
+            counters.drop(f"far_{error.reason}")
+            return None
+        if session.current.opened:
+            far.finish = far.refusal = ""
+        self._sessions.renew(node_id, now)
+        return message
+
+    def has_forgotten(self, node_id: str, text: str, now: float) -> bool:
+        """Whether a node says that it knows nothing of the session that there is with it. Who has
+        seen a frame can say so: the session goes on until there is another."""
+        far, unknown = self.get(node_id, now), _read_unknown(text)
+        if far is None or unknown is None or not far.session.is_ours(unknown):
+            return False
+        if now < far.asked_at + ASK_AGAIN_S:
+            return False
+        far.asked_at = now
+        return True
+
+
+def _unknown(frame: bytes) -> Sealed | None:
+    answer = encode_unknown_session(frame)
+    return None if answer is None else Sealed(unknown=to_text(answer))
+
+
+def _read_unknown(text: str) -> UnknownSession | None:
+    try:
+        return decode_unknown_session(to_bytes(text))
+    except MalformedError:
+        return None

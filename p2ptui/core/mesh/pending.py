@@ -1,0 +1,52 @@
+"""A message of this node's that is routed, and waits for its receiver's answer."""
+
+from dataclasses import dataclass
+
+from p2ptui.core.events import SendResult, SendStatus
+from p2ptui.core.peers import Peer
+from p2ptui.core.timers import Timer
+from p2ptui.text import counted
+
+
+@dataclass(slots=True)
+class PendingMessage:
+    """One of them."""
+
+    node_id: str
+    message: bytes
+    max_hops: int
+    is_ping: bool
+    attempts: int = 0
+    excused: int = 0
+    """Of these, those that found the receiver without room."""
+    sent_at: float = 0.0
+    timer: Timer | None = None
+    route_id: str = ""
+    """Of its last try."""
+    hops: tuple[Peer, ...] = ()
+    """Those to which the last try was handed."""
+    refused_by: tuple[Peer, ...] = ()
+    """Of these, those that refused it."""
+    refused: str = ""
+    """What the next node said against that one."""
+    refusals: int = 0
+    """How many tries were refused on the way."""
+    awaits_keys: bool = False
+    """Whether it leaves as soon as there is a session with the node; then it is no try yet."""
+
+    def given_up(self, status: SendStatus, reason: str) -> SendResult:
+        """What its call ends with where nobody has confirmed it."""
+        may_have_arrived = self.attempts > self.refusals
+        size = len(self.message)
+        return SendResult(status, self.attempts, None, size, reason, may_have_arrived)
+
+    def stop(self) -> None:
+        """No further try follows."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+    @property
+    def unanswered_words(self) -> str:
+        """What becomes of it if nothing comes."""
+        tries = counted(self.attempts, "try", "tries")
+        return f"no answer from node {self.node_id} after {tries}"

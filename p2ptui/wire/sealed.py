@@ -1,0 +1,141 @@
+"""What two nodes seal for each other when others hand it on: the payload of an inner Data.
+
+It is Data, since programs that hand routed messages on may know no other type, and it is known by
+its `ack_for`, which no other Data has: whatever a user sends is not taken for it. Each field is
+text, base64url without padding, of what `secure.exchange` and `secure.frames` write in bytes.
+
+A frame holds 64 KiB at most. A longer message is cut: each part begins with how many parts follow,
+and their counters follow one another, so that none can be left out, doubled or moved.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from p2ptui.wire.codec import MalformedError, decode_payload
+from p2ptui.wire.message import Envelope, MessageType
+
+SEALED: Final = "sealed"
+"""The `ack_for` of such Data."""
+
+PART_BYTES: Final = 48_000
+"""Of a message, in one frame."""
+
+MAX_PARTS: Final = 0xFFFF
+
+_REST_BYTES: Final = 2
+"""At the beginning of each part: how many follow."""
+
+_PART_OVERHEAD: Final = _REST_BYTES + 29 + 3
+"""In bytes; quotation marks and a comma are about three of them."""
+
+ENVELOPE_BYTES: Final = 1_280
+"""What else a sealed message has: its envelope, and the last message of a key exchange."""
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+Text = Annotated[str, Meta(max_length=8192)]
+
+
+class Sealed(Struct, omit_defaults=True):
+    """One step between two nodes: of a key exchange, or with its keys."""
+
+    exchange: Text | UnsetType = UNSET
+    """Message 1, with its pattern's name."""
+    answer: Text | UnsetType = UNSET
+    """Message 2."""
+    finish: Text | UnsetType = UNSET
+    """The frame of message 3; with each message until the first one comes back."""
+    frames: list[str] | UnsetType = UNSET
+    """The parts of one message."""
+    unknown: Text | UnsetType = UNSET
+    """The frame that says so of a session."""
+    refused: Text | UnsetType = UNSET
+    """Why there will be no session: remote text."""
+    proof: Text | UnsetType = UNSET
+    """What only who has read message 2 can name; without it a refusal is hearsay."""
+
+
+def is_sealed(message: Envelope) -> bool:
+    """Whether a message is of this kind."""
+    return message.ack_for == SEALED and message.message_type == MessageType.DATA
+
+
+def describe_sealed(message: Envelope) -> str:
+    """What such a message is, in a few words for people."""
+    try:
+        sealed = decode_payload(message.payload, Sealed)
+    except MalformedError:
+        return "malformed"
+    if isinstance(sealed.refused, str):
+        return f"refused: {sealed.refused}"
+    for value, words in (
+        (sealed.exchange, "keys asked for"),
+        (sealed.answer, "keys answered"),
+        (sealed.unknown, "session unknown"),
+        (sealed.finish, "sealed, and the last message of the key exchange"),
+    ):
+        if value is not UNSET:
+            return words
+    return "sealed from end to end"
+
+
+def to_text(data: bytes) -> str:
+    """Bytes as base64url."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def to_bytes(text: str) -> bytes:
+    """What `to_text` wrote. MalformedError for anything else."""
+    if not _BASE64.fullmatch(text):
+        raise MalformedError("that is no base64url")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise MalformedError(str(error)) from None
+
+
+def seal_parts(message: bytes, seal: Callable[[bytes], bytes]) -> list[str]:
+    """Cut a message, seal each part, and write the frames.
+
+    Args:
+        message: At most `PART_BYTES * MAX_PARTS`.
+        seal: Makes a frame of a part; what it raises is raised.
+    """
+    starts = range(0, max(len(message), 1), PART_BYTES)
+    return [
+        to_text(seal(rest.to_bytes(_REST_BYTES, "big") + message[start : start + PART_BYTES]))
+        for start, rest in zip(starts, reversed(range(len(starts))), strict=True)
+    ]
+
+
+def open_parts(frames: Sequence[bytes], unseal: Callable[[bytes], bytes]) -> bytes:
+    """The message in its frames.
+
+    Args:
+        frames: As they came.
+        unseal: Opens a frame; what it raises is raised.
+
+    Raises:
+        MalformedError: A part is missing, was moved, or belongs to another message.
+    """
+    first, parts = frames[0][:13], []
+    counter = int.from_bytes(first[5:], "big")
+    for place, frame in enumerate(frames):
+        if frame[:5] != first[:5] or int.from_bytes(frame[5:13], "big") != counter + place:
+            raise MalformedError("the parts of a sealed message do not belong together")
+        part = unseal(frame)
+        if int.from_bytes(part[:_REST_BYTES], "big") != len(frames) - 1 - place:
+            raise MalformedError("a part of a sealed message is missing")
+        parts.append(part[_REST_BYTES:])
+    return b"".join(parts)
+
+
+def sealed_size(size: int) -> int:
+    """How long a message of so many bytes is at most once it is sealed, with its envelope."""
+    parts = -(-max(size, 1) // PART_BYTES)
+    return (size + parts * _PART_OVERHEAD) * 4 // 3 + ENVELOPE_BYTES
