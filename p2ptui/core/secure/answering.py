@@ -24,6 +24,7 @@ from p2ptui.core.secure.pending import (
     write_retry,
 )
 from p2ptui.core.secure.refusals import Refusals
+from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
@@ -53,7 +54,8 @@ class Answering:
     def __init__(self, state: NodeState, seals: Seals, sessions: SessionParts) -> None:
         self._state = state
         self._seals = seals
-        self._lifecycle = sessions.lifecycle
+        self.seating = Seating(state, sessions.lifecycle)
+        """Where who has shown its keys waits in a full house."""
         self._crossings = sessions.crossings
         keys = seals.keys
         # With the network key, XX is for those alone who may come without it.
@@ -195,7 +197,7 @@ class Answering:
             return True
         message = shortened(request.message, NULL)
         pending = Pending(
-            address, message, request.earned, responder, told, refusal, request.earned
+            address, message, request.earned, responder, told, refusal, now, request.earned
         )
         if self._pending.put(number, pending, now, address=address):
             self._by_request.put((address, message.id), number)
@@ -204,14 +206,8 @@ class Answering:
 
     def _lack_of_room(self, request: Request, peer: Peer | None, now: float) -> str:
         """Why there is no seat for who asks; empty if there may be one."""
-        seats, address = self._lifecycle.seats, request.address
         is_known = peer is not None or self._state.peers.with_id(claimed_id(request.message))
-        if is_known or seats.is_free(address):
-            return ""
-        if seats.who_goes(address, now, has_shown=True) is not None:
-            return ""
-        seats.ask(address, now)
-        return seats.words(address)
+        return "" if is_known else self.seating.lacks_room(request.address, now)
 
     def _number_for(self, request: Request) -> int:
         """The number of an answer. Where this node asks the same one, it is that of its request:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeAlias
 
 from p2ptui.core.addresses import relayed_node
@@ -55,7 +56,7 @@ class Completing:
         self._answering = answering
         self._refusals = answering.refusals
         self._ask_before = ask_before
-        self._lifecycle = sessions.lifecycle
+        self._seating = answering.seating
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
@@ -72,6 +73,8 @@ class Completing:
             self._take_again(message.session)
         elif pending.is_held:
             self._state.counters.duplicates += 1
+            if pending.final == message.message:
+                self._seating.show(message.session, now)
         elif pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
@@ -116,22 +119,21 @@ class Completing:
                 completed.transport, keys, claims_of(account), by_network_key=_is_by_key(pending)
             ),
         )
-        words = self._doubt(pending, arrival, keys, now)
+        words = self._doubt(pending, arrival, keys)
         if words:
             self._refusals.refuse_end(pending, words, now, keys.id)
             return
         before = self._state.peers.at(address)
         seal = before.seal if before is not None and before.is_authenticated else None
-        if before is None or seal is None or seal.keys == keys:
-            self._conclude(number, arrival, pending, now)
+        pending.is_held, pending.final = True, message
+        seat = partial(self._conclude, number, arrival, pending)
+        refuse = partial(self._turn_away, number, pending)
+        if before is not None and seal is not None and seal.keys != keys:
+            self._ask_before(before, seat, refuse, now)
+        elif before is not None or state.peers.with_id(info.id) is not None:
+            seat(now)
         else:
-            pending.is_held = True
-            self._ask_before(
-                before,
-                lambda at: self._conclude(number, arrival, pending, at),
-                lambda words, at: self._turn_away(number, pending, words, at),
-                now,
-            )
+            self._seating.begin(number, address, pending.asked_at, seat, refuse, now)
 
     def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)
@@ -141,19 +143,13 @@ class Completing:
         self._answering.forget(number)
         self._refusals.refuse_end(pending, words, now)
 
-    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
+    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys) -> str:
         """What speaks against who has shown its keys, as the name of a rule or in words; empty if
         nothing does."""
         node_id, address = arrival.info.id, arrival.address
         if fault := self._seals.keys.fault_of(node_id, by_network_key=_is_by_key(pending)):
             return fault
-        words = self._seals.judge_request(address, node_id, keys)
-        peers = self._state.peers
-        if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
-            return words
-        if self._lifecycle.make_room(address, now, has_shown=True):
-            return ""
-        return self._lifecycle.seats.words(address)
+        return self._seals.judge_request(address, node_id, keys)
 
     def _let_in(self, arrival: Arrival, pending: Pending, now: float) -> None:
         state = self._state

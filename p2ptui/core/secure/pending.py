@@ -54,13 +54,17 @@ class Pending:
     responder: Responder
     told: Told
     refusal: bytes
+    asked_at: float
+    """When the request came, seconds."""
     last: Purse
     """What the latest datagram has earned that came for it."""
     tries: int = 0
     is_refused: bool = False
     """Whether the user was told that its end was refused: it comes again and again."""
+    final: bytes = b""
+    """The last message, when it is complete."""
     is_held: bool = False
-    """Whether it is complete, and waits for the peer that has the address."""
+    """Whether it is complete, and waits for the peer that has the address, or for a seat."""
 
 
 class Request(NamedTuple):

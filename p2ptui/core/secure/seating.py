@@ -1,0 +1,134 @@
+"""Whoever has shown its keys in a full house waits for a seat, as those do who speak in the open.
+
+It has proved its address: who never did so makes room at once. Those who did are asked whether
+they are still there, and the newcomer repeats its last message meanwhile, which shows that it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.core.peers.liveness import Shown
+from p2ptui.core.sessions.lifecycle import Lifecycle
+from p2ptui.core.state import NodeState
+from p2ptui.wire.address import Address
+
+MAX_WAITING_SEALED: Final = 256
+"""Complete key exchanges that wait for a seat; the oldest makes room."""
+
+WAITS_S: Final = 9.0
+"""So long one may wait: who asked repeats its last message for longer."""
+
+LOOK_S: Final = 0.25
+"""Between two looks at all that wait."""
+
+LOOKED_AT: Final = 32
+"""Of them in one look."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    address: Address
+    asked_at: float
+    shown_at: float
+    until: float
+    seat: Callable[[float], None]
+    refuse: Callable[[str, float], None]
+
+
+class Seating:
+    """Finds seats for those who have shown their keys.
+
+    Args:
+        state: The shared ground.
+        lifecycle: Who makes room.
+    """
+
+    def __init__(self, state: NodeState, lifecycle: Lifecycle) -> None:
+        self._state = state
+        self._lifecycle = lifecycle
+        self._waiting: BoundedTable[int, _Waiting] = state.tables.add(
+            "sealed_unseated",
+            BoundedTable(
+                MAX_WAITING_SEALED, full="sealed_newcomer_forgotten", shares=state.tables.shares
+            ),
+        )
+        self._looking = False
+
+    def lacks_room(self, address: Address, now: float) -> str:
+        """Why no seat can be had, whatever somebody shows; empty if one may be.
+
+        Args:
+            address: Where it asks.
+            now: The time, seconds.
+        """
+        seats = self._lifecycle.seats
+        if seats.is_free(address):
+            return ""
+        if seats.who_goes(address, now, in_haste=True, has_shown=True) is not None:
+            return ""
+        return "" if seats.ask(address, now) else seats.words(address)
+
+    def begin(
+        self,
+        number: int,
+        address: Address,
+        asked_at: float,
+        seat: Callable[[float], None],
+        refuse: Callable[[str, float], None],
+        now: float,
+    ) -> bool:
+        """Take a seat for who has shown its keys, or wait for one; whether it waits.
+
+        Args:
+            number: Of its exchange.
+            address: Where it is.
+            asked_at: When it asked, seconds.
+            seat: Seats it, at a time.
+            refuse: Tells it why not, at a time.
+            now: The time, seconds.
+        """
+        waiting = _Waiting(address, asked_at, now, now + WAITS_S, seat, refuse)
+        if self._makes_room(waiting, now):
+            seat(now)
+            return False
+        if not self._waiting.put(number, waiting, now, address=address):
+            refuse(self._lifecycle.seats.words(address), now)
+            return False
+        if not self._looking:
+            self._look_after(now)
+        return True
+
+    def show(self, number: int, now: float) -> None:
+        """Who waits has shown once more that it is there."""
+        waiting = self._waiting.get(number)
+        if waiting is not None:
+            waiting.shown_at = now
+
+    def _makes_room(self, waiting: _Waiting, now: float) -> bool:
+        shown = Shown(waiting.asked_at, waiting.shown_at)
+        address, lifecycle = waiting.address, self._lifecycle
+        if lifecycle.make_room(address, now, in_haste=True, has_shown=True, shown=shown):
+            return True
+        lifecycle.seats.ask(address, now)
+        return False
+
+    def _look_after(self, now: float) -> None:
+        self._looking = True
+        self._state.timers.schedule(now + LOOK_S, self._look)
+
+    def _look(self, now: float) -> None:
+        self._looking = False
+        for number in list(self._waiting)[:LOOKED_AT]:
+            waiting = self._waiting[number]
+            if self._makes_room(waiting, now):
+                self._waiting.pop(number)
+                waiting.seat(now)
+            elif now >= waiting.until:
+                self._waiting.pop(number)
+                waiting.refuse(self._lifecycle.seats.words(waiting.address), now)
+            else:
+                self._waiting.renew(number)  # the others have their turn
+        if self._waiting and not self._state.closing:
+            self._look_after(now)
