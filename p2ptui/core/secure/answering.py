@@ -211,8 +211,8 @@ class Answering:
             return ""
         if seats.who_goes(address, now, has_shown=True) is not None:
             return ""
-        seats.ask(address, now)
-        return seats.words(address)
+        # Whoever is found silent by the time that message 3 is there makes room then.
+        return "" if seats.ask(address, now) else seats.words(address)
 
     def _number_for(self, request: Request) -> int:
         """The number of an answer. Where this node asks the same one, it is that of its request:

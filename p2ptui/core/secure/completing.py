@@ -23,6 +23,15 @@ MAX_TRIES: Final = 1024
 """Last messages that are read for one exchange. All but one are forged by somebody who has seen its
 answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
 
+MAX_SEATLESS: Final = 64
+"""Who has shown its keys and waits for a seat; further ones are let in or refused at once."""
+
+SEATLESS_S: Final = 2.0
+"""So long each waits at most, in a full house some of which may be forged: those are found out."""
+
+LOOK_S: Final = 0.1
+"""So often it is seen whether somebody has made room."""
+
 
 class Completing:
     """Lets in who completes a key exchange.
@@ -43,6 +52,7 @@ class Completing:
         self._lifecycle = sessions.lifecycle
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
+        self._seatless = 0
 
     def take_message_3(self, frame: bytes, address: Address, now: float) -> None:
         """The last message of a key exchange, from whoever."""
@@ -53,6 +63,8 @@ class Completing:
         pending = self._answering.pending(message.session)
         if pending is None:
             self._take_again(message.session, address)
+        elif pending.is_waiting:
+            self._state.counters.duplicates += 1
         elif pending.address != address or pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
@@ -91,25 +103,50 @@ class Completing:
             pending.earned,
             proof=Proof(completed.transport, keys),
         )
-        words = self._doubt(pending, arrival, keys, now)
+        words = self._doubt(pending, arrival, keys)
         if words:
             self._refuse(pending, words, now)
             return
-        self._answering.forget(number)
-        self._let_in(arrival, pending, now)
+        pending.paying = state.gate.answer_purse
+        self._seat(number, pending, arrival, now + SEATLESS_S, now)
 
-    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
+    def _seat(
+        self, number: int, pending: Pending, arrival: Arrival, until: float, now: float
+    ) -> None:
+        """Let in who has shown its keys, or have it wait in a house that may be full of forged
+        peers: they are asked, and the first that is found silent makes room."""
+        seats, address = self._lifecycle.seats, arrival.address
+        is_last = now >= until or self._seatless >= MAX_SEATLESS
+        if self._is_known(arrival) or self._lifecycle.make_room(
+            address, now, in_haste=is_last, has_shown=True
+        ):
+            self._answering.forget(number)
+            self._let_in(arrival, pending, now)
+        elif is_last or not seats.ask(address, now, self._seatless):
+            self._refuse(pending, seats.words(address), now)
+        else:
+            self._seatless += 1
+            pending.is_waiting = True
+
+            def look(at: float) -> None:
+                self._seatless -= 1
+                if self._answering.pending(number) is pending and not self._state.closing:
+                    self._seat(number, pending, arrival, until, at)
+
+            self._state.timers.schedule(now + LOOK_S, look)
+
+    def _is_known(self, arrival: Arrival) -> bool:
+        """Whether somebody is at its address, or has its id: then it needs no other seat."""
+        peers = self._state.peers
+        is_there = peers.at(arrival.address) is not None
+        return is_there or peers.with_id(arrival.info.id) is not None
+
+    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys) -> str:
         """What speaks against who has shown its keys; empty if nothing does."""
         own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
         if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
             return "this node wants the network key, and the other side has offered none"
-        words = self._seals.judge(address, node_id, keys)
-        peers = self._state.peers
-        if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
-            return words
-        if self._lifecycle.make_room(address, now, has_shown=True):
-            return ""
-        return self._lifecycle.seats.words(address)
+        return self._seals.judge(address, node_id, keys)
 
     def _let_in(self, arrival: Arrival, pending: Pending, now: float) -> None:
         state = self._state
@@ -157,5 +194,5 @@ class Completing:
         state, to = self._state, pending.address
         state.counters.handshakes_refused += 1
         data = write_refusal(state, pending, words, now)
-        is_out = state.gate.refuse(data, to, state.gate.answer_purse, now)
+        is_out = state.gate.refuse(data, to, pending.paying or state.gate.answer_purse, now)
         note_answer(state, data, to, is_out=is_out)

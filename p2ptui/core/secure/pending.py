@@ -38,6 +38,10 @@ class Pending:
     told: Told
     refusal: bytes
     tries: int = 0
+    paying: Purse | None = None
+    """What the last message has earned, if it was a true one: it pays for a refusal."""
+    is_waiting: bool = False
+    """Whether its last message is there, and only a seat is wanting."""
 
 
 class Request(NamedTuple):
