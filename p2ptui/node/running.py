@@ -10,6 +10,7 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
+from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
@@ -77,6 +78,10 @@ class RunningNode(NodeLife):
 
     def _view(self, peer: Peer) -> PeerView:
         return view(peer, self._clock(), self._endpoint.peers)
+
+    def known_node(self, node_id: str) -> KnownNode | None:
+        """What this node's user knows of an id, from sessions before; None if it was never met."""
+        return self._runtime.acquaintances.book.known.get(node_id)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.
