@@ -1,6 +1,7 @@
 """A configuration looked at without starting a node: what it names must be there, too."""
 
 from p2ptui.config import Config, config_warnings
+from p2ptui.config.security_section import OPEN_BY_ID
 from p2ptui.node.own_identity import network_key_of
 
 
@@ -16,4 +17,4 @@ def check_config(config: Config) -> list[str]:
         from p2ptui.tui.keymap import check_ui_options
 
         check_ui_options(config.ui)
-    return config_warnings(config)
+    return [*([OPEN_BY_ID] if config.server.node_id else []), *config_warnings(config)]

@@ -14,7 +14,7 @@ from p2ptui.core.events import PeerStatus, PeerStatusChanged
 from p2ptui.errors import ConfigError, LocalError
 from p2ptui.reloading import Reloading
 from p2ptui.wire.address import format_address
-from tests.town import Town, taken
+from tests.town import MET_S, Town, taken
 from tests.virtual_loop import run_virtual
 
 
@@ -78,6 +78,7 @@ def test_a_new_limit_holds_for_the_next_one_who_comes():
             await bob.connect(server.address)
         become(max_connections=2)
         await bob.connect(server.address)
+        await asyncio.sleep(MET_S)
         assert len(server.peers) == 2
 
     story_of(act)

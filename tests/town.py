@@ -25,6 +25,31 @@ from p2ptui.wire.address import Address, format_address
 
 LATENCY_S = 0.01
 
+MET_S = 0.05
+"""After a handshake: the side that answered lets the other one in when its last message is there,
+half a round trip after `connect` has come back."""
+
+
+class _Drawn(random.Random):
+    """What a node draws; the first 128 bits are its identity, which another one may take on.
+
+    Args:
+        seed: Of all but those, if they are given.
+        first: These.
+    """
+
+    def __init__(self, seed: str, first: int | None = None) -> None:
+        super().__init__(seed)
+        self.first = first
+        self._is_begun = False
+
+    def getrandbits(self, k: int, /) -> int:
+        drawn = super().getrandbits(k)
+        if k == 128 and not self._is_begun:
+            self._is_begun = True
+            self.first = drawn = drawn if self.first is None else self.first
+        return drawn
+
 
 class Town:
     """A network and its nodes.
@@ -68,26 +93,38 @@ class Town:
         name: str = "",
         address: Address | None = None,
         machine: Machine | None = None,
+        same_as: Node | None = None,
+        secured: bool = True,
         **options: Any,
     ) -> Node:
-        """A node that is not started; its machine never moves, unless one is given."""
+        """A node that is not started; its machine never moves, unless one is given. With `same_as`
+        it has the keys, and so the id, of another one: that node, once more."""
         options.setdefault("enable_discovery", False)
         where = format_address(address or self.free_address())
         # Nobody is looked up outside the town.
         options.setdefault("nat_detection", {"enable": False, "stun_servers": []})
         options.setdefault("ice", {"stun_servers": []})
         config = Config().with_options(name=name, address=where, **options)
-        return self.make_from(config, machine)
+        return self.make_from(config, machine, same_as, secured=secured)
 
-    def make_from(self, config: Config, machine: Machine | None = None) -> Node:
+    def make_from(
+        self,
+        config: Config,
+        machine: Machine | None = None,
+        same_as: Node | None = None,
+        *,
+        secured: bool = True,
+    ) -> Node:
         """A node with this configuration, that is not started."""
         seed = f"{self._seed} {config.server.name} {len(self._nodes)}"
+        drawn = same_as._rng if same_as is not None else None
         node = Node(
             config,
             open_socket=lambda at: MemorySocket.open(self.network, at),
             clock=asyncio.get_running_loop().time,
-            rng=random.Random(seed),
+            rng=_Drawn(seed, drawn.first if isinstance(drawn, _Drawn) else None),
             machine=machine,
+            secured=secured,
         )
         self._nodes.append(node)
         return node
@@ -97,10 +134,12 @@ class Town:
         name: str = "",
         address: Address | None = None,
         machine: Machine | None = None,
+        same_as: Node | None = None,
+        secured: bool = True,
         **options: Any,
     ) -> Node:
         """A running node."""
-        node = self.make(name, address, machine, **options)
+        node = self.make(name, address, machine, same_as, secured, **options)
         await node.start()
         return node
 
@@ -110,6 +149,7 @@ class Town:
         alice, bob = await self.start("alice"), await self.start("bob")
         await alice.connect(server.address)
         await bob.connect(server.address)
+        await asyncio.sleep(MET_S)
         return server, alice, bob
 
     def partition(self, a: Node, b: Node) -> None:

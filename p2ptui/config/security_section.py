@@ -49,16 +49,15 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     mode: Annotated[
         SecurityMode,
         About(
-            "Whom this node talks to: with open and prefer anybody in the network; with require"
-            " only nodes with keys that know the network key or are in allowed_ids. Sessions have"
-            " no keys yet: with require a node does not start."
+            "Whom this node talks to: with open and prefer anybody in the network, its own kind"
+            " always under seal; with require only nodes with keys that know the network key or are"
+            " in allowed_ids."
         ),
     ] = "prefer"
     allowed_ids: Annotated[
         tuple[str, ...],
         About(
-            "Ids of nodes that are let in without the network key. Not kept yet: with any a node"
-            " does not start.",
+            "Ids of nodes that are let in without the network key.",
             max_length=1000,
             form=PEER_ID,
         ),
@@ -67,8 +66,7 @@ class KeyOptions(Section, frozen=True, kw_only=True):
         str,
         About(
             "The file with the key that all nodes of the network share, as p2ptui key new makes it;"
-            " empty: none. P2PTUI_NETWORK_KEY may hold the key itself instead. Not kept yet: with a"
-            " key a node does not start.",
+            " empty: none. P2PTUI_NETWORK_KEY may hold the key itself instead.",
             form=KEY_FILE_FORM,
         ),
     ] = ""
@@ -98,23 +96,33 @@ def check_keys(keys: KeyOptions, network_key: Secret | None, node_id: str) -> No
     if not node_id:
         return
     why = "server.node_id is set, and the id of a node with keys follows from them"
-    if keys.identity:
-        raise ConfigError(f"{why}: leave out server.node_id, or security.identity")
-    if keys.ephemeral:
-        raise ConfigError(f"{why}: leave out server.node_id, or security.ephemeral")
-    if keys.mode == "require":
-        raise ConfigError(f"{why}: leave out server.node_id, or security.mode = require")
+    wish = wish_for_keys(keys, network_key) or (keys.ephemeral and "security.ephemeral")
+    if wish:
+        raise ConfigError(f"{why}: leave out server.node_id, or {wish}")
 
 
-def key_warnings(node_id: str) -> list[str]:
-    """What is allowed but will surprise, one line each.
+def wish_for_keys(keys: KeyOptions, network_key: Secret | None) -> str:
+    """Which option only a node with keys can keep: with it, none is ever started without.
 
     Args:
-        node_id: `server.node_id`, which may be empty.
+        keys: Of [security].
+        network_key: From the environment; None without one.
+
+    Returns:
+        The option as the user knows it; empty if there is none.
     """
-    if not node_id:
-        return []
-    return [
-        "server.node_id is set, so this node has no keys and is open: nobody can be sure that it is"
-        " the node of that id; leave server.node_id out for an id that follows from keys"
-    ]
+    wishes = (
+        ("security.identity", keys.identity),
+        ("security.mode = require", keys.mode == "require"),
+        ("security.allowed_ids", keys.allowed_ids),
+        ("security.network_key_file", keys.network_key_file),
+        (f"the network key in {NETWORK_KEY_VARIABLE}", network_key is not None),
+    )
+    return next((name for name, is_set in wishes if is_set), "")
+
+
+OPEN_BY_ID = (
+    "server.node_id is set, so this node has no keys and is open: nobody can be sure that it is the"
+    " node of that id; leave server.node_id out for an id that follows from keys"
+)
+"""What the user of a node with a configured id should know."""

@@ -74,7 +74,8 @@ class Gate:
         self._nobodys = Purse()
         self._arrival: Purse | None = self._nobodys
         self._arrived_from: Address = ("", 0)
-        self._arrived_bytes = 0
+        self.arrived_bytes = 0
+        """How long the datagram is that is being handled, as it came: under seal, with the seal."""
         self._free = math.inf
         """Bytes that may still go back to the proved peer whose datagram is being handled."""
         self.now = 0.0
@@ -120,7 +121,7 @@ class Gate:
             size: Its bytes.
         """
         self._arrival = purse
-        self._arrived_bytes = size
+        self.arrived_bytes = size
         if purse is None:
             self._arrived_from = source
         else:
@@ -178,7 +179,7 @@ class Gate:
         purse = self._arrival
         if purse is None:
             # Made for the first who asks: most of what strangers send is not answered.
-            purse = self._arrival = self.earned_by(self._arrived_bytes, self._arrived_from)
+            purse = self._arrival = self.earned_by(self.arrived_bytes, self._arrived_from)
         return purse
 
     def is_own_doing(self, purse: Purse, at: Address) -> bool:
@@ -259,10 +260,10 @@ class Gate:
             reason: Why something is sent there.
             to: Where to; any port of that host.
         """
-        size, datagrams = AMPLIFICATION_LIMIT * self._arrived_bytes, DATAGRAMS_EACH
+        size, datagrams = AMPLIFICATION_LIMIT * self.arrived_bytes, DATAGRAMS_EACH
         if self._arrival is self._nobodys or not size:
             size = datagrams = 0
-        self._arrived_bytes = 0
+        self.arrived_bytes = 0
         expires = self.now + BOUNDS[reason].lifetime_s
         return Grant(self._use(reason), to[0], size, datagrams, expires, None)
 

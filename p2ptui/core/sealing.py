@@ -18,7 +18,7 @@ from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.peers.seal import Proof, Seal
 from p2ptui.secure import SecureError, SecureSession, StaticKeys
 from p2ptui.secure.frames import MESSAGE_3, SECURED, SECURED_OVERHEAD, UNKNOWN_SESSION
-from p2ptui.secure.identity import Identity, PublicKeys
+from p2ptui.secure.identity import Identity, PublicKeys, load_primitives
 from p2ptui.secure.secret import Secret
 from p2ptui.secure.session import LONGEST_OVERLAP_S
 from p2ptui.wire.address import Address
@@ -107,6 +107,7 @@ class Seals:
         counters: Counters,
         rng: random.Random,
     ) -> None:
+        load_primitives()  # here, and not in the first handshake
         self.keys = keys
         self.static = keys.static
         """Made once: what is made ready for its first use stays so."""

@@ -34,7 +34,10 @@ class NodeLife:
         wall: Unix time, seconds.
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
-        secured: Whether it speaks under seal with its own kind.
+        secured: Whether it speaks under seal with its own kind, as every node does by default.
+            With False it has no keys and speaks in the open with everybody, with an id of its own
+            making: to play a node of another program. `start` then refuses a configuration that
+            asks for what only keys can keep.
         known_nodes: The file of the nodes that its user knows; that of the user without it, and
             none for a node in a simulated network.
     """
@@ -70,7 +73,8 @@ class NodeLife:
         Raises:
             BindError: The listening address cannot be taken.
             LocalError: It cannot be resolved, the node runs already, nothing can be written into
-                the directory for files, or a file with a key cannot be used.
+                the directory for files, a file with a key cannot be used, or the node is to be open
+                (`secured=False`) and its configuration takes keys.
         """
         if self._started is not None or self._starting:
             raise LocalError("the node was started already; make another one")
@@ -86,7 +90,7 @@ class NodeLife:
                 self._wall,
                 self._machine,
                 self._own.id,
-                keys_of(self._own, self._config) if self._secured else None,
+                keys_of(self._own, self._config),
                 self._open_book(),
             )
             if store is not None:
@@ -111,8 +115,9 @@ class NodeLife:
         own = choose_identity(
             self._config, self._rng, simulated=not self._is_real, secured=self._secured
         )
+        level = logging.INFO if own.identity is not None else logging.WARNING
         for notice in own.notices:
-            log.info("%s", notice)
+            log.log(level, "%s", notice)
         return own
 
     def _release_identity(self) -> None:

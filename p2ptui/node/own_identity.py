@@ -9,12 +9,14 @@ import logging
 import math
 import random
 import secrets
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from p2ptui.config import Config
+from p2ptui.config.security_section import OPEN_BY_ID, wish_for_keys
 from p2ptui.core.sealing import Mode, OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import (
@@ -39,7 +41,8 @@ class OwnIdentity:
     """Who a node is while it runs; `release` when it has ended.
 
     Args:
-        identity: Its keys; None where the configuration sets an id, which no keys make.
+        identity: Its keys; None for an open node: its id is configured, which no keys make, or it
+            was asked to be open.
         id: Its node id.
         is_ephemeral: Whether the keys last as long as the node runs.
         signer_of: For an ephemeral one: finds its user's lasting identity, if it can be read; not
@@ -97,7 +100,7 @@ class OwnIdentity:
 
 
 def choose_identity(
-    config: Config, rng: random.Random, *, simulated: bool = False, secured: bool = False
+    config: Config, rng: random.Random, *, simulated: bool = False, secured: bool = True
 ) -> OwnIdentity:
     """Who a node will be.
 
@@ -106,15 +109,16 @@ def choose_identity(
         rng: Where the keys of a simulated node come from.
         simulated: Whether the node runs in a simulated network: then its keys come from `rng`, and
             no file is read or written but one that is named in the configuration.
-        secured: Whether it speaks under seal.
+        secured: Whether it has keys at all; without them no file is read or made.
 
     Raises:
         KeyFileError: The file of the identity, or of the network key, cannot be used.
-        LocalError: The identity is in use by another node; or what is configured is not kept by
-            this version.
+        LocalError: The identity is in use by another node; or the node is to be open, and what is
+            configured takes keys.
     """
     if not secured:
-        _require_kept(config)
+        _require_no_wish_for_keys(config)
+        return OwnIdentity(None, _open_id(config, rng))
     own = _choose(config, rng, simulated=simulated)
     try:
         own.network_key = network_key_of(config)
@@ -161,7 +165,7 @@ def identity_of(own: OwnIdentity, config: Config, *, is_secured: bool) -> NodeId
 
 
 def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
-    """What a node speaks under seal with; None for one whose id is configured.
+    """What a node speaks under seal with; None for an open one.
 
     Args:
         own: Who it is.
@@ -181,27 +185,20 @@ def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
     )
 
 
-def _require_kept(config: Config) -> None:
-    """Refuse to run more openly than the user asked for.
-
-    Sessions are not secured by this version: what can only be kept with secured sessions is told
-    at the start, instead of not being kept.
-    """
-    security = config.security
-    wanted = [
-        name
-        for name, is_wanted in (
-            ("security.mode = require", security.mode == "require"),
-            ("security.allowed_ids", bool(security.allowed_ids)),
-            ("a network key", config.network_key is not None or security.network_key_file),
-        )
-        if is_wanted
-    ]
-    if wanted:
+def _require_no_wish_for_keys(config: Config) -> None:
+    """Refuse to run more openly than the user asked for."""
+    wish = wish_for_keys(config.security, config.network_key)
+    if wish:
         raise LocalError(
-            f"{wanted[0]} needs secured sessions, which this version does not have yet; leave it"
-            " out to run a node that is open to its whole network"
+            f"{wish} takes a node with keys, and this one was asked to be open (secured=False):"
+            " leave one of the two out"
         )
+
+
+def _open_id(config: Config, rng: random.Random) -> str:
+    """The id of a node without keys: the configured one, or any."""
+    drawn = uuid.UUID(int=rng.getrandbits(128), version=4)
+    return config.server.node_id.lower() or str(drawn)
 
 
 def network_key_of(config: Config) -> Secret | None:
@@ -231,7 +228,7 @@ def identity_path(config: Config) -> Path | None:
 def _choose(config: Config, rng: random.Random, *, simulated: bool) -> OwnIdentity:
     node_id = config.server.node_id
     if node_id:
-        return OwnIdentity(None, node_id.lower())
+        return OwnIdentity(None, node_id.lower(), notices=(OPEN_BY_ID,))
     if config.security.identity:
         return _named(Path(config.security.identity))
     if simulated:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from p2ptui.errors import RemoteError
+from p2ptui.secure.noise.primitives import KeyPair
 from p2ptui.secure.secret import SECRET_BYTES, Secret
 
 KEY_BYTES: Final = 32
@@ -75,10 +76,11 @@ class PublicKeys:
 
 
 def load_primitives() -> None:
-    """Load what is slow to load, before time counts."""
+    """Load all that keys and sessions take and that is slow to load, before time counts."""
     import cryptography.hazmat.primitives.asymmetric.ed25519
-    import cryptography.hazmat.primitives.asymmetric.x25519
     import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
+
+    KeyPair.generate()  # what is behind the functions is loaded by their first use
 
 
 class Identity:

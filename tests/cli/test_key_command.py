@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +196,18 @@ def test_check_config_reads_the_keys_file(capsys, home):
     assert main(["--check-config", "--network-key-file", str(path)]) == 0
 
 
+def until_it_listens(running: "subprocess.Popen[str]") -> str:
+    """What a node says until it runs; then it is asked to end."""
+    said = ""
+    assert running.stdout is not None
+    for line in running.stdout:
+        said += line
+        if "is listening" in line:
+            running.send_signal(signal.SIGTERM)
+            break
+    return said
+
+
 def test_nothing_of_a_program_shows_the_key(home):
     """Its arguments, what it prints and logs, and the report of a crash."""
     log = home / "node.log"
@@ -237,6 +250,8 @@ def test_nothing_of_a_program_shows_the_key(home):
             if arguments.exists():
                 said += arguments.read_text()
             try:
+                if "--no-ui" in program:
+                    said += until_it_listens(running)
                 said += running.communicate(timeout=60)[0]
             finally:
                 running.kill()

@@ -797,7 +797,7 @@ STORES: dict[str, set[str]] = {
     "now": {GATE, DISPATCH, OUTLET, DELIVERY, "core/endpoint.py"},
     "source": {GATE, DISPATCH},
     "_arrival": {GATE},
-    "_arrived_bytes": {GATE},
+    "arrived_bytes": {GATE},
     "_arrived_from": {GATE},
     "answer_purse": set(),
     "admits_answer": {GATE, "core/sessions/parts.py"},

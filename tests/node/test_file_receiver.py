@@ -17,7 +17,7 @@ from p2ptui.node.files import MAX_ROUTED_RECEIPTS, NOT_TAKEN, is_meant
 from p2ptui.wire.files import Receipt, file_payload, read_receipt
 from p2ptui.wire.message import Capability
 from tests.reference_client import ReferenceClient
-from tests.town import Town, next_of, taken
+from tests.town import MET_S, Town, next_of, taken
 from tests.virtual_loop import run_virtual
 
 TEXT = file_payload("notes.txt", b"hello\n")
@@ -47,6 +47,7 @@ async def pair(town: Town, directory: Path, **options: Any) -> tuple[Node, Node]
     keeper = await town.start("keeper", files={"receive_into": str(directory), **options})
     alice = await town.start("alice")
     await alice.connect(keeper.address)
+    await asyncio.sleep(MET_S)
     return keeper, alice
 
 

@@ -165,8 +165,8 @@ def test_no_other_address_is_joined_after_a_goodbye(is_one_machine: bool, after_
     async def whole():
         async with Town() as town:
             first = await town.start("first", FIRST, **SERVER)
-            same = first.id if is_one_machine else ""
-            second = await town.start("second", SECOND, node_id=same, **SERVER)
+            same = first if is_one_machine else None
+            second = await town.start("second", SECOND, same_as=same, **SERVER)
             client = await town.start("a", join=[NAME])
             await asyncio.sleep(1)
             assert servers_of(client) == {FIRST}

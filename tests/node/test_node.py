@@ -29,7 +29,7 @@ from p2ptui.errors import (
 )
 from p2ptui.wire.address import format_address
 from tests.reference_client import ReferenceClient
-from tests.town import LATENCY_S, Town, next_of, taken
+from tests.town import LATENCY_S, MET_S, Town, next_of, taken
 from tests.virtual_loop import run_virtual
 
 ROUND_TRIP_S = 2 * LATENCY_S
@@ -70,6 +70,7 @@ def test_connecting_twice_finds_the_same_session():
             first = await asyncio.gather(*(client.connect(server.address) for _ in range(3)))
             again = await client.connect(server.id)
             assert {peer.node_id for peer in (*first, again)} == {server.id}
+            await asyncio.sleep(MET_S)
             assert server.stats().handshakes_accepted == 1
 
     run_virtual(story())
@@ -362,6 +363,7 @@ def test_whom_a_name_does_not_mean():
             server = await town.start("server")
             for _ in range(2):
                 await (await town.start("twin")).connect(server.address)
+            await asyncio.sleep(MET_S)
             with pytest.raises(UnknownPeerError, match="fits 2 nodes"):
                 await server.ping("twin")
             for nobody in ("nobody", "10.0.0.99:80", ("10.0.0.99", 80), ""):
@@ -667,12 +669,13 @@ def test_a_reader_that_is_slow_is_told_what_news_it_missed_and_misses_no_data():
         async with Town() as town:
             server, client = await town.start("server"), await town.start("client")
             await client.connect(server.address)
+            await asyncio.sleep(MET_S)
             events = server.events(limit=3)
             server.trace(enabled=True)
-            for number in range(10):
+            for number in range(12):
                 assert (await client.send("server", number)).delivered
             kept = events.take(100)
-            assert [each.payload for each in kept if isinstance(each, DataReceived)] == [*range(10)]
+            assert [each.payload for each in kept if isinstance(each, DataReceived)] == [*range(12)]
             assert len([each for each in kept if isinstance(each, MessageTraced)]) == 3
             assert sum(each.count for each in kept if isinstance(each, EventsDropped)) > 20
 

@@ -10,7 +10,7 @@ from p2ptui.core.events import DataReceived, SendStatus
 from p2ptui.node import Node
 from p2ptui.node.subscription import Subscription
 from tests.node.test_host_names import now, run_with_names
-from tests.town import Town
+from tests.town import MET_S, Town
 
 SERVER = {"allow_symmetric_nat_relay": True}
 NAME = "server.example:8080"
@@ -29,13 +29,14 @@ class Scene:
     async def begin(self) -> None:
         town = self.town
         self.first = await town.start("first", FIRST, **SERVER)
-        node_id = self.first.id if self.is_one_machine else ""
-        self.second = await town.start("second", SECOND, node_id=node_id, **SERVER)
+        same_as = self.first if self.is_one_machine else None
+        self.second = await town.start("second", SECOND, same_as=same_as, **SERVER)
         options = {"join": [NAME], "ice": {"enable": False, "stun_servers": []}}
         self.a, self.b = await town.start("a", **options), await town.start("b", **options)
         await asyncio.sleep(1)
         assert servers_of(self.a) == servers_of(self.b) == {FIRST}
         await self.a.connect(self.b.id)
+        await asyncio.sleep(MET_S)
         self.arrived: list[tuple[float, object]] = []
         self._reading = asyncio.create_task(self._read(self.b.events()))
 

@@ -79,7 +79,7 @@ def test_two_nodes_are_secured_and_see_it():
 def test_a_node_without_keys_is_served_and_shown_as_open():
     async def story():
         async with Town() as town:
-            plain, other = await town.start("plain"), secured(town, "other")
+            plain, other = await town.start("plain", secured=False), secured(town, "other")
             await other.start()
             peer = await plain.connect(format_address(other.address))
             assert not peer.secured
@@ -93,7 +93,7 @@ def test_a_node_without_keys_is_served_and_shown_as_open():
 def test_require_turns_away_who_has_no_keys():
     async def story():
         async with Town() as town:
-            plain = await town.start("plain")
+            plain = await town.start("plain", secured=False)
             strict = secured(town, "strict", security={"mode": "require"})
             await strict.start()
             with pytest.raises(HandshakeError, match="require"):

@@ -21,11 +21,9 @@ async def pair(town: Town, *servers: Node) -> tuple[Node, Node]:
     return alice, bob
 
 
-async def relaying(town: Town, name: str, *, node_id: str | None = None, address=None) -> Node:
+async def relaying(town: Town, name: str, *, same_as: Node | None = None, address=None) -> Node:
     options = {"allow_symmetric_nat_relay": True}
-    if node_id is not None:
-        options["node_id"] = node_id
-    return await town.start(name, address, **options)
+    return await town.start(name, address, same_as=same_as, **options)
 
 
 def now() -> float:
@@ -115,7 +113,7 @@ def test_the_only_server_is_restarted(goodbye, messages, within_s):
             alice, bob = await pair(town, server)
             await alice.connect(bob.id)
             await asyncio.sleep(60)
-            server_id, address = server.id, server.address
+            address = server.address
             for number in range(messages):
                 await alice.send("bob", number)
             if not goodbye:
@@ -123,7 +121,7 @@ def test_the_only_server_is_restarted(goodbye, messages, within_s):
             await server.close()
             under_way = asyncio.create_task(alice.send("bob", "under way"))
             await asyncio.sleep(1.5)
-            await relaying(town, "server", node_id=server_id, address=address)
+            await relaying(town, "server", same_as=server, address=address)
             began = now()
             assert (await alice.send("bob", "after")).delivered
             assert (await under_way).delivered

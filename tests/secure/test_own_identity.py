@@ -1,5 +1,6 @@
 """Which identity a node takes: one running node a file, and nothing silently new, open or lost."""
 
+import asyncio
 import errno
 import logging
 import os
@@ -9,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from p2ptui import Config, Node
@@ -21,6 +23,7 @@ from p2ptui.secure.identity import Identity, read_statement
 from p2ptui.secure.secret import KeyKind, Secret, write_key
 from tests.virtual_loop import run_virtual
 
+OWN_ID = "0123abcd-0000-4000-8000-000000000001"
 NOW = 1_795_000_000.0
 SEED = Secret(bytes(range(32)))
 RNG = random.SystemRandom()
@@ -276,18 +279,40 @@ def test_a_named_file_that_cannot_be_made_is_an_error(tmp_path):
 
 
 def test_a_configured_id_has_no_keys(data):
-    own = taken(HERE.with_options(node_id="0123abcd-0000-4000-8000-000000000001"))
+    own = taken(HERE.with_options(node_id=OWN_ID))
     assert own.identity is None
-    assert own.id == "0123abcd-0000-4000-8000-000000000001"
+    assert own.id == OWN_ID
     assert not data.exists()
 
 
+def test_a_node_with_a_configured_id_says_in_one_line_that_it_is_open(data, caplog):
+    async def story():
+        async with Node(HERE.with_options(node_id=OWN_ID)) as node:
+            assert node.id == OWN_ID
+
+    asyncio.run(story())
+    (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "server.node_id is set, so this node has no keys and is open" in line.getMessage()
+
+
 @pytest.mark.parametrize(
-    "options", [{"identity": "x"}, {"ephemeral": True}, {"security.mode": "require"}]
+    "options",
+    [
+        {"identity": "x"},
+        {"ephemeral": True},
+        {"security.mode": "require"},
+        {"allowed_ids": [OWN_ID]},
+        {"network_key_file": "x"},
+    ],
 )
 def test_a_configured_id_goes_with_no_keys(options):
     with pytest.raises(ConfigError, match=r"server\.node_id is set"):
-        Config().with_options(node_id="0123abcd-0000-4000-8000-000000000001", **options)
+        Config().with_options(node_id=OWN_ID, **options)
+
+
+def test_a_configured_id_goes_with_no_network_key(tmp_path):
+    with pytest.raises(ConfigError, match=r"server\.node_id is set.* P2PTUI_NETWORK_KEY"):
+        msgspec.structs.replace(HERE.with_options(node_id=OWN_ID), network_key=SEED)
 
 
 def test_a_named_identity_is_not_ephemeral():
@@ -295,12 +320,13 @@ def test_a_named_identity_is_not_ephemeral():
         Config().with_options(identity="x", ephemeral=True)
 
 
-# What is asked for and not kept yet.
+# A node that is asked to be open.
 
 
 @pytest.mark.parametrize(
     "config",
     [
+        HERE.with_options(identity="x"),
         HERE.with_options(**{"security.mode": "require"}),
         HERE.with_options(allowed_ids=[Identity(SEED).id]),
         HERE.with_options(network_key_file="missing"),
@@ -308,8 +334,15 @@ def test_a_named_identity_is_not_ephemeral():
     ],
 )
 def test_no_node_is_more_open_than_was_asked(data, config):
-    with pytest.raises(LocalError, match="needs secured sessions"):
-        taken(config)
+    with pytest.raises(LocalError, match="takes a node with keys"):
+        choose_identity(config, RNG, secured=False)
+    assert not data.exists()
+
+
+def test_an_open_node_takes_any_id_and_makes_no_key(data):
+    first, second = (choose_identity(HERE, RNG, secured=False) for _ in range(2))
+    assert first.identity is second.identity is None
+    assert first.id != second.id
     assert not data.exists()
 
 

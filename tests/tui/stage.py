@@ -67,6 +67,7 @@ class Stage:
         """A node that connects to Alice."""
         node = await self.node(name, f"10.0.1.{number}", **options)
         await node.connect(ALICE)
+        await asyncio.sleep(0.004)  # Alice lets in by the last message, half a round trip later
         return node
 
     async def open(

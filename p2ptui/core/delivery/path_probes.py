@@ -59,9 +59,7 @@ class PathProbes:
                     data = encode_path_probe(key, probe.size_bytes, whole=probe.unfragmented)
                     self._delivery.transmit_frame(peer, data)
         if path.take_news():
-            self._state.emit(
-                PathMtuChanged(peer.node_id, peer.sends_to, path.size_bytes, path.limit_bytes)
-            )
+            self._state.emit(PathMtuChanged(peer.node_id, peer.sends_to, *path.on_wire))
 
     def _ping(self, peer: Peer, probes: list[Probe], now: float) -> None:
         """Send probes as Pings, whose answers may not say which one they answer."""

@@ -188,6 +188,13 @@ class PathMtu:
         """What data may take of a datagram that is no longer than a budget on the wire."""
         return min(budget_bytes - self.sealed_bytes, self.size_bytes)
 
+    @property
+    def on_wire(self) -> tuple[int, int | None]:
+        """Size and limit as datagrams have them on the wire, which is what people are told."""
+        limit = self.limit_bytes
+        longer = self.sealed_bytes
+        return self.size_bytes + longer, None if limit is None else limit + longer
+
     def seal(self, overhead_bytes: int) -> None:
         """From now on each datagram is so much longer on the wire: there it has the same limits."""
         longer = overhead_bytes - self.sealed_bytes
@@ -216,7 +223,7 @@ class PathMtu:
         """What is to be added to a reason, if a datagram of this size does not pass to there."""
         if not self.vanishes(size_bytes):
             return ""
-        return f": datagrams above {self.limit_bytes} bytes do not pass to {where}"
+        return f": datagrams above {self.on_wire[1]} bytes do not pass to {where}"
 
     def has_passed(self, size_bytes: int) -> bool:
         """Whether a datagram of this size has arrived."""

@@ -17,6 +17,7 @@ from p2ptui.core.secure.pending import (
     Pending,
     Request,
     claimed_id,
+    note_answer,
     offered,
     offered_token,
     write_answer,
@@ -132,8 +133,8 @@ class Answering:
         state.counters.drop("exchange_postponed")
         token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)
         data = write_retry(state, request, token, now)
-        if not state.gate.refuse(data, address, request.earned, now, is_known=True):
-            state.counters.drop("refusal_unsent")
+        is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
+        note_answer(state, data, address, is_out=is_out)
 
     def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
         """A request without an exchange changes nothing for who is secured."""
@@ -230,8 +231,8 @@ class Answering:
         gate, data, to = self._state.gate, pending.told.response, pending.address
         is_victim = peer is not None and not (peer.proved or peer.initiated)
         purse = peer.purse if peer is not None and is_victim else None
-        if not gate.refuse(data, to, earned, now, purse, is_known=peer is not None):
-            self._state.counters.drop("refusal_unsent")
+        is_out = gate.refuse(data, to, earned, now, purse, is_known=peer is not None)
+        note_answer(self._state, data, to, is_out=is_out)
 
     def awaits(self, number: int) -> bool:
         """Whether an exchange is pending by that number: its frames may overtake message 3."""

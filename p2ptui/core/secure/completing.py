@@ -9,7 +9,7 @@ from p2ptui.core.peers import Peer, Standing
 from p2ptui.core.peers.seal import Proof
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
-from p2ptui.core.secure.pending import Pending, write_refusal
+from p2ptui.core.secure.pending import Pending, note_answer, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
@@ -155,8 +155,8 @@ class Completing:
 
     def _refuse(self, pending: Pending, words: str, now: float) -> None:
         """Tell who has come so far why it is no peer."""
-        gate, counters = self._state.gate, self._state.counters
-        counters.handshakes_refused += 1
-        data = write_refusal(self._state, pending, words, now)
-        if not gate.refuse(data, pending.address, gate.answer_purse, now):
-            counters.drop("refusal_unsent")
+        state, to = self._state, pending.address
+        state.counters.handshakes_refused += 1
+        data = write_refusal(state, pending, words, now)
+        is_out = state.gate.refuse(data, to, state.gate.answer_purse, now)
+        note_answer(state, data, to, is_out=is_out)

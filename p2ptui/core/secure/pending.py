@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
+from p2ptui.core.events import Direction
 from p2ptui.core.identity import canonical_id
 from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
@@ -162,6 +163,21 @@ def _write_no(
         ack_for=request.sequence_number,
     )
     return Plain(encode_envelope(envelope))
+
+
+def note_answer(state: NodeState, data: bytes, to: Address, *, is_out: bool) -> None:
+    """Report an answer of a key exchange, or count that it was not paid for.
+
+    Args:
+        state: The shared ground.
+        data: The answer.
+        to: Where it goes.
+        is_out: Whether it leaves.
+    """
+    if is_out:
+        state.trace(Direction.OUT, to, "", MessageType.HANDSHAKE_RESPONSE, data)
+    else:
+        state.counters.drop("refusal_unsent")
 
 
 def offered(message: Envelope) -> str | None:

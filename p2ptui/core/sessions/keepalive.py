@@ -317,7 +317,7 @@ class Keepalives:
         if not frame.is_late:
             self._handle_first(binding, now)
         elif binding.traffic is not None and binding.later_s:
-            self._handle_late(binding, len(data), now)
+            self._handle_late(binding, now)
 
     def _handle_first(self, binding: _Binding, now: float) -> None:
         if binding.traffic is not None:
@@ -330,9 +330,10 @@ class Keepalives:
         binding.sent_by_all = self._state.counters.datagrams_out
         self._plan(binding, binding.sent_at + binding.later_s + self._grace_s(binding.peer))
 
-    def _handle_late(self, binding: _Binding, size: int, now: float) -> None:
+    def _handle_late(self, binding: _Binding, now: float) -> None:
         peer = binding.peer
-        is_clean = binding.traffic == (peer.bytes_in - size, peer.bytes_out)
+        others_in = peer.bytes_in - self._state.gate.arrived_bytes
+        is_clean = binding.traffic == (others_in, peer.bytes_out)
         binding.nonce, binding.traffic, binding.misses = b"", None, 0
         if is_clean:
             binding.trial_s /= TRIAL_SHARE
