@@ -21,6 +21,7 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     RelayDataReceived,
     StunServed,
+    TrustChanged,
 )
 from p2ptui.core.identity import short_id
 from p2ptui.logs import TRACE
@@ -37,6 +38,9 @@ def log_event(event: Event) -> None:
     match event:
         case PeerStatusChanged():
             _log_status(event)
+        case TrustChanged() if event.previous is not None:
+            who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
+            log.info("%s is %s from now on", who, event.trust.value)
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", short_id(event.node_id), where)
@@ -88,7 +92,7 @@ def _log_status(event: PeerStatusChanged) -> None:
     node_id = short_id(event.node_id or "unknown")
     who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
-        log.info("connected: %s", who)
+        log.info("connected: %s%s", who, f", {event.trust}" if event.trust else "")
     elif event.is_expected:
         log.debug("%s: %s: %s", event.status.value, where, printable(event.reason or ""))
     elif event.status is PeerStatus.DISCONNECTED:

@@ -18,6 +18,7 @@ from p2ptui.core.events import (
     PathMtuChanged,
     PeerIntroduced,
     PeerStatusChanged,
+    TrustChanged,
 )
 from p2ptui.errors import P2PError
 from p2ptui.event_log import log_event as _log_event
@@ -164,12 +165,15 @@ async def _log_events(node: Node, *, keeps_files: bool) -> None:
         elif isinstance(event, FileReceived):
             if files.has_room():
                 log_file(event)
+        elif isinstance(event, TrustChanged) and event.previous is None:
+            pass  # it is warned of already
         elif not isinstance(event, _ABOUT_PEERS) or peers.has_room():
             _log_event(event)
 
 
 _ABOUT_PEERS: Final = (
     PeerStatusChanged,
+    TrustChanged,
     PeerIntroduced,
     PathChanged,
     PathMtuChanged,
