@@ -35,8 +35,10 @@ class Alarms:
             # The user has settled it: it may change again.
             self._told.pop(event.node_id, None)
             self._waiting.pop(event.node_id, None)
-        elif self._told.get(event.node_id) != event.advice and len(self._waiting) < MAX_TOLD:
-            self._waiting[event.node_id] = event.advice
+            return
+        words = ("refused: " if event.is_refused else "") + advice_in_bar(event.advice)
+        if self._told.get(event.node_id) != words and len(self._waiting) < MAX_TOLD:
+            self._waiting[event.node_id] = words
 
     def take(self, now: float) -> str:
         """What is to be told now, in words; empty if nothing is.
@@ -53,5 +55,5 @@ class Alarms:
             self._told.popitem(last=False)
         if len(waiting) > 1:
             return f"{len(waiting)} peers are not who they were before: peers trust:changed"
-        (advice,) = waiting.values()
-        return advice_in_bar(advice)
+        (words,) = waiting.values()
+        return words
