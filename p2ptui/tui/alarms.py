@@ -27,18 +27,19 @@ class Alarms:
         self._waiting: dict[str, str] = {}
         self._next_at = -math.inf
 
-    def note(self, event: Event) -> None:
-        """Something has happened: perhaps a peer is seen otherwise."""
+    def note(self, event: Event) -> bool:
+        """Something has happened; whether a peer is seen otherwise."""
         if not isinstance(event, TrustChanged):
-            return
+            return False
         if event.trust is not Trust.CHANGED:
             # The user has settled it: it may change again.
             self._told.pop(event.node_id, None)
             self._waiting.pop(event.node_id, None)
-            return
+            return True
         words = ("refused: " if event.is_refused else "") + advice_in_bar(event.advice)
         if self._told.get(event.node_id) != words and len(self._waiting) < MAX_TOLD:
             self._waiting[event.node_id] = words
+        return True
 
     def take(self, now: float) -> str:
         """What is to be told now, in words; empty if nothing is.
