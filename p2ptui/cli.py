@@ -152,8 +152,9 @@ def _node_parser() -> CommandParser:
     add(
         "--join",
         action="append",
-        metavar="HOST:PORT",
-        help="connect to this node, and keep connected; may be given several times",
+        metavar="HOST:PORT[#ID]",
+        help="connect to this node, which must have that id, and keep connected; may be given"
+        " several times",
     )
     add("--identity", metavar="FILE", help="be the node whose identity this is; made if missing")
     add("--ephemeral", action="store_true", help="take a new identity, until this node ends")

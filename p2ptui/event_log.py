@@ -20,10 +20,12 @@ from p2ptui.core.events import (
     PeerStatusChanged,
     RelayDataReceived,
     StunServed,
+    TrustChanged,
 )
 from p2ptui.core.identity import short_id
 from p2ptui.logs import TRACE
 from p2ptui.node.files import sender_words
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, read_file
@@ -31,11 +33,19 @@ from p2ptui.wire.files import FILE, BadFileError, read_file
 log = logging.getLogger("p2ptui.headless")
 
 
-def log_event(event: Event) -> None:
-    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only."""
+def log_event(event: Event, trust: Trust | None = None) -> None:
+    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only.
+
+    Args:
+        event: What happened.
+        trust: Where a session begins: what is known of who is on the other side.
+    """
     match event:
         case PeerStatusChanged():
-            _log_status(event)
+            _log_status(event, trust)
+        case TrustChanged() if event.previous is not None:
+            who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
+            log.info("%s is %s from now on", who, event.trust.value)
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", short_id(event.node_id), where)
@@ -78,13 +88,13 @@ def _log_path(event: PathChanged | PathMtuChanged) -> None:
         log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
 
 
-def _log_status(event: PeerStatusChanged) -> None:
+def _log_status(event: PeerStatusChanged, trust: Trust | None) -> None:
     where = shown_address(event.address)
     at = "at " if relayed_node(event.address) is None else ""
     node_id = short_id(event.node_id or "unknown")
     who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
-        log.info("connected: %s", who)
+        log.info("connected: %s%s", who, "" if trust is None else f", {trust.value}")
     elif event.is_expected:
         log.debug("%s: %s: %s", event.status.value, where, printable(event.reason or ""))
     elif event.status is PeerStatus.DISCONNECTED:

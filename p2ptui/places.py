@@ -4,12 +4,21 @@ A user without a home directory, as services and containers often have, has no s
 nothing is remembered beyond the session, and all the rest works.
 """
 
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 Purpose = Literal["state", "config", "log", "data"]
 
 _NAME: Final = "p2ptui"
+
+_XDG: Final[Mapping[str, str]] = {
+    "config": ".config",
+    "data": ".local/share",
+    "state": ".local/state",
+}
 
 
 def user_folder(purpose: Purpose) -> Path | None:
@@ -21,6 +30,9 @@ def user_folder(purpose: Purpose) -> Path | None:
     Returns:
         An absolute path, or None if there is no home directory to keep it in.
     """
+    plain = _plain_folder(purpose)
+    if plain is not None:
+        return plain
     import platformdirs  # not everybody needs it, and it is slow to load
 
     find = getattr(platformdirs, f"user_{purpose}_dir")
@@ -29,6 +41,19 @@ def user_folder(purpose: Purpose) -> Path | None:
     except RuntimeError:  # versions from 4.10 on say so; those before leave the "~" as it is
         return None
     return folder if folder.is_absolute() else None
+
+
+def _plain_folder(purpose: Purpose) -> Path | None:
+    """The same, where it is told by the variables of the environment alone (XDG Base Directory
+    Specification); None where it takes more to know. A command that lasts a moment needs no more.
+    """
+    if purpose not in _XDG or not sys.platform.startswith("linux") or "platformdirs" in sys.modules:
+        return None
+    base = os.environ.get(f"XDG_{purpose.upper()}_HOME", "")
+    if not base:
+        home = os.environ.get("HOME", "")
+        base = f"{home}/{_XDG[purpose]}" if home else ""
+    return Path(base) / _NAME if base.startswith("/") and base == base.strip() else None
 
 
 def user_file(purpose: Purpose, name: str) -> Path | None:

@@ -1,6 +1,7 @@
 """A user without a home: nothing is remembered or written elsewhere, and all else works."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,27 @@ def test_no_other_module_looks_for_the_home():
         if homes.search(path.read_text("utf-8"))
     ]
     assert users == [Path(places.__file__).relative_to(ROOT)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the others have other folders")
+@pytest.mark.parametrize("purpose", ["config", "data", "state"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOME": "/home/alice"},
+        {"HOME": "/home/alice", "XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d"},
+        {"HOME": "/home/alice", "XDG_STATE_HOME": ""},
+        {"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s"},
+    ],
+)
+def test_the_usual_folders_are_known_without_help(monkeypatch, purpose, environment):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    import platformdirs
+
+    right = Path(getattr(platformdirs, f"user_{purpose}_dir")("p2ptui", appauthor=False))
+    monkeypatch.delitem(sys.modules, "platformdirs")
+    assert places.user_folder(purpose) == right
+    assert "platformdirs" not in sys.modules

@@ -13,9 +13,13 @@ from p2ptui.core.events import (
     FileReceived,
     PeerStatus,
     PeerStatusChanged,
+    TrustChanged,
 )
+from p2ptui.errors import P2PError
+from p2ptui.node import Node
 from p2ptui.node.files import sender_words
 from p2ptui.node.subscription import Subscription
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 
@@ -27,11 +31,17 @@ class FileTeller:
         options: Of the command.
         servers: Those that were joined.
         line: The line of progress, which every other line pushes aside.
+        node: Knows the senders.
     """
 
     def __init__(
-        self, options: argparse.Namespace, servers: Sequence[Address], line: ProgressLine
+        self,
+        options: argparse.Namespace,
+        servers: Sequence[Address],
+        line: ProgressLine,
+        node: Node,
     ) -> None:
+        self._node = node
         self._once: bool = options.once
         self._json: bool = options.json
         self._servers = servers
@@ -60,6 +70,8 @@ class FileTeller:
             case EventsDropped():
                 missing = counted(event.count, "event is", "events are")
                 self._complain(f"{missing} missing, and maybe files among them")
+            case TrustChanged() if event.trust is Trust.CHANGED:
+                self._complain(printable(event.advice, 1000))
             case PeerStatusChanged() if event.address in self._servers:
                 self._tell_server(event)
             case _:
@@ -69,8 +81,9 @@ class FileTeller:
         if event.path is not None:
             self.files += 1
             self.bytes += event.size_bytes or 0
+        trust = self._trust_in(event.node_id)
         if self._json:
-            print_json(_report(event))
+            print_json(_report(event, trust))
             return
         sender = sender_words(event)
         if event.path is None:
@@ -79,6 +92,13 @@ class FileTeller:
             return
         path = printable(event.path, 2000)
         print(f"{path}: {event.size_bytes} bytes from {sender}, sha256 {event.sha256}", flush=True)
+
+    def _trust_in(self, node_id: str) -> Trust | None:
+        """What is known of who has sent a file; None where it has no session any more."""
+        try:
+            return self._node.peer(node_id).trust
+        except P2PError:
+            return None
 
     def _tell_server(self, event: PeerStatusChanged) -> None:
         where = format_address(event.address)
@@ -94,13 +114,17 @@ class FileTeller:
         print(f"p2ptui: {text}", file=sys.stderr, flush=True)
 
 
-def _report(event: FileReceived) -> dict[str, Any]:
+def _report(event: FileReceived, trust: Trust | None) -> dict[str, Any]:
     return {
         "file": event.name,
         "path": event.path,
         "kept": event.path is not None,
         "bytes": event.size_bytes,
         "sha256": event.sha256,
-        "from": {"id": event.node_id, "name": event.sender},
+        "from": {
+            "id": event.node_id,
+            "name": event.sender,
+            "trust": None if trust is None else trust.value,
+        },
         "reason": event.reason,
     }

@@ -14,11 +14,12 @@ from p2ptui.commands.session import (
     open_node,
     read_address,
 )
-from p2ptui.commands.target import Deadline
+from p2ptui.commands.target import Deadline, tell_changes, trust_fields
 from p2ptui.config import Config
 from p2ptui.core.events import NodeList
 from p2ptui.errors import RemoteError
-from p2ptui.node import PeerView
+from p2ptui.node import Node, PeerView
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import counted, printable
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.message import NodeInfo
@@ -26,7 +27,7 @@ from p2ptui.wire.message import NodeInfo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `p2ptui peers` takes."""
-    parser.add_argument("server", metavar="HOST:PORT", help="the server to ask")
+    parser.add_argument("server", metavar="HOST:PORT[#ID]", help="the server to ask")
     parser.add_argument(
         "--timeout",
         type=positive_seconds,
@@ -49,12 +50,13 @@ async def _run(options: argparse.Namespace, config: Config, server: Address) -> 
     addresses = await look_up(server, deadline)
     async with open_node(config, addresses) as node:
         peer = await connect(node, addresses, deadline)
+        tell_changes(node)
         listed = await node.list_nodes(peer, deadline.left_s)
         others = [entry for entry in listed.nodes if entry.node_id != node.id]
         if options.json:
-            options.answer.tell(_report(peer, others))
+            options.answer.tell(_report(node, peer, others))
         else:
-            _print_table(peer, others)
+            _print_table(node, peer, others)
     return _judge(listed)
 
 
@@ -66,12 +68,12 @@ def _judge(listed: NodeList) -> int:
     raise RemoteError(f"the list is incomplete: {counted(len(listed.nodes), 'node')} came in time")
 
 
-def _report(peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
+def _report(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> dict[str, Any]:
     public = peer.public_address
     return {
         "server": _as_reached(peer),
         "public_address": None if public is None else format_address(public),
-        "nodes": [msgspec.to_builtins(node) for node in nodes],
+        "nodes": [{**msgspec.to_builtins(one), "trust": _trust_of(node, one)} for one in nodes],
     }
 
 
@@ -81,27 +83,40 @@ def _as_reached(peer: PeerView) -> dict[str, Any] | None:
     if peer.info is None:
         return None
     info = msgspec.structs.replace(peer.info, listen_addr=format_address(peer.address))
-    return {**msgspec.to_builtins(info), "path_mtu": peer.datagram_bytes}
+    trust = trust_fields(peer.trust, peer.advice)
+    return {**msgspec.to_builtins(info), "path_mtu": peer.datagram_bytes, **trust}
 
 
-def _print_table(peer: PeerView, nodes: list[NodeInfo]) -> None:
+def _trust_of(node: Node, listed: NodeInfo) -> str | None:
+    """What is known of a listed id; who has it is only shown in a session with it."""
+    known = node.known_node(listed.id)
+    if known is None:
+        return None
+    return (Trust.VERIFIED if known.verified else Trust.KNOWN).value
+
+
+def _print_table(node: Node, peer: PeerView, nodes: list[NodeInfo]) -> None:
     public = peer.public_address
     seen = "" if public is None else f", which sees you at {format_address(public)}"
-    print(f"{printable(peer.name, 64)} ({peer.node_id}) at {format_address(peer.address)}{seen}")
+    trust = "" if peer.trust is None else f"; {peer.trust.value}"
+    who = f"{printable(peer.name, 64)} ({peer.node_id})"
+    print(f"{who} at {format_address(peer.address)}{seen}{trust}")
     if not nodes:
         print("no other nodes")
         return
-    rows = [("NAME", "ID", "ADDRESS", "VERSION")]
+    rows = [("NAME", "ID", "ADDRESS", "VERSION", "TRUST")]
     rows += [
         (
-            printable(node.name, 32),
-            node.id,
-            printable(node.listen_addr, 64),
-            printable(node.version, 16),
+            printable(one.name, 32),
+            one.id,
+            printable(one.listen_addr, 64),
+            printable(one.version, 16),
+            _trust_of(node, one) or "",
         )
-        for node in nodes
+        for one in nodes
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    columns = 5 if any(row[-1] for row in rows[1:]) else 4  # nobody of them was met before
+    widths = [max(len(row[column]) for row in rows) for column in range(columns)]
     for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
         print("  ".join(cells).rstrip())

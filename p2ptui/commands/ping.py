@@ -194,6 +194,7 @@ def _report(options: argparse.Namespace, target: Target, samples: Samples) -> di
         "checks": connection.checks,
         "bytes_spent": connection.bytes_spent,
         "reason": connection.reason,
+        **target.trust_fields,
     }
 
 

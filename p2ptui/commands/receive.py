@@ -20,7 +20,7 @@ from p2ptui.commands.session import (
     open_node,
     read_address,
 )
-from p2ptui.commands.target import Deadline
+from p2ptui.commands.target import Deadline, tell_changes
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
 from p2ptui.errors import P2PError
@@ -51,8 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--join",
         action="append",
-        metavar="HOST:PORT",
-        help="be reachable by way of this server; may be given several times",
+        metavar="HOST:PORT[#ID]",
+        help="be reachable by way of this server, which must have that id; may be given several"
+        " times",
     )
     add(
         "-a",
@@ -104,10 +105,11 @@ async def _run(options: argparse.Namespace, config: Config) -> int:
             stopped.append(number)
             node.unsubscribe(events)
 
+        tell_changes(node)
         handle_signals(stop, *wanted_signals("SIGTERM", "SIGHUP"))
         await _say_how(node, config, servers, to_stderr=options.json)
         with ProgressLine(lambda: _progress(node, teller)) as line:
-            teller = FileTeller(options, servers, line)
+            teller = FileTeller(options, servers, line, node)
             done = await teller.tell_all(events)
         if node.has_failed:
             await node.wait_failed()

@@ -91,7 +91,7 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
         events = target.node.events()
         began = loop.time()
         result = await target.send(payload, deadline.left_s)
-        path = target.path.value
+        path, trust = target.path.value, target.trust_fields
         echo = receipt = None
         of_file = is_file(payload) and SHA256 in payload
         is_answered = of_file and Capability.FILES in target.capabilities
@@ -101,7 +101,7 @@ async def _run(options: argparse.Namespace, config: Config, spec: TargetSpec, pa
             patience_s = min(ECHO_PATIENCE_S + 3 * (loop.time() - began), deadline.left_s)
             echo = await _wait_for_echo(events, target, patience_s)
     options.answer.tell(
-        _report(options, result, echo) | (_report_receipt(receipt) if of_file else {})
+        _report(options, result, echo, trust) | (_report_receipt(receipt) if of_file else {})
     )
     if not options.json and result.delivered:
         _print_delivered(target, path, result, receipt, keeps_no_files=of_file and not is_answered)
@@ -239,7 +239,9 @@ async def _wait_for_answer(
         return None
 
 
-def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[str, Any]:
+def _report(
+    options: argparse.Namespace, result: SendResult, echo: Any, trust: dict[str, Any]
+) -> dict[str, Any]:
     report = {
         "target": options.target,
         "delivered": result.delivered,
@@ -247,6 +249,7 @@ def _report(options: argparse.Namespace, result: SendResult, echo: Any) -> dict[
         "rtt_ms": milliseconds(result.rtt_s),
         "bytes": result.size_bytes,
         "echo": echo,
+        **trust,
     }
     if not result.delivered:
         report |= {"status": result.status.value, "may_have_arrived": result.may_have_arrived}

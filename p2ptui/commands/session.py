@@ -10,7 +10,7 @@ from typing import Final
 
 from p2ptui.commands import CommandParser
 from p2ptui.commands.servers import Servers, connect, look_all_up
-from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target
+from p2ptui.commands.target import REJOIN_PAUSE_S, Deadline, Target, tell_changes
 from p2ptui.config import Config
 from p2ptui.config.load import load_config
 from p2ptui.errors import P2PError, PeerGoneError
@@ -56,14 +56,15 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="TARGET",
-        help="HOST:PORT; with --join also a node id, the beginning of one, or a name",
+        help="HOST:PORT, or HOST:PORT#ID for that node and no other; with --join also a node id,"
+        " the beginning of one, or a name",
     )
     parser.add_argument(
         "--join",
         action="append",
-        metavar="HOST:PORT",
-        help="a server that knows the target; of several, given one after the other, the next is"
-        " asked where one does not know it",
+        metavar="HOST:PORT[#ID]",
+        help="a server that knows the target, and the id that it must have; of several, given one"
+        " after the other, the next is asked where one does not know it",
     )
 
 
@@ -163,10 +164,13 @@ async def open_target(
     first = await look_all_up(spec.servers, deadline)
     async with open_node(config, first) as node:
         if spec.wanted is None:
-            yield await reach(node, first, None, deadline)
+            reached = await reach(node, first, None, deadline)
+            tell_changes(node)
+            yield reached
             return
         servers = Servers(node, first, deadline)
         target = await _reach_by(node, servers, spec.wanted, deadline)
+        tell_changes(node)
         keeping = asyncio.create_task(_stay_joined(node, target.server, servers.left))
         try:
             yield target

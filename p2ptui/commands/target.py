@@ -1,6 +1,7 @@
 """The target of a one-shot command, once it is reached, and the time for it."""
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus, PingResult, SendResult
 from p2ptui.errors import LocalError, P2PError, PeerGoneError, UnknownPeerError
 from p2ptui.node import Node, PeerView
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import Capability
@@ -41,6 +43,18 @@ class Deadline:
         return max(self._end - asyncio.get_running_loop().time(), SHORTEST_WAIT_S)
 
 
+def trust_fields(trust: Trust | None, advice: str) -> dict[str, Any]:
+    """What is known of who a peer is, as `--json` has it; null where there is nothing to say."""
+    return {"trust": None if trust is None else trust.value, "advice": advice or None}
+
+
+def tell_changes(node: Node) -> None:
+    """Say on standard error who of the peers is not who was there before, and what to do."""
+    for peer in node.peers:
+        if peer.advice:
+            print(f"p2ptui: {printable(peer.advice, 1000)}", file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A node that a command talks to."""
@@ -70,6 +84,21 @@ class Target:
     def address(self) -> Address:
         """Its own where the path is direct, else the server's."""
         return self._view.address if self.is_peer else self.server
+
+    @property
+    def trust(self) -> Trust | None:
+        """What is known of who it is; None where there is no session with it."""
+        return self._view.trust if self.is_peer else None
+
+    @property
+    def advice(self) -> str:
+        """What happened to that and what to do, in a sentence; empty if there is nothing to do."""
+        return self._view.advice if self.is_peer else ""
+
+    @property
+    def trust_fields(self) -> dict[str, Any]:
+        """The same as `--json` has it."""
+        return trust_fields(self.trust, self.advice)
 
     @property
     def echoes(self) -> bool:

@@ -10,7 +10,7 @@ from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
-from p2ptui.secure.known_nodes import KnownNodes
+from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo, RouteEntry
 
@@ -49,9 +49,9 @@ class RunningNode(NodeLife):
         return identity_of(self.own_identity, self._config, is_secured=self._secured)
 
     @property
-    def known_nodes(self) -> KnownNodes:
-        """The nodes that its user knows, for reading: `trust` and `forget` change them."""
-        return self._runtime.acquaintances.book.known
+    def known_nodes(self) -> list[KnownNode]:
+        """The lasting nodes that its user has met, in any of them; see `known_node`."""
+        return list(self._runtime.acquaintances.book.known)
 
     @property
     def address(self) -> Address:
@@ -83,6 +83,10 @@ class RunningNode(NodeLife):
 
     def _view(self, peer: Peer) -> PeerView:
         return view(peer, self._clock(), self._endpoint.peers)
+
+    def known_node(self, node_id: str) -> KnownNode | None:
+        """What this node's user knows of an id, from sessions before; None if it was never met."""
+        return self._runtime.acquaintances.book.known.get(node_id)
 
     def relays(self, limit: int = 100) -> RelayReport:
         """What this node relays for others, and what it refuses, by client.

@@ -279,7 +279,9 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
         case TrustChanged():
-            return level_of(event), event.address, event.node_id, event_words(event)
+            # Where it is, or by way of whom, other lines say; who is refused may have no name.
+            where = event.address if event.is_refused else None
+            return level_of(event), where, event.node_id, event_words(event)
         case FileReceived():
             return _tell_file(event)
         case StunServed():

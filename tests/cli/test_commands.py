@@ -403,6 +403,8 @@ def test_ping_as_json_has_exactly_these_keys(world):
         "checks",
         "bytes_spent",
         "reason",
+        "trust",
+        "advice",
     ]
     assert list(said.json["rtt_ms"]) == ["min", "avg", "p50", "p95", "max"]
     assert said.json["target"] == SERVER
@@ -463,7 +465,16 @@ def test_a_fast_ping_has_no_more_on_its_way_than_can_be_answered(world):
 def test_send_as_json_has_exactly_these_keys(world):
     world.server_options = {"echo": "all"}
     said = world.run("send", SERVER, "hello", "--json")
-    assert list(said.json) == ["target", "delivered", "attempts", "rtt_ms", "bytes", "echo"]
+    assert list(said.json) == [
+        "target",
+        "delivered",
+        "attempts",
+        "rtt_ms",
+        "bytes",
+        "echo",
+        "trust",
+        "advice",
+    ]
     assert (said.json["target"], said.json["delivered"]) == (SERVER, True)
     assert (said.json["attempts"], said.json["echo"]) == (1, "hello")
     assert said.json["rtt_ms"] == pytest.approx(20, abs=0.01)

@@ -160,7 +160,7 @@ def test_the_largest_file_that_fits_and_one_that_does_not(tmp_path):
         assert bob.process.wait(PATIENCE_S) == 0
         assert contents(bob.into) == {"large.bin": content}
         told = json.loads(bob.output)
-        assert told["from"].keys() == {"id", "name"}
+        assert told["from"].keys() == {"id", "name", "trust"}
         del told["from"]
         assert told == {
             "file": "large.bin",

@@ -183,7 +183,7 @@ def test_the_page_of_a_peer_says_what_is_known_and_what_to_type(tmp_path):
 
         def page(name: str) -> str:
             node = app.roster.find(name)
-            known = stage.alice.known_nodes.get(node.node_id)
+            known = stage.alice.known_node(node.node_id)
             return " ".join(node_text(node, width=200, known=known).plain.split())
 
         assert f"trust {app.roster.find('new').node_id}" in page("new")
