@@ -1,4 +1,4 @@
-"""Peers that are not who they were before: each is told once, where a person looks.
+"""Peers that are not who they were before: each is told once, in few words, where a person looks.
 
 The log has every one of them with what to do, and the title counts them. A stranger can make many:
 so one alarm at a time is shown, and those that come soon after it are counted in the next.
@@ -36,7 +36,9 @@ class Alarms:
             self._told.pop(event.node_id, None)
             self._waiting.pop(event.node_id, None)
             return True
-        words = ("refused: " if event.is_refused else "") + advice_in_bar(event.advice)
+        # What happened; the log says in full what to do, where it is in nobody's way.
+        what, _, _ = advice_in_bar(event.advice).partition(": ")
+        words = f"{'refused: ' if event.is_refused else ''}{what}; the messages say what to do"
         if self._told.get(event.node_id) != words and len(self._waiting) < MAX_TOLD:
             self._waiting[event.node_id] = words
         return True

@@ -108,7 +108,7 @@ class Journal:
         level, address, node_id, text = told
         # Whoever has left is not in the table of names any more.
         name = event.name if isinstance(event, PeerStatusChanged | TrustChanged) else ""
-        if address is None and node_id:
+        if not name and address is None and node_id:
             name = self._name_with(node_id)
         return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
 

@@ -242,7 +242,7 @@ def test_who_is_refused_for_that_is_told_as_such():
     assert level_of(replace(event(1, Trust.VERIFIED, ""), previous=Trust.NEW)) == "info"
     alarms = Alarms()
     alarms.note(refused)
-    assert alarms.take(0.0) == "refused: not the one"
+    assert alarms.take(0.0) == "refused: not the one; the messages say what to do"
 
 
 def test_what_an_event_tells_is_no_second_line_of_the_log(tmp_path):
@@ -268,8 +268,8 @@ def event(number: int, trust: Trust = Trust.CHANGED, advice: str = "not the one"
 def test_many_changes_are_few_alarms_and_little_memory():
     alarms = Alarms()
     assert alarms.take(0.0) == ""
-    alarms.note(event(0, advice="ask: p2ptui trust x"))
-    assert alarms.take(0.1) == "ask: trust x"
+    alarms.note(event(0, advice="it is another: ask, then: p2ptui trust x"))
+    assert alarms.take(0.1) == "it is another; the messages say what to do"
     for number in range(1, 5 * MAX_TOLD):
         alarms.note(event(number))
     assert alarms.take(0.2) == ""
@@ -283,7 +283,7 @@ def test_many_changes_are_few_alarms_and_little_memory():
     assert alarms.take(20 * PAUSE_S) == ""
     alarms.note(event(last, Trust.VERIFIED, ""))
     alarms.note(event(last))
-    assert alarms.take(30 * PAUSE_S) == "not the one"
+    assert alarms.take(30 * PAUSE_S) == "not the one; the messages say what to do"
 
 
 def test_what_a_peer_calls_itself_cannot_reach_the_terminal_by_an_alarm():
