@@ -29,8 +29,9 @@ def template(kind: str) -> str:
     return _message(kind, PAYLOADS[kind], "00000000-0000-4000-8000-feedfeedfeed")
 
 
-def _message(kind: str, payload: Any, message_id: str, **fields: Any) -> str:
-    message = {
+def message(kind: str, payload: Any, message_id: str, **fields: Any) -> str:
+    """The text of a message that requires no Ack, unless the fields say so."""
+    made = {
         "id": message_id,
         "message_type": kind,
         "timestamp": int(time.time()),
@@ -39,7 +40,10 @@ def _message(kind: str, payload: Any, message_id: str, **fields: Any) -> str:
         "requires_ack": False,
         "ack_for": None,
     }
-    return json.dumps(message | fields, separators=(",", ":"))
+    return json.dumps(made | fields, separators=(",", ":"))
+
+
+_message = message
 
 
 def shake_hands(sock: socket.socket, server: tuple[str, int]) -> None:

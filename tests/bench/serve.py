@@ -15,7 +15,7 @@ MAX_DATAGRAM_BYTES: Final = 65_535
 
 
 def main() -> None:
-    """Serve as the one argument says: `node`, `uvloop` or `python`."""
+    """Serve as the argument says: `node`, `uvloop` or `python`; a node echoes to a second one."""
     kind = sys.argv[1]
     if kind == "python":
         _echo()
@@ -26,7 +26,7 @@ def main() -> None:
 
         loop_factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve())
+        runner.run(_serve(*sys.argv[2:3]))
 
 
 def _echo() -> None:
@@ -43,8 +43,8 @@ def _serve_echo(sock: socket.socket) -> None:
         sock.sendto(data, address)
 
 
-async def _serve() -> None:
-    config = Config().with_options(address="127.0.0.1:0", enable_discovery=False)
+async def _serve(echo: str = Config().server.echo) -> None:
+    config = Config().with_options(address="127.0.0.1:0", enable_discovery=False, echo=echo)
     async with Node(config) as node:
         print(node.address[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -6,6 +6,7 @@ HMAC those of the standard library.
 
 import hashlib
 import hmac
+import secrets
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,7 +40,6 @@ class Loaded(NamedTuple):
     """What is taken from `cryptography`."""
 
     aead: Callable[[bytes], "ChaCha20Poly1305"]
-    generate: Callable[[], "X25519PrivateKey"]
     private_key: Callable[[bytes], "X25519PrivateKey"]
     public_key: Callable[[bytes], "X25519PublicKey"]
     invalid_tag: type[Exception]
@@ -54,7 +54,6 @@ def cryptography() -> Loaded:
 
     return Loaded(
         ChaCha20Poly1305,
-        X25519PrivateKey.generate,
         X25519PrivateKey.from_private_bytes,
         X25519PublicKey.from_public_bytes,
         InvalidTag,
@@ -79,18 +78,15 @@ class KeyPair:
     @classmethod
     def generate(cls) -> "KeyPair":
         """A new one, from the system's random numbers."""
-        return cls._of(cryptography().generate())
+        return cls.from_private(secrets.token_bytes(KEY_BYTES))
 
     @classmethod
     def from_private(cls, private: bytes) -> "KeyPair":
         """The pair of a private key of 32 bytes; SecureError if it has another length."""
         if len(private) != KEY_BYTES:
             raise SecureError(Reason.BAD_KEY, "an X25519 key has 32 bytes")
-        return cls._of(cryptography().private_key(private))
-
-    @classmethod
-    def _of(cls, key: "X25519PrivateKey") -> "KeyPair":
-        pair = cls(key.private_bytes_raw(), key.public_key().public_bytes_raw())
+        key = cryptography().private_key(private)
+        pair = cls(private, key.public_key().public_bytes_raw())
         pair._ready.append(key)
         return pair
 
