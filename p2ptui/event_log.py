@@ -25,7 +25,6 @@ from p2ptui.core.events import (
 from p2ptui.core.identity import short_id
 from p2ptui.logs import TRACE
 from p2ptui.node.files import sender_words
-from p2ptui.secure.known_nodes import Trust
 from p2ptui.text import printable
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, BadFileError, read_file
@@ -33,16 +32,11 @@ from p2ptui.wire.files import FILE, BadFileError, read_file
 log = logging.getLogger("p2ptui.headless")
 
 
-def log_event(event: Event, trust: Trust | None = None) -> None:
-    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only.
-
-    Args:
-        event: What happened.
-        trust: Where a session begins: what is known of who is on the other side.
-    """
+def log_event(event: Event) -> None:
+    """Tell one event; whatever there can be one of for each datagram is told at DEBUG only."""
     match event:
         case PeerStatusChanged():
-            _log_status(event, trust)
+            _log_status(event)
         case TrustChanged() if event.previous is not None:
             who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
             log.info("%s is %s from now on", who, event.trust.value)
@@ -88,13 +82,13 @@ def _log_path(event: PathChanged | PathMtuChanged) -> None:
         log.info("%s is relayed by %s: %s", who, where, printable(why, 400))
 
 
-def _log_status(event: PeerStatusChanged, trust: Trust | None) -> None:
+def _log_status(event: PeerStatusChanged) -> None:
     where = shown_address(event.address)
     at = "at " if relayed_node(event.address) is None else ""
     node_id = short_id(event.node_id or "unknown")
     who = f"{printable(event.name, 64)} ({node_id}) {at}{where}"
     if event.status is PeerStatus.AUTHENTICATED:
-        log.info("connected: %s%s", who, "" if trust is None else f", {trust.value}")
+        log.info("connected: %s%s", who, f", {event.trust}" if event.trust else "")
     elif event.is_expected:
         log.debug("%s: %s: %s", event.status.value, where, printable(event.reason or ""))
     elif event.status is PeerStatus.DISCONNECTED:

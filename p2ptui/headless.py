@@ -17,7 +17,6 @@ from p2ptui.core.events import (
     PathChanged,
     PathMtuChanged,
     PeerIntroduced,
-    PeerStatus,
     PeerStatusChanged,
     TrustChanged,
 )
@@ -31,7 +30,6 @@ from p2ptui.logs import configure_logging, shutdown_logging
 from p2ptui.nat.report_text import type_words
 from p2ptui.node import Node, Stats, diagnoses_at_start
 from p2ptui.reloading import Reloading
-from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.address import format_address
 from p2ptui.wire.files import FILE, is_file
 
@@ -167,19 +165,9 @@ async def _log_events(node: Node, *, keeps_files: bool) -> None:
             if files.has_room():
                 log_file(event)
         elif isinstance(event, TrustChanged) and event.previous is None:
-            pass  # it is told with the session
+            pass  # it is warned of already
         elif not isinstance(event, _ABOUT_PEERS) or peers.has_room():
-            _log_event(event, _trust_in(node, event))
-
-
-def _trust_in(node: Node, event: Event) -> Trust | None:
-    """What is known of a peer whose session begins, if it is still there."""
-    if not isinstance(event, PeerStatusChanged) or event.status is not PeerStatus.AUTHENTICATED:
-        return None
-    try:
-        return node.peer(event.node_id or event.address).trust
-    except P2PError:
-        return None
+            _log_event(event)
 
 
 _ABOUT_PEERS: Final = (

@@ -16,7 +16,8 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TrustChanged:
-    """It is known who is on the other side of a session, or that is seen otherwise from now on."""
+    """Who is on the other side of a session is not who was there before, or is seen otherwise from
+    now on. Of all others the PeerStatusChanged that begins their session says what is known."""
 
     node_id: str
     address: Address

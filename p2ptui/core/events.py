@@ -48,8 +48,7 @@ class SendStatus(enum.Enum):
     FAILED = "failed"
     """It cannot be delivered: the peer is gone or refuses it."""
     TIMED_OUT = "timed out"
-    """No acknowledgement came, however often it was sent: it is lost, or the receiver has no room
-    and cannot say so. It may have arrived all the same."""
+    """No acknowledgement came, however often it was sent: it is lost, or found no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,7 @@ class SendResult:
     reason: str | None = None
     """Why it was not delivered, in one line."""
     may_have_arrived: bool = False
-    """Of one that is not acknowledged: whether all of it has left, so that only the acknowledgement
-    may be what is missing. Sent again it may arrive twice."""
+    """If it is not acknowledged: whether all of it has left. Sent again it may arrive twice."""
 
     def failure_words(self, name: str) -> str:
         """That it was not delivered to whom is called so, or that nobody knows; in one line."""
@@ -156,6 +154,8 @@ class PeerStatusChanged:
     previous: PeerStatus | None
     """None for a peer that just appeared."""
     reason: str | None = None
+    trust: str | None = None
+    """Where its session begins: what is known of who it is, as `PeerView.trust` says."""
 
     @property
     def is_expected(self) -> bool:

@@ -8,6 +8,7 @@ who is on the other side is told with it.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
@@ -157,23 +158,36 @@ class Acquaintances:
 
     # Who has come.
 
-    def note(self, event: PeerStatusChanged) -> None:
-        """A peer's status has changed: whoever has a session now is met."""
-        if event.status is not PeerStatus.AUTHENTICATED:
-            return
+    def note(self, event: PeerStatusChanged, tell: Callable[[PeerStatusChanged], None]) -> None:
+        """A peer's status has changed: whoever has a session now is met.
+
+        Args:
+            event: Which.
+            tell: Tells it to all who read events; with what is known of the peer.
+        """
         peer = self._endpoint.peers.at(event.address)
-        if peer is None or not peer.is_authenticated:
+        judged = None
+        if event.status is PeerStatus.AUTHENTICATED and peer is not None and peer.is_authenticated:
+            judged = self._meet(peer, is_first=event.previous is not None)
+        if peer is None or judged is None:
+            tell(event)
             return
+        tell(replace(event, trust=judged.judgement.trust.value))
+        if judged.judgement.advice:
+            self._say(peer, judged, None)
+
+    def _meet(self, peer: Peer, *, is_first: bool) -> Judged | None:
+        """Look at who has a session now; None where that has been done, and it only moves."""
         before, keys = peer.facts.judged, peer.seal.keys if peer.seal is not None else None
         is_same = before is not None and (before.met.id, before.met.keys) == (peer.node_id, keys)
-        if is_same and event.previous is None:
-            return  # it goes on at another address
+        if is_same and not is_first:
+            return None
         met = self._met(peer)
         judged = Judged(met, self._judge(met))
         if self._seals is not None:
             self.book.note(met)
         peer.facts.judged = judged
-        self._say(peer, judged, None)
+        return judged
 
     def _met(self, peer: Peer) -> Met:
         asked, seal = self._asked.get(peer.address), peer.seal

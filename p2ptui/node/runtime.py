@@ -270,9 +270,9 @@ class Runtime:
         if isinstance(event, PeerStatusChanged):
             self._servers.note(event)
             self._attachment.note(event)
+            self.acquaintances.note(event, self.tell)
+            return
         self.tell(event)
-        if isinstance(event, PeerStatusChanged):
-            self.acquaintances.note(event)
 
     def tell(self, event: Event) -> None:
         """Tell all readers."""
