@@ -153,7 +153,8 @@ class Acquaintances:
         """Warn once of what is said in these words."""
         if words not in self._told and self._lines.take(self._loop.time()):
             self._told.put(words, None)
-            log.warning("%s", printable(line, 1000))
+            # An event tells the same to who reads those.
+            log.warning("%s", printable(line, 1000), extra={"is_event": True})
 
     # Who has come.
 

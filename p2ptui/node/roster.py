@@ -164,7 +164,11 @@ class Roster:
     @property
     def changed(self) -> int:
         """Peers with a session that are not who they were before."""
-        return sum(trust_in(peer) is Trust.CHANGED for peer in self._endpoint.peers)
+        return sum(
+            judged.judgement.trust is Trust.CHANGED and trust_in(peer) is Trust.CHANGED
+            for peer in self._endpoint.peers
+            if (judged := peer.facts.judged) is not None
+        )
 
     def servers(self) -> list[PeerView]:
         """The peers that this node asked for a session by their addresses, and has one with."""

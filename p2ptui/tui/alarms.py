@@ -1,4 +1,4 @@
-"""Peers that are not who they were before: each is told once, where a person looks.
+"""Peers that are not who they were before: each is told once, in few words, where a person looks.
 
 The log has every one of them with what to do, and the title counts them. A stranger can make many:
 so one alarm at a time is shown, and those that come soon after it are counted in the next.
@@ -27,16 +27,21 @@ class Alarms:
         self._waiting: dict[str, str] = {}
         self._next_at = -math.inf
 
-    def note(self, event: Event) -> None:
-        """Something has happened: perhaps a peer is seen otherwise."""
+    def note(self, event: Event) -> bool:
+        """Something has happened; whether a peer is seen otherwise."""
         if not isinstance(event, TrustChanged):
-            return
+            return False
         if event.trust is not Trust.CHANGED:
             # The user has settled it: it may change again.
             self._told.pop(event.node_id, None)
             self._waiting.pop(event.node_id, None)
-        elif self._told.get(event.node_id) != event.advice and len(self._waiting) < MAX_TOLD:
-            self._waiting[event.node_id] = event.advice
+            return True
+        # What happened; the log says in full what to do, where it is in nobody's way.
+        what, _, _ = advice_in_bar(event.advice).partition(": ")
+        words = f"{'refused: ' if event.is_refused else ''}{what}; the messages say what to do"
+        if self._told.get(event.node_id) != words and len(self._waiting) < MAX_TOLD:
+            self._waiting[event.node_id] = words
+        return True
 
     def take(self, now: float) -> str:
         """What is to be told now, in words; empty if nothing is.
@@ -53,5 +58,5 @@ class Alarms:
             self._told.popitem(last=False)
         if len(waiting) > 1:
             return f"{len(waiting)} peers are not who they were before: peers trust:changed"
-        (advice,) = waiting.values()
-        return advice_in_bar(advice)
+        (words,) = waiting.values()
+        return words

@@ -87,6 +87,8 @@ class FeedApp(DressedApp):
         )
         self._events = node.events()
         self._alarms = Alarms()
+        self._changed = 0
+        """Peers that are not who they were before: of thousands the count takes its time."""
         self._untold: deque[tuple[str, str]] = deque(maxlen=MAX_UNTOLD)
         self._stats_at = 0.0
         self._peers_due = 0.0
@@ -141,8 +143,9 @@ class FeedApp(DressedApp):
     def take_events(self) -> None:
         """Show what has happened since the last time."""
         records = []
+        is_recounted = False
         for event in self._events.take(EVENTS_AT_ONCE):
-            self._alarms.note(event)
+            is_recounted |= self._alarms.note(event)
             record = self._journal.write(event)
             if record is not None:
                 records.append(record)
@@ -150,6 +153,8 @@ class FeedApp(DressedApp):
         self._untold.clear()
         if records:
             self.messages.take(records)
+        if is_recounted:
+            self._changed = self.roster.changed
         alarm = self._alarms.take(asyncio.get_running_loop().time())
         if alarm:
             self.notify(alarm, severity="warning", markup=False, timeout=ALARM_S)
@@ -169,8 +174,8 @@ class FeedApp(DressedApp):
         if self.nat.display:
             self.nat.take_known(nat_facts(self.node, servers))
         room = self.title_line.content_size.width or self.size.width
-        roster, public = self.roster, public_address(servers)
-        text = title_text(self.node, roster.connected, public, room, roster.changed)
+        public, connected = public_address(servers), self.roster.connected
+        text = title_text(self.node, connected, public, room, self._changed)
         if text != self._title_text:
             self._title_text = text
             self.title_line.update(text, layout=False)
@@ -181,6 +186,7 @@ class FeedApp(DressedApp):
         stats = self.node.stats()
         self.statistics.take(stats, stats.uptime_s - self._stats_at)
         self._stats_at = stats.uptime_s
+        self._changed = self.roster.changed
 
     def take_trends(self) -> None:
         """Remember how the round trips are now, also while nobody looks at the table."""

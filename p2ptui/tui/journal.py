@@ -112,7 +112,7 @@ class Journal:
         level, address, node_id, text = told
         # Whoever has left is not in the table of names any more.
         name = event.name if isinstance(event, PeerStatusChanged | TrustChanged) else ""
-        if address is None and node_id:
+        if not name and address is None and node_id:
             name = self._name_with(node_id)
         return self._add(NOTE, level, address, node_id, "", 0, b"", text, name)
 
@@ -286,7 +286,9 @@ def _tell(event: Event) -> tuple[str, Address | None, str, str] | None:
             words = event.data.decode("utf-8", "replace")
             return "info", None, event.node_id, f"relayed {len(event.data)} bytes: {words}"
         case TrustChanged():
-            return level_of(event), event.address, event.node_id, event_words(event)
+            # Where it is, or by way of whom, other lines say; who is refused may have no name.
+            where = event.address if event.is_refused else None
+            return level_of(event), where, event.node_id, event_words(event)
         case FileReceived():
             return _tell_file(event)
         case StunServed():

@@ -16,6 +16,7 @@ from p2ptui.text import printable
 from p2ptui.tui.filters import ALL, Filter, FilterError, compile_filter
 from p2ptui.tui.records import IN, NOTE, OUT, Record, RecordLog
 from p2ptui.tui.rows import RowView
+from p2ptui.wire.message import MessageType
 
 ARROWS: Final = {IN: ("←", "cyan"), OUT: ("→", "green"), NOTE: ("•", "yellow")}
 SEALED_ARROWS: Final = {IN: "⇐", OUT: "⇒"}
@@ -44,6 +45,16 @@ _SHORT_FRAMES: Final[dict[str, str]] = {
     SealFrame.REKEY_RESPONSE: "Rekey=",
     SealFrame.REKEY_FINISH: "RekeyProof",
 }
+_ALWAYS_OPEN: Final = frozenset(
+    (
+        MessageType.HANDSHAKE_REQUEST,
+        MessageType.HANDSHAKE_RESPONSE,
+        SealFrame.FINISH,
+        SealFrame.UNKNOWN_SESSION,
+    )
+)
+"""They come before a seal, or belong to it: what they hide is hidden inside."""
+
 _SHORT: Final = SHORT_KINDS | _SHORT_FRAMES
 
 SLICE_S: Final = 0.005
@@ -325,8 +336,9 @@ class MessageLog(RowView):
             text.append(" ")
             if width >= _SIZE_FROM:
                 text.append(f"{record.size_bytes:>7} B  ", "dim")
-                # What anybody on the way can read stands out.
-                sealed = record.is_sealed
-                text.append("sealed  " if sealed else "open    ", "dim" if sealed else "yellow")
+                # What anybody on the way can read stands out, unless it has to go so.
+                is_quiet = record.is_sealed or record.kind in _ALWAYS_OPEN
+                word = "sealed" if record.is_sealed else "open"
+                text.append(f"{word:<8}", "dim" if is_quiet else "yellow")
         text.append(record.summary, style)
         return text

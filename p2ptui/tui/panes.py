@@ -166,13 +166,13 @@ def title_text(
     parts = fitting(
         (
             (0, name),
-            (6, info.id[:8]),
+            (7, info.id[:8]),
             (2, local),
-            (4, _outside_words(node.address, public)),
+            (5, _outside_words(node.address, public)),
             (3, f"{connected} connected"),
             (1, alarm),
-            (3, protection),
-            (5, f"network {printable(info.network_id, 32)}"),
+            (4, protection),
+            (6, f"network {printable(info.network_id, 32)}"),
         ),
         width,
     )

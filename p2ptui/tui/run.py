@@ -85,12 +85,14 @@ def _leave_when_asked(app: P2PApp) -> None:
 
 
 class _NoteHandler(logging.Handler):
-    """What the node logs becomes a note of the message log."""
+    """What the node logs becomes a note of the message log, but for what events tell it."""
 
     def __init__(self, app: P2PApp) -> None:
         super().__init__()
         self._app = app
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "is_event", False):
+            return
         level = "warn" if record.levelno >= logging.WARNING else "info"
         self._app.note(record.getMessage(), level)

@@ -214,7 +214,7 @@ class ScreenVerbs:
                 minutes_ms=app.trends.of(row.key),
                 width=width,
                 has_gone=known is None,
-                known=app.node.known_nodes.get(last.node_id),
+                known=app.node.known_node(last.node_id),
             )
 
         self._app.push_screen(LiveScreen(row.name, page))

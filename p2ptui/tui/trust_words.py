@@ -39,12 +39,13 @@ def keys_words(node: PeerView | OtherNode) -> str:
 
 def event_words(event: TrustChanged) -> str:
     """What is known of a peer from now on, in a line."""
-    words = f"{event.trust}: {advice_in_bar(event.advice) or TRUST_MEANS[event.trust]}"
+    what = "refused" if event.is_refused else event.trust.value
+    words = f"{what}: {advice_in_bar(event.advice) or TRUST_MEANS[event.trust]}"
     return f"{words}; it was {event.previous}" if event.previous is not None else words
 
 
 def level_of(event: TrustChanged) -> str:
     """How grave that is: whose session has just begun, as expected, is hardly worth a line."""
-    if event.trust is Trust.CHANGED:
+    if event.advice:
         return "warn"
     return "debug" if event.previous is None else "info"

@@ -111,9 +111,9 @@ def test_names_of_colours_are_the_themes_own():
             app.theme = theme
             await stage.wait()
             strip = next(
-                strip for strip in app.screen._compositor.render_strips() if "proved" in strip.text
+                strip for strip in app.screen._compositor.render_strips() if "● bob" in strip.text
             )
-            (style,) = (style for text, style, _ in strip if text.strip() == "proved")
+            (style,) = (style for text, style, _ in strip if text.strip() == "●")
             success = app.get_css_variables()["success"]
             wanted = readable(_rgb(success), tuple(style.bgcolor.triplet), 4.5)
             assert tuple(style.color.triplet) == wanted

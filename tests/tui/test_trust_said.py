@@ -67,9 +67,9 @@ def test_who_is_not_here_any_more_is_trusted_and_forgotten_by_name(tmp_path):
         assert len(app.roster) == 0
         assert "is trusted" in await stage.type("trust bob")
         assert app.bar.beside == "p2ptui trust bob"
-        assert stage.alice.known_nodes.get(bob_id).verified
+        assert stage.alice.known_node(bob_id).verified
         assert "is forgotten" in await stage.type("forget bob")
-        assert stage.alice.known_nodes.get(bob_id) is None
+        assert stage.alice.known_node(bob_id) is None
         assert "no known node is called 'bob'" in await stage.type("forget bob")
 
     play(story)

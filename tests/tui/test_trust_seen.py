@@ -1,5 +1,7 @@
 """Who a peer is, as far as that is known, is seen: table, title, page, log, and one alarm."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from p2ptui.secure.known_nodes import Trust
 from p2ptui.tui.alarms import MAX_TOLD, PAUSE_S, Alarms
 from p2ptui.tui.columns import COLUMNS, PeerRow, columns_for, render_cells
 from p2ptui.tui.peer_detail import node_text
+from p2ptui.tui.run import _NoteHandler
+from p2ptui.tui.trust_words import event_words, level_of
 from tests.tui.stage import Stage, play
 
 BOB = ("10.0.0.2", 8080)
@@ -179,7 +183,7 @@ def test_the_page_of_a_peer_says_what_is_known_and_what_to_type(tmp_path):
 
         def page(name: str) -> str:
             node = app.roster.find(name)
-            known = stage.alice.known_nodes.get(node.node_id)
+            known = stage.alice.known_node(node.node_id)
             return " ".join(node_text(node, width=200, known=known).plain.split())
 
         assert f"trust {app.roster.find('new').node_id}" in page("new")
@@ -229,6 +233,33 @@ def test_a_change_is_a_line_of_the_log_and_an_alarm_once(tmp_path):
     play(story)
 
 
+def test_who_is_refused_for_that_is_told_as_such():
+    refused = replace(event(1), is_refused=True)
+    assert event_words(refused) == "refused: not the one"
+    assert level_of(refused) == "warn"
+    assert event_words(event(1, Trust.KNOWN, "")).startswith("known: the same")
+    assert level_of(event(1, Trust.KNOWN, "")) == "debug"
+    assert level_of(replace(event(1, Trust.VERIFIED, ""), previous=Trust.NEW)) == "info"
+    alarms = Alarms()
+    alarms.note(refused)
+    assert alarms.take(0.0) == "refused: not the one; the messages say what to do"
+
+
+def test_what_an_event_tells_is_no_second_line_of_the_log(tmp_path):
+    async def story(stage: Stage) -> None:
+        app = await stage.open()
+        handler, logger = _NoteHandler(app), logging.getLogger("p2ptui")
+        logger.addHandler(handler)
+        stage.at_end(lambda: logger.removeHandler(handler))
+        bob = await lasting(stage, tmp_path, "bob", 2)
+        await bob.close()
+        await lasting(stage, tmp_path, "bob", 3, key="impostor")
+        await stage.wait()
+        assert len([r for r in app.messages.shown() if "not the bob of before" in r.text]) == 1
+
+    play(story)
+
+
 def event(number: int, trust: Trust = Trust.CHANGED, advice: str = "not the one") -> TrustChanged:
     node_id = f"b0b0b0b0-0000-8000-8000-{number:012}"
     return TrustChanged(node_id, BOB, "bob", trust, None, advice)
@@ -237,8 +268,8 @@ def event(number: int, trust: Trust = Trust.CHANGED, advice: str = "not the one"
 def test_many_changes_are_few_alarms_and_little_memory():
     alarms = Alarms()
     assert alarms.take(0.0) == ""
-    alarms.note(event(0, advice="ask: p2ptui trust x"))
-    assert alarms.take(0.1) == "ask: trust x"
+    alarms.note(event(0, advice="it is another: ask, then: p2ptui trust x"))
+    assert alarms.take(0.1) == "it is another; the messages say what to do"
     for number in range(1, 5 * MAX_TOLD):
         alarms.note(event(number))
     assert alarms.take(0.2) == ""
@@ -252,7 +283,7 @@ def test_many_changes_are_few_alarms_and_little_memory():
     assert alarms.take(20 * PAUSE_S) == ""
     alarms.note(event(last, Trust.VERIFIED, ""))
     alarms.note(event(last))
-    assert alarms.take(30 * PAUSE_S) == "not the one"
+    assert alarms.take(30 * PAUSE_S) == "not the one; the messages say what to do"
 
 
 def test_what_a_peer_calls_itself_cannot_reach_the_terminal_by_an_alarm():
@@ -273,8 +304,6 @@ def test_a_snapshot_without_trust_is_shown_by_what_is_known_of_where_it_is():
         node = app.roster.find("bob")
         assert isinstance(node, PeerView)
         assert node.status is PeerStatus.AUTHENTICATED
-        from dataclasses import replace
-
         cell = trust.cell(PeerRow(node.node_id, replace(node, trust=None)))
         assert cell == Text("proved", "dim")
 
