@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from p2ptui.config.option import About, Form, Section
 from p2ptui.errors import ConfigError
-from p2ptui.secure.secret import Secret, looks_like_key
+from p2ptui.secure.secret import Secret, looks_like_key, looks_like_raw_key
 
 SecurityMode: TypeAlias = Literal["open", "prefer", "require"]
 
@@ -16,7 +16,7 @@ NETWORK_KEY_VARIABLE = "P2PTUI_NETWORK_KEY"
 def _check_key_file(text: str) -> None:
     if len(text) > 4096:
         raise ValueError
-    if looks_like_key(text):
+    if looks_like_key(text) or looks_like_raw_key(text):
         raise ConfigError(
             "security.network_key_file was given a key (not repeated here), and takes the name of"
             " a file that holds it"

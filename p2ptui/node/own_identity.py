@@ -95,12 +95,9 @@ def choose_identity(
     if not secured:
         _require_no_wish_for_keys(config)
         return OwnIdentity(None, _open_id(config, rng))
+    network_key = network_key_of(config)  # first: without it no identity is made
     own = _choose(config, rng, simulated=simulated)
-    try:
-        own.network_key = network_key_of(config)
-    except BaseException:
-        own.release()
-        raise
+    own.network_key = network_key
     return own
 
 
