@@ -16,12 +16,12 @@ from p2ptui.nearest import nearest
 from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
-    parse_address,
     parse_target,
     single_host,
     with_port,
 )
 from p2ptui.wire.exact import AmbiguousJsonError, read_json
+from p2ptui.wire.joined import parse_joined
 
 COMMON_PING_COUNT: Final = 4
 
@@ -264,7 +264,7 @@ def _names_a_peer(word: str, peer_names: Sequence[str]) -> bool:
 def _may_name_a_peer(word: str) -> bool:
     """Whether a word can only be meant as a node: the look-up then says whether there is one."""
     try:
-        parse_address(word)
+        parse_joined(word)
     except ValueError:
         digits = word.replace("-", "")
         return len(digits) >= 4 and all(c in "0123456789abcdefABCDEF" for c in digits)

@@ -28,7 +28,8 @@ from p2ptui.io.interfaces import source_host
 from p2ptui.io.signals import EXIT_BY_SIGNAL, handle_signals, wanted_signals
 from p2ptui.node import Node
 from p2ptui.text import counted, printable
-from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard, parse_address
+from p2ptui.wire.address import SOMEWHERE, Address, format_address, is_wildcard
+from p2ptui.wire.joined import joined_text, parse_joined
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 """A name that means the same in every shell, and no address."""
@@ -70,7 +71,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
     if options.join is None:
         del overrides["server.join"]
     else:
-        joined = [format_address(read_address(text, parser)) for text in options.join]
+        joined = [joined_text(read_address(text, parser)) for text in options.join]
         overrides["server.join"] = joined
     given = {
         "server.address": options.address,
@@ -91,7 +92,7 @@ def prepare(options: argparse.Namespace, parser: CommandParser, environ: Mapping
 
 async def _run(options: argparse.Namespace, config: Config) -> int:
     deadline = Deadline(DEFAULT_TIMEOUT_S)
-    found = [await look_up(parse_address(text), deadline) for text in config.server.join]
+    found = [await look_up(parse_joined(text), deadline) for text in config.server.join]
     is_free = bool(found) and options.address is None
     opened = open_node(config, [one for each in found for one in each]) if is_free else Node(config)
     async with opened as node:

@@ -16,9 +16,9 @@ from p2ptui.wire.address import (
     Address,
     format_address,
     is_wildcard,
-    parse_address,
     parse_ip_address,
 )
+from p2ptui.wire.joined import parse_joined
 from p2ptui.wire.message import NodeInfo
 
 OTHERS_S: Final = 3.0
@@ -180,7 +180,7 @@ async def _find(
     if is_address or (":" in text and all(entry.name != text for entry in known.values())):
         # A literal address is one, whoever is called so.
         with contextlib.suppress(ValueError):
-            addresses = await look_up(parse_address(text), deadline)
+            addresses = await look_up(parse_joined(text), deadline)
             at = set(map(format_address, addresses))
             return next((entry for entry in listed.nodes if entry.listen_addr in at), addresses)
     try:

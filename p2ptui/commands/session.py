@@ -20,11 +20,11 @@ from p2ptui.wire.address import (
     NoInterfaceError,
     format_address,
     ip_version,
-    parse_address,
     require_interface,
     single_host,
     with_port,
 )
+from p2ptui.wire.joined import found_for, parse_joined
 from p2ptui.wire.message import Capability, NodeInfo
 
 DIRECT_ATTEMPT_S: Final = 5.0
@@ -114,7 +114,7 @@ def require_reach(address: Address, parser: CommandParser) -> None:
 
 def _read_any_address(text: str, parser: CommandParser) -> Address:
     try:
-        address = parse_address(text)
+        address = parse_joined(text)
     except ValueError as error:
         parser.error(str(error))
     if address[1] == 0:
@@ -124,7 +124,7 @@ def _read_any_address(text: str, parser: CommandParser) -> Address:
     except ValueError:
         return address  # a name, looked up later
     try:
-        return single_host(address)
+        return found_for(address, single_host(address))
     except ValueError as error:
         parser.error(str(error))
 

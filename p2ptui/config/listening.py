@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from p2ptui.wire.address import IpAddress, format_address, parse_address, unmapped
+from p2ptui.wire.joined import parse_joined
 
 _LOOPBACK6: Final = ipaddress.IPv6Address("::1")
 
@@ -18,10 +19,10 @@ def listen_address_for(servers: Iterable[str], default: str) -> str:
     """The listening address that goes with the servers that are joined.
 
     Args:
-        servers: `host:port` each.
+        servers: `host:port` each, or `host:port#id`.
         default: For a node that joins nobody, or only servers on this machine.
     """
-    ips = [_literal(parse_address(text)[0]) for text in servers]
+    ips = [_literal(parse_joined(text)[0]) for text in servers]
     outward = [ip for ip in ips if ip is None or not (ip.is_loopback or ip.is_unspecified)]
     if outward:
         # A name may have an IPv6 address; `::` takes both versions.

@@ -19,6 +19,7 @@ from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
 from p2ptui.secure.secret import looks_like_key
 from p2ptui.wire.address import NoInterfaceError, parse_address, parse_target
+from p2ptui.wire.joined import parse_joined_target
 
 # Bounds are generous: they refuse nonsense, and what would exhaust a machine.
 COUNT = 1_000_000
@@ -52,8 +53,17 @@ def _check_remote_address(text: str) -> None:
         raise ValueError
 
 
+def _check_joined_address(text: str) -> None:
+    if parse_joined_target(text)[1] == 0:
+        raise ValueError
+
+
 LISTEN_ADDRESS = Form("HOST:PORT or [IPV6]:PORT; port 0 takes any free one", parse_address)
 REMOTE_ADDRESS = Form("HOST:PORT or [IPV6]:PORT", _check_remote_address)
+JOINED_ADDRESS = Form(
+    "HOST:PORT or [IPV6]:PORT, which #ID may follow: the id of the node that must be there",
+    _check_joined_address,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from p2ptui.config.option import (
     DAY_S,
     GIB,
     HOUR_MS,
+    JOINED_ADDRESS,
     LISTEN_ADDRESS,
-    REMOTE_ADDRESS,
     About,
     Form,
     OptionTable,
@@ -107,7 +107,7 @@ class ServerOptions(Section, frozen=True, kw_only=True):
     ] = ""
     join: Annotated[
         tuple[str, ...],
-        About("Nodes to join at start.", max_length=64, form=REMOTE_ADDRESS),
+        About("Nodes to join at start.", max_length=64, form=JOINED_ADDRESS),
     ] = ()
     stats_interval: Annotated[
         float, About("The time between two lines of statistics; 0: none.", "s", 0, DAY_S)

@@ -19,7 +19,7 @@ from p2ptui.core.parts import Parts
 from p2ptui.core.peers import Peer, PeerTable
 from p2ptui.core.readers import Readers
 from p2ptui.core.relay.values import RelayReport
-from p2ptui.core.sealing import OwnKeys
+from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.core.state import NodeState
 from p2ptui.errors import LocalError
 from p2ptui.wire.address import Address, format_address
@@ -69,6 +69,11 @@ class Endpoint(Parts):
     def peers(self) -> PeerTable:
         """Every node that this one talks to."""
         return self._state.peers
+
+    @property
+    def seals(self) -> Seals | None:
+        """The secured sessions; None where this node speaks in the open only."""
+        return self._state.seals
 
     @property
     def counters(self) -> Counters:

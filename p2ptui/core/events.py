@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self, TypeAlias
 
+from p2ptui.core.acquaintance import TrustChanged as TrustChanged
 from p2ptui.core.encoded import Encoded as Encoded
 from p2ptui.core.policy import PeerRefused as PeerRefused
 from p2ptui.errors import P2PError
@@ -39,8 +40,7 @@ class SendStatus(enum.Enum):
     """What became of a message."""
 
     DELIVERED = "delivered"
-    """The receiver acknowledged it: there was room with every program that reads there, and it is
-    in their queues; where none reads, the node itself has it."""
+    """The receiver acknowledged it: it waits for all who read there, or at the node."""
     SENT = "sent"
     """It left; no acknowledgement was asked for."""
     UNCONFIRMED = "unconfirmed"
@@ -332,8 +332,7 @@ class PathMtuChanged:
 
 @dataclass(frozen=True, slots=True)
 class DatagramDue:
-    """A datagram is to leave in another way than from the node's own socket with all its hops;
-    only the node's machinery sees this, and the next three."""
+    """A datagram leaves in another way than usual; the node's machinery sees it, and the next 3."""
 
     socket: int
     """The number of the socket; 0 is the node's own."""
@@ -439,6 +438,7 @@ Event: TypeAlias = (
     | FileReceived
     | RelayDataReceived
     | PathChanged
+    | TrustChanged
     | DatagramDue
     | NatFactsWanted
     | SocketsWanted

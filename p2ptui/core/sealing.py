@@ -70,12 +70,16 @@ class OwnKeys:
         mode: With whom it speaks.
         allowed_ids: Who may come without the network key; and where there is none, and the mode
             is require, who may come at all.
+        ephemeral: Whether the keys last no longer than the node runs.
+        statement: Whose it is then, told by Unix time in seconds; empty if nobody says so.
     """
 
     identity: Identity
     network_key: Secret | None = None
     mode: Mode = Mode.PREFER
     allowed_ids: frozenset[str] = field(default_factory=frozenset)
+    ephemeral: bool = False
+    statement: Callable[[float], bytes] = lambda _: b""
 
     @property
     def static(self) -> StaticKeys:
@@ -128,8 +132,12 @@ class Seals:
         self._counters = counters
         self._rng = rng
         self.judge: Callable[[Address, str, PublicKeys | None], str] = lambda *_: ""
-        """Asked of each node before there is a session: where it is, its id, and its keys if it has
-        shown any. What speaks against it, in words; empty if nothing does."""
+        """Asked of each node that has answered this one, before there is a session: where it is,
+        its id, and its keys if it has shown any. What speaks against it, in words for this node's
+        user; empty if nothing does."""
+        self.turn_away: Callable[[Address, str, PublicKeys | None], str] | None = None
+        """The same of each node that asks for a session, in words for that node; without it, what
+        `judge` says."""
         self._by_number: BoundedTable[int, Peer] = BoundedTable(
             lambda: MAX_KEYS_EACH * max(len(peers), 1) + MAX_KEYS_EACH,
             full="session_keys_full",
@@ -145,6 +153,16 @@ class Seals:
 
     def __len__(self) -> int:
         return len(self._by_number)
+
+    def judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that asks for a session, in words for it; empty if nothing.
+
+        Args:
+            address: Where it is.
+            node_id: Its id.
+            keys: Its keys, if it has shown any.
+        """
+        return (self.turn_away or self.judge)(address, node_id, keys)
 
     def new_number(self, taken: Collection[int] = ()) -> int:
         """A session number that is in use nowhere here.
@@ -194,6 +212,7 @@ class Seals:
         else:
             seal.session.adopt(proof.transport, now)
             seal.by_network_key = proof.by_network_key
+        seal.claims = proof.claims
         peer.session.take_seal(seal)
         peer.channel.sender.path.seal(SEAL_BYTES)
         self.note_numbers(peer)

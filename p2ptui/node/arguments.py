@@ -6,8 +6,9 @@ from typing import Final
 from p2ptui.core.identity import canonical_id
 from p2ptui.errors import LocalError
 from p2ptui.text import printable, seconds_words
-from p2ptui.wire.address import Address, format_address, parse_address, require_interface
+from p2ptui.wire.address import Address, format_address, require_interface
 from p2ptui.wire.address import single_host as address_of_one
+from p2ptui.wire.joined import parse_joined
 
 MAX_HOPS: Final = 255
 LONGEST_TIMEOUT_S: Final = 1e7
@@ -62,13 +63,13 @@ def read_bytes(data: bytes) -> bytes:
 
 
 def read_address(target: str | Address) -> Address:
-    """Where to connect to: `host:port`, or an address as it is.
+    """Where to connect to: `host:port`, `host:port#id`, or an address as it is.
 
     Raises:
         LocalError: It is none.
     """
     try:
-        address = parse_address(target) if isinstance(target, str) else target
+        address = parse_joined(target) if isinstance(target, str) else target
         require_interface(address)
     except ValueError as error:
         raise LocalError(printable(str(error))) from None

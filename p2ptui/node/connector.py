@@ -20,10 +20,12 @@ from p2ptui.errors import (
 from p2ptui.io.advice import NEEDED_BYTES, Advice, barrier, refusal_words
 from p2ptui.io.refusal import Refusal
 from p2ptui.io.resolve import is_literal, resolve_all
+from p2ptui.node.acquaintances import Acquaintances
 from p2ptui.node.arguments import single_host
 from p2ptui.node.presence import PAUSE_S, SENDS
 from p2ptui.text import seconds_words
 from p2ptui.wire.address import Address, format_address, ip_version
+from p2ptui.wire.joined import as_joined, found_for
 
 SHORTEST_ATTEMPT_S: Final = 0.1
 """What a handshake gets after a look-up that took all the time."""
@@ -60,6 +62,7 @@ class Connector:
             where nobody can.
         is_node: Looks whether a node answers small datagrams at an address, where one that is
             asked once stays silent; None: nobody looks.
+        acquaintances: Told how the user named each address, and who must be there.
     """
 
     def __init__(
@@ -73,7 +76,9 @@ class Connector:
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         find_refusal: FindRefusal | None = None,
         is_node: IsNode | None = None,
+        acquaintances: Acquaintances | None = None,
     ) -> None:
+        self._acquaintances = acquaintances
         self._endpoint = endpoint
         self._call = call
         self._clock = clock
@@ -171,6 +176,8 @@ class Connector:
         """As `connect_any`; with `is_given_up` nothing goes on once it is cancelled."""
         self._require_running()
         reached = [one for one in addresses if barrier(one, self._local) is None]
+        if self._acquaintances is not None:
+            reached = [self._acquaintances.ask(as_joined(one)) for one in reached]
         if addresses and not reached:
             raise HandshakeError(self._out_of_reach(addresses))
         now = self._clock()
@@ -196,6 +203,8 @@ class Connector:
             raise HandshakeError(f"{error}; {self._out_of_reach(left_out)}") from None
         finally:
             over.set()
+        if self._acquaintances is not None:
+            self._acquaintances.require_pinned(result)
         return result
 
     def _out_of_reach(self, addresses: Sequence[Address]) -> str:
@@ -326,7 +335,7 @@ async def look_up(address: Address, timeout_s: float, told_s: float | None = Non
     error: LocalError | None = None
     for one in found:
         try:
-            single[single_host(one)] = None
+            single[found_for(address, single_host(one))] = None
         except LocalError as refused:
             error = error or refused
     if not single:

@@ -12,7 +12,8 @@ from p2ptui.core.events import ConnectResult
 from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal
 from p2ptui.node.partings import Partings
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.joined import parse_joined
 
 log = logging.getLogger("p2ptui.join")
 
@@ -89,14 +90,14 @@ class Joining:
         """Keep these joined, and no others; who is connected stays so.
 
         Args:
-            servers: `host:port` each.
+            servers: `host:port` each, or `host:port#id` where no other node must be there.
             timeout_s: How long each attempt may take from now on (`auth_timeout`), seconds.
         """
         self._timeout_s = timeout_s
         wanted = dict.fromkeys(servers)
         for text in self._tasks.keys() - wanted.keys():
             self._tasks.pop(text).cancel()
-            self.found_at.pop(parse_address(text), None)
+            self.found_at.pop(parse_joined(text), None)
         for text in wanted:
             if text not in self._tasks:
                 elsewhere = self._elsewhere
@@ -104,7 +105,7 @@ class Joining:
                     connect = partial(self._note, elsewhere.connect)
                     elsewhere = replace(elsewhere, connect=connect)
                 work = keep_joined(
-                    parse_address(text),
+                    parse_joined(text),
                     self._join,
                     self._wait_until_left,
                     self._now,
@@ -125,7 +126,7 @@ class Joining:
         Returns:
             Whether one came; None where there was nothing to wait for.
         """
-        servers = [parse_address(text) for text in self._tasks]
+        servers = [parse_joined(text) for text in self._tasks]
         where = [self.found_at.get(server, server) for server in servers]
         under_way = [one for one in where if not self._partings.is_parted(one)]
         if not under_way or any(map(self._is_there, where)):

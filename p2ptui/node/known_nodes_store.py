@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -82,6 +82,19 @@ class KnownNodesStore:
             if not 0 <= waited_s < WRITE_PAUSE_S or len(self._unwritten) >= MAX_UNWRITTEN:
                 self.flush()
         return judgement
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the file is another one than that which was read or written last."""
+        return self._path is not None and _version(self._path) != self._version
+
+    def note_all(self, met: Iterable[Met]) -> None:
+        """Remember that these were met, and write it down."""
+        known = self.known
+        for one in met:
+            if known.note(one, self._wall()):
+                self._unwritten.put((one.id, one.joined), one)
+        self.flush()
 
     def trust(self, ref: str, met: Met | None = None) -> KnownNode:
         """The user says that a node is the right one.

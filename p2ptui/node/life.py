@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from p2ptui.errors import LocalError
 from p2ptui.io.machine import Machine, RealMachine
 from p2ptui.io.udp import open_udp
 from p2ptui.node.files import FileReceiver, open_store
+from p2ptui.node.known_nodes_book import KnownNodesBook
+from p2ptui.node.known_nodes_store import KnownNodesStore
 from p2ptui.node.own_identity import OwnIdentity, choose_identity, keys_of
 from p2ptui.node.runtime import OpenSocket, Runtime
 
@@ -35,6 +38,8 @@ class NodeLife:
             With False it has no keys and speaks in the open with everybody, with an id of its own
             making: to play a node of another program. `start` then refuses a configuration that
             asks for what only keys can keep.
+        known_nodes: The file of the nodes that its user knows; that of the user without it, and
+            none for a node in a simulated network.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class NodeLife:
         wall: Callable[[], float] = time.time,
         machine: Machine | None = None,
         secured: bool = True,
+        known_nodes: Path | None = None,
     ) -> None:
         self._config = config or Config()
         self._open_socket = open_socket
@@ -54,6 +60,7 @@ class NodeLife:
         self._rng = rng or random.SystemRandom()
         self._wall = wall
         self._machine = machine or (RealMachine() if open_socket is open_udp else None)
+        self._known_nodes = known_nodes
         self._started: Runtime | None = None
         self._files: FileReceiver | None = None
         self._own: OwnIdentity | None = None
@@ -84,6 +91,7 @@ class NodeLife:
                 self._machine,
                 self._own.id,
                 keys_of(self._own, self._config),
+                self._open_book(),
             )
             if store is not None:
                 self._files = FileReceiver(self._started, self._config, store)
@@ -92,9 +100,21 @@ class NodeLife:
             if self._started is None:
                 self._release_identity()
 
+    @property
+    def _is_real(self) -> bool:
+        return self._open_socket is open_udp and isinstance(self._rng, random.SystemRandom)
+
+    def _open_book(self) -> KnownNodesBook:
+        is_used = self._secured and self._own is not None and self._own.identity is not None
+        if not is_used or not (self._is_real or self._known_nodes):
+            return KnownNodesBook(self._wall)
+        store = KnownNodesStore(self._wall, self._known_nodes)
+        return KnownNodesBook(self._wall, store, in_thread=self._is_real)
+
     def _choose_identity(self) -> OwnIdentity:
-        is_real = self._open_socket is open_udp and isinstance(self._rng, random.SystemRandom)
-        own = choose_identity(self._config, self._rng, simulated=not is_real, secured=self._secured)
+        own = choose_identity(
+            self._config, self._rng, simulated=not self._is_real, secured=self._secured
+        )
         level = logging.INFO if own.identity is not None else logging.WARNING
         for notice in own.notices:
             log.log(level, "%s", notice)

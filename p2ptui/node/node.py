@@ -18,12 +18,13 @@ from p2ptui.node.arguments import (
     read_seconds,
 )
 from p2ptui.node.finder import ASK_TIMEOUT_S, SHORTEST_WAIT_S, Finder
-from p2ptui.node.lookup import PeerRef, find_peer, node_id_of
+from p2ptui.node.lookup import PeerRef, SeveralFitError, find_peer, node_id_of
 from p2ptui.node.others import Known, OtherNode
 from p2ptui.node.running import RunningNode
 from p2ptui.node.view import PeerView
+from p2ptui.secure.known_nodes import KnownNode
 from p2ptui.text import seconds_words
-from p2ptui.wire.address import Address
+from p2ptui.wire.address import Address, format_address
 
 
 class Node(RunningNode):
@@ -41,6 +42,8 @@ class Node(RunningNode):
         machine: What the node runs on, and may move with; by default this one, or one that never
             moves where the sockets are simulated.
         secured: Whether it speaks under seal with its own kind.
+        known_nodes: The file of the nodes that its user knows; that of the user without it, and
+            none for a node in a simulated network.
     """
 
     async def connect(
@@ -185,6 +188,43 @@ class Node(RunningNode):
         self._endpoint.disconnect(found, reason, self._runtime.now)
         self._runtime.flush()
         return is_kept
+
+    async def trust(self, ref: PeerRef) -> KnownNode:
+        """Say that a node is the right one: its id was compared with its user. It is `verified`.
+
+        Args:
+            ref: A peer, by what `peer` takes; or a node that was met before, by its name, its id,
+                or the beginning of that.
+
+        Raises:
+            UnknownPeerError: There is none, or several are meant; or it has no keys, or none that
+                last.
+        """
+        peer = self._meant(ref)
+        return await self._runtime.acquaintances.trust(_text_of(ref, peer), peer)
+
+    async def forget(self, ref: PeerRef) -> KnownNode:
+        """Forget a node, its name and its addresses: who comes next in its place is new.
+
+        Args:
+            ref: As for `trust`; or an address at which it was joined, as that was typed.
+
+        Raises:
+            UnknownPeerError: None is known by it, or several are.
+        """
+        peer = self._meant(ref)
+        text = ref if isinstance(ref, str) else _text_of(ref, peer)
+        return await self._runtime.acquaintances.forget(text, peer)
+
+    def _meant(self, ref: PeerRef) -> Peer | None:
+        """The peer that is meant, if one with a session is."""
+        try:
+            found = find_peer(self._endpoint, ref)
+        except SeveralFitError:
+            raise
+        except UnknownPeerError:
+            return None
+        return found if found.is_authenticated else None
 
     async def find(self, ref: PeerRef, timeout_s: float = ASK_TIMEOUT_S) -> Known:
         """Who is meant by an id, the beginning of one, a name or an address.
@@ -413,3 +453,14 @@ class Node(RunningNode):
         return await self._runtime.nat.diagnose(
             servers, lifetime=lifetime, on_progress=on_progress, filter_with=filter_with
         )
+
+
+def _text_of(ref: PeerRef, peer: Peer | None) -> str:
+    """A reference as the known nodes take it."""
+    if peer is not None:
+        return peer.node_id
+    if isinstance(ref, str):
+        return ref
+    if isinstance(ref, PeerView | OtherNode):
+        return ref.node_id
+    return format_address(ref)

@@ -6,6 +6,7 @@ takes keys that last as long as it runs, and a statement by the lasting identity
 
 import hashlib
 import logging
+import math
 import random
 import secrets
 import uuid
@@ -27,7 +28,7 @@ from p2ptui.io.key_files import (
     read_key_file,
 )
 from p2ptui.places import user_file
-from p2ptui.secure.identity import Identity, Statement, make_statement
+from p2ptui.secure.identity import STATEMENT_LIFE_S, Identity, Statement, make_statement
 from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
 
 log = logging.getLogger("p2ptui.node")
@@ -58,6 +59,8 @@ class OwnIdentity:
     network_key: Secret | None = None
     file: KeyFile | None = None
     _signer: Identity | None = None
+    _stated: bytes = b""
+    _stated_at: float = -math.inf
 
     def statement(self, now_wall: float) -> Statement | None:
         """Whose this ephemeral node is, signed anew; None for a lasting one, or without a signer.
@@ -65,9 +68,30 @@ class OwnIdentity:
         Args:
             now_wall: Unix time, seconds.
         """
+        if not self.signer_id or self._signer is None:
+            return None
+        return make_statement(self._signer, self.id, now_wall)
+
+    def statement_bytes(self, now_wall: float) -> bytes:
+        """The same as it travels in a key exchange; empty without one. It is signed once for half
+        of the time for which it holds.
+
+        Args:
+            now_wall: Unix time, seconds.
+        """
+        age_s = now_wall - self._stated_at
+        if not 0 <= age_s < STATEMENT_LIFE_S / 2:
+            statement = self.statement(now_wall)
+            self._stated = b"" if statement is None else statement.to_bytes()
+            self._stated_at = now_wall
+        return self._stated
+
+    @property
+    def signer_id(self) -> str:
+        """For an ephemeral one: the id of its user's lasting identity; empty without one."""
         if self.signer_of is not None:
             self._signer, self.signer_of = self.signer_of(), None
-        return None if self._signer is None else make_statement(self._signer, self.id, now_wall)
+        return "" if self._signer is None else self._signer.id
 
     def release(self) -> None:
         """Let another node use the identity's file. Twice is fine."""
@@ -101,6 +125,42 @@ def choose_identity(
     return own
 
 
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who a node is to others, and how it protects what it says; for a title line.
+
+    Args:
+        id: Its node id.
+        secured: Whether it speaks under seal with its own kind.
+        ephemeral: Whether its keys last as long as it runs.
+        signer_id: Of an ephemeral one: the id of its user's identity, under which others see it;
+            empty without one.
+        mode: `open`, `prefer` or `require`: with whom it speaks (`security.mode`).
+        has_network_key: Whether only nodes that know the network's key come in.
+    """
+
+    id: str
+    secured: bool
+    ephemeral: bool
+    signer_id: str
+    mode: Mode
+    has_network_key: bool
+
+
+def identity_of(own: OwnIdentity, config: Config, *, is_secured: bool) -> NodeIdentity:
+    """What is shown of a node's identity.
+
+    Args:
+        own: Who it is.
+        config: Every option.
+        is_secured: Whether it was made to speak under seal.
+    """
+    secured = is_secured and own.identity is not None
+    mode = Mode(config.security.mode) if secured else Mode.OPEN
+    has_key = secured and own.network_key is not None
+    return NodeIdentity(own.id, secured, own.is_ephemeral, own.signer_id, mode, has_key)
+
+
 def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
     """What a node speaks under seal with; None for an open one.
 
@@ -112,7 +172,14 @@ def keys_of(own: OwnIdentity, config: Config) -> OwnKeys | None:
         return None
     security = config.security
     allowed = frozenset(each.lower() for each in security.allowed_ids)
-    return OwnKeys(own.identity, own.network_key, Mode(security.mode), allowed)
+    return OwnKeys(
+        own.identity,
+        own.network_key,
+        Mode(security.mode),
+        allowed,
+        ephemeral=own.is_ephemeral,
+        statement=own.statement_bytes,
+    )
 
 
 def _require_no_wish_for_keys(config: Config) -> None:

@@ -6,7 +6,7 @@ from p2ptui.errors import LocalError
 from p2ptui.node.life import NodeLife
 from p2ptui.node.lookup import PeerRef, find_peer
 from p2ptui.node.metrics import Stats, snapshot
-from p2ptui.node.own_identity import OwnIdentity
+from p2ptui.node.own_identity import NodeIdentity, OwnIdentity, identity_of
 from p2ptui.node.roster import Roster
 from p2ptui.node.subscription import Subscription
 from p2ptui.node.view import PeerView, view
@@ -37,6 +37,15 @@ class RunningNode(NodeLife):
         if self._own is None:
             raise LocalError("the node is not running; start it first")
         return self._own
+
+    @property
+    def identity(self) -> NodeIdentity:
+        """Who this node is to others, and how it protects what it says.
+
+        Raises:
+            LocalError: The node is not running.
+        """
+        return identity_of(self.own_identity, self._config, is_secured=self._secured)
 
     @property
     def address(self) -> Address:

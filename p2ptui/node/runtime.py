@@ -17,7 +17,7 @@ from p2ptui.node.attachment import Attachment
 from p2ptui.node.driven import Driven
 from p2ptui.node.nat_service import NatService
 from p2ptui.node.own_endpoint import OwnKeys, make_endpoint
-from p2ptui.node.servers import Servers
+from p2ptui.node.servers import KnownNodesBook, Servers
 from p2ptui.node.stun_serving import StunServing
 from p2ptui.node.subscription import Subscription, Subscriptions
 from p2ptui.node.traversal_support import TraversalSupport
@@ -47,6 +47,7 @@ class Runtime:
         machine: What the node runs on; without it one that never moves.
         node_id: The node's id; a random one without it.
         keys: What it speaks under seal with; without them it speaks in the open.
+        book: The known nodes; without it nobody is known at the start.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Runtime:
         machine: Machine | None = None,
         node_id: str = "",
         keys: OwnKeys | None = None,
+        book: KnownNodesBook | None = None,
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
@@ -90,11 +92,14 @@ class Runtime:
             self.require_running,
             self._attachment.pause_until_moved,
             self.nat.is_node,
+            book or KnownNodesBook(wall),
+            self.tell,
             is_real=open_socket is open_udp,
         )
         self.connector = self._servers.connector
         self.joining = self._servers.joining
         self.partings = self._servers.partings
+        self.acquaintances = self._servers.acquaintances
         self.nat.found_at = self.joining.found_at
         self._support = TraversalSupport(
             config, self.endpoint, sock, self.nat, clock, driven.flush, rng, self.begin
@@ -117,6 +122,7 @@ class Runtime:
         machine: Machine | None = None,
         node_id: str = "",
         keys: OwnKeys | None = None,
+        book: KnownNodesBook | None = None,
     ) -> "Runtime":
         """Bind the address, and begin to serve, to look for neighbours and to join servers.
 
@@ -126,12 +132,14 @@ class Runtime:
         """
         listen = await resolve(parse_address(config.server.address))
         sock = await open_socket(listen)
-        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id, keys)
+        runtime = cls(config, sock, open_socket, clock, rng, wall, machine, node_id, keys, book)
         runtime.begin(runtime._driven.run(), "pump")
         runtime._attachment.begin(searching=config.server.enable_discovery)
         runtime._attachment.use_ip_versions(
             runtime.nat.open_probe, runtime._support.stand_beside, beside=config.ice.enable
         )
+        if runtime.acquaintances.book.has_file:
+            runtime.begin(runtime.acquaintances.keep(), "known nodes")
         if config.stun_server.enable:
             await runtime._stun.open(config.stun_server, open_socket)
             runtime.begin(runtime._stun.run(), "stun")
@@ -219,6 +227,7 @@ class Runtime:
                 self.endpoint.close(reason, self.now)
                 self.flush()
                 await self._wait_until_sent()
+                await self.acquaintances.book.close()
         finally:
             self._stop()
             closed = f"the node was closed: {reason}"
@@ -262,6 +271,8 @@ class Runtime:
             self._servers.note(event)
             self._attachment.note(event)
         self.tell(event)
+        if isinstance(event, PeerStatusChanged):
+            self.acquaintances.note(event)
 
     def tell(self, event: Event) -> None:
         """Tell all readers."""

@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeAlias
 
-from p2ptui.core.events import PeerStatus, PeerStatusChanged
+from p2ptui.core.events import PeerStatus, PeerStatusChanged, TrustChanged
 from p2ptui.core.peers import Peer
 from p2ptui.io.refusal import PATIENT_PAUSES_S, find_refusal
+from p2ptui.node.acquaintances import Acquaintances
 from p2ptui.node.connector import Connector
 from p2ptui.node.driven import Driven
 from p2ptui.node.joiner import Elsewhere, Joining
+from p2ptui.node.known_nodes_book import KnownNodesBook
 from p2ptui.node.partings import Partings
 from p2ptui.wire.address import Address
+
+__all__ = ["Begin", "KnownNodesBook", "Servers"]
 
 Begin: TypeAlias = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
@@ -55,6 +59,8 @@ class Servers:
         require_running: Raises a LocalError once the node has ended.
         pause_until_moved: Waits so many seconds, or until the machine has moved; whether it has.
         is_node: Whether a node answers small datagrams at an address.
+        book: The known nodes.
+        tell: Tells an event to all who read them.
         is_real: Whether datagrams travel by the system's network, which tells of refusals.
     """
 
@@ -67,9 +73,13 @@ class Servers:
         require_running: Callable[[], None],
         pause_until_moved: Callable[[float], Awaitable[bool]],
         is_node: Callable[[Address], Awaitable[bool]],
+        book: KnownNodesBook,
+        tell: Callable[[TrustChanged], None],
         *,
         is_real: bool,
     ) -> None:
+        self.acquaintances = Acquaintances(driven.endpoint, book, tell)
+        """What is known of whoever comes."""
         self._endpoint = driven.endpoint
         self.connector = Connector(
             driven.endpoint,
@@ -81,6 +91,7 @@ class Servers:
             begin,
             partial(find_refusal, pauses_s=PATIENT_PAUSES_S) if is_real else None,
             is_node,
+            self.acquaintances,
         )
         self.partings = Partings()
         """Joined servers to which somebody said goodbye."""

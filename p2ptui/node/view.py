@@ -6,6 +6,7 @@ from p2ptui.core.addresses import path_at, visible_address
 from p2ptui.core.connection import Connection, Method
 from p2ptui.core.events import Path, PeerStatus
 from p2ptui.core.peers import Peer, PeerTable
+from p2ptui.secure.known_nodes import Trust
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -55,6 +56,14 @@ class PeerView:
     """While it is relayed, the name of the server: remote text."""
     secured: bool = False
     """Whether its id is that of keys that it has shown, and all that is said is sealed."""
+    trust: Trust | None = None
+    """What is known of who it is; None while its handshake has not told."""
+    advice: str = ""
+    """What happened to that and what to do, in a sentence; empty if there is nothing to do."""
+    ephemeral: bool = False
+    """Whether it says that its keys last no longer than it runs."""
+    signer_id: str = ""
+    """Of an ephemeral node: the id of its user's identity, by a statement that was checked."""
 
 
 def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
@@ -63,6 +72,10 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
     info = peer.info
     datagram_bytes, datagram_limit = peer.channel.sender.path.on_wire
     relayed = path_at(peer.sends_to) is Path.RELAY
+    judged = peer.facts.judged
+    if judged is not None and judged.met.id != peer.node_id:
+        judged = None  # that was another node at its address
+    met = judged.met if judged is not None else None
     server = peers.at(visible_address(peer.sends_to)) if relayed and peers is not None else None
     return PeerView(
         node_id=peer.node_id,
@@ -91,4 +104,8 @@ def view(peer: Peer, now: float, peers: PeerTable | None = None) -> PeerView:
         datagram_limit=datagram_limit,
         via_name=server.name if server is not None and server.info is not None else "",
         secured=peer.is_secured,
+        trust=judged.judgement.trust if judged is not None else None,
+        advice=judged.judgement.advice if judged is not None else "",
+        ephemeral=met is not None and met.ephemeral,
+        signer_id=met.signer.id if met is not None and met.signer is not None else "",
     )

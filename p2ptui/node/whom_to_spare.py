@@ -13,7 +13,8 @@ from p2ptui.errors import P2PError
 from p2ptui.io.resolve import is_literal, resolve_all
 from p2ptui.node.depended import OPTION, Dependencies, plain_host
 from p2ptui.node.stun_servers import RESOLVE_S
-from p2ptui.wire.address import Address, format_address, parse_address
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.joined import parse_joined
 
 
 class DependencyFinder:
@@ -85,7 +86,7 @@ class _Found(NamedTuple):
 
 async def _hosts_of(texts: Sequence[str]) -> _Found:
     """The IP addresses of servers."""
-    addresses = [parse_address(text) for text in texts]
+    addresses = [parse_joined(text).plain for text in texts]
     found = [host for host, _ in addresses if is_literal(host)]
     names = [address for address in addresses if not is_literal(address[0])]
     looked_up = await asyncio.gather(*map(_look_up, names))

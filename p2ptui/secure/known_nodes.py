@@ -159,6 +159,14 @@ class KnownNodes:
         known = self._addresses.get(_address_key(joined))
         return None if known is None else known.id
 
+    def copy(self) -> "KnownNodes":
+        """Another one that knows the same; what becomes of either is not the other's."""
+        other = KnownNodes(is_partial=self.is_partial)
+        other._nodes = dict(self._nodes)
+        other._ids_by_name = {name: set(ids) for name, ids in self._ids_by_name.items()}
+        other._addresses = dict(self._addresses)
+        return other
+
     # What to make of a node.
 
     def judge(self, met: Met) -> Judgement:

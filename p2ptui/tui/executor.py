@@ -13,7 +13,8 @@ from p2ptui.node.lookup import SeveralFitError
 from p2ptui.text import counted, printable
 from p2ptui.tui.shell import shell_command
 from p2ptui.verbs import SELECTED, Command, Kind, UsageError, read_payload
-from p2ptui.wire.address import format_address, parse_target
+from p2ptui.wire.address import format_address
+from p2ptui.wire.joined import parse_joined_target
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -143,7 +144,7 @@ class Executor:
         if canonical_id(text) is not None:
             return text
         try:
-            address = parse_target(text)
+            address = parse_joined_target(text)
         except ValueError as error:
             raise UsageError(f"{error}; usage: connect HOST:PORT") from None
         if address[1] == 0:

@@ -4,6 +4,8 @@ Inside travels what counts: who a node is. It is MessagePack, each structure an 
 answer stays within one datagram; what follows in an array is for later versions, and passed over.
 """
 
+import hashlib
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import msgspec
@@ -15,6 +17,12 @@ from p2ptui.wire.message import MessageId, NodeInfo, ReceivedNodeInfo, SequenceN
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 REFUSAL_BYTES: Final = 8
+
+LONGEST_NETWORK_BYTES: Final = 64
+"""In UTF-8, of a network's id that stands inside as it is."""
+
+MAX_STATEMENT: Final = 256
+"""Bytes of a statement; those of this version have 136."""
 
 
 class ExchangeKey(Struct):
@@ -34,6 +42,11 @@ class Account(Struct, array_like=True):
     network_id: str
     capabilities: list[str]
     metadata: dict[str, str]
+    ephemeral: bool = False
+    """Whether the keys last no longer than the node runs."""
+    statement: Annotated[bytes, Meta(max_length=MAX_STATEMENT)] = b""
+    """Of an ephemeral node: whose it is, signed by its user's identity; empty without one. As
+    `secure.identity.Statement.to_bytes` writes it."""
 
 
 class InAnswer(Struct, array_like=True):
@@ -55,31 +68,54 @@ class InFinish(Struct, array_like=True):
     account: Account
 
 
+_NAME_BYTES: Final = (128, 96, 64, 32)
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _answers: Final = msgspec.msgpack.Decoder(InAnswer)
 _finishes: Final = msgspec.msgpack.Decoder(InFinish)
 
 
-def account_of(info: NodeInfo, ed_public: bytes) -> Account:
-    """What a node says of itself inside."""
+def account_of(
+    info: NodeInfo, ed_public: bytes, *, ephemeral: bool = False, statement: bytes = b""
+) -> Account:
+    """What a node says of itself inside.
+
+    Args:
+        info: Who it is.
+        ed_public: Its key for statements.
+        ephemeral: Whether its keys last no longer than it runs.
+        statement: Whose it is then.
+    """
     return Account(
         ed_public,
         info.name,
         info.version,
         info.listen_addr,
-        info.network_id,
+        network_inside(info.network_id),
         list(info.capabilities),
         info.metadata,
+        ephemeral,
+        statement,
     )
 
 
-def as_received(account: Account, node_id: str) -> ReceivedNodeInfo:
+def network_inside(network_id: str) -> str:
+    """A network's id as it stands inside: of a long one its hash, so that the answer fits."""
+    data = network_id.encode("utf-8", "replace")
+    if len(data) <= LONGEST_NETWORK_BYTES:
+        return network_id
+    return f"sha256:{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def as_received(account: Account, node_id: str, network_id: str = "") -> ReceivedNodeInfo:
     """The same as if it had come outside, to be checked alike.
 
     Args:
         account: What came inside.
         node_id: The id of the keys that were shown.
+        network_id: This node's network: what stands inside for it means it.
     """
+    is_own = account.network_id == network_inside(network_id)
     return ReceivedNodeInfo(
         id=node_id,
         name=account.name,
@@ -87,8 +123,18 @@ def as_received(account: Account, node_id: str) -> ReceivedNodeInfo:
         listen_addr=account.listen_addr,
         capabilities=account.capabilities,
         metadata=account.metadata,
-        network_id=account.network_id,
+        network_id=network_id if is_own else account.network_id,
     )
+
+
+def shorter_accounts(account: Account) -> Iterator[Account]:
+    """What a node may say in place of an account that does not fit a datagram, the longest first:
+    whose it is, and the end of its name, others learn when it asks them itself."""
+    account = msgspec.structs.replace(account, statement=b"")
+    yield account
+    for length in _NAME_BYTES:
+        name = account.name.encode("utf-8", "replace")[:length].decode("utf-8", "ignore")
+        yield msgspec.structs.replace(account, name=name)
 
 
 def encode_inside(inside: InAnswer | InFinish) -> bytes:

@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from p2ptui.core.acquaintance import Judged
 from p2ptui.wire.address import Address
 from p2ptui.wire.message import NodeInfo
 
@@ -34,6 +35,8 @@ class Facts:
     """Whether it has ever acknowledged anything in this session."""
     public_address: Address | None = None
     """This node's address as the peer saw it."""
+    judged: Judged | None = None
+    """What this node's user knows of who it is; None before its session, or if nobody judges."""
 
     def describe(self, dialect: Dialect, capabilities: frozenset[str]) -> None:
         """Note the habits that its handshake message shows: one goes by the other."""

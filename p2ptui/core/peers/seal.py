@@ -2,9 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from p2ptui.secure import SecureSession, Transport
 from p2ptui.secure.identity import PublicKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a node says of its keys, inside; whoever cares checks it."""
+
+    ephemeral: bool = False
+    """Whether they last no longer than it runs."""
+    statement: bytes = b""
+    """Whose it is then, as its user's identity says; not checked."""
+
+
+LASTING: Final = Claims()
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +27,7 @@ class Proof:
 
     transport: Transport
     keys: PublicKeys
+    claims: Claims = LASTING
     by_network_key: bool = False
     """Whether the exchange was one that needs the network key."""
 
@@ -24,6 +39,7 @@ class Seal:
     session: SecureSession
     keys: PublicKeys
     """The peer's; its id is theirs."""
+    claims: Claims = LASTING
     on_first: Callable[[float], None] | None = None
     """Called with the time when the first frame by the newest keys opens, if somebody waits."""
     refusal: bytes = b""

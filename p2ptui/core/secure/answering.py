@@ -24,13 +24,14 @@ from p2ptui.core.secure.pending import (
     write_retry,
 )
 from p2ptui.core.secure.refusals import Refusals
+from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder, SecureError
 from p2ptui.secure.exchange import PATTERNS, ephemeral_of
 from p2ptui.secure.retry import LoadMeter, RetryTokens
 from p2ptui.wire.address import Address, format_address
-from p2ptui.wire.exchange import REFUSAL_BYTES, account_of
+from p2ptui.wire.exchange import REFUSAL_BYTES
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
 
 MAX_PENDING: Final = 1024
@@ -62,7 +63,6 @@ class Answering:
         self._meter = LoadMeter()
         self.refusals = Refusals(state, sessions.newcomers.answers)
         """Writes them, and tells the user."""
-        self._account = account_of(state.identity, keys.identity.ed_public)
         self._pending: BoundedTable[int, Pending] = state.tables.add(
             "exchanges_pending",
             BoundedTable(
@@ -145,7 +145,7 @@ class Answering:
             return True
         node_id = claimed_id(request.message)
         owner = self._state.peers.with_id(node_id)
-        words = self._seals.judge(request.address, node_id, None)
+        words = self._seals.judge_request(request.address, node_id, None)
         if owner is not None and owner.seal is not None:
             words = f"node id {node_id} already exists, and has shown its keys"
         elif self._seals.keys.mode is Mode.REQUIRE:
@@ -182,7 +182,7 @@ class Answering:
         try:
             told = write_answer(
                 self._state,
-                self._account,
+                own_account(self._state.identity, keys, self._state.unix(now)),
                 request,
                 responder,
                 number,

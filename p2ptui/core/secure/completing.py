@@ -11,6 +11,7 @@ from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending
 from p2ptui.core.sessions.arrival import Arrival
+from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
@@ -81,7 +82,7 @@ class Completing:
         try:
             account = decode_finish(completed.payload).account
             keys = PublicKeys(completed.remote_static, account.ed_public)
-            received = as_received(account, keys.id)
+            received = as_received(account, keys.id, state.identity.network_id)
             info = accept_node_info(received, state.identity, relayed_node(address))
         except (ValueError, RefusedError) as error:
             self._refusals.refuse_end(pending, str(error), now)
@@ -91,7 +92,7 @@ class Completing:
             pending.message,
             info,
             pending.earned,
-            proof=Proof(completed.transport, keys, _is_by_key(pending)),
+            proof=Proof(completed.transport, keys, claims_of(account), _is_by_key(pending)),
         )
         words = self._doubt(pending, arrival, keys, now)
         if words:
@@ -106,7 +107,7 @@ class Completing:
         node_id, address = arrival.info.id, arrival.address
         if fault := self._seals.keys.fault_of(node_id, by_network_key=_is_by_key(pending)):
             return fault
-        words = self._seals.judge(address, node_id, keys)
+        words = self._seals.judge_request(address, node_id, keys)
         peers = self._state.peers
         if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
             return words

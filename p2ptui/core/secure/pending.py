@@ -1,7 +1,7 @@
 """One key exchange as the side that answers has it, and what it is told."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
@@ -14,9 +14,18 @@ from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder
+from p2ptui.secure.exchange import MESSAGE_2_OVERHEAD
+from p2ptui.secure.frames import SECURED_OVERHEAD
 from p2ptui.wire.address import Address, format_address
 from p2ptui.wire.codec import MalformedError, decode_payload, encode_envelope, encode_payload
-from p2ptui.wire.exchange import Account, ExchangeKey, InAnswer, encode_inside
+from p2ptui.wire.exchange import (
+    Account,
+    ExchangeKey,
+    InAnswer,
+    encode_inside,
+    shorter_accounts,
+)
+from p2ptui.wire.frames import RELAY_OVERHEAD
 from p2ptui.wire.message import (
     Envelope,
     ExchangeResponsePayload,
@@ -26,6 +35,12 @@ from p2ptui.wire.message import (
     RefusedOfferPayload,
     RetryPayload,
 )
+
+LONGEST_ANSWER: Final = 1200
+"""Bytes of an answer, which is never cut into fragments: those that pass everywhere."""
+
+BROUGHT_BYTES: Final = RELAY_OVERHEAD + SECURED_OVERHEAD
+"""So much longer is an answer that a server brings, with which this node is secured."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,21 +99,35 @@ def write_answer(
     response_id = state.ids.uuid()
     is_seen = relayed_node(request.address) is None
     seen = format_address(visible_address(request.address)) if is_seen else None
-    inside = InAnswer(account, seen, response_id, sequence, refusal)
-    text = responder.answer(encode_inside(inside), number=number)
-    payload = ExchangeResponsePayload(
-        node_info={"id": state.identity.id}, success=True, public_addr=seen, exchange=text
-    )
-    envelope = Envelope(
-        response_id,
-        MessageType.HANDSHAKE_RESPONSE,
-        state.unix(now),
-        encode_payload(payload),
-        sequence,
-        True,
-        request.message.sequence_number,
-    )
-    return Told(response_id, sequence, Plain(encode_envelope(envelope)))
+
+    def written(text: str) -> bytes:
+        payload = ExchangeResponsePayload(
+            node_info={"id": state.identity.id}, success=True, public_addr=seen, exchange=text
+        )
+        envelope = Envelope(
+            response_id,
+            MessageType.HANDSHAKE_RESPONSE,
+            state.unix(now),
+            encode_payload(payload),
+            sequence,
+            True,
+            request.message.sequence_number,
+        )
+        return encode_envelope(envelope)
+
+    room = LONGEST_ANSWER - len(written("")) - (0 if is_seen else BROUGHT_BYTES)
+    inside = b""
+    for one in (account, *shorter_accounts(account)):
+        inside = encode_inside(InAnswer(one, seen, response_id, sequence, refusal))
+        if _text_length(inside) <= room:
+            break
+    text = responder.answer(inside, number=number)
+    return Told(response_id, sequence, Plain(written(text)))
+
+
+def _text_length(inside: bytes) -> int:
+    """Of message 2, as the characters that it is written in."""
+    return -(-4 * (len(inside) + MESSAGE_2_OVERHEAD) // 3)
 
 
 def write_retry(state: NodeState, request: Request, token: str, now: float) -> bytes:

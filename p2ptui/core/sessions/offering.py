@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.identity import accept_node_info
-from p2ptui.core.peers.seal import Proof
+from p2ptui.core.peers.seal import Claims, Proof
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.secure import Initiator, SecureError
 from p2ptui.secure.frames import Message3, encode_message_3
@@ -12,6 +12,7 @@ from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address, parse_ip_address
 from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.exchange import (
+    Account,
     InFinish,
     account_of,
     as_received,
@@ -47,6 +48,7 @@ class Shown:
     info: NodeInfo
     public_address: Address | None
     """Where this node is, as whoever answers sees it."""
+    claims: Claims
     refusal: bytes
     """What a refusal of message 3 would name."""
 
@@ -85,19 +87,43 @@ def read_inside(
     if (inside.response_id, inside.sequence) != (message.id, message.sequence_number):
         raise MalformedError("the outside of an answer was altered")
     keys = PublicKeys(answer.remote_static, inside.account.ed_public)
-    info = accept_node_info(as_received(inside.account, keys.id), own, brought_for)
-    return Shown(keys, info, parse_ip_address(inside.public_addr or ""), inside.refusal)
+    info = accept_node_info(as_received(inside.account, keys.id, own.network_id), own, brought_for)
+    public_address = parse_ip_address(inside.public_addr or "")
+    return Shown(keys, info, public_address, claims_of(inside.account), inside.refusal)
 
 
-def finish(
-    offer: Offer, shown: Shown, own: NodeInfo, keys: OwnKeys, now: float
-) -> tuple[Proof, bytes] | None:
+def claims_of(account: Account) -> Claims:
+    """What a node says of its keys."""
+    return Claims(ephemeral=account.ephemeral, statement=account.statement)
+
+
+def own_account(own: NodeInfo, keys: OwnKeys, now_wall: float) -> Account:
+    """What this node says of itself inside.
+
+    Args:
+        own: Who it is.
+        keys: Its keys.
+        now_wall: Unix time, seconds.
+    """
+    ephemeral = keys.ephemeral
+    statement = keys.statement(now_wall) if ephemeral else b""
+    ed_public = keys.identity.ed_public
+    return account_of(own, ed_public, ephemeral=ephemeral, statement=statement)
+
+
+def finish(offer: Offer, shown: Shown, account: Account, now: float) -> tuple[Proof, bytes] | None:
     """Say who this node is, to who has answered; None where another answer was read since.
+
+    Args:
+        offer: What was answered.
+        shown: By whom.
+        account: Who this node is.
+        now: The time, seconds.
 
     Returns:
         The keys of the session, and the frame with message 3.
     """
-    inside = encode_inside(InFinish(account_of(own, keys.identity.ed_public)))
+    inside = encode_inside(InFinish(account))
     try:
         finished = offer.initiator.finish(inside, now)
     except SecureError:
@@ -106,4 +132,4 @@ def finish(
         return None
     transport = finished.transport
     frame = encode_message_3(Message3(transport.remote_number, finished.message_3))
-    return Proof(transport, shown.keys, offer.by_network_key), frame
+    return Proof(transport, shown.keys, shown.claims, offer.by_network_key), frame

@@ -14,7 +14,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.policy import OPEN, RULES, WITH_KEY, WITHOUT_KEY
 from p2ptui.core.sealing import CROSSING_S, Mode, Seals
 from p2ptui.core.sessions.asking import Answer, Asking
-from p2ptui.core.sessions.offering import Shown, finish
+from p2ptui.core.sessions.offering import Shown, finish, own_account
 from p2ptui.core.state import NodeState
 
 REPEAT_S: Final = 0.25
@@ -133,7 +133,8 @@ class SealedAnswers:
         if offer is None or shown is None:
             return True
         state, keys = self._state, self._seals.keys
-        finished = finish(offer, shown, state.identity, keys, now)
+        account = own_account(state.identity, keys, state.unix(now))
+        finished = finish(offer, shown, account, now)
         if finished is None:
             state.counters.drop("exchange_over")
             return False

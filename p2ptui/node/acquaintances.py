@@ -1,0 +1,299 @@
+"""Whom this node's user knows, and what that makes of everybody who comes.
+
+Who was secured once is not spoken to in the open any more, and a pinned id is no other: such a
+session does not come about. All else is let in and said: the session counts, and what to make of
+who is on the other side is told with it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from p2ptui.bounded import BoundedTable, TokenBucket
+from p2ptui.core.acquaintance import Judged, TrustChanged
+from p2ptui.core.addresses import address_words, visible_address
+from p2ptui.core.endpoint import Endpoint
+from p2ptui.core.events import ConnectResult, PeerStatus, PeerStatusChanged
+from p2ptui.core.peers import Peer
+from p2ptui.core.peers.seal import Claims
+from p2ptui.core.sealing import Mode
+from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
+from p2ptui.node.known_nodes_book import KnownNodesBook
+from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement
+from p2ptui.secure.known_nodes import (
+    MAX_KNOWN_ADDRESSES,
+    Judgement,
+    KnownNode,
+    Met,
+    Trust,
+)
+from p2ptui.text import printable
+from p2ptui.wire.address import Address, format_address
+from p2ptui.wire.joined import JoinedAddress, joined_text
+
+log = logging.getLogger("p2ptui.node")
+
+LINES_PER_SECOND: Final = 5.0
+"""Warnings at most: anybody may come under any name."""
+
+MAX_TOLD: Final = 1_024
+"""Warnings that were given, and are not given again."""
+
+_OPEN: Final = Judgement(Trust.OPEN)
+
+
+class Acquaintances:
+    """Judges who comes, and remembers whom this node has met.
+
+    Args:
+        endpoint: The node's protocol.
+        book: The known nodes.
+        tell: Tells an event to all who read them.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, book: KnownNodesBook, tell: Callable[[TrustChanged], None]
+    ) -> None:
+        self.book = book
+        self._endpoint = endpoint
+        self._tell = tell
+        self._asked: BoundedTable[Address, JoinedAddress] = BoundedTable(MAX_KNOWN_ADDRESSES)
+        """How the user named each address that this node has asked."""
+        self._told: BoundedTable[str, None] = BoundedTable(MAX_TOLD)
+        self._loop = asyncio.get_running_loop()
+        self._lines = TokenBucket(LINES_PER_SECOND, self._loop.time())
+        self._seals = seals = endpoint.seals
+        if seals is not None:
+            seals.judge, seals.turn_away = self._judge_answer, self._judge_request
+
+    # Whom this node asks, and who asks it.
+
+    def ask(self, address: JoinedAddress) -> Address:
+        """This node is about to ask an address for a session; that address alone.
+
+        An id that had to be there has to be there still, where this time none is named.
+
+        Raises:
+            LocalError: An id is named, and this node has no keys to check it with.
+        """
+        plain = address.plain
+        if address.pin and self._seals is None:
+            raise LocalError(
+                f"{joined_text(address)}: this node has no keys (node_id is set), and cannot tell"
+                " which node answers; leave node_id out, or the id after the #"
+            )
+        before = self._asked.pop(plain)
+        if not address.pin and before is not None and before.pin:
+            address = JoinedAddress(plain, address.given, before.pin)
+        self._asked.put(plain, address)
+        return plain
+
+    def require_pinned(self, result: ConnectResult) -> None:
+        """There may have been a session long since: with the node that must be there?
+
+        Raises:
+            HandshakeError: With another one.
+        """
+        asked, peer = self._asked.get(result.address), self._endpoint.peers.at(result.address)
+        keys = peer.seal.keys if peer is not None and peer.seal is not None else None
+        words = _against_pin(asked.pin if asked is not None else "", result.node_id, keys)
+        if words:
+            raise HandshakeError(f"{address_words(result.address)}: {words}")
+
+    def _judge_answer(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that has answered this one, for this node's user."""
+        asked = self._asked.get(address)
+        words = _against_pin(asked.pin if asked is not None else "", node_id, keys)
+        if words:
+            return words
+        words = self._downgrade(address, node_id, keys)
+        if words:
+            self._tell_refused(address, node_id, words)
+        return words
+
+    def _judge_request(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What speaks against a node that asks this one, for that node's user."""
+        asked = self._asked.get(address)
+        pin = asked.pin if asked is not None else ""
+        words = _against_pin(pin, node_id, keys) or self._downgrade(address, node_id, keys)
+        if not words:
+            return ""
+        self._tell_refused(address, node_id, words)
+        if keys is not None:
+            return "another node is expected at this address"
+        return "this node has met you with keys, and speaks to you in no other way"
+
+    def _downgrade(self, address: Address, node_id: str, keys: PublicKeys | None) -> str:
+        """What to say of a node that comes without the keys that it had before, or somebody in its
+        place; nothing if that is not so, or the user lets anyone in."""
+        if keys is not None or self._seals is None or self._seals.keys.mode is Mode.OPEN:
+            return ""
+        known, asked = self.book.known, self._asked.get(address)
+        before = known.get(node_id)
+        name = before.name if before is not None else ""
+        for joined in (asked.given if asked is not None else None, format_address(address)):
+            judgement = known.judge(Met(node_id, None, name, joined))
+            if judgement.trust is Trust.CHANGED:
+                return judgement.advice
+        return ""
+
+    def _tell_refused(self, address: Address, node_id: str, words: str) -> None:
+        """Say once that somebody was turned away: it will come again and again."""
+        if words in self._told:
+            return
+        before = self.book.known.get(node_id)
+        name = before.name if before is not None else ""
+        where = visible_address(address)
+        self._log(f"{address_words(address)} is refused: {words}", words)
+        self._tell(TrustChanged(node_id, where, name, Trust.CHANGED, None, words, is_refused=True))
+
+    def _log(self, line: str, words: str) -> None:
+        """Warn once of what is said in these words."""
+        if words not in self._told and self._lines.take(self._loop.time()):
+            self._told.put(words, None)
+            log.warning("%s", printable(line, 1000))
+
+    # Who has come.
+
+    def note(self, event: PeerStatusChanged) -> None:
+        """A peer's status has changed: whoever has a session now is met."""
+        if event.status is not PeerStatus.AUTHENTICATED:
+            return
+        peer = self._endpoint.peers.at(event.address)
+        if peer is None or not peer.is_authenticated:
+            return
+        before, keys = peer.facts.judged, peer.seal.keys if peer.seal is not None else None
+        is_same = before is not None and (before.met.id, before.met.keys) == (peer.node_id, keys)
+        if is_same and event.previous is None:
+            return  # it goes on at another address
+        met = self._met(peer)
+        judged = Judged(met, self._judge(met))
+        if self._seals is not None:
+            self.book.note(met)
+        peer.facts.judged = judged
+        self._say(peer, judged, None)
+
+    def _met(self, peer: Peer) -> Met:
+        asked, seal = self._asked.get(peer.address), peer.seal
+        joined = asked.given if asked is not None else None
+        if seal is None:
+            return Met(peer.node_id, None, peer.name, joined)
+        signer = self._signer_of(peer, seal.claims)
+        return Met(peer.node_id, seal.keys, peer.name, joined, seal.claims.ephemeral, signer)
+
+    def _signer_of(self, peer: Peer, claims: Claims) -> PublicKeys | None:
+        """Whose an ephemeral node is, if that is shown."""
+        if not claims.ephemeral or not claims.statement:
+            return None
+        try:
+            return read_short_statement(claims.statement, peer.node_id, self.book.now_wall).signer
+        except StatementError as error:
+            log.info("%s: %s: its user is not known", address_words(peer.address), error)
+            return None
+
+    def _judge(self, met: Met) -> Judgement:
+        # Without keys of its own this node cannot tell who anybody is.
+        return _OPEN if self._seals is None else self.book.judge(met)
+
+    def judge_again(self) -> None:
+        """What is known has changed: look at everybody with a session anew."""
+        for peer in list(self._endpoint.peers):
+            judged = peer.facts.judged
+            if judged is None or not peer.is_authenticated:
+                continue
+            judgement, before = self._judge(judged.met), judged.judgement
+            if judgement == Judgement(Trust.KNOWN) and before.trust is Trust.NEW:
+                continue  # by this very session
+            if judgement != before:
+                peer.facts.judged = Judged(judged.met, judgement)
+                self._say(peer, peer.facts.judged, before.trust)
+
+    def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
+        met, judgement = judged.met, judged.judgement
+        if judgement.advice:
+            self._log(f"{address_words(peer.address)}: {judgement.advice}", judgement.advice)
+        signer_id = met.signer.id if met.signer is not None else ""
+        self._tell(
+            TrustChanged(
+                met.id,
+                visible_address(peer.sends_to),
+                met.name,
+                judgement.trust,
+                previous,
+                judgement.advice,
+                signer_id=signer_id,
+            )
+        )
+
+    async def keep(self) -> None:
+        """Keep the file of the known nodes, and look at everybody anew when somebody else has
+        changed it; until cancelled."""
+        await self.book.keep(self.judge_again)
+
+    # What the user says.
+
+    async def trust(self, ref: str, peer: Peer | None) -> KnownNode:
+        """The user says that a node is the right one.
+
+        Args:
+            ref: Its name, its id, or the beginning of its id.
+            peer: The one with a session that is meant by it, if one is.
+
+        Raises:
+            UnknownPeerError: None is known by it, or several are.
+        """
+        met = _met_as(peer)
+        if met is not None and met.keys is None:
+            raise UnknownPeerError(f"{_called(met)} has no keys: nobody can tell who it is")
+        if met is not None and met.ephemeral:
+            if met.signer is None:
+                raise UnknownPeerError(
+                    f"{_called(met)} has keys that last no longer than it runs: trust its user's"
+                    " lasting node"
+                )
+            ref, met = met.lasting_id, None
+        node = await self.book.trust(ref, met)
+        self.judge_again()
+        return node
+
+    async def forget(self, ref: str, peer: Peer | None = None) -> KnownNode:
+        """Forget a node: who comes next in its place is new.
+
+        Args:
+            ref: Its name, its id, the beginning of its id, or an address at which it was joined.
+            peer: The one with a session that is meant by it, if one is.
+
+        Raises:
+            UnknownPeerError: None is known by it, or several are.
+        """
+        met, known = _met_as(peer), self.book.known
+        if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:
+            ref = met.lasting_id
+        node = await self.book.forget(ref)
+        self.judge_again()
+        return node
+
+
+def _against_pin(pin: str, node_id: str, keys: PublicKeys | None) -> str:
+    """What to say where another node is than the one that must be; nothing if it is that one."""
+    if not pin or (pin == node_id and keys is not None):
+        return ""
+    if pin == node_id:
+        return (
+            f"it answers without keys, and cannot show that it is node {pin}: wait, or ask its user"
+        )
+    who = "it is" if keys is not None else "it answers without keys, and says to be"
+    return (
+        f"{who} node {node_id}, and must be node {pin}: ask its user for its id, and give that"
+        " after the #"
+    )
+
+
+def _met_as(peer: Peer | None) -> Met | None:
+    judged = peer.facts.judged if peer is not None else None
+    return judged.met if judged is not None else None
+
+
+def _called(met: Met) -> str:
+    return printable(met.name, 64) or met.id

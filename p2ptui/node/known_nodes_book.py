@@ -1,0 +1,159 @@
+"""The known nodes as a running node has them: at hand at once, and in the user's file a bit later.
+
+To judge and to note somebody touches no file. What is noted is written by a thread, since the disk
+may take its time and datagrams do not wait; what commands and other nodes have changed in the file
+is seen within a second. A simulated node has no file, and knows nodes as long as it runs.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from p2ptui.bounded import BoundedTable
+from p2ptui.node.known_nodes_store import MAX_UNWRITTEN, WRITE_PAUSE_S, KnownNodesStore
+from p2ptui.secure.known_nodes import Judgement, KnownNode, KnownNodes, Met
+
+LOOK_S: Final = 1.0
+"""So often it is looked whether the file is another one."""
+
+CLOSE_S: Final = 2.0
+"""A node that ends waits so long, at most, until it is written whom it has met."""
+
+T = TypeVar("T")
+
+
+class KnownNodesBook:
+    """The known nodes of a running node.
+
+    Args:
+        wall: Unix time, seconds.
+        store: The file; None: nodes are known until this object ends.
+        in_thread: Whether the file is used by a thread.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float],
+        store: KnownNodesStore | None = None,
+        *,
+        in_thread: bool = False,
+    ) -> None:
+        self._wall = wall
+        self._store = store
+        self._in_thread = in_thread
+        self._alone = threading.Lock()
+        """Who has it may use the store."""
+        self._unwritten: BoundedTable[tuple[str, str | None], Met] = BoundedTable(MAX_UNWRITTEN)
+        self._since_write_s = WRITE_PAUSE_S
+        self._known = KnownNodes() if store is None else store.known.copy()
+
+    @property
+    def known(self) -> KnownNodes:
+        """All of them, as far as they are known at this moment."""
+        return self._known
+
+    @property
+    def now_wall(self) -> float:
+        """Unix time, seconds."""
+        return self._wall()
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file, which `keep` writes and watches."""
+        return self._store is not None
+
+    def judge(self, met: Met) -> Judgement:
+        """What is known of who is on the other side; changes nothing."""
+        return self._known.judge(met)
+
+    def note(self, met: Met) -> None:
+        """Remember that a node was met; judge it first, since afterwards it is known."""
+        if self._known.note(met, self._wall()) and self._store is not None:
+            self._unwritten.put((met.id, met.joined), met)
+
+    async def trust(self, ref: str, met: Met | None = None) -> KnownNode:
+        """As `KnownNodesStore.trust`, in the file as well."""
+        if self._store is None:
+            return self._known.trust(ref, met, self._wall())
+        store = self._store
+        return await self._change(lambda: store.trust(ref, met))
+
+    async def forget(self, ref: str) -> KnownNode:
+        """As `KnownNodesStore.forget`, in the file as well."""
+        if self._store is None:
+            return self._known.forget(ref)
+        store = self._store
+        return await self._change(lambda: store.forget(ref))
+
+    async def keep(self, on_change: Callable[[], None]) -> None:
+        """Write down whom this node meets, and see what others change, until cancelled.
+
+        Args:
+            on_change: Told when the file was changed by somebody else.
+        """
+        store = self._store
+        while store is not None:
+            await asyncio.sleep(LOOK_S)
+            self._since_write_s += LOOK_S
+            has_changed = store.has_changed
+            is_due = bool(self._unwritten) and self._since_write_s >= WRITE_PAUSE_S
+            if is_due or has_changed:
+                await self._change(lambda: None)
+            if has_changed:
+                on_change()
+
+    async def close(self) -> None:
+        """Write down whom this node has met, if the disk takes it in time."""
+        if self._unwritten:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._change(lambda: None)
+
+    async def _change(self, change: Callable[[], T]) -> T:
+        """Change the file, and know what it says then."""
+        store = self._store
+        assert store is not None
+        met = list(self._unwritten.values())
+        self._unwritten = BoundedTable(MAX_UNWRITTEN)
+        if met:
+            self._since_write_s = 0.0
+
+        def work() -> tuple[T, KnownNodes]:
+            with self._alone:
+                store.note_all(met)
+                return change(), store.known.copy()
+
+        result, self._known = await self._away(work)
+        for one in self._unwritten.values():  # who has come meanwhile
+            self._known.note(one, self._wall())
+        return result
+
+    async def _away(self, work: Callable[[], T]) -> T:
+        """Do something that may take long, in a thread: one that hangs keeps nobody from ending."""
+        if not self._in_thread:
+            return work()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def end(result: T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def run() -> None:
+            result: T | None = None
+            error: BaseException | None = None
+            try:
+                result = work()
+            except BaseException as raised:
+                error = raised
+            with suppress(RuntimeError):  # nobody waits any more
+                loop.call_soon_threadsafe(end, result, error)
+
+        threading.Thread(target=run, name="known nodes", daemon=True).start()
+        return await future
