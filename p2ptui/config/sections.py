@@ -35,7 +35,7 @@ from p2ptui.config.option import (
     OptionTable,
     Section,
 )
-from p2ptui.config.security_section import KeyOptions, check_keys, key_warnings
+from p2ptui.config.security_section import KeyOptions, check_keys
 from p2ptui.config.ui_section import UiOptions
 from p2ptui.errors import ConfigError
 from p2ptui.secure.secret import Secret
@@ -406,7 +406,7 @@ def prediction_options(config: Config) -> PortPredictionOptions:
 def config_warnings(config: Config) -> list[str]:
     """What is allowed but will surprise, one line each."""
     server = config.server
-    warnings = key_warnings(config.security, config.network_key)
+    warnings = []
     if not config.security.enable_authentication:
         warnings.append(
             "security.enable_authentication = false is ignored: "

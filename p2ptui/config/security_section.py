@@ -123,26 +123,26 @@ def wish_for_keys(keys: KeyOptions, network_key: Secret | None) -> str:
     return next((name for name, is_set in wishes if is_set), "")
 
 
-def key_warnings(keys: KeyOptions, network_key: Secret | None) -> list[str]:
+def key_notices(keys: KeyOptions, network_key: Secret | None) -> tuple[str, ...]:
     """What is allowed, and lets in more than somebody may think; one line each.
 
     Args:
         keys: Of [security].
-        network_key: From the environment; None without one.
+        network_key: That of the network, from wherever; None without one.
     """
     if keys.mode == "require":
-        return []
-    if network_key is not None or keys.network_key_file:
-        return [
+        return ()
+    if network_key is not None:
+        return (
             f"there is a network key, and security.mode is {keys.mode}: programs without keys are"
-            " let in all the same, in the open; security.mode = require keeps them out"
-        ]
+            " let in all the same, in the open; security.mode = require keeps them out",
+        )
     if keys.allowed_ids:
-        return [
+        return (
             "security.allowed_ids is set, there is no network key, and security.mode is"
-            f" {keys.mode}: others are let in too; set a network key, or security.mode = require"
-        ]
-    return []
+            f" {keys.mode}: others are let in too; set a network key, or security.mode = require",
+        )
+    return ()
 
 
 OPEN_BY_ID = (

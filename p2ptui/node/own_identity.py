@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.config.security_section import OPEN_BY_ID, wish_for_keys
+from p2ptui.config.security_section import OPEN_BY_ID, key_notices, wish_for_keys
 from p2ptui.core.sealing import Mode, OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import (
@@ -122,6 +122,8 @@ def choose_identity(
     network_key = network_key_of(config)  # first: without it no identity is made
     own = _choose(config, rng, simulated=simulated)
     own.network_key = network_key
+    if own.identity is not None:
+        own.notices += key_notices(config.security, network_key)
     return own
 
 

@@ -58,6 +58,13 @@ class Pending:
     tries: int = 0
     is_refused: bool = False
     """Whether the user was told that its end was refused: it comes again and again."""
+    doubted: bytes = b""
+    """A last message that did not open, as by another network key."""
+
+    def has_come_again(self, message: bytes) -> bool:
+        """Whether a last message that does not open is the same as the one before."""
+        before, self.doubted = self.doubted, message
+        return message == before
 
 
 class Request(NamedTuple):
