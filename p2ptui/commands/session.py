@@ -83,7 +83,7 @@ def command_overrides(options: argparse.Namespace) -> dict[str, object]:
         # It comes and goes beside a node that may run with the same file.
         "server.node_id": "",
         "security.identity": options.identity or "",
-        "security.ephemeral": not options.identity,
+        "security.ephemeral": options.identity is None,
         "server.enable_discovery": False,
         "server.join": [],
         "server.max_connections": Config().server.max_connections,

@@ -26,6 +26,7 @@ _FALSE = {"false", "0", "no", "off"}
 _VARIABLES = {ENVIRONMENT_PREFIX + path.replace(".", "_").upper(): path for path in OPTIONS.by_path}
 _NAMES = (*_VARIABLES, NETWORK_KEY_VARIABLE)
 _KEY_AND_FILE = ("network_key", "security.network_key_file")
+_FILES_WITH_KEYS = ("security.identity", "security.network_key_file")
 _SECTION_PREFIXES = tuple(
     f"{ENVIRONMENT_PREFIX}{section.replace('.', '_').upper()}_" for section in OPTIONS.sections
 )
@@ -61,6 +62,8 @@ def load_config(
         _read_log_level(environ),
         OPTIONS.settle(overrides, "command line: "),
     )
+    for layer, source in zip(layers[1:], ("environment", "", "command line"), strict=True):
+        _refuse_no_file(layer, source)
     values: dict[str, Any] = {}
     for layer in layers:
         if "logging.level" in layer:
@@ -147,6 +150,16 @@ def _read_network_key(environ: Mapping[str, str]) -> dict[str, Any]:
             f"environment: {NETWORK_KEY_VARIABLE} {error}; make one with: p2ptui key new"
         ) from None
     return {_KEY_AND_FILE[0]: key}
+
+
+def _refuse_no_file(layer: Mapping[str, object], source: str) -> None:
+    """Who names a file by something that is empty means to have one: a node without it would be
+    more open than that, or somebody else."""
+    for path in _FILES_WITH_KEYS:
+        # A command takes an identity of its own, whatever file the configuration names.
+        is_ephemeral = path == "security.identity" and layer.get("security.ephemeral") is True
+        if layer.get(path) == "" and not is_ephemeral:
+            raise ConfigError(f"{source}: {path} is empty: name a file, or leave it out")
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:

@@ -17,6 +17,7 @@ import msgspec
 
 from p2ptui.errors import ConfigError
 from p2ptui.nearest import nearest
+from p2ptui.secure.secret import looks_like_key
 from p2ptui.wire.address import NoInterfaceError, parse_address, parse_target
 from p2ptui.wire.joined import parse_joined_target
 
@@ -248,6 +249,7 @@ class OptionTable:
         ordered = sorted(entries, key=lambda entry: isinstance(self.by_path[entry[1]], Shorthand))
         for written, path, value in ordered:
             known = self.by_path[path]
+            _refuse_key(source, written, value)
             complaint = f"{source}{written}"
             if isinstance(known, Shorthand):
                 accepted = known.expand(known.option.accept(value, complaint), settled)
@@ -268,6 +270,7 @@ class OptionTable:
             written = f"{section}.{key}" if section else key
             if path in self.sections:
                 if not isinstance(value, Mapping):
+                    _refuse_key(source, written, value)
                     raise ConfigError(
                         f"{source}{written} = {_shortened(value)}: must be a section of options"
                     )
@@ -275,6 +278,7 @@ class OptionTable:
             elif path in self.by_path:
                 yield written, path, value
             else:
+                _refuse_key(source, "an unknown option", key)
                 place = f" in [{section}]" if section else ""
                 raise ConfigError(
                     f"{source}unknown key {key!r}{place}; {self._nearest(key, section)}"
@@ -297,6 +301,26 @@ class OptionTable:
             if near := nearest(key, known):
                 return f"did you mean {known[near]}?"
         return f"the nearest known key is {difflib.get_close_matches(key, here, 1, 0.0)[0]!r}"
+
+
+def _refuse_key(source: str, written: str, value: object) -> None:
+    """No complaint and no list of options repeats a key: it is given to none."""
+    if _holds_key(value):
+        raise ConfigError(
+            f"{source}{written} was given a key (not repeated here), and no option takes one:"
+            " security.network_key_file takes the name of a file that holds it"
+        )
+
+
+def _holds_key(value: object, depth: int = 3) -> bool:
+    """Whether a key is anywhere in a value where a complaint about it would show that."""
+    if isinstance(value, str):
+        return looks_like_key(value)
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if not isinstance(value, list | tuple) or not depth:
+        return False
+    return any(_holds_key(part, depth - 1) for part in value)
 
 
 def options_of(section: type[Section], path: str) -> list[Option]:

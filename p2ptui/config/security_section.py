@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from p2ptui.config.option import About, Form, Section
 from p2ptui.errors import ConfigError
-from p2ptui.secure.secret import Secret, looks_like_key
+from p2ptui.secure.secret import Secret, looks_like_key, looks_like_raw_key
 
 SecurityMode: TypeAlias = Literal["open", "prefer", "require"]
 
@@ -16,7 +16,7 @@ NETWORK_KEY_VARIABLE = "P2PTUI_NETWORK_KEY"
 def _check_key_file(text: str) -> None:
     if len(text) > 4096:
         raise ValueError
-    if looks_like_key(text):
+    if looks_like_key(text) or looks_like_raw_key(text):
         raise ConfigError(
             "security.network_key_file was given a key (not repeated here), and takes the name of"
             " a file that holds it"
@@ -49,15 +49,17 @@ class KeyOptions(Section, frozen=True, kw_only=True):
     mode: Annotated[
         SecurityMode,
         About(
-            "Whom this node talks to: with open and prefer anybody in the network, its own kind"
-            " always under seal; with require only nodes with keys that know the network key or are"
-            " in allowed_ids."
+            "Whom this node talks to. Its own kind always under seal, with a network key those"
+            " alone that know it or are in allowed_ids. Programs without keys: open serves them in"
+            " the open; prefer too, but nobody that had keys before; require refuses them, and,"
+            " without a network key, whoever is not in allowed_ids, if that names any."
         ),
     ] = "prefer"
     allowed_ids: Annotated[
         tuple[str, ...],
         About(
-            "Ids of nodes that are let in without the network key.",
+            "Ids of nodes that are let in without the network key; without one, and with mode"
+            " require, the only ones that are let in.",
             max_length=1000,
             form=PEER_ID,
         ),
@@ -119,6 +121,28 @@ def wish_for_keys(keys: KeyOptions, network_key: Secret | None) -> str:
         (f"the network key in {NETWORK_KEY_VARIABLE}", network_key is not None),
     )
     return next((name for name, is_set in wishes if is_set), "")
+
+
+def key_notices(keys: KeyOptions, network_key: Secret | None) -> tuple[str, ...]:
+    """What is allowed, and lets in more than somebody may think; one line each.
+
+    Args:
+        keys: Of [security].
+        network_key: That of the network, from wherever; None without one.
+    """
+    if keys.mode == "require":
+        return ()
+    if network_key is not None:
+        return (
+            f"there is a network key, and security.mode is {keys.mode}: programs without keys are"
+            " let in all the same, in the open; security.mode = require keeps them out",
+        )
+    if keys.allowed_ids:
+        return (
+            "security.allowed_ids is set, there is no network key, and security.mode is"
+            f" {keys.mode}: others are let in too; set a network key, or security.mode = require",
+        )
+    return ()
 
 
 OPEN_BY_ID = (

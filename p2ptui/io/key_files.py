@@ -32,6 +32,11 @@ _CREATE: Final = (
 _LOCKED_BYTE: Final = 1 << 30
 """On Windows a locked byte cannot be read, so that one is locked where there is none."""
 
+_REMEDIES: Final = {
+    KeyKind.SEED: "restore it from a copy, or move it away for a new one",
+    KeyKind.NETWORK: "restore it from a copy, or take the file of another node of the network",
+}
+
 
 class KeyFileError(LocalError):
     """A file with a key cannot be used; nothing was changed."""
@@ -148,7 +153,13 @@ def _open(path: Path, kind: KeyKind) -> int:
             f"{where}: cannot be read: permission denied; let this user read it, and nobody else"
         ) from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"{where}: cannot be read: {cause(error)}") from None
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise KeyFileError(
+                f"{where}: cannot be read: it is a link that leads back to itself; remove it"
+            ) from None
+        raise KeyFileError(
+            f"{where}: cannot be read: {cause(error)}; name another file, or mend this one"
+        ) from None
 
 
 def _read(number: int, path: Path, kind: KeyKind) -> Secret:
@@ -158,7 +169,9 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
         if stat.S_ISDIR(about.st_mode):
             raise KeyFileError(_is_folder(where, kind))
         if not stat.S_ISREG(about.st_mode):
-            raise KeyFileError(f"{where}: is no ordinary file, where {kind.words} should be")
+            raise KeyFileError(
+                f"{where}: is no ordinary file, where {kind.words} should be; name another one"
+            )
         if sys.platform != "win32" and about.st_mode & _OTHERS:
             raise KeyFileError(
                 f"{where}: others can read or change it (mode {stat.S_IMODE(about.st_mode):04o}):"
@@ -170,13 +183,11 @@ def _read(number: int, path: Path, kind: KeyKind) -> Secret:
     try:
         return read_key(kind, raw.decode("ascii", "replace"))
     except KeyTextError as error:
-        raise KeyFileError(
-            f"{where}: {error}; restore it from a copy, or move it away for a new one"
-        ) from None
+        raise KeyFileError(f"{where}: {error}; {_REMEDIES[kind]}") from None
 
 
 def _is_folder(where: str, kind: KeyKind) -> str:
-    return f"{where}: is a folder, where a file with {kind.words} should be"
+    return f"{where}: is a folder, where a file with {kind.words} should be; name the file"
 
 
 def _lock(number: int) -> bool:

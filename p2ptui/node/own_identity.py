@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from p2ptui.config import Config
-from p2ptui.config.security_section import OPEN_BY_ID, wish_for_keys
+from p2ptui.config.security_section import OPEN_BY_ID, key_notices, wish_for_keys
 from p2ptui.core.sealing import Mode, OwnKeys
 from p2ptui.errors import LocalError
 from p2ptui.io.key_files import (
@@ -119,12 +119,11 @@ def choose_identity(
     if not secured:
         _require_no_wish_for_keys(config)
         return OwnIdentity(None, _open_id(config, rng))
+    network_key = network_key_of(config)  # first: without it no identity is made
     own = _choose(config, rng, simulated=simulated)
-    try:
-        own.network_key = network_key_of(config)
-    except BaseException:
-        own.release()
-        raise
+    own.network_key = network_key
+    if own.identity is not None:
+        own.notices += key_notices(config.security, network_key)
     return own
 
 

@@ -15,6 +15,7 @@ is never shown, and how one is written for people.
 
 from p2ptui.secure.errors import Reason, SecureError
 from p2ptui.secure.exchange import (
+    PATTERNS,
     Answer,
     Completed,
     Finished,
@@ -27,6 +28,7 @@ from p2ptui.secure.session import SecureSession
 from p2ptui.secure.transport import SessionKeys, Transport
 
 __all__ = [
+    "PATTERNS",
     "Answer",
     "Completed",
     "Finished",

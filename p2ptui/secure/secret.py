@@ -20,6 +20,24 @@ class KeyTextError(LocalError):
     """A text that is not the key it should be; what it says never shows the text."""
 
 
+class Hidden(bytes):
+    """The bytes of a secret: what is computed with them sees them, and what shows them does not.
+
+    A crash report may show the names of every function that was under way.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "bytes(hidden)"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __format__(self, form: str) -> str:
+        return format(repr(self), form)
+
+
 class Secret:
     """Bytes that neither `repr`, nor a format, a log or a pickle shows; `reveal` does.
 
@@ -30,10 +48,10 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: bytes) -> None:
-        self._value = value
+        self._value = Hidden(value)
 
     def reveal(self) -> bytes:
-        """The bytes; keep them out of names that a crash report could show."""
+        """The bytes; what is cut out of them, or added to them, is shown like any other."""
         return self._value
 
     def __repr__(self) -> str:
@@ -66,7 +84,9 @@ class KeyKind(Enum):
 
 
 _TEXT_LENGTH: Final = -(-(SECRET_BYTES + _CHECK_BYTES) * 8 // 5)
-_LIKE_KEY: Final = re.compile(r"p2ptui-(seed|net)-[a-z2-7]{32}")
+_LIKE_KEY: Final = re.compile(r"p2ptui-(seed|net)-[a-z2-7]{16}")
+_RAW_KEY: Final = re.compile(r"[0-9a-f]{64}|[a-z0-9+/_-]{43}=?", re.IGNORECASE)
+"""32 bytes as other programs write them."""
 
 MAX_KEY_TEXT: Final = 256
 """Of a file that should hold a key; whatever is longer is none."""
@@ -75,6 +95,12 @@ MAX_KEY_TEXT: Final = 256
 def looks_like_key(text: str) -> bool:
     """Whether a text seems to be a key itself, and is better not repeated to anybody."""
     return _LIKE_KEY.search(text.lower()) is not None
+
+
+def looks_like_raw_key(text: str) -> bool:
+    """Whether a text seems to be 32 bytes in hexadecimal or base64, and so a key, though not as
+    p2ptui writes one."""
+    return _RAW_KEY.fullmatch(text.strip()) is not None
 
 
 def write_key(kind: KeyKind, key: Secret) -> str:

@@ -13,25 +13,22 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.identity import shortened
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Mode, Seals
+from p2ptui.core.secure.load import Load
 from p2ptui.core.secure.pending import (
     Pending,
     Request,
     claimed_id,
     note_answer,
     offered,
-    offered_token,
     write_answer,
-    write_retry,
 )
 from p2ptui.core.secure.refusals import Refusals
 from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import Responder, SecureError
-from p2ptui.secure.exchange import PATTERNS, ephemeral_of
-from p2ptui.secure.retry import LoadMeter, RetryTokens
-from p2ptui.wire.address import Address, format_address
+from p2ptui.secure import PATTERNS, Responder, SecureError
+from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import REFUSAL_BYTES
 from p2ptui.wire.message import MAX_SEQUENCE_NUMBER, NULL, Envelope
 
@@ -61,8 +58,7 @@ class Answering:
         # With the network key, XX is for those alone who may come without it.
         both = keys.psk is not None and keys.allowed_ids
         self._accepts = tuple(PATTERNS) if both else None
-        self._tokens = RetryTokens(state.rng.randbytes(32))
-        self._meter = LoadMeter()
+        self._load = Load(state)
         self.refusals = Refusals(state, sessions.newcomers.answers)
         """Writes them, and tells the user."""
         self._pending: BoundedTable[int, Pending] = state.tables.add(
@@ -115,30 +111,11 @@ class Answering:
             self._answer(pending, peer, earned, now)
         elif self._is_crossed(peer, message):
             self._state.counters.drop("crossed_exchange")
-        elif not self._admits(request, exchange, now):
-            self._ask_again(request, exchange, now)
+        elif not self._load.admits(request, exchange, now):
+            self._load.ask_again(request, exchange, now)
         else:
             return self._begin(request, exchange, peer, now)
         return True
-
-    def _admits(self, request: Request, exchange: str, now: float) -> bool:
-        """Whether a key is used for a request: under load only if it brings a token."""
-        self._meter.note(now)
-        if not self._meter.is_high(now):
-            return True
-        token, where = offered_token(request.message), format_address(request.address)
-        try:
-            return self._tokens.is_good(token, where, ephemeral_of(exchange), now)
-        except SecureError:
-            return True  # it is refused as what it is
-
-    def _ask_again(self, request: Request, exchange: str, now: float) -> None:
-        state, address = self._state, request.address
-        state.counters.drop("exchange_postponed")
-        token = self._tokens.make(format_address(address), ephemeral_of(exchange), now)
-        data = write_retry(state, request, token, now)
-        is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
-        note_answer(state, data, address, is_out=is_out)
 
     def _take_plain(self, request: Request, peer: Peer | None, now: float) -> bool:
         """A request without an exchange changes nothing for who is secured."""

@@ -8,12 +8,11 @@ from typing import Final, TypeAlias
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Peer, Standing
-from p2ptui.core.peers.seal import Proof
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending
 from p2ptui.core.sessions.arrival import Arrival
-from p2ptui.core.sessions.offering import claims_of
+from p2ptui.core.sessions.offering import proof_of
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError
@@ -99,7 +98,8 @@ class Completing:
             completed = pending.responder.complete(message, now)
         except SecureError as error:
             state.counters.drop(f"exchange_{error.reason}")
-            if error.reason == "network_key_differs":
+            # A message whose end was altered on its way looks the same, and the true one follows.
+            if error.reason == "network_key_differs" and pending.has_come_again(message):
                 self._refusals.refuse_end(pending, error.reason, now)
             return
         try:
@@ -115,9 +115,7 @@ class Completing:
             pending.message,
             info,
             pending.earned,
-            proof=Proof(
-                completed.transport, keys, claims_of(account), by_network_key=_is_by_key(pending)
-            ),
+            proof=proof_of(completed.transport, keys, account, by_network_key=_is_by_key(pending)),
         )
         words = self._doubt(pending, arrival, keys)
         if words:

@@ -9,7 +9,6 @@ from p2ptui.core.accounts import Purse
 from p2ptui.core.addresses import relayed_node, visible_address
 from p2ptui.core.events import Direction
 from p2ptui.core.identity import canonical_id
-from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Plain
 from p2ptui.core.sessions.other_ways import Told
 from p2ptui.core.state import NodeState
@@ -65,6 +64,13 @@ class Pending:
     """The last message, when it is complete."""
     is_held: bool = False
     """Whether it is complete, and waits for the peer that has the address, or for a seat."""
+    doubted: bytes = b""
+    """A last message that did not open, as by another network key."""
+
+    def has_come_again(self, message: bytes) -> bool:
+        """Whether a last message that does not open is the same as the one before."""
+        before, self.doubted = self.doubted, message
+        return message == before
 
 
 class Request(NamedTuple):
@@ -147,48 +153,23 @@ def write_retry(state: NodeState, request: Request, token: str, now: float) -> b
     """
     words = "too many handshakes at once: come again"
     payload = RetryPayload(success=False, error_message=words, retry=token)
-    return _write_no(state, request.message, payload, now)
+    return write_no(state, request.message, payload, now)
 
 
-def write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> bytes:
-    """Write to who has come so far why it is no peer, in a way that nobody else can.
-
-    Args:
-        state: The shared ground.
-        pending: Its exchange.
-        why: The name of a rule, or words.
-        now: The time, seconds.
-    """
-    refuses = pending.refusal.hex()
-    rule = RULES.get(why)
-    payload = RefusedExchangePayload(
-        success=False,
-        error_message=why if rule is None else rule.told,
-        refuses=refuses,
-        reason=UNSET if rule is None else why,
-    )
-    return _write_no(state, pending.message, payload, now)
-
-
-def write_refused_offer(state: NodeState, request: Envelope, rule: str, now: float) -> bytes:
-    """Write to who offers a key exchange by which rule it is refused.
-
-    Args:
-        state: The shared ground.
-        request: Its request.
-        rule: Its name.
-        now: The time, seconds.
-    """
-    payload = RefusedOfferPayload(success=False, error_message=RULES[rule].told, reason=rule)
-    return _write_no(state, request, payload, now)
-
-
-def _write_no(
+def write_no(
     state: NodeState,
     request: Envelope,
     payload: RetryPayload | RefusedExchangePayload | RefusedOfferPayload,
     now: float,
 ) -> bytes:
+    """Write a response without success, which says no more of this node.
+
+    Args:
+        state: The shared ground.
+        request: What is answered.
+        payload: What is said.
+        now: The time, seconds.
+    """
     envelope = Envelope(
         state.ids.uuid(),
         MessageType.HANDSHAKE_RESPONSE,

@@ -7,18 +7,20 @@ sees the request.
 
 from typing import Final
 
+from msgspec import UNSET
+
 from p2ptui.bounded import TokenBucket
 from p2ptui.core.policy import OPEN, RULES, PeerRefused
 from p2ptui.core.secure.pending import (
     Pending,
     Request,
     note_answer,
-    write_refusal,
-    write_refused_offer,
+    write_no,
 )
 from p2ptui.core.sessions.answers import Answers
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
+from p2ptui.wire.message import Envelope, RefusedExchangePayload, RefusedOfferPayload
 
 TOLD_PER_S: Final = 1.0
 TOLD_AT_ONCE: Final = 5.0
@@ -55,7 +57,7 @@ class Refusals:
             return
         state.counters.handshakes_refused += 1
         self._tell(address, rule, now)
-        data = write_refused_offer(state, request.message, rule, now)
+        data = _write_refused_offer(state, request.message, rule, now)
         is_out = state.gate.refuse(data, address, request.earned, now, is_known=True)
         note_answer(state, data, address, is_out=is_out)
 
@@ -73,7 +75,7 @@ class Refusals:
         if not pending.is_refused:  # it comes again and again
             pending.is_refused = True
             self._tell(to, why, now, node_id)
-        data = write_refusal(state, pending, why, now)
+        data = _write_refusal(state, pending, why, now)
         # Whom this node has asked as well has spent what it was granted: this answer is for what
         # has just come, as that to a request is.
         peer = state.peers.at(to)
@@ -91,3 +93,36 @@ class Refusals:
             self._state.emit(PeerRefused(node_id or None, address, rule.here))
         else:
             self._state.counters.drop("refusal_untold")
+
+
+def _write_refusal(state: NodeState, pending: Pending, why: str, now: float) -> bytes:
+    """Write to who has come so far why it is no peer, in a way that nobody else can.
+
+    Args:
+        state: The shared ground.
+        pending: Its exchange.
+        why: The name of a rule, or words.
+        now: The time, seconds.
+    """
+    refuses = pending.refusal.hex()
+    rule = RULES.get(why)
+    payload = RefusedExchangePayload(
+        success=False,
+        error_message=why if rule is None else rule.told,
+        refuses=refuses,
+        reason=UNSET if rule is None else why,
+    )
+    return write_no(state, pending.message, payload, now)
+
+
+def _write_refused_offer(state: NodeState, request: Envelope, rule: str, now: float) -> bytes:
+    """Write to who offers a key exchange by which rule it is refused.
+
+    Args:
+        state: The shared ground.
+        request: Its request.
+        rule: Its name.
+        now: The time, seconds.
+    """
+    payload = RefusedOfferPayload(success=False, error_message=RULES[rule].told, reason=rule)
+    return write_no(state, request, payload, now)

@@ -284,7 +284,7 @@ class Handshake(Judging):
         answer = read_answer(message, self._state.identity, relayed_node(address), offer)
         retry = None if answer is None else answer.response.retry
         if answer is None:
-            self._state.counters.drop("malformed")
+            self._drop_malformed(attempt)
         elif isinstance(retry, str) and message.ack_for is not None:
             self._take_retry(attempt, retry, now)
         elif message.ack_for is not None:

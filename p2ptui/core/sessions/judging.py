@@ -19,6 +19,11 @@ __all__ = ["Judging", "Unnamed"]
 RETRIES: Final = 3
 """So often a request is made with a token, at most: each may be forged."""
 
+UNOPENED: Final = (
+    "answers that do not open came from there: they were altered on the way, or are of another"
+    " request"
+)
+
 
 class Judging:
     """Knows the requests under way, and judges what answers them without a name.
@@ -93,6 +98,13 @@ class Judging:
         )
         attempt.tries = 0
         self._try(attempt, now)
+
+    def _drop_malformed(self, attempt: Asking) -> None:
+        """An answer cannot be read: the true one may follow; if not, that is what is told."""
+        is_sealed = attempt.greeting.offer is not None
+        self._state.counters.drop("exchange_answer_refused" if is_sealed else "malformed")
+        if is_sealed:
+            attempt.why = UNOPENED
 
     def ask_otherwise(self, peer: Peer, reason: object, now: float) -> bool:
         """Ask a node once more that refuses: without the network key where it has another one or

@@ -6,7 +6,7 @@ from typing import Final
 from p2ptui.core.identity import accept_node_info
 from p2ptui.core.peers.seal import Claims, Proof
 from p2ptui.core.sealing import OwnKeys, Seals
-from p2ptui.secure import Initiator, SecureError
+from p2ptui.secure import Initiator, SecureError, Transport
 from p2ptui.secure.frames import Message3, encode_message_3
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address, parse_ip_address
@@ -95,6 +95,20 @@ def read_inside(
 def claims_of(account: Account) -> Claims:
     """What a node says of its keys."""
     return Claims(ephemeral=account.ephemeral, statement=account.statement)
+
+
+def proof_of(
+    transport: Transport, keys: PublicKeys, account: Account, *, by_network_key: bool
+) -> Proof:
+    """What a node has shown that has completed a key exchange.
+
+    Args:
+        transport: What came of it.
+        keys: Its keys.
+        account: What it says of itself.
+        by_network_key: Whether the exchange is one that needs the network key.
+    """
+    return Proof(transport, keys, claims_of(account), by_network_key)
 
 
 def own_account(own: NodeInfo, keys: OwnKeys, now_wall: float) -> Account:
