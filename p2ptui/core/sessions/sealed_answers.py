@@ -47,6 +47,7 @@ class SealedAnswers:
         if peer.seal is None:
             return False
         is_other = shown is not None and attempt.is_kept and shown.keys != peer.seal.keys
+        is_other = is_other and shown is not None and shown.keys.id != attempt.node_id
         if shown is None or is_other:
             self._state.counters.drop("another_key" if is_other else "stripped_exchange")
             return True
