@@ -111,6 +111,7 @@ class Parts:
         self._failover.on_moved = traversal.session_follower.follow
         self._failover.on_rescued = traversal.regain
         traversal.head_start.listed_address = self._routing.listed_address
+        rendezvous.read_offer = traversal.offers.sealed.take
         rendezvous.on_introduced = traversal.intake.handle_introduction
         rendezvous.on_incapable = traversal.refusals.handle_incapable
         rendezvous.on_unknown = traversal.refusals.handle_unknown

@@ -7,6 +7,7 @@ loaded before a key is first used.
 frame; `transport` seals and opens with the keys of one exchange, `session` with those in use, of
 before and to come; `replay` takes each datagram once; `frames` is what they look like on the wire.
 `retry` asks for a token under load, before any key is used. `errors`: what can be refused, and why.
+`one_way` is a message to a node whose keys are known, before there is a session.
 
 `identity`: a node's keys and id, made from one seed, and statements that it signs. `known_nodes`:
 whom this user's nodes have met before, and what to make of who comes back. `secret`: a value that

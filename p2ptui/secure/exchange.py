@@ -198,7 +198,7 @@ class Initiator:
         if self._asked is None or self._is_over:
             raise SecureError(Reason.OUT_OF_TURN, "no answer to a request is expected")
         state = self._asked.copy()
-        number, payload = _split_number(state.read_message(_decode(text)))
+        number, payload = _split_number(state.read_message(decode_text(text)))
         self._answered, self._remote_number = state, number
         answer = Answer(payload, _static_of(state))
         self._answer = answer
@@ -283,7 +283,7 @@ class Responder:
         """
         message_2 = self._state.write_message(_write_number(number) + payload)
         self._number = number
-        return _encode(message_2)
+        return encode_text(message_2)
 
     def complete(self, message_3: bytes, now: float) -> Completed:
         """Read message 3 (without its frame's header): now the other side is known.
@@ -335,7 +335,7 @@ def _quoted(value: str) -> bytes:
 
 
 def _write_value(pattern: Pattern, message: bytes) -> str:
-    return f"{pattern.name}.{_encode(message)}"
+    return f"{pattern.name}.{encode_text(message)}"
 
 
 def _read_value(value: str) -> tuple[Pattern, bytes]:
@@ -343,7 +343,7 @@ def _read_value(value: str) -> tuple[Pattern, bytes]:
     pattern = PATTERNS.get(name)
     if pattern is None:
         raise SecureError(Reason.UNKNOWN_PATTERN, "a key exchange of a kind that is not known here")
-    message = _decode(text)
+    message = decode_text(text)
     if len(message) != _FIRST_BYTES[name]:
         raise SecureError(Reason.MALFORMED, "the first message of a key exchange is malformed")
     return pattern, message
@@ -366,15 +366,17 @@ def _require_pattern(pattern: Pattern, *, has_psk: bool, accepts: Collection[str
         raise SecureError(Reason.UNKNOWN_PATTERN, "that key exchange is not accepted here")
 
 
-def _encode(data: bytes) -> str:
+def encode_text(data: bytes) -> str:
+    """Bytes as base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _decode(text: str) -> bytes:
-    """Of what `_encode` writes; nothing else that means the same bytes is read."""
+def decode_text(text: str) -> bytes:
+    """Bytes of what `encode_text` writes; SecureError for anything else, though it may mean the
+    same bytes."""
     if _BASE64.fullmatch(text) and len(text) % 4 != 1:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        if _encode(data) == text:
+        if encode_text(data) == text:
             return data
     raise SecureError(Reason.MALFORMED, "a message of a key exchange is no base64url text")
 

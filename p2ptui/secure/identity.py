@@ -84,6 +84,28 @@ class PublicKeys:
         """The node id that they make."""
         return id_of(self.x_public, self.ed_public)
 
+    @property
+    def text(self) -> str:
+        """As they travel: 86 characters of base64url, without padding."""
+        raw = self.x_public + self.ed_public
+        return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def read_keys(text: str, node_id: str) -> PublicKeys | None:
+    """Public keys as they travel; None if they are none, or another id is made of them.
+
+    Args:
+        text: The keys, as `PublicKeys.text`.
+        node_id: Whose they ought to be.
+    """
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        keys = PublicKeys(raw[:KEY_BYTES], raw[KEY_BYTES:])
+        is_of_id = keys.id == node_id
+    except ValueError:
+        return None
+    return keys if is_of_id else None
+
 
 def load_primitives() -> None:
     """Load all that keys and sessions take and that is slow to load, before time counts."""

@@ -365,6 +365,10 @@ class RoutesPayload(Struct):
     more: bool = False
 
 
+SealedText = Annotated[str, Meta(max_length=16_384)]
+"""As long as the largest offer is when it is sealed."""
+
+
 class P2PConnectPayload(Struct, omit_defaults=True):
     """With `peer_addr` an introduction, without it the request for one."""
 
@@ -381,6 +385,13 @@ class P2PConnectPayload(Struct, omit_defaults=True):
     offer: TraversalOffer | None = None
     """Extension, to a server that announced `relay_frames`; as the next one."""
     peer_offer: TraversalOffer | None = None
+    sealed_offer: SealedText | None = None
+    """Extension, to a server that is spoken to under seal: an offer that only its receiver reads.
+    As the next two."""
+    peer_sealed_offer: SealedText | None = None
+    peer_keys: Annotated[str, Meta(max_length=128)] | None = None
+    """The public keys of the node that is named, X25519 and Ed25519, as base64url: its id is made
+    of them."""
     handshake: str | UnsetType = UNSET
     """Extension, of an introduction: as in `ReceiveWindowPayload`. Only the server that this node
     has joined could know it."""

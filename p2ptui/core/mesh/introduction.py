@@ -1,7 +1,8 @@
 """What is known of nodes that joined servers named, as long as they are no peers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -11,7 +12,7 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.pings import Pings
 from p2ptui.core.state import NodeState
 from p2ptui.wire.address import Address
-from p2ptui.wire.message import PeerInfo
+from p2ptui.wire.message import P2PConnectPayload, PeerInfo
 from p2ptui.wire.offer import TraversalOffer
 
 INTRODUCTION_LIFETIME_S: Final = 120.0
@@ -75,6 +76,20 @@ class OnIntroduced(Protocol):
             now: The time, seconds.
             is_genuine: Whether the server has shown that it says so.
         """
+
+
+ReadOffer: TypeAlias = Callable[
+    [Peer, str, P2PConnectPayload, Address, float], TraversalOffer | None
+]
+"""Takes what a node offers out of what a server says: of which server and node, where the node is,
+and the time, seconds."""
+
+
+def offer_in_the_open(
+    _server: Peer, _node_id: str, payload: P2PConnectPayload, _address: Address, _now: float
+) -> TraversalOffer | None:
+    """What a node offers, where nothing is sealed."""
+    return payload.peer_offer
 
 
 class Introductions:

@@ -18,6 +18,8 @@ from p2ptui.core.mesh.introduction import (
     Introduction,
     Introductions,
     OnIntroduced,
+    ReadOffer,
+    offer_in_the_open,
 )
 from p2ptui.core.mesh.introduction_calls import IntroductionCalls
 from p2ptui.core.mesh.punching import Punches
@@ -97,6 +99,8 @@ class Rendezvous:
         )
         """Who is to be named to whom, and what is said of it, once its address is proved."""
         delivery.on_proved.append(self._handle_proved)
+        self.read_offer: ReadOffer = offer_in_the_open
+        """What a node offers of which a server speaks: it may be sealed."""
         self.on_introduced: OnIntroduced = lambda *_, **__: None
         """Called when a server names a node of our kind: a direct path may be searched."""
         self.on_named: Callable[[Address, float], None] = lambda *_: None
@@ -129,11 +133,13 @@ class Rendezvous:
             peer_predicted_ports=payload.predicted_ports,
             peer_public_addr=payload.public_addr,
         )
-        if payload.offer is not None and target.is_ours:
+        has_offer = payload.offer is not None or payload.sealed_offer is not None
+        if has_offer and target.is_ours:
             # An offer is longer than what an address may be sent that has not proved itself, and
             # has its receiver send checks to where the asker seems to be.
             if target.proved and peer.proved:
                 about.peer_offer = payload.offer
+                about.peer_sealed_offer = payload.sealed_offer
             for doubtful in (target, peer):
                 self._delivery.challenge(doubtful, now)
         self._name(target, peer, about, now)
@@ -172,6 +178,8 @@ class Rendezvous:
         # Who names that is believed, and more is sent to where the other one is.
         if receiver.proved and receiver.is_ours and other.proved:
             about.handshake = receiver.handshake_heard
+        if receiver.proved and receiver.seal is not None and other.seal is not None:
+            about.peer_keys = other.seal.keys.text
         payload = encode_payload(about)
         self._delivery.send(receiver, MessageType.P2P_CONNECT, payload, now)
 
@@ -209,15 +217,14 @@ class Rendezvous:
         if address is None or node_id is None or node_id == self._state.identity.id:
             self._state.counters.drop("introduction_invalid")
             return
+        offer = self.read_offer(server, node_id, payload, address, now)
         peer = self._state.peers.authenticated(node_id)
         if peer is not None and address != peer.address and peer.is_settled(now):
             # If it has gone elsewhere, it does not answer where it was.
             self._state.counters.drop("introduction_of_a_peer")
             self.on_contradicted(peer, now)
-            if payload.peer_offer is not None and server.is_ours:
-                self.on_introduced(
-                    server, node_id, address, payload.peer_offer, now, is_genuine=is_genuine
-                )
+            if offer is not None and server.is_ours:
+                self.on_introduced(server, node_id, address, offer, now, is_genuine=is_genuine)
             return
         introduction = self.introductions.take(address)
         if introduction is None or introduction.node_id != node_id:
@@ -237,9 +244,7 @@ class Rendezvous:
             introduction.capabilities = self._routing.capabilities_of(node_id, now) or ()
         if Capability.RELAY_FRAMES in introduction.capabilities and server.is_ours:
             introduction.traversed = True
-            self.on_introduced(
-                server, node_id, address, payload.peer_offer, now, is_genuine=is_genuine
-            )
+            self.on_introduced(server, node_id, address, offer, now, is_genuine=is_genuine)
         elif self._state.peers.authenticated(node_id) is None and introduction.punches.take(now):
             ports = payload.peer_predicted_ports or []
             self._punches.begin(introduction, ports, now, is_genuine=is_genuine)

@@ -166,12 +166,13 @@ class Handshake(Judging):
         self._state.peers.set_initiated(peer)  # a server from now on, if it was a client
         return result_of(peer)
 
-    def reconnect(self, peer: Peer, now: float, reason: str) -> None:
-        """Begin a new session with a peer that this node had asked for and that forgot it."""
+    def reconnect(self, peer: Peer, now: float, reason: str, node_id: str = "") -> None:
+        """Begin a new session with a peer that this node had asked for and that forgot it, or with
+        the node of an id that is in its place now."""
         self._lifecycle.suspend(peer, now, reason)
         peer.purse.forget_proof()
         deadline = now + self._state.config.security.auth_timeout
-        attempt = self._begin(peer, deadline, now)
+        attempt = self._begin(peer, deadline, now, node_id=node_id)
         attempt.is_kept, attempt.why = True, reason
 
     def resume(
@@ -197,7 +198,7 @@ class Handshake(Judging):
         peer = self._state.peers.at(address)
         if peer is not None and peer.is_authenticated and peer.node_id != node_id:
             self._state.peers.set_initiated(peer)
-            self.reconnect(peer, now, f"node {node_id} is at its address now")
+            self.reconnect(peer, now, f"node {node_id} is at its address now", node_id)
 
     def _begin(
         self,

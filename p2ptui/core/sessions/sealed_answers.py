@@ -57,6 +57,7 @@ class SealedAnswers:
             # It was asked once more, since it has refused as only it can: this ends that alone.
             return False
         is_other = shown is not None and attempt.is_kept and shown.keys != peer.seal.keys
+        is_other = is_other and shown is not None and shown.keys.id != attempt.node_id
         if shown is None or is_other:
             self._state.counters.drop("another_key" if is_other else "stripped_exchange")
             return True

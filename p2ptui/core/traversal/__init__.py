@@ -4,7 +4,7 @@
 other; `own_networks`, which addresses are near. An `attempt` is one search, with its `exchange`,
 `early_checks` and `backoff`; `signs` show that the other side is there. `searches` says how one
 begins and ends, `rounds` runs each round, `gathering` gets what it needs and `reaching` is what the
-user asks for, whose `path_calls` wait.
+user asks for, whose `path_calls` wait. `sealed_offers` keeps offers from the servers between.
 `check_round` decides what is tried next, `round_plans` how by each technique, `checklist` with
 which pairs, `common_ground` what two nodes share. `checks` and `check_exchange` are on the wire.
 `direct_paths` keeps paths in use, `standing_sockets` those that all searches share. `head_start`

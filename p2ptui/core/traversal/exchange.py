@@ -33,6 +33,8 @@ class Exchange:
     """When this side's offer left last."""
     asked: Asked | None = None
     """The latest ask to which the server has not named the node in return; None: it need not."""
+    awaits_keys: bool = False
+    """Whether this side's offer has not left so far: the keys that it is sealed to are not here."""
     asks_until: float = 0.0
     """So long it is sent again and again."""
     claimed_in: tuple[str, int] | None = None
@@ -52,6 +54,10 @@ class Exchange:
         """What was asked: from now on that is answered, or nobody waits for it."""
         asked, self.asked = self.asked, None
         return asked
+
+    def note_written(self, *, is_told: bool) -> None:
+        """This side's offer was written, or could not be for want of keys."""
+        self.awaits_keys = not is_told
 
     def note_asked(self, now: float, resent: int) -> None:
         """This side's offer left; see `Asked`."""

@@ -19,10 +19,10 @@ from p2ptui.core.traversal.backoff import Backoff
 from p2ptui.core.traversal.candidates import offered, told_at_once
 from p2ptui.core.traversal.checklist import lead_s
 from p2ptui.core.traversal.own_networks import OwnNetworks
+from p2ptui.core.traversal.sealed_offers import SealedOffers
 from p2ptui.core.traversal.slowness import Slowness
 from p2ptui.wire.address import Address
-from p2ptui.wire.codec import encode_payload
-from p2ptui.wire.message import MessageType, P2PConnectPayload
+from p2ptui.wire.message import MessageType
 from p2ptui.wire.offer import TraversalOffer
 
 MAX_ATTEMPTS: Final = 1024
@@ -78,6 +78,8 @@ class Offers:
             "traversals",
             BoundedTable(lambda: MAX_ATTEMPTS, refuses=True, shares=state.tables.shares),
         )
+        self.sealed = SealedOffers(state)
+        """Keeps offers from the servers between, where both sides have keys."""
         self.nodes = self._attempts.keys()
         """Ids of the nodes that there are attempts for, as they are at any time."""
         # One name for each of them.
@@ -289,6 +291,8 @@ class Offers:
         """A server has named a node, in return for an offer if one is out: after a round trip at
         least."""
         asked = attempt.exchange.take_asked()
+        if attempt.exchange.awaits_keys:
+            self._take_keys(attempt, now)
         sender, rtt = server.channel.sender, server.channel.rtt
         # Who named it unasked has answered nothing; and what was sent again may have been lost.
         if asked is None or sender.retransmissions != asked.resent:
@@ -298,6 +302,13 @@ class Offers:
         took_s = now - asked.at
         if usual_s is not None and took_s > USUAL_VARIATION * usual_s:
             self.slowness.note(took_s - usual_s, now, server.address)
+
+    def _take_keys(self, attempt: Attempt, now: float) -> None:
+        """The server has named a node whose keys are awaited, and may have told these."""
+        if self.sealed.keys_of(attempt.node_id) is None:
+            self._state.counters.drop("offer_without_keys")
+        elif self.send(attempt, now):
+            attempt.exchange.note_asked(now, attempt.server.channel.sender.retransmissions)
 
     def handle_answered(self, attempt: Attempt) -> None:
         """The server has brought the other side's offer, or does not know that node: what it says
@@ -385,10 +396,9 @@ class Offers:
         return self._send(attempt, offer if remote is None else offer.naming(remote.ufrag), now)
 
     def _send(self, attempt: Attempt, offer: TraversalOffer, now: float) -> bool:
-        payload = P2PConnectPayload(attempt.node_id, offer=offer)
-        if self.facts.is_typed:
-            payload.nat_type = self.facts.nat_type.value
-        raw = encode_payload(payload)
+        nat_type = self.facts.nat_type.value if self.facts.is_typed else None
+        raw, is_told = self.sealed.write(attempt.server, attempt.node_id, offer, nat_type, now)
+        attempt.exchange.note_written(is_told=is_told)
         return self._delivery.send(
             attempt.server, MessageType.P2P_CONNECT, raw, now, reason=Reason.OWN_SEARCH
         )

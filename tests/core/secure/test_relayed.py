@@ -3,6 +3,8 @@
 import pytest
 
 from p2ptui.core.events import ConnectResult
+from p2ptui.core.sealing import SEAL_BYTES
+from p2ptui.wire import frames
 from p2ptui.wire.frames import decode_relay
 from p2ptui.wire.message import Capability
 from tests.core.relaying import ask, node, relaying, say, seen
@@ -83,6 +85,20 @@ def test_an_older_server_carries_an_open_session(world: World) -> None:
     assert not seen(one, other).is_secured
     assert one.outcome(say(one, other, "hello")).delivered
     assert other.received() == ["hello"]
+
+
+def test_a_relayed_path_grows_to_what_neither_leg_cuts_and_no_further(world: World) -> None:
+    """The server is told which sealed datagrams must not be cut; it cannot see that."""
+    server = relaying(world, max_relay_rate_per_client=100_000_000, buffer_size=10_000_000)
+    one, other = node(world, server), node(world, server)
+    meet(one, server, other)
+    world.network.set_link(server.address, other.address, uncut_mtu=1472)
+    world.network.set_link(one.address, server.address, uncut_mtu=9000)
+    for token in [say(one, other, "x" * 400_000) for _ in range(3)]:
+        assert one.outcome(token).delivered
+    world.run_for(3)
+    found = seen(one, other).channel.sender.path.size_bytes
+    assert 1350 < found <= 1472 - frames.RELAY_OVERHEAD - 2 * SEAL_BYTES
 
 
 def test_nothing_is_longer_than_the_budget_says() -> None:
