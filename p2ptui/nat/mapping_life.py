@@ -16,6 +16,11 @@ LONGEST_S: Final = 60.0
 SHARE: Final = 0.5
 """Of what was seen to be too long, or was measured as the lifetime: one keepalive may be lost."""
 
+HEADROOM_S: Final = 1.5
+HEADROOM_SHARE: Final = 0.2
+"""So much sooner a keepalive leaves than the way was seen to stay open, the smaller of both: the
+process may stand still for a second, and the first keepalive after that may be lost."""
+
 CLOSE_TO: Final = 0.95
 
 
@@ -37,6 +42,12 @@ class MappingLife:
     def interval_s(self) -> float:
         """A way is left idle for at most this long."""
         return _bounded(SHARE * self.bound_s) if self._is_doubted else self.bound_s
+
+    @property
+    def pause_s(self) -> float:
+        """So long after the last datagram a keepalive leaves."""
+        interval_s = self.interval_s
+        return interval_s - min(HEADROOM_S, HEADROOM_SHARE * interval_s)
 
     def note_open(self, idle_s: float) -> bool:
         """Something came in by a way that had been idle for so long; whether that is news."""

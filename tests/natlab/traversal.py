@@ -12,7 +12,6 @@ import json
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +57,7 @@ class Side:
             encoding="utf-8",
             cwd=ROOT,
             # What is learnt of a network stays in the laboratory.
-            env={"XDG_STATE_HOME": state},
+            env={"XDG_STATE_HOME": state, "XDG_DATA_HOME": f"{state}-data"},
         )
 
     @property
@@ -88,6 +87,7 @@ class Side:
         if not line:
             raise RuntimeError(f"the nodes of {self.host.name} ended: {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
+        self.node_id = answer.get("node_id", self.node_id)
         return answer
 
     def tell(self, do: str, **arguments: Any) -> dict[str, Any]:
@@ -102,8 +102,7 @@ class Side:
             how: `facts` False: it does not know yet what it is behind; `options`: of its
                 configuration, by section; `constant_step`: how it guesses ports.
         """
-        self.node_id = str(uuid.uuid4())
-        self.begin("start", node_id=self.node_id, **how)
+        self.begin("start", **how)
 
 
 class Ground:
@@ -159,7 +158,10 @@ class Ground:
         path.write_text(_SERVER.format(any=anywhere, port=NODE_PORT, other=other))
         with Path(self._directory.name, "server.log").open("w") as log:
             self.node = node = host.start(
-                ["p2ptui", "--no-ui", "-c", str(path)], stdout=log, stderr=subprocess.STDOUT
+                ["p2ptui", "--no-ui", "-c", str(path)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={f"XDG_{purpose}_HOME": self._directory.name for purpose in ("STATE", "DATA")},
             )
         until = time.monotonic() + PATIENCE_S
         while ask(host, host.address) is None:

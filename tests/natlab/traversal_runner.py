@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from p2ptui import Config, Node
@@ -61,6 +62,8 @@ class Runner:
         self._stream: asyncio.Task[None] | None = None
         self._flows: asyncio.Task[None] | None = None
         self._received: list[int] = []
+        self._came_at: list[float] = []
+        """When the streamed ones came."""
         self._paths: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
         self._delivered = 0
@@ -73,7 +76,6 @@ class Runner:
 
     async def start(
         self,
-        node_id: str,
         options: dict[str, Any] | None = None,
         facts: bool = True,
         constant_step: bool = False,
@@ -85,13 +87,13 @@ class Runner:
         TraversalSupport._addresses = _next_in_step if constant_step else _PREDICTED
         config = Config().with_options(
             address="0.0.0.0:0",
-            node_id=node_id,
+            ephemeral=True,  # each run is another node
             enable_discovery=False,
             nat_detection={"enable": False, "stun_servers": ()},
         )
         if options:
             config = config.with_options(**options)
-        self._received, self._paths = [], []
+        self._received, self._paths, self._came_at = [], [], []
         self._delivered = self._undelivered = 0
         self._changed.clear()
         self._node = Node(config)
@@ -104,13 +106,16 @@ class Runner:
             self._facts = traversal.offers.facts
         elif facts and self._facts is not None:
             traversal.facts_ready(self._facts, time.monotonic())
-        return {"side": traversal.offers.facts.side.value}
+        side = traversal.offers.facts.side.value
+        return {"side": side, "node_id": self._node.id}
 
     async def _read(self) -> None:
         async for event in self.node.events(limit=100_000):
             match event:
                 case DataReceived(payload={"n": number}):
                     self._received.append(number)
+                    if number >= STREAMED:
+                        self._came_at.append(time.monotonic())
                 case PathChanged():
                     path = {"at": time.monotonic(), "path": event.path.value}
                     path |= {"node": event.node_id, "method": event.method, "reason": event.reason}
@@ -225,10 +230,13 @@ class Runner:
             "servers": sum(peer.is_joined_server for peer in self.node._endpoint.peers),
             "received": len(self._received),
             "distinct_streamed": len({number for number in self._received if number >= STREAMED}),
+            "streamed": len(self._came_at),
+            "longest_pause_s": max((b - a for a, b in pairwise(self._came_at)), default=0.0),
             "delivered": self._delivered,
             "undelivered": self._undelivered,
             "streaming": self._stream is not None and not self._stream.done(),
             "paths": self._paths,
+            "secured": peer.secured if peer else None,
             "path": peer.path.value if peer else None,
             "by": f"{peer.address[0]}:{peer.address[1]}" if peer else None,
             "method": peer.connection.method.value if peer else None,

@@ -171,6 +171,28 @@ class PeerTable:
             self.on_rerouted(peer)
         return True
 
+    def exchange(self, one: Peer, other: Peer) -> bool:
+        """Two peers have each other's addresses by now; whether that is so.
+
+        Args:
+            one: Which came by itself, and has no other way.
+            other: Likewise.
+        """
+        pair = one, other
+        if any(self._by_address.get(each.address) is not each for each in pair):
+            return False
+        if any(each.initiated or each.sends_to != each.address for each in pair):
+            return False
+        for each in pair:
+            del self._by_address[each.address]
+        one.address, other.address = other.address, one.address
+        for each in pair:
+            each.forget_pair()
+            self._by_address.put(each.address, each, address=each.address, proved=True)
+            each.channel.sender.leave_path(still_arrives=False)
+            self.on_rerouted(each)
+        return True
+
     def add_relay(self, peer: Peer, address: Address) -> bool:
         """A relayed peer is at `address` by way of another server, too; whether that is so."""
         if address in self._by_address:

@@ -248,6 +248,13 @@ class Roaming:
             return
         owner = state.peers.at(address)
         if owner is not None and owner is not peer and owner.is_authenticated and owner.proved:
+            if owner.seal is not None and state.peers.exchange(peer, owner):
+                # A router that was restarted gives one node the port of another. Who was there goes
+                # on from where this one was, if it has got that, or says where it is.
+                for each in (peer, owner):
+                    self._forget(each)
+                    self._tell(each, now)
+                return
             # Two sessions cannot be told apart there but by their seals; that of now stays.
             if owner.seal is None or not owner.is_silent(now):
                 state.counters.drop("moved_to_another")
@@ -261,4 +268,7 @@ class Roaming:
             has_moved = state.peers.take_path(peer, address)
         if has_moved:
             peer.liveness.note_answer(now)
-            self._lifecycle.tell_moved(peer, now, GOES_ON_AT + address_words(address))
+            self._tell(peer, now)
+
+    def _tell(self, peer: Peer, now: float) -> None:
+        self._lifecycle.tell_moved(peer, now, GOES_ON_AT + address_words(peer.sends_to))

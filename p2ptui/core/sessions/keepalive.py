@@ -218,7 +218,7 @@ class Keepalives:
             return
         life = self._life(peer)
         if not self._needs(peer):
-            self._plan(binding, now + life.interval_s)
+            self._plan(binding, now + life.pause_s)
         elif binding.nonce and binding.traffic is None:
             self._repeat(binding, now)
         elif binding.nonce:
@@ -227,13 +227,13 @@ class Keepalives:
             self._keep_plainly(binding, life, now)
         elif not life.is_seen and self._is_undisturbed(binding, life, now):
             self._ask(binding, binding.trial_s, now)
-        elif now >= binding.last_left + life.interval_s:
+        elif now >= binding.last_left + life.pause_s:
             self._ask(binding, 0.0, now)
         else:
             self._plan(binding, self._due(binding, life, now))
 
     def _due(self, binding: _Binding, life: MappingLife, now: float) -> float:
-        due = binding.last_left + life.interval_s
+        due = binding.last_left + life.pause_s
         behind_beat = _next_beat(binding.peer) + SETTLE_S
         if not life.is_seen and behind_beat > now:
             due = min(due, behind_beat)  # there a trial has room
@@ -249,11 +249,11 @@ class Keepalives:
 
     def _keep_plainly(self, binding: _Binding, life: MappingLife, now: float) -> None:
         """A Ping is what every program accepts."""
-        due = binding.last_left + life.interval_s
+        due = binding.last_left + life.pause_s
         if now >= due:
             binding.idle_before_s = now - binding.last_left
             self._delivery.ping(binding.peer, now)
-            due = now + life.interval_s  # whether it left or not
+            due = now + life.pause_s  # whether it left or not
         self._plan(binding, due)
 
     def note_heartbeat(self, peer: Peer, now: float) -> None:
@@ -292,7 +292,7 @@ class Keepalives:
         if binding.tries == TRIES:
             binding.nonce = b""
             self._delivery.ping(binding.peer, now)
-            self._plan(binding, now + life.interval_s)
+            self._plan(binding, now + life.pause_s)
             return
         binding.tries += 1
         binding.sent_at = now

@@ -355,6 +355,48 @@ def test_an_old_address_that_another_node_has_at_once(world: World) -> None:
     assert third.received() == []
 
 
+def swap(one: Host, other: Host) -> None:
+    """Each has the other's address by now."""
+    world = one.world
+    one.address, other.address = other.address, one.address
+    for host in (one, other):
+        world.hosts[host.address] = world._nodes[host.address] = host
+
+
+@pytest.mark.parametrize("speaks", ["one", "both", "server"])
+@pytest.mark.parametrize("noticed", [True, False])
+def test_two_nodes_that_have_each_others_addresses(noticed: bool, speaks: str) -> None:
+    """A router was restarted, and gives each the port of the other."""
+    world = World(secured=True)
+    server = world.host()
+    nodes = world.host(), world.host()
+    for node_ in nodes:
+        node_.outcome(node_.connect(server))
+    world.run_for(1)
+    keys = [peer_of(server, each).seal.session.current for each in nodes]  # type: ignore[union-attr]
+    swap(*nodes)
+    swapped = world.now
+    if noticed:
+        for each in nodes:
+            notice(each)
+    tokens = []
+    if speaks == "server":
+        world.run_for(0.1)
+        for each in nodes:
+            tokens.append((server, server.endpoint.send(peer_of(server, each), each.id, world.now)))
+        server.settle()
+    for each in nodes[: 1 + (speaks == "both")]:
+        tokens.append((each, each.send(server, each.id)))
+    for host, token in tokens:
+        assert host.outcome(token, within=BACK_S).delivered
+    assert world.now - swapped < BACK_S
+    for each in nodes:
+        assert is_here(server, each)
+        assert peer_of(server, each).seal.session.current in keys  # type: ignore[union-attr]
+    if speaks == "server":
+        assert [each.received() for each in nodes] == [[each.id] for each in nodes]
+
+
 class Copier:
     """Somebody on the path: he passes copies on from an address of his own, sooner than the true
     ones come, and carries back what is sent there for as long as he likes."""
