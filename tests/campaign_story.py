@@ -110,6 +110,7 @@ class Story:
         self.gone: set[Host] = set()
         self._left: set[Address] = set()
         """Where a process has been."""
+        self.moves = 0
         self.sent: list[Sent] = []
         self.connects: list[Connect] = []
         self.introductions: list[tuple[Host, int]] = []
@@ -405,6 +406,7 @@ class Story:
                 # Who is asked at an address that it had answers nothing.
                 connect.was_cut |= client in (connect.asker, connect.answerer)
         name = self.name(client)
+        self.moves += 1
         self.world.move(client)
         self._say(f"{name} is {self.name(client)} from now on")
 
