@@ -240,9 +240,10 @@ def account(story: "Story") -> Summary:
         name = f"the echo of #{number}"
         require(echoes[number] <= most_echoes, f"{name} was delivered {echoes[number]} times")
     for connect in story.connects:
+        outcome = connect.asker.outcomes.get(connect.token)
         if connect.asker in story.gone or connect.answerer in story.gone or connect.was_cut:
+            summary.handshakes += isinstance(outcome, ConnectResult)
             continue
-        outcome = connect.asker.outcomes[connect.token]
         names = f"{story.name(connect.asker)} and {story.name(connect.answerer)}"
         require(
             isinstance(outcome, ConnectResult),

@@ -1,9 +1,10 @@
 """The secured session within the core: who is answered, what is opened, and what changes it.
 
 `answering` is the key exchange as the side that answers has it: each is `pending` until its last
-message, with which `completing` lets in, after `displacing` has asked who is at the address
-already. `opening` is the first look at every sealed frame, and `clear` judges what still comes in
-the clear. `roaming` follows a peer to another address, `restarts` takes up sessions that the other
-side has forgotten, `rekeying` makes new keys in time; `inner` is what these say. What seals is
-`core.sealing`; the side that asks has its part in `core.sessions`.
+message, with which `completing` lets in, when `seating` has found a place for it, and `displacing`
+has asked who is at the address already. `opening` is the first look at every sealed frame, and
+`clear` judges what still comes in the clear. `roaming` follows a peer to another address,
+`restarts` takes up sessions that the other side has forgotten, `rekeying` makes new keys in time;
+`inner` is what these say. What seals is `core.sealing`; the side that asks has its part in
+`core.sessions`.
 """

@@ -22,6 +22,7 @@ from p2ptui.core.secure.pending import (
     write_answer,
     write_retry,
 )
+from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder, SecureError
@@ -45,12 +46,16 @@ class Answering:
         state: The shared ground.
         seals: The secured sessions.
         sessions: Where peers are let in.
+        seating: Knows whether there may be a seat.
     """
 
-    def __init__(self, state: NodeState, seals: Seals, sessions: SessionParts) -> None:
+    def __init__(
+        self, state: NodeState, seals: Seals, sessions: SessionParts, seating: Seating
+    ) -> None:
         self._state = state
         self._seals = seals
         self._lifecycle = sessions.lifecycle
+        self._seating = seating
         self._crossings = sessions.crossings
         self._answers = sessions.newcomers.answers
         keys = seals.keys
@@ -196,7 +201,7 @@ class Answering:
             self._state.counters.drop("malformed")
             return True
         message = shortened(request.message, NULL)
-        pending = Pending(address, message, request.earned, responder, told, refusal)
+        pending = Pending(address, message, request.earned, responder, told, refusal, asked_at=now)
         if self._pending.put(number, pending, now, address=address):
             self._by_request.put((address, message.id), number)
             self._answer(pending, peer, request.earned, now)
@@ -206,11 +211,8 @@ class Answering:
         """Why there is no seat for who asks; empty if there may be one."""
         seats, address = self._lifecycle.seats, request.address
         is_known = peer is not None or self._state.peers.with_id(claimed_id(request.message))
-        if is_known or seats.is_free(address):
+        if is_known or self._seating.may_find(address, now):
             return ""
-        if seats.who_goes(address, now, has_shown=True) is not None:
-            return ""
-        seats.ask(address, now)
         return seats.words(address)
 
     def _number_for(self, request: Request) -> int:

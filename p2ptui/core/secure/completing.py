@@ -1,8 +1,7 @@
 """The last message of a key exchange: it shows the keys of the id, and lets its sender in."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
@@ -11,11 +10,11 @@ from p2ptui.core.peers.seal import Proof
 from p2ptui.core.sealing import Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending, write_refusal
+from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.arrival import Arrival
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
-from p2ptui.secure import SecureError
-from p2ptui.secure.frames import decode_message_3
+from p2ptui.secure import SecureError, decode_message_3
 from p2ptui.secure.identity import PublicKeys
 from p2ptui.wire.address import Address
 from p2ptui.wire.exchange import as_received, decode_finish
@@ -23,11 +22,6 @@ from p2ptui.wire.exchange import as_received, decode_finish
 MAX_TRIES: Final = 1024
 """Last messages that are read for one exchange. All but one are forged by somebody who has seen its
 answer; one whose first half is a true one's costs a key exchange, any other next to nothing."""
-
-AskBefore: TypeAlias = Callable[
-    [Peer, Callable[[float], None], Callable[[str, float], None], float], None
-]
-"""Asks a peer whether it is there still; then lets somebody else in, or refuses that, at a time."""
 
 
 class Completing:
@@ -38,7 +32,7 @@ class Completing:
         seals: The secured sessions.
         answering: Has answered.
         sessions: Where peers are let in.
-        ask_before: Asks who is at the address already.
+        seating: Finds a place for who has shown its keys.
     """
 
     def __init__(
@@ -47,13 +41,12 @@ class Completing:
         seals: Seals,
         answering: Answering,
         sessions: SessionParts,
-        ask_before: AskBefore,
+        seating: Seating,
     ) -> None:
         self._state = state
         self._seals = seals
         self._answering = answering
-        self._ask_before = ask_before
-        self._lifecycle = sessions.lifecycle
+        self._seating = seating
         self._crossings = sessions.crossings
         self._newcomers = sessions.newcomers
 
@@ -66,9 +59,10 @@ class Completing:
         pending = self._answering.pending(message.session)
         if pending is None:
             self._take_again(message.session, address)
-        elif pending.is_held:
+        elif pending.message_3 and pending.message_3 == message.message:
             self._state.counters.duplicates += 1
-        elif pending.address != address or pending.tries >= MAX_TRIES:
+            self._seating.note_shown(message.session, now)
+        elif pending.message_3 or pending.address != address or pending.tries >= MAX_TRIES:
             self._state.counters.drop("exchange_refused")
         else:
             pending.tries += 1
@@ -106,22 +100,19 @@ class Completing:
             pending.earned,
             proof=Proof(completed.transport, keys),
         )
-        words = self._doubt(pending, arrival, keys, now)
+        words = self._doubt(pending, arrival, keys)
         if words:
             self._refuse(pending, words, now)
             return
-        before = self._state.peers.at(address)
-        seal = before.seal if before is not None and before.is_authenticated else None
-        if before is None or seal is None or seal.keys == keys:
-            self._conclude(number, arrival, pending, now)
-        else:
-            pending.is_held = True
-            self._ask_before(
-                before,
-                lambda at: self._conclude(number, arrival, pending, at),
-                lambda words, at: self._turn_away(number, pending, words, at),
-                now,
-            )
+        pending.message_3 = message
+        self._seating.begin(
+            number,
+            arrival,
+            pending.asked_at,
+            lambda at: self._conclude(number, arrival, pending, at),
+            lambda words, at: self._turn_away(number, pending, words, at),
+            now,
+        )
 
     def _conclude(self, number: int, arrival: Arrival, pending: Pending, now: float) -> None:
         self._answering.forget(number)
@@ -131,18 +122,12 @@ class Completing:
         self._answering.forget(number)
         self._refuse(pending, words, now)
 
-    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys, now: float) -> str:
+    def _doubt(self, pending: Pending, arrival: Arrival, keys: PublicKeys) -> str:
         """What speaks against who has shown its keys; empty if nothing does."""
         own, node_id, address = self._seals.keys, arrival.info.id, arrival.address
         if own.psk and not pending.responder.pattern.psks and node_id not in own.allowed_ids:
             return "this node wants the network key, and the other side has offered none"
-        words = self._seals.judge(address, node_id, keys)
-        peers = self._state.peers
-        if words or peers.at(address) is not None or peers.with_id(node_id) is not None:
-            return words
-        if self._lifecycle.make_room(address, now, has_shown=True):
-            return ""
-        return self._lifecycle.seats.words(address)
+        return self._seals.judge(address, node_id, keys)
 
     def _let_in(self, arrival: Arrival, pending: Pending, now: float) -> None:
         state = self._state

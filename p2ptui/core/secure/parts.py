@@ -10,6 +10,7 @@ from p2ptui.core.secure.opening import Opening
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
+from p2ptui.core.secure.seating import Seating
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 
@@ -29,9 +30,9 @@ class SecureParts:
     ) -> None:
         lifecycle, gate = sessions.lifecycle, state.gate
         lifecycle.on_removed.append(lambda peer, _: seals.forget(peer, gate.now))
-        self.answering = answering = Answering(state, seals, sessions)
-        displacing = Displacing(state, delivery, lifecycle)
-        completing = Completing(state, seals, answering, sessions, displacing.begin)
+        seating = Seating(state, lifecycle, Displacing(state, delivery, lifecycle))
+        self.answering = answering = Answering(state, seals, sessions, seating)
+        completing = Completing(state, seals, answering, sessions, seating)
         self.roaming = roaming = Roaming(state, seals, lifecycle)
         self.restarts = restarts = Restarts(state, seals, delivery, sessions)
         self.rekeying = rekeying = Rekeying(state, seals, lifecycle)

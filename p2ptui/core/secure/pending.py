@@ -37,8 +37,9 @@ class Pending:
     told: Told
     refusal: bytes
     tries: int = 0
-    is_held: bool = False
-    """Whether it is complete, and waits for the peer that has the address."""
+    asked_at: float = 0.0
+    message_3: bytes = b""
+    """The last message, if it is complete, and waits for a place."""
 
 
 class Request(NamedTuple):
