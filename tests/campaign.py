@@ -86,6 +86,7 @@ def report(total: Summary, wall_s: float) -> str:
         f"reported failed  {total.reported:9,}  {total.arrived_all_the_same:,} of them had arrived",
         f"pings            {total.pings:9,}  {total.pings_answered:,} of them answered",
         f"introductions    {total.introductions:9,}  {total.introductions_failed:,} of them failed",
+        f"moves            {total.moves:9,}  and {total.restarts:,} restarts",
         f"retransmissions  {total.retransmissions:9,}",
         f"found no room    {total.no_room:9,}  at first, with slow readers",
         f"slowest message  {message_s:9.1f}  s (seed {message_seed})",

@@ -122,6 +122,10 @@ class Summary:
     introductions: int = 0
     introductions_failed: int = 0
     retransmissions: int = 0
+    moves: int = 0
+    """Clients that went on at another address."""
+    restarts: int = 0
+    """Servers and clients that died, and began anew."""
     no_room: int = 0
     """Messages that a slow reader had no room for when they came."""
     datagrams: int = 0
@@ -226,6 +230,7 @@ def check_end(story: "Story") -> None:
 def account(story: "Story") -> Summary:
     """Compare what was told with what arrived."""
     summary = Summary(seeds=1, virtual_s=story.elapsed_s)
+    summary.moves, summary.restarts = story.moves, len(story.gone)
     arrived, echoes, times = _arrived(story)
     for sent in story.sent:
         number = sent.number
@@ -235,9 +240,10 @@ def account(story: "Story") -> Summary:
         name = f"the echo of #{number}"
         require(echoes[number] <= most_echoes, f"{name} was delivered {echoes[number]} times")
     for connect in story.connects:
+        outcome = connect.asker.outcomes.get(connect.token)
         if connect.asker in story.gone or connect.answerer in story.gone or connect.was_cut:
+            summary.handshakes += isinstance(outcome, ConnectResult)
             continue
-        outcome = connect.asker.outcomes[connect.token]
         names = f"{story.name(connect.asker)} and {story.name(connect.answerer)}"
         require(
             isinstance(outcome, ConnectResult),

@@ -110,6 +110,7 @@ class Story:
         self.gone: set[Host] = set()
         self._left: set[Address] = set()
         """Where a process has been."""
+        self.moves = 0
         self.sent: list[Sent] = []
         self.connects: list[Connect] = []
         self.introductions: list[tuple[Host, int]] = []
@@ -298,7 +299,11 @@ class Story:
         # only one side remembers is renewed.
         self.world.run_for(3.0)
         client = self._rng.choice(self.clients)
-        self.world.run_until(lambda: self._joined(client), 60)
+        deadline = self.world.now + 60
+        while not self._joined(client):
+            require(self.world.now < deadline, f"{self.name(client)} is not back within 60 s")
+            self._connect(client, self.server)  # if it knows by now that it has no session
+            self.world.run_for(1.0)
         pair = (client, self.server) if self._rng.random() < 0.5 else (self.server, client)
         self._send(*pair, MEGABYTE, must=True)
         self._send(*pair, 100)
@@ -334,12 +339,18 @@ class Story:
     # Coming and going.
 
     def _connect(self, asker: Host, answerer: Host) -> None:
-        if asker.is_connected_to(answerer):
+        if asker.is_connected_to(answerer) or self._follows(asker, answerer):
             return
         token = asker.connect(answerer, CONNECT_TIMEOUT_S)
         was_cut = self._is_cut(asker, answerer)
         self.connects.append(Connect(asker, answerer, token, self.elapsed_s, was_cut))
         self._say(f"{self.name(asker)} connects to {self.name(answerer)}")
+
+    @staticmethod
+    def _follows(one: Host, other: Host) -> bool:
+        """Whether one has a secured session with another that has moved, and goes on there."""
+        peer = one.endpoint.peers.authenticated(other.id)
+        return peer is not None and peer.is_secured
 
     def _connect_clients(self) -> None:
         self._connect(*self._rng.sample(self.clients, 2))
@@ -405,6 +416,7 @@ class Story:
                 # Who is asked at an address that it had answers nothing.
                 connect.was_cut |= client in (connect.asker, connect.answerer)
         name = self.name(client)
+        self.moves += 1
         self.world.move(client)
         self._say(f"{name} is {self.name(client)} from now on")
 

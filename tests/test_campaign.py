@@ -14,6 +14,7 @@ from p2ptui.core.sessions.handshake import Handshake
 from p2ptui.core.state import NodeState
 from tests.campaign import play, play_safely, report
 from tests.campaign_checks import Summary
+from tests.campaign_story import Story
 
 SEEDS = range(50)
 
@@ -36,6 +37,26 @@ def test_a_seed_always_tells_the_same_story() -> None:
 
     assert len(first) > 20
     assert first == second
+
+
+def test_most_speak_under_seal_and_some_in_the_open() -> None:
+    stories = [Story(seed) for seed in range(5)]
+    keys = [[host.endpoint._state.seals is not None for host in story.all] for story in stories]
+
+    assert keys == [[True] * 4] * 3 + [[True, True, True, False], [False] * 4]
+
+
+def test_they_move_and_are_restarted() -> None:
+    total = Summary()
+    told: list[str] = []
+    for seed in range(6):
+        total.add(play_safely(seed, told.append))
+
+    assert not total.failures
+    assert total.moves
+    assert total.restarts
+    assert any("another server begins" in line for line in told)
+    assert any("from now on" in line for line in told)
 
 
 def failures_of(seeds: range) -> str:

@@ -25,6 +25,7 @@ from p2ptui.secure.exchange import (
     StaticKeys,
     prologue_of,
 )
+from p2ptui.secure.frames import decode_message_3
 from p2ptui.secure.session import SecureSession
 from p2ptui.secure.transport import SessionKeys, Transport
 
@@ -41,5 +42,6 @@ __all__ = [
     "SessionKeys",
     "StaticKeys",
     "Transport",
+    "decode_message_3",
     "prologue_of",
 ]

@@ -43,6 +43,12 @@ from tests.attacks.test_sessions import (  # noqa: F401
     test_claims_from_many_addresses_do_not_keep_an_owner_out,
     test_with_the_message_id_of_the_owners_request,
 )
+from tests.attacks.test_shared_tables import (
+    test_a_flood_of_forged_handshakes_hurts_nobody as flood_story,
+)
+from tests.attacks.test_shared_tables import (
+    test_an_office_that_is_restarted_is_in_again_at_once as office_story,
+)
 from tests.core.meeting import Meeting
 from tests.core.secure.test_secured_nodes import peer_of
 from tests.simulation import Host, World
@@ -226,3 +232,17 @@ def test_a_secured_peer_is_sent_three_times_the_bytes_in_its_name_at_most() -> N
     assert went - usual <= 3 * came
     assert (peer_of(server, client), peer_of(client, server)) == before
     assert client.outcome(client.send(server, "hello")).delivered
+
+
+# Seats.
+
+
+def test_a_newcomer_with_keys_gets_a_seat_from_those_who_show_nothing() -> None:
+    """It was refused at once where a flood of forged handshakes had taken all seats."""
+    flood_story(1000, False)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_an_office_with_keys_that_is_restarted_is_in_again_at_once(count: int) -> None:
+    """It was refused until its former sessions had timed out."""
+    office_story("own", 60, count)
