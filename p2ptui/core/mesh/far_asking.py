@@ -40,6 +40,9 @@ LONGEST_RTO_S: Final = 4.0
 TRIES_FOR_EACH: Final = 2
 """Likewise: so many tries for each that a message has."""
 
+REFUSALS: Final = 3
+"""So many are enough, though anybody on the way can write one: he can drop all messages as well."""
+
 BESIDE_S: Final = 30.0
 """So long new keys are asked for beside those that still seal."""
 
@@ -58,6 +61,8 @@ class Asking:
     """Whether the node has forgotten a session: what was said in that is said again."""
     tries: int = 0
     read: int = 0
+    refusals: int = 0
+    """How often somebody said that there will be no session: on the way he could do that much."""
     refused: str = ""
     """What somebody said against it: remote text."""
     hops: tuple[Peer, ...] = ()
@@ -157,7 +162,9 @@ class FarAsking:
             return
         if now >= asking.deadline or self._state.closing:
             self.forget(asking.node_id)
-        elif asking.tries >= TRIES_FOR_EACH * self._state.config.reliability.max_tries:
+        elif asking.refusals >= REFUSALS or (
+            asking.tries >= TRIES_FOR_EACH * self._state.config.reliability.max_tries
+        ):
             self._fail(asking, self.words(asking.node_id), is_final=False)
         else:
             self._try(asking, now)
@@ -196,6 +203,7 @@ class FarAsking:
         words = words[:WORDS_LENGTH]
         asking, far = self._asking.get(node_id), self._far.get(node_id, now)
         if asking is not None:
+            asking.refusals += 1
             asking.refused = f"somebody says: {words}"
             if asking.offer.has_network_key and node_id in self._seals.keys.allowed_ids:
                 self.forget(node_id)
