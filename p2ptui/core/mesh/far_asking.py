@@ -137,7 +137,7 @@ class FarAsking:
 
     def renew(self, node_id: str, now: float) -> None:
         """New keys are due for a session: ask for them, while it goes on."""
-        if node_id not in self._asking and self._asking.has_room:
+        if node_id not in self._asking:
             self.ask(node_id, now, now + BESIDE_S)
 
     def _begin(
@@ -191,12 +191,10 @@ class FarAsking:
 
     def hear_forgotten(self, node_id: str, text: str, now: float) -> None:
         """A node says that it does not know a session."""
-        if node_id in self._asking:
-            return
-        if not (self._asking.has_room and self._far.has_forgotten(node_id, text, now)):
+        if self._far.has_forgotten(node_id, text, now):
+            self.ask(node_id, now, now + BESIDE_S, is_restart=True)
+        else:
             self._state.counters.drop("unknown_session")
-            return
-        self.ask(node_id, now, now + BESIDE_S, is_restart=True)
 
     def hear_refusal(self, node_id: str, words: str, proof: str, now: float) -> None:
         """Somebody says why there will be no session; that the node itself says so it must show."""
@@ -241,6 +239,7 @@ class FarAsking:
         try:
             info = accept_account(self._state, self._seals, shown.account, keys, writer)
         except RefusedError as error:
+            self._far.forget(node_id)
             self._fail(asking, str(error), is_final=True)
             return
         finished = asking.offer.finish(self._account, now)

@@ -15,13 +15,18 @@ from msgspec.structs import replace
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Path, PingResult, SendResult, SendStatus
+from p2ptui.core.mesh.far_accounts import request_bytes
+from p2ptui.core.mesh.far_offers import FarOffer
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.node.others import find_others
+from p2ptui.secure import Responder
 from p2ptui.secure.frames import encode_unknown_session
 from p2ptui.secure.secret import Secret
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.exchange import InFarAnswer, account_of, encode_inside
 from p2ptui.wire.message import RoutedPayload
-from p2ptui.wire.sealed import to_bytes, to_text
+from p2ptui.wire.sealed import Sealed, seal_parts, to_bytes, to_text
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
 
@@ -247,6 +252,76 @@ def attacked(
     changed = text[:place] + rng.choice("ABCxyz019-_.") + text[place + rng.randrange(3) :]
     message["payload"] = sealed | {key: [changed] if isinstance(sealed[key], list) else changed}
     return with_inner(routed, message)
+
+
+def test_who_is_on_the_way_cannot_answer_for_a_node(world: World) -> None:
+    one, host, other = line(world)
+    middle, own = Middle(host), host.endpoint._state.seals
+    assert own is not None
+    answers: list[str] = []
+
+    def answer(routed: RoutedPayload) -> list[RoutedPayload]:
+        payload = inner(routed)["payload"]
+        if "exchange" not in payload:
+            return [routed]
+        request = request_bytes(routed.source_node, routed.destination_node, payload["exchange"])
+        responder = Responder(request, payload["exchange"], own.static)
+        account = account_of(host.endpoint.identity, own.keys.identity.ed_public)
+        answers.append(responder.answer(encode_inside(InFarAnswer(account, bytes(8))), number=7))
+        return [routed]
+
+    middle.rule = answer
+    token = send(one, other, SECRET)
+    world.run_until(lambda: bool(answers))
+    forged = in_the_open(world, {"answer": answers[0]}, ack_for="sealed")
+    middle.say(with_inner(RoutedPayload(Raw(b"{}"), other.id, one.id, 1, 8, "x"), forged))
+    assert one.outcome(token).delivered
+    assert one.endpoint.counters.drops["another_key"] == 1
+    assert other.received() == [SECRET]
+
+
+def test_who_is_on_the_way_cannot_ask_in_the_name_of_a_node(world: World) -> None:
+    one, host, other = line(world)
+    middle, own = Middle(host), host.endpoint._state.seals
+    assert own is not None
+    offer = FarOffer(own, one.id, other.id, None)
+    routed = RoutedPayload(Raw(b"{}"), one.id, other.id, 1, 8, "x")
+
+    def say(sealed: Sealed) -> None:
+        payload = json.loads(bytes(encode_payload(sealed)))
+        middle.say(with_inner(routed, in_the_open(world, payload, ack_for="sealed")))
+        world.run_for(0.5)
+
+    say(offer.request)
+    (answer,) = [inner(each)["payload"]["answer"] for each in middle.seen]
+    shown = offer.read(answer)
+    assert shown is not None
+    assert shown.keys.id == other.id
+    account = account_of(one.endpoint.identity, own.keys.identity.ed_public)
+    finished = offer.finish(account, world.now)
+    assert finished is not None
+    transport, last = finished
+    message = json.dumps(in_the_open(world, "forged")).encode()
+    say(Sealed(finish=last, frames=seal_parts(message, transport.seal)))
+    assert other.received() == []
+    assert other.endpoint._end_to_end.far.seals.get(one.id, world.now) is None
+    assert inner(middle.seen[-1])["payload"]["refused"]
+
+
+def test_what_finds_no_way_when_the_keys_are_there_is_tried_again(world: World) -> None:
+    one, _, other = line(world)
+    routing, asking = one.endpoint._routing, one.endpoint._end_to_end.far.asking
+    assert asking is not None
+    ready, next_hops = asking.on_ready, routing.next_hops
+
+    def cut(*about: Any) -> None:
+        routing.next_hops = lambda *_: []  # type: ignore[method-assign]
+        ready(*about)
+        routing.next_hops = next_hops  # type: ignore[method-assign]
+
+    asking.on_ready = cut
+    assert one.outcome(send(one, other, SECRET)).delivered
+    assert isinstance(one.outcome(ping(one, other)), PingResult)
 
 
 @pytest.mark.parametrize("step", ["exchange", "answer", "finish", "frames"])
@@ -567,6 +642,26 @@ def test_a_flood_of_requests_costs_no_more_exchanges_than_the_limit(world: World
     assert sizes["far_answered"] <= 256
     world.run_for(3)
     assert one.outcome(send(one, other, 2)).delivered
+
+
+def test_who_has_not_proved_its_address_pays_for_the_answers(world: World) -> None:
+    node, keys = world.host(keys=world.keys()), world.keys()
+    seals = node.endpoint._state.seals
+    assert seals is not None
+    forger = world.puppet(node_id=keys.identity.id)
+    forger.answers_pings = False
+    forger.join(node)
+    sealed = json.loads(bytes(encode_payload(FarOffer(seals, forger.id, node.id, None).request)))
+    for number in range(300):
+        routed = {
+            "original_message": in_the_open(world, sealed, ack_for="sealed"),
+            "destination_node": node.id,
+            "route_id": str(number),
+        }
+        forger.say("Data", routed, node)
+        world.run_for(0.01)
+        assert forger.bytes_received <= 3 * forger.bytes_sent
+    assert node.endpoint.sizes()["far_answered"] == 1
 
 
 def test_a_message_of_many_parts_is_whole_or_not_there(world: World) -> None:
