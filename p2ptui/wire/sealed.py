@@ -4,13 +4,15 @@ It is Data, since programs that hand routed messages on may know no other type, 
 its `ack_for`, which no other Data has: whatever a user sends is not taken for it. Each field is
 text, base64url without padding, of what `secure.exchange` and `secure.frames` write in bytes.
 
-A frame holds 64 KiB at most. A longer message is cut: each part begins with how many parts follow,
-and their counters follow one another, so that none can be left out, doubled or moved.
+A frame holds 64 KiB at most. A longer message is cut: each part begins with how many parts come
+before it and how many follow, and their counters follow one another, so that none can be left out,
+doubled, moved, or taken from another message.
 """
 
 import base64
 import binascii
 import re
+import struct
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
@@ -27,13 +29,13 @@ PART_BYTES: Final = 48_000
 
 MAX_PARTS: Final = 0xFFFF
 
-_REST_BYTES: Final = 2
-"""At the beginning of each part: how many follow."""
+_PLACE: Final = struct.Struct(">HH")
+"""At the beginning of each part: how many come before it, and how many follow."""
 
-_PART_OVERHEAD: Final = _REST_BYTES + 29 + 3
+_PART_OVERHEAD: Final = _PLACE.size + 29 + 3
 """In bytes; quotation marks and a comma are about three of them."""
 
-ENVELOPE_BYTES: Final = 1_280
+ENVELOPE_BYTES: Final = 1_536
 """What else a sealed message has: its envelope, and the last message of a key exchange."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9_-]*")
@@ -78,10 +80,11 @@ def describe_sealed(message: Envelope) -> str:
         (sealed.answer, "keys answered"),
         (sealed.unknown, "session unknown"),
         (sealed.finish, "sealed, and the last message of the key exchange"),
+        (sealed.frames, "sealed from end to end"),
     ):
         if value is not UNSET:
             return words
-    return "sealed from end to end"
+    return "malformed"
 
 
 def to_text(data: bytes) -> str:
@@ -107,10 +110,9 @@ def seal_parts(message: bytes, seal: Callable[[bytes], bytes]) -> list[str]:
         seal: Makes a frame of a part; what it raises is raised.
     """
     starts = range(0, max(len(message), 1), PART_BYTES)
-    return [
-        to_text(seal(rest.to_bytes(_REST_BYTES, "big") + message[start : start + PART_BYTES]))
-        for start, rest in zip(starts, reversed(range(len(starts))), strict=True)
-    ]
+    parts = (message[start : start + PART_BYTES] for start in starts)
+    last = len(starts) - 1
+    return [to_text(seal(_PLACE.pack(at, last - at) + part)) for at, part in enumerate(parts)]
 
 
 def open_parts(frames: Sequence[bytes], unseal: Callable[[bytes], bytes]) -> bytes:
@@ -125,13 +127,15 @@ def open_parts(frames: Sequence[bytes], unseal: Callable[[bytes], bytes]) -> byt
     """
     first, parts = frames[0][:13], []
     counter = int.from_bytes(first[5:], "big")
+    if len(frames) > MAX_PARTS:
+        raise MalformedError("a sealed message has too many parts")
     for place, frame in enumerate(frames):
         if frame[:5] != first[:5] or int.from_bytes(frame[5:13], "big") != counter + place:
             raise MalformedError("the parts of a sealed message do not belong together")
         part = unseal(frame)
-        if int.from_bytes(part[:_REST_BYTES], "big") != len(frames) - 1 - place:
+        if part[: _PLACE.size] != _PLACE.pack(place, len(frames) - 1 - place):
             raise MalformedError("a part of a sealed message is missing")
-        parts.append(part[_REST_BYTES:])
+        parts.append(part[_PLACE.size :])
     return b"".join(parts)
 
 

@@ -211,7 +211,20 @@ class EndToEnd:
             if is_restart or call.detail.awaits_keys:
                 call.detail.stop()
                 call.detail.hops = ()
-                self._try(call, now)
+                self._go_on(call, now)
+
+    def _go_on(self, call: Call[PendingMessage], now: float) -> None:
+        """The next try of a message, which may be the first that leaves."""
+        refusal, pending = self._try(call, now), call.detail
+        if refusal is None:
+            return
+        pending.refused = refusal.text
+        if refusal.code != ErrorCode.TOO_LARGE:
+            self._try_at(call, now + FIRST_RTO_S)
+        elif pending.is_ping:
+            self._end(call, _as_error(refusal))
+        else:
+            self._end(call, pending.given_up(SendStatus.FAILED, refusal.text))
 
     def handle_joined(self, peer: Peer, now: float) -> None:
         """A node has a session of its own: what waits for keys goes there at once."""
@@ -241,7 +254,7 @@ class EndToEnd:
         if pending.is_ping and pending.attempts:
             return  # a measurement: it is not sent again, but its answer may be late
         if pending.attempts - pending.excused < options.max_tries:
-            self._try(call, now)
+            self._go_on(call, now)
         else:
             self._end(call, self._handle_overdue(call))
 

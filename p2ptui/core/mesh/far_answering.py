@@ -39,10 +39,10 @@ MAX_FINISHES: Final = 64
 ANSWERED_S: Final = 20.0
 """So long each may take: a path of several hops, and what is lost on it."""
 
-EXCHANGES_PER_S: Final = 100.0
+EXCHANGES_PER_S: Final = 100
 """That this node answers, and as many at once."""
 
-EXCHANGES_OF_ONE_PER_S: Final = 50.0
+EXCHANGES_OF_ONE_PER_S: Final = 50
 """Of these, by way of one peer."""
 
 

@@ -40,6 +40,9 @@ LONGEST_RTO_S: Final = 4.0
 TRIES_FOR_EACH: Final = 2
 """Likewise: so many tries for each that a message has."""
 
+REFUSALS: Final = 3
+"""So many are enough, though anybody on the way can write one: he can drop all messages as well."""
+
 BESIDE_S: Final = 30.0
 """So long new keys are asked for beside those that still seal."""
 
@@ -58,6 +61,8 @@ class Asking:
     """Whether the node has forgotten a session: what was said in that is said again."""
     tries: int = 0
     read: int = 0
+    refusals: int = 0
+    """How often somebody said that there will be no session: on the way he could do that much."""
     refused: str = ""
     """What somebody said against it: remote text."""
     hops: tuple[Peer, ...] = ()
@@ -132,7 +137,7 @@ class FarAsking:
 
     def renew(self, node_id: str, now: float) -> None:
         """New keys are due for a session: ask for them, while it goes on."""
-        if node_id not in self._asking and self._asking.has_room:
+        if node_id not in self._asking:
             self.ask(node_id, now, now + BESIDE_S)
 
     def _begin(
@@ -157,7 +162,9 @@ class FarAsking:
             return
         if now >= asking.deadline or self._state.closing:
             self.forget(asking.node_id)
-        elif asking.tries >= TRIES_FOR_EACH * self._state.config.reliability.max_tries:
+        elif asking.refusals >= REFUSALS or (
+            asking.tries >= TRIES_FOR_EACH * self._state.config.reliability.max_tries
+        ):
             self._fail(asking, self.words(asking.node_id), is_final=False)
         else:
             self._try(asking, now)
@@ -184,18 +191,17 @@ class FarAsking:
 
     def hear_forgotten(self, node_id: str, text: str, now: float) -> None:
         """A node says that it does not know a session."""
-        if node_id in self._asking:
-            return
-        if not (self._asking.has_room and self._far.has_forgotten(node_id, text, now)):
+        if self._far.has_forgotten(node_id, text, now):
+            self.ask(node_id, now, now + BESIDE_S, is_restart=True)
+        else:
             self._state.counters.drop("unknown_session")
-            return
-        self.ask(node_id, now, now + BESIDE_S, is_restart=True)
 
     def hear_refusal(self, node_id: str, words: str, proof: str, now: float) -> None:
         """Somebody says why there will be no session; that the node itself says so it must show."""
         words = words[:WORDS_LENGTH]
         asking, far = self._asking.get(node_id), self._far.get(node_id, now)
         if asking is not None:
+            asking.refusals += 1
             asking.refused = f"somebody says: {words}"
             if asking.offer.has_network_key and node_id in self._seals.keys.allowed_ids:
                 self.forget(node_id)
@@ -233,6 +239,7 @@ class FarAsking:
         try:
             info = accept_account(self._state, self._seals, shown.account, keys, writer)
         except RefusedError as error:
+            self._far.forget(node_id)
             self._fail(asking, str(error), is_final=True)
             return
         finished = asking.offer.finish(self._account, now)

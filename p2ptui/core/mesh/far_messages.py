@@ -81,9 +81,7 @@ class FarMessages:
     def capabilities_of(self, writer: Writer, now: float) -> tuple[str, ...] | None:
         """What a writer announced: under its keys if it has shown them. None if nobody told."""
         far = self.seals.get(writer.node_id, now) if writer.is_sealed else None
-        return (
-            self._routing.capabilities_of(writer.node_id, now) if far is None else far.capabilities
-        )
+        return self._routing.capabilities_of(writer.node_id, now) if far is None else far.announced
 
     def size(self, node_id: str, size: int) -> int:
         """How long an inner message of so many bytes is at most, as it is routed to a node."""

@@ -45,7 +45,7 @@ class FarSession:
     session: SecureSession
     keys: PublicKeys
     """The node's; its id is theirs."""
-    capabilities: tuple[str, ...]
+    announced: tuple[str, ...]
     """As it has told them under its keys."""
     finish: str = ""
     """The last message of the exchange, with each message until one comes back."""
@@ -146,7 +146,7 @@ class FarSeals:
             far = FarSession(SecureSession(transport), keys, capabilities, finish, refusal)
             return self._sessions.put(node_id, far, now, address=address)
         far.session.adopt(transport, now)
-        far.capabilities, far.finish, far.refusal = capabilities, finish, refusal
+        far.announced, far.finish, far.refusal = capabilities, finish, refusal
         self._sessions.renew(node_id, now)
         return True
 

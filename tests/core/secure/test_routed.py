@@ -15,13 +15,18 @@ from msgspec.structs import replace
 
 from p2ptui.core.endpoint import Endpoint
 from p2ptui.core.events import Path, PingResult, SendResult, SendStatus
+from p2ptui.core.mesh.far_accounts import request_bytes
+from p2ptui.core.mesh.far_offers import FarOffer
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import LocalError, PeerTimeoutError
 from p2ptui.node.others import find_others
+from p2ptui.secure import Responder
 from p2ptui.secure.frames import encode_unknown_session
 from p2ptui.secure.secret import Secret
+from p2ptui.wire.codec import encode_payload
+from p2ptui.wire.exchange import InFarAnswer, account_of, encode_inside
 from p2ptui.wire.message import RoutedPayload
-from p2ptui.wire.sealed import to_bytes, to_text
+from p2ptui.wire.sealed import Sealed, seal_parts, to_bytes, to_text
 from tests.core.secure.wiretap import Wiretap
 from tests.simulation import Host, World
 
@@ -249,6 +254,76 @@ def attacked(
     return with_inner(routed, message)
 
 
+def test_who_is_on_the_way_cannot_answer_for_a_node(world: World) -> None:
+    one, host, other = line(world)
+    middle, own = Middle(host), host.endpoint._state.seals
+    assert own is not None
+    answers: list[str] = []
+
+    def answer(routed: RoutedPayload) -> list[RoutedPayload]:
+        payload = inner(routed)["payload"]
+        if "exchange" not in payload:
+            return [routed]
+        request = request_bytes(routed.source_node, routed.destination_node, payload["exchange"])
+        responder = Responder(request, payload["exchange"], own.static)
+        account = account_of(host.endpoint.identity, own.keys.identity.ed_public)
+        answers.append(responder.answer(encode_inside(InFarAnswer(account, bytes(8))), number=7))
+        return [routed]
+
+    middle.rule = answer
+    token = send(one, other, SECRET)
+    world.run_until(lambda: bool(answers))
+    forged = in_the_open(world, {"answer": answers[0]}, ack_for="sealed")
+    middle.say(with_inner(RoutedPayload(Raw(b"{}"), other.id, one.id, 1, 8, "x"), forged))
+    assert one.outcome(token).delivered
+    assert one.endpoint.counters.drops["another_key"] == 1
+    assert other.received() == [SECRET]
+
+
+def test_who_is_on_the_way_cannot_ask_in_the_name_of_a_node(world: World) -> None:
+    one, host, other = line(world)
+    middle, own = Middle(host), host.endpoint._state.seals
+    assert own is not None
+    offer = FarOffer(own, one.id, other.id, None)
+    routed = RoutedPayload(Raw(b"{}"), one.id, other.id, 1, 8, "x")
+
+    def say(sealed: Sealed) -> None:
+        payload = json.loads(bytes(encode_payload(sealed)))
+        middle.say(with_inner(routed, in_the_open(world, payload, ack_for="sealed")))
+        world.run_for(0.5)
+
+    say(offer.request)
+    (answer,) = [inner(each)["payload"]["answer"] for each in middle.seen]
+    shown = offer.read(answer)
+    assert shown is not None
+    assert shown.keys.id == other.id
+    account = account_of(one.endpoint.identity, own.keys.identity.ed_public)
+    finished = offer.finish(account, world.now)
+    assert finished is not None
+    transport, last = finished
+    message = json.dumps(in_the_open(world, "forged")).encode()
+    say(Sealed(finish=last, frames=seal_parts(message, transport.seal)))
+    assert other.received() == []
+    assert other.endpoint._end_to_end.far.seals.get(one.id, world.now) is None
+    assert inner(middle.seen[-1])["payload"]["refused"]
+
+
+def test_what_finds_no_way_when_the_keys_are_there_is_tried_again(world: World) -> None:
+    one, _, other = line(world)
+    routing, asking = one.endpoint._routing, one.endpoint._end_to_end.far.asking
+    assert asking is not None
+    ready, next_hops = asking.on_ready, routing.next_hops
+
+    def cut(*about: Any) -> None:
+        routing.next_hops = lambda *_: []  # type: ignore[method-assign]
+        ready(*about)
+        routing.next_hops = next_hops  # type: ignore[method-assign]
+
+    asking.on_ready = cut
+    assert one.outcome(send(one, other, SECRET)).delivered
+    assert isinstance(one.outcome(ping(one, other)), PingResult)
+
+
 @pytest.mark.parametrize("step", ["exchange", "answer", "finish", "frames"])
 def test_what_is_stripped_fails_and_nothing_is_said_in_the_open(world: World, step: str) -> None:
     one, host, other = line(world)
@@ -312,8 +387,16 @@ def test_a_message_in_the_open_from_an_id_made_of_keys_is_refused(world: World) 
     assert other.endpoint.counters.drops["routed_unsealed"] == 1
 
 
+def without_ids(message: dict[str, Any]) -> dict[str, Any]:
+    """All that does not differ from one message to the next."""
+    payload = message["payload"]
+    nonce = {"nonce": ""} if isinstance(payload, dict) and "nonce" in payload else payload
+    acks = message["ack_for"] and "an id"
+    return message | {"id": "", "timestamp": 0, "payload": nonce, "ack_for": acks}
+
+
 def test_nodes_without_keys_are_routed_to_as_before() -> None:
-    def told(*, secured: bool) -> tuple[list[dict[str, Any]], list[Any]]:
+    def told(*, secured: bool) -> tuple[list[str], list[Any]]:
         world = World()
         one, host = world.host(keys=world.keys() if secured else None), world.host()
         other = world.host(node_id="00000099-0000-4000-8000-000000000000")
@@ -324,14 +407,23 @@ def test_nodes_without_keys_are_routed_to_as_before() -> None:
         assert one.outcome(send(one, other, "hello")).delivered
         assert other.outcome(send(other, one, "back")).delivered
         assert isinstance(one.outcome(ping(one, other)), PingResult)
-        same = {"id": "", "timestamp": 0, "ack_for": None}
-        messages = [
-            inner(each) | same | {"payload": inner(each)["payload"] and "any"}
-            for each in middle.seen
-        ]
+        messages = [json.dumps(without_ids(inner(each))) for each in middle.seen]
         return messages, one.received() + other.received()
 
     assert told(secured=True) == told(secured=False)
+
+
+def test_who_hands_on_may_write_the_json_anew(world: World) -> None:
+    """As deployed servers do, which sort the keys."""
+    one, host, other = line(world)
+
+    def rewrite(routed: RoutedPayload) -> list[RoutedPayload]:
+        text = json.dumps(inner(routed), sort_keys=True, indent=1)
+        return [replace(routed, original_message=Raw(text.encode()))]
+
+    Middle(host).rule = rewrite
+    assert one.outcome(send(one, other, SECRET)).delivered
+    assert other.outcome(send(other, one, SECRET)).delivered
 
 
 def test_a_restarted_node_is_spoken_to_again(world: World) -> None:
@@ -461,9 +553,11 @@ def test_another_network_key_is_refused_with_a_line(world: World, theirs: Secret
     for each in (one, other):
         each.outcome(each.connect(host))
     world.run_for(2)
+    began = world.now
     outcome = one.outcome(send(one, other, SECRET))
     assert not outcome.delivered
     assert "network key" in str(outcome.reason)
+    assert world.now - began < 8
     assert other.received() == []
     outcome = other.outcome(send(other, one, SECRET))
     assert not outcome.delivered
@@ -548,6 +642,26 @@ def test_a_flood_of_requests_costs_no_more_exchanges_than_the_limit(world: World
     assert sizes["far_answered"] <= 256
     world.run_for(3)
     assert one.outcome(send(one, other, 2)).delivered
+
+
+def test_who_has_not_proved_its_address_pays_for_the_answers(world: World) -> None:
+    node, keys = world.host(keys=world.keys()), world.keys()
+    seals = node.endpoint._state.seals
+    assert seals is not None
+    forger = world.puppet(node_id=keys.identity.id)
+    forger.answers_pings = False
+    forger.join(node)
+    sealed = json.loads(bytes(encode_payload(FarOffer(seals, forger.id, node.id, None).request)))
+    for number in range(300):
+        routed = {
+            "original_message": in_the_open(world, sealed, ack_for="sealed"),
+            "destination_node": node.id,
+            "route_id": str(number),
+        }
+        forger.say("Data", routed, node)
+        world.run_for(0.01)
+        assert forger.bytes_received <= 3 * forger.bytes_sent
+    assert node.endpoint.sizes()["far_answered"] == 1
 
 
 def test_a_message_of_many_parts_is_whole_or_not_there(world: World) -> None:
