@@ -38,15 +38,11 @@ def log_event(event: Event) -> None:
     match event:
         case PeerStatusChanged():
             _log_status(event)
-        case TrustChanged() if event.previous is not None:
-            who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
-            log.info("%s is %s from now on", who, event.trust.value)
+        case TrustChanged() | PeerRefused():
+            _log_trust(event)
         case PeerIntroduced():
             where = format_address(event.address)
             log.info("introduced to %s at %s", short_id(event.node_id), where)
-        case PeerRefused():
-            where, who = address_words(event.address), short_id(event.node_id or "unknown")
-            log.warning("refused %s at %s: %s", who, where, event.reason)
         case PathChanged() | PathMtuChanged():
             _log_path(event)
         case ErrorReceived():
@@ -72,6 +68,15 @@ def log_event(event: Event) -> None:
             log.warning("%d events were not logged: there were too many", event.count)
         case _:
             pass
+
+
+def _log_trust(event: TrustChanged | PeerRefused) -> None:
+    if isinstance(event, PeerRefused):
+        where, who = address_words(event.address), short_id(event.node_id or "unknown")
+        log.warning("refused %s at %s: %s", who, where, event.reason)
+    elif event.previous is not None:
+        who = f"{printable(event.name, 64)} ({short_id(event.node_id)})"
+        log.info("%s is %s from now on", who, event.trust.value)
 
 
 def _log_path(event: PathChanged | PathMtuChanged) -> None:

@@ -3,6 +3,7 @@
 from p2ptui.core.addresses import relay_address, visible_address
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.mesh.sources import Writer
+from p2ptui.core.policy import RULES
 from p2ptui.core.sealing import Seals
 from p2ptui.core.state import NodeState
 from p2ptui.secure.identity import PublicKeys
@@ -12,7 +13,14 @@ from p2ptui.wire.message import NodeInfo
 
 
 def accept_account(
-    state: NodeState, seals: Seals, account: Account, keys: PublicKeys, writer: Writer
+    state: NodeState,
+    seals: Seals,
+    account: Account,
+    keys: PublicKeys,
+    writer: Writer,
+    *,
+    by_network_key: bool,
+    is_asked: bool,
 ) -> NodeInfo:
     """Judge a node that has shown its keys.
 
@@ -22,6 +30,8 @@ def accept_account(
         account: What was inside the exchange.
         keys: That were shown.
         writer: In whose name it came.
+        by_network_key: Whether the exchange was one that needs the network key.
+        is_asked: Whether this node was asked: then the words are for the other one.
 
     Returns:
         Who it is.
@@ -29,11 +39,15 @@ def accept_account(
     Raises:
         RefusedError: What speaks against it.
     """
-    received = as_received(account, keys.id)
+    if fault := seals.keys.fault_of(keys.id, by_network_key=by_network_key):
+        rule = RULES[fault]
+        raise RefusedError(rule.told if is_asked else rule.here)
+    received = as_received(account, keys.id, state.identity.network_id)
     info = accept_node_info(received, state.identity, writer.node_id)
     # Where it is nobody can know: nowhere that anybody else is.
     place = relay_address(visible_address(writer.origin.address), writer.node_id)
-    words = seals.judge(place, keys.id, keys)
+    judge = seals.judge_request if is_asked else seals.judge
+    words = judge(place, keys.id, keys)
     if words:
         raise RefusedError(words)
     return info

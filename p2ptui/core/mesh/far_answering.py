@@ -15,6 +15,7 @@ from p2ptui.core.mesh.far_asking import FarAsking
 from p2ptui.core.mesh.far_seals import FarSeals
 from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.sealing import Seals
+from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.state import NodeState
 from p2ptui.secure import Responder, SecureError
 from p2ptui.secure.exchange import PATTERNS, is_first_to_rekey
@@ -24,7 +25,6 @@ from p2ptui.wire.codec import MalformedError
 from p2ptui.wire.exchange import (
     REFUSAL_BYTES,
     InFarAnswer,
-    account_of,
     decode_finish,
     encode_inside,
 )
@@ -77,7 +77,6 @@ class FarAnswering:
         # With the network key, XX is for those alone who may come without it.
         both = keys.psk is not None and keys.allowed_ids
         self._accepts = tuple(PATTERNS) if both else None
-        self._account = account_of(state.identity, keys.identity.ed_public)
         self._answered: BoundedTable[int, _Answered] = state.tables.add(
             "far_answered",
             BoundedTable(
@@ -116,7 +115,8 @@ class FarAnswering:
             )
             number = self._seals.new_number(self._answered)
             refusal = self._state.rng.randbytes(REFUSAL_BYTES)
-            inside = encode_inside(InFarAnswer(self._account, refusal))
+            account = own_account(self._state.identity, keys, self._state.unix(now))
+            inside = encode_inside(InFarAnswer(account, refusal))
             answer = Sealed(answer=responder.answer(inside, number=number))
         except SecureError as error:
             self._state.counters.drop(f"far_exchange_{error.reason}")
@@ -163,12 +163,16 @@ class FarAnswering:
             differs = isinstance(error, SecureError) and error.reason == "network_key_differs"
             return self._refuse(answered, str(error)) if differs else None
         keys = PublicKeys(completed.remote_static, account.ed_public)
-        own, has_psk = self._seals.keys, answered.responder.pattern.psks
-        if own.psk and not has_psk and keys.id not in own.allowed_ids:
-            words = "this node wants the network key, and the other side has offered none"
-            return self._refuse(answered, words)
         try:
-            info = accept_account(self._state, self._seals, account, keys, writer)
+            info = accept_account(
+                self._state,
+                self._seals,
+                account,
+                keys,
+                writer,
+                by_network_key=answered.responder.pattern.psks > 0,
+                is_asked=True,
+            )
         except RefusedError as error:
             return self._refuse(answered, str(error))
         self._drop_answered(message.session, answered)

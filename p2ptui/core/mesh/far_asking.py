@@ -21,10 +21,10 @@ from p2ptui.core.mesh.routing import Refusal
 from p2ptui.core.mesh.sources import Writer
 from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import Seals
+from p2ptui.core.sessions.offering import own_account
 from p2ptui.core.state import NodeState
 from p2ptui.core.timers import Timer
 from p2ptui.text import counted
-from p2ptui.wire.exchange import account_of
 from p2ptui.wire.message import ErrorCode
 
 MAX_ASKING: Final = 256
@@ -93,7 +93,6 @@ class FarAsking:
         self._seals = seals
         self._far = far
         self._send = send
-        self._account = account_of(state.identity, seals.keys.identity.ed_public)
         self._asking: BoundedTable[str, Asking] = state.tables.add(
             "far_asking", BoundedTable(MAX_ASKING, refuses=True, full="far_unasked")
         )
@@ -237,12 +236,21 @@ class FarAsking:
             self._state.counters.drop("another_key")
             return
         try:
-            info = accept_account(self._state, self._seals, shown.account, keys, writer)
+            info = accept_account(
+                self._state,
+                self._seals,
+                shown.account,
+                keys,
+                writer,
+                by_network_key=asking.offer.has_network_key,
+                is_asked=False,
+            )
         except RefusedError as error:
             self._far.forget(node_id)
             self._fail(asking, str(error), is_final=True)
             return
-        finished = asking.offer.finish(self._account, now)
+        account = own_account(self._state.identity, self._seals.keys, self._state.unix(now))
+        finished = asking.offer.finish(account, now)
         if finished is None:
             self._state.counters.drop("far_answer_refused")
             return
