@@ -9,15 +9,18 @@ fresh node on each side, with a fresh socket.
 """
 
 import json
+import secrets
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from p2ptui.io.key_files import create_key_file
+from p2ptui.secure.identity import Identity
+from p2ptui.secure.secret import SECRET_BYTES, KeyKind, Secret
 from tests.natlab.diagnosing import NODE_PORT, ask
 from tests.natlab.laboratory import Host, Laboratory, Nat
 from tests.natlab.rules import Kind
@@ -51,6 +54,8 @@ class Side:
     def __init__(self, host: Host, server: str, state: str) -> None:
         self.host = host
         self.node_id = ""
+        self._state = Path(state)
+        self._state.mkdir(mode=0o700, exist_ok=True)
         self._process = host.start(
             ["python", "-m", "tests.natlab.traversal_runner", server],
             stdin=subprocess.PIPE,
@@ -102,8 +107,11 @@ class Side:
             how: `facts` False: it does not know yet what it is behind; `options`: of its
                 configuration, by section; `constant_step`: how it guesses ports.
         """
-        self.node_id = str(uuid.uuid4())
-        self.begin("start", node_id=self.node_id, **how)
+        seed = Secret(secrets.token_bytes(SECRET_BYTES))
+        self.node_id = Identity(seed).id
+        path = self._state / f"{self.node_id}.key"
+        create_key_file(path, KeyKind.SEED, seed)
+        self.begin("start", identity=str(path), **how)
 
 
 class Ground:

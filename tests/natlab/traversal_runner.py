@@ -73,7 +73,7 @@ class Runner:
 
     async def start(
         self,
-        node_id: str,
+        identity: str,
         options: dict[str, Any] | None = None,
         facts: bool = True,
         constant_step: bool = False,
@@ -85,7 +85,7 @@ class Runner:
         TraversalSupport._addresses = _next_in_step if constant_step else _PREDICTED
         config = Config().with_options(
             address="0.0.0.0:0",
-            node_id=node_id,
+            identity=identity,
             enable_discovery=False,
             nat_detection={"enable": False, "stun_servers": ()},
         )
