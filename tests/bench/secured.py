@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Final
 
 from p2ptui.config import Config
@@ -213,7 +213,7 @@ def over_sockets(rounds: int) -> list[Figure]:
                 ratio >= bound if bound else None,
             )
         )
-        ours, theirs = median(secured.cpu_us[kind]), median(plain.cpu_us[kind])
+        ours, theirs = mean(secured.cpu_us[kind]), mean(plain.cpu_us[kind])
         figures.append(
             Figure(
                 f"{words}, CPU of the server an answer",
