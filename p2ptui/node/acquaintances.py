@@ -35,6 +35,9 @@ from p2ptui.wire.joined import JoinedAddress, joined_text
 
 log = logging.getLogger("p2ptui.node")
 
+PART: Final = 200
+"""Peers that are looked at in one go: some milliseconds."""
+
 LINES_PER_SECOND: Final = 5.0
 """Warnings at most: anybody may come under any name."""
 
@@ -210,9 +213,11 @@ class Acquaintances:
         # Without keys of its own this node cannot tell who anybody is.
         return _OPEN if self._seals is None else self.book.judge(met)
 
-    def judge_again(self) -> None:
+    async def judge_again(self) -> None:
         """What is known has changed: look at everybody with a session anew."""
-        for peer in list(self._endpoint.peers):
+        for number, peer in enumerate(list(self._endpoint.peers), 1):
+            if number % PART == 0:
+                await asyncio.sleep(0)  # datagrams do not wait for all of them
             judged = peer.facts.judged
             if judged is None or not peer.is_authenticated:
                 continue
@@ -268,7 +273,7 @@ class Acquaintances:
                 )
             ref, met = met.lasting_id, None
         node = await self.book.trust(ref, met)
-        self.judge_again()
+        await self.judge_again()
         return node
 
     async def forget(self, ref: str, peer: Peer | None = None) -> KnownNode:
@@ -285,7 +290,7 @@ class Acquaintances:
         if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:
             ref = met.lasting_id
         node = await self.book.forget(ref)
-        self.judge_again()
+        await self.judge_again()
         return node
 
 
