@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
@@ -21,7 +22,7 @@ from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement
+from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement, signer_in
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
     Judgement,
@@ -45,6 +46,8 @@ MAX_TOLD: Final = 1_024
 """Warnings that were given, and are not given again."""
 
 _OPEN: Final = Judgement(Trust.OPEN)
+_OWN: Final = Judgement(Trust.VERIFIED)
+"""Another node of this node's user: that takes the keys of its identity."""
 
 
 class Acquaintances:
@@ -210,8 +213,21 @@ class Acquaintances:
             return None
 
     def _judge(self, met: Met) -> Judgement:
-        # Without keys of its own this node cannot tell who anybody is.
-        return _OPEN if self._seals is None else self.book.judge(met)
+        if self._seals is None:
+            return _OPEN  # without keys of its own this node cannot tell who anybody is
+        judgement = self.book.judge(met)
+        is_fine = met.keys is not None and judgement.trust in (Trust.NEW, Trust.KNOWN)
+        return _OWN if is_fine and met.lasting_id == self._user_id else judgement
+
+    @cached_property
+    def _user_id(self) -> str:
+        """The id of the lasting identity of this node's user; empty if there is none."""
+        if self._seals is None:
+            return ""
+        keys = self._seals.keys
+        statement = keys.statement(self.book.now_wall) if keys.ephemeral else b""
+        signer = signer_in(statement)
+        return keys.identity.id if not keys.ephemeral else "" if signer is None else signer.id
 
     async def judge_again(self) -> None:
         """What is known has changed: look at everybody with a session anew."""
@@ -271,7 +287,7 @@ class Acquaintances:
                     f"{_called(met)} has keys that last no longer than it runs: trust its user's"
                     " lasting node"
                 )
-            ref, met = met.lasting_id, None
+            met = Met(met.signer.id, met.signer, met.name)
         node = await self.book.trust(ref, met)
         await self.judge_again()
         return node
