@@ -191,7 +191,7 @@ class Acquaintances:
         judged = Judged(met, self._judge(met))
         if self._seals is not None:
             self.book.note(met)
-        peer.facts.judged = judged
+        peer.facts.note_judged(judged)
         return judged
 
     def _met(self, peer: Peer) -> Met:
@@ -241,8 +241,9 @@ class Acquaintances:
             if judgement == Judgement(Trust.KNOWN) and before.trust is Trust.NEW:
                 continue  # by this very session
             if judgement != before:
-                peer.facts.judged = Judged(judged.met, judgement)
-                self._say(peer, peer.facts.judged, before.trust)
+                again = Judged(judged.met, judgement)
+                peer.facts.note_judged(again)
+                self._say(peer, again, before.trust)
 
     def _say(self, peer: Peer, judged: Judged, previous: Trust | None) -> None:
         met, judgement = judged.met, judged.judgement
