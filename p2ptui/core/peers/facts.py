@@ -45,6 +45,10 @@ class Facts:
         self.used = frozenset()
         self.vouches_lists = False
 
+    def note_judged(self, judged: Judged) -> None:
+        """It was looked at who it is."""
+        self.judged = judged
+
     def note_ack(self) -> None:
         """It has acknowledged something in this session."""
         self.acks = True
