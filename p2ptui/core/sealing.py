@@ -58,6 +58,7 @@ class SealFrame(StrEnum):
     REKEY_REQUEST = "RekeyRequest"
     REKEY_RESPONSE = "RekeyResponse"
     REKEY_FINISH = "RekeyFinish"
+    OTHER = "SealFrame"
 
 
 def goes_sealed(peer: Peer, data: bytes) -> bool:

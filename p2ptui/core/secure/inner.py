@@ -9,10 +9,7 @@
 A PATH_RESPONSE goes to where the PATH_CHALLENGE came from, and nowhere else (RFC 9000, 8.2).
 """
 
-from collections.abc import Mapping
 from typing import Final
-
-from p2ptui.core.sealing import SealFrame
 
 PATH_CHALLENGE: Final = 0xE4
 PATH_RESPONSE: Final = 0xE5
@@ -22,11 +19,4 @@ REKEY_3: Final = 0xE8
 
 NONCE_BYTES: Final = 8
 
-KINDS: Final[Mapping[int, SealFrame]] = {
-    PATH_CHALLENGE: SealFrame.PATH_CHALLENGE,
-    PATH_RESPONSE: SealFrame.PATH_RESPONSE,
-    REKEY_1: SealFrame.REKEY_REQUEST,
-    REKEY_2: SealFrame.REKEY_RESPONSE,
-    REKEY_3: SealFrame.REKEY_FINISH,
-}
-"""By their first bytes, what they are called."""
+FIRST: Final = frozenset(range(PATH_CHALLENGE, REKEY_3 + 1))

@@ -5,7 +5,9 @@ from p2ptui.core.peers import Peer
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.completing import Completing
-from p2ptui.core.secure.inner import KINDS, PATH_CHALLENGE, PATH_RESPONSE
+from p2ptui.core.secure.frame_kinds import kind_of
+from p2ptui.core.secure.inner import FIRST as INNER
+from p2ptui.core.secure.inner import PATH_CHALLENGE, PATH_RESPONSE
 from p2ptui.core.secure.rekeying import Rekeying
 from p2ptui.core.secure.restarts import Restarts
 from p2ptui.core.secure.roaming import Roaming
@@ -98,7 +100,7 @@ class Opening:
             counter = int.from_bytes(data[5:HEADER_BYTES], "big")
             if counter == seal.session.current.highest:  # not one that was held back
                 self._roaming.note(owner, address, len(data), now)
-        if inner and inner[0] in KINDS:
+        if inner and inner[0] in INNER:
             self._take_inner(inner, owner, address, len(data), now)
             return None
         return inner, owner
@@ -106,8 +108,7 @@ class Opening:
     def _take_inner(
         self, inner: bytes, owner: Peer, address: Address, size: int, now: float
     ) -> None:
-        kind = KINDS[inner[0]]
-        self._state.trace_from(address, owner.node_id, kind, inner, is_sealed=True)
+        self._state.trace_from(address, owner.node_id, kind_of(inner), inner, is_sealed=True)
         if inner[0] in (PATH_CHALLENGE, PATH_RESPONSE):
             self._roaming.take(owner, inner, address, size, now)
         else:
