@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 from p2ptui.bounded import BoundedTable, TokenBucket
@@ -21,7 +22,7 @@ from p2ptui.core.peers.seal import Claims
 from p2ptui.core.sealing import Mode
 from p2ptui.errors import HandshakeError, LocalError, UnknownPeerError
 from p2ptui.node.known_nodes_book import KnownNodesBook
-from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement
+from p2ptui.secure.identity import PublicKeys, StatementError, read_short_statement, signer_in
 from p2ptui.secure.known_nodes import (
     MAX_KNOWN_ADDRESSES,
     Judgement,
@@ -35,6 +36,9 @@ from p2ptui.wire.joined import JoinedAddress, joined_text
 
 log = logging.getLogger("p2ptui.node")
 
+PART: Final = 200
+"""Peers that are looked at in one go: some milliseconds."""
+
 LINES_PER_SECOND: Final = 5.0
 """Warnings at most: anybody may come under any name."""
 
@@ -42,6 +46,8 @@ MAX_TOLD: Final = 1_024
 """Warnings that were given, and are not given again."""
 
 _OPEN: Final = Judgement(Trust.OPEN)
+_OWN: Final = Judgement(Trust.VERIFIED)
+"""Another node of this node's user: that takes the keys of its identity."""
 
 
 class Acquaintances:
@@ -208,12 +214,27 @@ class Acquaintances:
             return None
 
     def _judge(self, met: Met) -> Judgement:
-        # Without keys of its own this node cannot tell who anybody is.
-        return _OPEN if self._seals is None else self.book.judge(met)
+        if self._seals is None:
+            return _OPEN  # without keys of its own this node cannot tell who anybody is
+        judgement = self.book.judge(met)
+        is_fine = met.keys is not None and judgement.trust in (Trust.NEW, Trust.KNOWN)
+        return _OWN if is_fine and met.lasting_id == self._user_id else judgement
 
-    def judge_again(self) -> None:
+    @cached_property
+    def _user_id(self) -> str:
+        """The id of the lasting identity of this node's user; empty if there is none."""
+        if self._seals is None:
+            return ""
+        keys = self._seals.keys
+        statement = keys.statement(self.book.now_wall) if keys.ephemeral else b""
+        signer = signer_in(statement)
+        return keys.identity.id if not keys.ephemeral else "" if signer is None else signer.id
+
+    async def judge_again(self) -> None:
         """What is known has changed: look at everybody with a session anew."""
-        for peer in list(self._endpoint.peers):
+        for number, peer in enumerate(list(self._endpoint.peers), 1):
+            if number % PART == 0:
+                await asyncio.sleep(0)  # datagrams do not wait for all of them
             judged = peer.facts.judged
             if judged is None or not peer.is_authenticated:
                 continue
@@ -267,9 +288,9 @@ class Acquaintances:
                     f"{_called(met)} has keys that last no longer than it runs: trust its user's"
                     " lasting node"
                 )
-            ref, met = met.lasting_id, None
+            met = Met(met.signer.id, met.signer, met.name)
         node = await self.book.trust(ref, met)
-        self.judge_again()
+        await self.judge_again()
         return node
 
     async def forget(self, ref: str, peer: Peer | None = None) -> KnownNode:
@@ -286,7 +307,7 @@ class Acquaintances:
         if met is not None and known.at(ref) is None and known.get(met.lasting_id) is not None:
             ref = met.lasting_id
         node = await self.book.forget(ref)
-        self.judge_again()
+        await self.judge_again()
         return node
 
 

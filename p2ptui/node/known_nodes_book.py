@@ -7,7 +7,7 @@ is seen within a second. A simulated node has no file, and knows nodes as long a
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -87,7 +87,7 @@ class KnownNodesBook:
         store = self._store
         return await self._change(lambda: store.forget(ref))
 
-    async def keep(self, on_change: Callable[[], None]) -> None:
+    async def keep(self, on_change: Callable[[], Awaitable[None]]) -> None:
         """Write down whom this node meets, and see what others change, until cancelled.
 
         Args:
@@ -98,11 +98,14 @@ class KnownNodesBook:
             await asyncio.sleep(LOOK_S)
             self._since_write_s += LOOK_S
             has_changed = store.has_changed
-            is_due = bool(self._unwritten) and self._since_write_s >= WRITE_PAUSE_S
+            waiting = len(self._unwritten)
+            is_due = waiting >= MAX_UNWRITTEN // 2 or (
+                waiting > 0 and self._since_write_s >= WRITE_PAUSE_S
+            )
             if is_due or has_changed:
                 await self._change(lambda: None)
             if has_changed:
-                on_change()
+                await on_change()
 
     async def close(self) -> None:
         """Write down whom this node has met, if the disk takes it in time."""

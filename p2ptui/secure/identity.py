@@ -265,6 +265,13 @@ def read_short_statement(
     return read_statement(text, subject, now_wall)
 
 
+def signer_in(data: bytes) -> PublicKeys | None:
+    """Whose word `Statement.to_bytes` wrote, which is not checked; None if it is none."""
+    if len(data) != SHORT_STATEMENT_BYTES:
+        return None
+    return PublicKeys(data[:KEY_BYTES], data[KEY_BYTES : 2 * KEY_BYTES])
+
+
 def _claim(kind: StatementKind, signer: PublicKeys, subject: str, expires_at: int) -> bytes:
     about = uuid.UUID(subject).bytes
     return _CLAIM.pack(kind, signer.x_public, signer.ed_public, about, expires_at)

@@ -26,6 +26,9 @@ MAX_KNOWN_ADDRESSES: Final = 1_024
 MAX_KNOWN_NAME: Final = 64
 MAX_ADDRESS_TEXT: Final = 300
 
+GOING: Final = 128
+"""Who may make room is looked for once for so many."""
+
 SEEN_STEP_S: Final = 3_600.0
 """When somebody was seen last is noted no finer than this."""
 
@@ -142,7 +145,14 @@ class KnownNodes:
         self.is_partial = is_partial
         self._nodes: dict[str, KnownNode] = {}
         self._ids_by_name: dict[str, set[str]] = {}
+        self._owners: dict[str, set[str]] = {}
+        """The same without those in dispute: of these nobody can make many."""
+        self._disputed: dict[str, None] = {}
+        """Ids of those, the one seen longest ago first."""
+        self._going: list[KnownNode] = []
+        """Those that may make room next, the first at the end: to find them takes all of them."""
         self._addresses: dict[str, KnownAddress] = {}
+        self._joined_ids: dict[str, None] | None = None
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -164,6 +174,8 @@ class KnownNodes:
         other = KnownNodes(is_partial=self.is_partial)
         other._nodes = dict(self._nodes)
         other._ids_by_name = {name: set(ids) for name, ids in self._ids_by_name.items()}
+        other._owners = {name: set(ids) for name, ids in self._owners.items()}
+        other._disputed = dict(self._disputed)
         other._addresses = dict(self._addresses)
         return other
 
@@ -223,8 +235,7 @@ class KnownNodes:
         ):
             return ""
         key = _name_key(met.name)
-        others = self._ids_by_name.get(key, set()) - {met.id} if key else set()
-        others = {other for other in others if not self._nodes[other].disputed}
+        others = self._owners.get(key, set()) - {met.id} if key else set()
         if not others:
             return ""
         name = printable(met.name, MAX_KNOWN_NAME)
@@ -290,6 +301,7 @@ class KnownNodes:
             if len(self._addresses) >= MAX_KNOWN_ADDRESSES or len(key) > MAX_ADDRESS_TEXT:
                 return False
             self._addresses[key] = KnownAddress(met.id)
+            self._joined_ids = None
             return True
         claimed_by = "" if before.id == met.id else met.id
         if not claimed_by or before.claimed_by == claimed_by:
@@ -316,6 +328,7 @@ class KnownNodes:
         if met is not None and met.id == node.id:
             trusted = replace(trusted, name=printable(met.name, MAX_KNOWN_NAME))
         self._put(trusted)
+        self._joined_ids = None
         for key, known in list(self._addresses.items()):
             if known.claimed_by == node.id:
                 self._addresses[key] = KnownAddress(node.id)
@@ -333,6 +346,7 @@ class KnownNodes:
         known = self._addresses.get(_address_key(ref))
         node = self.find(ref if known is None else known.id)
         self._drop(node)
+        self._joined_ids = None
         for key, address in list(self._addresses.items()):
             if address.id == node.id:
                 del self._addresses[key]
@@ -371,24 +385,52 @@ class KnownNodes:
         elif len(self._nodes) >= MAX_KNOWN_NODES and not self._make_room():
             return False
         self._nodes[node.id] = node
-        self._ids_by_name.setdefault(_name_key(node.name), set()).add(node.id)
+        key = _name_key(node.name)
+        self._ids_by_name.setdefault(key, set()).add(node.id)
+        if node.disputed:
+            self._disputed[node.id] = None
+        else:
+            self._owners.setdefault(key, set()).add(node.id)
         return True
 
     def _drop(self, node: KnownNode) -> None:
         del self._nodes[node.id]
         key = _name_key(node.name)
-        self._ids_by_name[key].discard(node.id)
-        if not self._ids_by_name[key]:
-            del self._ids_by_name[key]
+        self._disputed.pop(node.id, None)
+        for ids in (self._ids_by_name, self._owners):
+            if key in ids:
+                ids[key].discard(node.id)
+                if not ids[key]:
+                    del ids[key]
 
     def _make_room(self) -> bool:
-        kept = {known.id for known in self._addresses.values()}
-        going = [node for node in self if not node.verified and node.id not in kept]
-        if not going:
-            return False
+        """One that is not to be kept goes; a flood of new ones must not cost more than each."""
         # Those that came under another's name first: they are of the least worth.
-        self._drop(min(going, key=lambda node: (not node.disputed, node.last_seen)))
-        return True
+        for node_id in self._disputed:
+            node = self._nodes[node_id]
+            if not self._is_kept(node):
+                self._drop(node)
+                return True
+        for _ in range(2):
+            while self._going:
+                node = self._going.pop()
+                if self._nodes.get(node.id) is node and not self._is_kept(node):
+                    self._drop(node)
+                    return True
+            going = [node for node in self if not self._is_kept(node)]
+            going.sort(key=lambda node: node.last_seen)
+            self._going = going[:GOING][::-1]
+        return False
+
+    def _is_kept(self, node: KnownNode) -> bool:
+        return node.verified or node.id in self._joined
+
+    @property
+    def _joined(self) -> dict[str, None]:
+        """Ids of those that belong to an address; looked for anew when the addresses change."""
+        if self._joined_ids is None:
+            self._joined_ids = dict.fromkeys(known.id for known in self._addresses.values())
+        return self._joined_ids
 
     # In writing.
 

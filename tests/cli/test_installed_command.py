@@ -94,6 +94,8 @@ def test_ping_as_json(server):
             "attempts",
             "checks",
             "bytes_spent",
+            "trust",
+            "advice",
         ),
     }
     assert (answer["target"], answer["node_id"]) == (server.address, server.id)
@@ -114,7 +116,8 @@ def test_send_as_json(server):
     result = run("send", server.address, "--json", "hello")
     assert (result.returncode, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
-    assert set(answer) == {"target", "delivered", "attempts", "rtt_ms", "bytes", "echo"}
+    keys = {"target", "delivered", "attempts", "rtt_ms", "bytes", "echo", "trust", "advice"}
+    assert set(answer) == keys
     assert (answer["delivered"], answer["echo"]) == (True, "hello")
     assert answer["attempts"] >= 1  # more when the machine was too busy to answer in time
 

@@ -368,6 +368,42 @@ def test_a_command_beside_a_node_is_its_user(tmp_path: Path) -> None:
     on_street(story, tmp_path)
 
 
+def test_nodes_of_one_user_know_each_other(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice = await street.start("alice")
+        second = await street.start("alice", name="second", beside=True)
+        third = await street.start("alice", name="third", beside=True)
+        for one, to in ((second, alice), (alice, third), (third, second)):
+            assert (await one.connect(to.address)).trust is Trust.VERIFIED
+            await asyncio.sleep(1)
+            assert to.peer(one.id).trust is Trust.VERIFIED
+        # But not where somebody else was.
+        bob, where = await street.start("bob"), street.town.free_address()
+        first = await street.start("mallory", address=where)
+        await bob.connect(where)
+        await leave(first)
+        await street.start("bob", name="fourth", address=where, beside=True)
+        assert (await bob.connect(where)).trust is Trust.CHANGED
+
+    on_street(story, tmp_path)
+
+
+def test_a_user_is_trusted_by_a_command_alone(tmp_path: Path) -> None:
+    async def story(street: Street) -> None:
+        alice, server = await street.start("alice"), await street.start("server")
+        shot = await street.start("alice", name="shot", beside=True)
+        await shot.connect(server.address)
+        await asyncio.sleep(1)
+        assert server.peer(shot.id).trust is Trust.NEW
+        assert (await server.trust("shot")).id == alice.id
+        assert server.peer(shot.id).trust is Trust.VERIFIED
+        await alice.connect(server.address)
+        await asyncio.sleep(1)
+        assert server.peer(alice.id).trust is Trust.VERIFIED
+
+    on_street(story, tmp_path)
+
+
 def test_an_ephemeral_node_that_answers_says_whose_it_is(tmp_path: Path) -> None:
     async def story(street: Street) -> None:
         alice, bob = await street.start("alice"), await street.start("bob")

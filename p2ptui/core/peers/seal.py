@@ -6,6 +6,7 @@ from typing import Final
 
 from p2ptui.secure import SecureSession, Transport
 from p2ptui.secure.identity import PublicKeys
+from p2ptui.wire.exchange import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,11 @@ class Claims:
 
 
 LASTING: Final = Claims()
+
+
+def claims_of(account: Account) -> Claims:
+    """What a node says of its keys."""
+    return Claims(ephemeral=account.ephemeral, statement=account.statement)
 
 
 @dataclass(frozen=True, slots=True)

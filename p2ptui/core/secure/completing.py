@@ -6,12 +6,11 @@ from typing import Final
 from p2ptui.core.addresses import relayed_node
 from p2ptui.core.identity import RefusedError, accept_node_info
 from p2ptui.core.peers import Peer, Standing
-from p2ptui.core.peers.seal import Proof
+from p2ptui.core.peers.seal import Proof, claims_of
 from p2ptui.core.sealing import SealFrame, Seals
 from p2ptui.core.secure.answering import Answering
 from p2ptui.core.secure.pending import Pending, note_answer, write_refusal
 from p2ptui.core.sessions.arrival import Arrival
-from p2ptui.core.sessions.offering import claims_of
 from p2ptui.core.sessions.parts import SessionParts
 from p2ptui.core.state import NodeState
 from p2ptui.secure import SecureError

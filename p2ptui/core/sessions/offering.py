@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2ptui.core.identity import accept_node_info
-from p2ptui.core.peers.seal import Claims, Proof
+from p2ptui.core.peers.seal import Claims, Proof, claims_of
 from p2ptui.core.sealing import OwnKeys, Seals
 from p2ptui.secure import Initiator, SecureError
 from p2ptui.secure.frames import Message3, encode_message_3
@@ -84,11 +84,6 @@ def read_inside(
     info = accept_node_info(as_received(inside.account, keys.id, own.network_id), own, brought_for)
     public_address = parse_ip_address(inside.public_addr or "")
     return Shown(keys, info, public_address, claims_of(inside.account), inside.refusal)
-
-
-def claims_of(account: Account) -> Claims:
-    """What a node says of its keys."""
-    return Claims(ephemeral=account.ephemeral, statement=account.statement)
 
 
 def own_account(own: NodeInfo, keys: OwnKeys, now_wall: float) -> Account:
